@@ -1,0 +1,1 @@
+"""One file per driver library; a driver library is imported nowhere else."""

@@ -1,0 +1,152 @@
+"""A card in a frame: its outline, its overlap with another, its rectified image.
+
+A card is 63 mm x 88 mm (ISO-like "poker" trading card size). Coordinates are pixels of the frame, x to the right, y down, the centre
+of the top-left pixel at (0, 0) as in OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import RgbImage
+
+Rotation: TypeAlias = Literal[0, 90, 180, 270]
+
+
+class Point(NamedTuple):
+    """A position in a frame, in pixels."""
+
+    x: float
+    y: float
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+CARD_WIDTH_MM: Final = 63.0
+CARD_HEIGHT_MM: Final = 88.0
+CARD_SIZE: Final = Size(252, 352)
+"""The canonical portrait card: 4 pixels per millimetre."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quad:
+    """Outline of a card, clockwise as seen in the frame.
+
+    The first corner is the card's own top-left once the orientation is known; before that it is the top-left
+    of one of the possible readings. The side from the first to the second corner is the card's top edge.
+    """
+
+    top_left: Point
+    top_right: Point
+    bottom_right: Point
+    bottom_left: Point
+
+    @classmethod
+    def from_array(cls, corners: NDArray[np.floating] | Sequence[Sequence[float]]) -> Quad:
+        """Make a quad from a (4, 2) array of corners in order."""
+        points = [Point(float(x), float(y)) for x, y in corners]
+        return cls(*points)
+
+    def to_array(self) -> NDArray[np.float32]:
+        """Return the corners as float32 (4, 2)."""
+        return np.array([self.top_left, self.top_right, self.bottom_right, self.bottom_left], dtype=np.float32)
+
+    def turned(self, rotation: Rotation) -> Quad:
+        """Return the same outline read with the card turned by ``rotation`` degrees clockwise.
+
+        ``turned(180)`` starts at the opposite corner: a card lying upside down has its own top-left there.
+        """
+        corners = (self.top_left, self.top_right, self.bottom_right, self.bottom_left)
+        shift = rotation // 90
+        return Quad(*(corners[(index + shift) % 4] for index in range(4)))
+
+    def area(self) -> float:
+        """Return the enclosed area in square pixels (shoelace formula), positive for clockwise corners."""
+        corners = self.to_array().astype(np.float64)
+        following = np.roll(corners, -1, axis=0)
+        return float(np.sum(corners[:, 0] * following[:, 1] - following[:, 0] * corners[:, 1]) / 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedCard:
+    """A card-shaped outline found in a frame, before anything is known about its content.
+
+    ``quad`` is one portrait reading; ``rotations`` are the readings worth trying, relative to ``quad``:
+    (0, 180) when the long side is certain, all four when a strong tilt hides it.
+    ``sharpness`` is a focus measure of the card's inside (variance of the Laplacian at a fixed scale).
+    """
+
+    quad: Quad
+    rotations: tuple[Rotation, ...]
+    sharpness: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CardImage:
+    """A rectified card: ``pixels`` is RGB uint8 (352, 252, 3), edge to edge, read from ``quad``."""
+
+    pixels: RgbImage
+    quad: Quad
+
+
+def overlap(first: Quad, second: Quad) -> float:
+    """Return intersection over union of two convex quads, in [0, 1]."""
+    a, b = first.to_array(), second.to_array()
+    intersection, _ = cv2.intersectConvexConvex(a, b)
+    union = abs(first.area()) + abs(second.area()) - intersection
+    return float(intersection / union) if union > 0.0 else 0.0
+
+
+def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> CardImage:
+    """Return the card seen in ``quad``, warped to ``size`` by the homography of its corners.
+
+    The corners are the outer corners of the card, so they map to the outer corners of the border pixels.
+    Large cards are averaged down first: bilinear sampling alone would alias.
+    """
+    source = quad.to_array()
+    longest = max(float(np.linalg.norm(source[i] - source[(i + 1) % 4])) for i in range(4))
+    halvings = max(0, int(np.floor(np.log2(max(longest, 1.0) / size.height))))
+    if halvings:
+        pixels, source = _shrink_around(pixels, source, 2**halvings)
+    width, height = size
+    target = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]], dtype=np.float32)
+    warped = cv2.warpPerspective(
+        pixels,
+        cv2.getPerspectiveTransform(source, target),
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return CardImage(pixels=np.ascontiguousarray(warped, dtype=np.uint8), quad=quad)
+
+
+def whole_image_quad(pixels: RgbImage) -> Quad:
+    """Return the quad of a picture that *is* one upright card, edge to edge."""
+    height, width = pixels.shape[:2]
+    return Quad(Point(-0.5, -0.5), Point(width - 0.5, -0.5), Point(width - 0.5, height - 0.5), Point(-0.5, height - 0.5))
+
+
+def _shrink_around(pixels: RgbImage, corners: NDArray[np.float32], factor: int) -> tuple[RgbImage, NDArray[np.float32]]:
+    """Crop to the corners' bounding box and average down by ``factor``; return image and moved corners."""
+    height, width = pixels.shape[:2]
+    left, top = (max(0, int(value) - factor) for value in np.floor(corners.min(axis=0)))
+    right, bottom = (int(value) + factor + 1 for value in np.ceil(corners.max(axis=0)))
+    crop = pixels[top : min(bottom, height), left : min(right, width)]
+    if crop.shape[0] < factor or crop.shape[1] < factor:
+        return pixels, corners
+    small_size = (max(1, crop.shape[1] // factor), max(1, crop.shape[0] // factor))
+    small = cv2.resize(crop, small_size, interpolation=cv2.INTER_AREA)
+    scale = np.array([small_size[0] / crop.shape[1], small_size[1] / crop.shape[0]], dtype=np.float32)
+    moved = (corners - np.array([left, top], dtype=np.float32) + 0.5) * scale - 0.5
+    return np.ascontiguousarray(small, dtype=np.uint8), moved.astype(np.float32)

@@ -1,0 +1,71 @@
+"""From a rectified card to the network's input, and from its output to an embedding. The only preprocessing there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NewType, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import Size
+from edge.errors import EmbedderError
+from edge.frame import RgbImage
+
+ModelId = NewType("ModelId", str)
+"""Hash of the trained weights; the ONNX and the HEF of one training run share it."""
+
+InputBatch: TypeAlias = NDArray[np.uint8]
+"""uint8 (n, 224, 224, 3) NHWC RGB, C-contiguous; mean and standard deviation are applied inside the network."""
+
+EmbeddingMatrix: TypeAlias = NDArray[np.float32]
+"""float32 (n, dim), each row of unit length."""
+
+INPUT_SIZE: Final = Size(224, 224)
+PREPROCESSING_ID: Final = "area-224-rgb-u8/1"
+"""Changes whenever ``to_input_batch`` would give other bytes; caches of embeddings depend on it."""
+
+UNIT_NORM_TOLERANCE: Final = 1e-2
+
+
+def to_input_batch(cards: Sequence[RgbImage]) -> InputBatch:
+    """Return the network's input for rectified cards, uint8 (n, 224, 224, 3).
+
+    The portrait card is squeezed to a square by area averaging (by linear interpolation where it has to grow):
+    every pixel of the input carries card.
+    """
+    batch = np.empty((len(cards), INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
+    for index, card in enumerate(cards):
+        shrinks = card.shape[0] >= INPUT_SIZE.height and card.shape[1] >= INPUT_SIZE.width
+        cv2.resize(card, INPUT_SIZE, dst=batch[index], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return batch
+
+
+def turn_upside_down(batch: InputBatch) -> InputBatch:
+    """Return the same cards turned by 180 degrees."""
+    return np.ascontiguousarray(batch[:, ::-1, ::-1])
+
+
+def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
+    """Return rows scaled to unit length, float32. A zero or non-finite row raises ``EmbedderError``."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not np.all(np.isfinite(norms)) or np.any(norms <= 0.0):
+        raise EmbedderError("the network returned a zero, infinite or NaN vector; run `cardedge check` to test the backend")
+    return (vectors / norms).astype(np.float32)
+
+
+def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) -> EmbeddingMatrix:
+    """Return the network's output as unit rows float32 (count, dim), or raise ``EmbedderError``.
+
+    The network normalises its output itself; a norm away from 1 means a wrong artefact or broken arithmetic.
+    """
+    vectors = np.asarray(output, dtype=np.float32).reshape(count, -1) if output.size else np.empty((0, dim), np.float32)
+    if vectors.shape != (count, dim):
+        raise EmbedderError(f"the network returned shape {output.shape}, expected ({count}, {dim}); check `model.json` against the artefact")
+    unit = l2_normalize(vectors) if count else vectors
+    norms = np.linalg.norm(vectors, axis=1)
+    if np.any(np.abs(norms - 1.0) > UNIT_NORM_TOLERANCE):
+        raise EmbedderError(f"the network returned vectors of length {norms.min():.3f}..{norms.max():.3f}, expected 1; wrong artefact?")
+    return unit

@@ -1,0 +1,83 @@
+"""The error tree: each error knows its exit status and says the next step in its message."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit statuses of every command (values of ``sysexits.h``)."""
+
+    OK = 0
+    USAGE = 64
+    BAD_DATA = 65
+    UNAVAILABLE = 69
+    SOFTWARE = 70
+    CONFIG = 78
+
+
+class EdgeError(Exception):
+    """Base of all errors a person can meet; the message names the thing and the next step."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.SOFTWARE
+
+
+class UsageError(EdgeError):
+    """The command line does not fit the command."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingsError(EdgeError):
+    """The settings file is missing, unreadable or holds a wrong key or value."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class DataError(EdgeError):
+    """An input file (image, CSV, film) cannot be used."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class ImageError(DataError):
+    """A picture is unreadable, empty or too large."""
+
+
+class BundleError(DataError):
+    """An index bundle is incomplete, altered, or of a newer format."""
+
+
+class ModelError(DataError):
+    """A network's folder under ``hef/`` is incomplete, altered or not usable here."""
+
+
+class ModelMismatchError(BundleError):
+    """A bundle was embedded by another network than the one in use."""
+
+
+class DeviceError(EdgeError):
+    """Hardware or a service the settings name is not available."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class CameraError(DeviceError):
+    """The frame source cannot be opened, stalled, ended or delivers garbage."""
+
+
+class EmbedderError(DeviceError):
+    """The network could not be run or returned something that is no embedding."""
+
+
+class EmbedderTimeoutError(EmbedderError):
+    """The network did not answer within its bound."""
+
+
+class BrokerError(DeviceError):
+    """The MQTT broker is unreachable or refuses us."""
+
+
+class OutboxError(DeviceError):
+    """The outbox database cannot be opened or written."""

@@ -1,0 +1,43 @@
+"""Nearest entries of the gallery by cosine similarity: the values every index answers with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NewType, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.embedding import EmbeddingMatrix
+
+CardId = NewType("CardId", str)
+
+
+class Neighbor(NamedTuple):
+    """One entry of the gallery near a query.
+
+    ``entry`` is the row of the bundle's ``vectors.npy``; ``similarity`` is the exact cosine in [-1, 1], larger is closer.
+    """
+
+    entry: int
+    card_id: CardId
+    similarity: float
+
+
+Neighbors: TypeAlias = tuple[Neighbor, ...]
+"""Most similar first; a card with several pictures may appear more than once. Empty only for an empty gallery."""
+
+
+def exact_similarities(queries: EmbeddingMatrix, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the cosine of unit rows, float32 (queries, vectors)."""
+    return np.asarray(queries @ np.asarray(vectors, dtype=np.float32).T, dtype=np.float32)
+
+
+def rank(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return the columns of the ``k`` largest similarities of each row, largest first; ties go to the lower column."""
+    k = min(k, similarities.shape[1])
+    if k == 0:
+        return np.empty((similarities.shape[0], 0), dtype=np.intp)
+    kept = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
+    kept.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(similarities, kept, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(kept, order, axis=1)

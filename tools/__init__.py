@@ -1,0 +1,1 @@
+"""Scripts of the workstation: draw, train, build, evaluate, measure, push."""
