@@ -64,7 +64,19 @@ class DeviceError(EdgeError):
 
 
 class CameraError(DeviceError):
-    """The frame source cannot be opened, stalled, ended or delivers garbage."""
+    """The frame source cannot be opened or is gone."""
+
+
+class CameraFrozenError(CameraError):
+    """The frame source delivers nothing, or the same picture over and over, for longer than its bound."""
+
+
+class CameraGarbageError(CameraError):
+    """The frame source delivers something that is no picture of the scene."""
+
+
+class SourceEndedError(CameraError):
+    """The film or the folder of stills is over; opening it again starts it anew."""
 
 
 class EmbedderError(DeviceError):

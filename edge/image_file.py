@@ -1,0 +1,110 @@
+"""Reading pictures from files: the one road for every command and tool, so that they cannot disagree about pixels."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edge.errors import ImageError
+from edge.frame import RgbImage
+
+MAX_PIXELS: Final = 100_000_000
+"""Larger pictures are refused before decoding: 100 megapixels already take 300 MB as RGB."""
+
+# Pillow has the same guard for pictures inside pictures (icons); above the limit it only warns, and the warning is made an error here
+# once for the process, because changing warning filters around each call is not safe with threads.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+_SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_PROGRAM_FORMATS: Final = frozenset({"EPS"})
+"""Formats that Pillow decodes by running a program on the file."""
+
+
+def read_image(path: Path, *, max_side: int | None = None) -> RgbImage:
+    """Return the picture in ``path`` as upright RGB.
+
+    The first picture of an animation, rotated as its EXIF data says, transparency composed over white, 16 bits reduced to 8. With
+    ``max_side`` the picture is averaged down until its longer side is at most that many pixels; JPEG is then decoded at a fraction of
+    its size, which is several times faster. Raises ``ImageError`` naming the file and the reason.
+    """
+    _refuse_non_file(path)
+    try:
+        with Image.open(path) as image:
+            _refuse_unwanted(image, path)
+            if max_side is not None:
+                image.draft(None, (max_side, max_side))
+            upright = ImageOps.exif_transpose(image)
+            rgb = _to_rgb(upright, path)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not a picture in any known format; check the file or leave it out") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path, _pixels_in_message(str(error))) from error
+    except Exception as error:  # Pillow's plugins raise whatever their parser meets: struct.error, SyntaxError, ValueError, …
+        raise ImageError(f"{path}: damaged picture ({error or type(error).__name__}); replace the file or leave it out") from error
+    return _within(rgb, max_side)
+
+
+def _refuse_non_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path}: is a folder, not a picture")
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
+    if size_bytes == 0:
+        raise ImageError(f"{path}: is empty (0 bytes); copy the file again or leave it out")
+
+
+def _refuse_unwanted(image: Image.Image, path: Path) -> None:
+    """Refuse by what the header says, before a pixel is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(path, image.width * image.height, f"{image.width}x{image.height}, ")
+    if image.format in _PROGRAM_FORMATS:
+        raise ImageError(f"{path}: {image.format} is a program, not a picture; convert it to PNG")
+
+
+def _too_large(path: Path, pixels: int, size: str = "") -> ImageError:
+    return ImageError(f"{path}: too large ({size}{pixels / 1e6:.0f} megapixels; the limit is {MAX_PIXELS // 10**6}); scale it down")
+
+
+def _pixels_in_message(message: str) -> int:
+    """Return the pixel count that Pillow's decompression bomb message names."""
+    found = re.search(r"\((\d+) pixels\)", message)
+    return int(found[1]) if found else MAX_PIXELS
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT_MODES or image.mode == "I":
+        return Image.fromarray(_eight_bits(np.asarray(image), path)).convert("RGB")
+    if image.mode == "F":
+        raise ImageError(f"{path}: floating-point pixels have no agreed range; convert it to 8-bit PNG")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Reduce 16-bit grey, which older Pillow hands out as 32-bit integers, to 8 bits."""
+    if grey.min() < 0 or grey.max() > np.iinfo(np.uint16).max:
+        raise ImageError(f"{path}: 32-bit pixels have no agreed range; convert it to 8-bit PNG")
+    return (grey.astype(np.uint16) >> 8).astype(np.uint8)
+
+
+def _within(image: Image.Image, max_side: int | None) -> RgbImage:
+    """Return the pixels, averaged down to ``max_side`` where larger."""
+    longest = max(image.size)
+    if max_side is not None and longest > max_side:
+        scale = max_side / longest
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BOX if scale < 0.25 else Image.Resampling.LANCZOS)
+    return np.array(image, dtype=np.uint8)
