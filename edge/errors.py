@@ -29,6 +29,10 @@ class UsageError(EdgeError):
     exit_code = ExitCode.USAGE
 
 
+class CommandError(UsageError):
+    """A command over MQTT is not known or its arguments do not fit."""
+
+
 class SettingsError(EdgeError):
     """The settings file is missing, unreadable or holds a wrong key or value."""
 
@@ -77,6 +81,16 @@ class CameraGarbageError(CameraError):
 
 class SourceEndedError(CameraError):
     """The film or the folder of stills is over; opening it again starts it anew."""
+
+
+class FilmError(CameraError):
+    """A film or a folder of stills is missing, empty or unreadable."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class DriverHungError(DeviceError):
+    """A call into a driver did not return within its bound."""
 
 
 class EmbedderError(DeviceError):

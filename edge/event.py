@@ -1,0 +1,242 @@
+"""Topics and the card event: the contract with whoever listens. ``docs/mqtt.md`` explains it with examples.
+
+Additive changes only within a schema version. Consumers drop duplicates by ``event_id`` and ignore fields they do not know.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
+
+from edge.card import Quad, Size
+from edge.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
+from edge.gallery import Card
+from edge.neighbors import CardId
+from edge.schema import Schema
+from edge.track import ChangeKind, TrackChange
+
+EVENT_SCHEMA: Final = "cardedge.event/1"
+MAX_CANDIDATES: Final = 5
+"""More candidates than this help nobody and only make the message long."""
+
+ONLINE: Final = b"online"
+OFFLINE: Final = b"offline"
+
+
+def format_instant(at: datetime) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds and ``Z``. ``at`` must know its time zone."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    AwareDatetime,
+    PlainSerializer(format_instant, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}),
+]
+"""A point in time; on the wire ``2026-11-20T09:00:00.123Z``."""
+
+WirePoint = tuple[FiniteFloat, FiniteFloat]
+
+
+class Payload(Schema):
+    """Base of what we send: frozen; a reader ignores fields that a later version added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> bytes:
+        """Return the payload as compact UTF-8 JSON."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topics of one device; ``prefix`` has no wildcard and no outer slash, ``device_id`` is ``[a-zA-Z0-9_-]``."""
+
+    prefix: str
+    device_id: str
+
+    @property
+    def base(self) -> str:
+        """What every topic of the device starts with, without the slash."""
+        return f"{self.prefix}/{self.device_id}"
+
+    @property
+    def availability(self) -> str:
+        """Retained ``online`` or ``offline``; also the last will."""
+        return f"{self.base}/availability"
+
+    @property
+    def event(self) -> str:
+        """Card events; never retained."""
+        return f"{self.base}/event"
+
+    @property
+    def image(self) -> str:
+        """JPEG of the last card, retained."""
+        return f"{self.base}/image/last"
+
+    def state(self, suffix: str) -> str:
+        """Return a retained state topic; ``suffix`` is e.g. ``state/cards`` or ``health``."""
+        return f"{self.base}/{suffix}"
+
+    @property
+    def command_filter(self) -> str:
+        """Filter for all commands."""
+        return f"{self.base}/cmd/#"
+
+    def command(self, name: str) -> str:
+        """Return where a command is sent to."""
+        return f"{self.base}/cmd/{name}"
+
+    def reply(self, name: str) -> str:
+        """Return where a command is answered."""
+        return f"{self.base}/reply/{name}"
+
+    def command_name(self, topic: str) -> str | None:
+        """Return the command's name of a topic, or ``None`` when it is no command topic of this device."""
+        start = f"{self.base}/cmd/"
+        return topic[len(start) :] if topic.startswith(start) else None
+
+
+class WireCandidate(Payload):
+    """One card the picture may show."""
+
+    card_id: str
+    name: str | None
+    similarity: FiniteFloat
+    verification: FiniteFloat
+
+
+class WireSize(Payload):
+    """Width and height of the frame in pixels."""
+
+    width: int
+    height: int
+
+
+class CardEvent(Payload):
+    """Something happened to a card in view. ``card_id`` and what belongs to it are null unless the card was identified.
+
+    ``quad`` runs clockwise from the card's own top-left in pixels of ``frame``; ``similarity``, ``margin`` and ``verification`` belong
+    to the best candidate and are null when there was none; ``printings`` are the cards that share the artwork and remain possible.
+    ``seq`` counts events per ``boot_id``; ``reason`` says why a card is not named.
+    """
+
+    schema_: Literal["cardedge.event/1"] = Field(EVENT_SCHEMA, alias="schema")
+    type: Literal["identified", "uncertain", "unknown", "removed", "corrected"]
+    event_id: str = Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="ULID; the same on every delivery of this event.")
+    device_id: str
+    boot_id: str
+    seq: int = Field(ge=0)
+    at: Instant
+    track_id: str
+    card_id: str | None
+    name: str | None
+    set: str | None
+    number: str | None
+    similarity: FiniteFloat | None
+    margin: FiniteFloat | None
+    verification: FiniteFloat | None
+    printings: tuple[str, ...]
+    candidates: tuple[WireCandidate, ...]
+    reason: RejectReason | None = None
+    quad: tuple[WirePoint, WirePoint, WirePoint, WirePoint]
+    frame: WireSize
+    index_id: str
+    model_id: str
+    timing_ms: dict[str, FiniteFloat]
+    image_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where events come from: the device, its present boot, and what recognised the card."""
+
+    device_id: str
+    boot_id: str
+    index_id: str
+    model_id: str
+
+
+def to_event(
+    change: TrackChange,
+    cards: Mapping[CardId, Card],
+    origin: Origin,
+    *,
+    seq: int,
+    event_id: str,
+    occurred_at: datetime,
+    frame: Size,
+    timing_ms: Mapping[str, float],
+    image_id: str | None = None,
+) -> CardEvent:
+    """Return the event that tells a change.
+
+    ``cards`` names the cards (one that has left the index since has no name); ``occurred_at`` knows its time zone; ``event_id`` is a ULID.
+    """
+    decision = change.decision
+    named = _named(decision)
+    card = cards.get(named.card_id) if named else None
+    best = _best(decision)
+    return CardEvent(
+        type=_TYPES[change.kind],
+        event_id=event_id,
+        device_id=origin.device_id,
+        boot_id=origin.boot_id,
+        seq=seq,
+        at=occurred_at,
+        track_id=change.track_id,
+        card_id=named.card_id if named else None,
+        name=card.name if card else None,
+        set=card.set if card else None,
+        number=card.number if card else None,
+        similarity=round(best.similarity, 4) if best else None,
+        margin=round(decision.margin, 4) if best else None,
+        verification=round(best.verification, 4) if best else None,
+        printings=() if isinstance(decision, Unknown) else tuple(decision.printings),
+        candidates=tuple(_wire_candidate(candidate, cards) for candidate in decision.candidates[:MAX_CANDIDATES]),
+        reason=None if isinstance(decision, Identified) else decision.reason,
+        quad=wire_quad(change.quad),
+        frame=WireSize(width=frame.width, height=frame.height),
+        index_id=origin.index_id,
+        model_id=origin.model_id,
+        timing_ms={stage: round(value, 2) for stage, value in timing_ms.items()},
+        image_id=image_id,
+    )
+
+
+def wire_quad(quad: Quad) -> tuple[WirePoint, WirePoint, WirePoint, WirePoint]:
+    """Return a quad's corners in order, rounded to a hundredth of a pixel."""
+    corners = (quad.top_left, quad.top_right, quad.bottom_right, quad.bottom_left)
+    first, second, third, fourth = ((round(float(x), 2), round(float(y), 2)) for x, y in corners)
+    return first, second, third, fourth
+
+
+_TYPES: Final[Mapping[ChangeKind, Literal["identified", "uncertain", "unknown", "removed"]]] = {
+    ChangeKind.IDENTIFIED: "identified",
+    ChangeKind.UNCERTAIN: "uncertain",
+    ChangeKind.UNKNOWN: "unknown",
+    ChangeKind.REMOVED: "removed",
+}
+
+
+def _named(decision: Decision) -> Candidate | None:
+    return decision.best if isinstance(decision, Identified) else None
+
+
+def _best(decision: Decision) -> Candidate | None:
+    if isinstance(decision, Identified | Uncertain):
+        return decision.best
+    return decision.candidates[0] if decision.candidates else None
+
+
+def _wire_candidate(candidate: Candidate, cards: Mapping[CardId, Card]) -> WireCandidate:
+    card = cards.get(candidate.card_id)
+    return WireCandidate(
+        card_id=candidate.card_id,
+        name=card.name if card else None,
+        similarity=round(candidate.similarity, 4),
+        verification=round(candidate.verification, 4),
+    )
