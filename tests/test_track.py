@@ -1,0 +1,393 @@
+"""The tracker, driven like the daemon drives it: frames at some rate, decisions some time later."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.card import LocatedCard, Point, Quad, overlap
+from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
+from edge.evidence import EvidencePolicy
+from edge.track import ChangeKind, Tracker, TrackPolicy
+
+S = 1_000_000_000
+IDENTIFIED, UNCERTAIN, UNKNOWN, REMOVED = ChangeKind.IDENTIFIED, ChangeKind.UNCERTAIN, ChangeKind.UNKNOWN, ChangeKind.REMOVED
+
+
+def card_at(x: float, y: float = 0.0, *, turned: int = 0, sharpness: float = 100.0) -> LocatedCard:
+    quad = Quad(Point(x, y), Point(x + 126, y), Point(x + 126, y + 176), Point(x, y + 176))
+    return LocatedCard(quad.turned(turned), (0, 180), sharpness)
+
+
+def candidate(group: str, verification: float, card_id: str | None = None) -> Candidate:
+    return Candidate(card_id or f"{group}-1", group, 0.8, verification, 0)
+
+
+def named(group: str, verification: float = 0.7, *, card_id: str | None = None) -> Identified:
+    best = candidate(group, verification, card_id)
+    return Identified(best, 0.2, (best.card_id,), (best, candidate("other", 0.1)))
+
+
+def strong(group: str) -> Identified:
+    return named(group, 0.95)
+
+
+def unsure(group: str) -> Uncertain:
+    best = candidate(group, 0.55)
+    return Uncertain(best, 0.02, (best.card_id,), (best,), RejectReason.FAILED_VERIFICATION)
+
+
+def nothing(nearest: str = "stranger") -> Unknown:
+    return Unknown(RejectReason.FAILED_VERIFICATION, 0.01, (candidate(nearest, 0.2),))
+
+
+@dataclass
+class Table:
+    """A table under a camera: what lies where is told frame by frame; the recogniser answers ``latency_s`` later."""
+
+    tracker: Tracker = field(default_factory=lambda: Tracker(map("t{}".format, count()).__next__))
+    fps: float = 15.0
+    latency_s: float = 0.05
+    at_s: float = 0.0
+    changes: list = field(default_factory=list)
+    asked: list = field(default_factory=list)
+    under_way: list = field(default_factory=list)
+
+    def show(self, seconds: float, *cards: LocatedCard, recognise: Callable | None = None) -> list:
+        """Show the cards for a while; ``recognise(located)`` decides. Return the changes told meanwhile."""
+        before = len(self.changes)
+        for _ in range(round(seconds * self.fps)):
+            self.frame(*cards, recognise=recognise or (lambda _: nothing()))
+        return self.changes[before:]
+
+    def frame(self, *cards: LocatedCard, recognise: Callable) -> None:
+        self.at_s += 1.0 / self.fps
+        at_ns = round(self.at_s * S)
+        while self.under_way and self.under_way[0][0] <= self.at_s:
+            _, track_id, decision, quad, captured_ns = self.under_way.pop(0)
+            self.changes += self.tracker.conclude(track_id, decision, quad, captured_ns)
+        observation = self.tracker.observe(cards, at_ns)
+        self.changes += observation.changes
+        self.asked += [(self.at_s, request) for request in observation.requests]
+        for request in observation.requests:
+            located = request.located
+            self.under_way.append((self.at_s + self.latency_s, request.track_id, recognise(located), located.quad, at_ns))
+
+
+def kinds(changes) -> list[ChangeKind]:
+    return [change.kind for change in changes]
+
+
+def groups(changes) -> list[tuple[ChangeKind, str]]:
+    return [(change.kind, change.decision.best.artwork_group) for change in changes]
+
+
+def always(decision):
+    return lambda _: decision
+
+
+def in_turn(*decisions):
+    rest = iter(decisions)
+    return lambda _: next(rest, decisions[-1])
+
+
+@pytest.mark.parametrize(
+    ("decisions", "told"),
+    [
+        pytest.param([strong("a")], [IDENTIFIED], id="one strong picture is enough"),
+        pytest.param([named("a"), named("a")], [IDENTIFIED], id="two that agree are enough"),
+        pytest.param([named("a", card_id="a-1"), named("a", card_id="a-2")], [IDENTIFIED], id="printings of one artwork agree"),
+        pytest.param([named("a"), nothing()], [UNKNOWN], id="one weak picture is not enough"),
+        pytest.param([named("a"), named("b")] * 60, [UNCERTAIN], id="two names contradict"),
+        pytest.param([nothing()], [UNKNOWN], id="nothing like it"),
+        pytest.param([unsure("a")], [UNCERTAIN], id="too weak"),
+        pytest.param([nothing(), nothing(), strong("a")], [IDENTIFIED], id="bad first pictures of a card sliding in"),
+        pytest.param([*[nothing()] * 9, named("a")], [UNKNOWN, IDENTIFIED], id="unknown becomes identified"),
+        pytest.param([*[nothing()] * 9, strong("a"), nothing()], [UNKNOWN], id="one strong picture does not overturn unknown"),
+        pytest.param([*[nothing()] * 9, unsure("a")], [UNKNOWN, UNCERTAIN], id="unknown becomes uncertain"),
+        pytest.param([*[unsure("a")] * 9, nothing()], [UNCERTAIN], id="uncertain does not become unknown"),
+        pytest.param([strong("a"), nothing()], [IDENTIFIED], id="identified is not doubted for bad pictures"),
+        pytest.param([strong("a"), unsure("b")], [IDENTIFIED], id="identified is not doubted for weak ones"),
+        pytest.param([strong("a"), strong("b"), strong("a")], [IDENTIFIED], id="one contradiction is not agreement"),
+    ],
+)
+def test_what_decisions_in_a_row_tell(decisions, told):
+    table = Table()
+    assert kinds(table.show(30.0, card_at(0), recognise=in_turn(*decisions))) == told
+    assert kinds(table.show(5.0)) == [REMOVED]
+
+
+def test_a_change_carries_the_best_evidence_and_where_it_was_settled():
+    table = Table(fps=10, latency_s=0.0)
+    weaker, better = named("a", 0.65), named("a", 0.75)
+    [change] = table.show(1.0, card_at(50), recognise=in_turn(better, weaker))
+    assert change.decision is better
+    assert change.quad == card_at(50).quad
+    assert change.captured_ns == round(table.asked[1][0] * S)
+
+
+def test_pictures_that_name_different_cards_are_told_as_ambiguous():
+    [change] = Table().show(2.0, card_at(0), recognise=in_turn(*[named("a"), named("b")] * 20))
+    assert change.kind is UNCERTAIN
+    assert change.decision.reason is RejectReason.AMBIGUOUS
+
+
+def test_unknown_takes_time_not_frames():
+    """At 60 frames per second the first second of a card is still its first second."""
+    fast = Table(fps=60, latency_s=0.0)
+    fast.show(0.5, card_at(0))
+    assert fast.changes == []
+    fast.show(0.5, card_at(0))
+    assert kinds(fast.changes) == [UNKNOWN]
+
+
+def test_a_card_is_not_asked_about_before_it_lies_still():
+    table = Table(fps=30)
+    for step in range(12):
+        table.frame(card_at(30.0 * step), recognise=always(strong("a")))
+    assert table.asked == []
+    table.show(0.3, card_at(330), recognise=always(strong("a")))
+    assert kinds(table.changes) == [IDENTIFIED]
+
+
+def test_a_card_held_in_a_moving_hand_is_asked_about_all_the_same():
+    table = Table(fps=30)
+    for step in range(60):
+        table.frame(card_at(25.0 * (step % 2)), recognise=always(strong("a")))
+    assert kinds(table.changes) == [IDENTIFIED]
+
+
+def test_a_blurred_picture_waits_for_a_sharp_one():
+    table = Table(fps=30, latency_s=0.0)
+    table.frame(card_at(0, sharpness=100), recognise=always(strong("a")))
+    table.show(0.2, card_at(0, sharpness=20), recognise=always(strong("a")))
+    assert table.asked == []
+    table.frame(card_at(0, sharpness=90), recognise=always(strong("a")))
+    assert len(table.asked) == 1
+
+
+@pytest.mark.parametrize("away_s", [0.1, 0.5, 1.0, 2.0])
+def test_a_hand_passing_over_a_card_is_no_removal(away_s):
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    assert table.show(away_s) == []
+    assert table.show(3.0, card_at(0), recognise=always(strong("a"))) == []
+
+
+def test_a_card_taken_away_is_removed_once_with_what_it_was():
+    table = Table()
+    [came] = table.show(1.0, card_at(0), recognise=always(strong("a")))
+    [went] = table.show(10.0)
+    assert (went.kind, went.track_id, went.decision) == (REMOVED, came.track_id, came.decision)
+
+
+def test_an_outline_nothing_was_told_about_goes_silently():
+    table = Table()
+    assert table.show(0.2, card_at(0)) == []
+    assert table.show(10.0) == []
+
+
+def test_a_stalled_camera_removes_nothing():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.at_s += 60.0
+    assert table.show(0.2) == []
+    assert table.show(1.0, card_at(0), recognise=always(strong("a"))) == []
+
+
+def test_a_jittering_outline_is_one_card():
+    table = Table(fps=30)
+    for step in range(300):
+        jitter = (step * 7919 % 13) - 6
+        table.frame(card_at(jitter, jitter / 2, turned=(0, 180)[step % 2]), recognise=always(strong("a")))
+    assert kinds(table.changes) == [IDENTIFIED]
+
+
+def test_two_cards_are_two_tracks_and_leave_one_by_one():
+    table = Table()
+    recognise = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
+    assert sorted(groups(table.show(1.0, card_at(0), card_at(130), recognise=recognise))) == [(IDENTIFIED, "a"), (IDENTIFIED, "b")]
+    assert groups(table.show(4.0, card_at(130), recognise=recognise)) == [(REMOVED, "a")]
+    assert groups(table.show(4.0)) == [(REMOVED, "b")]
+
+
+def test_a_card_laid_upon_another_replaces_it():
+    """Same place, no gap: the regular re-checks notice within seconds."""
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    changes = table.show(7.0, card_at(0), recognise=always(strong("b")))
+    assert groups(changes) == [(REMOVED, "a"), (IDENTIFIED, "b")]
+    assert changes[0].track_id != changes[1].track_id
+
+
+def test_a_card_swapped_by_hand_is_noticed_at_once():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(0.8)
+    assert groups(table.show(0.6, card_at(20), recognise=always(strong("b")))) == [(REMOVED, "a"), (IDENTIFIED, "b")]
+
+
+def test_an_unknown_card_put_in_place_of_a_known_one_is_told():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(0.8)
+    assert kinds(table.show(4.0, card_at(20), recognise=always(nothing("x")))) == [REMOVED, UNKNOWN]
+
+
+def test_a_known_card_back_under_glare_keeps_its_name():
+    """It still resembles itself most, however little."""
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(0.8)
+    assert table.show(10.0, card_at(20), recognise=always(nothing("a"))) == []
+
+
+def test_a_still_scene_costs_next_to_nothing():
+    table = Table(fps=30)
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.asked.clear()
+    table.show(60.0, card_at(0), recognise=always(strong("a")))
+    assert 10 <= len(table.asked) <= 13
+
+
+def test_unknown_cards_are_asked_about_at_a_moderate_rate():
+    table = Table(fps=30)
+    table.show(3.0, card_at(0))
+    table.asked.clear()
+    table.show(30.0, card_at(0))
+    assert 25 <= len(table.asked) <= 31
+
+
+def test_requests_are_bounded_and_every_card_gets_its_turn():
+    policy = TrackPolicy(max_requests_per_frame=4)
+    table = Table(tracker=Tracker(map(str, count()).__next__, policy))
+    cards = [card_at(200.0 * (index % 5), 200.0 * (index // 5)) for index in range(20)]
+    table.show(2.0, *cards, recognise=always(strong("a")))
+    assert kinds(table.changes) == [IDENTIFIED] * 20
+    frames = [at_s for at_s, _ in table.asked]
+    assert max(frames.count(at_s) for at_s in frames) == 4
+
+
+def test_a_slow_recogniser_is_not_buried_in_requests_for_one_card():
+    table = Table(fps=30, latency_s=1000.0)
+    table.show(60.0, card_at(0))
+    assert len(table.asked) == TrackPolicy().max_pending_per_track
+
+
+def test_an_abandoned_request_is_asked_again():
+    tracker = Tracker(map(str, count()).__next__, TrackPolicy(max_pending_per_track=1))
+    tracker.observe([card_at(0)], 0)
+    [request] = tracker.observe([card_at(0)], S // 10).requests
+    assert tracker.observe([card_at(0)], 2 * S).requests == ()
+    tracker.abandon(request.track_id)
+    tracker.abandon("never heard of")
+    assert [again.track_id for again in tracker.observe([card_at(0)], 3 * S).requests] == [request.track_id]
+
+
+def test_a_scan_asks_about_every_card_at_the_next_frame():
+    table = Table()
+    table.show(1.0, card_at(0), card_at(300), recognise=always(strong("a")))
+    table.asked.clear()
+    assert table.tracker.force_recheck() == 2
+    table.frame(card_at(15), card_at(300, sharpness=1.0), recognise=always(strong("a")))
+    assert len(table.asked) == 2
+    table.frame(card_at(15), card_at(300), recognise=always(strong("a")))
+    assert len(table.asked) == 2
+
+
+def test_a_late_decision_about_a_card_that_is_gone_is_ignored():
+    table = Table(latency_s=20.0)
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(30.0)
+    assert table.changes == []
+
+
+def test_clearing_removes_what_was_told():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    assert kinds(table.tracker.clear(round(table.at_s * S))) == [REMOVED]
+    assert table.tracker.clear(0) == ()
+
+
+def test_time_running_backwards_counts_as_no_time():
+    tracker = Tracker(map(str, count()).__next__)
+    tracker.observe([card_at(0)], 100 * S)
+    assert len(tracker.observe([card_at(0)], 50 * S).requests) == 1
+
+
+# --- what always holds -----------------------------------------------------------------------------------------------------------------
+
+PLACES = (0.0, 40.0, 90.0, 300.0, 340.0, 700.0)
+decisions = st.sampled_from([strong("a"), strong("b"), named("a"), named("b"), unsure("a"), unsure("b"), nothing("a"), nothing("x")])
+scenes = st.lists(
+    st.tuples(st.floats(0.03, 4.0), st.lists(st.sampled_from(PLACES), max_size=3, unique=True), decisions, st.floats(0.0, 0.5)), max_size=12
+)
+
+
+def play(script, fps: float) -> Table:
+    table = Table(fps=fps)
+    for seconds, places, decision, latency_s in script:
+        table.latency_s = latency_s
+        table.show(seconds, *(card_at(place) for place in places), recognise=always(decision))
+    table.show(4.0)
+    return table
+
+
+@settings(max_examples=80, deadline=None)
+@given(script=scenes, fps=st.sampled_from([2.0, 5.0, 15.0, 30.0]))
+def test_every_track_is_told_each_thing_once_and_removed_last(script, fps):
+    told: dict = {}
+    for change in play(script, fps).changes:
+        told.setdefault(change.track_id, []).append(change.kind)
+    strength = [UNKNOWN, UNCERTAIN, IDENTIFIED, REMOVED]
+    for history in told.values():
+        assert history == sorted(set(history), key=strength.index)
+        assert history[-1] is REMOVED
+        assert len(history) >= 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(script=scenes)
+def test_sightings_far_apart_never_share_a_track(script):
+    table = play(script, 15.0)
+    last: dict = {}
+    for _, request in table.asked:
+        quad = request.located.quad
+        assert request.track_id not in last or abs(last[request.track_id] - quad.top_left.x) <= 126
+        last[request.track_id] = quad.top_left.x
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    decision=decisions,
+    lying_s=st.floats(1.6, 8.0),
+    away_s=st.one_of(st.floats(0.0, 2.0), st.floats(3.0, 5.0)),
+    again=decisions,
+)
+def test_the_frame_rate_does_not_change_what_is_told(decision, lying_s, away_s, again):
+    """A card comes, goes for a while, and a card comes back in its place."""
+
+    def told(fps):
+        table = Table(fps=fps, latency_s=0.05)
+        table.show(lying_s, card_at(0), recognise=always(decision))
+        table.show(away_s)
+        # long enough for a replaced card to be settled: re-check, doubt, new evidence
+        table.show(12.0, card_at(0), recognise=always(again))
+        return [(change.kind, change.track_id) for change in table.changes]
+
+    assert told(5.0) == told(30.0)
+
+
+def test_the_policy_is_what_the_tracker_goes_by():
+    policy = TrackPolicy(removed_after_s=1.0, evidence=EvidencePolicy(settle_decisions=1, settle_s=0.0))
+    table = Table(tracker=Tracker(map(str, count()).__next__, policy))
+    assert kinds(table.show(0.3, card_at(0))) == [UNKNOWN]
+    assert kinds(table.show(1.2)) == [REMOVED]
+
+
+def test_cards_side_by_side_overlap_less_than_the_bound():
+    """The ground of the matching: neighbours touch, they do not overlap."""
+    assert overlap(card_at(0).quad, card_at(126).quad) < TrackPolicy().min_overlap
