@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, NewType, TypeAlias
 
 import numpy as np
@@ -41,3 +42,12 @@ def rank(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     kept.sort(axis=1)
     order = np.argsort(-np.take_along_axis(similarities, kept, axis=1), axis=1, kind="stable")
     return np.take_along_axis(kept, order, axis=1)
+
+
+def to_neighbors(entries: NDArray[np.integer], similarities: NDArray[np.float32], entry_card_ids: Sequence[CardId]) -> Neighbors:
+    """Return the named neighbours of one query; ``similarities`` belong to ``entries`` in order.
+
+    Rows stored as float16 are unit vectors up to rounding; the cosine is held within [-1, 1].
+    """
+    cosines = np.clip(similarities, -1.0, 1.0).tolist()
+    return tuple(Neighbor(entry, entry_card_ids[entry], cosine) for entry, cosine in zip(entries.tolist(), cosines, strict=True))

@@ -1,0 +1,121 @@
+"""Graph search with hnswlib; the graph only proposes entries, their similarities are computed exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import hnswlib
+import numpy as np
+
+from edge.adapters.exact import all_similarities
+from edge.bundle import Bundle, StoredVectors
+from edge.bundle_writing import BuiltGraph
+from edge.embedding import EmbeddingMatrix, l2_normalize
+from edge.errors import BundleError
+from edge.manifest import GraphParameters, MeasuredRecall
+from edge.neighbors import Neighbors, rank, to_neighbors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GRAPH_SEED: Final = 1
+RECALL_WANTED: Final = 0.999
+RECALL_QUERIES: Final = 1000
+RECALL_K: Final = 10
+QUERY_SIMILARITY: Final = 0.8
+"""Cosine between a recall query and the entry it was made from: about what a camera leaves of a scan."""
+
+_MAX_EXPANSION_SEARCH = 1024
+_INSERT_ROWS = 2048
+
+
+class HnswIndex:
+    """Takes the graph's best ``expansion_search`` entries and ranks them by their exact cosine from ``vectors.npy``.
+
+    Where that would be half of the gallery or more, every entry is compared. ``threads`` share a batch of queries.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        self._vectors = bundle.vectors
+        self._card_ids = bundle.gallery.entry_card_ids
+        self._expansion = bundle.manifest.graph.expansion_search
+        self._graph_path = bundle.graph_path
+        self._graph = None if len(self._vectors) == 0 else _load(bundle.graph_path, self._vectors, self._expansion, threads)
+
+    def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        """Return the ``k`` nearest entries of each query among those the graph proposes."""
+        proposed = max(self._expansion, k)
+        if self._graph is None or 2 * proposed >= len(self._vectors):
+            everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))
+            return self._ranked(queries, everything, k)
+        try:
+            entries, _ = self._graph.knn_query(queries, k=proposed)
+        except RuntimeError as error:
+            raise BundleError(f"{self._graph_path}: the graph reaches fewer than {proposed} entries; build the bundle again") from error
+        # in order of entry, so that ties go to the lower entry as in exact search
+        return self._ranked(queries, np.sort(entries.astype(np.int64), axis=1), k)
+
+    def _ranked(self, queries: EmbeddingMatrix, entries: NDArray[np.int64], k: int) -> tuple[Neighbors, ...]:
+        answers = []
+        for query, proposed in zip(queries, entries, strict=True):
+            similarities = all_similarities(query[None], self._vectors[proposed])
+            best = rank(similarities, k)[0]
+            answers.append(to_neighbors(proposed[best], similarities[0, best], self._card_ids))
+        return tuple(answers)
+
+
+def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
+    """Build the graph of float16 unit rows into ``path`` and measure it.
+
+    Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. While recall@1
+    stays below ``RECALL_WANTED``, ``expansion_search`` is doubled, up to 1024: the manifest holds what was reached.
+    """
+    if len(vectors) == 0:
+        path.write_bytes(b"")
+        return BuiltGraph(parameters, None)
+    graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    graph.init_index(max_elements=len(vectors), M=parameters.connectivity, ef_construction=parameters.expansion_add, random_seed=GRAPH_SEED)
+    for start in range(0, len(vectors), _INSERT_ROWS):
+        block = vectors[start : start + _INSERT_ROWS].astype(np.float32)
+        graph.add_items(block, np.arange(start, start + len(block)), num_threads=1)
+    graph.save_index(str(path))
+    return _measured(graph, vectors, parameters)
+
+
+def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float = QUERY_SIMILARITY, seed: int = 0) -> EmbeddingMatrix:
+    """Return ``count`` unit queries (at most one per entry), each at about this cosine from some entry, drawn by ``seed``."""
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.choice(len(vectors), size=min(count, len(vectors)), replace=False))
+    noise = random.standard_normal((len(chosen), vectors.shape[1])).astype(np.float32)
+    return l2_normalize(vectors[chosen].astype(np.float32) + np.sqrt(1.0 / similarity**2 - 1.0) * l2_normalize(noise))
+
+
+def _measured(graph: hnswlib.Index, vectors: StoredVectors, parameters: GraphParameters) -> BuiltGraph:
+    queries = disturbed_entries(vectors, RECALL_QUERIES)
+    k = min(RECALL_K, len(vectors))
+    truth = rank(all_similarities(queries, vectors), k)
+    expansion = parameters.expansion_search
+    while True:
+        graph.set_ef(max(expansion, k))
+        found = graph.knn_query(queries, k=k, num_threads=1)[0].astype(np.int64)
+        at_1 = float(np.mean([wanted[0] in row for wanted, row in zip(truth, found, strict=True)]))
+        if at_1 >= RECALL_WANTED or 2 * expansion > _MAX_EXPANSION_SEARCH:
+            break
+        expansion *= 2
+    at_k = float(np.mean([len(set(wanted) & set(row)) / k for wanted, row in zip(truth.tolist(), found.tolist(), strict=True)]))
+    recall = MeasuredRecall(queries=len(queries), k=k, at_1=at_1, at_k=at_k)
+    return BuiltGraph(parameters.model_copy(update={"expansion_search": expansion}), recall)
+
+
+def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> hnswlib.Index:
+    graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    try:
+        graph.load_index(str(path))
+    except RuntimeError as error:
+        raise BundleError(f"{path}: hnswlib cannot read it ({error}); build the bundle again") from error
+    if graph.get_current_count() != len(vectors):
+        raise BundleError(f"{path}: holds {graph.get_current_count()} entries, {len(vectors)} expected; build the bundle again")
+    graph.set_ef(expansion)
+    graph.set_num_threads(threads)
+    return graph

@@ -1,0 +1,162 @@
+"""Writing a bundle: everything is made in a directory beside the target, synced, and renamed into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from edge.bundle import StoredVectors, describe_files
+from edge.card_database import write_cards
+from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
+from edge.errors import DataError
+from edge.gallery import Gallery
+from edge.manifest import (
+    CARDS_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    UNSEALED,
+    VECTORS_FILE,
+    Calibration,
+    GraphParameters,
+    Manifest,
+    MeasuredRecall,
+    SelfTestQuery,
+    read_manifest,
+)
+from edge.neighbors import CardId, exact_similarities
+from edge.verification import SIGNATURE_ID
+
+SELF_TEST_QUERIES: Final = 16
+SELF_TEST_LEAD: Final = 0.01
+"""A self-test query leads its runner-up by this much, so that rounding cannot change the answer."""
+
+
+class BuiltGraph(NamedTuple):
+    """A written graph: the parameters it must be searched with and what was measured (None for an empty gallery)."""
+
+    parameters: GraphParameters
+    recall: MeasuredRecall | None
+
+
+GraphWriter: TypeAlias = Callable[[StoredVectors, GraphParameters, Path], BuiltGraph]
+"""Builds the HNSW graph of the vectors into a file; ``edge.adapters.hnsw.write_graph`` is the one there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class BundleContents:
+    """All that goes into a bundle.
+
+    ``vectors`` are unit rows float32, row i belongs to ``gallery.entry_card_ids[i]``. ``pictures`` yields one JPEG of 126x176
+    pixels per card and is consumed once. ``artefact`` is the sha256 of the network file that embedded the cards.
+    """
+
+    name: str
+    model_id: ModelId
+    artefact: str
+    vectors: EmbeddingMatrix
+    gallery: Gallery
+    pictures: Iterable[tuple[CardId, bytes]]
+    created: datetime
+    graph: GraphParameters = field(default_factory=GraphParameters)
+    calibration: Calibration | None = None
+
+
+def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWriter) -> Manifest:
+    """Write a bundle to ``target``, which must not exist; a process that dies leaves no ``target``. Returns its manifest."""
+    vectors = l2_normalize(contents.vectors).astype(np.float16) if len(contents.vectors) else contents.vectors.astype(np.float16)
+    with _new_directory(target) as directory:
+        np.save(directory / VECTORS_FILE, vectors)
+        write_cards(directory / CARDS_FILE, contents.gallery, contents.pictures)
+        graph = write_graph(vectors, contents.graph, directory / GRAPH_FILE)
+        manifest = Manifest(
+            bundle_id=UNSEALED,
+            created=contents.created,
+            name=contents.name,
+            model_id=contents.model_id,
+            artefact=contents.artefact,
+            preprocessing=PREPROCESSING_ID,
+            signature=SIGNATURE_ID,
+            dim=vectors.shape[1],
+            entries=len(vectors),
+            cards=len(contents.gallery.cards),
+            artwork_groups=len({card.artwork_group for card in contents.gallery.cards.values()}),
+            graph=graph.parameters,
+            recall=graph.recall,
+            calibration=contents.calibration,
+            self_test=_self_test_queries(vectors, contents.gallery),
+            files=describe_files(directory),
+        ).sealed()
+        (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def set_calibration(path: Path, calibration: Calibration) -> Manifest:
+    """Give an existing bundle thresholds: its manifest is replaced at once, and with it the ``bundle_id``.
+
+    For a bundle on the workstation. A release on a device keeps the id its directory is named by: push the bundle anew.
+    """
+    manifest = read_manifest(path).model_copy(update={"calibration": calibration}).sealed()
+    temporary = path / f"{MANIFEST_FILE}.new"
+    temporary.write_text(manifest.to_json(), encoding="utf-8")
+    sync(temporary)
+    temporary.replace(path / MANIFEST_FILE)
+    sync(path)
+    return manifest
+
+
+def sync(path: Path) -> None:
+    """Force a file's content or a directory's names to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_new(target: Path) -> None:
+    """Raise ``DataError`` when ``target`` exists (an empty directory may be replaced) or its parent does not."""
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise DataError(f"{target}: exists already; name another directory or remove it first")
+    if not target.absolute().parent.is_dir():
+        raise DataError(f"{target.absolute().parent}: no such directory; create it first")
+
+
+@contextmanager
+def _new_directory(target: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside ``target`` that becomes it when the block ends well."""
+    check_new(target)
+    target = target.absolute()
+    directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        yield directory
+        directory.chmod(0o755)
+        for path in directory.iterdir():
+            path.chmod(0o644)
+            sync(path)
+        sync(directory)
+        directory.replace(target)
+        sync(target.parent)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _self_test_queries(vectors: StoredVectors, gallery: Gallery) -> tuple[SelfTestQuery, ...]:
+    """Return entries, evenly spread, that are their own nearest entry with a clear lead."""
+    queries: list[SelfTestQuery] = []
+    for entry in np.linspace(0, max(len(vectors) - 1, 0), min(len(vectors), 4 * SELF_TEST_QUERIES)).astype(int):
+        similarities = exact_similarities(vectors[entry : entry + 1].astype(np.float32), vectors)[0]
+        own = similarities[entry]
+        similarities[entry] = -1.0
+        if own - similarities.max() >= SELF_TEST_LEAD and len(queries) < SELF_TEST_QUERIES:
+            queries.append(SelfTestQuery(entry=int(entry), nearest=gallery.entry_card_ids[entry]))
+    return tuple(queries)

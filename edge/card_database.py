@@ -1,0 +1,133 @@
+"""``cards.sqlite``: cards, entries with signatures, reference pictures and full-text names of one bundle.
+
+Written once, in one fixed order, without times or random numbers: the same content gives the same bytes (with the same SQLite).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import BundleError
+from edge.gallery import Card, Gallery
+from edge.neighbors import CardId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFERENCE_WIDTH: Final = 126
+REFERENCE_HEIGHT: Final = 176
+"""Size of the stored reference pictures: half the canonical card."""
+
+# pictures stand in a table of their own, written last: reading the cards at start-up does not touch their pages
+_SCHEMA: Final = """
+CREATE TABLE card (
+    card INTEGER PRIMARY KEY,
+    card_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    artwork_group TEXT NOT NULL,
+    "set" TEXT, number TEXT, rarity TEXT, language TEXT,
+    attributes TEXT NOT NULL
+);
+CREATE TABLE entry (entry INTEGER PRIMARY KEY, card INTEGER NOT NULL REFERENCES card (card), signature BLOB NOT NULL);
+CREATE TABLE picture (card INTEGER PRIMARY KEY REFERENCES card (card), image BLOB NOT NULL);
+CREATE VIRTUAL TABLE card_text USING fts5 (card_id, name, content = '', tokenize = 'unicode61 remove_diacritics 2');
+"""
+_CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
+
+
+def write_cards(path: Path, gallery: Gallery, pictures: Iterable[tuple[CardId, bytes]]) -> None:
+    """Write ``cards.sqlite``. ``pictures`` holds one JPEG per card, in any order; they are taken one by one."""
+    rows = {card_id: row for row, card_id in enumerate(gallery.cards)}
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+        database.executescript(_SCHEMA)
+        database.execute("BEGIN")
+        database.executemany(
+            "INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((rows[card.card_id], *_card_row(card)) for card in gallery.cards.values()),
+        )
+        database.executemany(
+            "INSERT INTO entry VALUES (?, ?, ?)",
+            ((entry, rows[card_id], gallery.signatures[entry].tobytes()) for entry, card_id in enumerate(gallery.entry_card_ids)),
+        )
+        database.executemany(
+            "INSERT INTO card_text (rowid, card_id, name) VALUES (?, ?, ?)",
+            ((rows[card.card_id], card.card_id, card.name) for card in gallery.cards.values()),
+        )
+        database.execute("INSERT INTO card_text (card_text) VALUES ('optimize')")
+        database.executemany("INSERT INTO picture VALUES (?, ?)", ((rows[card_id], image) for card_id, image in pictures))
+        database.commit()
+        database.execute("VACUUM")
+
+
+def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
+    """Return all cards and entries. Raises ``BundleError`` for a damaged database or signatures of another length."""
+    with _reading(path) as database:
+        cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
+        entries = database.execute("SELECT entry, card, signature FROM entry ORDER BY entry").fetchall()
+    numbered = all(entry == row and 0 <= card < len(cards) for row, (entry, card, _) in enumerate(entries))
+    if not numbered or any(len(signature) != signature_bytes for _, _, signature in entries):
+        raise BundleError(f"{path}: entries are not numbered from 0, point at no card or carry other signatures; build the bundle again")
+    signatures = np.frombuffer(b"".join(signature for _, _, signature in entries), dtype=np.uint8)
+    return Gallery(
+        cards={card.card_id: card for card in cards},
+        entry_card_ids=tuple(cards[card].card_id for _, card, _ in entries),
+        signatures=_readonly(signatures.reshape(len(entries), signature_bytes)),
+    )
+
+
+def read_picture(path: Path, card_id: CardId) -> bytes:
+    """Return the reference picture of a card as JPEG. Raises ``BundleError`` when the card is not in the bundle."""
+    with _reading(path) as database:
+        row = database.execute("SELECT image FROM picture JOIN card USING (card) WHERE card_id = ?", (card_id,)).fetchone()
+    if row is None:
+        raise BundleError(f"{path}: no picture of card {card_id!r}; list its cards with `cardedge index search`")
+    return bytes(row[0])
+
+
+def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
+    """Return cards whose name or id contains words beginning with every word of ``text``, best first; none for a text without words."""
+    words = ["".join(letter for letter in word if letter.isalnum()) for word in text.replace("-", " ").split()]
+    query = " ".join(f'"{word}"*' for word in words if word)
+    if not query:
+        return ()
+    with _reading(path) as database:
+        rows = database.execute(
+            "SELECT card_id FROM card JOIN (SELECT rowid, rank FROM card_text WHERE card_text MATCH ?) ON card = rowid"
+            " ORDER BY rank, card LIMIT ?",
+            (query, limit),
+        ).fetchall()
+    return tuple(CardId(row[0]) for row in rows)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    # immutable: the file belongs to a release nobody writes, so neither locks nor a journal are looked for
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as database:
+            yield database
+    except (sqlite3.Error, ValueError) as error:
+        raise BundleError(f"{path}: unreadable ({error}); copy the bundle again") from error
+
+
+def _card_row(card: Card) -> Sequence[str | None]:
+    attributes = json.dumps(dict(card.attributes), sort_keys=True, ensure_ascii=False) if card.attributes else ""
+    return (card.card_id, card.name, card.artwork_group, card.set, card.number, card.rarity, card.language, attributes)
+
+
+def _card(row: Sequence[str]) -> Card:
+    card_id, name, artwork_group, set_, number, rarity, language, attributes = row
+    return Card(CardId(card_id), name, artwork_group, set_, number, rarity, language, json.loads(attributes) if attributes else {})
+
+
+def _readonly(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    array.flags.writeable = False
+    return array

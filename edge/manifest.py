@@ -1,0 +1,171 @@
+"""The manifest of a bundle: what an index holds, what made it, and how to tell that it is whole."""
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+
+from edge.decision import AcceptanceThresholds
+from edge.errors import BundleError
+from edge.schema import Schema
+
+FORMAT_VERSION: Final = 1
+MANIFEST_FILE: Final = "manifest.json"
+VECTORS_FILE: Final = "vectors.npy"
+GRAPH_FILE: Final = "hnsw.bin"
+CARDS_FILE: Final = "cards.sqlite"
+
+DataFile: TypeAlias = Literal["vectors.npy", "hnsw.bin", "cards.sqlite"]
+"""The only names a manifest may list, so that no manifest can point outside its own directory."""
+
+DATA_FILES: Final[tuple[DataFile, ...]] = (VECTORS_FILE, GRAPH_FILE, CARDS_FILE)
+
+BUNDLE_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
+BundleId: TypeAlias = Annotated[str, Field(pattern=BUNDLE_ID_PATTERN)]
+"""First 64 bits of a SHA-256 over the manifest without ``bundle_id`` and ``created``; it names the release's directory."""
+
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MANIFEST_MAX_BYTES: Final = 1 << 20
+
+
+class FileFacts(Schema):
+    """What a data file must look like."""
+
+    sha256: Sha256
+    size_bytes: NonNegativeInt
+
+
+class GraphParameters(Schema):
+    """HNSW parameters: links per node, and how many candidates are kept open while inserting and while searching."""
+
+    connectivity: PositiveInt = 16
+    expansion_add: PositiveInt = 200
+    expansion_search: PositiveInt = 64
+
+
+class MeasuredRecall(Schema):
+    """Agreement of the graph search with exact search, measured when building with ``queries`` disturbed entries."""
+
+    queries: PositiveInt
+    k: PositiveInt
+    at_1: Share
+    at_k: Share
+
+
+class Calibration(Schema):
+    """Thresholds measured for this bundle, and where they come from.
+
+    ``source`` says in a sentence which pictures and negatives were used; ``figures`` holds what was measured with them
+    (for example ``false_accept_rate``).
+    """
+
+    thresholds: AcceptanceThresholds
+    source: str = Field(min_length=1)
+    figures: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _all_named(cls, value: Any) -> Any:
+        """Refuse missing and unknown thresholds: a default would pass for a measurement."""
+        given = set(asdict(value) if isinstance(value, AcceptanceThresholds) else value)
+        known = {field.name for field in fields(AcceptanceThresholds)}
+        if given != known:
+            raise ValueError(f"thresholds must be exactly {', '.join(sorted(known))}; calibrate the bundle again")
+        return value
+
+
+class SelfTestQuery(Schema):
+    """A search whose answer is known: row ``entry`` of the vectors must find ``nearest`` first."""
+
+    entry: NonNegativeInt
+    nearest: str
+
+
+class Manifest(Schema):
+    """Contents of ``manifest.json``, see ``index/README.md``.
+
+    ``artefact`` is the sha256 of the network file that embedded the cards. ``preprocessing`` and ``signature`` name the code that
+    prepared the network's input and computed the signatures. ``recall`` is null only for an empty gallery;
+    ``calibration`` is null until someone measured thresholds.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    bundle_id: BundleId
+    created: AwareDatetime
+    name: str = Field(min_length=1, max_length=200)
+    model_id: str = Field(min_length=1)
+    artefact: Sha256
+    preprocessing: str
+    signature: str
+    dim: PositiveInt
+    metric: Literal["cosine"] = "cosine"
+    entries: NonNegativeInt
+    cards: NonNegativeInt
+    artwork_groups: NonNegativeInt
+    graph: GraphParameters
+    recall: MeasuredRecall | None
+    calibration: Calibration | None
+    self_test: tuple[SelfTestQuery, ...]
+    files: dict[DataFile, FileFacts]
+
+    @model_validator(mode="after")
+    def _every_file(self) -> "Manifest":
+        missing = set(DATA_FILES) - set(self.files)
+        if missing:
+            raise ValueError(f"files: {', '.join(sorted(missing))} not listed")
+        return self
+
+    def content_id(self) -> BundleId:
+        """Return the id this content must carry; the file hashes inside make it cover the data."""
+        content = self.model_dump(mode="json", exclude={"bundle_id", "created"})
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def sealed(self) -> "Manifest":
+        """Return the manifest with the id of its content."""
+        return self.model_copy(update={"bundle_id": self.content_id()})
+
+    def to_json(self) -> str:
+        """Return the text of ``manifest.json``."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+UNSEALED: Final[BundleId] = "0" * 16
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Return the manifest of a bundle. Raises ``BundleError`` for a missing, malformed, newer or altered one."""
+    path = directory / MANIFEST_FILE
+    try:
+        with path.open("rb") as file:
+            text = file.read(MANIFEST_MAX_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{directory}: no readable {MANIFEST_FILE} ({error.strerror}); name a bundle's directory") from error
+    if len(text) > MANIFEST_MAX_BYTES:
+        raise BundleError(f"{path}: larger than {MANIFEST_MAX_BYTES} bytes, so it is no manifest; copy the bundle again")
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Return the manifest in ``text``; ``where`` names it in errors."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: not JSON ({error}); copy the bundle again") from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise BundleError(f"{where}: format {version} is newer than {FORMAT_VERSION}, which this version reads; update cardedge")
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{where}: {field}: {first['msg']}; build or copy the bundle again") from error
+    if manifest.bundle_id != manifest.content_id():
+        raise BundleError(f"{where}: bundle_id does not fit the content, so the manifest was altered; copy the bundle again")
+    return manifest

@@ -1,0 +1,115 @@
+"""Stand-ins for tests and measurements that need neither a network nor pictures; never chosen by the product."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.adapters.hnsw import write_graph
+from edge.bundle_writing import BundleContents, write_bundle
+from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
+from edge.gallery import Card, Gallery
+from edge.manifest import GraphParameters, Manifest
+from edge.neighbors import CardId
+from edge.verification import SIGNATURE_BYTES
+
+PROJECTION_MODEL_ID: Final = ModelId("projection-of-thumbnail")
+PROJECTION_ARTEFACT: Final = hashlib.sha256(PROJECTION_MODEL_ID.encode()).hexdigest()
+_CREATED: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_THUMBNAIL = 16
+
+
+class ProjectionEmbedder:
+    """An embedder without a network: a fixed random projection of the thumbnail without its mean, unit rows.
+
+    The same picture gives the same embedding everywhere; alike pictures give alike embeddings.
+    """
+
+    def __init__(self, *, dim: int = 64, max_batch: int = 8) -> None:
+        self._dim = dim
+        self._max_batch = max_batch
+        self._projection = np.random.default_rng(0).standard_normal((_THUMBNAIL * _THUMBNAIL * 3, dim)).astype(np.float32)
+
+    @property
+    def model_id(self) -> ModelId:
+        """The id bundles made with this embedder carry."""
+        return PROJECTION_MODEL_ID
+
+    @property
+    def artefact(self) -> str:
+        """A constant in the place of a file's sha256."""
+        return PROJECTION_ARTEFACT
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._dim
+
+    @property
+    def max_batch(self) -> int:
+        """Most inputs of one submission."""
+        return self._max_batch
+
+    def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
+        """Embed at once; the future is done when it is returned."""
+        if not 1 <= len(batch) <= self._max_batch:
+            raise ValueError(f"a batch of {len(batch)} inputs, 1..{self._max_batch} allowed")
+        future: Future[EmbeddingMatrix] = Future()
+        future.set_result(l2_normalize(np.stack([self._thumbnail(picture) for picture in batch]) @ self._projection))
+        return future
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _thumbnail(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        small = cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+        # one value off the mean keeps a picture of a single colour from having no direction
+        return np.asarray(small - small.mean() + 1e-3, dtype=np.float32).ravel()
+
+
+def random_vectors(count: int, dim: int, *, seed: int = 0) -> EmbeddingMatrix:
+    """Return unit rows, float32 (count, dim), in loose clusters of about eight as cards of one kind form them."""
+    random = np.random.default_rng(seed)
+    if count == 0:
+        return np.empty((0, dim), dtype=np.float32)
+    centres = random.standard_normal((max(1, count // 8), dim)).astype(np.float32)
+    offsets = random.standard_normal((count, dim)).astype(np.float32)
+    return l2_normalize(centres[random.integers(len(centres), size=count)] + 0.8 * offsets)
+
+
+def write_vectors_bundle(
+    path: Path,
+    vectors: EmbeddingMatrix,
+    *,
+    card_ids: Sequence[str] | None = None,
+    artwork_groups: Sequence[str] | None = None,
+    graph: GraphParameters | None = None,
+    picture: bytes = b"",
+) -> Manifest:
+    """Write a bundle around vectors: row i is card ``card-i`` of artwork ``art-i`` unless named otherwise; signatures are random."""
+    ids = [CardId(card_id) for card_id in card_ids] if card_ids is not None else [CardId(f"card-{row}") for row in range(len(vectors))]
+    groups = artwork_groups if artwork_groups is not None else [f"art-{card_id}" for card_id in ids]
+    cards = {
+        card_id: Card(card_id, f"Name {card_id}", group, set="T1", number=str(row))
+        for row, (card_id, group) in enumerate(zip(ids, groups, strict=True))
+    }
+    signatures = np.random.default_rng(0).integers(0, 256, size=(len(vectors), SIGNATURE_BYTES), dtype=np.uint8)
+    contents = BundleContents(
+        name="test",
+        model_id=PROJECTION_MODEL_ID,
+        artefact=PROJECTION_ARTEFACT,
+        vectors=vectors,
+        gallery=Gallery(cards, tuple(ids), signatures),
+        pictures=((card_id, picture) for card_id in cards),
+        created=_CREATED,
+        graph=graph or GraphParameters(),
+    )
+    return write_bundle(path, contents, write_graph)
