@@ -41,7 +41,7 @@ class MqttSettings(Schema):
         None, min_length=1, max_length=128, description="Must be unique at the broker. Absent: `cardedge-` and the device's id."
     )
     protocol: Protocol = Field(
-        "auto", description="`auto`: MQTT 5, then 3.1.1 where the broker refuses it. Under 3.1.1 a broker cannot say that it refused a message."
+        "auto", description="`auto`: MQTT 5, or 3.1.1 where the broker refuses 5. Under 3.1.1 a broker cannot refuse a message aloud."
     )
     username: str | None = Field(None, min_length=1, max_length=128, description="User name at the broker. Absent: no login.")
     password_file: Path | None = Field(

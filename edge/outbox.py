@@ -1,0 +1,342 @@
+"""The outbox: events wait here, on disk, until the broker has them.
+
+An event is committed (``synchronous=FULL``) before ``put`` returns, so it survives a kill and a power cut. It leaves by ``remove`` after a
+successful PUBACK, by ``quarantine`` when the broker will never take it, or because a bound was reached: then the oldest goes first and is
+counted. Counts are kept in the database and so cover its whole life.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from edge.errors import OutboxError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.mqtt_settings import OutboxSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FORMAT_VERSION: Final = 1
+KEPT_DAMAGED_FILES: Final = 3
+DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
+"""2024-01-01. A row stamped earlier comes from a start before the clock was set: its age is unknown, it never counts as too old."""
+
+_TABLES: Final = """
+BEGIN;
+CREATE TABLE waiting (
+    row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX waiting_by_age ON waiting (created_ms);
+CREATE TABLE quarantine (
+    row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, quarantined_ms INTEGER NOT NULL);
+CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT INTO counts VALUES
+    ('rows', 0), ('bytes', 0), ('dropped_rows', 0), ('dropped_bytes', 0), ('dropped_age', 0), ('quarantined', 0), ('corrupt_databases', 0);
+CREATE TRIGGER waiting_came AFTER INSERT ON waiting BEGIN
+    UPDATE counts SET value = value + 1 WHERE name = 'rows';
+    UPDATE counts SET value = value + length(new.payload) WHERE name = 'bytes';
+END;
+CREATE TRIGGER waiting_went AFTER DELETE ON waiting BEGIN
+    UPDATE counts SET value = value - 1 WHERE name = 'rows';
+    UPDATE counts SET value = value - length(old.payload) WHERE name = 'bytes';
+END;
+PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+class OutboxRow(NamedTuple):
+    """One event that waits. ``row_id`` grows in the order of ``put``; ``refusals`` counts how often the broker refused it."""
+
+    row_id: int
+    event_id: str
+    topic: str
+    payload: bytes
+    refusals: int
+
+
+class QuarantinedRow(NamedTuple):
+    """One event the broker will not take, and why."""
+
+    event_id: str
+    topic: str
+    payload: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """What waits and what was lost. ``dropped`` (by bound), ``quarantined`` and ``corrupt_databases`` count over the outbox's life."""
+
+    rows: int
+    bytes: int
+    oldest_age_s: float | None
+    dropped: Mapping[str, int]
+    quarantined: int
+    corrupt_databases: int
+
+
+class _DamagedError(OutboxError):
+    """The file is no database any more."""
+
+
+def steady_clock() -> Callable[[], int]:
+    """Return a clock in milliseconds since 1970 that does not jump when the system's clock is set.
+
+    A Pi without a battery starts in the past and is set once the network is up; ages must not notice.
+    """
+    start_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
+    return lambda: start_ms + time.monotonic_ns() // 1_000_000
+
+
+class Outbox:
+    """A bounded queue in one SQLite file. All methods may be called from any thread and raise ``OutboxError`` alone.
+
+    The file belongs to this object until ``close``: whoever else opens it is refused. A damaged file is moved aside
+    (``<name>.corrupt-<n>``), reported and counted, and an empty one takes its place.
+    """
+
+    def __init__(self, settings: OutboxSettings, now_ms: Callable[[], int] | None = None) -> None:
+        self._settings = settings
+        self._now_ms = now_ms or steady_clock()
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+        self._counts: dict[str, int] = {}
+        self._oldest_ms: int | None = None
+        with self._lock:
+            try:
+                self._open()
+            except _DamagedError as damage:
+                self._replace(damage)
+
+    def put(self, event_id: str, topic: str, payload: bytes) -> None:
+        """Commit one event; on return it is safe on disk. The same ``event_id`` again is ignored while the first one waits."""
+        query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms) VALUES (?, ?, ?, ?)"
+
+        def work(database: sqlite3.Connection) -> None:
+            database.execute(query, (event_id, topic, payload, self._now_ms()))
+            self._drop_expired(database)
+            self._drop_oldest(database)
+
+        self._commit(work)
+
+    def peek(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
+        """Return up to ``limit`` events with a ``row_id`` above ``after``, oldest first. They stay in the outbox."""
+        query = "SELECT row_id, event_id, topic, payload, refusals FROM waiting WHERE row_id > ? ORDER BY row_id LIMIT ?"
+        return self._commit(lambda database: tuple(OutboxRow(*row) for row in database.execute(query, (after, limit))))
+
+    def remove(self, row_ids: Sequence[int]) -> None:
+        """Forget events the broker has acknowledged. Rows that were dropped meanwhile are ignored."""
+        rows = [(row_id,) for row_id in row_ids]
+        self._commit(lambda database: database.executemany("DELETE FROM waiting WHERE row_id = ?", rows))
+
+    def record_refusal(self, row_id: int) -> int:
+        """Count one refusal of an event by the broker and return how many there were; 0 when the event is gone."""
+
+        def work(database: sqlite3.Connection) -> int:
+            database.execute("UPDATE waiting SET refusals = refusals + 1 WHERE row_id = ?", (row_id,))
+            row = database.execute("SELECT refusals FROM waiting WHERE row_id = ?", (row_id,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._commit(work)
+
+    def quarantine(self, row_id: int, reason: str) -> None:
+        """Put an event aside for good. The newest ``max_quarantined`` are kept; all are counted."""
+        copy = (
+            "INSERT OR REPLACE INTO quarantine (row_id, event_id, topic, payload, created_ms, reason, quarantined_ms)"
+            " SELECT row_id, event_id, topic, payload, created_ms, ?, ? FROM waiting WHERE row_id = ?"
+        )
+        newest = "SELECT row_id FROM quarantine ORDER BY quarantined_ms DESC, row_id DESC LIMIT ?"
+        trim = f"DELETE FROM quarantine WHERE row_id NOT IN ({newest})"  # noqa: S608 - both parts are constants
+
+        def work(database: sqlite3.Connection) -> None:
+            _count(database, "quarantined", database.execute(copy, (reason, self._now_ms(), row_id)).rowcount)
+            database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,))
+            database.execute(trim, (self._settings.max_quarantined,))
+
+        self._commit(work)
+
+    def quarantined(self) -> tuple[QuarantinedRow, ...]:
+        """Return what is kept in quarantine, oldest first."""
+        query = "SELECT event_id, topic, payload, reason FROM quarantine ORDER BY quarantined_ms, row_id"
+        return self._commit(lambda database: tuple(QuarantinedRow(*row) for row in database.execute(query)))
+
+    def drop_expired(self) -> None:
+        """Drop events older than ``max_age_s`` and count them. ``put`` does so too; a quiet outbox needs this call."""
+        self._commit(self._drop_expired)
+
+    def stats(self) -> OutboxStats:
+        """Return the figures as of the last change; works even when the disk does not."""
+        with self._lock:
+            counts, oldest_ms = self._counts, self._oldest_ms
+        return OutboxStats(
+            rows=counts["rows"],
+            bytes=counts["bytes"],
+            oldest_age_s=None if oldest_ms is None else max(0.0, (self._now_ms() - oldest_ms) / 1000.0),
+            dropped={cause: counts[f"dropped_{cause}"] for cause in ("rows", "bytes", "age")},
+            quarantined=counts["quarantined"],
+            corrupt_databases=counts["corrupt_databases"],
+        )
+
+    def close(self) -> None:
+        """Close the file. May be called twice; afterwards only ``stats`` answers."""
+        with self._lock:
+            self._close()
+
+    # ---- one transaction ----
+
+    def _commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock:
+            try:
+                return self._attempt(work)
+            except _DamagedError as damage:
+                self._replace(damage)
+                return self._attempt(work)
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction and renew the figures; nothing is changed when it fails."""
+        if self._database is None:
+            raise OutboxError(f"the outbox {self._settings.file} is closed")
+        with self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._database)
+                figures = _figures(self._database)
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+        self._counts, self._oldest_ms = figures
+        return result
+
+    def _drop_expired(self, database: sqlite3.Connection) -> None:
+        horizon_ms = self._now_ms() - int(self._settings.max_age_s * 1000)
+        dropped = database.execute("DELETE FROM waiting WHERE created_ms BETWEEN ? AND ?", (CLOCK_WAS_SET_MS, horizon_ms)).rowcount
+        _count(database, "dropped_age", dropped)
+
+    def _drop_oldest(self, database: sqlite3.Connection) -> None:
+        """Drop from the front until both bounds hold; the newest event always stays."""
+        while True:
+            counts, _ = _figures(database)
+            too_many = counts["rows"] > self._settings.max_rows
+            if counts["rows"] <= 1 or not (too_many or counts["bytes"] > self._settings.max_bytes):
+                return
+            database.execute("DELETE FROM waiting WHERE row_id = (SELECT min(row_id) FROM waiting)")
+            _count(database, "dropped_rows" if too_many else "dropped_bytes", 1)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # the errors of Python's own wrapper carry no code
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            kind = _DamagedError if code in DAMAGED else OutboxError
+            raise kind(f"{self._settings.file}: {error}; {_NEXT_STEPS.get(code, 'see the journal for earlier disk errors')}") from error
+
+    # ---- the file ----
+
+    def _open(self) -> None:
+        with self._translated():
+            self._database = sqlite3.connect(self._settings.file, timeout=1.0, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(self._database)
+                self._counts, self._oldest_ms = _figures(self._database)
+            except BaseException:
+                self._close()
+                raise
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        # an exclusive lock taken before WAL is entered needs no shared memory file and keeps a second daemon out
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 4194304"):
+            database.execute(f"PRAGMA {pragma}")
+        verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise _DamagedError(f"{self._settings.file}: {verdict}")
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT_VERSION:
+            raise OutboxError(
+                f"{self._settings.file} was written by a newer program (format {version}, known {FORMAT_VERSION}); "
+                "install that program again, or move the file aside to begin an empty outbox"
+            )
+        if version == 0:
+            database.executescript(_TABLES)
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("COMMIT")
+        if database.execute("SELECT value FROM counts WHERE name = 'rows'").fetchone()[0] == 0:
+            database.execute("VACUUM")  # gives back what a long outage took
+
+    def _close(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+        self._database = None
+
+    def _replace(self, damage: _DamagedError) -> None:
+        """Move the damaged file aside and begin an empty one; what is known of the counts lives on."""
+        self._close()
+        file = self._settings.file
+        earlier = sorted(_damaged_files(file))
+        number = earlier[-1][0] + 1 if earlier else 1
+        aside = file.with_name(f"{file.name}.corrupt-{number}")
+        try:
+            file.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                file.with_name(file.name + suffix).unlink(missing_ok=True)
+            for _, path in earlier[: len(earlier) + 1 - KEPT_DAMAGED_FILES]:
+                path.unlink()
+        except OSError as error:
+            raise OutboxError(f"{damage}; and it cannot be moved aside: {error}; move or delete it") from error
+        log.error("the outbox was damaged (%s); it was moved to %s and an empty one begun, the events in it were not sent", damage, aside)
+        known = {name: value for name, value in self._counts.items() if name not in ("rows", "bytes")}
+        self._open()
+        self._attempt(lambda database: _restore_counts(database, known | {"corrupt_databases": number}))
+
+
+_NEXT_STEPS: Final = {
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
+    sqlite3.SQLITE_READONLY: "check that this user may write the file and that the disk is not mounted read-only",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_BUSY: "another program holds it; is a second daemon running?",
+    sqlite3.SQLITE_IOERR: "the disk could not be read or written; check its space and health",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is no database",
+}
+
+
+def _figures(database: sqlite3.Connection) -> tuple[dict[str, int], int | None]:
+    """Return all counts and the creation time of the oldest event."""
+    oldest = database.execute("SELECT created_ms FROM waiting ORDER BY row_id LIMIT 1").fetchone()
+    return dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None
+
+
+def _count(database: sqlite3.Connection, name: str, amount: int) -> None:
+    if amount > 0:
+        database.execute("UPDATE counts SET value = value + ? WHERE name = ?", (amount, name))
+
+
+def _restore_counts(database: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    for name, value in counts.items():
+        _count(database, name, value)
+
+
+def _damaged_files(file: Path) -> Iterator[tuple[int, Path]]:
+    for path in file.parent.glob(f"{file.name}.corrupt-*"):
+        if (number := path.name.rpartition("-")[2]).isdecimal():
+            yield int(number), path
