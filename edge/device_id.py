@@ -1,0 +1,32 @@
+"""The name a scanner has when nobody gave it one: stable over restarts and updates, different on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+from edge.errors import SettingsError
+
+PI_SERIAL: Final = Path("/proc/device-tree/serial-number")
+MACHINE_ID: Final = Path("/etc/machine-id")
+
+
+def derive_device_id(serial: Path = PI_SERIAL, machine_id: Path = MACHINE_ID) -> str:
+    """Return the Pi's serial number, or a hash of the machine id, as ``[a-zA-Z0-9_-]``.
+
+    The machine id itself is confidential (machine-id(5)), so a hash of it is used. Raises ``SettingsError`` when a machine has neither.
+    """
+    if number := re.sub(r"[^a-zA-Z0-9_-]", "", _first_line(serial)):
+        return number.lstrip("0") or number
+    if identity := _first_line(machine_id):
+        return hashlib.sha256(f"cardedge:{identity}".encode()).hexdigest()[:12]
+    raise SettingsError("this machine has neither a serial number nor a machine id; set device.id in the settings file")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="ignore").strip("\0\n ")
+    except OSError:
+        return ""

@@ -1,0 +1,156 @@
+"""Who may import whom. The picture is in docs/architecture.md; these rules keep it true."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PURE_ROOMS = ["frame", "card", "locate", "embedding", "neighbors", "gallery", "verification", "decision", "track", "event"]
+"""In the order of the data: each may import only what stands to its left."""
+
+FOUNDATION = {"edge", "edge.errors", "edge.schema"}
+PURE_LIBRARIES = {
+    "__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "types", "typing",
+    "cv2", "numpy", "pydantic",
+}  # fmt: skip
+IMPURE_CALLS = {
+    "open", "print", "input", "cv2.VideoCapture", "cv2.VideoWriter", "cv2.imread", "cv2.imwrite", "cv2.imshow", "np.load", "np.save", "np.fromfile",
+    "np.memmap", "datetime.now", "datetime.utcnow", "datetime.datetime.now", "date.today", "np.random.default_rng",
+}  # fmt: skip
+DRIVERS = {
+    "cv2.VideoCapture": None,
+    "onnxruntime": "onnx",
+    "hnswlib": "hnsw",
+    "paho": "mqtt",
+    "picamera2": "picamera",
+    "libcamera": "picamera",
+    "hailo_platform": "hailo",
+    "systemd": "systemd",
+}
+"""Driver library → the one adapter that may import it."""
+
+WORKSTATION_ONLY = {"torch", "torchvision", "timm", "daft", "ray", "tools", "tests", "tqdm", "onnx"}
+DRIVEN_BY_THE_COMMAND_LINE = {"demo"}
+"""Rooms that may start a tool by a late import: they exist for a clone with its tools."""
+
+WIRING = {"app", "cli", "__main__"}
+
+
+def edge_files(root: Path = ROOT) -> list[Path]:
+    return sorted((root / "edge").rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """``edge/card.py`` is ``card``; ``edge/adapters/onnx.py`` is ``adapters.onnx``."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[parts.index("edge") + 1 :])
+
+
+def imported(source: str) -> set[str]:
+    """All modules a source names in import statements, wherever they stand; ``from edge import card`` counts as ``edge.card``."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(node.module)
+            if node.module in {"edge", "edge.adapters"}:
+                names.update(f"{node.module}.{alias.name}" for alias in node.names if alias.name.islower())
+    return names
+
+
+def called(source: str) -> set[str]:
+    """The dotted names of everything a source calls or mentions as an attribute."""
+    tree = ast.walk(ast.parse(source))
+    return {ast.unparse(node.func) for node in tree if isinstance(node, ast.Call)}
+
+
+def purity_breaches(room: str, source: str) -> list[str]:
+    left = {f"edge.{name}" for name in PURE_ROOMS[: PURE_ROOMS.index(room)]}
+    breaches = []
+    for name in imported(source):
+        top = name.partition(".")[0]
+        allowed = name in FOUNDATION | left if top == "edge" else top in PURE_LIBRARIES
+        if not allowed:
+            breaches.append(f"{room} imports {name}")
+    breaches += [f"{room} calls {name}" for name in called(source) & IMPURE_CALLS]
+    return breaches
+
+
+def driver_breaches(room: str, source: str) -> list[str]:
+    breaches = []
+    for name in imported(source):
+        owner = DRIVERS.get(name.partition(".")[0])
+        if owner and room != f"adapters.{owner}":
+            breaches.append(f"{room} imports {name}, which only adapters.{owner} may")
+    if any(name.endswith("VideoCapture") for name in called(source)) and not room.startswith("adapters."):
+        breaches.append(f"{room} opens a cv2.VideoCapture, which only an adapter may")
+    return breaches
+
+
+def wiring_breaches(room: str, source: str) -> list[str]:
+    breaches = []
+    for name in imported(source):
+        if name.startswith("edge.adapters") and room != "app" and not room.startswith("adapters"):
+            breaches.append(f"{room} imports {name}, which only app may")
+        if name in {f"edge.{wiring}" for wiring in WIRING} and room not in WIRING | {"adapters"}:
+            breaches.append(f"{room} imports {name}, which stands to its right")
+        if name.partition(".")[0] in WORKSTATION_ONLY and room not in DRIVEN_BY_THE_COMMAND_LINE:
+            breaches.append(f"{room} imports {name}, which a device does not have")
+    return breaches
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
+def test_pure_rooms_import_only_pure_things_and_only_leftwards(room):
+    path = ROOT / "edge" / f"{room}.py"
+    assert purity_breaches(room, path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", edge_files(), ids=room_of)
+def test_each_driver_library_has_one_adapter(path):
+    assert driver_breaches(room_of(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", edge_files(), ids=room_of)
+def test_only_the_composition_root_knows_adapters_and_no_room_needs_a_workstation(path):
+    assert wiring_breaches(room_of(path), path.read_text()) == []
+
+
+def test_no_room_imports_in_a_circle():
+    graph = {f"edge.{room_of(path)}": {name for name in imported(path.read_text()) if name.startswith("edge.")} for path in edge_files()}
+    done: set[str] = set()
+
+    def visit(room: str, way: tuple[str, ...]) -> None:
+        assert room not in way, " → ".join((*way, room))
+        if room not in done:
+            for name in graph.get(room, ()):
+                visit(name, (*way, room))
+            done.add(room)
+
+    for room in graph:
+        visit(room, ())
+
+
+@pytest.mark.parametrize(
+    ("check", "room", "source", "breach"),
+    [
+        (purity_breaches, "card", "import os", "card imports os"),
+        (purity_breaches, "card", "from pathlib import Path", "card imports pathlib"),
+        (purity_breaches, "track", "def now():\n    import time", "track imports time"),
+        (purity_breaches, "frame", "from edge.card import Quad", "frame imports edge.card"),
+        (purity_breaches, "decision", "from edge import track", "decision imports edge.track"),
+        (purity_breaches, "locate", "import cv2\ncv2.imread('a')", "locate calls cv2.imread"),
+        (purity_breaches, "event", "from datetime import datetime\ndatetime.now()", "event calls datetime.now"),
+        (driver_breaches, "card", "import hailo_platform", "card imports hailo_platform, which only adapters.hailo may"),
+        (driver_breaches, "adapters.onnx", "import hnswlib", "adapters.onnx imports hnswlib, which only adapters.hnsw may"),
+        (driver_breaches, "capture", "import cv2\ncv2.VideoCapture(0)", "capture opens a cv2.VideoCapture, which only an adapter may"),
+        (wiring_breaches, "daemon", "from edge.adapters.mqtt import X", "daemon imports edge.adapters.mqtt, which only app may"),
+        (wiring_breaches, "daemon", "from edge.app import X", "daemon imports edge.app, which stands to its right"),
+        (wiring_breaches, "pipeline", "import torch.nn", "pipeline imports torch.nn, which a device does not have"),
+        (wiring_breaches, "pipeline", "import tools.train", "pipeline imports tools.train, which a device does not have"),
+    ],
+)
+def test_a_planted_breach_is_found(check, room, source, breach):
+    assert breach in check(room, source)
