@@ -1,0 +1,127 @@
+"""Puts a card together: border and frame, illustration, plates with text and signs, foil, rounded corners. And the back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import Size
+from tools.drawing.illustration import Subject, illustration
+from tools.drawing.paint import hsv, mix, noise, ramp, unit_grid
+from tools.drawing.plates import PLATES
+from tools.drawing.sheet import INK, WHITE, Box, Sheet, rounded
+from tools.drawing.spec import CardSpec, Layout, card_spec
+
+CORNER_UNITS: Final = 12.0
+"""A trading card's corners have a radius of about 3 mm."""
+
+ART_BOXES: Final[dict[Layout, Box]] = {
+    "creature": Box(19, 42, 233, 184),
+    "tall": Box(13, 38, 239, 254),
+    "spell": Box(17, 40, 235, 196),
+    "item": Box(26, 58, 226, 190),
+    "full-art": Box(0, 0, 252, 352),
+    "place": Box(0, 0, 252, 352),
+}
+SUBJECTS: Final[dict[Layout, Subject]] = {
+    "creature": "creature",
+    "tall": "creature",
+    "spell": "wonder",
+    "item": "item",
+    "full-art": "creature",
+    "place": "place",
+}
+
+
+def art_box(spec: CardSpec, size: Size) -> tuple[slice, slice]:
+    """Return pixel rows and columns of the illustration on a card drawn at ``size``."""
+    return Sheet(spec, size).rows_columns(ART_BOXES[spec.layout])
+
+
+def print_card(spec: CardSpec, size: Size) -> NDArray[np.uint8]:
+    """Return the printed card, RGBA uint8 (size.height, size.width, 4), its corners see-through."""
+    sheet = Sheet(spec, size)
+    _frame(sheet)
+    _art(sheet)
+    PLATES[spec.layout](sheet)
+    sheet.set_text()
+    if spec.rarity in ("epic", "legendary"):
+        _foil(sheet)
+    return _cut(sheet)
+
+
+def print_back(size: Size) -> NDArray[np.uint8]:
+    """Return the one back all cards share, RGBA uint8 (size.height, size.width, 4)."""
+    sheet = Sheet(card_spec(0, 0), size)
+    height, width = sheet.pixels.shape[:2]
+    x, y = unit_grid(width, height)
+    middle = x[0, -1] / 2
+    distance = np.hypot(x - middle, (y - 50) * 0.8)
+    swirl = 0.5 + 0.5 * np.sin(np.arctan2(y - 50, x - middle) * 5 + distance * 0.28)
+    blues = (hsv(0.63, 0.9, 0.18), hsv(0.6, 0.85, 0.45), hsv(0.55, 0.5, 0.85))
+    sheet.pixels = ramp(np.clip(swirl * 0.7 + 0.3 - distance / 130, 0, 1).astype(np.float32), blues)
+    sheet.frame_line(Box(0, 0, 252, 352), hsv(0.63, 0.9, 0.12), radius=12, width=10)
+    sheet.frame_line(Box(12, 12, 240, 340), hsv(0.12, 0.6, 0.9), radius=8, width=2)
+    sheet.panel(Box(46, 146, 206, 206), hsv(0.63, 0.9, 0.14), radius=30, opacity=0.92, edge=hsv(0.12, 0.6, 0.9))
+    sheet.text(126, 187, "CARDEDGE", 26, hsv(0.12, 0.5, 1.0), bold=True, anchor="ms")
+    sheet.set_text()
+    return _cut(sheet)
+
+
+def _cut(sheet: Sheet) -> NDArray[np.uint8]:
+    height, width = sheet.pixels.shape[:2]
+    alpha = np.round(rounded(width, height, CORNER_UNITS * sheet.scale) * 255.0).astype(np.uint8)
+    return np.ascontiguousarray(np.dstack([sheet.pixels, alpha]))
+
+
+def _frame(sheet: Sheet) -> None:
+    """Border and textured frame under everything."""
+    height, width = sheet.pixels.shape[:2]
+    sheet.pixels[:] = np.array(sheet.border, dtype=np.uint8)
+    if ART_BOXES[sheet.spec.layout].left == 0:
+        return
+    box = Box(9, 9, 243, 343)
+    rows, columns = sheet.rows_columns(box)
+    x, y = unit_grid(width // 2, height // 2)
+    kind = int(sheet.rng.integers(4))
+    texture = 0.5 + 0.3 * (noise(sheet.rng, width // 2, height // 2, cells=5, octaves=3) - 0.5) - (y / 100 - 0.5) * 0.35
+    if kind == 1:
+        texture = texture + 0.07 * np.sign(np.sin((x + y) * 1.4))
+    elif kind == 2:
+        texture = texture + 0.1 * np.sin(np.hypot(x - 36, y - 50) * 1.1)
+    elif kind == 3:
+        texture = texture + 0.08 * np.sign(np.sin(x * 0.9) * np.sin(y * 0.9))
+    smooth = cv2.resize(np.clip(texture, 0.0, 1.0).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    tones = ramp(np.asarray(smooth, dtype=np.float32), (mix(sheet.tint, INK, 0.5), sheet.tint, mix(sheet.tint, WHITE, 0.6)))
+    sheet.pixels[rows, columns] = tones[rows, columns]
+    sheet.frame_line(box, mix(sheet.tint, INK, 0.55), radius=2.0, width=1.5)
+
+
+def _art(sheet: Sheet) -> None:
+    spec = sheet.spec
+    box = ART_BOXES[spec.layout]
+    rows, columns = sheet.rows_columns(box)
+    sheet.pixels[rows, columns] = illustration(
+        spec.art_key, spec.family, SUBJECTS[spec.layout], columns.stop - columns.start, rows.stop - rows.start
+    )
+    if box.left > 0:
+        sheet.frame_line(
+            Box(box.left - 2.5, box.top - 2.5, box.right + 2.5, box.bottom + 2.5), mix(sheet.tint, WHITE, 0.55), radius=1.0, width=2.5
+        )
+        sheet.frame_line(
+            Box(box.left - 3.5, box.top - 3.5, box.right + 3.5, box.bottom + 3.5), mix(sheet.tint, INK, 0.7), radius=1.0, width=1.0
+        )
+
+
+def _foil(sheet: Sheet) -> None:
+    """Draw a holographic shimmer of slanting rainbow bands."""
+    height, width = sheet.pixels.shape[:2]
+    x, y = unit_grid(width, height)
+    slant, pitch = sheet.rng.uniform(0.4, 1.2), sheet.rng.uniform(20, 45)
+    phase = (x + y * slant) / pitch * 2 * np.pi
+    shimmer = np.stack([np.sin(phase + turn) for turn in (0.0, 2.1, 4.2)], axis=2)
+    bright = 14.0 if sheet.spec.rarity == "epic" else 24.0
+    sheet.pixels = np.clip(sheet.pixels + bright * shimmer, 0, 255).astype(np.uint8)

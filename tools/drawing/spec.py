@@ -1,0 +1,139 @@
+"""What is printed on a drawn card, decided by a seed before anything is painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from tools.drawing import words
+
+Layout: TypeAlias = Literal["creature", "tall", "spell", "item", "full-art", "place"]
+Rarity: TypeAlias = Literal["common", "uncommon", "rare", "epic", "legendary"]
+
+SET_SIZE: Final = 120
+LAYOUTS: Final[tuple[Layout, ...]] = ("creature", "tall", "spell", "item", "full-art", "place")
+LAYOUT_SHARES: Final = (0.36, 0.14, 0.18, 0.12, 0.13, 0.07)
+RARITIES: Final[tuple[Rarity, ...]] = ("common", "uncommon", "rare", "epic", "legendary")
+RARITY_SHARES: Final = (0.42, 0.28, 0.17, 0.09, 0.04)
+FAMILIES: Final = ("ember", "tide", "leaf", "volt", "dusk", "stone", "steel", "frost", "bloom", "star")
+STAGES: Final = ("Basic", "Stage 1", "Stage 2")
+LANGUAGE: Final = "en"
+FIRST_REPRINT_KEY: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack row: cost as families of energy, name, damage (0: none shown), effect text (may be empty)."""
+
+    cost: tuple[str, ...]
+    name: str
+    damage: int
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardSpec:
+    """Everything on one card. Cards of equal ``artwork_group`` have the same ``art_key`` and so the same picture."""
+
+    card_id: str
+    name: str
+    set_code: str
+    number: int
+    set_size: int
+    rarity: Rarity
+    language: str
+    artwork_group: str
+    art_key: tuple[int, int]
+    print_key: tuple[int, int]
+    layout: Layout
+    family: str
+    stage: str
+    hit_points: int
+    cost: int
+    attacks: tuple[Attack, ...]
+    rules: tuple[str, ...]
+    flavour: str
+    artist: str
+
+    @property
+    def collector_number(self) -> str:
+        """The number as printed, like ``017/120``."""
+        return f"{self.number:03d}/{self.set_size}"
+
+
+def card_spec(seed: int, index: int) -> CardSpec:
+    """Return the card with this index of the endless series ``seed``; equal arguments give equal cards."""
+    rng = np.random.default_rng([seed, index, 1])
+    layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=LAYOUT_SHARES))]
+    name = {"item": words.thing_name, "place": words.place_name}.get(layout, words.creature_name)(rng)
+    family = words.pick(rng, FAMILIES)
+    rarity = RARITIES[int(rng.choice(len(RARITIES), p=RARITY_SHARES))]
+    set_code, number = _place(index, "D")
+    has_attacks = layout in ("creature", "tall", "full-art")
+    return CardSpec(
+        card_id=f"{set_code}-{number}",
+        name=name,
+        set_code=set_code,
+        number=number,
+        set_size=SET_SIZE,
+        rarity=rarity,
+        language=LANGUAGE,
+        artwork_group=f"A{seed}-{index}",
+        art_key=(seed, index),
+        print_key=(seed, index),
+        layout=layout,
+        family=family,
+        stage=words.pick(rng, STAGES),
+        hit_points=int(rng.integers(3, 19)) * 10,
+        cost=int(rng.integers(1, 6)),
+        attacks=_attacks(rng, family, 1 if layout == "tall" or rng.random() < 0.3 else 2) if has_attacks else (),
+        rules=()
+        if has_attacks
+        else tuple(words.sentence(rng, words.RULES, name) for _ in range(int(rng.integers(1, 3)) + (layout == "item"))),
+        flavour=words.sentence(rng, words.FLAVOUR),
+        artist=words.pick(rng, words.ARTIST_NAMES),
+    )
+
+
+def reprint(original: CardSpec, place: int) -> CardSpec:
+    """Return the same card printed again as number ``place`` of the reprint sets P1, P2 ...
+
+    Picture and text stay; set symbol, number, rarity and the frame's tint are others.
+    """
+    set_code, number = _place(place, "P")
+    rarity = RARITIES[(RARITIES.index(original.rarity) + 1 + place % 2) % len(RARITIES)]
+    return replace(
+        original,
+        card_id=f"{set_code}-{number}",
+        set_code=set_code,
+        number=number,
+        rarity=rarity,
+        print_key=(original.art_key[0], FIRST_REPRINT_KEY + place),
+    )
+
+
+def card_specs(count: int, seed: int, reprints: int = 0) -> tuple[CardSpec, ...]:
+    """Return ``count`` cards, the last ``reprints`` of which repeat earlier artworks, each at most once where possible."""
+    fresh = count - reprints
+    if reprints < 0 or (reprints > 0 and fresh < 1):
+        raise ValueError(f"{reprints} reprints of {count} cards leave nothing to print again; ask for fewer reprints")
+    originals = tuple(card_spec(seed, index) for index in range(fresh))
+    order = np.random.default_rng([seed, 2]).permutation(fresh)
+    again = tuple(reprint(originals[int(order[place % fresh])], place) for place in range(reprints))
+    return originals + again
+
+
+def _place(index: int, series: str) -> tuple[str, int]:
+    return f"{series}{index // SET_SIZE + 1}", index % SET_SIZE + 1
+
+
+def _attacks(rng: np.random.Generator, family: str, count: int) -> tuple[Attack, ...]:
+    attacks = []
+    for place in range(count):
+        energies = int(rng.integers(1, 3)) + place
+        cost = tuple(family if rng.random() < 0.65 else words.pick(rng, FAMILIES) for _ in range(energies))
+        effect = words.sentence(rng, words.EFFECTS) if rng.random() < 0.65 else ""
+        attacks.append(Attack(cost=cost, name=words.attack_name(rng), damage=int(rng.integers(1, 9)) * 10 * (1 + place), effect=effect))
+    return tuple(attacks)

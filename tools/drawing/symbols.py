@@ -1,0 +1,220 @@
+"""Small signs on cards: letters, energies, rarities, set symbols."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
+
+from edge.frame import RgbImage
+from tools.drawing.paint import Colour, hsv, mix
+from tools.drawing.scenes import FAMILY_HUES, MUTED
+from tools.drawing.spec import Rarity
+
+OVERSAMPLING: Final = 4
+
+GLYPHS: Final[dict[str, tuple[tuple[float, float], ...]]] = {
+    "ember": ((0, -0.7), (0.3, -0.2), (0.42, -0.4), (0.5, 0.2), (0.25, 0.6), (-0.25, 0.6), (-0.5, 0.2), (-0.3, -0.15), (-0.15, 0.05)),
+    "tide": ((0, -0.7), (0.25, -0.25), (0.45, 0.1), (0.4, 0.42), (0.15, 0.62), (-0.15, 0.62), (-0.4, 0.42), (-0.45, 0.1), (-0.25, -0.25)),
+    "leaf": ((0.55, -0.55), (0.5, 0.1), (0.15, 0.45), (-0.3, 0.4), (-0.6, 0.65), (-0.45, 0.3), (-0.45, -0.15), (-0.1, -0.45)),
+    "volt": ((0.2, -0.7), (-0.45, 0.1), (-0.05, 0.1), (-0.2, 0.7), (0.45, -0.15), (0.05, -0.15)),
+    "dusk": (
+        (0.25, -0.65),
+        (-0.2, -0.55),
+        (-0.5, -0.15),
+        (-0.5, 0.25),
+        (-0.15, 0.6),
+        (0.35, 0.6),
+        (-0.02, 0.35),
+        (-0.15, 0),
+        (-0.05, -0.35),
+    ),
+    "stone": ((-0.6, 0.5), (-0.2, -0.5), (0.05, -0.1), (0.2, -0.3), (0.6, 0.5)),
+    "steel": (
+        (0, -0.65),
+        (0.56, -0.32),
+        (0.56, 0.32),
+        (0, 0.65),
+        (-0.56, 0.32),
+        (-0.56, -0.32),
+        (0, -0.65),
+        (0, -0.25),
+        (-0.22, -0.12),
+        (-0.22, 0.12),
+        (0, 0.25),
+        (0.22, 0.12),
+        (0.22, -0.12),
+        (0, -0.25),
+    ),
+    "frost": tuple(
+        (r * np.sin(a), -r * np.cos(a))
+        for a, r in zip(np.linspace(0, 2 * np.pi, 12, endpoint=False).tolist(), (0.7, 0.16) * 6, strict=True)
+    ),
+    "bloom": tuple(
+        (r * np.sin(a), -r * np.cos(a))
+        for a, r in zip(np.linspace(0, 2 * np.pi, 20, endpoint=False).tolist(), (0.6, 0.62, 0.5, 0.22) * 5, strict=True)
+    ),
+    "star": tuple(
+        (r * np.sin(a), -r * np.cos(a))
+        for a, r in zip(np.linspace(0, 2 * np.pi, 10, endpoint=False).tolist(), (0.72, 0.3) * 5, strict=True)
+    ),
+}
+
+RARITY_SHAPES: Final[dict[Rarity, tuple[int, int]]] = {
+    "common": (0, 1),
+    "uncommon": (4, 1),
+    "rare": (5, 1),
+    "epic": (5, 2),
+    "legendary": (5, 3),
+}
+"""Points of the star (0: a disc, 4: a diamond) and how many of them."""
+
+
+@lru_cache(maxsize=128)
+def font(size_px: float) -> ImageFont.FreeTypeFont:
+    """Return the scalable typeface that comes with Pillow, laid out without optional libraries so that every machine draws alike."""
+    scalable = ImageFont.load_default(size=20)
+    if not isinstance(scalable, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")  # noqa: TRY004
+    return scalable.font_variant(size=max(size_px, 4.0), layout_engine=ImageFont.Layout.BASIC)
+
+
+def write(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    size_px: float,
+    colour: Colour,
+    *,
+    bold: bool = False,
+    anchor: str = "ls",
+    halo: Colour | None = None,
+) -> None:
+    """Write one line; ``at`` is the place of ``anchor`` (Pillow's two letters, e.g. left-baseline ``ls``) in pixels."""
+    face = font(round(size_px * 2.0) / 2.0)
+    if halo is not None:
+        draw.text(at, text, fill=_whole(halo), font=face, anchor=anchor, stroke_width=max(1.0, size_px * 0.12))
+    draw.text(at, text, fill=_whole(colour), font=face, anchor=anchor)
+    if bold:  # struck twice, as a typewriter does
+        draw.text((at[0] + size_px * 0.045, at[1]), text, fill=_whole(colour), font=face, anchor=anchor)
+
+
+def text_width(text: str, size_px: float) -> float:
+    """Return how wide a line will be, in pixels."""
+    return font(round(size_px * 2.0) / 2.0).getlength(text)
+
+
+def wrap(text: str, size_px: float, width_px: float) -> list[str]:
+    """Return the text broken into lines no wider than ``width_px``; a word is never broken."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size_px) <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def family_colour(family: str, value: float = 0.85, saturation: float = 0.75) -> Colour:
+    """Return the colour of a family's frames and energies."""
+    return hsv(FAMILY_HUES[family], saturation * MUTED.get(family, 1.0), value)
+
+
+def paste(pixels: RgbImage, sign: NDArray[np.uint8], x: float, y: float) -> None:
+    """Blend an RGBA sign onto ``pixels`` with its centre at (x, y); what sticks out is cut off."""
+    height, width = sign.shape[:2]
+    left, top = round(x - width / 2), round(y - height / 2)
+    rows, columns = slice(max(top, 0), min(top + height, pixels.shape[0])), slice(max(left, 0), min(left + width, pixels.shape[1]))
+    part = sign[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left].astype(np.float32)
+    cover = part[..., 3:] / 255.0
+    pixels[rows, columns] = (pixels[rows, columns] * (1.0 - cover) + part[..., :3] * cover + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=256)
+def energy(family: str, size_px: int) -> NDArray[np.uint8]:
+    """Return the disc of a family's energy, RGBA uint8 (size_px, size_px, 4); shared, so never written to."""
+    side = size_px * OVERSAMPLING
+    base = family_colour(family)
+    sign = _blank(side, base)
+    cv2.circle(sign, (side // 2, side // 2), side // 2 - OVERSAMPLING, (*_whole(mix(base, (0, 0, 0), 0.45)), 255), -1)
+    cv2.circle(sign, (side // 2, side // 2), round(side * 0.43), (*_whole(base), 255), -1)
+    cv2.ellipse(
+        sign,
+        (side // 2, round(side * 0.36)),
+        (round(side * 0.33), round(side * 0.24)),
+        0,
+        0,
+        360,
+        (*_whole(mix(base, (255, 255, 255), 0.35)), 255),
+        -1,
+    )
+    glyph = np.array(GLYPHS[family]) * side * 0.43 + side / 2
+    cv2.fillPoly(sign, [np.round(glyph).astype(np.int32)], (*_whole(mix(base, (0, 0, 0), 0.78)), 255))
+    return _shrunk(sign, size_px)
+
+
+@lru_cache(maxsize=64)
+def rarity_sign(rarity: Rarity, size_px: int, colour: Colour) -> NDArray[np.uint8]:
+    """Return the sign of a rarity, RGBA; its width grows with the number of stars."""
+    points, count = RARITY_SHAPES[rarity]
+    side = size_px * OVERSAMPLING
+    sign = np.concatenate([_blank(side, colour)] * count, axis=1)
+    for place in range(count):
+        centre = np.array([side * (place + 0.5), side / 2])
+        cv2.fillPoly(sign, [np.round(_star(points, side * 0.48, 0.42) + centre).astype(np.int32)], (*_whole(colour), 255))
+    return _shrunk(sign, size_px)
+
+
+@lru_cache(maxsize=512)
+def set_sign(set_code: str, size_px: int, colour: Colour) -> NDArray[np.uint8]:
+    """Return the symbol of a set, RGBA: a shape of n-fold symmetry with something cut out, its own for every code."""
+    rng = np.random.default_rng([ord(letter) for letter in set_code])
+    side = size_px * OVERSAMPLING
+    sign = _blank(side, colour)
+    folds, waist, turn = int(rng.integers(3, 9)), rng.uniform(0.35, 0.95), rng.uniform(0, 2 * np.pi)
+    cosine, sine = np.cos(turn), np.sin(turn)
+    outer = _star(folds, side * 0.47, waist) @ np.array([[cosine, sine], [-sine, cosine]]) + side / 2
+    cv2.fillPoly(sign, [np.round(outer).astype(np.int32)], (*_whole(colour), 255))
+    kind = int(rng.integers(4))
+    if kind == 0:
+        cv2.circle(sign, (side // 2, side // 2), round(side * rng.uniform(0.1, 0.22)), (*_whole(colour), 0), -1)
+    elif kind == 1:
+        inner = _star(int(rng.integers(3, 7)), side * 0.26, rng.uniform(0.4, 1.0)) + side / 2
+        cv2.fillPoly(sign, [np.round(inner).astype(np.int32)], (*_whole(colour), 0))
+    elif kind == 2:
+        cv2.line(
+            sign, (0, round(side * rng.uniform(0.3, 0.7))), (side, round(side * rng.uniform(0.3, 0.7))), (*_whole(colour), 0), side // 8
+        )
+    else:
+        cv2.circle(sign, (round(side * 0.62), round(side * 0.4)), round(side * 0.26), (*_whole(colour), 0), -1)
+    return _shrunk(sign, size_px)
+
+
+def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
+    """Return a star's corners around the origin; 0 points give a disc, 4 with any waist a diamond-like star."""
+    if points == 0:
+        turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        return np.stack([radius * 0.8 * np.cos(turn), radius * 0.8 * np.sin(turn)], axis=1)
+    turn = np.linspace(0, 2 * np.pi, points * 2, endpoint=False)
+    reach = np.where(np.arange(points * 2) % 2, radius * (0.7 if points == 4 else waist), radius)
+    return np.stack([reach * np.sin(turn), -reach * np.cos(turn)], axis=1)
+
+
+def _blank(side: int, colour: Colour) -> NDArray[np.uint8]:
+    """Return a see-through square whose hidden colour is ``colour``, so that averaging down leaves no dark rim."""
+    return np.full((side, side, 4), (*_whole(colour), 0), dtype=np.uint8)
+
+
+def _shrunk(sign: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
+    width_px = round(sign.shape[1] * height_px / sign.shape[0])
+    return np.asarray(cv2.resize(sign, (width_px, height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _whole(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (min(max(round(channel), 0), 255) for channel in colour)
+    return red, green, blue
