@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from edge.daemon import FrameSource
 from edge.driver_thread import DriverThread
@@ -22,6 +22,15 @@ _GRACE_S: Final = 1.0
 """A driver may overrun the bound it was given by this much before its call counts as hung."""
 _CLOSE_TIMEOUT_S: Final = 1.5
 _BACKOFF_S: Final = (0.5, 8.0)
+
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """A frame source that has something to tell a technician."""
+
+    def facts(self) -> Mapping[str, float | str]:
+        """Return figures by name, units in the names; from memory, at any time, in any thread."""
+        ...
 
 
 class CaptureState(StrEnum):
@@ -48,7 +57,7 @@ class CaptureStatus:
 
     ``frames`` counts what the source delivered, ``dropped`` those overwritten before anybody took them, ``reopens`` the attempts to
     recover, ``hung_calls`` the driver calls left behind. ``last_frame_ns`` is when the last frame arrived (the thread's clock), None
-    before the first. ``last_error`` outlives the recovery.
+    before the first. ``last_error`` outlives the recovery. ``facts`` is what the source tells of itself: granted size, exposure, focus.
     """
 
     state: CaptureState
@@ -58,6 +67,7 @@ class CaptureStatus:
     reopens: int
     hung_calls: int
     last_frame_ns: int | None
+    facts: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class CameraThread:
@@ -92,6 +102,7 @@ class CameraThread:
         self._slot: Frame | None = None
         self._final_error: Exception | None = None
         self._released = True
+        self._source: FrameSource | None = None
         self._status = CaptureStatus(CaptureState.OPENING, None, frames=0, dropped=0, reopens=0, hung_calls=0, last_frame_ns=None)
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
@@ -121,7 +132,8 @@ class CameraThread:
     def status(self) -> CaptureStatus:
         """Return how the source is now. Never blocks on the driver."""
         with self._changed:
-            return self._status
+            source = self._source
+            return replace(self._status, facts=source.facts()) if isinstance(source, TellsFacts) else self._status
 
     def stop(self, timeout_s: float = 2.0) -> bool:
         """End the thread and close the source; return False when the driver did not let go within ``timeout_s`` and was left behind."""
@@ -161,7 +173,7 @@ class CameraThread:
 
     def _run_source(self) -> Exception:
         """Open a source, hand its frames over until it fails or we stop, close it; return why it ended."""
-        source = self._make_source()
+        source = self._source = self._make_source()
         driver = DriverThread("camera driver")
         try:
             driver.call(source.open, self._open_timeout_s + _GRACE_S, self._stopping.is_set)

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -156,7 +156,7 @@ class StreamSource:
 
 
 class DeviceSource:
-    """A V4L2 device, such as a USB camera. Size, rate and pixel format are wishes; ``granted`` says what the driver made of them."""
+    """A V4L2 device, such as a USB camera. Size, rate and pixel format are wishes; ``facts`` tells what the driver made of them."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class DeviceSource:
         self._fps = fps
         self._pixel_format = pixel_format
         self._live = _LiveReader(device, None, clock_ns)
-        self.granted: str | None = None
+        self._facts: dict[str, float | str] = {}
 
     def open(self) -> None:
         """Open the device. Raises ``CameraError``."""
@@ -186,10 +186,11 @@ class DeviceSource:
             raise CameraError(f"{self._device}: cannot be used as a camera; see 'v4l2-ctl --list-devices', and who uses it: 'fuser -v'")
         for name, value in self._wishes():
             capture.set(name, value)
-        self.granted = _granted(capture)
-        _log.info("%s: %s", self._device, self.granted)
+        granted = _granted(capture)
+        self._facts = {"granted": granted}
+        _log.info("%s: %s", self._device, granted)
         if self._size is not None and _size(capture) != self._size:
-            _log.warning("%s: asked for %dx%d, granted %s", self._device, *self._size, self.granted)
+            _log.warning("%s: asked for %dx%d, granted %s", self._device, *self._size, granted)
         self._live.start(capture)
 
     def read(self, timeout_s: float) -> Frame:  # noqa: ARG002 - the driver waits as long as it likes; the camera thread bounds it
@@ -199,6 +200,10 @@ class DeviceSource:
     def close(self) -> None:
         """Release the device."""
         self._live.close()
+
+    def facts(self) -> Mapping[str, float | str]:
+        """Return what the driver granted."""
+        return self._facts
 
     def _refuse_no_device(self) -> None:
         try:

@@ -1,0 +1,189 @@
+"""Frames from a Raspberry Pi camera through Picamera2, which comes from apt and is imported only when the camera is opened.
+
+Picamera2 waits for ever when libcamera cancels its requests (a loose ribbon does that), so every wait here has a number, and the only
+way back is a full close and a new object. Its ``close`` can hang in the kernel; it runs in a thread that may be left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from edge.card import Size
+from edge.driver_thread import DriverThread
+from edge.errors import CameraError, CameraFrozenError
+from edge.frame import Frame
+from edge.pixel_layout import RGB_IN_MEMORY, PixelLayout, to_rgb
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_SIZE: Final = Size(1280, 720)
+_BUFFERS: Final = 4
+"""Enough for libcamera to run without gaps; each costs contiguous memory."""
+_CLOSE_TIMEOUT_S: Final = 1.2
+_PLAUSIBLE_AGE_NS: Final = 5_000_000_000
+_FACTS: Final = {
+    "ExposureTime": "exposure_us",
+    "AnalogueGain": "gain",
+    "LensPosition": "lens_position_dioptres",
+    "FocusFoM": "focus_measure",
+    "Lux": "lux",
+}
+"""What of a frame's metadata is worth a technician's look, and its name with us."""
+
+
+class PicameraSource:
+    """The main stream of one camera, configured once; no raw stream, no queue: a frame is never older than the call that waits for it.
+
+    ``lens_position_dioptres`` (1 / distance in metres), ``exposure_us`` and ``gain`` are left to the camera's own control when None.
+    ``captured_ns`` is the sensor's time stamp, see ``_captured_ns``.
+    """
+
+    def __init__(
+        self,
+        camera: int = 0,
+        *,
+        size: Size = _DEFAULT_SIZE,
+        fps: float = 15.0,
+        lens_position_dioptres: float | None = None,
+        exposure_us: int | None = None,
+        gain: float | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._number = camera
+        self._size = size
+        self._fps = fps
+        self._lens_position_dioptres = lens_position_dioptres
+        self._exposure_us = exposure_us
+        self._gain = gain
+        self._clock_ns = clock_ns
+        self._camera: Any = None
+        self._job: Any = None
+        self._layout = PixelLayout(RGB_IN_MEMORY, size, size.width * 3)
+        self._sequence = 0
+        self._facts: dict[str, float | str] = {}
+
+    def open(self) -> None:
+        """Configure and start the camera. Raises ``CameraError``."""
+        self.close()
+        self._sequence = 0
+        self._camera = self._new_camera()
+        try:
+            self._configure(self._camera)
+            self._camera.start()
+        except CameraError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise CameraError(f"camera {self._number}: cannot be started ({error}); is another program using it?") from error
+
+    def read(self, timeout_s: float) -> Frame:
+        """Return the next frame. Raises ``CameraFrozenError``, ``CameraGarbageError`` or ``CameraError``."""
+        if self._camera is None:
+            raise CameraError(f"camera {self._number}: is not open")
+        buffer, metadata = self._next_buffer(timeout_s)
+        self._facts.update({ours: metadata[theirs] for theirs, ours in _FACTS.items() if theirs in metadata})
+        captured_ns = self._captured_ns(metadata.get("SensorTimestamp"), self._clock_ns())
+        frame = Frame(pixels=to_rgb(buffer, self._layout), sequence=self._sequence, captured_ns=captured_ns)
+        self._sequence += 1
+        return frame
+
+    def close(self) -> None:
+        """Release the camera; a close that hangs is left behind after a bound."""
+        camera, self._camera, self._job = self._camera, None, None
+        if camera is None:
+            return
+
+        def release() -> None:
+            camera.cancel_all_and_flush()
+            camera.close()
+
+        if not DriverThread(f"camera {self._number} close").finish(release, _CLOSE_TIMEOUT_S):
+            _log.warning("camera %d: closing hangs; if it does not come back, restart the service or the Pi", self._number)
+
+    def facts(self) -> Mapping[str, float | str]:
+        """Return what the camera granted and how the last frame was exposed and focused."""
+        return dict(self._facts)
+
+    def _new_camera(self) -> Any:
+        try:
+            from picamera2 import Picamera2  # noqa: PLC0415 - not there on other machines
+        except ImportError as error:
+            raise CameraError(
+                f"Picamera2 is not installed ({error}); run 'sudo apt install python3-picamera2' "
+                "and make the virtual environment with --system-site-packages"
+            ) from error
+        found = Picamera2.global_camera_info()
+        if self._number >= len(found):
+            names = ", ".join(f"{index} {info.get('Model', '?')}" for index, info in enumerate(found)) or "none"
+            raise CameraError(f"camera {self._number}: not found (found: {names}); check the ribbon cable (rpicam-hello --list-cameras)")
+        try:
+            return Picamera2(self._number)
+        except Exception as error:  # RuntimeError and whatever libcamera's bindings raise
+            raise CameraError(f"camera {self._number}: cannot be opened ({error}); is another program using it?") from error
+
+    def _configure(self, camera: Any) -> None:
+        wish = {"format": RGB_IN_MEMORY, "size": tuple(self._size)}
+        camera.configure(
+            camera.create_video_configuration(
+                main=wish, raw=None, buffer_count=_BUFFERS, controls=self._controls(camera), display=None, encode=None, queue=False
+            )
+        )
+        granted = camera.camera_configuration()["main"]  # libcamera may have changed all of it
+        self._layout = PixelLayout(granted["format"], Size(*granted["size"]), granted["stride"])
+        size = self._layout.size
+        self._facts = {"granted": f"{size.width}x{size.height} {granted['format']}"}
+        if size != self._size:
+            _log.warning("camera %d: asked for %dx%d, granted %dx%d", self._number, *self._size, *size)
+
+    def _controls(self, camera: Any) -> dict[str, Any]:
+        """Return the controls to set; those that a person asked for and this camera lacks are an error."""
+        offered = camera.camera_controls
+        wishes = {"LensPosition": self._lens_position_dioptres, "ExposureTime": self._exposure_us, "AnalogueGain": self._gain}
+        controls: dict[str, Any] = {name: value for name, value in wishes.items() if value is not None}
+        missing = [name for name in controls if name not in offered]
+        if missing:
+            raise CameraError(f"camera {self._number}: has no control {missing[0]}; leave it out of the settings")
+        if "FrameDurationLimits" in offered:
+            duration_us = round(1e6 / self._fps)
+            controls["FrameDurationLimits"] = (duration_us, duration_us)
+        if "AfMode" in offered:
+            from libcamera import controls as libcamera_controls  # noqa: PLC0415 - comes with Picamera2
+
+            modes = libcamera_controls.AfModeEnum
+            controls["AfMode"] = modes.Continuous if self._lens_position_dioptres is None else modes.Manual
+        if self._exposure_us is not None and self._gain is not None and "AeEnable" in offered:
+            controls["AeEnable"] = False  # with only one of the two fixed, the automatic keeps the other
+        return controls
+
+    def _next_buffer(self, timeout_s: float) -> tuple[Any, Mapping[str, Any]]:
+        """Wait for a request and copy its picture and metadata out; a request not released is a buffer lost."""
+        if self._job is None:
+            self._job = self._camera.capture_request(wait=False)
+        try:
+            request = self._camera.wait(self._job, timeout=timeout_s)
+        except TimeoutError as error:
+            raise CameraFrozenError(f"camera {self._number}: no picture for {timeout_s:g} s; check ribbon cable and power") from error
+        except Exception as error:
+            raise CameraError(f"camera {self._number}: capture failed ({error or type(error).__name__})") from error
+        self._job = None
+        try:
+            return request.make_buffer("main"), request.get_metadata()
+        finally:
+            request.release()
+
+    def _captured_ns(self, stamp_ns: int | None, now_ns: int) -> int:
+        """Return when the picture was taken, on our clock.
+
+        libcamera documents ``SensorTimestamp`` as CLOCK_BOOTTIME, while Picamera2 itself compares it with the monotonic clock; the two
+        differ by the time spent in suspend. A stamp that does not lie shortly before its arrival is no time of our clock, and the
+        arrival is taken instead.
+        """
+        if stamp_ns is not None and 0 <= now_ns - stamp_ns < _PLAUSIBLE_AGE_NS:
+            return int(stamp_ns)
+        if self._sequence == 0:
+            _log.info("camera %d: its time stamps are not of the monotonic clock; the time of arrival is used", self._number)
+        return now_ns
