@@ -1,0 +1,59 @@
+"""Edges of a small picture, and the closed outlines among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import RgbImage
+
+Chain: TypeAlias = NDArray[np.int32]
+"""int32 (n, 1, 2): neighbouring edge pixels in order, as OpenCV's ``findContours`` gives them."""
+
+MAX_EDGE_SHARE: Final = 0.12
+"""Share of pixels that may be edges: on carpet or gravel the threshold rises until only the stronger ones remain."""
+
+
+def find_edges(pixels: RgbImage, weakest: float) -> NDArray[np.uint8]:
+    """Return the edge map of a small picture; Canny takes the strongest colour channel at each pixel.
+
+    ``weakest`` is the lower hysteresis threshold on plain ground (L1 norm of the Sobel gradient).
+    """
+    smooth = cv2.GaussianBlur(pixels, (5, 5), 1.0)
+    grey = cv2.cvtColor(smooth[::2, ::2], cv2.COLOR_RGB2GRAY)
+    strength = np.abs(cv2.Sobel(grey, cv2.CV_16S, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_16S, 0, 1))
+    busy = float(np.percentile(strength[::2, ::2], 100.0 * (1.0 - MAX_EDGE_SHARE)))
+    low = float(np.clip(busy * 0.4, weakest, 5.0 * weakest))
+    return np.asarray(cv2.Canny(smooth, low, 2.5 * low), dtype=np.uint8)
+
+
+def edge_chains(edges: NDArray[np.uint8], shortest: float) -> list[Chain]:
+    """Return the chains of edge pixels that are at least ``shortest`` pixels long."""
+    chains, _ = cv2.findContours(edges, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return [np.asarray(chain, dtype=np.int32) for chain in chains if len(chain) >= shortest]
+
+
+def closed_quads(chains: Sequence[Chain], least_area: float) -> NDArray[np.float32]:
+    """Return the four-sided hulls of chains that nearly fill them, (k, 4, 2) clockwise.
+
+    The hull of an outline whose edge has gaps is still the outline; the four sides are extended past rounded corners.
+    """
+    quads = []
+    for chain in chains:
+        hull = cv2.convexHull(chain)
+        area = cv2.contourArea(hull)
+        if area < least_area or len(hull) < 4:
+            continue
+        quad = cv2.approxPolyN(hull, 4, epsilon_percentage=-1.0, ensure_convex=True)[0].astype(np.float32)
+        if area > 0.9 * cv2.contourArea(quad):
+            quads.append(quad if _is_clockwise(quad) else quad[::-1])
+    return np.stack(quads) if quads else np.empty((0, 4, 2), dtype=np.float32)
+
+
+def _is_clockwise(quad: NDArray[np.float32]) -> bool:
+    """Return whether the corners run clockwise as seen in the picture (y grows downwards)."""
+    return float(cv2.contourArea(quad, oriented=True)) > 0.0

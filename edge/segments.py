@@ -1,0 +1,177 @@
+"""From edge chains to card-shaped guesses: straight segments, corners, pairs of corners.
+
+A card keeps at least two opposite corners, or one whole side with its two corners, in view even when a hand
+covers the rest. So a guess needs no closed outline: two corners that face each other give four lines, and
+four lines give a quad. Touching cards share lines without harm, because a segment may serve several corners.
+The guesses are many and cheap; ``edge.outline`` measures which of them a picture really supports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contours import Chain
+
+Segments: TypeAlias = NDArray[np.float32]
+"""float32 (n, 2, 2): start and end of straight pieces of edge, longest first, pixels of the small picture."""
+
+Quads: TypeAlias = NDArray[np.float32]
+"""float32 (k, 4, 2): corners in clockwise order, any corner first."""
+
+MAX_SEGMENTS: Final = 220
+MAX_CORNERS: Final = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corners:
+    """Places where two segments meet at roughly a right angle.
+
+    ``points`` (m, 2); ``following`` and ``preceding`` (m, 2) are unit directions of the two legs, such that walking
+    in along ``-preceding`` and out along ``following`` goes clockwise; ``legs`` (m, 2) their visible lengths in the same order.
+    """
+
+    points: NDArray[np.float32]
+    following: NDArray[np.float32]
+    preceding: NDArray[np.float32]
+    legs: NDArray[np.float32]
+
+
+def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
+    """Return the straight pieces of the edge chains that are at least ``shortest`` pixels long."""
+    pieces = []
+    for chain in chains:
+        if len(chain) >= shortest:
+            vertices = cv2.approxPolyDP(chain, 1.6, closed=True)[:, 0, :]
+            pieces.append(np.stack([vertices, np.roll(vertices, -1, axis=0)], axis=1))
+    if not pieces:
+        return np.empty((0, 2, 2), dtype=np.float32)
+    segments = np.concatenate(pieces).astype(np.float32)
+    lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
+    order = np.argsort(-lengths)
+    return segments[order[lengths[order] >= shortest]]
+
+
+def without_twins(segments: Segments) -> Segments:
+    """Drop segments that lie along a longer one: a thin edge is traced on both of its sides."""
+    start, direction, length = _lines(segments)
+    relative = segments[None, :, :, :] - start[:, None, None, :]
+    along = np.einsum("ijpd,id->ijp", relative, direction)
+    across = relative[..., 0] * direction[:, None, None, 1] - relative[..., 1] * direction[:, None, None, 0]
+    inside = (np.abs(across) <= 2.0) & (along >= -3.0) & (along <= length[:, None, None] + 3.0)
+    covered = np.triu(inside.all(axis=2), k=1)
+    return segments[~covered.any(axis=0)]
+
+
+def _lines(segments: Segments) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return start points (n, 2), unit directions (n, 2) and lengths (n,)."""
+    delta = segments[:, 1] - segments[:, 0]
+    length = np.maximum(np.linalg.norm(delta, axis=1), 1e-6)
+    return segments[:, 0], delta / length[:, None], length
+
+
+def find_corners(segments: Segments) -> Corners:
+    """Return where segments meet, or would meet if a rounded corner were sharp; strongest first, at most ``MAX_CORNERS``."""
+    start, direction, length = _lines(segments)
+    cross = direction[:, None, 0] * direction[None, :, 1] - direction[:, None, 1] * direction[None, :, 0]
+    first, second = np.nonzero(np.triu(np.abs(cross) > 0.5, k=1))
+    offset = start[second] - start[first]
+    turn = cross[first, second]
+    along_first = (offset[:, 0] * direction[second, 1] - offset[:, 1] * direction[second, 0]) / turn
+    along_second = (offset[:, 0] * direction[first, 1] - offset[:, 1] * direction[first, 0]) / turn
+    reach = np.minimum(6.0 + 0.2 * np.minimum(length[first], length[second]), 24.0)
+    near = (_beyond(along_first, length[first]) <= reach) & (_beyond(along_second, length[second]) <= reach)
+    first, second, along_first, along_second = first[near], second[near], along_first[near], along_second[near]
+    points = start[first] + along_first[:, None] * direction[first]
+    parts = []
+    for sign_first in (1.0, -1.0):
+        leg_first = length[first] - along_first if sign_first > 0 else along_first
+        for sign_second in (1.0, -1.0):
+            leg_second = length[second] - along_second if sign_second > 0 else along_second
+            real = (leg_first >= _least_leg(length[first])) & (leg_second >= _least_leg(length[second]))
+            parts.append(
+                _clockwise(
+                    points[real],
+                    sign_first * direction[first[real]],
+                    sign_second * direction[second[real]],
+                    np.stack([leg_first[real], leg_second[real]], axis=1),
+                )
+            )
+    found = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    order = np.argsort(-found[3].min(axis=1))[:MAX_CORNERS]
+    return Corners(*(column[order].astype(np.float32) for column in found))
+
+
+def _beyond(position: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how far a position along a segment lies outside of it."""
+    return np.maximum(np.maximum(-position, position - length), 0.0)
+
+
+def _least_leg(length: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much of a segment must lie on one side of a crossing to count as a leg there."""
+    return np.maximum(0.25 * length, np.minimum(length * 0.7, 12.0))
+
+
+def _clockwise(
+    points: NDArray[np.float32], first: NDArray[np.float32], second: NDArray[np.float32], legs: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], ...]:
+    """Return the corners with the leg that goes on clockwise first."""
+    swap = (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) < 0.0
+    following = np.where(swap[:, None], second, first)
+    preceding = np.where(swap[:, None], first, second)
+    return points, following, preceding, np.where(swap[:, None], legs[:, ::-1], legs)
+
+
+def quads_from_corners(corners: Corners) -> Quads:
+    """Return the quads that two corners span, (k, 4, 2): facing each other, or sharing a side."""
+    return np.concatenate([_from_facing(corners), _from_sides(corners)])
+
+
+def _from_facing(corners: Corners) -> Quads:
+    """Two opposite corners: the other two are where their legs meet."""
+    facing = (corners.following @ corners.following.T < -0.7) & (corners.preceding @ corners.preceding.T < -0.7)
+    first, second = np.nonzero(np.triu(facing, k=1))
+    offset = corners.points[second] - corners.points[first]
+    next_corner, reach_a, reach_b = _meeting(corners, offset, first, second)
+    last_corner, reach_d, reach_c = _meeting(corners, -offset, second, first)
+    legs_first, legs_second = corners.legs[first], corners.legs[second]
+    fits = (
+        (reach_a > 0.8 * legs_first[:, 0])
+        & (reach_b > 0.8 * legs_second[:, 1])
+        & (reach_c > 0.8 * legs_first[:, 1])
+        & (reach_d > 0.8 * legs_second[:, 0])
+    )
+    quads = np.stack([corners.points[first], next_corner, corners.points[second], last_corner], axis=1)
+    return np.asarray(quads[fits], dtype=np.float32)
+
+
+def _meeting(
+    corners: Corners, offset: NDArray[np.float32], first: NDArray[np.intp], second: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return where ``first``'s following leg meets ``second``'s preceding leg, and the distances from both."""
+    out, back = corners.following[first], corners.preceding[second]
+    turn = out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0]
+    turn = np.where(np.abs(turn) < 1e-3, 1e-3, turn)
+    reach_out = (offset[:, 0] * back[:, 1] - offset[:, 1] * back[:, 0]) / turn
+    reach_back = (offset[:, 0] * out[:, 1] - offset[:, 1] * out[:, 0]) / turn
+    return corners.points[first] + reach_out[:, None] * out, reach_out, reach_back
+
+
+def _from_sides(corners: Corners) -> Quads:
+    """Two corners of one side: the far side is as far as the longer visible leg reaches."""
+    offset = corners.points[None, :, :] - corners.points[:, None, :]
+    distance = np.maximum(np.linalg.norm(offset, axis=2), 1e-6)
+    ahead = np.einsum("ijd,id->ij", offset, corners.following) / distance
+    behind = -np.einsum("ijd,jd->ij", offset, corners.preceding) / distance
+    parallel = corners.preceding @ corners.following.T
+    long_enough = distance > 0.8 * np.maximum(corners.legs[:, None, 0], corners.legs[None, :, 1])
+    first, second = np.nonzero((ahead > 0.995) & (behind > 0.995) & (parallel > 0.85) & long_enough)
+    leg = np.maximum(corners.legs[first, 1], corners.legs[second, 0])[:, None]
+    last = corners.points[first] + leg * corners.preceding[first]
+    third = corners.points[second] + leg * corners.following[second]
+    return np.stack([corners.points[first], corners.points[second], third, last], axis=1).astype(np.float32)
