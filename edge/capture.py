@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol, Self, runtime_checkable
 
-from edge.daemon import FrameSource
 from edge.driver_thread import DriverThread
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, EdgeError, SourceEndedError
 from edge.frame import Frame
@@ -22,6 +21,22 @@ _GRACE_S: Final = 1.0
 """A driver may overrun the bound it was given by this much before its call counts as hung."""
 _CLOSE_TIMEOUT_S: Final = 1.5
 _BACKOFF_S: Final = (0.5, 8.0)
+
+
+class FrameSource(Protocol):
+    """A camera or a stand-in; driven by one thread. Every wait is bounded."""
+
+    def open(self) -> None:
+        """Open the device or file. Raises ``CameraError`` naming it and the next step."""
+        ...
+
+    def read(self, timeout_s: float) -> Frame:
+        """Return the next frame. Raises ``CameraError`` when none came in time, the source ended, or delivers garbage."""
+        ...
+
+    def close(self) -> None:
+        """Release the device; never raises, may be called in any state. ``open`` may follow."""
+        ...
 
 
 @runtime_checkable

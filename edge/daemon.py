@@ -7,34 +7,50 @@ from typing import Protocol
 
 from edge.command import Command
 from edge.event import CardEvent
-from edge.frame import Frame
 from edge.state import PublisherHealth
 
 
-class FrameSource(Protocol):
-    """A camera or a stand-in; driven by one thread. Every wait is bounded."""
-
-    def open(self) -> None:
-        """Open the device or file. Raises ``CameraError`` naming it and the next step."""
-        ...
-
-    def read(self, timeout_s: float) -> Frame:
-        """Return the next frame. Raises ``CameraError`` when none came in time, the source ended, or delivers garbage."""
-        ...
-
-    def close(self) -> None:
-        """Release the device; never raises, may be called in any state. ``open`` may follow."""
-        ...
-
-
 class Supervisor(Protocol):
-    """Whoever started us and wants to know how we are (systemd, or nobody)."""
+    """Whoever started us and wants to know how we are (systemd, or nobody). No method waits or raises."""
 
-    def ready(self) -> None: ...
-    def reloading(self) -> None: ...
-    def stopping(self) -> None: ...
-    def status(self, text: str) -> None: ...
-    def alive(self) -> None: ...
+    def ready(self) -> None:
+        """Start-up, or a reload, is complete."""
+        ...
+
+    def reloading(self) -> None:
+        """Settings and bundle are being read again; ``ready`` follows."""
+        ...
+
+    def stopping(self) -> None:
+        """We are on our way out."""
+        ...
+
+    def status(self, text: str) -> None:
+        """Say in one line how we are."""
+        ...
+
+    def alive(self) -> None:
+        """Camera, recogniser and publisher each finished work lately."""
+        ...
+
+
+class NoSupervisor:
+    """Nobody started us who wants to know."""
+
+    def ready(self) -> None:
+        """Nobody to tell."""
+
+    def reloading(self) -> None:
+        """Nobody to tell."""
+
+    def stopping(self) -> None:
+        """Nobody to tell."""
+
+    def status(self, text: str) -> None:
+        """Nobody to tell."""
+
+    def alive(self) -> None:
+        """Nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
