@@ -86,9 +86,9 @@ class AcceptanceThresholds:
     other artwork; below ``min_verification`` but above ``uncertain_verification`` the answer is uncertain.
     """
 
-    min_similarity: float = 0.30
-    min_verification: float = 0.60
-    uncertain_verification: float = 0.50
+    min_similarity: float = 0.20
+    min_verification: float = 0.70
+    uncertain_verification: float = 0.55
     min_margin: float = 0.05
 
 

@@ -53,7 +53,7 @@ def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not np.all(np.isfinite(norms)) or np.any(norms <= 0.0):
         raise EmbedderError("the network returned a zero, infinite or NaN vector; run `cardedge check` to test the backend")
-    return (vectors / norms).astype(np.float32)
+    return np.asarray(vectors / norms, dtype=np.float32)
 
 
 def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) -> EmbeddingMatrix:
