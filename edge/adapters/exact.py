@@ -24,7 +24,7 @@ class ExactIndex:
         self._card_ids = bundle.gallery.entry_card_ids
 
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
-        """Return the ``k`` nearest entries of each query; ties go to the lower entry."""
+        """Return the ``k`` nearest entries of each query."""
         similarities = exact_similarities(queries, self._vectors)
         entries = rank(similarities, k)
         return tuple(to_neighbors(row, similarities[index, row], self._card_ids) for index, row in enumerate(entries))

@@ -53,7 +53,7 @@ class HnswIndex:
             entries, _ = self._graph.knn_query(queries, k=proposed)
         except RuntimeError as error:
             raise BundleError(f"{self._graph_path}: the graph reaches fewer than {proposed} entries; build the bundle again") from error
-        # in order of entry, so that ties go to the lower entry as in exact search
+        # in order of entry, so that the rows are read forwards and exact ties go to the lower entry
         return self._ranked(queries, np.sort(entries.astype(np.int64), axis=1), k)
 
     def _ranked(self, queries: EmbeddingMatrix, entries: NDArray[np.int64], k: int) -> tuple[Neighbors, ...]:
