@@ -63,7 +63,7 @@ def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) ->
     """
     vectors = np.asarray(output, dtype=np.float32).reshape(count, -1) if output.size else np.empty((0, dim), np.float32)
     if vectors.shape != (count, dim):
-        raise EmbedderError(f"the network returned shape {output.shape}, expected ({count}, {dim}); check `model.json` against the artefact")
+        raise EmbedderError(f"the network returned shape {output.shape}, expected ({count}, {dim}); is `model.json` of this artefact?")
     unit = l2_normalize(vectors) if count else vectors
     norms = np.linalg.norm(vectors, axis=1)
     if np.any(np.abs(norms - 1.0) > UNIT_NORM_TOLERANCE):

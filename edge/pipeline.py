@@ -180,7 +180,7 @@ class PendingSightings:
         try:
             parts = [future.result(max(0.0, deadline_s - monotonic())) for future in self._futures]
         except FutureTimeoutError as error:
-            raise EmbedderTimeoutError(f"no answer of the network within {timeout_s:g} s; run `cardedge check` to test the backend") from error
+            raise EmbedderTimeoutError(f"no answer of the network within {timeout_s:g} s; run `cardedge check`") from error
         return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
     def _sighting(self, number: int, neighbors: tuple[Neighbors, ...]) -> Sighting:
