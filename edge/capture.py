@@ -20,7 +20,6 @@ _log = logging.getLogger(__name__)
 _GRACE_S: Final = 1.0
 """A driver may overrun the bound it was given by this much before its call counts as hung."""
 _CLOSE_TIMEOUT_S: Final = 1.5
-_BACKOFF_S: Final = (0.5, 8.0)
 
 
 class FrameSource(Protocol):
@@ -86,7 +85,7 @@ class CaptureStatus:
 
 
 class CameraThread:
-    """Runs one frame source in a thread and recovers it by a full close and reopen with back-off (0.5 s, doubling to 8 s).
+    """Runs one frame source in a thread and recovers it by a full close and reopen after a pause, which doubles from try to try.
 
     ``make_source`` makes a fresh source for each opening, because one whose driver hangs can never be used again. The newest frame
     waits in a slot of one and overwrites an older one nobody took; with ``lockstep`` the source waits instead, so that a film gives the
@@ -103,6 +102,7 @@ class CameraThread:
         recover: bool = True,
         open_timeout_s: float = 6.0,
         read_timeout_s: float = 3.0,
+        pause_s: tuple[float, float] = (0.5, 8.0),
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._make_source = make_source
@@ -111,6 +111,7 @@ class CameraThread:
         self._recover = recover
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._pause_s = pause_s
         self._clock_ns = clock_ns
         self._stopping = threading.Event()
         self._changed = threading.Condition()
@@ -170,9 +171,10 @@ class CameraThread:
         self.stop()
 
     def _run(self) -> None:
-        delay_s, longest_s = _BACKOFF_S
+        shortest_s, longest_s = self._pause_s
+        pause_s = shortest_s
         while True:
-            running_since_ns = self._clock_ns()
+            opened_ns = self._clock_ns()
             failure = self._run_source()
             if self._stopping.is_set():
                 self._set(state=CaptureState.STOPPED)
@@ -180,16 +182,17 @@ class CameraThread:
             self._note(failure)
             if self._is_final():
                 return
-            if self._clock_ns() - running_since_ns > longest_s * 1e9:
-                delay_s = _BACKOFF_S[0]
-            self._stopping.wait(delay_s)
-            delay_s = min(2.0 * delay_s, longest_s)
+            if self._clock_ns() - opened_ns > longest_s * 1e9:  # it had recovered
+                pause_s = shortest_s
+            self._stopping.wait(pause_s)
+            pause_s = min(2.0 * pause_s, longest_s)
             self._set(reopens=self._status.reopens + 1)
 
     def _run_source(self) -> Exception:
         """Open a source, hand its frames over until it fails or we stop, close it; return why it ended."""
         source = self._source = self._make_source()
         driver = DriverThread("camera driver")
+        close_timeout_s = _CLOSE_TIMEOUT_S
         try:
             driver.call(source.open, self._open_timeout_s + _GRACE_S, self._stopping.is_set)
             if self._watch is not None:
@@ -197,9 +200,11 @@ class CameraThread:
             while not self._stopping.is_set():
                 self._offer(driver.call(self._reading(source), self._read_timeout_s + _GRACE_S, self._stopping.is_set))
         except Exception as error:  # noqa: BLE001 - whatever a driver raises becomes a named state
+            if isinstance(error, DriverHungError) and not self._stopping.is_set():
+                close_timeout_s = 0.0  # it waited long enough
             return error
         finally:
-            self._released = driver.finish(source.close, _CLOSE_TIMEOUT_S)
+            self._released = driver.finish(source.close, close_timeout_s)
             if not self._released:
                 self._set(hung_calls=self._status.hung_calls + 1)
         return SourceEndedError("stopped")
@@ -208,10 +213,13 @@ class CameraThread:
         return lambda: source.read(self._read_timeout_s)
 
     def _offer(self, frame: Frame) -> None:
-        """Judge a frame and put it into the slot, in lockstep after the one before was taken."""
+        """Judge a frame and put it into the slot, in lockstep after the one before was taken.
+
+        A source that failed, or never ran, must show life first: a camera that comes back with its old picture has not recovered.
+        """
         now_ns = self._clock_ns()
-        if self._watch is not None:
-            self._watch.check(frame, now_ns)
+        if self._watch is not None and not self._watch.shows_life(frame, now_ns) and self._status.state is not CaptureState.RUNNING:
+            return
         with self._changed:
             if self._lockstep:
                 self._changed.wait_for(lambda: self._slot is None or self._stopping.is_set())

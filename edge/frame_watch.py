@@ -24,22 +24,24 @@ class FrameWatch:
         self._frozen_after_s = frozen_after_s
         self._size: tuple[int, ...] | None = None
         self._picture: RgbImage | None = None
-        self._picture_since_ns = 0
+        self._same_since_ns: int | None = None
         self._single_colour_since_ns: int | None = None
 
     def source_opened(self) -> None:
-        """Accept another picture size from now on; what is known of a frozen picture outlives a reopening."""
+        """Give the source a new chance: another picture size is accepted, and time counts from its next frame."""
         self._size = None
+        self._same_since_ns = None
+        self._single_colour_since_ns = None
 
-    def check(self, frame: Frame, now_ns: int) -> None:
-        """Judge the next frame, which arrived at ``now_ns``.
+    def shows_life(self, frame: Frame, now_ns: int) -> bool:
+        """Judge the next frame, which arrived at ``now_ns``; return whether it differs from the one before, in a reopened source too.
 
         Raises ``CameraGarbageError`` for a changed size or a single colour, ``CameraFrozenError`` for the same picture, the latter two
-        when they last longer than the bound.
+        when they last for the bound.
         """
         self._check_size(frame)
-        self._check_single_colour(frame.pixels, now_ns)
-        self._check_movement(frame.pixels, now_ns)
+        single_colour = self._is_single_colour(frame.pixels, now_ns)
+        return not self._is_same(frame.pixels, now_ns) and not single_colour
 
     def _check_size(self, frame: Frame) -> None:
         if self._size is not None and frame.pixels.shape != self._size:
@@ -47,26 +49,29 @@ class FrameWatch:
             raise CameraGarbageError(f"the camera changed its picture size from {before} to {frame.width}x{frame.height} while running")
         self._size = frame.pixels.shape
 
-    def _check_single_colour(self, pixels: RgbImage, now_ns: int) -> None:
+    def _is_single_colour(self, pixels: RgbImage, now_ns: int) -> bool:
         if not _is_single_colour(pixels):
             self._single_colour_since_ns = None
-            return
+            return False
         if self._single_colour_since_ns is None:
             self._single_colour_since_ns = now_ns
-        seconds = (now_ns - self._single_colour_since_ns) / 1e9
-        if seconds >= self._frozen_after_s:
-            red, green, blue = (int(value) for value in pixels[0, 0])
+        if self._lasted(self._single_colour_since_ns, now_ns):
             raise CameraGarbageError(
-                f"every pixel is ({red}, {green}, {blue}) for {seconds:.0f} s; uncover the lens, then check the camera's cable"
+                f"all pixels of a picture have one colour for {self._frozen_after_s:g} s; uncover the lens, then check the camera's cable"
             )
+        return True
 
-    def _check_movement(self, pixels: RgbImage, now_ns: int) -> None:
-        if self._picture is None or not _same(pixels, self._picture):
-            self._picture, self._picture_since_ns = pixels, now_ns
-            return
-        seconds = (now_ns - self._picture_since_ns) / 1e9
-        if seconds >= self._frozen_after_s and self._single_colour_since_ns is None:
-            raise CameraFrozenError(f"the same picture, bit by bit, for {seconds:.0f} s; check the camera's cable and power")
+    def _is_same(self, pixels: RgbImage, now_ns: int) -> bool:
+        same = self._picture is not None and _same(pixels, self._picture)
+        if not same or self._same_since_ns is None:
+            self._same_since_ns = now_ns
+        self._picture = pixels
+        if same and self._single_colour_since_ns is None and self._lasted(self._same_since_ns, now_ns):
+            raise CameraFrozenError(f"the same picture, bit by bit, for {self._frozen_after_s:g} s; check the camera's cable and power")
+        return same
+
+    def _lasted(self, since_ns: int, now_ns: int) -> bool:
+        return (now_ns - since_ns) / 1e9 >= self._frozen_after_s
 
 
 def _is_single_colour(pixels: RgbImage) -> bool:

@@ -1,4 +1,4 @@
-"""Stand-ins for tests and measurements that need neither a network nor pictures; never chosen by the product."""
+"""Stand-ins for tests and measurements that need neither a camera, a network nor pictures; never chosen by the product."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from edge.adapters.hnsw import write_graph
 from edge.bundle_writing import BundleContents, write_bundle
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
+from edge.errors import CameraError, SourceEndedError
+from edge.film_clock import FilmClock
+from edge.frame import Frame, RgbImage
 from edge.gallery import Card, Gallery
 from edge.manifest import GraphParameters, Manifest
 from edge.neighbors import CardId
@@ -25,6 +28,46 @@ PROJECTION_MODEL_ID: Final = ModelId("projection-of-thumbnail")
 PROJECTION_ARTEFACT: Final = hashlib.sha256(PROJECTION_MODEL_ID.encode()).hexdigest()
 _CREATED: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _THUMBNAIL = 16
+
+
+class ListSource:
+    """A frame source over pictures in memory, ``fps`` apart; ends after the last unless ``loop``.
+
+    ``captured_ns`` is the time in the list, or with ``realtime`` the monotonic clock.
+    """
+
+    def __init__(self, pictures: Sequence[RgbImage], *, fps: float = 10.0, loop: bool = False, realtime: bool = False) -> None:
+        self._pictures = list(pictures)
+        self._fps = fps
+        self._loop = loop
+        self._clock = FilmClock(realtime=realtime)
+        self._sequence: int | None = None
+
+    def open(self) -> None:
+        """Start with the first picture."""
+        self._clock.restart()
+        self._sequence = 0
+
+    def read(self, timeout_s: float) -> Frame:
+        """Return the next picture."""
+        if self._sequence is None:
+            raise CameraError("the list of pictures is not open")
+        if self._sequence >= len(self._pictures) and not self._loop:
+            raise SourceEndedError("the list of pictures is over")
+        captured_ns = self._clock.capture_ns(round(self._sequence / self._fps * 1e9), timeout_s)
+        frame = Frame(self._pictures[self._sequence % len(self._pictures)], self._sequence, captured_ns)
+        self._sequence += 1
+        return frame
+
+    def close(self) -> None:
+        """Nothing is held."""
+        self._sequence = None
+
+
+def noise_pictures(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[RgbImage]:
+    """Return pictures no two of which are alike, as a living sensor delivers them."""
+    random = np.random.default_rng(seed)
+    return [random.integers(0, 256, size=(height, width, 3), dtype=np.uint8) for _ in range(count)]
 
 
 class ProjectionEmbedder:

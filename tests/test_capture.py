@@ -1,0 +1,375 @@
+import inspect
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.adapters.stills import StillsSource
+from edge.capture import CameraThread, CaptureState
+from edge.driver_thread import DriverThread
+from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
+from edge.film_clock import FilmClock
+from edge.frame import Frame
+from edge.frame_watch import FROZEN_AFTER_S, FrameWatch
+from edge.testing import ListSource, noise_pictures
+from tests.faults import cameras
+
+SECOND_NS = 1_000_000_000
+
+
+def living(**options):
+    return ListSource(noise_pictures(200), fps=200, loop=True, realtime=True, **options)
+
+
+def camera_thread(*sources, **options):
+    """A thread over these sources, one per opening; the last serves all further openings."""
+    queue = list(sources)
+    options = {"read_timeout_s": 0.2, "pause_s": (0.01, 0.05), **options}
+    return CameraThread(lambda: queue.pop(0) if len(queue) > 1 else queue[0], **options)
+
+
+def wait_for(predicate, what):
+    deadline = time.monotonic() + 20.0
+    while not predicate():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.002)
+
+
+def wait_for_state(camera, state):
+    wait_for(lambda: camera.status().state is state, state)
+
+
+def take_all(camera):
+    frames = []
+    while not camera.over:
+        frame = camera.take(1.0)
+        if frame is not None:
+            frames.append(frame)
+    return frames
+
+
+# the slot
+
+
+def test_newest_frame_wins_and_overwritten_ones_are_counted():
+    with camera_thread(living()) as camera:
+        wait_for(lambda: camera.status().frames >= 5, "five frames")
+        frame = camera.take(5.0)
+        assert frame.sequence >= 4
+        assert camera.status().dropped >= 4
+
+
+def test_a_frame_is_taken_once():
+    with camera_thread(ListSource(noise_pictures(1))) as camera:
+        assert camera.take(5.0).sequence == 0
+        assert camera.take(0.01) is None
+
+
+def test_take_waits_no_longer_than_it_was_told():
+    hung = cameras.CameraHangs(good=0)
+    with camera_thread(hung, read_timeout_s=30.0) as camera:
+        assert camera.take(0.05) is None
+        hung.let_go.set()
+
+
+def test_lockstep_hands_over_every_frame_to_a_slow_reader():
+    pictures = noise_pictures(20)
+    with camera_thread(ListSource(pictures, fps=10.0), lockstep=True) as camera:
+        frames = []
+        while not camera.over:
+            if (frame := camera.take(5.0)) is not None:
+                time.sleep(0.002)
+                frames.append(frame)
+        assert [frame.sequence for frame in frames] == list(range(20))
+        assert [frame.captured_ns for frame in frames] == [round(index * SECOND_NS / 10) for index in range(20)]
+        assert all(np.array_equal(frame.pixels, picture) for frame, picture in zip(frames, pictures, strict=True))
+        assert camera.status().dropped == 0
+
+
+# named states and recovery
+
+
+def test_a_film_ends_is_not_reopened_and_its_last_frame_is_still_handed_over():
+    with camera_thread(ListSource(noise_pictures(3)), lockstep=True) as camera:
+        assert len(take_all(camera)) == 3
+        status = camera.status()
+        assert (status.state, status.reopens, status.last_error) == (CaptureState.ENDED, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (cameras.CameraStalls, CaptureState.FROZEN),
+        (cameras.CameraFreezes, CaptureState.FROZEN),
+        (cameras.CameraHangs, CaptureState.FROZEN),
+        (cameras.CameraDisconnects, CaptureState.DISCONNECTED),
+        (cameras.CameraIsBlack, CaptureState.GARBAGE),
+        (cameras.CameraChangesSize, CaptureState.GARBAGE),
+        (cameras.CameraBreaksADriver, CaptureState.FAILED),
+    ],
+)
+def test_a_failure_gets_its_name_and_the_camera_recovers_by_itself(fault, state):
+    seen = []
+    hold = threading.Event()
+
+    def make_source():
+        if not made:
+            made.append(fault())
+            return made[0]
+        hold.wait(20.0)
+        return living()
+
+    made = []
+    camera = CameraThread(make_source, watch=FrameWatch(frozen_after_s=0.05), read_timeout_s=0.1, pause_s=(0.01, 0.05))
+    with camera:
+        wait_for(lambda: camera.status().last_error is not None, "a failure")
+        seen.append(camera.status().state)
+        hold.set()
+        wait_for_state(camera, CaptureState.RUNNING)
+        before = camera.status().frames
+        wait_for(lambda: camera.status().frames > before, "frames after the recovery")
+        assert seen == [state]
+        assert camera.status().reopens >= 1
+        assert camera.status().last_error
+        if isinstance(made[0], cameras.CameraHangs):
+            made[0].let_go.set()
+
+
+def test_sequence_numbers_go_on_after_a_recovery():
+    with camera_thread(cameras.CameraDisconnects(good=3), living()) as camera:
+        wait_for(lambda: camera.status().reopens >= 1 and camera.status().state is CaptureState.RUNNING, "recovery")
+        camera.take(5.0)
+        assert camera.take(5.0).sequence >= 3
+
+
+def test_a_camera_that_is_not_there_is_failed_until_it_comes():
+    class Absent(ListSource):
+        def open(self):
+            raise CameraError("no /dev/video0; plug the camera in")
+
+    with camera_thread(Absent([]), Absent([]), living()) as camera:
+        wait_for_state(camera, CaptureState.RUNNING)
+        assert camera.status().reopens == 2
+        assert camera.status().last_error == "no /dev/video0; plug the camera in"
+
+
+def test_a_repeated_failure_is_logged_once(caplog):
+    caplog.set_level(logging.WARNING, logger="edge.capture")
+    with camera_thread(cameras.CameraDisconnects(good=0)) as camera:
+        wait_for(lambda: camera.status().reopens >= 4, "four reopenings")
+    assert [record.message for record in caplog.records] == ["camera failed: the camera is gone"]
+
+
+def test_without_recovery_the_first_failure_is_raised():
+    with camera_thread(cameras.CameraDisconnects(good=2), recover=False, lockstep=True) as camera:
+        assert camera.take(5.0) is not None
+        assert camera.take(5.0) is not None
+        with pytest.raises(CameraError, match="gone"):
+            camera.take(5.0)
+
+
+def test_the_replay_of_an_empty_folder_says_so_with_the_status_of_bad_data(tmp_path):
+    with camera_thread(StillsSource(tmp_path), recover=False) as camera:
+        with pytest.raises(CameraError, match="folder is empty") as raised:
+            camera.take(5.0)
+        assert raised.value.exit_code is ExitCode.BAD_DATA
+
+
+def test_a_frozen_picture_stays_frozen_over_reopenings():
+    still = noise_pictures(1)
+    with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), watch=FrameWatch(frozen_after_s=0.05)) as camera:
+        wait_for_state(camera, CaptureState.FROZEN)
+        before = camera.status().frames
+        wait_for(lambda: camera.status().reopens >= 3, "three reopenings")
+        assert camera.status().frames == before, "the same old picture is no sign of life"
+
+
+# hung drivers and stopping
+
+
+def test_a_hung_read_is_left_behind_counted_and_released_should_it_ever_return():
+    hung = cameras.CameraHangs(good=1)
+    with camera_thread(hung, living(), read_timeout_s=0.05) as camera:
+        wait_for(lambda: camera.status().reopens >= 1 and camera.status().state is CaptureState.RUNNING, "recovery")
+        assert camera.status().hung_calls == 1
+        assert "did not return" in camera.status().last_error
+        assert not hung.closed.is_set()
+        hung.let_go.set()
+        assert hung.closed.wait(20.0)
+
+
+def test_stop_closes_the_source_and_says_so():
+    source = living()
+    camera = camera_thread(source)
+    camera.start()
+    wait_for(lambda: camera.status().frames > 0, "a frame")
+    assert camera.stop() is True
+    assert camera.status().state is CaptureState.STOPPED
+    with pytest.raises(CameraError, match="not open"):
+        source.read(1.0)
+
+
+@pytest.mark.parametrize("fault", [cameras.CameraHangs, cameras.CameraHangsOnClose])
+def test_stop_comes_back_from_a_driver_that_does_not(fault):
+    hung = fault(good=1)
+    camera = camera_thread(hung, read_timeout_s=60.0)
+    camera.start()
+    wait_for(lambda: camera.status().frames == 1, "the good frame")
+    assert camera.stop() is False
+    hung.let_go.set()
+
+
+def test_stop_frees_a_source_that_waits_in_lockstep():
+    camera = camera_thread(ListSource(noise_pictures(5)), lockstep=True)
+    camera.start()
+    wait_for(lambda: camera.status().frames == 1, "the first frame")
+    assert camera.stop() is True
+
+
+def test_a_frozen_camera_is_noticed_within_five_seconds_by_default():
+    options = inspect.signature(CameraThread).parameters
+    assert options["read_timeout_s"].default + 1.0 <= 5.0  # one second of grace before a call counts as hung
+    assert FROZEN_AFTER_S <= 5.0
+
+
+def test_what_a_source_tells_is_in_the_status(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with camera_thread(StillsSource(tmp_path)) as camera:
+        wait_for(lambda: camera.status().last_error is not None, "the failure")
+        assert camera.status().facts["unreadable_stills"] == 1
+
+
+def test_a_driver_threads_own_time_out_is_not_taken_for_a_hang():
+    def times_out():
+        raise TimeoutError("mine")
+
+    driver = DriverThread("test")
+    with pytest.raises(TimeoutError, match="mine"):
+        driver.call(times_out, 5.0)
+    assert driver.call(lambda: 3, 5.0) == 3
+    assert driver.finish(lambda: None, 5.0)
+
+
+def test_a_driver_call_that_does_not_return_is_given_up():
+    let_go = threading.Event()
+    driver = DriverThread("test")
+    with pytest.raises(DriverHungError, match="did not return"):
+        driver.call(let_go.wait, 0.01)
+    assert not driver.finish(lambda: None, 0.01)
+    let_go.set()
+
+
+# the watch
+
+
+def frame_of(pixels):
+    return Frame(pixels, 0, 0)
+
+
+def test_a_living_picture_may_go_on_for_ever():
+    watch = FrameWatch(frozen_after_s=1.0)
+    assert all(watch.shows_life(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_pictures(50)))
+
+
+@given(st.lists(st.integers(1, 900_000_000), min_size=1, max_size=20))
+def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_ns):
+    watch, picture = FrameWatch(frozen_after_s=2.0), noise_pictures(1)[0]
+    assert watch.shows_life(frame_of(picture), 0)
+    now_ns = 0
+    for step_ns in steps_ns:
+        now_ns += step_ns
+        if now_ns >= 2 * SECOND_NS:
+            with pytest.raises(CameraFrozenError):
+                watch.shows_life(frame_of(picture.copy()), now_ns)
+        else:
+            assert not watch.shows_life(frame_of(picture.copy()), now_ns)
+
+
+def test_one_changed_pixel_is_a_sign_of_life():
+    watch, picture = FrameWatch(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch.shows_life(frame_of(picture), 0)
+    changed = picture.copy()
+    changed[17, 11, 2] ^= 1
+    assert watch.shows_life(frame_of(changed), 2 * SECOND_NS)
+    with pytest.raises(CameraFrozenError):
+        watch.shows_life(frame_of(changed.copy()), 3 * SECOND_NS)
+
+
+def test_a_single_colour_is_garbage_even_when_it_flickers():
+    watch = FrameWatch(frozen_after_s=1.0)
+    for tenth in range(10):
+        assert not watch.shows_life(frame_of(np.full((48, 64, 3), tenth % 2, np.uint8)), tenth * SECOND_NS // 10)
+    with pytest.raises(CameraGarbageError, match="uncover the lens"):
+        watch.shows_life(frame_of(np.zeros((48, 64, 3), np.uint8)), SECOND_NS)
+
+
+def test_another_size_is_garbage_unless_the_source_was_reopened():
+    watch = FrameWatch()
+    watch.shows_life(frame_of(noise_pictures(1)[0]), 0)
+    with pytest.raises(CameraGarbageError, match="from 64x48 to 32x24"):
+        watch.shows_life(frame_of(noise_pictures(1, width=32, height=24)[0]), 1)
+    watch.source_opened()
+    assert watch.shows_life(frame_of(noise_pictures(1, width=32, height=24)[0]), 2)
+
+
+def test_a_reopened_source_has_its_time_anew_but_its_old_picture_is_no_sign_of_life():
+    watch, picture = FrameWatch(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch.shows_life(frame_of(picture), 0)
+    with pytest.raises(CameraFrozenError):
+        watch.shows_life(frame_of(picture), SECOND_NS)
+    watch.source_opened()
+    assert not watch.shows_life(frame_of(picture), 5 * SECOND_NS)
+    assert not watch.shows_life(frame_of(picture), 5 * SECOND_NS + 1)
+    with pytest.raises(CameraFrozenError):
+        watch.shows_life(frame_of(picture), 6 * SECOND_NS)
+
+
+# the film's clock
+
+
+class HandClock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now_ns = 1_000
+        self.slept_s = []
+
+    def sleep(self, seconds):
+        self.slept_s.append(seconds)
+        self.now_ns += round(seconds * SECOND_NS)
+
+
+def test_a_film_at_its_own_pace_shows_each_picture_when_it_is_due():
+    hand = HandClock()
+    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    stamps = [clock.capture_ns(film_ns, 5.0) for film_ns in (0, 100_000_000, 400_000_000)]
+    assert stamps == [1_000, 100_001_000, 400_001_000]
+    assert hand.slept_s == pytest.approx([0.1, 0.3])
+
+
+def test_a_reader_that_fell_far_behind_is_not_hurried():
+    hand = HandClock()
+    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    clock.capture_ns(0, 5.0)
+    hand.now_ns += 10 * SECOND_NS
+    clock.capture_ns(SECOND_NS, 5.0)
+    clock.capture_ns(2 * SECOND_NS, 5.0)
+    assert hand.slept_s == pytest.approx([1.0])
+
+
+def test_a_long_pause_in_a_film_is_cut_to_the_bound():
+    hand = HandClock()
+    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    clock.capture_ns(0, 2.0)
+    clock.capture_ns(60 * SECOND_NS, 2.0)
+    clock.capture_ns(61 * SECOND_NS, 2.0)
+    assert hand.slept_s == pytest.approx([2.0, 1.0])
+
+
+def test_a_film_read_as_fast_as_possible_tells_its_own_time():
+    clock = FilmClock(realtime=False, clock_ns=lambda: pytest.fail("no clock"), sleep=lambda _: pytest.fail("no sleep"))
+    assert clock.capture_ns(123, 1.0) == 123
