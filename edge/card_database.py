@@ -95,8 +95,9 @@ def read_picture(path: Path, card_id: CardId) -> bytes:
 
 def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
     """Return cards whose name or id contains words beginning with every word of ``text``, best first; none for a text without words."""
-    words = ["".join(letter for letter in word if letter.isalnum()) for word in text.replace("-", " ").split()]
-    query = " ".join(f'"{word}"*' for word in words if word)
+    words = [word for word in text.replace('"', " ").split() if any(letter.isalnum() for letter in word)]
+    # quoted, a word is text to SQLite and never an operator
+    query = " ".join(f'"{word}"*' for word in words)
     if not query:
         return ()
     with _reading(path) as database:

@@ -1,0 +1,415 @@
+"""A bundle opens whole or is refused with the file at fault."""
+
+import hashlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from edge.adapters.exact import ExactIndex
+from edge.adapters.hnsw import HnswIndex, write_graph
+from edge.bundle import open_bundle, run_self_test
+from edge.bundle_writing import BundleContents, set_calibration, write_bundle
+from edge.decision import AcceptanceThresholds
+from edge.embedding import ModelId, l2_normalize
+from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
+from edge.gallery import Card, Gallery
+from edge.manifest import Calibration, Manifest, read_manifest
+from edge.neighbors import CardId
+from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from edge.verification import SIGNATURE_BYTES
+
+FILES = ["vectors.npy", "hnsw.bin", "cards.sqlite"]
+DIM = 16
+ENTRIES = 40
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_vectors_bundle(tmp_path / "bundle", random_vectors(ENTRIES, DIM), picture=b"a jpeg")
+    return tmp_path / "bundle"
+
+
+def edit_manifest(path, change, *, seal=True):
+    """Change the manifest's JSON; with ``seal`` its id is made to fit again, as a careful forger would."""
+    manifest_path = path / "manifest.json"
+    raw = json.loads(manifest_path.read_text())
+    change(raw)
+    if seal:
+        raw["bundle_id"] = Manifest.model_validate(raw).content_id()
+    manifest_path.write_text(json.dumps(raw))
+
+
+def put_file(path, name, content):
+    """Replace a data file and make the manifest vouch for it."""
+    (path / name).write_bytes(content)
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    edit_manifest(path, lambda raw: raw["files"].update({name: facts}))
+
+
+def put_vectors(path, vectors):
+    np.save(path / "new.npy", vectors)
+    content = (path / "new.npy").read_bytes()
+    (path / "new.npy").unlink()
+    put_file(path, "vectors.npy", content)
+
+
+def rich_gallery():
+    cards = [
+        Card(
+            CardId("B1-7"),
+            "Élan Vital",
+            "art-1",
+            set="B1",
+            number="7",
+            rarity="C",
+            language="fr",
+            attributes={"price": "1,20 €", "foil": "no"},
+        ),
+        Card(CardId("B2-9"), "Élan Vital", "art-1", set="B2", number="9"),
+        Card(CardId("B1-8"), 'Storm "Quoted" O\'Clock', "art-2", set="B1", number="8"),
+        Card(CardId("B1-9"), "森の番人", "art-3"),
+    ]
+    entries = ("B1-7", "B2-9", "B1-8", "B1-9", "B1-7")
+    signatures = np.random.default_rng(3).integers(0, 256, (5, SIGNATURE_BYTES), dtype=np.uint8)
+    return Gallery({card.card_id: card for card in cards}, tuple(CardId(entry) for entry in entries), signatures)
+
+
+def rich_contents(**changes):
+    gallery = rich_gallery()
+    facts = {
+        "name": "rich",
+        "model_id": ModelId("m1"),
+        "artefact": "ab" * 32,
+        "vectors": random_vectors(5, DIM),
+        "gallery": gallery,
+        "pictures": [(card_id, f"picture of {card_id}".encode()) for card_id in gallery.cards],
+        "created": datetime(2026, 5, 1, 12, 0, tzinfo=UTC),
+    }
+    return BundleContents(**{**facts, **changes})
+
+
+def test_what_was_written_is_read(tmp_path):
+    contents = rich_contents()
+    manifest = write_bundle(tmp_path / "rich", contents, write_graph)
+    bundle = open_bundle(tmp_path / "rich", expected_model_id=ModelId("m1"))
+    assert bundle.manifest == manifest
+    assert dict(bundle.gallery.cards) == dict(contents.gallery.cards)
+    assert bundle.gallery.entry_card_ids == contents.gallery.entry_card_ids
+    assert np.array_equal(bundle.gallery.signatures, contents.gallery.signatures)
+    assert np.allclose(bundle.vectors, contents.vectors, atol=1e-3)
+    assert bundle.vectors.dtype == np.float16
+    assert not bundle.vectors.flags.writeable
+    assert bundle.gallery.printings(CardId("B1-7")) == ("B1-7", "B2-9")
+    assert (manifest.entries, manifest.cards, manifest.artwork_groups, manifest.dim) == (5, 4, 3, DIM)
+
+
+def test_reference_pictures_come_by_card(tmp_path):
+    write_bundle(tmp_path / "rich", rich_contents(), write_graph)
+    bundle = open_bundle(tmp_path / "rich")
+    assert bundle.reference_picture(CardId("B1-8")) == b"picture of B1-8"
+    with pytest.raises(BundleError, match="no picture of card 'nope'"):
+        bundle.reference_picture(CardId("nope"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("elan", ["B1-7", "B2-9"]),
+        ("vit ÉL", ["B1-7", "B2-9"]),
+        ("b1", ["B1-7", "B1-8", "B1-9"]),
+        ("B1-8", ["B1-8"]),
+        ('storm "quo', ["B1-8"]),
+        ("O'Clock", ["B1-8"]),
+        ("e\u0301lan", ["B1-7", "B2-9"]),
+        ("B1-7 \x00", ["B1-7"]),
+        ("森", ["B1-9"]),
+        ("storm elan", []),
+        ("", []),
+        ('"*(', []),
+        ("NOT AND OR", []),
+    ],
+)
+def test_names_are_found_by_the_beginnings_of_their_words(tmp_path, text, found):
+    write_bundle(tmp_path / "rich", rich_contents(), write_graph)
+    assert sorted(card.card_id for card in open_bundle(tmp_path / "rich").search_names(text)) == found
+
+
+def test_the_same_content_gives_the_same_bytes_and_id_at_any_time(tmp_path):
+    first = write_bundle(tmp_path / "a", rich_contents(), write_graph)
+    second = write_bundle(tmp_path / "b", rich_contents(created=datetime(2027, 1, 1, tzinfo=UTC)), write_graph)
+    other = write_bundle(tmp_path / "c", rich_contents(name="another"), write_graph)
+    assert first.bundle_id == second.bundle_id != other.bundle_id
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_an_empty_gallery_is_a_bundle(tmp_path):
+    write_vectors_bundle(tmp_path / "empty", random_vectors(0, DIM))
+    bundle = open_bundle(tmp_path / "empty")
+    assert (bundle.manifest.entries, bundle.manifest.recall, bundle.manifest.self_test) == (0, None, ())
+    run_self_test(bundle, HnswIndex(bundle).search)
+
+
+def test_self_test_passes_on_both_indexes_and_notices_a_wrong_answer(path):
+    bundle = open_bundle(path)
+    assert len(bundle.manifest.self_test) == 16
+    run_self_test(bundle, ExactIndex(bundle).search)
+    run_self_test(bundle, HnswIndex(bundle).search)
+    with pytest.raises(BundleError, match=r"self-test of entry .* found card-"):
+        run_self_test(bundle, lambda queries, k: ExactIndex(bundle).search(-queries, k))
+
+
+def test_thresholds_are_the_defaults_until_calibrated(path):
+    before = open_bundle(path)
+    assert before.manifest.calibration is None
+    assert before.thresholds == AcceptanceThresholds()
+    measured = AcceptanceThresholds(min_similarity=0.41)
+    calibration = Calibration(thresholds=measured, source="200 photos, 600 negatives", figures={"false_accept_rate": 0.0})
+    set_calibration(path, calibration)
+    after = open_bundle(path)
+    assert after.thresholds == measured
+    assert after.manifest.calibration == calibration
+    assert after.manifest.bundle_id != before.manifest.bundle_id
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw.pop("min_margin"), lambda raw: raw.update(min_luck=1.0)], ids=["missing", "unknown"])
+def test_a_calibration_names_every_threshold_and_no_other(path, change):
+    set_calibration(path, Calibration(thresholds=AcceptanceThresholds(), source="some"))
+    edit_manifest(path, lambda raw: change(raw["calibration"]["thresholds"]), seal=False)
+    with pytest.raises(BundleError, match=r"manifest\.json: calibration\.thresholds: .*calibrate the bundle again"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_missing_file_is_named(path, name):
+    (path / name).unlink()
+    with pytest.raises(BundleError, match=rf"{name.replace('.', '[.]')}.*No such file") as refused:
+        open_bundle(path)
+    assert refused.value.exit_code == ExitCode.BAD_DATA
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_named_even_without_hashing(path, name):
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[:-1])
+    with pytest.raises(
+        BundleError, match=rf"{name}: {len(content) - 1} bytes, the manifest says {len(content)} \(truncated\?\); copy the bundle again"
+    ):
+        open_bundle(path, verify_hashes=False)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_named(path, name):
+    content = bytearray((path / name).read_bytes())
+    content[-1] ^= 1
+    (path / name).write_bytes(content)
+    with pytest.raises(BundleError, match=rf"{name}: its content differs from the manifest"):
+        open_bundle(path)
+
+
+def test_a_foreign_model_is_refused_with_both_names(path):
+    with pytest.raises(ModelMismatchError, match=f"embedded by network {PROJECTION_MODEL_ID}, but other is in use; build the bundle again"):
+        open_bundle(path, expected_model_id=ModelId("other"))
+
+
+@pytest.mark.parametrize("field", ["preprocessing", "signature"])
+def test_other_preprocessing_or_signatures_are_refused(path, field):
+    edit_manifest(path, lambda raw: raw.update({field: "older/0"}))
+    with pytest.raises(ModelMismatchError, match=f"its {field} is older/0, this version computes"):
+        open_bundle(path)
+
+
+def test_a_newer_format_is_named_as_such_whatever_else_it_holds(path):
+    (path / "manifest.json").write_text(json.dumps({"format_version": 2, "shards": 7}))
+    with pytest.raises(BundleError, match=r"manifest\.json: format 2 is newer than 1, which this version reads; update cardedge"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe{", "not JSON"),
+        (b"[1, 2]", "manifest"),
+        (b"[" * 100_000, "not JSON"),
+        (b" " * ((1 << 20) + 1), "larger than"),
+        (b'{"format_version": "1"}', "format_version"),
+    ],
+    ids=["empty", "binary", "list", "nested", "huge", "text version"],
+)
+def test_a_malformed_manifest_is_refused(path, content, message):
+    (path / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(path)
+
+
+def test_an_unknown_field_is_refused(path):
+    edit_manifest(path, lambda raw: raw.update(colour="red"), seal=False)
+    with pytest.raises(BundleError, match=r"manifest\.json: colour: Extra inputs"):
+        open_bundle(path)
+
+
+def test_an_edited_manifest_no_longer_fits_its_id(path):
+    edit_manifest(path, lambda raw: raw.update(name="better"), seal=False)
+    with pytest.raises(BundleError, match=r"manifest\.json: bundle_id does not fit the content"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "sub/vectors.npy", "extra.bin"])
+def test_a_manifest_cannot_point_at_other_files(path, name):
+    edit_manifest(path, lambda raw: raw["files"].update({name: raw["files"]["hnsw.bin"]}), seal=False)
+    with pytest.raises(BundleError, match=r"manifest\.json: files"):
+        open_bundle(path)
+
+
+def test_a_manifest_that_leaves_a_file_out_is_refused(path):
+    edit_manifest(path, lambda raw: raw["files"].pop("hnsw.bin"), seal=False)
+    with pytest.raises(BundleError, match=r"files: hnsw\.bin not listed"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_link_in_the_place_of_a_file_is_refused(path, tmp_path, name):
+    (path / name).rename(tmp_path / "elsewhere")
+    (path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=f"{name}: not a regular file"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (0.5, "")], ids=["NaN", "infinite", "long"])
+def test_a_vector_that_is_no_unit_vector_is_refused(path, value, shown):
+    vectors = np.load(path / "vectors.npy")
+    vectors[17] = value
+    put_vectors(path, vectors)
+    with pytest.raises(BundleError, match=rf"vectors\.npy: entry 17 has length {shown}.*, expected 1; build the bundle again"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        random_vectors(ENTRIES, DIM),
+        random_vectors(ENTRIES - 1, DIM).astype(np.float16),
+        random_vectors(ENTRIES, DIM - 1).astype(np.float16),
+        np.asfortranarray(random_vectors(ENTRIES, DIM).astype(np.float16)),
+        np.array([{"a": "pickle"}]),
+    ],
+    ids=["float32", "fewer", "narrower", "fortran", "objects"],
+)
+def test_vectors_of_another_shape_are_refused(path, vectors):
+    put_vectors(path, vectors)
+    with pytest.raises(BundleError, match=r"vectors\.npy: (expected float16 \(40, 16\)|no NumPy array)"):
+        open_bundle(path)
+
+
+def test_a_file_that_is_no_array_is_refused(path):
+    put_file(path, "vectors.npy", b"not an array")
+    with pytest.raises(BundleError, match=r"vectors\.npy: no NumPy array"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM entry WHERE entry = 39", "DELETE FROM card WHERE card = 39", "UPDATE card SET artwork_group = 'one'"],
+    ids=["entries", "cards", "groups"],
+)
+def test_counts_must_agree(path, statement):
+    with sqlite3.connect(path / "cards.sqlite") as database:
+        database.execute(statement)
+    database.close()
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET entry = 99 WHERE entry = 3",
+        "UPDATE entry SET card = -1 WHERE entry = 3",
+        "UPDATE entry SET signature = x'00'",
+        "DROP TABLE entry",
+    ],
+)
+def test_a_damaged_database_is_refused(path, statement):
+    with sqlite3.connect(path / "cards.sqlite") as database:
+        database.execute(statement)
+    database.close()
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+        open_bundle(path)
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    put_file(path, "cards.sqlite", b"x" * 5000)
+    with pytest.raises(BundleError, match=r"cards\.sqlite: unreadable \(file is not a database\)"):
+        open_bundle(path)
+
+
+def test_a_self_test_of_an_entry_that_is_not_there_is_refused(path):
+    edit_manifest(path, lambda raw: raw["self_test"][0].update(entry=ENTRIES))
+    with pytest.raises(BundleError, match="self-test query names no entry"):
+        open_bundle(path)
+
+
+def test_a_graph_that_hnswlib_cannot_read_is_refused(path):
+    put_file(path, "hnsw.bin", b"no graph" * 1000)
+    with pytest.raises(BundleError, match=r"hnsw\.bin: "):
+        HnswIndex(open_bundle(path))
+
+
+def test_a_directory_that_holds_something_is_never_written_over(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "mine.txt").write_text("keep")
+    with pytest.raises(DataError, match="exists already"):
+        write_vectors_bundle(tmp_path / "bundle", random_vectors(5, DIM))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "mine.txt").read_text() == "keep"
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path):
+    def broken_pictures():
+        yield CardId("B1-7"), b"one"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_bundle(tmp_path / "bundle", rich_contents(pictures=broken_pictures()), write_graph)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_is_killed_leaves_no_bundle(tmp_path):
+    script = f"""
+    import os, signal
+    from pathlib import Path
+    from edge import bundle_writing
+    from edge.testing import random_vectors, write_vectors_bundle
+    bundle_writing.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+    write_vectors_bundle(Path({str(tmp_path / "bundle")!r}), random_vectors(5, 8))
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_rows_are_scaled_to_unit_length_before_they_are_stored(tmp_path):
+    write_vectors_bundle(tmp_path / "bundle", 3.0 * random_vectors(5, DIM))
+    stored = open_bundle(tmp_path / "bundle").vectors.astype(np.float32)
+    assert np.allclose(stored, l2_normalize(stored), atol=1e-3)
+
+
+def test_an_open_bundle_stays_what_it_was_when_a_link_moves(tmp_path):
+    for name in ("a", "b"):
+        write_vectors_bundle(tmp_path / name, random_vectors(5, DIM, seed=ord(name)), picture=name.encode())
+    (tmp_path / "link").symlink_to("a")
+    bundle = open_bundle(tmp_path / "link")
+    (tmp_path / "link.new").symlink_to("b")
+    (tmp_path / "link.new").replace(tmp_path / "link")
+    assert bundle.reference_picture(CardId("card-0")) == b"a"
+    assert read_manifest(tmp_path / "link").bundle_id != bundle.manifest.bundle_id
