@@ -1,0 +1,247 @@
+"""The broker through paho-mqtt. The only file that imports it.
+
+paho's own network thread is not used: it dies without a word when a callback raises or a packet cannot be decoded, and then still says
+that it is connected. Here the publisher's thread drives the client (``loop_read``, ``loop_write``, ``loop_misc``), callbacks only take
+notes, and whatever goes wrong ends the session. A client serves one connection: nothing paho keeps in memory is sent twice behind our back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import ssl
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edge.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Received, SessionEvent, Wake
+from edge.errors import BrokerError, SettingsError
+from edge.event import OFFLINE, Topics
+from edge.outbox import Outbox
+from edge.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge.discovery import Device
+    from edge.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
+
+log = logging.getLogger(__name__)
+
+CREDENTIAL: Final = "mqtt-password"
+RECEIVE_MAXIMUM: Final = 65_535
+"""What MQTT 5 assumes when the broker names none."""
+
+VERSIONS: Final[dict[MqttVersion, MQTTProtocolVersion]] = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+UNSUPPORTED_PROTOCOL: Final = 132
+BAD_LOGIN: Final = {134, 135, 140}
+"""Bad user name or password, not authorised (what Mosquitto answers to a wrong password), bad authentication method."""
+TAKEN_OVER: Final = 142
+
+
+class MqttSession:
+    """One connection; see ``edge.broker_session.Session``. Reads password and certificates anew, so that they may be replaced on disk.
+
+    Raises ``SettingsError`` when one of these files cannot be used.
+    """
+
+    def __init__(self, settings: MqttSettings, topics: Topics, version: MqttVersion) -> None:
+        self._settings = settings
+        self._version = version
+        self._place = f"{settings.host}:{settings.port}"
+        self._events: list[SessionEvent] = []
+        self._opened = False
+        self._closed: Closed | None = None
+        self._login_due_ns = 0
+        self._client = self._make_client(settings.client_id or f"cardedge-{topics.device_id}")
+        self._client.will_set(topics.availability, OFFLINE, qos=1, retain=True)
+        if settings.username is not None:
+            self._client.username_pw_set(settings.username, read_password(settings))
+        if settings.tls.enabled:
+            self._client.tls_set_context(make_tls_context(settings.tls))
+
+    def connect(self) -> None:
+        """Connect, do the TLS handshake, send the login. Raises ``BrokerError``."""
+        options: dict[str, Any] = {"clean_start": True} if self._version == "5" else {}
+        self._login_due_ns = time.monotonic_ns() + int(self._settings.connect_timeout_s * 1e9)
+        try:
+            self._client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s, **options)
+        except (OSError, ValueError) as error:
+            raise BrokerError(explain(error, self._settings)) from error
+        self._login_due_ns = time.monotonic_ns() + int(self._settings.connect_timeout_s * 1e9)
+
+    def turn(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
+        """Serve the network once; see the port."""
+        try:
+            self._serve(timeout_s, wake)
+        except Exception as error:  # noqa: BLE001 - a packet paho cannot decode surfaces as one of many exceptions
+            self._end(CloseKind.UNREADABLE, f"the broker sent something that cannot be read ({type(error).__name__}: {error})")
+        if not self._opened and self._closed is None and time.monotonic_ns() > self._login_due_ns:
+            self._end(CloseKind.SILENT, f"{self._place} took the connection but did not answer the login; is it an MQTT broker?")
+        events, self._events = self._events, []
+        if self._closed is not None:
+            events.append(self._closed)
+            self.abandon()
+        return tuple(events)
+
+    def publish(self, topic: str, payload: bytes, *, qos: Literal[0, 1], retain: bool) -> int:
+        """Send a message and return its id."""
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for messages, with QoS 1."""
+        self._client.subscribe([(topic, 1) for topic in filters])
+
+    @property
+    def sending(self) -> bool:
+        """Whether bytes wait for the network to take them."""
+        return self._client.want_write()
+
+    def leave(self) -> None:
+        """Say goodbye; ``Closed`` follows."""
+        self._end(CloseKind.LEFT, "left")
+        self._client.disconnect()
+
+    def abandon(self) -> None:
+        """Drop the connection at once."""
+        if (connection := self._client.socket()) is not None:
+            connection.close()
+
+    def _make_client(self, client_id: str) -> paho.Client:
+        clean: dict[str, Any] = {} if self._version == "5" else {"clean_session": True}
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=VERSIONS[self._version], reconnect_on_failure=False, **clean
+        )
+        client.connect_timeout = self._settings.connect_timeout_s
+        client.max_inflight_messages_set(0)  # the publisher keeps the window
+        client.suppress_exceptions = True  # a note that cannot be taken is logged by paho, it must not end the loop
+        client.enable_logger(log.getChild("paho"))
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def _serve(self, timeout_s: float, wake: Wake) -> None:
+        connection = self._client.socket()
+        if connection is None or self._closed is not None:
+            self._end(CloseKind.LOST, f"the connection to {self._place} is gone")
+            return
+        unread = isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
+        poll = select.poll()
+        poll.register(connection, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        poll.register(wake, select.POLLIN)
+        ready = dict(poll.poll(0 if unread else max(0, int(timeout_s * 1000))))
+        happened = ready.get(connection.fileno(), 0)
+        if unread or happened & ~select.POLLOUT:
+            self._client.loop_read()
+        if self._client.socket() is not None and self._client.want_write():
+            self._client.loop_write()
+        if self._client.socket() is not None:
+            self._client.loop_misc()
+
+    def _end(self, kind: CloseKind, reason: str) -> None:
+        """Note why the session ends; the first reason counts."""
+        if self._closed is None:
+            self._closed = Closed(kind, reason)
+
+    # ---- paho's callbacks: they take notes, nothing else ----
+
+    def _on_connect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, properties: Properties | None) -> None:
+        if reason.is_failure:
+            self._end(*explain_refusal(reason, self._place))
+            return
+        if getattr(properties, "MaximumQoS", 1) < 1 or getattr(properties, "RetainAvailable", 1) < 1:
+            self._end(CloseKind.REFUSED, f"{self._place} offers no QoS 1 or keeps no retained messages; use a broker that does both")
+            return
+        self._opened = True
+        receive_maximum = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
+        self._events.append(Opened(getattr(properties, "MaximumPacketSize", None), receive_maximum))
+
+    def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _properties: object) -> None:
+        if reason.value == TAKEN_OVER:
+            text = "another client connected with our client id; give every scanner its own mqtt.client_id"
+            self._end(CloseKind.TAKEN_OVER, text)
+        else:
+            self._end(CloseKind.LOST, f"the connection to {self._place} ended: {reason}")
+
+    def _on_publish(self, _client: object, _data: object, message_id: int, reason: ReasonCode, _properties: object) -> None:
+        self._events.append(Acknowledged(message_id, str(reason) if reason.is_failure else None))
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self._events.append(Received(message.topic, bytes(message.payload), message.retain))
+
+
+def mqtt_sink(
+    settings: MqttSettings, home_assistant: HomeAssistantSettings, outbox: OutboxSettings, *, device_id: str, device: Device
+) -> Publisher:
+    """Return the event sink over MQTT. Raises ``OutboxError``, or ``SettingsError`` for an unusable password or certificate."""
+    topics = Topics(settings.prefix, device_id)
+    MqttSession(settings, topics, "5")  # reads password and certificates: better now than at the first connection
+    return Publisher(settings, home_assistant, topics, device, Outbox(outbox), partial(MqttSession, settings, topics))
+
+
+def read_password(settings: MqttSettings) -> str | None:
+    """Return the password from its file, or from systemd's credential ``mqtt-password``, or ``None`` when there is neither."""
+    file = settings.password_file
+    if file is None and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
+        credential = Path(folder) / CREDENTIAL
+        file = credential if credential.exists() else None
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"mqtt.password_file: {file}: {error}; it must hold the password alone and be readable here") from error
+
+
+def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Return the TLS context of the settings. Raises ``SettingsError`` naming the file that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"mqtt.tls.ca_file: {settings.ca_file}: {error}; it must be a readable PEM file") from error
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.certificate_file is not None and settings.key_file is not None:
+        try:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+        except (OSError, ssl.SSLError) as error:
+            files = f"{settings.certificate_file}, {settings.key_file}"
+            raise SettingsError(
+                f"mqtt.tls.certificate_file, key_file: {files}: {error}; both must be readable PEM files that belong together"
+            ) from error
+    return context
+
+
+def explain(error: Exception, settings: MqttSettings) -> str:
+    """Return what kept us from connecting and the next step."""
+    place = f"{settings.host}:{settings.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {place} is not accepted ({error.verify_message}); check mqtt.tls.ca_file, mqtt.host and the clock"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {place} ({error.reason or error}); is this the TLS port, and does the broker ask for a client certificate?"
+    if isinstance(error, TimeoutError):
+        return f"{place} does not answer; check mqtt.host and the network"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{place} refuses the connection; is the broker running, and is mqtt.port right?"
+    return f"cannot reach {place}: {error}; check mqtt.host and the network"
+
+
+def explain_refusal(reason: ReasonCode, place: str) -> tuple[CloseKind, str]:
+    """Return how the broker refused the login."""
+    if reason.value in BAD_LOGIN:
+        return CloseKind.REFUSED_LOGIN, f"{place} refuses the login ({reason}); check mqtt.username and mqtt.password_file"
+    if reason.value == UNSUPPORTED_PROTOCOL:
+        return CloseKind.REFUSED_PROTOCOL, f"{place} does not speak this version of MQTT; check mqtt.protocol"
+    return CloseKind.REFUSED, f"{place} refuses us ({reason})"
+
