@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge import releases
-from edge.adapters.exact import ExactIndex
-from edge.adapters.hnsw import HnswIndex
+from edge.app import make_vector_index
 from edge.bundle import Bundle, open_bundle, run_self_test
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.gallery import Card
@@ -74,7 +73,7 @@ def _verify(args: argparse.Namespace) -> ExitCode:
     directory = _directory(args)
     bundle_path = directory / releases.CURRENT if releases.is_root(directory) else directory
     bundle = open_bundle(bundle_path)
-    run_self_test(bundle, HnswIndex(bundle).search)
+    run_self_test(bundle, make_vector_index(bundle, "hnsw").search)
     manifest = bundle.manifest
     if args.json:
         facts = {"path": str(bundle.path), "bundle_id": manifest.bundle_id, "status": "ok", "entries": manifest.entries}
@@ -144,7 +143,7 @@ def most_similar(bundle: Bundle, card_id: str, limit: int) -> list[tuple[CardId,
         raise BundleError(f"{bundle.path}: no card {card_id!r}; find its id with `cardedge index search TEXT`")
     entries = [entry for entry, owner in enumerate(bundle.gallery.entry_card_ids) if owner == known]
     best: dict[CardId, float] = {}
-    for neighbors in ExactIndex(bundle).search(bundle.vectors[entries].astype("float32"), len(bundle.vectors)):
+    for neighbors in make_vector_index(bundle, "exact").search(bundle.vectors[entries].astype("float32"), len(bundle.vectors)):
         for neighbor in neighbors:
             best[neighbor.card_id] = max(best.get(neighbor.card_id, -1.0), neighbor.similarity)
     best.pop(known, None)

@@ -43,20 +43,33 @@ class CameraSection(Schema):
         "picamera2", description="`picamera2`: a Pi camera; `v4l2`: a USB camera; `stream`: RTSP or HTTP; `film` and `stills`: files."
     )
     source: str = Field(
-        "0", min_length=1, description="According to `kind`: camera number, device (`/dev/video0`), address, film file, or folder of pictures."
+        "0",
+        min_length=1,
+        description="According to `kind`: camera number, device (`/dev/video0`), address, film file, or folder of pictures.",
     )
+    loop: bool = Field(False, description="Begin films and stills again at their end.")
     width: int = Field(1280, ge=160, le=8192, description="Width asked of a camera, pixels. Films, streams and stills keep their own.")
     height: int = Field(720, ge=120, le=8192, description="Height asked of a camera, pixels.")
     fps: float = Field(15.0, ge=0.1, le=240, description="Frames per second asked of a camera, and the pace at which stills are shown.")
+    pixel_format: str | None = Field(
+        None, pattern=r"^[ -~]{4}$", description="Four-letter code asked of a USB camera, such as MJPG or YUYV."
+    )
+    seconds_per_still: float = Field(1.0, gt=0, le=3600, description="How long each picture of a folder is shown.")
     lens_position_dioptres: float | None = Field(
-        None, ge=0, le=40, description="Fixed focus of a Pi camera: 1 / distance in metres. Absent: autofocus. Fix it when the distance is fixed."
+        None,
+        ge=0,
+        le=40,
+        description="Fixed focus of a Pi camera: 1 / distance in metres. Absent: autofocus. Fix it when the distance is fixed.",
     )
     exposure_us: int | None = Field(None, ge=10, le=1_000_000, description="Fixed exposure time of a Pi camera. Absent: automatic.")
     gain: float | None = Field(None, ge=1, le=64, description="Fixed analogue gain of a Pi camera. Absent: automatic.")
     open_timeout_s: float = Field(6.0, ge=0.5, le=60, description="How long opening may take.")
     read_timeout_s: float = Field(3.0, ge=0.1, le=30, description="A camera that is silent for longer is closed and opened again.")
     frozen_after_s: float = Field(
-        4.0, ge=0.5, le=120, description="A camera that shows the same picture, bit by bit, for longer is frozen. Network cameras may need 15."
+        4.0,
+        ge=0.5,
+        le=120,
+        description="A camera that shows the same picture, bit by bit, for longer is frozen. Network cameras may need 15.",
     )
 
 
@@ -67,14 +80,19 @@ class NetworkSection(Schema):
     model: Path | None = Field(None, description="Folder of the network. Absent: the only one under `hef/`, see below.")
     threads: int = Field(0, ge=0, le=64, description="CPU threads of the network. 0: one per core.")
     arena: bool = Field(False, description="Keep the CPU backend's memory between runs: slightly faster, more memory.")
-    graph_optimization: Literal["disabled", "basic", "extended", "all"] = Field("all", description="How far the CPU backend rewrites the network.")
+    spin: bool = Field(False, description="Idle threads of the network wait busily: faster alone, unfair to everything else.")
+    graph_optimization: Literal["none", "basic", "extended", "all"] = Field(
+        "all", description="How far the CPU backend rewrites the network."
+    )
 
 
 class IndexSection(Schema):
     """The bundles of reference cards."""
 
     directory: Path = Field(Path("/var/lib/cardedge/index"), description="Holds `releases/` and the links `current` and `previous`.")
-    search: Literal["hnsw", "exact"] = Field("hnsw", description="`hnsw`: graph search with exact re-score. `exact`: every entry is compared.")
+    search: Literal["hnsw", "exact"] = Field(
+        "hnsw", description="`hnsw`: graph search with exact re-score. `exact`: every entry is compared."
+    )
 
 
 class LocateSection(Schema):
@@ -85,7 +103,10 @@ class LocateSection(Schema):
         _LOCATE.min_height_share, ge=0.02, le=1, description="A card's long side is at least this share of the frame's shorter side."
     )
     work_length_px: int = Field(
-        _LOCATE.work_length_px, ge=160, le=4096, description="Cards are searched in a picture shrunk to this length: larger finds smaller cards, slower."
+        _LOCATE.work_length_px,
+        ge=160,
+        le=4096,
+        description="Cards are searched in a picture shrunk to this length: larger finds smaller cards, slower.",
     )
     focal_length_share: float = Field(
         _LOCATE.focal_length_share, ge=0.3, le=5, description="The camera's focal length as a share of the frame's longer side, in pixels."
@@ -106,9 +127,13 @@ class RecognitionSection(Schema):
 class ThresholdsSection(Schema):
     """Overrides of the thresholds calibrated with the bundle. Leave them out unless you measured better ones."""
 
-    min_similarity: float | None = Field(None, ge=-1, le=1, description="Least cosine of a card that is not called unknown. Absent: the bundle's.")
+    min_similarity: float | None = Field(
+        None, ge=-1, le=1, description="Least cosine of a card that is not called unknown. Absent: the bundle's."
+    )
     min_verification: float | None = Field(None, ge=0, le=1, description="Least verification of an identified card. Absent: the bundle's.")
-    uncertain_verification: float | None = Field(None, ge=0, le=1, description="Least verification of an uncertain card. Absent: the bundle's.")
+    uncertain_verification: float | None = Field(
+        None, ge=0, le=1, description="Least verification of an uncertain card. Absent: the bundle's."
+    )
     min_margin: float | None = Field(None, ge=0, le=1, description="Least lead in verification over another artwork. Absent: the bundle's.")
 
     def over(self, calibrated: AcceptanceThresholds) -> AcceptanceThresholds:
@@ -119,7 +144,9 @@ class ThresholdsSection(Schema):
 class TrackSection(Schema):
     """How cards are followed, missed and asked about. ``docs/architecture.md`` tells the states."""
 
-    min_overlap: float = Field(_TRACK.min_overlap, gt=0, lt=1, description="Outlines that overlap less from frame to frame are never one card.")
+    min_overlap: float = Field(
+        _TRACK.min_overlap, gt=0, lt=1, description="Outlines that overlap less from frame to frame are never one card."
+    )
     removed_after_s: float = Field(_TRACK.removed_after_s, ge=0.1, le=60, description="A card not seen for this long is gone.")
     evidence_interval_s: float = Field(
         _TRACK.evidence_interval_s, ge=0, le=10, description="Between two pictures of a card that is not settled."
@@ -128,9 +155,14 @@ class TrackSection(Schema):
     recheck_s: float = Field(_TRACK.recheck_s, ge=0, le=3600, description="Between two pictures of an identified card.")
     max_requests_per_frame: int = Field(_TRACK.max_requests_per_frame, ge=1, le=64, description="Most cards recognised from one frame.")
     confirm_votes: float = Field(
-        _EVIDENCE.confirm_votes, ge=1, le=8, description="Pictures by which one artwork leads before it is named; a strong picture has two votes."
+        _EVIDENCE.confirm_votes,
+        ge=1,
+        le=8,
+        description="Pictures by which one artwork leads before it is named; a strong picture has two votes.",
     )
-    settle_s: float = Field(_EVIDENCE.settle_s, ge=0, le=10, description="How long a card is looked at before it is called unknown or uncertain.")
+    settle_s: float = Field(
+        _EVIDENCE.settle_s, ge=0, le=10, description="How long a card is looked at before it is called unknown or uncertain."
+    )
 
     def policy(self) -> TrackPolicy:
         """Return them as the tracker takes them."""
@@ -144,12 +176,6 @@ class ImageSection(Schema):
     enabled: bool = Field(False, description="Publish a JPEG of each identified card.")
     height: int = Field(352, ge=32, le=2048, description="Height of the picture, pixels.")
     jpeg_quality: int = Field(80, ge=10, le=100, description="Quality of the JPEG.")
-
-
-class HealthSection(Schema):
-    """The retained ``health`` state."""
-
-    interval_s: float = Field(30.0, ge=1, le=3600, description="Between two messages; a change of state is told at once.")
 
 
 class LogSection(Schema):
@@ -173,5 +199,4 @@ class Settings(Schema):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     home_assistant: HomeAssistantSettings = Field(default_factory=HomeAssistantSettings)
     image: ImageSection = Field(default_factory=ImageSection)
-    health: HealthSection = Field(default_factory=HealthSection)
     log: LogSection = Field(default_factory=LogSection)

@@ -1,7 +1,7 @@
 """Writes docs/settings.md from the settings models, so that the page and the program cannot disagree.
 
-    python -m tools.make_settings_doc            # write it
-    python -m tools.make_settings_doc --check    # exit 1 when it is out of date
+python -m tools.make_settings_doc            # write it
+python -m tools.make_settings_doc --check    # exit 1 when it is out of date
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import PydanticUndefined
 
-from edge.locations import MODEL_PLACES
+from edge.model_search import MODEL_PLACES
 from edge.settings import Settings
 from edge.settings_file import DEFAULT_SETTINGS_FILE, allowed_values, section_model
 

@@ -1,0 +1,67 @@
+"""One visit to the broker: connect, log in, have a message acknowledged, say goodbye. What the doctor does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from edge.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Session, Wake
+from edge.errors import BrokerError
+
+if TYPE_CHECKING:
+    from edge.mqtt_settings import Protocol
+
+Wanted = TypeVar("Wanted", Opened, Acknowledged)
+
+_TURN_S: Final = 0.1
+
+
+def probe_broker(open_session: Callable[[MqttVersion], Session], *, protocol: Protocol, topic: str, timeout_s: float) -> str:
+    """Return what the broker does for us, in words; each step may take ``timeout_s``.
+
+    With ``protocol`` ``auto`` MQTT 5 is tried first, then 3.1.1 unless the reason was the login. Raises ``BrokerError`` or
+    ``SettingsError`` naming the step that failed and the next one.
+    """
+    version: MqttVersion = "3.1.1" if protocol == "3.1.1" else "5"
+    kind, answer = _visit(open_session(version), topic, timeout_s)
+    if kind in (CloseKind.REFUSED_PROTOCOL, CloseKind.UNREADABLE, CloseKind.LOST, CloseKind.SILENT) and protocol == "auto":
+        version = "3.1.1"
+        kind, answer = _visit(open_session(version), topic, timeout_s)
+    if kind is not None:
+        raise BrokerError(answer)
+    return f"MQTT {version}: connected, logged in, {answer}"
+
+
+def _visit(session: Session, topic: str, timeout_s: float) -> tuple[CloseKind | None, str]:
+    """Return how the broker refused us and its words, or ``None`` and what it did with a message."""
+    with closing(Wake()) as wake:
+        try:
+            session.connect()
+            opened = _wait_for(Opened, session, wake, timeout_s)
+            if isinstance(opened, Closed):
+                return opened.kind, opened.reason
+            session.publish(topic, b"{}", qos=1, retain=False)
+            acknowledged = _wait_for(Acknowledged, session, wake, timeout_s)
+            session.leave()
+            session.turn(_TURN_S, wake)
+        finally:
+            session.abandon()
+    if isinstance(acknowledged, Closed):
+        return acknowledged.kind, f"logged in, but the connection ended at the first message: {acknowledged.reason}"
+    if acknowledged.refusal is not None:
+        return (
+            CloseKind.REFUSED,
+            f"logged in, but a message to {topic} was refused ({acknowledged.refusal}); check the broker's access list",
+        )
+    return None, f"a message to {topic} was acknowledged"
+
+
+def _wait_for(kind: type[Wanted], session: Session, wake: Wake, timeout_s: float) -> Wanted | Closed:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        for event in session.turn(_TURN_S, wake):
+            if isinstance(event, kind | Closed):
+                return event
+    return Closed(CloseKind.SILENT, f"the broker did not answer within {timeout_s:g} s; is it an MQTT broker?")

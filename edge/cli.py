@@ -1,0 +1,199 @@
+"""The ``cardedge`` command: arguments become settings, settings become an app, errors become an exit status.
+
+What each command prints with ``--json`` and its exit status are a contract. Everything but answers goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+from edge import __version__
+from edge.errors import EdgeError, ExitCode, UsageError
+from edge.logs import set_up_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.settings import Settings
+
+    Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED: Final = 130
+"""What a shell reports for a command stopped by Ctrl-C."""
+
+EXIT_STATUS_HELP: Final = "exit status: 0 done, 64 usage, 65 bad bundle or data, 69 device unavailable, 70 bug, 78 bad settings"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with our own status for a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; never raises."""
+    try:
+        args = _parse(arguments)
+        set_up_logging("debug" if args.verbose else "warning")
+        return int(args.command(args))
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except EdgeError as error:
+        print(f"cardedge: {error}", file=sys.stderr)  # noqa: T201 - the message is the command's answer
+        log.debug("where it came from", exc_info=True)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        # whoever read our lines has enough; a second error while flushing at exit would only confuse
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.OK)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        print(f"cardedge: a bug: {type(error).__name__}: {error}; --verbose shows where", file=sys.stderr)  # noqa: T201
+        log.debug("where it came from", exc_info=True)
+        return int(ExitCode.SOFTWARE)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    from edge import index_commands
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="say on standard error what happens")
+    parser = _Parser(
+        prog="cardedge",
+        description="Names trading cards in front of a camera, offline, and tells the house over MQTT.",
+        epilog=EXIT_STATUS_HELP,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"cardedge {__version__}")
+    parser.set_defaults(verbose=False)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, epilog=EXIT_STATUS_HELP, parents=[common])
+        added.set_defaults(command=command)
+        return added
+
+    _config_option(add("run", _run, "The daemon: watch the camera and publish what it sees, until told to stop."))
+    demo = add("demo", _demo, "Broker, filmed cards and daemon on this machine; every event next to the truth.")
+    demo.add_argument("--seconds", type=_positive_number, metavar="S", help="stop after S seconds of film")
+    check = add("check", _check, "The doctor: what works on this machine, what does not, and the next step.")
+    _config_option(check)
+    _json_option(check)
+    identify = add("identify", _identify, "Name the cards in pictures.")
+    identify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture in any format Pillow reads")
+    _recognition_options(identify)
+    identify.add_argument("--rectified", action="store_true", help="each picture is one upright card, edge to edge")
+    identify.add_argument("--top-k", type=_positive_count, default=5, metavar="K", help="candidates listed per card (default 5)")
+    replay = add("replay", _replay, "Show a film, a folder of stills or a device to the recogniser and print the events.")
+    replay.add_argument("source", metavar="SOURCE", help="film file, folder of pictures, rtsp:// or http:// address, or /dev/video0")
+    _recognition_options(replay)
+    replay.add_argument(
+        "--realtime", action="store_true", help="at the source's own pace, dropping frames like the daemon; else every frame in turn"
+    )
+    index_commands.add_parser(commands, common)
+    return parser.parse_args(arguments)
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    from edge.settings_file import DEFAULT_SETTINGS_FILE
+
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help=f"settings file (default {DEFAULT_SETTINGS_FILE})"
+    )
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object per line on standard output, nothing else there")
+
+
+def _recognition_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--index", type=Path, required=True, metavar="DIR", help="index bundle, or a folder of releases with its `current` link"
+    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/ beside the program)")
+    _json_option(parser)
+
+
+def _run(args: argparse.Namespace) -> ExitCode:
+    from edge.app import run_daemon
+
+    return run_daemon(args.config, verbose=args.verbose)
+
+
+def _demo(args: argparse.Namespace) -> ExitCode:
+    try:
+        from tools import demo
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the demo needs tools/ of a clone ({error.name} is missing): run ./install.sh --demo there") from None
+    return ExitCode(demo.main(args.seconds))
+
+
+def _check(args: argparse.Namespace) -> ExitCode:
+    from edge.check import check_device, describe, exit_code
+
+    findings = []
+    for finding in check_device(args.config):
+        findings.append(finding)
+        _print(finding.model_dump_json() if args.json else describe(finding))
+    return exit_code(findings)
+
+
+def _identify(args: argparse.Namespace) -> ExitCode:
+    from edge.app import open_recognizer
+    from edge.identify import ImageFailure, describe, identify_images
+
+    settings = _recognition_settings(args)
+    status = ExitCode.OK
+    with open_recognizer(settings) as (recognizer, _, _):
+        for answer in identify_images(args.images, recognizer, settings.locate.settings(), rectified=args.rectified, top_k=args.top_k):
+            _print(answer.model_dump_json() if args.json else describe(answer))
+            if isinstance(answer, ImageFailure):
+                status = ExitCode.BAD_DATA
+    return status
+
+
+def _recognition_settings(args: argparse.Namespace) -> Settings:
+    """Return the default settings with the bundle and network named on the command line."""
+    from edge.settings import IndexSection, NetworkSection, Settings
+
+    return Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
+
+
+def _replay(args: argparse.Namespace) -> ExitCode:
+    from edge.app import open_replay
+
+    with open_replay(args.source, args.index, args.model, realtime=args.realtime) as events:
+        for event in events:
+            _print(event.to_json() if args.json else describe(event))
+    return ExitCode.OK
+
+
+def _print(line: str) -> None:
+    """Write a line of the command's answer; at once, since whoever reads it may act on it."""
+    print(line, flush=True)  # noqa: T201
+
+
+def _positive_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
