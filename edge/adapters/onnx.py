@@ -1,0 +1,160 @@
+"""The network on the CPU: ``Embedder`` through ONNX Runtime.
+
+Memory decides how: half-precision weights become single precision at load, and each further copy of them would cost 116 MB. So no arena and
+no memory pattern, what loading left behind is given back, and a large batch is run in parts: a CPU gains nothing from more rows at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import threading
+from concurrent.futures import Future
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import onnxruntime
+
+from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, checked_embeddings
+from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
+from edge.model import Model
+
+GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
+
+_LEVELS: Final[dict[GraphOptimization, onnxruntime.GraphOptimizationLevel]] = {
+    "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+_ROWS_AT_ONCE: Final = 4
+_IN_FLIGHT: Final = 2
+_JOIN_S: Final = 10.0
+
+_Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
+
+
+class OnnxEmbedder:
+    """Runs the ``onnx`` artefact of a model in one worker thread.
+
+    ``threads`` are those of ONNX Runtime, 0 for one per core. ``arena`` keeps memory between runs: slightly faster, more of it.
+    ``spin`` lets idle threads wait busily for the next layer: faster alone, unfair to everything else on the machine.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int = 0,
+        arena: bool = False,
+        graph_optimization: GraphOptimization = "all",
+        spin: bool = False,
+        submit_timeout_s: float = 10.0,
+    ) -> None:
+        self._model_id = model.model_id
+        self._artefact = model.artefact("onnx")
+        self._dim = model.manifest.dim
+        self._submit_timeout_s = submit_timeout_s
+        self._session = _open_session(model, threads, arena, graph_optimization, spin)
+        self._input = self._session.get_inputs()[0].name
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._free = threading.BoundedSemaphore(_IN_FLIGHT)
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="onnx-embedder", daemon=True)
+        self._worker.start()
+
+    @property
+    def model_id(self) -> ModelId:
+        """Hash of the trained weights."""
+        return self._model_id
+
+    @property
+    def artefact(self) -> str:
+        """sha256 of the ONNX file in use."""
+        return self._artefact.sha256
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._dim
+
+    @property
+    def max_batch(self) -> int:
+        """Most inputs of one submission."""
+        return self._artefact.max_batch
+
+    def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
+        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.pipeline.Embedder``."""
+        if self._closed:
+            raise EmbedderError("the network was closed; open it again before embedding")
+        if batch.dtype != np.uint8 or batch.shape[1:] != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
+            raise EmbedderError(f"input {batch.dtype}{batch.shape} is not uint8 (n, 224, 224, 3); prepare it with `to_input_batch`")
+        if not 1 <= len(batch) <= self.max_batch:
+            raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {self.max_batch} at a time")
+        if not self._free.acquire(timeout=self._submit_timeout_s):
+            raise EmbedderTimeoutError(f"the network did not finish earlier batches within {self._submit_timeout_s:g} s")
+        future: Future[EmbeddingMatrix] = Future()
+        self._jobs.put((batch, future))
+        return future
+
+    def close(self) -> None:
+        """Finish what is in flight and end the worker thread. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            self._worker.join(_JOIN_S)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, future = job
+            try:
+                if future.set_running_or_notify_cancel():
+                    future.set_result(self._run(batch))
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises belongs to the caller of this batch
+                future.set_exception(error if isinstance(error, EmbedderError) else EmbedderError(f"ONNX Runtime failed: {error}"))
+            finally:
+                self._free.release()
+
+    def _run(self, batch: InputBatch) -> EmbeddingMatrix:
+        pixels = np.ascontiguousarray(batch)
+        parts = (pixels[start : start + _ROWS_AT_ONCE] for start in range(0, len(pixels), _ROWS_AT_ONCE))
+        output = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        return checked_embeddings(output, count=len(batch), dim=self._dim)
+
+
+def _open_session(
+    model: Model, threads: int, arena: bool, graph_optimization: GraphOptimization, spin: bool
+) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = arena
+    options.graph_optimization_level = _LEVELS[graph_optimization]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.log_severity_level = 3
+    path = model.artefact_path("onnx")
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"{path}: ONNX Runtime cannot load it ({error}); copy the network's folder again or update onnxruntime") from error
+    _give_memory_back()
+    (pixels,), (embedding,) = session.get_inputs(), session.get_outputs()
+    wanted = [INPUT_SIZE.height, INPUT_SIZE.width, 3]
+    if pixels.type != "tensor(uint8)" or list(pixels.shape[1:]) != wanted or embedding.shape[-1] != model.manifest.dim:
+        raise ModelError(
+            f"{path}: takes {pixels.type} {pixels.shape} and gives {embedding.shape}, not uint8 (n, 224, 224, 3) and (n, "
+            f"{model.manifest.dim}); export the network again"
+        )
+    return session
+
+
+def _give_memory_back() -> None:
+    """Let the C library return the memory of the half-precision weights and of the graph's rewriting; 110 MB that nobody uses again.
+
+    Only glibc has and needs the call; elsewhere nothing is done.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,262 @@
+"""A network's folder under ``hef/``: what ``model.json`` says, that the files are the ones it means, and that a backend runs it right."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
+
+from edge.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
+from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
+from edge.schema import Schema
+
+MODEL_FILE: Final = "model.json"
+MODEL_FORMAT_VERSION: Final = 1
+MODEL_FILE_MAX_BYTES: Final = 1 << 20
+
+ArtefactKind: TypeAlias = Literal["onnx", "hef"]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PlainFileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""A name inside the model's own folder; nothing can point elsewhere."""
+
+Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
+Cosine: TypeAlias = Annotated[float, Field(ge=-1.0, le=1.0)]
+
+REPEAT_MIN_COSINE: Final = 0.9999
+"""Two runs of one input may differ by rounding, never by more: an NPU with the wrong runtime answers differently each time."""
+
+Submit: TypeAlias = Callable[[InputBatch], Future[EmbeddingMatrix]]
+"""``Embedder.submit``."""
+
+
+class FileRecord(Schema):
+    """A file of the folder and what it must look like."""
+
+    file: PlainFileName
+    sha256: Sha256
+    size_bytes: PositiveInt
+
+
+class Artefact(FileRecord):
+    """A form of the network that a backend runs. ``precision`` says how the weights are stored."""
+
+    precision: str
+    max_batch: PositiveInt
+
+
+class NetworkInput(Schema):
+    """What goes in. Mean and standard deviation are applied inside the network."""
+
+    width: PositiveInt
+    height: PositiveInt
+    layout: Literal["NHWC"] = "NHWC"
+    colour_order: Literal["RGB"] = "RGB"
+    dtype: Literal["uint8"] = "uint8"
+    preprocessing: str
+
+
+class Golden(Schema):
+    """Pictures with known embeddings. ``embeddings`` is a float32 .npy (n, dim) of the trained network in full precision.
+
+    ``min_cosine`` is the least agreement of a backend with them, per kind of artefact: 8 bits may differ more than 16.
+    """
+
+    pictures: tuple[FileRecord, ...] = Field(min_length=1)
+    embeddings: FileRecord
+    min_cosine: dict[ArtefactKind, Cosine]
+
+
+class Training(Schema):
+    """How the weights came about. ``note`` says in one plain sentence how far to trust them; ``cardedge check`` repeats it."""
+
+    note: str = Field(min_length=1)
+    recipe: str
+    known_cards: PositiveInt
+    held_out: tuple[str, ...]
+    views: PositiveInt
+    minutes: float = Field(gt=0.0)
+    machine: str
+    settings: dict[str, Any]
+
+
+class MeasuredView(Schema):
+    """Figures over ``count`` simulated views of held-out cards; ``accepted`` at 1 % acceptance of cards that are not indexed, by cosine."""
+
+    view: str
+    count: PositiveInt
+    top1: Share
+    accepted: Share
+    median_similarity: Cosine
+    unknown_p99_similarity: Cosine
+
+
+class Measured(Schema):
+    """What was measured of the artefact. ``parity_min_cosine`` is the least agreement of the artefact with the trained network."""
+
+    parity_min_cosine: Cosine
+    parity_images: PositiveInt
+    gallery_cards: PositiveInt
+    views: tuple[MeasuredView, ...]
+
+
+class ModelManifest(Schema):
+    """The content of ``model.json``."""
+
+    format_version: Literal[1] = MODEL_FORMAT_VERSION
+    model_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    name: str = Field(min_length=1)
+    architecture: str
+    parameters: PositiveInt
+    created: AwareDatetime
+    input: NetworkInput
+    dim: PositiveInt
+    artefacts: dict[ArtefactKind, Artefact]
+    golden: Golden
+    training: Training
+    measured: Measured
+
+    def to_json(self) -> str:
+        """Return the text of ``model.json``."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A verified folder: every file that ``manifest`` names was there with the right hash when it was opened."""
+
+    folder: Path
+    manifest: ModelManifest
+    golden_inputs: InputBatch
+    golden_embeddings: EmbeddingMatrix
+
+    @property
+    def model_id(self) -> ModelId:
+        """Hash of the trained weights."""
+        return ModelId(self.manifest.model_id)
+
+    def artefact(self, kind: ArtefactKind) -> Artefact:
+        """Return the artefact of a backend, or raise ``ModelError`` saying which ones there are."""
+        artefact = self.manifest.artefacts.get(kind)
+        if artefact is None:
+            there = ", ".join(sorted(self.manifest.artefacts)) or "none"
+            raise ModelError(f"{self.folder / MODEL_FILE}: no `{kind}` artefact ({there} listed); choose another backend")
+        return artefact
+
+    def artefact_path(self, kind: ArtefactKind) -> Path:
+        """Return the file of a backend's artefact."""
+        return self.folder / self.artefact(kind).file
+
+
+def open_model(folder: Path) -> Model:
+    """Read ``model.json`` and check every file it names. Raises ``ModelError`` naming the file and the next step."""
+    manifest = read_model_manifest(folder)
+    expected = (INPUT_SIZE.width, INPUT_SIZE.height, PREPROCESSING_ID)
+    if (manifest.input.width, manifest.input.height, manifest.input.preprocessing) != expected:
+        raise ModelError(
+            f"{folder / MODEL_FILE}: input {manifest.input.width}x{manifest.input.height} `{manifest.input.preprocessing}` is not what "
+            f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use a matching version of cardedge and network"
+        )
+    for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
+        _check_file(folder, record)
+    pictures = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
+    return Model(folder, manifest, pictures, _read_golden_embeddings(folder, manifest))
+
+
+def read_model_manifest(folder: Path) -> ModelManifest:
+    """Return the content of ``model.json``, checked by itself only."""
+    path = folder / MODEL_FILE
+    try:
+        with path.open("rb") as file:
+            text = file.read(MODEL_FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"{folder}: no readable {MODEL_FILE} ({error.strerror}); name a network's folder under hef/") from error
+    if len(text) > MODEL_FILE_MAX_BYTES:
+        raise ModelError(f"{path}: larger than {MODEL_FILE_MAX_BYTES} bytes, so it describes no network; copy the folder again")
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON ({error}); copy the folder again") from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
+        raise ModelError(f"{path}: format {version} is newer than {MODEL_FORMAT_VERSION}, which this version reads; update cardedge")
+    try:
+        return ModelManifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise ModelError(f"{path}: {field}: {first['msg']}; export the network again or copy the folder again") from error
+
+
+def self_test(submit: Submit, model: Model, *, kind: ArtefactKind, timeout_s: float = 30.0) -> float:
+    """Run the golden pictures twice through a backend; return the least cosine to their stored embeddings.
+
+    Raises ``ModelError`` when the backend answers something else than the trained network did, or not the same twice: accelerators do
+    return plausible but wrong vectors. ``EmbedderTimeoutError`` when it does not answer within ``timeout_s`` per picture.
+    """
+    first, second = (_run_golden(submit, model, timeout_s) for _ in range(2))
+    repeat = float(np.min(np.sum(first * second, axis=1)))
+    if repeat < REPEAT_MIN_COSINE:
+        raise ModelError(
+            f"{model.artefact_path(kind)}: two runs of one picture differ (cosine {repeat:.4f}); check the versions of driver, runtime and "
+            "compiler against each other"
+        )
+    agreement = float(np.min(np.sum(first * model.golden_embeddings, axis=1)))
+    bound = model.manifest.golden.min_cosine.get(kind, 1.0)
+    if agreement < bound:
+        raise ModelError(
+            f"{model.artefact_path(kind)}: the backend's answer to a golden picture is off (cosine {agreement:.4f}, at least {bound:.4f} "
+            "expected); the artefact does not belong to these weights or the backend computes wrongly"
+        )
+    return agreement
+
+
+def _run_golden(submit: Submit, model: Model, timeout_s: float) -> EmbeddingMatrix:
+    rows = []
+    for index in range(len(model.golden_inputs)):
+        try:
+            rows.append(submit(model.golden_inputs[index : index + 1]).result(timeout_s))
+        except EmbedderError:
+            raise
+        except TimeoutError as error:
+            raise EmbedderTimeoutError(f"the network did not answer the self-test within {timeout_s:g} s") from error
+    embeddings = np.concatenate(rows)
+    if embeddings.shape != model.golden_embeddings.shape:
+        raise ModelError(f"{model.folder / MODEL_FILE}: dim {model.manifest.dim} is not what the backend returns ({embeddings.shape[1]})")
+    return embeddings
+
+
+def _check_file(folder: Path, record: FileRecord) -> None:
+    path = folder / record.file
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the network's folder again") from error
+    if size != record.size_bytes or digest != record.sha256:
+        raise ModelError(f"{path}: not the file {MODEL_FILE} describes ({size} bytes, sha256 {digest[:12]}…); copy the folder again")
+
+
+def _read_golden(path: Path) -> InputBatch:
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None or decoded.shape != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
+        raise ModelError(f"{path}: not a picture of {INPUT_SIZE.width}x{INPUT_SIZE.height}; export the network again")
+    return np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _read_golden_embeddings(folder: Path, manifest: ModelManifest) -> EmbeddingMatrix:
+    path = folder / manifest.golden.embeddings.file
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not an array file ({error}); export the network again") from error
+    shape = (len(manifest.golden.pictures), manifest.dim)
+    if stored.shape != shape or stored.dtype != np.float32 or not np.allclose(np.linalg.norm(stored, axis=1), 1.0, atol=1e-3):
+        raise ModelError(f"{path}: not {shape[0]} unit vectors of {shape[1]} float32; export the network again")
+    return np.asarray(stored, dtype=np.float32)
