@@ -80,7 +80,8 @@ def item(sheet: Sheet) -> None:
     for rule in spec.rules:
         y = sheet.paragraph(25, y, rule, 11.0, 202) + 5.0
     sheet.frame_line(Box(30, y - 5, 222, y - 4), sheet.tint, radius=0.5, width=1.0)
-    sheet.paragraph(25, min(y + 8, 312), spec.flavour, 8.6, 202, mix(INK, sheet.tint, 0.4))
+    if y < 306:
+        sheet.paragraph(25, y + 8, spec.flavour, 8.6, 202, mix(INK, sheet.tint, 0.4))
     _footer(sheet, WHITE if sum(sheet.border) < 380 else INK)
 
 

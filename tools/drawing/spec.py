@@ -89,10 +89,8 @@ def card_spec(seed: int, index: int) -> CardSpec:
         hit_points=int(rng.integers(3, 19)) * 10,
         cost=int(rng.integers(1, 6)),
         attacks=_attacks(rng, family, 1 if layout == "tall" or rng.random() < 0.3 else 2) if has_attacks else (),
-        rules=()
-        if has_attacks
-        else tuple(words.sentence(rng, words.RULES, name) for _ in range(int(rng.integers(1, 3)) + (layout == "item"))),
-        flavour=words.sentence(rng, words.FLAVOUR),
+        rules=() if has_attacks else words.sentences(rng, words.RULES, 2 + (layout == "item" and rng.random() < 0.4), name),
+        flavour=words.sentences(rng, words.FLAVOUR, 1)[0],
         artist=words.pick(rng, words.ARTIST_NAMES),
     )
 
@@ -134,6 +132,6 @@ def _attacks(rng: np.random.Generator, family: str, count: int) -> tuple[Attack,
     for place in range(count):
         energies = int(rng.integers(1, 3)) + place
         cost = tuple(family if rng.random() < 0.65 else words.pick(rng, FAMILIES) for _ in range(energies))
-        effect = words.sentence(rng, words.EFFECTS) if rng.random() < 0.65 else ""
+        effect = words.sentences(rng, words.EFFECTS, 1)[0] if rng.random() < 0.65 else ""
         attacks.append(Attack(cost=cost, name=words.attack_name(rng), damage=int(rng.integers(1, 9)) * 10 * (1 + place), effect=effect))
     return tuple(attacks)

@@ -309,14 +309,17 @@ def attack_name(rng: np.random.Generator) -> str:
     return f"{pick(rng, ELEMENT_WORDS)} {pick(rng, VERBS)}"
 
 
-def sentence(rng: np.random.Generator, patterns: tuple[str, ...], name: str = "") -> str:
-    """Return one of the patterns with its blanks filled."""
-    filled = pick(rng, patterns).format(
-        name=name,
-        n=int(rng.integers(1, 7)) * 10,
-        k=int(rng.integers(2, 5)),
-        q=pick(rng, QUALITIES).lower(),
-        p=pick(rng, PLACES).lower(),
-        t=pick(rng, THINGS).lower(),
-    )
-    return filled[0].upper() + filled[1:]
+def sentences(rng: np.random.Generator, patterns: tuple[str, ...], count: int, name: str = "") -> tuple[str, ...]:
+    """Return ``count`` different patterns with their blanks filled."""
+    filled = []
+    for place in rng.choice(len(patterns), count, replace=False).tolist():
+        text = patterns[place].format(
+            name=name,
+            n=int(rng.integers(1, 7)) * 10,
+            k=int(rng.integers(2, 5)),
+            q=pick(rng, QUALITIES).lower(),
+            p=pick(rng, PLACES).lower(),
+            t=pick(rng, THINGS).lower(),
+        )
+        filled.append(text[0].upper() + text[1:])
+    return tuple(filled)

@@ -1,0 +1,180 @@
+"""The truth of a film, and what the scanner said, counted against it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from edge.card import Quad, overlap
+from edge.errors import DataError
+from edge.schema import Schema
+
+Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+"""Clockwise from the card's own top-left, in pixels of the frame."""
+
+SAME_PLACE: Final = 0.3
+"""Overlap from which an event's outline is taken for the outline of an appearance."""
+
+LATE_S: Final = 1.5
+"""An event may come this long after its card has left: recognition takes a moment."""
+
+
+class TruePlace(Schema):
+    """Where something is at one moment."""
+
+    at_s: float
+    quad: Corners
+
+
+class TrueAppearance(Schema):
+    """Something comes into view, rests, and leaves. ``card_id`` is null for an unknown card and for an object.
+
+    ``quad`` is its outline while it rests (for an object: a box around it); ``path`` has key frames from ``from_s`` to ``to_s``.
+    """
+
+    kind: Literal["card", "unknown-card", "object"]
+    card_id: str | None
+    name: str
+    from_s: float
+    rests_from_s: float
+    rests_to_s: float
+    to_s: float
+    quad: Corners
+    path: tuple[TruePlace, ...]
+
+
+class Truth(Schema):
+    """What happens in a film."""
+
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    fps: float = Field(gt=0)
+    seconds: float = Field(gt=0)
+    appearances: tuple[TrueAppearance, ...]
+
+
+class SeenEvent(BaseModel):
+    """The fields of an event line that matter here; from ``replay --json`` it has ``at_s``, from MQTT only ``at``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["identified", "uncertain", "unknown", "removed", "corrected"]
+    card_id: str | None = None
+    printings: tuple[str, ...] = ()
+    quad: Corners | None = None
+    at_s: float | None = None
+    at: AwareDatetime | None = None
+
+
+class Verdict(StrEnum):
+    """How the scanner did on one appearance."""
+
+    RIGHT = "identified right"
+    WRONG = "identified wrong"
+    MISSED = "missed"
+    REFUSED = "unknown refused"
+    FALSE_ALARM = "false alarm"
+    IGNORED = "rightly ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The scanner's events counted against the truth.
+
+    ``verdicts``: one per appearance, in the truth's order; ``stray_alarms``: identifications where nothing lay;
+    ``stray_unknowns``: events about a card, not naming one, where no card lay.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    stray_alarms: int
+    stray_unknowns: int
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how often a verdict was reached; false alarms include the stray ones."""
+        stray = self.stray_alarms if verdict is Verdict.FALSE_ALARM else 0
+        return self.verdicts.count(verdict) + stray
+
+    @property
+    def is_right(self) -> bool:
+        """Whether every known card was named, every unknown one refused, and nothing else named."""
+        return all(self.count(verdict) == 0 for verdict in (Verdict.WRONG, Verdict.MISSED, Verdict.FALSE_ALARM))
+
+    def summary(self) -> str:
+        """Return the closing line."""
+        shown = (Verdict.RIGHT, Verdict.WRONG, Verdict.MISSED, Verdict.REFUSED, Verdict.FALSE_ALARM)
+        return " · ".join(f"{verdict} {self.count(verdict)}" for verdict in shown)
+
+
+def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: datetime | None = None) -> Tally:
+    """Count event lines against the truth.
+
+    An event belongs to the appearance in view at its time (or gone for at most ``LATE_S``) whose outline it overlaps; without such an
+    outline, to the one it names, else to any. A card counts as right when it was named at least once and nothing else was named
+    in its place; a printing of the same artwork is right when the event lists the true card among its ``printings``.
+    ``started_at`` is when the film began, needed for events that carry only ``at``. Bad events raise ``DataError``.
+    """
+    told: list[list[SeenEvent]] = [[] for _ in truth.appearances]
+    stray: list[SeenEvent] = []
+    for number, line in enumerate(events, start=1):
+        event = _parsed(line, number)
+        if event.type in ("removed", "corrected"):
+            continue
+        place = place_of(truth, event, _film_time(event, started_at, number))
+        (stray if place is None else told[place]).append(event)
+    verdicts = tuple(_verdict(appearance, seen) for appearance, seen in zip(truth.appearances, told, strict=True))
+    objects = [event for appearance, seen in zip(truth.appearances, told, strict=True) if appearance.kind == "object" for event in seen]
+    return Tally(
+        verdicts=verdicts,
+        stray_alarms=sum(event.type == "identified" for event in stray),
+        stray_unknowns=sum(event.type != "identified" for event in stray + objects),
+    )
+
+
+def place_of(truth: Truth, event: SeenEvent, at_s: float) -> int | None:
+    """Return the number of the appearance an event is about, or None when nothing was in view."""
+    best: tuple[tuple[bool, bool, float], int] | None = None
+    for number, appearance in enumerate(truth.appearances):
+        if not appearance.from_s <= at_s <= appearance.to_s + LATE_S:
+            continue
+        shared = overlap(Quad.from_array(event.quad), Quad.from_array(appearance.quad)) if event.quad else 0.0
+        rank = (shared >= SAME_PLACE, _names(event, appearance), shared)
+        if best is None or rank > best[0]:
+            best = (rank, number)
+    return None if best is None else best[1]
+
+
+def _names(event: SeenEvent, appearance: TrueAppearance) -> bool:
+    return appearance.card_id is not None and (event.card_id == appearance.card_id or appearance.card_id in event.printings)
+
+
+def _verdict(appearance: TrueAppearance, events: list[SeenEvent]) -> Verdict:
+    identified = [event for event in events if event.type == "identified"]
+    if appearance.kind == "card":
+        if not identified:
+            return Verdict.MISSED
+        return Verdict.RIGHT if all(_names(event, appearance) for event in identified) else Verdict.WRONG
+    if identified:
+        return Verdict.FALSE_ALARM
+    if appearance.kind == "object":
+        return Verdict.IGNORED
+    return Verdict.REFUSED if events else Verdict.MISSED
+
+
+def _parsed(line: Mapping[str, object], number: int) -> SeenEvent:
+    try:
+        return SeenEvent.model_validate(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"event {number}: field {field!r}: {first['msg']}; expected a line of `replay --json` or an MQTT event") from error
+
+
+def _film_time(event: SeenEvent, started_at: datetime | None, number: int) -> float:
+    if event.at_s is not None:
+        return event.at_s
+    if event.at is None or started_at is None:
+        raise DataError(f"event {number} has no 'at_s'; give the time at which the film started to place it by its 'at'")
+    return (event.at - started_at).total_seconds()
