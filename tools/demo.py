@@ -1,0 +1,189 @@
+"""The demo: a broker, a film of drawn cards, the daemon; each event as it arrives over MQTT, next to the truth, then the tally.
+
+Nothing is short-circuited: the daemon is the real one, in a process of its own, and what is counted came through the broker.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edge.errors import DataError, EdgeError, ExitCode
+from tools.demo_broker import LOCAL, DemoBroker, demo_broker
+from tools.film import UNKNOWN_SEED, drawn_film_card, write_film
+from tools.film_script import LEAST_SECONDS, SECONDS, demo_script, truth
+from tools.sample_bundle import SAMPLE_DIRECTORY, sample_film_cards
+from tools.tally import SeenEvent, Truth, Verdict, place_of, tally
+
+DEVICE: Final = "demo"
+FILM_SEED: Final = 7
+START_TIMEOUT_S: Final = 30.0
+AFTER_FILM_S: Final = 3.0
+"""The last card's events still come after the film's last frame."""
+
+SETTINGS: Final = """\
+[device]
+id = "{device}"
+name = "Demo scanner"
+
+[camera]
+kind = "film"
+source = "{film}"
+
+[index]
+directory = "{index}"
+
+[mqtt]
+host = "{host}"
+port = {port}
+protocol = "{protocol}"
+
+[outbox]
+file = "{outbox}"
+
+[home_assistant]
+enabled = false
+"""
+
+
+@dataclass
+class Inbox:
+    """What arrived over MQTT: events in order, and when the camera began to run."""
+
+    events: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
+    started_at: datetime | None = None
+
+    def on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        """Sort one message; called in the network thread."""
+        payload = json.loads(message.payload)
+        if message.topic.endswith("/event"):
+            self.events.put(payload)
+        elif self.started_at is None and payload.get("camera", {}).get("state") == "running":
+            self.started_at = datetime.fromisoformat(payload["at"])
+
+
+def main(seconds: float | None = None) -> int:
+    """Play the demo; return 0 only if every card was named right, every unknown one refused and nothing else named."""
+    length_s = SECONDS if seconds is None else seconds
+    if length_s < LEAST_SECONDS:
+        raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {LEAST_SECONDS:g}")
+    if not SAMPLE_DIRECTORY.is_dir():
+        raise DataError(f"{SAMPLE_DIRECTORY}: no sample bundle; build it with: python -m tools.sample_bundle")
+    with tempfile.TemporaryDirectory(prefix="cardedge-demo-") as directory, demo_broker() as broker:
+        folder = Path(directory)
+        _say(f"Broker: {broker.name}, port {broker.port}.")
+        _say(f"Rendering {length_s:.0f} s of film: drawn cards under a simulated camera ...")
+        script = demo_script(sample_film_cards(24), [drawn_film_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
+        write_film(script, folder / "demo.avi")
+        return _play(truth(script), folder, broker)
+
+
+def _play(story: Truth, folder: Path, broker: DemoBroker) -> int:
+    with _listener(broker) as inbox, _daemon(folder, broker) as daemon:
+        _wait_until_running(inbox, daemon)
+        if inbox.started_at is None:
+            raise EdgeError("the daemon said nothing over MQTT; what it printed is above")
+        _say("The film runs. Each event as it arrives from MQTT, and what is true:\n")
+        events = list(_follow(inbox, story, inbox.started_at, daemon))
+    result = tally(story, events, inbox.started_at)
+    print(f"\n{result.summary()}", flush=True)
+    for appearance, verdict in zip(story.appearances, result.verdicts, strict=True):
+        if verdict in (Verdict.WRONG, Verdict.MISSED, Verdict.FALSE_ALARM):
+            print(f"  {verdict}: {appearance.kind} {appearance.name} from {appearance.from_s:.1f} s", flush=True)
+    print("The tally is right." if result.is_right else "The tally is NOT right.", flush=True)
+    return int(ExitCode.OK if result.is_right else ExitCode.SOFTWARE)
+
+
+@contextmanager
+def _listener(broker: DemoBroker) -> Iterator[Inbox]:
+    inbox = Inbox()
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311)
+    client.on_message = inbox.on_message
+    client.on_connect = lambda client, *_: client.subscribe([(f"cardedge/{DEVICE}/event", 1), (f"cardedge/{DEVICE}/health", 1)])
+    client.connect(LOCAL, broker.port)
+    client.loop_start()
+    try:
+        yield inbox
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@contextmanager
+def _daemon(folder: Path, broker: DemoBroker) -> Iterator[subprocess.Popen[bytes]]:
+    settings = folder / "cardedge.toml"
+    settings.write_text(
+        SETTINGS.format(
+            device=DEVICE,
+            film=folder / "demo.avi",
+            index=SAMPLE_DIRECTORY,
+            host=LOCAL,
+            port=broker.port,
+            protocol=broker.protocol,
+            outbox=folder / "outbox.sqlite",
+        )
+    )
+    process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--config", str(settings)], cwd=Path(__file__).resolve().parents[1])
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_running(inbox: Inbox, daemon: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while inbox.started_at is None and daemon.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+
+
+def _follow(inbox: Inbox, story: Truth, started_at: datetime, daemon: subprocess.Popen[bytes]) -> Iterator[Mapping[str, object]]:
+    """Yield and show the events until the film is over."""
+    ends_at = started_at + timedelta(seconds=story.seconds + AFTER_FILM_S)
+    while (left_s := (ends_at - datetime.now(ends_at.tzinfo)).total_seconds()) > 0 and daemon.poll() is None:
+        try:
+            event = inbox.events.get(timeout=min(left_s, 0.5))
+        except queue.Empty:
+            continue
+        print(_line(event, story, started_at), flush=True)
+        yield event
+
+
+def _line(event: Mapping[str, Any], story: Truth, started_at: datetime) -> str:
+    at_s = (datetime.fromisoformat(event["at"]) - started_at).total_seconds()
+    what = f"{event['card_id']} {event['name']}" if event["card_id"] else f"({event.get('reason') or '-'})"
+    scores = f"verification {event['verification']:.2f}" if event["verification"] is not None and event["type"] != "removed" else ""
+    place = place_of(story, SeenEvent.model_validate(event), at_s)
+    appearance = None if place is None else story.appearances[place]
+    true = "nothing there" if appearance is None else f"{appearance.kind} {appearance.card_id or ''} {appearance.name}"
+    return f"{at_s:6.1f} s  {event['type']:<10}  {what:<34}  {scores:<17}  truth: {' '.join(true.split())}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except EdgeError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        raise SystemExit(int(error.exit_code)) from None
