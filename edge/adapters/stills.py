@@ -51,6 +51,8 @@ class StillsSource:
 
     def read(self, timeout_s: float) -> Frame:
         """Return the still shown now. Raises ``SourceEndedError`` after the last, ``FilmError`` when none of them can be read."""
+        if not self._paths:
+            raise FilmError(f"{self._folder}: the folder is not open")
         if self._picture is None or self._shown == self._frames_per_still:
             self._picture = self._next_picture()
             self._shown = 0

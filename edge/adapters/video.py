@@ -36,16 +36,15 @@ _MAX_GARBAGE: Final = 30
 
 
 class FilmSource:
-    """A film file, or numbered stills named like ``still_%03d.png``.
+    """A film file.
 
     With ``realtime`` it runs at its own pace and ``captured_ns`` is the daemon's clock, else as fast as it is read and ``captured_ns``
-    is the time in the film. ``loop`` starts it again at its end, its time going on. ``fps`` serves films without time stamps.
+    is the time in the film. ``loop`` starts it again at its end, its time going on.
     """
 
-    def __init__(self, path: str, *, loop: bool = False, realtime: bool = False, fps: float | None = None) -> None:
+    def __init__(self, path: Path, *, loop: bool = False, realtime: bool = False) -> None:
         self._path = path
         self._loop = loop
-        self._fps = fps
         self._clock = FilmClock(realtime=realtime)
         self._capture: cv2.VideoCapture | None = None
         self._frame_s = 1.0 / _DEFAULT_FILM_FPS
@@ -78,7 +77,7 @@ class FilmSource:
         """Open the file for one showing, whose first picture is at ``at_s`` of our time."""
         _release(self._capture)
         self._capture = _open_film(self._path)
-        self._frame_s = 1.0 / (_positive(self._capture.get(cv2.CAP_PROP_FPS)) or self._fps or _DEFAULT_FILM_FPS)
+        self._frame_s = 1.0 / (_positive(self._capture.get(cv2.CAP_PROP_FPS)) or _DEFAULT_FILM_FPS)
         self._pass_start_s = at_s
         self._frames_in_pass = 0
 
@@ -266,22 +265,10 @@ class _LiveReader:
             return now_ns
         if self._read_timeout_s is not None and (now_ns - asked_ns) / 1e9 >= 0.9 * self._read_timeout_s:
             raise CameraFrozenError(f"{self._name}: no picture for {self._read_timeout_s:g} s; check the camera and the network")
-        raise CameraError(f"{self._name}: the camera is gone; check its cable and power")
+        raise CameraError(f"{self._name}: the pictures stopped; check the camera, its cable, power and network")
 
 
-def _open_film(path: str) -> cv2.VideoCapture:
-    numbered = "%" in path
-    if not numbered:
-        _refuse_no_film(Path(path))
-    capture = cv2.VideoCapture(path, cv2.CAP_IMAGES if numbered else cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        _release(capture)
-        what = "no stills with such names" if numbered else "not a film, or cut off; convert it, for example to MP4 with H.264"
-        raise FilmError(f"{path}: {what}")
-    return capture
-
-
-def _refuse_no_film(path: Path) -> None:
+def _open_film(path: Path) -> cv2.VideoCapture:
     try:
         info = path.stat()
     except OSError as error:
@@ -290,6 +277,11 @@ def _refuse_no_film(path: Path) -> None:
         raise FilmError(f"{path}: is no file; a folder of stills, a pipe and a device are other kinds of source")
     if info.st_size == 0:
         raise FilmError(f"{path}: the film is empty (0 bytes); record or copy it again")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        _release(capture)
+        raise FilmError(f"{path}: not a film, or cut off; convert it, for example to MP4 with H.264")
+    return capture
 
 
 def _to_rgb(picture: cv2.typing.MatLike) -> RgbImage:

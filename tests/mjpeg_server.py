@@ -1,0 +1,71 @@
+"""A network camera: MJPEG over HTTP at live pace, with the faults real ones have."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+
+from edge.frame import RgbImage
+
+
+class MjpegServer(ThreadingHTTPServer):
+    """``fault`` is what happens after ``good`` pictures: None, "stall" (keeps the connection), "cut", "garbage"."""
+
+    daemon_threads = True
+
+    def __init__(self, pictures: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes() for picture in pictures]
+        self.fps = fps
+        self.good = good
+        self.fault = fault
+        self.closing = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/stream.mjpg"
+
+    def handle_error(self, request, client_address):
+        """A camera does not complain of a viewer that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MjpegServer
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        sent = 0
+        while not self.server.closing.is_set():
+            if self.server.fault is not None and sent == self.server.good:
+                if self.server.fault == "stall":
+                    self.server.closing.wait()
+                if self.server.fault in {"stall", "cut"}:
+                    return
+            jpeg = self.server.jpegs[sent % len(self.server.jpegs)]
+            if self.server.fault == "garbage" and sent >= (self.server.good or 0):
+                jpeg = b"\x00\x01" * (len(jpeg) // 2)
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n")
+            sent += 1
+            time.sleep(1.0 / self.server.fps)
+
+    def log_message(self, *_):
+        """Stay silent."""
+
+
+@contextmanager
+def mjpeg_server(pictures: list[RgbImage], **options) -> Iterator[MjpegServer]:
+    server = MjpegServer(pictures, **options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
