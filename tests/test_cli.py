@@ -1,0 +1,125 @@
+"""The command line itself: usage, exit statuses, what goes to which stream."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import __version__, app
+from edge.cli import INTERRUPTED, main
+from edge.errors import ExitCode
+from tests.small_world import on_table, save
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ["run", "demo", "check", "identify", "replay", "index"]
+
+
+def cardedge(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "edge", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_help_names_every_command_and_the_exit_statuses(capsys):
+    assert main(["--help"]) == ExitCode.OK
+    said = capsys.readouterr()
+    assert all(f"\n    {command} " in said.out for command in COMMANDS)
+    assert "78 bad settings" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    assert main([command, "--help"]) == ExitCode.OK
+    assert f"usage: cardedge {command}" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == ExitCode.OK
+    assert capsys.readouterr().out == f"cardedge {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["dance"], "dance"),
+        (["identify", "--index", "i"], "IMAGE"),
+        (["identify", "a.png"], "--index"),
+        (["identify", "a.png", "--index", "i", "--top-k", "0"], "'0' is not a whole number from 1"),
+        (["identify", "a.png", "--index", "i", "--rectifide"], "--rectifide"),
+        (["replay", "--index", "i"], "SOURCE"),
+        (["demo", "--seconds", "-3"], "'-3' is not a number above 0"),
+        (["demo", "--seconds", "nan"], "'nan' is not a number above 0"),
+        (["check", "--config"], "--config"),
+        (["index"], "ACTION"),
+    ],
+)
+def test_a_wrong_command_line_is_explained_on_standard_error(arguments, said, capsys):
+    assert main(arguments) == ExitCode.USAGE
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert said in output.err
+    assert "--help" in output.err
+
+
+def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_world, tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(app, "open_recognizer", broken)
+    arguments = ["identify", str(tmp_path), "--index", str(small_world.index)]
+    assert main(arguments) == ExitCode.SOFTWARE
+    short = capsys.readouterr().err
+    assert "ZeroDivisionError: planted" in short
+    assert "Traceback" not in short
+    assert main([*arguments, "--verbose"]) == ExitCode.SOFTWARE
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_like_in_a_shell(small_world, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "open_recognizer", interrupted)
+    assert main(["identify", "a.png", "--index", str(small_world.index)]) == INTERRUPTED
+
+
+def test_the_demo_without_its_tools_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tools", None)
+    assert main(["demo"]) == ExitCode.USAGE
+    assert "install.sh --demo" in capsys.readouterr().err
+
+
+def test_json_stands_alone_on_standard_output(small_world, tmp_path):
+    picture = save(tmp_path / "card.png", on_table(*list(small_world.pictures.values())[:2]))
+    (tmp_path / "broken.png").write_text("no picture")
+    done = cardedge(
+        "identify", picture, tmp_path / "broken.png", "--json", "--verbose", "--index", small_world.index, "--model", small_world.model
+    )
+    assert done.returncode == ExitCode.BAD_DATA
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["image"] for answer in answers] == [str(picture), str(tmp_path / "broken.png")]
+
+
+def test_a_reader_that_leaves_early_is_no_error(small_world, tmp_path):
+    picture = save(tmp_path / "card.png", small_world.stranger)
+    command = [sys.executable, "-m", "edge", "identify", *[str(picture)] * 30, "--rectified", "--json"]
+    with subprocess.Popen(
+        [*command, "--index", str(small_world.index), "--model", str(small_world.model)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert json.loads(running.stdout.readline())["image"] == str(picture)
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        assert running.wait(30) == ExitCode.OK
+
+
+def test_help_loads_no_driver():
+    """Start-up counts: the drivers of camera, network and broker are loaded by the commands that use them."""
+    code = "import sys; from edge.cli import main; main(['--version']); print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,158 @@
+"""``cardedge identify``: the JSON contract and what it says about pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edge.card import Point, Quad
+from edge.cli import main
+from edge.errors import ExitCode
+from edge.identify import quarter_turns
+from tests.small_world import on_table, save, write_index
+
+IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]
+STAGES = ["locate", "embed", "search", "verify", "total"]
+CARD_KEYS = [
+    "quad", "status", "card_id", "name", "similarity", "margin", "verification", "rotation", "candidates", "printings", "reason",
+]  # fmt: skip
+CANDIDATE_KEYS = ["card_id", "name", "similarity", "verification"]
+
+
+@pytest.fixture
+def identify(small_world, capsys):
+    """Run the command with ``--json`` and return its status and answers."""
+
+    def run(*arguments):
+        status = main(["identify", *map(str, arguments), "--index", str(small_world.index), "--model", str(small_world.model), "--json"])
+        return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+def first_cards(small_world, count):
+    return list(small_world.pictures.items())[:count]
+
+
+def test_an_answer_has_exactly_the_keys_of_the_contract(small_world, identify, tmp_path):
+    picture = save(tmp_path / "a.png", on_table(first_cards(small_world, 1)[0][1]))
+    status, (answer,) = identify(picture)
+    assert status == ExitCode.OK
+    assert list(answer) == IMAGE_KEYS
+    assert (answer["image"], answer["width"], answer["height"]) == (str(picture), 1280, 720)
+    assert list(answer["timing_ms"]) == STAGES
+    assert all(value >= 0.0 for value in answer["timing_ms"].values())
+    assert sum(answer["timing_ms"][stage] for stage in STAGES[:-1]) <= answer["timing_ms"]["total"] + 0.1
+    (card,) = answer["cards"]
+    assert list(card) == CARD_KEYS
+    assert all(list(candidate) == CANDIDATE_KEYS for candidate in card["candidates"])
+
+
+def test_every_card_on_the_table_is_named_where_it_lies(small_world, identify, tmp_path):
+    (first_id, first), (second_id, second) = first_cards(small_world, 2)
+    _, (answer,) = identify(save(tmp_path / "two.png", on_table(first, second)))
+    found = {card["card_id"]: card for card in answer["cards"]}
+    assert set(found) == {first_id, second_id}
+    for card_id, left in ((first_id, 150), (second_id, 570)):
+        card = found[card_id]
+        assert card["status"] == "identified"
+        assert card["name"] == f"Name {card_id}"
+        assert card["printings"] == [card_id]
+        assert card["reason"] is None
+        assert card["rotation"] == 0
+        corners = np.array([[left, 184], [left + 252, 184], [left + 252, 536], [left, 536]])
+        assert np.abs(np.array(card["quad"]) - corners).max() < 4.0
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_card_is_read_from_its_own_top_left(small_world, identify, tmp_path, turns):
+    card_id, card = first_cards(small_world, 1)[0]
+    _, (answer,) = identify(save(tmp_path / "turned.png", on_table(card, turned=turns)))
+    (found,) = answer["cards"]
+    assert found["card_id"] == card_id
+    assert found["rotation"] == 90 * turns
+    top_left, bottom_right = np.array(found["quad"][0]), np.array(found["quad"][2])
+    inward = np.sign(bottom_right - top_left).tolist()
+    assert inward == {1: [-1, 1], 2: [-1, -1], 3: [1, -1]}[turns]
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_rectified_picture_is_one_card_either_way_up(small_world, identify, tmp_path, upside_down):
+    card_id, card = first_cards(small_world, 1)[0]
+    picture = card[::-1, ::-1] if upside_down else card
+    _, (answer,) = identify(save(tmp_path / "card.png", picture), "--rectified")
+    (found,) = answer["cards"]
+    assert (found["status"], found["card_id"]) == ("identified", card_id)
+    assert found["rotation"] == (180 if upside_down else 0)
+    assert found["quad"][0] == ([251.5, 351.5] if upside_down else [-0.5, -0.5])
+
+
+def test_a_card_that_is_not_in_the_index_is_not_named(small_world, identify, tmp_path):
+    _, (answer,) = identify(save(tmp_path / "stranger.png", small_world.stranger), "--rectified")
+    (found,) = answer["cards"]
+    assert found["status"] in {"unknown", "uncertain"}
+    assert found["card_id"] is None
+    assert found["name"] is None
+    assert found["reason"]
+    assert found["candidates"]
+
+
+def test_an_empty_table_holds_no_card(identify, tmp_path):
+    status, (answer,) = identify(save(tmp_path / "empty.png", on_table()))
+    assert status == ExitCode.OK
+    assert answer["cards"] == []
+
+
+def test_top_k_bounds_the_candidates(small_world, identify, tmp_path):
+    picture = save(tmp_path / "card.png", small_world.stranger)
+    counts = {}
+    for top_k in (1, 3):
+        _, (answer,) = identify(picture, "--rectified", "--top-k", top_k)
+        counts[top_k] = len(answer["cards"][0]["candidates"])
+    assert counts[1] == 1
+    assert counts[3] in {2, 3}
+
+
+def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_world, identify, tmp_path):
+    good = save(tmp_path / "good.png", small_world.stranger)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(good.read_bytes()[:200])
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    status, answers = identify(broken, good, tmp_path / "none.png", empty, "--rectified")
+    assert status == ExitCode.BAD_DATA
+    assert [list(answer) for answer in answers] == [["image", "error"], IMAGE_KEYS, ["image", "error"], ["image", "error"]]
+    assert all(str(path) in answers[place]["error"] for place, path in ((0, broken), (2, tmp_path / "none.png"), (3, empty)))
+
+
+def test_an_empty_index_knows_no_card_and_says_so(small_world, tmp_path, capsys):
+    index = write_index(tmp_path / "empty-index", small_world.model, {})
+    picture = save(tmp_path / "card.png", small_world.stranger)
+    status = main(["identify", str(picture), "--rectified", "--index", str(index), "--model", str(small_world.model), "--json"])
+    (card,) = json.loads(capsys.readouterr().out)["cards"]
+    assert status == ExitCode.OK
+    assert (card["status"], card["reason"], card["candidates"]) == ("unknown", "empty_index", [])
+    assert (card["similarity"], card["margin"], card["verification"]) == (None, None, None)
+
+
+def test_people_get_a_line_per_card(small_world, tmp_path, capsys):
+    card_id, card = first_cards(small_world, 1)[0]
+    pictures = [save(tmp_path / "card.png", on_table(card)), save(tmp_path / "empty.png", on_table()), tmp_path / "none.png"]
+    main(["identify", *map(str, pictures), "--index", str(small_world.index), "--model", str(small_world.model)])
+    said = capsys.readouterr().out
+    assert f"identified  {card_id}  Name {card_id}" in said
+    assert "no card found" in said
+    assert "none.png" in said
+
+
+@pytest.mark.parametrize(
+    ("corners", "turns"),
+    [
+        ([(0, 0), (2, 0.2), (1.8, 3), (-0.2, 2.8)], 0),
+        ([(3, 0), (3, 2), (0, 2), (0, 0)], 90),
+        ([(2, 3), (0, 3), (0, 0), (2, 0)], 180),
+        ([(0, 2), (0, 0), (3, 0), (3, 2)], 270),
+    ],
+)
+def test_quarter_turns_follow_the_top_edge(corners, turns):
+    assert quarter_turns(Quad(*(Point(*corner) for corner in corners))) == turns
