@@ -22,16 +22,20 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_MOSTLY_OPAQUE: Final = [0] * 128 + [255] * 128
+"""Alpha to opaque or not: what is mostly see-through is no picture."""
+
 _PROGRAM_FORMATS: Final = frozenset({"EPS"})
 """Formats that Pillow decodes by running a program on the file."""
 
 
-def read_image(path: Path, *, max_side: int | None = None) -> RgbImage:
+def read_image(path: Path, *, max_side: int | None = None, trim_transparent: bool = False) -> RgbImage:
     """Return the picture in ``path`` as upright RGB.
 
     The first picture of an animation, rotated as its EXIF data says, transparency composed over white, 16 bits reduced to 8. With
     ``max_side`` the picture is averaged down until its longer side is at most that many pixels; JPEG is then decoded at a fraction of
-    its size, which is several times faster. Raises ``ImageError`` naming the file and the reason.
+    its size, which is several times faster. ``trim_transparent`` cuts away a border that is see-through
+    all along. Raises ``ImageError`` naming the file and the reason.
     """
     _refuse_non_file(path)
     try:
@@ -40,6 +44,8 @@ def read_image(path: Path, *, max_side: int | None = None) -> RgbImage:
             if max_side is not None:
                 image.draft(None, (max_side, max_side))
             upright = ImageOps.exif_transpose(image)
+            if trim_transparent and upright.has_transparency_data:
+                upright = _without_transparent_border(upright, path)
             rgb = _to_rgb(upright, path)
     except ImageError:
         raise
@@ -91,6 +97,14 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _without_transparent_border(image: Image.Image, path: Path) -> Image.Image:
+    rgba = image.convert("RGBA")
+    box = rgba.getchannel("A").point(_MOSTLY_OPAQUE).getbbox()
+    if box is None:
+        raise ImageError(f"{path}: transparent all over; replace the file or leave it out")
+    return rgba if box == (0, 0, *rgba.size) else rgba.crop(box)
 
 
 def _eight_bits(grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -1,0 +1,127 @@
+"""Reading ``cards.csv``: which card is shown in which picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge.errors import DataError
+from edge.gallery import Card
+from edge.neighbors import CardId
+
+REQUIRED: Final = ("card_id", "name", "image")
+KNOWN: Final = ("set", "number", "rarity", "language", "artwork_group")
+
+
+@dataclass(frozen=True, slots=True)
+class CardPicture:
+    """One row of the list. ``artwork_group`` of the card is "" where the list does not say."""
+
+    line: int
+    card: Card
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardList:
+    """The rows of a list; ``groups_given`` says that it has a column ``artwork_group``."""
+
+    path: Path
+    rows: tuple[CardPicture, ...]
+    groups_given: bool
+
+
+def read_card_list(path: Path) -> CardList:
+    """Read a card list. A card may have several rows with different pictures.
+
+    Raises ``DataError`` naming file and line: not UTF-8, a missing column or field, too many fields, a repeated row, rows of one
+    card that disagree.
+    """
+    header, rows = _rows(path)
+    if not rows:
+        raise DataError(f"{path}: lists no card; add rows below the header")
+    _check_repeated(rows, path)
+    return CardList(path, rows, groups_given="artwork_group" in header)
+
+
+def _check_repeated(rows: Sequence[CardPicture], path: Path) -> None:
+    first_of: dict[CardId, CardPicture] = {}
+    seen: dict[tuple[CardId, str], int] = {}
+    for row in rows:
+        card_id = row.card.card_id
+        if (card_id, row.image) in seen:
+            raise DataError(
+                f"{path}, line {row.line}: card {card_id} with {row.image} stands in line {seen[card_id, row.image]} already; remove one"
+            )
+        first = first_of.setdefault(card_id, row)
+        if row.card != first.card:
+            raise DataError(
+                f"{path}, line {row.line}: card {card_id} stands in line {first.line} with other {_difference(row.card, first.card)}; "
+                "give it another card_id or make the rows agree"
+            )
+        seen[card_id, row.image] = row.line
+
+
+def _rows(path: Path) -> tuple[list[str], tuple[CardPicture, ...]]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    rows = []
+    try:
+        header = _header(next(reader, []), path)
+        line = reader.line_num + 1
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                rows.append(_row(header, fields, path, line))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; check quotes and separators") from error
+    return header, tuple(rows)
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name the card list with --cards") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x}); save the list as UTF-8") from error
+
+
+def _header(names: list[str], path: Path) -> list[str]:
+    names = [name.strip() for name in names]
+    if not any(names):
+        raise DataError(f"{path}, line 1: no header row; it must name the columns {', '.join(REQUIRED)}")
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise DataError(f"{path}, line 1: no column {', '.join(missing)} (found: {', '.join(names)}); add it, separated by commas")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}, line 1: column {', '.join(map(repr, twice))} stands there twice; rename one")
+    return names
+
+
+def _row(header: list[str], fields: list[str], path: Path, line: int) -> CardPicture:
+    if len(fields) != len(header):
+        raise DataError(f"{path}, line {line}: {len(fields)} fields, the header names {len(header)}; quote fields that hold commas")
+    values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
+    for name in REQUIRED:
+        if not values[name]:
+            raise DataError(f"{path}, line {line}: {name} is empty; fill it in or remove the row")
+    unprintable = next((name for name, value in values.items() if not value.isprintable()), None)
+    if unprintable:
+        raise DataError(f"{path}, line {line}: {unprintable} holds control characters; remove them")
+    optional = {name: values.get(name) or None for name in KNOWN if name != "artwork_group"}
+    attributes = {name: value for name, value in values.items() if name not in REQUIRED + KNOWN and value}
+    card = Card(CardId(values["card_id"]), values["name"], values.get("artwork_group", ""), **optional, attributes=attributes)
+    return CardPicture(line, card, values["image"])
+
+
+def _difference(one: Card, other: Card) -> str:
+    fields = ("name", "set", "number", "rarity", "language", "artwork_group", "attributes")
+    return next(field for field in fields if getattr(one, field) != getattr(other, field))
