@@ -1,98 +1,312 @@
-"""The loop from frames to events, and the ports it needs."""
+"""The loop from frames to events.
+
+One thread runs it; the camera, the broker's client and a change of the index have threads of their own and meet it only here, between two
+frames. While the network works on the cards of one frame, the next frames are taken and searched for cards; at most two frames are asked
+about at a time, so that the network has its next work waiting and never old work. Nothing here waits for the network.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from math import inf
+from typing import Final, Protocol, TypeAlias
 
-from edge.command import Command
-from edge.event import CardEvent
-from edge.state import PublisherHealth
+from edge.announce import Announcer, Backing
+from edge.capture import CaptureState, CaptureStatus
+from edge.card import LocatedCard, Quad, Size
+from edge.card_picture import image_id
+from edge.clock import Clock
+from edge.commands import ControlDesk
+from edge.errors import EmbedderError
+from edge.frame import Frame, RgbImage
+from edge.health import HealthReporter, Phase, Snapshot
+from edge.pipeline import PendingSightings, Recognizer
+from edge.sink import EventSink, SinkHealth
+from edge.supervision import NoSupervisor, Supervisor, Watchdog
+from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
+
+__all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+_NS_PER_S: Final = 1_000_000_000
+_NS_PER_MS: Final = 1_000_000
+_IDLE_WAIT_S: Final = 0.25
+"""How soon a signal or a command is noticed when no frame comes."""
+_BUSY_WAIT_S: Final = 0.005
+"""The same for an answer of the network: it is a small part of what the network takes."""
+_REPORT_INTERVAL_S: Final = 0.25
+
+LocateCards: TypeAlias = Callable[[RgbImage], tuple[LocatedCard, ...]]
+MakePicture: TypeAlias = Callable[[Frame, Quad], bytes]
+"""JPEG of one card of a frame."""
 
 
-class Supervisor(Protocol):
-    """Whoever started us and wants to know how we are (systemd, or nobody). No method waits or raises."""
+class Camera(Protocol):
+    """Hands over the newest frame; ``edge.capture.CameraThread`` in the product."""
 
-    def ready(self) -> None:
-        """Start-up, or a reload, is complete."""
+    def start(self) -> None:
+        """Begin to capture, in the background."""
         ...
 
-    def reloading(self) -> None:
-        """Settings and bundle are being read again; ``ready`` follows."""
+    def take(self, timeout_s: float) -> Frame | None:
+        """Return the newest frame not taken yet, None when none came in time."""
         ...
 
-    def stopping(self) -> None:
-        """We are on our way out."""
+    @property
+    def over(self) -> bool:
+        """Whether no frame will ever come again (the end of a film)."""
         ...
 
-    def status(self, text: str) -> None:
-        """Say in one line how we are."""
+    def status(self) -> CaptureStatus:
+        """Return how the source is, without waiting for its driver."""
         ...
 
-    def alive(self) -> None:
-        """Camera, recogniser and publisher each finished work lately."""
+    def stop(self, timeout_s: float) -> bool:
+        """End, within the given time; False when the driver had to be left behind."""
         ...
-
-
-class NoSupervisor:
-    """Nobody started us who wants to know."""
-
-    def ready(self) -> None:
-        """Nobody to tell."""
-
-    def reloading(self) -> None:
-        """Nobody to tell."""
-
-    def stopping(self) -> None:
-        """Nobody to tell."""
-
-    def status(self, text: str) -> None:
-        """Nobody to tell."""
-
-    def alive(self) -> None:
-        """Nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
-class SinkHealth:
-    """How the publisher is. ``report`` goes into the health payload as it is.
+class DaemonBounds:
+    """How long things may take. The three of stopping add up to less than 5 s."""
 
-    ``alive`` says that its thread runs; ``progress_ns`` (``time.monotonic_ns``) is when that thread last finished a turn of its work.
-    Both are true of a healthy publisher whether or not there is a broker: they may feed a watchdog, ``report.connected`` must not.
-    """
+    recognition_s: float = 3.0
+    """From submitting a frame's cards to their embeddings."""
+    failures_in_a_row: int = 3
+    """Recognitions that fail without a success between them before we give up and leave the restart to the supervisor."""
+    in_flight: int = 2
+    """Frames asked about at a time."""
+    drain_s: float = 0.5
+    stop_camera_s: float = 1.5
+    close_sink_s: float = 2.0
 
-    alive: bool
-    progress_ns: int
-    report: PublisherHealth
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Cards of one frame on their way through the network."""
+
+    frame: Frame
+    requests: tuple[RecognitionRequest, ...]
+    pending: PendingSightings
+    submitted_ns: int
 
 
-class EventSink(Protocol):
-    """Takes events and states to whoever listens. No method waits for the network; all may be called from any thread."""
+class Daemon:
+    """Runs until ``stop``. It opens nothing: what it is given is ready to start. Camera and sink are started and stopped here."""
 
-    def start(self) -> None:
-        """Begin to connect, in the background. Raises ``OutboxError`` or ``SettingsError``, never because the broker is away."""
-        ...
+    def __init__(
+        self,
+        camera: Camera,
+        locate: LocateCards,
+        recognizer: Recognizer,
+        tracker: Tracker,
+        desk: ControlDesk,
+        sink: EventSink,
+        supervisor: Supervisor,
+        *,
+        announcer: Announcer,
+        reporter: HealthReporter,
+        make_picture: MakePicture | None = None,
+        clock: Clock | None = None,
+        bounds: DaemonBounds | None = None,
+    ) -> None:
+        self._camera = camera
+        self._locate = locate
+        self._recognizer = recognizer
+        self._tracker = tracker
+        self._desk = desk
+        self._sink = sink
+        self._supervisor = supervisor
+        self._announcer = announcer
+        self._reporter = reporter
+        self._counters = reporter.counters
+        self._make_picture = make_picture
+        self._clock = clock or Clock()
+        self._bounds = bounds or DaemonBounds()
+        self._watchdog = Watchdog(supervisor)
+        self._in_flight: deque[_Asked] = deque()
+        self._phase: Phase = "starting"
+        self._frame_size: Size | None = None
+        self._worked_ns = self._reported_ns = self._clock.monotonic_ns()
+        # plain flags: setting one is all that is safe in a signal handler
+        self._stop_wanted = False
+        self._reload_wanted = False
 
-    def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox; when this returns it survives a kill. Raises ``OutboxError``."""
-        ...
+    def stop(self) -> None:
+        """Leave the loop soon. Safe in a signal handler and from any thread."""
+        self._stop_wanted = True
 
-    def set_state(self, topic_suffix: str, payload: bytes) -> None:
-        """Keep a retained state (``edge.state`` names the suffixes) on the broker: the newest wins, sent again on every connect."""
-        ...
+    def reload(self) -> None:
+        """Read settings and index again soon. Safe in a signal handler and from any thread."""
+        self._reload_wanted = True
 
-    def set_image(self, jpeg: bytes) -> None:
-        """Show a picture of the last card; the newest wins, too large a one is refused and counted."""
-        ...
+    def run(self) -> None:
+        """Run until ``stop``; then finish what is under way, say goodbye, and return within 5 s.
 
-    def poll_commands(self) -> list[Command]:
-        """Return the commands that came since the last call, oldest first."""
-        ...
+        Raises ``EmbedderError`` when the network has failed too often in a row, ``CameraError`` when a camera that does not recover failed.
+        """
+        with ExitStack() as ending:
+            # last to first: finish the cards under way, stop the camera, tell that we stop, then the sink sends what it can and leaves
+            ending.callback(self._sink.close, self._bounds.close_sink_s)
+            ending.callback(self._report)
+            ending.callback(self._camera.stop, self._bounds.stop_camera_s)
+            ending.callback(self._drain)
+            self._sink.start()
+            self._announcer.start()
+            self._desk.show()
+            self._report()
+            self._camera.start()
+            while not self._stop_wanted:
+                self._turn()
 
-    def health(self) -> SinkHealth:
-        """Return how the publisher is now."""
-        ...
+    def _turn(self) -> None:
+        frame = self._camera.take(_BUSY_WAIT_S if self._in_flight else _IDLE_WAIT_S)
+        if frame is None and self._camera.over:
+            time.sleep(_BUSY_WAIT_S if self._in_flight else _IDLE_WAIT_S)
+        self._between_frames()
+        if frame is not None and self._desk.enabled:
+            self._look(frame)
+        while self._in_flight and (self._in_flight[0].pending.done() or self._remaining_s(self._in_flight[0]) <= 0.0):
+            self._conclude_oldest()
+        now_ns = self._clock.monotonic_ns()
+        if not self._in_flight and not self._counters.failures_in_a_row:
+            self._worked_ns = now_ns  # nothing to recognise, nothing hangs
+        if now_ns - self._reported_ns >= _REPORT_INTERVAL_S * _NS_PER_S:
+            self._attend(now_ns)
 
-    def close(self, timeout_s: float) -> None:
-        """Send what can be sent, say ``offline``, and leave, within the given time. Events not sent stay in the outbox."""
-        ...
+    def _look(self, frame: Frame) -> None:
+        """Find the cards of a frame, tell which left, and ask for the ones worth recognising."""
+        started_ns = self._clock.monotonic_ns()
+        self._frame_size = Size(frame.width, frame.height)
+        located = self._locate(frame.pixels)
+        located_ns = self._clock.monotonic_ns()
+        self._counters.frames.add(located_ns)
+        self._counters.latencies.add(located_ns, "locate", (located_ns - started_ns) / _NS_PER_MS)
+        observation = self._tracker.observe(located, frame.captured_ns, asking=len(self._in_flight) < self._bounds.in_flight)
+        self._tell(observation.changes, {}, None)
+        if observation.requests:
+            self._ask(frame, observation.requests)
+
+    def _ask(self, frame: Frame, requests: tuple[RecognitionRequest, ...]) -> None:
+        submitted_ns = self._clock.monotonic_ns()
+        try:
+            pending = self._recognizer.submit(frame.pixels, [request.located for request in requests])
+        except EmbedderError as error:
+            self._fail(requests, error)
+        else:
+            self._in_flight.append(_Asked(frame, requests, pending, submitted_ns))
+
+    def _remaining_s(self, asked: _Asked) -> float:
+        return self._bounds.recognition_s - (self._clock.monotonic_ns() - asked.submitted_ns) / _NS_PER_S
+
+    def _conclude_oldest(self, most_s: float = inf) -> None:
+        """Take the decisions about the cards asked about first, waiting for the network within its bound and no longer than ``most_s``."""
+        asked = self._in_flight.popleft()
+        try:
+            sightings = asked.pending.result(max(0.0, min(most_s, self._remaining_s(asked))))
+        except EmbedderError as error:
+            self._fail(asked.requests, error)
+            return
+        self._worked_ns = self._clock.monotonic_ns()
+        self._counters.failures_in_a_row = 0
+        self._counters.cards.add(self._worked_ns, len(sightings))
+        for stage, milliseconds in asked.pending.timing_ms.items():
+            self._counters.latencies.add(self._worked_ns, stage, milliseconds)
+        for request, sighting in zip(asked.requests, sightings, strict=True):
+            changes = self._tracker.conclude(request.track_id, sighting.decision, sighting.quad, asked.frame.captured_ns)
+            self._tell(changes, asked.pending.timing_ms, asked)
+
+    def _fail(self, requests: Sequence[RecognitionRequest], error: EmbedderError) -> None:
+        """Count a recognition without an answer; its cards are asked about again. Raises when it is one too many in a row."""
+        for request in requests:
+            self._tracker.abandon(request.track_id)
+        counters = self._counters
+        counters.failed_recognitions += 1
+        counters.failures_in_a_row += 1
+        counters.last_failure = str(error)
+        _log.warning("recognition failed (%d in a row): %s", counters.failures_in_a_row, error)
+        self._report()
+        if counters.failures_in_a_row >= self._bounds.failures_in_a_row:
+            raise error
+
+    def _tell(self, changes: Sequence[TrackChange], timing_ms: Mapping[str, float], asked: _Asked | None) -> None:
+        """Publish changes; ``asked`` is what they were decided by, None when they come from what was not seen."""
+        loaded = asked.pending.loaded if asked else self._recognizer.loaded
+        for change in changes:
+            image_id = self._show_picture(asked.frame, change) if asked else None
+            now_ns = self._clock.monotonic_ns()
+            self._counters.events.add(now_ns)
+            if asked is not None:
+                self._counters.latencies.add(now_ns, "capture_to_event", max(0, now_ns - change.captured_ns) / _NS_PER_MS)
+            size = self._frame_size or Size(0, 0)
+            self._announcer.tell(change, Backing(loaded.index_id, loaded.gallery.cards, size, timing_ms, image_id))
+
+    def _show_picture(self, frame: Frame, change: TrackChange) -> str | None:
+        """Publish the picture of an identified card, if pictures are wanted; return what identifies it."""
+        if self._make_picture is None or change.kind is not ChangeKind.IDENTIFIED:
+            return None
+        jpeg = self._make_picture(frame, change.quad)
+        self._sink.set_image(jpeg)
+        return image_id(jpeg)
+
+    def _between_frames(self) -> None:
+        """Carry out what signals and commands want, and swap to a new index that has become ready."""
+        desk = self._desk
+        desk.finish_change()
+        for command in self._sink.poll_commands():
+            desk.carry_out(command, lambda: self._reporter.state(self._snapshot()))
+        if self._reload_wanted and not desk.busy:
+            self._reload_wanted = False
+            desk.begin_reload()
+        if not desk.enabled:
+            self._tell(self._tracker.clear(self._clock.monotonic_ns()), {}, None)
+
+    def _attend(self, now_ns: int) -> None:
+        """Say that we work, and how we are."""
+        camera, publisher = self._camera.status(), self._sink.health()
+        if self._phase == "starting" and (self._frame_size is not None or camera.state is not CaptureState.OPENING):
+            # a camera that cannot be opened is published, not waited for: restarting would not plug it in
+            self._phase = "running"
+            self._supervisor.ready()
+        hanging = self._watchdog.feed(now_ns, camera, self._worked_ns, publisher)
+        if hanging:
+            _log.error("no finished work of: %s", ", ".join(hanging))
+        self._announcer.retry()
+        self._report()
+        self._supervisor.status(f"camera {camera.state}, {self._announcer.cards_in_view} cards in view, broker {publisher.report.state}")
+
+    def _report(self) -> None:
+        self._reported_ns = self._clock.monotonic_ns()
+        self._reporter.report(self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        problems = {}
+        if self._desk.index_problem is not None:
+            problems["index"] = self._desk.index_problem
+        if self._announcer.outbox_error is not None:
+            problems["outbox"] = self._announcer.outbox_error
+        phase: Phase = self._phase
+        if self._stop_wanted:
+            phase = "stopping"
+        elif phase == "running" and not self._desk.enabled:
+            phase = "paused"
+        return Snapshot(
+            phase, self._camera.status(), self._frame_size, self._sink.health(), problems, drops={"events": self._announcer.lost}
+        )
+
+    def _drain(self) -> None:
+        """Say that we stop, and tell what the network still answers about the cards under way."""
+        self._stop_wanted = True
+        self._supervisor.stopping()
+        deadline_ns = self._clock.monotonic_ns() + round(self._bounds.drain_s * _NS_PER_S)
+        try:
+            while self._in_flight:
+                self._conclude_oldest(most_s=(deadline_ns - self._clock.monotonic_ns()) / _NS_PER_S)
+        except EmbedderError:
+            self._in_flight.clear()  # it failed before we stopped: the reason is on its way already

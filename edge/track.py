@@ -154,8 +154,8 @@ class Tracker:
         self._tracks: dict[TrackId, _Track] = {}
         self._now_ns = 0
 
-    def observe(self, located: Sequence[LocatedCard], at_ns: int) -> Observation:
-        """Take the outlines of the frame captured at ``at_ns``."""
+    def observe(self, located: Sequence[LocatedCard], at_ns: int, *, asking: bool = True) -> Observation:
+        """Take the outlines of the frame captured at ``at_ns``; without ``asking`` no card is requested, and those due stay due."""
         self._now_ns = max(at_ns, self._now_ns)
         matches = _match(self._tracks.values(), located, self._policy.min_overlap)
         seen = {track.track_id for track in matches.values()}
@@ -164,7 +164,7 @@ class Tracker:
         for index, card in enumerate(located):
             if index not in matches:
                 self._begin(card)
-        return Observation(changes, self._requests(due))
+        return Observation(changes, self._requests(due) if asking else ())
 
     def conclude(self, track_id: TrackId, decision: Decision, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
         """Take the decision about a request; ``quad`` starts at the card's own top-left, its frame was captured at ``at_ns``.

@@ -9,7 +9,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Final
 
-from edge.daemon import NoSupervisor, Supervisor
+from edge.supervision import NoSupervisor, Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Systemd:
         self._next_alive_s = 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         # a full receive buffer must not hold up the loop
-        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._socket.setblocking(False)
         self._failed = False
 
     @property
@@ -57,7 +57,7 @@ class Systemd:
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Settings and bundle are being read again; ``ready`` follows."""
+        """Say that settings and bundle are being read again; ``ready`` follows."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:

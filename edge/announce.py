@@ -1,0 +1,170 @@
+"""Tells what happens: changes of tracks become events, and states that say what is true now."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ulid import ULID
+
+from edge.card import Size
+from edge.clock import Clock
+from edge.errors import OutboxError
+from edge.event import CardEvent, Origin, to_event
+from edge.gallery import Card
+from edge.index_change import OpenedIndex
+from edge.neighbors import CardId
+from edge.sink import EventSink
+from edge.state import CARDS, CONTROLS, INDEX, LAST_CARD, MODEL, CardInView, CardsState, ControlsState, IndexState, ModelState, last_card
+from edge.track import TrackChange
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING_EVENTS: Final = 1000
+"""Events kept in memory while the outbox takes none (a full disk)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are, for as long as this process runs."""
+
+    device_id: str
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backing:
+    """What a change rests on: the bundle's cards, the frame's size, the picture shown with it, and how long the stages took."""
+
+    index_id: str
+    cards: Mapping[CardId, Card]
+    frame: Size
+    timing_ms: Mapping[str, float]
+    image_id: str | None = None
+
+
+class Announcer:
+    """Keeps what was told: sequence number, cards in view, last card. One thread.
+
+    An event the outbox cannot take waits here and is offered again with ``retry``; ``waiting`` and ``lost`` count them.
+    """
+
+    def __init__(
+        self, sink: EventSink, identity: Identity, model: ModelState, clock: Clock, new_event_id: Callable[[], str] = lambda: str(ULID())
+    ) -> None:
+        self._sink = sink
+        self._identity = identity
+        self._model = model
+        self._clock = clock
+        self._new_event_id = new_event_id
+        self._seq = 0
+        self._in_view: dict[str, CardInView] = {}
+        self._waiting: deque[CardEvent] = deque()
+        self.lost = 0
+        self.outbox_error: str | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Events the outbox has not taken yet."""
+        return len(self._waiting)
+
+    @property
+    def cards_in_view(self) -> int:
+        """How many cards were told and not yet removed."""
+        return len(self._in_view)
+
+    def start(self) -> None:
+        """Show the network in use, and an empty view: nothing was seen since this start."""
+        self._sink.set_state(MODEL, self._model.model_copy(update={"at": self._clock.utc_now()}).to_json())
+        self._show_cards()
+
+    def tell(self, change: TrackChange, backing: Backing) -> None:
+        """Publish one change as an event, and the states it alters."""
+        latency_ms = max(0, self._clock.monotonic_ns() - change.captured_ns) / 1e6
+        event = to_event(
+            change,
+            backing.cards,
+            Origin(self._identity.device_id, self._identity.boot_id, backing.index_id, self._model.model_id),
+            seq=self._seq,
+            event_id=self._new_event_id(),
+            occurred_at=self._clock.utc_at(change.captured_ns),
+            frame=backing.frame,
+            timing_ms={**backing.timing_ms, "capture_to_event": latency_ms},
+            image_id=backing.image_id,
+        )
+        self._seq += 1
+        self._commit(event)
+        self._note_in_view(event)
+        self._show_cards()
+        if (last := last_card(event)) is not None:
+            self._sink.set_state(LAST_CARD, last.to_json())
+        _log.info("%s %s %s", event.type, event.card_id or event.reason or "", event.track_id)
+
+    def retry(self) -> None:
+        """Offer the outbox the events it has not taken, oldest first."""
+        while self._waiting:
+            try:
+                self._sink.publish(self._waiting[0])
+            except OutboxError as error:
+                self.outbox_error = str(error)
+                return
+            self._waiting.popleft()
+        self.outbox_error = None
+
+    def show_index(
+        self, opened: OpenedIndex, *, changing: bool, problem: str | None, previous_id: str | None, latest_id: str | None
+    ) -> None:
+        """Show the bundle in use and how its last change went."""
+        manifest = opened.manifest
+        state = IndexState(
+            at=self._clock.utc_now(),
+            index_id=opened.loaded.index_id,
+            name=manifest.name,
+            created=manifest.created,
+            cards=manifest.cards,
+            entries=manifest.entries,
+            model_id=manifest.model_id,
+            previous_id=previous_id,
+            latest_id=latest_id if latest_id != opened.loaded.index_id else None,
+            changing=changing,
+            problem=problem,
+        )
+        self._sink.set_state(INDEX, state.to_json())
+
+    def show_controls(self, *, enabled: bool, threshold: float) -> None:
+        """Show what commands can change."""
+        self._sink.set_state(CONTROLS, ControlsState(at=self._clock.utc_now(), enabled=enabled, threshold=threshold).to_json())
+
+    def _commit(self, event: CardEvent) -> None:
+        self._waiting.append(event)
+        if len(self._waiting) > MAX_WAITING_EVENTS:
+            self._waiting.popleft()
+            self.lost += 1
+        self.retry()
+
+    def _note_in_view(self, event: CardEvent) -> None:
+        status: Literal["identified", "uncertain", "unknown"]
+        match event.type:
+            case "identified" | "uncertain" | "unknown":
+                status = event.type
+            case _:
+                self._in_view.pop(event.track_id, None)
+                return
+        before = self._in_view.get(event.track_id)
+        self._in_view[event.track_id] = CardInView(
+            track_id=event.track_id,
+            status=status,
+            card_id=event.card_id,
+            name=event.name,
+            set=event.set,
+            number=event.number,
+            since=before.since if before else event.at,
+            quad=event.quad,
+        )
+
+    def _show_cards(self) -> None:
+        cards = tuple(self._in_view.values())
+        self._sink.set_state(CARDS, CardsState(at=self._clock.utc_now(), count=len(cards), cards=cards).to_json())

@@ -1,0 +1,34 @@
+"""The picture of one card that is shown with its event: rectified, as a JPEG of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import cv2
+
+from edge.card import Quad, rectify
+from edge.frame import Frame
+
+MAX_PICTURE_BYTES: Final = 131_072
+_QUALITIES: Final = (88, 70, 50, 30)
+
+
+def card_picture(frame: Frame, quad: Quad) -> bytes:
+    """Return a JPEG of the card in ``quad``, upright, 252 x 352 pixels, at most ``MAX_PICTURE_BYTES`` long.
+
+    The quality is lowered until it fits; at the lowest one even noise does.
+    """
+    bgr = cv2.cvtColor(rectify(frame.pixels, quad).pixels, cv2.COLOR_RGB2BGR)
+    jpeg = b""
+    for quality in _QUALITIES:
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        jpeg = encoded.tobytes()
+        if len(jpeg) <= MAX_PICTURE_BYTES:
+            break
+    return jpeg
+
+
+def image_id(jpeg: bytes) -> str:
+    """Return what an event names its picture by: the first 16 hexadecimal digits of the JPEG's SHA-256, so that anyone can check."""
+    return hashlib.sha256(jpeg).hexdigest()[:16]

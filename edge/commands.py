@@ -1,0 +1,170 @@
+"""What can be changed while the daemon runs: pause, threshold, index and settings; by commands over MQTT or by a signal.
+
+Everything here happens between two frames. Each command is answered once; one that changes the index when the change is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from edge.announce import Announcer
+from edge.command import (
+    ActivateIndexRequest,
+    Command,
+    EnabledRequest,
+    HealthRequest,
+    InstallIndexRequest,
+    ReloadRequest,
+    RollbackIndexRequest,
+    ScanRequest,
+    ThresholdRequest,
+)
+from edge.errors import EdgeError
+from edge.index_change import IndexChanger, OpenedIndex
+from edge.pipeline import Recognizer
+from edge.state import HealthState
+from edge.supervision import Supervisor
+from edge.track import Tracker
+
+_log = logging.getLogger(__name__)
+
+
+class ControlDesk:
+    """Holds what commands change, and carries them out. Used by the daemon's loop only."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        tracker: Tracker,
+        opened: OpenedIndex,
+        changer: IndexChanger,
+        announcer: Announcer,
+        supervisor: Supervisor,
+    ) -> None:
+        self._recognizer = recognizer
+        self._tracker = tracker
+        self._opened = opened
+        self._changer = changer
+        self._announcer = announcer
+        self._supervisor = supervisor
+        self._threshold: float | None = None
+        self._changing_for: Command | None = None
+        self._reload_under_way = False
+        self.enabled = True
+        self.index_problem: str | None = None
+
+    @property
+    def opened(self) -> OpenedIndex:
+        """The index in use."""
+        return self._opened
+
+    def show(self) -> None:
+        """Publish the states that tell of controls and index."""
+        previous_id, latest_id = self._changer.ids()
+        self._announcer.show_index(
+            self._opened, changing=self._changer.busy, problem=self.index_problem, previous_id=previous_id, latest_id=latest_id
+        )
+        self._announcer.show_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
+
+    def carry_out(self, command: Command, health: Callable[[], HealthState]) -> None:
+        """Carry out one command. What cannot be done is refused with the reason."""
+        _log.info("command %s", command.name)
+        try:
+            answer = self._do(command, health)
+        except EdgeError as error:
+            command.refuse(str(error))
+        else:
+            if answer is not None:
+                command.reply(answer)
+
+    def begin_reload(self, command: Command | None = None) -> None:
+        """Read settings and index again; the present ones serve until that is done. Raises ``CommandError`` while a change is under way."""
+        self._begin(self._changer.begin_reload, command)
+        self._reload_under_way = True
+        self._supervisor.reloading()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the index is being changed."""
+        return self._changer.busy
+
+    def finish_change(self) -> None:
+        """Swap to the new index, if one has become ready; publish how the change went."""
+        change = self._changer.finished()
+        if change is None:
+            return
+        command, self._changing_for = self._changing_for, None
+        self.index_problem = self._settle(change)
+        if command is not None and self.index_problem is None:
+            command.reply({"index_id": self._opened.loaded.index_id, "waiting_settings": list(self._opened.waiting_settings)})
+        elif command is not None:
+            command.refuse(self.index_problem or "")
+        if self._reload_under_way:
+            self._reload_under_way = False
+            self._supervisor.ready()
+        self.show()
+
+    def _do(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
+        """Return the answer, or None when it comes later."""
+        changer = self._changer
+        match command.request:
+            case ScanRequest():
+                return {"cards": self._tracker.force_recheck()}
+            case EnabledRequest(enabled=enabled):
+                self.enabled = enabled
+                self.show()
+                return {"enabled": enabled}
+            case ThresholdRequest(threshold=threshold):
+                self._threshold = threshold
+                self._use(self._opened)
+                self.show()
+                return {"threshold": threshold}
+            case HealthRequest():
+                return health().model_dump(mode="json", by_alias=True)
+            case ReloadRequest():
+                self.begin_reload(command)
+            case ActivateIndexRequest(index_id=index_id):
+                self._begin(lambda: changer.begin_activate(index_id), command)
+            case RollbackIndexRequest():
+                self._begin(lambda: changer.begin_activate(changer.previous_id()), command)
+            case InstallIndexRequest():
+                self._begin(lambda: changer.begin_activate(changer.latest_id()), command)
+            case _:
+                raise AssertionError(f"command {command.name} is declared and not carried out")
+        return None
+
+    def _begin(self, begin: Callable[[], None], command: Command | None) -> None:
+        begin()
+        self._changing_for = command
+        self.show()
+
+    def _settle(self, change: Future[OpenedIndex]) -> str | None:
+        """Use the new index; return what went wrong if there is none."""
+        try:
+            opened = change.result()
+        except EdgeError as error:
+            _log.error("the index stays as it is: %s", error)
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a bug in loading must not end what serves
+            _log.exception("the index stays as it is")
+            return f"a bug: {type(error).__name__}: {error}"
+        self._use(opened)
+        for waiting in opened.waiting_settings:
+            _log.warning("%s changed; it takes effect at the next start", waiting)
+        _log.info("index %s (%s) serves", opened.loaded.index_id, opened.manifest.name)
+        return None
+
+    def _use(self, opened: OpenedIndex) -> None:
+        """Serve from an index, under the threshold a person has set, and look at the cards in view again."""
+        self._opened = opened
+        loaded = opened.loaded
+        if self._threshold is not None:
+            uncertain = min(self._threshold, loaded.thresholds.uncertain_verification)
+            thresholds = replace(loaded.thresholds, min_verification=self._threshold, uncertain_verification=uncertain)
+            loaded = replace(loaded, thresholds=thresholds)
+        self._recognizer.swap(loaded)
+        self._tracker.force_recheck()

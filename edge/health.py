@@ -1,0 +1,165 @@
+"""How the scanner is: collected from all parts, published every 30 s and as soon as a state or a problem changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from edge import machine
+from edge.announce import Identity
+from edge.capture import CaptureState, CaptureStatus
+from edge.card import Size
+from edge.clock import Clock
+from edge.measures import Latencies, Rate
+from edge.sink import EventSink, SinkHealth
+from edge.state import HEALTH, CameraHealth, HealthState, NetworkHealth, Problem
+
+INTERVAL_S: Final = 30.0
+HOT_C: Final = 85.0
+"""From here a Pi 5 throttles hard (Raspberry Pi documentation, "Frequency management and thermal control")."""
+
+_NS_PER_S: Final = 1_000_000_000
+_BROKEN_CAMERA: Final = {CaptureState.FROZEN, CaptureState.DISCONNECTED, CaptureState.GARBAGE, CaptureState.FAILED}
+
+Phase: TypeAlias = Literal["starting", "running", "paused", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change while we run. ``camera_source`` is shown to everybody: an address without its password."""
+
+    identity: Identity
+    camera_source: str
+    backend: str
+    model_id: str
+    versions: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the loop counts; the recogniser's failures end with its first success."""
+
+    frames: Rate = field(default_factory=Rate)
+    cards: Rate = field(default_factory=Rate)
+    events: Rate = field(default_factory=Rate)
+    latencies: Latencies = field(default_factory=Latencies)
+    failed_recognitions: int = 0
+    failures_in_a_row: int = 0
+    last_failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the parts say at one moment; ``problems`` maps a part to what is wrong with it beyond what camera and network show."""
+
+    phase: Phase
+    camera: CaptureStatus
+    frame_size: Size | None
+    publisher: SinkHealth
+    problems: Mapping[str, str]
+    drops: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How the machine's own figures are read."""
+
+    temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
+    resident_mb: Callable[[], float | None] = machine.resident_mb
+
+
+class HealthReporter:
+    """Publishes health. ``counters`` are the loop's to write."""
+
+    def __init__(self, sink: EventSink, setting: Setting, clock: Clock, host: Machine | None = None) -> None:
+        self._sink = sink
+        self._setting = setting
+        self._clock = clock
+        self._host = host or Machine()
+        self._started_ns = clock.monotonic_ns()
+        self._published_ns: int | None = None
+        self._signature: object = None
+        self._since: dict[tuple[str, str], datetime] = {}
+        self.counters = Counters()
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Publish if something that matters changed, or the last report is old."""
+        state, now_ns = self.state(snapshot), self._clock.monotonic_ns()
+        signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems)
+        old = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * _NS_PER_S
+        if old or signature != self._signature:
+            self._signature, self._published_ns = signature, now_ns
+            self._sink.set_state(HEALTH, state.to_json())
+
+    def state(self, snapshot: Snapshot) -> HealthState:
+        """Return the payload of this moment."""
+        now_ns, setting, counters = self._clock.monotonic_ns(), self._setting, self.counters
+        temperatures_c = self._host.temperatures_c()
+        problems = self._problems(snapshot, temperatures_c)
+        failing = counters.failures_in_a_row > 0
+        return HealthState(
+            at=self._clock.utc_now(),
+            device_id=setting.identity.device_id,
+            boot_id=setting.identity.boot_id,
+            state=_state(snapshot.phase, problems),
+            problems=self._dated(problems),
+            uptime_s=round((now_ns - self._started_ns) / _NS_PER_S, 1),
+            camera=_camera(snapshot.camera, snapshot.frame_size, setting.camera_source, counters.frames.per_s(now_ns), now_ns),
+            network=NetworkHealth(
+                state="failing" if failing else "ok", backend=setting.backend, model_id=setting.model_id, last_error=counters.last_failure
+            ),
+            publisher=snapshot.publisher.report,
+            rates={
+                "frames": round(counters.frames.per_s(now_ns), 2),
+                "cards": round(counters.cards.per_s(now_ns), 2),
+                "events": round(counters.events.per_s(now_ns), 3),
+            },
+            latency_ms=counters.latencies.quantiles(now_ns),
+            temperatures_c=temperatures_c,
+            drops={**snapshot.drops, "frames": snapshot.camera.dropped, "recognitions": counters.failed_recognitions},
+            memory_mb=self._host.resident_mb(),
+            versions=dict(setting.versions),
+        )
+
+    def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float]) -> dict[str, str]:
+        """Return what is wrong, by part."""
+        problems = dict(snapshot.problems)
+        if snapshot.camera.state in _BROKEN_CAMERA:
+            problems["camera"] = f"{snapshot.camera.state}: {snapshot.camera.last_error}"
+        if self.counters.failures_in_a_row:
+            problems["network"] = self.counters.last_failure or "no answer"
+        if not snapshot.publisher.alive:
+            problems["publisher"] = "its thread has ended"
+        hot = [name for name, value in temperatures_c.items() if value >= HOT_C]
+        if hot:
+            problems["temperature"] = f"{', '.join(hot)} at {HOT_C:g} °C or more; the machine slows down, cool it"
+        return problems
+
+    def _dated(self, problems: Mapping[str, str]) -> tuple[Problem, ...]:
+        """Return the problems with when each was first seen."""
+        now = self._clock.utc_now()
+        self._since = {problem: self._since.get(problem, now) for problem in problems.items()}
+        return tuple(Problem(part=part, message=message, since=self._since[part, message]) for part, message in problems.items())
+
+
+def _state(phase: Phase, problems: Mapping[str, str]) -> Literal["starting", "ok", "paused", "problem", "stopping"]:
+    if phase == "stopping":
+        return "stopping"
+    if problems:
+        return "problem"
+    return "ok" if phase == "running" else phase
+
+
+def _camera(status: CaptureStatus, size: Size | None, source: str, fps: float, now_ns: int) -> CameraHealth:
+    return CameraHealth(
+        state=status.state,
+        source=source,
+        width=size.width if size else None,
+        height=size.height if size else None,
+        fps=round(fps, 2),
+        frame_age_s=None if status.last_frame_ns is None else round(max(0, now_ns - status.last_frame_ns) / _NS_PER_S, 2),
+        reopened=status.reopens,
+        last_error=status.last_error,
+    )
