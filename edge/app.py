@@ -95,7 +95,7 @@ def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[
         case "film":
             from edge.adapters.video import FilmSource
 
-            return lambda: FilmSource(settings.source, loop=settings.loop, realtime=realtime, fps=settings.fps)
+            return lambda: FilmSource(Path(settings.source), loop=settings.loop, realtime=realtime)
         case "stills":
             from edge.adapters.stills import StillsSource
 
