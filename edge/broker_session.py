@@ -32,6 +32,8 @@ class CloseKind(StrEnum):
     """The broker will not serve us for another reason."""
     UNREADABLE = "unreadable"
     """An answer of the broker could not be decoded; a message of ours may have provoked it."""
+    REJECTED = "rejected"
+    """The broker said that it ends the connection over something we sent."""
     TAKEN_OVER = "taken over"
     """Somebody connected with our client id."""
     LEFT = "left"

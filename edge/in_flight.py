@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 PACKET_OVERHEAD_BYTES: Final = 16
 """Fixed header (5), topic length (2), packet id (2), properties (1), and some air."""
 FRUITLESS_SESSIONS: Final = 2
+PROVOKED: Final = {CloseKind.UNREADABLE, CloseKind.REJECTED}
+"""Ends of a connection that a message of ours may have brought about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,14 @@ class InFlight:
     def add(self, publication: Publication) -> None:
         """Send this before any event. One as large as what already ended a connection is left out."""
         limit = self._settings.max_image_bytes if publication.qos == 0 else self._settings.max_payload_bytes
-        limit = min(limit, self._fatal_bytes.get(publication.topic, limit + 1) - 1)
-        if reason := self._too_large(publication, limit):
-            self._refuse_state(publication, reason)
-        else:
+        reason = self._too_large(publication, limit)
+        fatal = self._fatal_bytes.get(publication.topic)
+        if reason is None and fatal is not None and len(publication.payload) >= fatal:
+            reason = f"a message of {fatal} bytes on this topic ended the connection; is the broker's bound smaller?"
+        if reason is None:
             self._urgent.append(publication)
+        else:
+            self._refuse_state(publication, reason)
 
     def pump(self, session: Session) -> None:
         """Send as much as the window and the network allow. Raises ``OutboxError``."""
@@ -127,13 +132,13 @@ class InFlight:
         waiting = [sent.publication for sent in self._sent.values()]
         rows = [publication.row_id for publication in waiting if publication.row_id is not None]
         self._sent.clear()
-        unreadable = closed.kind is CloseKind.UNREADABLE
+        provoked = closed.kind in PROVOKED
         fruitless = bool(rows) and self._events_taken == 0 and self._anything_taken
         self._fruitless = self._fruitless + 1 if fruitless else 0
-        if len(waiting) == 1 and (unreadable or (fruitless and self._one_at_a_time)):
+        if len(waiting) == 1 and (provoked or (fruitless and self._one_at_a_time)):
             self._fatal_bytes[waiting[0].topic] = len(waiting[0].payload)
             self._refuse(waiting[0], f"the connection ended on it: {closed.reason}")
-        if waiting and (unreadable or self._fruitless >= FRUITLESS_SESSIONS):
+        if waiting and (provoked or self._fruitless >= FRUITLESS_SESSIONS):
             self._one_at_a_time = True
             self._suspect_row = max([self._suspect_row, *rows])
         self._settle()

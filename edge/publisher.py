@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 from edge.broker_link import Link
 from edge.broker_session import Acknowledged, Closed, MqttVersion, Opened, Received, Session, SessionEvent, Wake
 from edge.command_inbox import CommandInbox
-from edge.daemon import SinkHealth
 from edge.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
 from edge.errors import OutboxError
 from edge.event import OFFLINE, ONLINE, CardEvent, Topics
 from edge.in_flight import InFlight, Publication
+from edge.sink import SinkHealth
 from edge.state import PublisherHealth
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ FAREWELL_S: Final = 1.0
 
 
 class Publisher:
-    """Implements ``edge.daemon.EventSink``. Owns the outbox: ``close`` closes it.
+    """Implements ``edge.sink.EventSink``. Owns the outbox: ``close`` closes it.
 
     ``open_session`` makes a fresh session of the given version; it may raise ``SettingsError`` for an unreadable password or certificate.
     """

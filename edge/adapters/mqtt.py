@@ -45,6 +45,10 @@ UNSUPPORTED_PROTOCOL: Final = 132
 BAD_LOGIN: Final = {134, 135, 140}
 """Bad user name or password, not authorised (what Mosquitto answers to a wrong password), bad authentication method."""
 TAKEN_OVER: Final = 142
+PROTOCOL_ERROR: Final = 130
+"""What paho reports when it cannot decode a packet, e.g. a PUBACK with a reason code it does not know (Mosquitto sends 149 there)."""
+REJECTIONS: Final = {129, 130, 144, 149, 153, 154, 155}
+"""Malformed packet, protocol error, topic name invalid, packet too large, payload format invalid, retain or QoS not supported."""
 
 
 class MqttSession:
@@ -166,10 +170,14 @@ class MqttSession:
         receive_maximum = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
         self._events.append(Opened(getattr(properties, "MaximumPacketSize", None), receive_maximum))
 
-    def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _properties: object) -> None:
-        if reason.value == TAKEN_OVER:
-            text = "another client connected with our client id; give every scanner its own mqtt.client_id"
-            self._end(CloseKind.TAKEN_OVER, text)
+    def _on_disconnect(self, _client: object, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode, _properties: object) -> None:
+        told = flags.is_disconnect_packet_from_server
+        if told and reason.value == TAKEN_OVER:
+            self._end(CloseKind.TAKEN_OVER, "another client connected with our client id; give every scanner its own mqtt.client_id")
+        elif told and reason.value in REJECTIONS:
+            self._end(CloseKind.REJECTED, f"{self._place} ended the connection over a message: {reason}")
+        elif not told and reason.value == PROTOCOL_ERROR:
+            self._end(CloseKind.UNREADABLE, f"{self._place} sent something that cannot be read")
         else:
             self._end(CloseKind.LOST, f"the connection to {self._place} ended: {reason}")
 
