@@ -111,7 +111,8 @@ def _play(story: Truth, folder: Path, broker: DemoBroker) -> int:
 @contextmanager
 def _listener(broker: DemoBroker) -> Iterator[Inbox]:
     inbox = Inbox()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311)
+    version = MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
     client.on_message = inbox.on_message
     client.on_connect = lambda client, *_: client.subscribe([(f"cardedge/{DEVICE}/event", 1), (f"cardedge/{DEVICE}/health", 1)])
     client.connect(LOCAL, broker.port)

@@ -2,8 +2,8 @@
 
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A4a,B2a] [--views camera-4,glare] [--json]
 
-Rows: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the index without their
-artwork; whole photos in which the card has to be located first; pictures without a card, taken as cards and as photos.
+Rows: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the index
+without their artwork; whole photos in which the card has to be located first; pictures without a card, taken as cards and as photos.
 Exit status: 0 all bounds hold, 1 a bound is missed, 65 bad data, 64 usage.
 """
 
@@ -126,16 +126,18 @@ def measure(material: Material, embedder: Embedder, loaded: LoadedGallery, prese
     yield Row(f"photo {PHOTO_VIEW}", "named right", found, found.named_right)
     for rectified in (True, False):
         name = "no card, taken as a card" if rectified else "no card, as a photo"
-        refused = ask(shown(negatives(material, rectified=rectified), len(material.negatives), name), embedder, loaded, neighbors_k=neighbors_k)
+        questions = shown(negatives(material, rectified=rectified), len(material.negatives), name)
+        refused = ask(questions, embedder, loaded, neighbors_k=neighbors_k)
         if refused.asked:
             yield Row(name, "nothing named", refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)
 
 
 def read_material(args: argparse.Namespace, known: frozenset[CardId]) -> Material:
     """Choose the cards and pictures to measure with. Raises ``DataError`` when none is left."""
-    rows = [row for row in read_card_list(args.cards) if row.card.card_id in known and _is_chosen(row, args.sets)]
+    rows = [row for row in read_card_list(args.cards).rows if row.card.card_id in known and _is_chosen(row, args.sets)]
     if not rows:
-        raise DataError(f"{args.cards}: lists no card of this bundle{' in sets ' + args.sets if args.sets else ''}; name the list it was built from")
+        where = f" in sets {args.sets}" if args.sets else ""
+        raise DataError(f"{args.cards}: lists no card of this bundle{where}; name the list it was built from")
     if args.limit and args.limit < len(rows):
         chosen = np.random.default_rng(args.seed).permutation(len(rows))[: args.limit]
         rows = [rows[index] for index in sorted(chosen)]

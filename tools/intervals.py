@@ -1,0 +1,23 @@
+"""Confidence intervals of shares."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+Z_95 = 1.959963984540054
+"""Half-width of the central 95 % of a normal distribution, in standard deviations."""
+
+
+def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Return the Wilson score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927): honest near 0 and 1, unlike share ± error.
+
+    Without any trial nothing is known: (0, 1).
+    """
+    if n == 0:
+        return 0.0, 1.0
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} trials")
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
