@@ -291,18 +291,14 @@ class Daemon:
             problems["index"] = self._desk.index_problem
         if self._announcer.outbox_error is not None:
             problems["outbox"] = self._announcer.outbox_error
-        phase: Phase = self._phase
-        if self._stop_wanted:
-            phase = "stopping"
-        elif phase == "running" and not self._desk.enabled:
-            phase = "paused"
+        phase: Phase = "paused" if self._phase == "running" and not self._desk.enabled else self._phase
         return Snapshot(
             phase, self._camera.status(), self._frame_size, self._sink.health(), problems, drops={"events": self._announcer.lost}
         )
 
     def _drain(self) -> None:
         """Say that we stop, and tell what the network still answers about the cards under way."""
-        self._stop_wanted = True
+        self._phase = "stopping"
         self._supervisor.stopping()
         deadline_ns = self._clock.monotonic_ns() + round(self._bounds.drain_s * _NS_PER_S)
         try:

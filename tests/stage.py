@@ -1,0 +1,316 @@
+"""A whole daemon on a stage: scripted camera, scripted network, a clock that only the camera moves. Nothing sleeps."""
+
+import json
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import numpy as np
+
+from edge.announce import Announcer, Identity
+from edge.capture import CaptureState, CaptureStatus
+from edge.card import LocatedCard, Point, Quad
+from edge.clock import Clock
+from edge.command import Command, parse_request
+from edge.commands import ControlDesk
+from edge.daemon import Daemon
+from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
+from edge.errors import BundleError, EmbedderTimeoutError
+from edge.frame import Frame
+from edge.gallery import Card, Gallery
+from edge.health import HealthReporter, Machine, Setting
+from edge.index_change import IndexChanger, OpenedIndex
+from edge.manifest import Manifest
+from edge.neighbors import CardId
+from edge.pipeline import LoadedGallery
+from edge.sink import SinkHealth
+from edge.state import ModelState, PublisherHealth
+from edge.track import Tracker
+
+S = 1_000_000_000
+MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)
+OLD_INDEX, NEW_INDEX = "0" * 16, "1" * 16
+KNOWN = ("a", "b", "c")
+
+
+def card_at(x: float) -> LocatedCard:
+    quad = Quad(Point(x, 10), Point(x + 63, 10), Point(x + 63, 98), Point(x, 98))
+    return LocatedCard(quad, (0, 180), 100.0)
+
+
+def opened_index(index_id: str, *, waiting_settings=()) -> OpenedIndex:
+    cards = {CardId(name): Card(CardId(name), f"Card {name.upper()}", f"art-{name}", set="S1", number="7") for name in KNOWN}
+    gallery = Gallery(cards, tuple(cards), np.zeros((len(cards), 1), dtype=np.uint8))
+    manifest = Manifest.model_construct(
+        bundle_id=index_id, name=f"index {index_id[0]}", created=MORNING, model_id="m", cards=len(cards), entries=len(cards)
+    )
+    return OpenedIndex(LoadedGallery(index_id, gallery, None, AcceptanceThresholds()), manifest, waiting_settings)
+
+
+@dataclass
+class Stage:
+    """What happens, in order: ``shows`` are (seconds, {x: card name}); ``at`` runs something at a time."""
+
+    fps: float = 10.0
+    now_ns: int = 1000 * S
+    frames: list = field(default_factory=list)
+    cues: list = field(default_factory=list)
+
+    def show(self, seconds: float, cards=None) -> "Stage":
+        """Show cards, given as {x: name}, for a while."""
+        self.frames += [dict(cards or {})] * round(seconds * self.fps)
+        return self
+
+    def cue(self, action) -> "Stage":
+        """Run ``action`` before the next frame that is shown."""
+        self.cues.append((len(self.frames), action))
+        return self
+
+
+class ScriptedCamera:
+    """Plays the stage; every ``take`` moves the clock."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.played = 0
+        self.state = CaptureState.OPENING
+        self.last_error = None
+        self.hung_calls = self.reopens = self.delivered = 0
+        self.stopped = self.silent = False
+        self.over = False
+        self.last_frame_ns = None
+        self.when_done = lambda: None
+
+    def start(self) -> None:
+        self.state = CaptureState.RUNNING
+
+    def take(self, timeout_s: float):
+        stage = self.stage
+        while stage.cues and stage.cues[0][0] <= self.played:
+            stage.cues.pop(0)[1]()
+        if self.played >= len(stage.frames):
+            self.when_done()
+            stage.now_ns += round(timeout_s * S)
+            return None
+        due_ns = 1000 * S + round((self.played + 1) / stage.fps * S)
+        if due_ns > stage.now_ns + round(timeout_s * S):
+            stage.now_ns += round(timeout_s * S)
+            return None
+        stage.now_ns = max(due_ns, stage.now_ns)
+        scene = stage.frames[self.played]
+        self.played += 1
+        if self.silent:
+            return None
+        self.delivered += 1
+        self.last_frame_ns = stage.now_ns
+        pixels = np.full((110, 400, 3), 90, dtype=np.uint8)
+        for x, name in scene.items():
+            pixels[10, int(x)] = ord(name)
+        return Frame(pixels, self.delivered, stage.now_ns)
+
+    def status(self) -> CaptureStatus:
+        return CaptureStatus(
+            self.state, self.last_error, frames=self.delivered, dropped=0, reopens=self.reopens, hung_calls=self.hung_calls,
+            last_frame_ns=self.last_frame_ns,
+        )  # fmt: skip
+
+    def stop(self, timeout_s: float) -> bool:
+        self.stopped = True
+        self.state = CaptureState.STOPPED
+        return True
+
+
+def locate(pixels):
+    """The cards a scripted frame shows: each is one odd pixel."""
+    return tuple(card_at(float(x)) for x in np.flatnonzero(pixels[10, :, 0] != 90))
+
+
+class ScriptedRecognizer:
+    """Reads the card's name from its odd pixel, ``latency_s`` after it was asked. ``hangs`` answers never, ``fails`` with an error."""
+
+    def __init__(self, stage: Stage, opened: OpenedIndex) -> None:
+        self.stage = stage
+        self.loaded = opened.loaded
+        self.latency_s = 0.05
+        self.hangs = False
+        self.errors = []
+        self.submitted = 0
+
+    def swap(self, loaded) -> None:
+        self.loaded = loaded
+
+    def submit(self, pixels, located):
+        self.submitted += 1
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
+        return ScriptedPending(self, pixels, tuple(located))
+
+
+class ScriptedPending:
+    def __init__(self, recognizer: ScriptedRecognizer, pixels, located) -> None:
+        self.recognizer, self.pixels, self.located = recognizer, pixels, located
+        self.loaded = recognizer.loaded
+        self.ready_ns = recognizer.stage.now_ns + round(recognizer.latency_s * S)
+        self.timing_ms = {"embed": 50.0, "search": 0.3, "verify": 1.5}
+
+    def done(self) -> bool:
+        return not self.recognizer.hangs and self.recognizer.stage.now_ns >= self.ready_ns
+
+    def result(self, timeout_s: float):
+        stage = self.recognizer.stage
+        if self.recognizer.hangs or stage.now_ns + round(timeout_s * S) < self.ready_ns:
+            stage.now_ns += round(timeout_s * S)
+            raise EmbedderTimeoutError("no answer of the network")
+        stage.now_ns = max(stage.now_ns, self.ready_ns)
+        return tuple(self._sighting(located) for located in self.located)
+
+    def _sighting(self, located) -> Sighting:
+        name = chr(self.pixels[10, int(located.quad.top_left.x), 0])
+        if name in KNOWN:
+            best = Candidate(CardId(name), f"art-{name}", 0.9, 0.95, 0)
+            return Sighting(located, located.quad, Identified(best, 0.3, (CardId(name),), (best,)))
+        nearest = Candidate(CardId("a"), "art-stranger", 0.6, 0.2, 0)
+        return Sighting(located, located.quad, Unknown(RejectReason.FAILED_VERIFICATION, 0.1, (nearest,)))
+
+
+class ListSink:
+    """Keeps everything it is given."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.events, self.states, self.images, self.commands, self.replies = [], [], [], [], []
+        self.started = self.closed = False
+        self.refuses = None
+        self.alive = True
+        self.stuck_since_ns = None
+        self.broker = "connected"
+
+    def start(self) -> None:
+        self.started = True
+
+    def publish(self, event) -> None:
+        assert not self.closed
+        if self.refuses is not None:
+            raise self.refuses
+        self.events.append(event)
+
+    def set_state(self, suffix: str, payload: bytes) -> None:
+        assert not self.closed
+        self.states.append((suffix, json.loads(payload)))
+
+    def set_image(self, jpeg: bytes) -> None:
+        self.images.append(jpeg)
+
+    def poll_commands(self):
+        commands, self.commands = self.commands, []
+        return commands
+
+    def health(self) -> SinkHealth:
+        report = PublisherHealth(
+            state=self.broker, connected=self.broker == "connected", protocol="5", reconnects=0, outbox_rows=0, outbox_bytes=0,
+            oldest_age_s=None, dropped={}, quarantined=0, corrupt_databases=0, refused_states=0, refused_commands=0, last_error=None,
+        )  # fmt: skip
+        return SinkHealth(self.alive, self.stage.now_ns if self.stuck_since_ns is None else self.stuck_since_ns, report)
+
+    def close(self, timeout_s: float) -> None:
+        self.closed = True
+
+    def command(self, name: str, payload: bytes = b"") -> None:
+        """Send a command as a broker would."""
+        known, request = parse_request(name, payload)
+        self.commands.append(Command(known, request, lambda reply: self.replies.append(json.loads(reply))))
+
+    def of(self, suffix: str) -> list:
+        """All payloads one state has had."""
+        return [payload for name, payload in self.states if name == suffix]
+
+    def told(self) -> list:
+        """Events in short: (type, card)."""
+        return [(event.type, event.card_id) for event in self.events]
+
+
+class ListSupervisor:
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.said = []
+        self.alive_ns = []
+
+    def ready(self) -> None:
+        self.said.append("ready")
+
+    def reloading(self) -> None:
+        self.said.append("reloading")
+
+    def stopping(self) -> None:
+        self.said.append("stopping")
+
+    def status(self, text: str) -> None:
+        self.text = text
+
+    def alive(self) -> None:
+        self.alive_ns.append(self.stage.now_ns)
+
+
+class ScriptedStore:
+    """Bundles on this device; ``gate`` holds a change up until it is set, ``error`` makes it fail."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error = None
+        self.activated = []
+        self.waiting_settings = ()
+        self.previous, self.latest = None, NEW_INDEX
+
+    def reload(self) -> OpenedIndex:
+        return replace(self.open(NEW_INDEX), waiting_settings=self.waiting_settings)
+
+    def open(self, index_id: str) -> OpenedIndex:
+        assert self.gate.wait(30.0)
+        if self.error is not None:
+            raise self.error
+        if index_id not in (OLD_INDEX, NEW_INDEX):
+            raise BundleError(f"{index_id}: no such release")
+        return opened_index(index_id)
+
+    def activate(self, index_id: str) -> None:
+        self.activated.append(index_id)
+
+    def previous_id(self):
+        return self.previous
+
+    def latest_id(self):
+        return self.latest
+
+
+class Cast:
+    """The daemon and everybody it meets."""
+
+    def __init__(self, stage: Stage, *, make_picture=None, temperatures=lambda: {"cpu-thermal": 51.0}) -> None:
+        self.stage = stage
+        clock = Clock(lambda: stage.now_ns, lambda: MORNING + timedelta(microseconds=stage.now_ns // 1000))
+        opened = opened_index(OLD_INDEX)
+        self.camera = ScriptedCamera(stage)
+        self.recognizer = ScriptedRecognizer(stage, opened)
+        self.sink = ListSink(stage)
+        self.supervisor = ListSupervisor(stage)
+        self.store = ScriptedStore()
+        self.changer = IndexChanger(self.store)
+        identity = Identity("dev", "boot")
+        model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
+        tracker = Tracker(map("t{}".format, count()).__next__)
+        announcer = Announcer(self.sink, identity, model, clock)
+        setting = Setting(identity, "a film", "onnx", "m", {"cardedge": "0"})
+        self.desk = ControlDesk(self.recognizer, tracker, opened, self.changer, announcer, self.supervisor)
+        self.daemon = Daemon(
+            self.camera, locate, self.recognizer, tracker, self.desk, self.sink, self.supervisor,
+            announcer=announcer, reporter=HealthReporter(self.sink, setting, clock, Machine(temperatures, lambda: 200.0)),
+            make_picture=make_picture, clock=clock,
+        )  # fmt: skip
+        self.camera.when_done = self.daemon.stop
+
+    def play(self) -> ListSink:
+        """Run the daemon until the stage is empty."""
+        self.daemon.run()
+        return self.sink

@@ -1,0 +1,462 @@
+"""The daemon's loop with everything real between the ports, on a stage (tests/stage.py)."""
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from edge.capture import CameraThread, CaptureState
+from edge.card_picture import card_picture, image_id
+from edge.errors import BundleError, CameraError, EmbedderError, OutboxError
+from edge.frame import Frame
+from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at
+
+
+def test_a_card_is_told_once_when_it_comes_and_once_when_it_goes():
+    sink = Cast(Stage().show(3, {20: "a"}).show(4)).play()
+    assert sink.told() == [("identified", "a"), ("removed", "a")]
+    came, went = sink.events
+    assert (came.track_id, came.seq, went.track_id, went.seq) == ("t0", 0, "t0", 1)
+    assert (came.name, came.set, came.index_id, came.model_id, came.boot_id) == ("Card A", "S1", OLD_INDEX, "m", "boot")
+    assert came.event_id != went.event_id
+    assert came.timing_ms["embed"] == 50.0
+    assert 50.0 <= came.timing_ms["capture_to_event"] < 200.0
+
+
+def test_an_event_is_dated_by_its_frame():
+    sink = Cast(Stage().show(1, {20: "a"})).play()
+    age_s = (sink.of("state/last_card")[0]["at"], sink.events[0].at.timestamp())
+    assert sink.events[0].at.timestamp() * 10 % 1 == pytest.approx(0.0, abs=1e-6)
+    assert age_s[0].endswith("Z")
+
+
+def test_a_hand_over_a_card_tells_nothing():
+    assert Cast(Stage().show(2, {20: "a"}).show(1.5).show(3, {20: "a"})).play().told() == [("identified", "a")]
+
+
+def test_two_cards_and_one_that_is_in_no_index():
+    sink = Cast(Stage().show(4, {20: "a", 120: "b", 220: "z"}).show(4)).play()
+    assert sorted(sink.told()[:2]) == [("identified", "a"), ("identified", "b")]
+    assert sink.told()[2] == ("unknown", None)
+    assert sorted(sink.told()[3:], key=str) == [("removed", "a"), ("removed", "b"), ("removed", None)]
+
+
+def test_states_say_what_is_in_view():
+    sink = Cast(Stage().show(2, {20: "a"}).show(4)).play()
+    assert [state["count"] for state in sink.of("state/cards")] == [0, 1, 0]
+    assert sink.of("state/cards")[1]["cards"][0]["name"] == "Card A"
+    assert [state["card_id"] for state in sink.of("state/last_card")] == ["a"]
+    assert sink.of("state/model")[0]["model_id"] == "m"
+    assert sink.of("state/index")[0]["latest_id"] == NEW_INDEX
+
+
+def test_a_picture_is_shown_with_the_event_and_named_in_it():
+    sink = Cast(Stage().show(1, {20: "a", 220: "z"}), make_picture=card_picture).play()
+    assert [image_id(jpeg) for jpeg in sink.images] == [sink.events[0].image_id]
+    assert {event.image_id for event in sink.events[1:]} <= {None}
+
+
+# --- start and stop ----------------------------------------------------------------------------------------------------------------
+
+
+def test_ready_is_said_once_the_first_frame_was_served():
+    cast = Cast(Stage().show(1, {20: "a"}))
+    cast.play()
+    assert cast.supervisor.said == ["ready", "stopping"]
+    assert cast.sink.of("health")[0]["state"] == "starting"
+    assert cast.sink.of("health")[-1]["state"] == "stopping"
+
+
+def test_a_camera_that_cannot_be_opened_is_published_and_not_waited_for():
+    cast = Cast(Stage().show(2))
+    cast.camera.silent = True
+    cast.camera.start = lambda: None
+    cast.stage.cue(lambda: None)
+
+    def fail():
+        cast.camera.state, cast.camera.last_error = CaptureState.FAILED, "/dev/video0: no such device; plug it in"
+
+    cast.stage.cues.insert(0, (8, fail))
+    cast.play()
+    assert cast.supervisor.said == ["ready", "stopping"]
+    states = cast.sink.of("health")
+    [problem] = next(state["problems"] for state in states if state["problems"])
+    assert problem["part"] == "camera"
+    assert "plug it in" in problem["message"]
+
+
+def test_ready_is_not_said_while_the_camera_is_being_opened():
+    cast = Cast(Stage().show(2))
+    cast.camera.silent = True
+    cast.camera.start = lambda: None
+    cast.play()
+    assert cast.supervisor.said == ["stopping"]
+
+
+def test_stopping_tells_what_is_under_way_and_closes_in_order():
+    cast = Cast(Stage().show(0.2, {20: "a"}))
+    cast.recognizer.latency_s = 0.4
+    cast.play()
+    assert cast.sink.told() == [("identified", "a")]
+    assert cast.camera.stopped
+    assert cast.sink.closed
+
+
+def test_stopping_does_not_wait_for_a_network_that_hangs():
+    cast = Cast(Stage().show(0.2, {20: "a"}))
+    cast.recognizer.hangs = True
+    cast.play()
+    assert cast.sink.closed
+    assert cast.stage.now_ns < 1002 * S
+
+
+def test_what_cannot_start_is_closed_again():
+    cast = Cast(Stage())
+
+    def refuse():
+        raise OutboxError("outbox.sqlite: no space")
+
+    cast.sink.start = refuse
+    with pytest.raises(OutboxError):
+        cast.daemon.run()
+    assert cast.sink.closed
+
+
+def test_the_end_of_a_film_is_a_state_and_no_end_of_the_daemon(monkeypatch):
+    cast = Cast(Stage().show(1, {20: "a"}))
+    turns = []
+
+    def nap(seconds):
+        turns.append(seconds)
+        if len(turns) == 20:
+            cast.daemon.stop()
+
+    monkeypatch.setattr("edge.daemon.time.sleep", nap)
+
+    def end():
+        cast.camera.over, cast.camera.state = True, CaptureState.ENDED
+
+    cast.camera.when_done = end
+    cast.play()
+    assert len(turns) == 20
+    assert ("removed", "a") not in cast.sink.told()
+    assert cast.sink.of("health")[-2]["camera"]["state"] == "ended"
+
+
+# --- failures ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_failed_recognition_is_counted_named_and_made_up_for():
+    cast = Cast(Stage().show(3, {20: "a"}))
+    cast.recognizer.errors = [EmbedderError("the NPU stumbled"), None]
+    sink = cast.play()
+    assert sink.told() == [("identified", "a")]
+    failing = [state for state in sink.of("health") if state["state"] == "problem"]
+    assert failing[0]["network"]["state"] == "failing"
+    assert "stumbled" in failing[0]["problems"][0]["message"]
+    assert sink.of("health")[-1]["drops"]["recognitions"] == 1
+    assert sink.of("health")[-1]["problems"] == []
+
+
+def test_a_network_that_hangs_ends_the_daemon_so_that_it_is_restarted():
+    cast = Cast(Stage().show(60, {20: "a"}))
+    cast.recognizer.hangs = True
+    with pytest.raises(EmbedderError):
+        cast.play()
+    assert cast.sink.closed
+    assert cast.stage.now_ns - 1000 * S < 10 * S
+    first = next(state for state in cast.sink.of("health") if state["state"] == "problem")
+    assert first["uptime_s"] < 5.0
+
+
+def test_a_network_that_hangs_for_a_moment_is_forgiven():
+    cast = Cast(Stage().show(1).cue(lambda: setattr(cast.recognizer, "hangs", True)).show(3.5, {20: "a"}))
+    cast.stage.cue(lambda: setattr(cast.recognizer, "hangs", False)).show(3, {20: "a"})
+    assert cast.play().told() == [("identified", "a")]
+    assert cast.sink.of("health")[-1]["drops"]["recognitions"] == 2
+
+
+def test_frames_are_taken_while_the_network_is_slow():
+    """Nothing queues up: at most two frames wait for their answer, the others are only searched for cards."""
+    cast = Cast(Stage(fps=30).show(3, {20 + 60 * index: "z" for index in range(5)}))
+    cast.recognizer.latency_s = 1.0
+    cast.play()
+    assert cast.camera.delivered == 90
+    assert cast.recognizer.submitted <= 8
+
+
+def test_a_frozen_camera_is_a_problem_and_its_recovery_its_end():
+    cast = Cast(Stage().show(1, {20: "a"}))
+
+    def freeze():
+        cast.camera.silent, cast.camera.state, cast.camera.last_error = True, CaptureState.FROZEN, "always the same picture"
+
+    def recover():
+        cast.camera.silent, cast.camera.state = False, CaptureState.RUNNING
+
+    cast.stage.cue(freeze).show(10).cue(recover).show(2, {20: "a"})
+    sink = cast.play()
+    assert [state["state"] for state in sink.of("health")] == ["starting", "ok", "problem", "ok", "stopping"]
+    assert sink.of("health")[2]["camera"]["state"] == "frozen"
+    assert sink.told() == [("identified", "a")]
+
+
+def test_a_camera_that_failed_for_good_ends_the_daemon():
+    cast = Cast(Stage())
+
+    def take(timeout_s):
+        raise CameraError("film.mp4: no such file")
+
+    cast.camera.take = take
+    with pytest.raises(CameraError):
+        cast.play()
+    assert cast.sink.closed
+
+
+def test_events_wait_for_an_outbox_that_takes_none_and_keep_their_order():
+    cast = Cast(Stage())
+    cast.sink.refuses = OutboxError("disk full")
+    cast.stage.show(2, {20: "a"}).show(4).cue(lambda: setattr(cast.sink, "refuses", None)).show(1, {120: "b"})
+    sink = cast.play()
+    assert sink.told() == [("identified", "a"), ("removed", "a"), ("identified", "b")]
+    assert any(problem["part"] == "outbox" for state in sink.of("health") for problem in state["problems"])
+    assert sink.of("health")[-1]["problems"] == []
+
+
+def test_a_hot_machine_is_a_problem():
+    sink = Cast(Stage().show(1), temperatures=lambda: {"cpu-thermal": 86.0}).play()
+    assert "cpu-thermal" in sink.of("health")[1]["problems"][0]["message"]
+
+
+# --- the watchdog ------------------------------------------------------------------------------------------------------------------
+
+
+def longest_silence_s(cast) -> float:
+    heard = [1000 * S, *cast.supervisor.alive_ns, cast.stage.now_ns]
+    return max(after - before for before, after in pairwise(heard)) / S
+
+
+def test_the_watchdog_is_fed_while_all_work_even_without_a_broker():
+    cast = Cast(Stage().show(60, {20: "a"}))
+    cast.sink.broker = "waiting"
+    cast.play()
+    assert longest_silence_s(cast) < 1.0
+
+
+def test_the_watchdog_is_fed_while_a_camera_is_away_and_its_thread_tries_again():
+    cast = Cast(Stage().show(1))
+    cast.camera.state, cast.camera.silent = CaptureState.FAILED, True
+    for _ in range(10):
+        cast.stage.show(9).cue(lambda: setattr(cast.camera, "reopens", cast.camera.reopens + 1))
+    cast.play()
+    assert longest_silence_s(cast) < 1.0
+
+
+def test_the_watchdog_is_not_fed_for_a_camera_whose_driver_hangs_each_time():
+    cast = Cast(Stage().show(1))
+
+    def hang():
+        cast.camera.reopens += 1
+        cast.camera.hung_calls += 1
+
+    cast.camera.state, cast.camera.silent = CaptureState.FROZEN, True
+    for _ in range(10):
+        cast.stage.show(9).cue(hang)
+    cast.play()
+    assert longest_silence_s(cast) > 50.0
+
+
+def test_the_watchdog_is_not_fed_when_the_network_hangs():
+    cast = Cast(Stage().show(2).show(60, {20: "a"}))
+    cast.daemon._bounds = type(cast.daemon._bounds)(recognition_s=1000.0)
+    cast.recognizer.hangs = True
+    cast.play()
+    assert longest_silence_s(cast) > 45.0
+
+
+@pytest.mark.parametrize("broken", [{"alive": False}, {"stuck_since_ns": 1000 * S}], ids=["dead", "stuck"])
+def test_the_watchdog_is_not_fed_when_the_publisher_hangs(broken):
+    cast = Cast(Stage().show(120))
+    vars(cast.sink).update(broken)
+    cast.play()
+    assert longest_silence_s(cast) > 50.0
+
+
+# --- what commands and signals change ----------------------------------------------------------------------------------------------
+
+
+def until_changed(cast):
+    """A cue that waits for the change's own thread, as any number of frames would."""
+
+    def wait():
+        for thread in threading.enumerate():
+            if thread.name == "index change":
+                thread.join(30.0)
+
+    cast.stage.cue(wait)
+    return cast
+
+
+def test_a_reload_swaps_between_two_frames_and_loses_none():
+    cast = Cast(Stage().show(2, {20: "a"}))
+    cast.store.gate.clear()
+    cast.stage.cue(cast.daemon.reload).show(2, {20: "a"}).cue(cast.store.gate.set)
+    until_changed(cast).stage.show(1, {20: "a"}).show(2, {20: "a", 120: "b"})
+    sink = cast.play()
+    assert cast.recognizer.loaded.index_id == NEW_INDEX
+    assert sink.told() == [("identified", "a"), ("identified", "b")]
+    assert [event.index_id for event in sink.events] == [OLD_INDEX, NEW_INDEX]
+    assert cast.camera.delivered == len(cast.stage.frames)
+    assert cast.supervisor.said == ["ready", "reloading", "ready", "stopping"]
+    shown = sink.of("state/index")
+    assert [(state["index_id"][0], state["changing"]) for state in shown] == [("0", False), ("0", True), ("1", False)]
+
+
+@pytest.mark.parametrize("error", [BundleError("vectors.npy: truncated; copy it again"), RuntimeError("oops")])
+def test_a_reload_that_fails_keeps_the_old_index_and_says_why(error):
+    cast = Cast(Stage().show(1, {20: "a"}))
+    cast.store.error = error
+    cast.stage.cue(lambda: cast.sink.command("reload", b'{"transaction": 5}')).show(0.2, {20: "a"})
+    until_changed(cast).stage.show(2, {20: "a", 120: "b"})
+    sink = cast.play()
+    assert cast.recognizer.loaded.index_id == OLD_INDEX
+    assert ("identified", "b") in sink.told()
+    [reply] = sink.replies
+    assert (reply["status"], reply["transaction"]) == ("error", 5)
+    assert str(error) in reply["error"]
+    assert str(error) in sink.of("state/index")[-1]["problem"]
+    assert sink.of("health")[-1]["problems"][0]["part"] == "index"
+    assert cast.supervisor.said == ["ready", "reloading", "ready", "stopping"]
+
+
+def test_settings_that_wait_for_a_restart_are_named():
+    cast = Cast(Stage().show(1))
+    cast.store.waiting_settings = ("camera.source",)
+    cast.stage.cue(lambda: cast.sink.command("reload")).show(0.2)
+    until_changed(cast).stage.show(1)
+    assert cast.play().replies[0]["data"] == {"index_id": NEW_INDEX, "waiting_settings": ["camera.source"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "activated"),
+    [
+        ("index/activate", b'{"index_id": "%b"}' % NEW_INDEX.encode(), NEW_INDEX),
+        ("index/rollback", b"", OLD_INDEX),
+        ("index/install", b"install", NEW_INDEX),
+    ],
+)
+def test_commands_change_the_index_once_it_has_passed_its_tests(name, payload, activated):
+    cast = Cast(Stage().show(1))
+    cast.store.previous = OLD_INDEX
+    cast.stage.cue(lambda: cast.sink.command(name, payload)).show(0.2)
+    until_changed(cast).stage.show(1)
+    [reply] = cast.play().replies
+    assert reply["data"]["index_id"] == activated
+    assert cast.store.activated == [activated]
+    assert cast.recognizer.loaded.index_id == activated
+    assert cast.supervisor.said == ["ready", "stopping"]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "reason"),
+    [("index/activate", b'{"index_id": "missing"}', "no such release"), ("index/rollback", b"", "no bundle to go back to")],
+)
+def test_a_change_that_cannot_be_is_refused(name, payload, reason):
+    cast = Cast(Stage().show(1))
+    cast.stage.cue(lambda: cast.sink.command(name, payload)).show(0.2)
+    until_changed(cast).stage.show(1)
+    [reply] = cast.play().replies
+    assert reason in reply["error"]
+    assert cast.store.activated == []
+
+
+def test_one_change_at_a_time():
+    cast = Cast(Stage().show(1))
+    cast.store.gate.clear()
+    cast.stage.cue(lambda: cast.sink.command("reload")).show(1).cue(lambda: cast.sink.command("index/install")).show(1)
+    cast.stage.cue(cast.store.gate.set)
+    until_changed(cast).stage.show(1)
+    replies = cast.play().replies
+    assert [reply["status"] for reply in replies] == ["error", "ok"]
+    assert "already" in replies[0]["error"]
+
+
+def test_a_pause_removes_what_is_in_view_and_its_end_tells_it_again():
+    cast = Cast(Stage().show(2, {20: "a"}))
+    cast.stage.cue(lambda: cast.sink.command("enabled", b"OFF")).show(5, {20: "a"})
+    cast.stage.cue(lambda: cast.sink.command("enabled", b"ON")).show(1, {20: "a"})
+    sink = cast.play()
+    assert sink.told() == [("identified", "a"), ("removed", "a"), ("identified", "a")]
+    assert [state["enabled"] for state in sink.of("state/controls")] == [True, False, True]
+    assert "paused" in [state["state"] for state in sink.of("health")]
+
+
+def test_a_threshold_set_by_command_holds_over_a_change_of_the_index():
+    cast = Cast(Stage().show(1))
+    cast.stage.cue(lambda: cast.sink.command("threshold", b"0.4")).show(0.5).cue(lambda: cast.sink.command("index/install")).show(0.2)
+    until_changed(cast).stage.show(1)
+    sink = cast.play()
+    thresholds = cast.recognizer.loaded.thresholds
+    assert cast.recognizer.loaded.index_id == NEW_INDEX
+    assert (thresholds.min_verification, thresholds.uncertain_verification) == (0.4, 0.4)
+    assert sink.of("state/controls")[-1]["threshold"] == 0.4
+
+
+def test_a_scan_asks_about_every_card_at_once():
+    cast = Cast(Stage().show(2, {20: "a", 120: "b"}))
+    before = []
+    cast.stage.cue(lambda: before.append(cast.recognizer.submitted)).cue(lambda: cast.sink.command("scan")).show(0.3, {20: "a", 120: "b"})
+    assert cast.play().replies[0]["data"] == {"cards": 2}
+    assert cast.recognizer.submitted == before[0] + 1
+
+
+def test_health_is_answered_and_sent_every_half_minute():
+    cast = Cast(Stage().show(10, {20: "a"}).cue(lambda: cast.sink.command("health")).show(75, {20: "a"}))
+    sink = cast.play()
+    data = sink.replies[0]["data"]
+    assert data["schema"] == "cardedge.health/1"
+    assert data["rates"]["frames"] == pytest.approx(10.0, rel=0.1)
+    assert data["latency_ms"]["embed"] == {"p50": 50.0, "p95": 50.0}
+    assert data["camera"]["width"] == 400
+    assert data["memory_mb"] == 200.0
+    assert len(sink.of("health")) == 2 + 2 + 1
+
+
+# --- with the real camera thread ---------------------------------------------------------------------------------------------------
+
+
+class HungSource:
+    """A driver that never comes back."""
+
+    def __init__(self, released: threading.Event) -> None:
+        self.released = released
+
+    def open(self):
+        self.released.wait(60.0)
+
+    def read(self, timeout_s):
+        raise AssertionError("never opened")
+
+    def close(self):
+        pass
+
+
+def test_a_driver_that_never_returns_does_not_keep_the_daemon_from_stopping():
+    released = threading.Event()
+    cast = Cast(Stage())
+    cast.daemon._camera = CameraThread(lambda: HungSource(released))
+    running = threading.Thread(target=cast.daemon.run)
+    running.start()
+    cast.daemon.stop()
+    running.join(20.0)
+    assert not running.is_alive()
+    assert cast.sink.closed
+    released.set()
+
+
+def test_a_card_picture_is_a_jpeg_of_bounded_size():
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    jpeg = card_picture(Frame(noise, 0, 0), card_at(20).quad)
+    assert jpeg.startswith(b"\xff\xd8")
+    assert len(jpeg) <= 131_072

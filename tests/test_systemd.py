@@ -1,0 +1,122 @@
+"""sd_notify against a real socket, as systemd listens on one."""
+
+import logging
+import os
+import socket
+import time
+import uuid
+
+import pytest
+
+from edge.adapters.systemd import Systemd, open_supervisor
+from edge.supervision import NoSupervisor
+
+
+class Listener:
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.socket.settimeout(5.0)
+
+    def hear(self) -> str:
+        return self.socket.recv(4096).decode()
+
+    def hears_nothing(self) -> bool:
+        self.socket.setblocking(False)
+        try:
+            self.socket.recv(4096)
+        except BlockingIOError:
+            return True
+        finally:
+            self.socket.settimeout(5.0)
+        return False
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request, tmp_path):
+    listener = Listener(str(tmp_path / "notify") if request.param == "path" else f"@cardedge-test-{uuid.uuid4().hex}")
+    yield listener
+    listener.socket.close()
+
+
+@pytest.fixture
+def notifier(systemd):
+    notifier = Systemd(systemd.address, watchdog_s=60.0)
+    yield notifier
+    notifier.close()
+
+
+def test_what_is_said_arrives(systemd, notifier):
+    notifier.ready()
+    assert systemd.hear() == "READY=1"
+    notifier.stopping()
+    assert systemd.hear() == "STOPPING=1"
+    notifier.status("camera running,\n2 cards")
+    assert systemd.hear() == "STATUS=camera running, 2 cards"
+
+
+def test_a_reload_carries_the_monotonic_time_systemd_asks_for(systemd, notifier):
+    before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    notifier.reloading()
+    fields = dict(line.split("=") for line in systemd.hear().splitlines())
+    assert fields["RELOADING"] == "1"
+    assert before_us <= int(fields["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+def test_the_watchdog_hears_us_without_being_flooded(systemd, notifier):
+    for _ in range(1000):
+        notifier.alive()
+    assert systemd.hear() == "WATCHDOG=1"
+    assert systemd.hears_nothing()
+
+
+def test_no_watchdog_is_told_nothing(systemd):
+    notifier = Systemd(systemd.address)
+    notifier.alive()
+    assert systemd.hears_nothing()
+    notifier.close()
+
+
+def test_a_long_status_is_cut(systemd, notifier):
+    notifier.status("x" * 5000)
+    assert len(systemd.hear()) < 300
+
+
+def test_a_supervisor_that_is_gone_costs_one_line_of_log(tmp_path, caplog):
+    notifier = Systemd(str(tmp_path / "nobody"))
+    with caplog.at_level(logging.WARNING):
+        notifier.ready()
+        notifier.status("x")
+    assert len(caplog.records) == 1
+    notifier.close()
+
+
+def test_a_supervisor_that_does_not_listen_does_not_hold_us_up(systemd, notifier):
+    for number in range(5000):
+        notifier.status(f"{number}")
+    assert systemd.hear() == "STATUS=0"
+
+
+def test_the_environment_says_who_started_us_and_children_do_not_inherit_it(systemd):
+    environment = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "15000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
+    supervisor = open_supervisor(environment)
+    assert environment == {"HOME": "/"}
+    assert supervisor.watchdog_s == 15.0
+    supervisor.ready()
+    assert systemd.hear() == "READY=1"
+    supervisor.close()
+
+
+def test_a_watchdog_meant_for_another_process_is_not_ours(systemd):
+    supervisor = open_supervisor({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "1"})
+    assert supervisor.watchdog_s is None
+    supervisor.close()
+
+
+def test_without_systemd_there_is_nobody_to_tell():
+    supervisor = open_supervisor({})
+    assert isinstance(supervisor, NoSupervisor)
+    for tell in (supervisor.ready, supervisor.reloading, supervisor.alive, supervisor.stopping):
+        tell()
+    supervisor.status("fine")

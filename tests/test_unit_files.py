@@ -1,0 +1,125 @@
+"""The files systemd and Mosquitto read, judged by systemd and Mosquitto."""
+
+import configparser
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).resolve().parent.parent / "systemd"
+UNIT = SYSTEMD / "cardedge.service"
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@pytest.fixture
+def unit(tmp_path):
+    """The unit with a program that exists here in the place of ours."""
+    path = tmp_path / "cardedge.service"
+    path.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+    return path
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
+
+
+@needs_systemd
+def test_systemd_understands_every_line(unit):
+    result = run("systemd-analyze", "verify", "--recursive-errors=yes", unit)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@needs_systemd
+def test_the_service_is_exposed_to_little(unit):
+    result = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
+    assert result.returncode == 0, result.stdout[-200:]
+
+
+@needs_systemd
+def test_a_missing_wall_would_be_noticed(unit):
+    unit.write_text(re.sub(r"(?m)^(Protect|Restrict|Capability|SystemCall|NoNew).*\n", "", unit.read_text()))
+    assert run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit).returncode != 0
+
+
+def settings():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return parser
+
+
+def test_the_unit_says_what_the_daemon_does():
+    service = settings()["Service"]
+    assert service["Type"] == "notify"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["RestartPreventExitStatus"].split() == ["64", "65", "78"]
+    assert service["WatchdogSignal"] == "SIGABRT"
+    assert float(service["TimeoutStopSec"]) > 5.0
+
+
+def test_the_password_may_be_absent():
+    """With a path, systemd refuses to start without the file."""
+    assert settings()["Service"]["LoadCredential"] == "mqtt-password"
+
+
+def test_devices_are_named_by_class():
+    """A path that is absent when the service starts makes the start fail."""
+    devices = re.findall(r"(?m)^DeviceAllow=(\S+)", UNIT.read_text())
+    assert devices
+    assert all(device.startswith("char-") for device in devices)
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
+def test_the_user_is_made(tmp_path):
+    result = run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", SYSTEMD / "cardedge.sysusers")
+    assert result.returncode == 0, result.stderr
+    assert "Creating user 'cardedge'" in result.stderr + result.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
+def test_the_folders_are_understood(tmp_path):
+    mine = (SYSTEMD / "cardedge.tmpfiles").read_text()
+    config = tmp_path / "cardedge.conf"
+    config.write_text(re.sub(r"(cardedge cardedge|root root)", "- -", mine))
+    root = tmp_path / "root"
+    root.mkdir()
+    result = run("systemd-tmpfiles", "--create", f"--root={root}", config)
+    assert result.returncode == 0, result.stderr
+    assert (root / "var/lib/cardedge/index/releases").is_dir()
+
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+def test_mosquitto_takes_the_example(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = (SYSTEMD / "mosquitto-cardedge.conf").read_text()
+    assert re.findall(r"(?m)^listener \d+ (\S+)", text) == ["127.0.0.1", "::1"]
+    text = text.replace("listener 1883 ::1\n", "").replace("listener 1883", f"listener {port}")
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(text.replace("/var/lib/mosquitto/", f"{tmp_path}/"))
+    broker = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert _answers(port), broker.stdout.read()
+    finally:
+        broker.terminate()
+        broker.communicate(timeout=30)
+
+
+def _answers(port: int) -> bool:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
