@@ -6,36 +6,58 @@ the drivers it uses.
 
 from __future__ import annotations
 
+import faulthandler
+import platform
 import re
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import FrameType
+from typing import Final, Literal
 
+from ulid import ULID
+
+from edge import __version__, machine
+from edge.adapters.systemd import open_supervisor
+from edge.announce import Announcer, Identity
 from edge.bundle import Bundle, run_self_test
-from edge.capture import CameraThread
+from edge.capture import CameraThread, FrameSource
 from edge.card import Size
+from edge.card_picture import card_picture
+from edge.clock import Clock
+from edge.commands import ControlDesk
+from edge.daemon import Camera, Daemon
 from edge.device_id import derive_device_id
+from edge.device_index import DeviceIndex
+from edge.discovery import Device
 from edge.errors import EmbedderError, SettingsError
 from edge.event import Topics
 from edge.frame_watch import FrameWatch
+from edge.health import HealthReporter, Setting
+from edge.index_change import IndexChanger, IndexStore, OpenedIndex
+from edge.locate import locate_cards
+from edge.logs import set_up_logging
 from edge.model import Model, open_model, self_test
 from edge.model_search import find_model
-from edge.pipeline import LoadedGallery, Recognizer
+from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
 from edge.releases import open_index
+from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
 from edge.settings import CameraSection, NetworkSection, Settings
+from edge.settings_file import load_settings
+from edge.sink import EventSink
+from edge.state import ModelState
+from edge.supervision import NoSupervisor, Supervisor
+from edge.track import Tracker, TrackId
 
-if TYPE_CHECKING:
-    from edge.bundle import Bundle
-    from edge.capture import FrameSource
-    from edge.pipeline import Embedder, VectorIndex
-
-RECORDED = {"film", "stills"}
+RECORDED: Final = {"film", "stills"}
 """Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """A network that runs and has passed its self-test with the least cosine ``agreement``."""
 
@@ -78,11 +100,11 @@ def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
 
 
 @contextmanager
-def open_recognizer(settings: Settings) -> Iterator[tuple[Recognizer, Bundle, Network]]:
+def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
     """Open network and bundle and put them together. Raises ``ModelError``, ``BundleError`` or ``EmbedderError``."""
     with open_network(settings.network) as network:
         bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-        yield Recognizer(network.embedder, load_gallery(bundle, settings), neighbors_k=settings.recognition.neighbors_k), bundle, network
+        yield Recognizer(network.embedder, load_gallery(bundle, settings), neighbors_k=settings.recognition.neighbors_k)
 
 
 def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
@@ -147,6 +169,146 @@ def probe_broker(settings: Settings) -> str:
     visitor = Topics(mqtt.prefix, f"{device_id}-check")
     topic = Topics(mqtt.prefix, device_id).reply("check")
     return probe(lambda version: MqttSession(mqtt, visitor, version), protocol=mqtt.protocol, topic=topic, timeout_s=mqtt.connect_timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Who we are, and how tracks and events get their ids."""
+
+    identity: Identity
+    new_track_id: Callable[[], TrackId] = lambda: TrackId(str(ULID()))
+    new_event_id: Callable[[], str] = lambda: str(ULID())
+
+
+def numbered_names() -> Names:
+    """Return names that are the same in every replay: tracks and events are counted."""
+    tracks, events = count(1), count(1)
+    return Names(Identity("replay", "replay"), lambda: TrackId(str(next(tracks))), lambda: str(ULID.from_int(next(events))))
+
+
+def run_daemon(config: Path, *, verbose: bool = False) -> None:
+    """Run the daemon by the settings in ``config`` until SIGTERM or SIGINT; SIGHUP makes it read settings and bundle again."""
+    # before we can reload there is nothing to reload, and the signal's default would end us
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    settings = load_settings(config)
+    set_up_logging("debug" if verbose else settings.log.level)
+    faulthandler.enable()  # the supervisor's SIGABRT writes every thread's stack
+    with open_daemon(config, settings, open_supervisor()) as daemon:
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            daemon.stop()
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            daemon.reload()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+        daemon.run()
+
+
+@contextmanager
+def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Iterator[Daemon]:
+    """Open everything the daemon needs, in order; close it in reverse. ``config`` is what a reload reads."""
+    identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
+    with ExitStack() as stack:
+        network = stack.enter_context(open_network(settings.network))
+        store = DeviceIndex(config, settings, network.model.model_id, load_gallery, set_up_logging)
+        opened = store.open_active()
+        sink = _open_publisher(settings, identity.device_id)
+        stack.callback(sink.close, 0.0)  # for a start that fails; the daemon closes it with time to send
+        camera = open_camera(settings.camera)
+        yield _assemble(
+            settings, Names(identity), network, opened, camera=camera, store=store, sink=sink, supervisor=supervisor, clock=Clock()
+        )
+
+
+def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None], *, realtime: bool) -> None:
+    """Show ``source`` to the daemon's loop and hand its events to ``emit``, until the source ends.
+
+    Cameras always run in real time. Raises what keeps the source, the network or the bundle from being used.
+    """
+    section = camera_for(source)
+    realtime = realtime or section.kind not in RECORDED
+    camera = ReplayCamera(open_camera(section, realtime=realtime, recover=False))
+    clock = Clock() if realtime else camera.film_clock()
+    with open_network(settings.network) as opened_network:
+        network = opened_network if realtime else replace(opened_network, embedder=WaitingEmbedder(opened_network.embedder))
+        bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
+        opened = OpenedIndex(load_gallery(bundle, settings), bundle.manifest)
+        sink = EventPrinter(emit, camera, clock)
+        daemon = _assemble(
+            settings, numbered_names(), network, opened, camera=camera, store=OneIndex(), sink=sink, supervisor=NoSupervisor(), clock=clock
+        )
+        camera.on_over = daemon.stop
+        daemon.run()
+
+
+def _assemble(
+    settings: Settings,
+    names: Names,
+    network: Network,
+    opened: OpenedIndex,
+    *,
+    camera: Camera,
+    store: IndexStore,
+    sink: EventSink,
+    supervisor: Supervisor,
+    clock: Clock,
+) -> Daemon:
+    """Put a daemon together from open parts."""
+    manifest = network.model.manifest
+    backend = settings.network.backend
+    model = ModelState(
+        at=clock.utc_now(),
+        model_id=manifest.model_id,
+        name=manifest.name,
+        backend=backend,
+        artefact=network.embedder.artefact,
+        dim=manifest.dim,
+    )
+    recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
+    tracker = Tracker(names.new_track_id, settings.track.policy())
+    announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
+    about = Setting(names.identity, _shown(settings.camera), backend, manifest.model_id, _versions())
+    locate = settings.locate.settings()
+    return Daemon(
+        camera,
+        lambda pixels: locate_cards(pixels, locate),
+        recognizer,
+        tracker,
+        ControlDesk(recognizer, tracker, opened, IndexChanger(store), announcer, supervisor),
+        sink,
+        supervisor,
+        announcer=announcer,
+        reporter=HealthReporter(sink, about, clock),
+        make_picture=card_picture if settings.image.enabled else None,
+        clock=clock,
+    )
+
+
+def _open_publisher(settings: Settings, device_id: str) -> EventSink:
+    from edge.adapters.mqtt import MqttSession
+    from edge.outbox import Outbox
+    from edge.publisher import Publisher
+
+    topics = Topics(settings.mqtt.prefix, device_id)
+    device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
+    outbox = Outbox(settings.outbox)
+    return Publisher(
+        settings.mqtt, settings.home_assistant, topics, device, outbox, lambda protocol: MqttSession(settings.mqtt, topics, protocol)
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that matter when two scanners behave differently."""
+    libraries = {name: version(name) for name in ("onnxruntime", "hnswlib", "numpy", "opencv-python-headless", "paho-mqtt")}
+    return {"cardedge": __version__, "python": platform.python_version(), **libraries}
+
+
+def _shown(settings: CameraSection) -> str:
+    """Return where the frames come from, for everybody to see: an address without its user and password."""
+    return f"{settings.kind} {re.sub(r'//[^/@]*@', '//…@', settings.source)}"
 
 
 def _camera_number(source: str) -> int:

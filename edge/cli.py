@@ -19,6 +19,7 @@ from edge.logs import set_up_logging
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edge.replay import ReplayedEvent
     from edge.settings import Settings
 
     Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     from edge import index_commands
 
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="say on standard error what happens")
     parser = _Parser(
         prog="cardedge",
@@ -127,7 +128,8 @@ def _recognition_options(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> ExitCode:
     from edge.app import run_daemon
 
-    return run_daemon(args.config, verbose=args.verbose)
+    run_daemon(args.config, verbose=args.verbose)
+    return ExitCode.OK
 
 
 def _demo(args: argparse.Namespace) -> ExitCode:
@@ -154,7 +156,7 @@ def _identify(args: argparse.Namespace) -> ExitCode:
 
     settings = _recognition_settings(args)
     status = ExitCode.OK
-    with open_recognizer(settings) as (recognizer, _, _):
+    with open_recognizer(settings) as recognizer:
         for answer in identify_images(args.images, recognizer, settings.locate.settings(), rectified=args.rectified, top_k=args.top_k):
             _print(answer.model_dump_json() if args.json else describe(answer))
             if isinstance(answer, ImageFailure):
@@ -170,11 +172,13 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 
 
 def _replay(args: argparse.Namespace) -> ExitCode:
-    from edge.app import open_replay
+    from edge.app import replay
+    from edge.replay import describe
 
-    with open_replay(args.source, args.index, args.model, realtime=args.realtime) as events:
-        for event in events:
-            _print(event.to_json() if args.json else describe(event))
+    def emit(event: ReplayedEvent) -> None:
+        _print(event.to_json().decode() if args.json else describe(event))
+
+    replay(args.source, _recognition_settings(args), emit, realtime=args.realtime)
     return ExitCode.OK
 
 

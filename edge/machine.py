@@ -1,13 +1,15 @@
-"""Facts about the machine we run on, read from the kernel: temperatures, throttling, clock, disk, memory."""
+"""Facts about the machine we run on, read from the kernel: name, temperatures, throttling, clock, disk, memory."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import Final
 
+BOARD: Final = Path("/proc/device-tree/model")
 THERMAL: Final = Path("/sys/class/thermal")
 THROTTLED: Final = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 
@@ -25,6 +27,14 @@ _THROTTLE_BITS: Final = {
 
 _TIMEX_BYTES: Final = 256  # struct timex takes 208 on 64-bit Linux; all zero it changes nothing
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
+
+
+def board_name(file: Path = BOARD) -> str:
+    """Return what the machine is, e.g. ``Raspberry Pi 5 Model B Rev 1.0``; elsewhere its architecture."""
+    try:
+        return file.read_text().strip("\0\n ") or platform.machine()
+    except OSError:
+        return platform.machine()
 
 
 def temperatures_c(thermal: Path = THERMAL) -> dict[str, float]:

@@ -174,8 +174,6 @@ class ImageSection(Schema):
     """The picture of the last card on ``image/last``."""
 
     enabled: bool = Field(False, description="Publish a JPEG of each identified card.")
-    height: int = Field(352, ge=32, le=2048, description="Height of the picture, pixels.")
-    jpeg_quality: int = Field(80, ge=10, le=100, description="Quality of the JPEG.")
 
 
 class LogSection(Schema):
