@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -150,32 +150,30 @@ class Camera:
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
-        self._rng = np.random.default_rng([script.seed, 3])
+        rng = np.random.default_rng([script.seed, 3])
         blank = np.zeros((script.size.height, script.size.width, 3), dtype=np.float32)
-        self._noise = [
-            cv2.GaussianBlur(simulated_camera.sensor_noise(blank, NOISE_SIGMA, self._rng), (0, 0), 0.6).astype(np.int16)
-            for _ in range(NOISE_TILES)
-        ]
+        grains = (simulated_camera.sensor_noise(blank, NOISE_SIGMA, rng) for _ in range(NOISE_TILES))
+        self._noise = [cv2.GaussianBlur(grain, (0, 0), 0.6).astype(np.int16) for grain in grains]
 
-    def see(self, scene: RgbImage, at_s: float) -> RgbImage:
-        """Return the frame taken of a scene: the focus hunts when something new has come, the exposure breathes, the sensor is noisy."""
+    def see(self, scene: RgbImage, number: int) -> RgbImage:
+        """Return frame ``number`` of a scene: the focus hunts when something new has come, the exposure breathes, the sensor is noisy."""
+        at_s, rng = number / self._script.fps, np.random.default_rng([self._script.seed, 5, number])
         sigma = max((self._defocus(appearance, at_s) for appearance in self._script.appearances), default=0.0)
         frame = cv2.GaussianBlur(scene, (0, 0), 0.55 + sigma)
-        gain = 1.0 + 0.025 * np.sin(at_s * 0.9) + 0.006 * self._rng.standard_normal()
+        gain = 1.0 + 0.025 * np.sin(at_s * 0.9) + 0.006 * rng.standard_normal()
         frame = cv2.convertScaleAbs(frame, alpha=float(gain))
-        tile = self._noise[int(self._rng.integers(NOISE_TILES))]
-        return np.asarray(cv2.add(frame, tile, dtype=cv2.CV_8U), dtype=np.uint8)
+        return np.asarray(cv2.add(frame, self._noise[int(rng.integers(NOISE_TILES))], dtype=cv2.CV_8U), dtype=np.uint8)
 
     def _defocus(self, appearance: Appearance, at_s: float) -> float:
         since = at_s - appearance.rests_from_s
         return 1.3 * float(np.sin(np.pi * since / FOCUS_HUNT_S)) if 0.0 < since < FOCUS_HUNT_S and appearance.card is not None else 0.0
 
 
-def frames(script: DemoScript) -> Iterator[RgbImage]:
-    """Yield the film's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds."""
+def frames(script: DemoScript, numbers: Iterable[int] | None = None) -> Iterator[RgbImage]:
+    """Yield the film's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` asks for some only."""
     stage, camera = Stage(script), Camera(script)
-    for number in range(round(script.seconds * script.fps)):
-        yield camera.see(stage.at(number / script.fps), number / script.fps)
+    for number in range(round(script.seconds * script.fps)) if numbers is None else numbers:
+        yield camera.see(stage.at(number / script.fps), number)
 
 
 def write_film(script: DemoScript, path: Path) -> None:
@@ -189,11 +187,13 @@ def write_film(script: DemoScript, path: Path) -> None:
         raise DataError(f"{path}: cannot write a film there; check the folder and the free space")
     try:
         with ThreadPoolExecutor(1) as encoder:  # the next frame is painted while the last one is encoded
-            pending = None
+            pending: Future[None] | None = None
             for frame in frames(script):
                 if pending is not None:
                     pending.result()
                 pending = encoder.submit(writer.write, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            if pending is not None:
+                pending.result()
     finally:
         writer.release()
 

@@ -63,7 +63,7 @@ class Appearance:
     pose: CardPose
     from_deg: float
     has_hand: bool = True
-    glare_level: float = 60.0
+    glare_level: float = 90.0
     is_sleeved: bool = False
 
     @property

@@ -123,5 +123,5 @@ def _foil(sheet: Sheet) -> None:
     slant, pitch = sheet.rng.uniform(0.4, 1.2), sheet.rng.uniform(20, 45)
     phase = (x + y * slant) / pitch * 2 * np.pi
     shimmer = np.stack([np.sin(phase + turn) for turn in (0.0, 2.1, 4.2)], axis=2)
-    bright = 14.0 if sheet.spec.rarity == "epic" else 24.0
+    bright = 10.0 if sheet.spec.rarity == "epic" else 16.0
     sheet.pixels = np.clip(sheet.pixels + bright * shimmer, 0, 255).astype(np.uint8)

@@ -169,10 +169,10 @@ def _footer(sheet: Sheet, ink: Colour, *, halo: Colour | None = None) -> None:
     spec, y = sheet.spec, 341.0 if sheet.spec.layout not in ("full-art", "place") else 335.0
     sheet.text(17, y, f"Illus. {spec.artist}", 7.0, ink, halo=halo)
     sheet.text(126, y, f"{spec.set_code}  {spec.language.upper()}", 7.0, ink, anchor="ms", halo=halo)
-    sheet.text(203, y, spec.collector_number, 8.2, ink, bold=True, anchor="rs", halo=halo)
-    sheet.sign(symbols.set_sign(spec.set_code, sheet.px(10), ink), 211, y - 3)
+    sheet.text(199, y, spec.collector_number, 8.2, ink, bold=True, anchor="rs", halo=halo)
+    sheet.sign(symbols.set_sign(spec.set_code, sheet.px(10), ink), 207, y - 3)
     sign = symbols.rarity_sign(spec.rarity, sheet.px(8), ink)
-    sheet.sign(sign, 220 + sign.shape[1] / sheet.scale / 2, y - 3)
+    sheet.sign(sign, 214 + sign.shape[1] / sheet.scale / 2, y - 3)
 
 
 PLATES: Final[dict[Layout, Callable[[Sheet], None]]] = {
