@@ -117,6 +117,10 @@ def previous_id(root: Path) -> str | None:
 def install(root: Path, source: Path) -> Manifest:
     """Copy a bundle from anywhere into ``releases/`` and check the copy; it is not activated. Installing it again changes nothing."""
     manifest = read_manifest(source)
+    try:
+        (root / RELEASES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error
     with _locked(root):
         target = root / RELEASES / manifest.bundle_id
         if not target.exists():
@@ -244,9 +248,10 @@ def _replace(path: Path, text: str) -> None:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Hold the root for one change at a time; make its folders where they are missing."""
+    """Hold the root for one change at a time."""
+    if not root.is_dir():
+        raise BundleError(f"{root}: no such directory; name the device's index with --index")
     try:
-        (root / RELEASES).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error

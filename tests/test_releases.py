@@ -191,6 +191,12 @@ def test_list_names_what_is_wrong_with_a_release(root, installed):
     assert "not JSON" in listed[installed[2]].problem
 
 
+def test_a_change_of_a_place_that_is_not_there_makes_nothing(root):
+    with pytest.raises(BundleError, match="no such directory; name the device's index with --index"):
+        releases.rollback(root)
+    assert not root.exists()
+
+
 def test_two_changes_at_once_are_refused(root, installed):
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,0 +1,158 @@
+"""``cardedge index``: what a technician and a script see."""
+
+import json
+
+import pytest
+
+from edge import releases
+from edge.cli import main
+from edge.errors import ExitCode
+from edge.testing import random_vectors, write_vectors_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    path = tmp_path / "bundle"
+    write_vectors_bundle(path, random_vectors(30, 16), artwork_groups=["shared", "shared", *map(str, range(28))], picture=b"jpeg")
+    return path
+
+
+@pytest.fixture
+def cardedge(capsys):
+    """Run ``cardedge index …``; returns status, standard output, standard error."""
+
+    def run(*arguments):
+        status = main(["index", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "index"
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_info_names_what_the_bundle_is(cardedge, bundle):
+    status, printed, _ = cardedge("info", bundle)
+    assert status == ExitCode.OK
+    for expected in ("30 cards, 29 artworks, 30 pictures", "projection-of-thumbnail", "not calibrated; the defaults apply", "recall"):
+        assert expected in printed
+
+
+def test_info_as_json_is_the_manifest_with_the_path(cardedge, bundle):
+    _, printed, _ = cardedge("info", "--index", bundle, "--json")
+    (answer,) = lines(printed)
+    assert answer == {"path": str(bundle.resolve()), **json.loads((bundle / "manifest.json").read_text())}
+
+
+def test_verify_reads_everything_and_says_so(cardedge, bundle):
+    status, printed, _ = cardedge("verify", bundle, "--json")
+    (answer,) = lines(printed)
+    assert status == ExitCode.OK
+    assert (answer["status"], answer["entries"], answer["self_test_queries"]) == ("ok", 30, 16)
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "hnsw.bin", "cards.sqlite", "manifest.json"])
+def test_verify_of_a_damaged_bundle_is_65_with_the_file(cardedge, bundle, name):
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    status, printed, told = cardedge("verify", bundle, "--json")
+    assert (status, printed) == (ExitCode.BAD_DATA, "")
+    assert name in told
+
+
+def test_verify_hashes_even_what_a_stamp_vouches_for(cardedge, bundle, root, monkeypatch):
+    bundle_id = releases.install(root, bundle).bundle_id
+    releases.activate(root, bundle_id)
+    monkeypatch.setattr(releases, "_stamp_holds", lambda directory: True)
+    path = root / "releases" / bundle_id / "cards.sqlite"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert cardedge("info", root)[0] == ExitCode.OK
+    assert cardedge("verify", root)[0] == ExitCode.BAD_DATA
+
+
+def test_the_life_of_a_release(cardedge, root, tmp_path):
+    ids = []
+    for seed in range(2):
+        write_vectors_bundle(tmp_path / f"b{seed}", random_vectors(10, 16, seed=seed))
+        status, printed, _ = cardedge("activate", tmp_path / f"b{seed}", "--index", root, "--json")
+        (answer,) = lines(printed)
+        assert status == ExitCode.OK
+        ids.append(answer["current"])
+        assert answer["previous"] == (ids[0] if seed else None)
+    _, printed, _ = cardedge("list", "--index", root, "--json")
+    assert {(line["bundle_id"], line["current"], line["previous"]) for line in lines(printed)} == {
+        (ids[1], True, False),
+        (ids[0], False, True),
+    }
+    _, printed, _ = cardedge("rollback", "--index", root)
+    assert f"current is {ids[0]}" in printed
+    _, printed, _ = cardedge("activate", ids[1], "--index", root)
+    assert f"current is {ids[1]}" in printed
+    _, printed, _ = cardedge("list", "--index", root)
+    assert [line.split()[1] for line in printed.splitlines() if ids[1] in line] == ["current"]
+
+
+def test_list_of_nothing_is_empty_and_of_nowhere_is_65(cardedge, root):
+    (root / "releases").mkdir(parents=True)
+    assert cardedge("list", "--index", root) == (ExitCode.OK, "", "")
+    status, _, told = cardedge("list", "--index", root / "nowhere")
+    assert status == ExitCode.BAD_DATA
+    assert "no such directory" in told
+
+
+def test_search_by_words(cardedge, bundle):
+    _, printed, _ = cardedge("search", "name card-1", "--index", bundle, "--json", "--limit", 5)
+    found = lines(printed)
+    assert len(found) == 5
+    assert all(line["card_id"].startswith("card-1") for line in found)
+    assert cardedge("search", "dragon", "--index", bundle) == (ExitCode.OK, "", "")
+
+
+def test_search_answers_with_the_card_and_its_printings(cardedge, bundle):
+    _, printed, _ = cardedge("search", "card-1", "--index", bundle, "--json", "--limit", 30)
+    card = next(line for line in lines(printed) if line["card_id"] == "card-1")
+    assert (card["name"], card["set"], card["number"], card["printings"]) == ("Name card-1", "T1", "1", ["card-0", "card-1"])
+
+
+def test_search_for_cards_like_a_card(cardedge, bundle):
+    _, printed, _ = cardedge("search", "--like", "card-3", "--index", bundle, "--json", "--limit", 4)
+    found = lines(printed)
+    similarities = [line["similarity"] for line in found]
+    assert len(found) == 4
+    assert similarities == sorted(similarities, reverse=True)
+    assert "card-3" not in {line["card_id"] for line in found}
+    stored = random_vectors(30, 16)
+    best = max((row for row in range(30) if row != 3), key=lambda row: stored[row] @ stored[3])
+    assert found[0]["card_id"] == f"card-{best}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["search"], ExitCode.USAGE, "either words to look for or --like ID"),
+        (["search", "a", "--like", "b"], ExitCode.USAGE, "either words to look for or --like ID"),
+        (["search", "--like", "nope"], ExitCode.BAD_DATA, "no card 'nope'; find its id with"),
+        (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number from 1"),
+        (["activate", "0123456789abcdef"], ExitCode.BAD_DATA, "no such release; see `cardedge index list`"),
+        (["rollback"], ExitCode.BAD_DATA, "no release to go back to"),
+        ([], ExitCode.USAGE, "ACTION"),
+        (["destroy"], ExitCode.USAGE, "invalid choice"),
+    ],
+)
+def test_what_cannot_be_done_is_said(cardedge, bundle, root, arguments, status, told):
+    place = bundle if arguments[:1] == ["search"] else root
+    options = ["--index", place] if arguments and arguments[0] != "destroy" else []
+    root.mkdir()
+    found, printed, said = cardedge(*arguments, *options)
+    assert (found, printed) == (status, "")
+    assert told in said
