@@ -113,7 +113,7 @@ class ControlDesk:
         changer = self._changer
         match command.request:
             case ScanRequest():
-                return {"cards": self._tracker.force_recheck()}
+                return {"cards": self._tracker.decide_afresh()}
             case EnabledRequest(enabled=enabled):
                 self.enabled = enabled
                 self.show()

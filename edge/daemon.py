@@ -133,6 +133,7 @@ class Daemon:
         self._in_flight: deque[_Asked] = deque()
         self._phase: Phase = "starting"
         self._frame_size: Size | None = None
+        self._hanging: tuple[str, ...] = ()
         self._worked_ns = self._reported_ns = self._clock.monotonic_ns()
         # plain flags: setting one is all that is safe in a signal handler
         self._stop_wanted = False
@@ -275,18 +276,19 @@ class Daemon:
             self._phase = "running"
             self._supervisor.ready()
         hanging = self._watchdog.feed(now_ns, camera, self._worked_ns, publisher)
-        if hanging:
-            _log.error("no finished work of: %s", ", ".join(hanging))
+        if hanging != self._hanging:
+            self._hanging = hanging
+            _log.log(logging.ERROR if hanging else logging.INFO, "without finished work: %s", ", ".join(hanging) or "nobody")
         self._announcer.retry()
         self._report()
-        self._supervisor.status(f"camera {camera.state}, {self._announcer.cards_in_view} cards in view, broker {publisher.report.state}")
+        self._supervisor.status(f"camera {camera.state}, broker {publisher.report.state}, cards in view: {self._announcer.cards_in_view}")
 
     def _report(self) -> None:
         self._reported_ns = self._clock.monotonic_ns()
         self._reporter.report(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
-        problems = {}
+        problems = dict.fromkeys(self._hanging, "has not finished any work for too long")
         if self._desk.index_problem is not None:
             problems["index"] = self._desk.index_problem
         if self._announcer.outbox_error is not None:

@@ -43,7 +43,7 @@ _ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 
 
 class ChangeKind(StrEnum):
-    """What happened to a card in view; each at most once per appearance."""
+    """What happened to a card in view; each at most once per appearance, and once more after a person asked to decide afresh."""
 
     IDENTIFIED = "identified"
     UNCERTAIN = "uncertain"
@@ -185,10 +185,17 @@ class Tracker:
         if track := self._tracks.get(track_id):
             track.pending -= 1
 
-    def force_recheck(self) -> int:
-        """Make every card due at the next frame, moving or not; return how many there are."""
+    def force_recheck(self) -> None:
+        """Doubt every card: what decides about them has changed. Only what turns out different is told."""
         for track in self._tracks.values():
+            self._disturb(track)
             track.forced = True
+
+    def decide_afresh(self) -> int:
+        """Forget what was decided, ask about every card at the next frame, moving or not, and tell it again; return how many there are."""
+        for track in self._tracks.values():
+            track.claim, track.forced, track.disturbed_ns = Claim.TENTATIVE, True, None
+            track.evidence.clear()
         return len(self._tracks)
 
     def clear(self, at_ns: int) -> tuple[TrackChange, ...]:
@@ -245,7 +252,7 @@ class Tracker:
         for track in tracks:
             if track.missing_since_ns is None:
                 track.missing_since_ns = self._now_ns
-            bound_s = self._policy.forgotten_after_s if track.claim is Claim.TENTATIVE else self._policy.removed_after_s
+            bound_s = self._policy.forgotten_after_s if track.told is None else self._policy.removed_after_s
             if self._now_ns - track.missing_since_ns >= bound_s * _NS_PER_S:
                 gone.append(track)
         return self._remove(gone, self._now_ns)

@@ -136,6 +136,7 @@ class ScriptedRecognizer:
         self.hangs = False
         self.errors = []
         self.submitted = 0
+        self.known = KNOWN
 
     def swap(self, loaded) -> None:
         self.loaded = loaded
@@ -167,7 +168,7 @@ class ScriptedPending:
 
     def _sighting(self, located) -> Sighting:
         name = chr(self.pixels[10, int(located.quad.top_left.x), 0])
-        if name in KNOWN:
+        if name in self.recognizer.known:
             best = Candidate(CardId(name), f"art-{name}", 0.9, 0.95, 0)
             return Sighting(located, located.quad, Identified(best, 0.3, (CardId(name),), (best,)))
         nearest = Candidate(CardId("a"), "art-stranger", 0.6, 0.2, 0)

@@ -403,12 +403,21 @@ def test_a_threshold_set_by_command_holds_over_a_change_of_the_index():
     assert sink.of("state/controls")[-1]["threshold"] == 0.4
 
 
-def test_a_scan_asks_about_every_card_at_once():
-    cast = Cast(Stage().show(2, {20: "a", 120: "b"}))
-    before = []
-    cast.stage.cue(lambda: before.append(cast.recognizer.submitted)).cue(lambda: cast.sink.command("scan")).show(0.3, {20: "a", 120: "b"})
-    assert cast.play().replies[0]["data"] == {"cards": 2}
-    assert cast.recognizer.submitted == before[0] + 1
+def test_a_scan_decides_afresh_and_tells_it_again():
+    cast = Cast(Stage().show(2, {20: "a", 120: "b"}).cue(lambda: cast.sink.command("scan")).show(1, {20: "a", 120: "b"}).show(4))
+    sink = cast.play()
+    assert sink.replies[0]["data"] == {"cards": 2}
+    told = sink.told()
+    assert sorted(told[:2]) == sorted(told[2:4]) == [("identified", "a"), ("identified", "b")]
+    assert sorted(told[4:]) == [("removed", "a"), ("removed", "b")]
+    assert len({event.track_id for event in sink.events}) == 2
+
+
+def test_a_card_the_new_index_does_not_know_is_told_so():
+    cast = Cast(Stage().show(2, {20: "a"}))
+    cast.stage.cue(lambda: cast.sink.command("index/install")).show(0.2, {20: "a"})
+    until_changed(cast).stage.cue(lambda: setattr(cast.recognizer, "known", ("b",))).show(5, {20: "a"})
+    assert cast.play().told() == [("identified", "a"), ("removed", "a"), ("unknown", None)]
 
 
 def test_health_is_answered_and_sent_every_half_minute():

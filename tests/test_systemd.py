@@ -78,6 +78,13 @@ def test_no_watchdog_is_told_nothing(systemd):
     notifier.close()
 
 
+def test_an_unchanged_status_is_not_repeated(systemd, notifier):
+    for text in ("fine", "fine", "bad", "fine"):
+        notifier.status(text)
+    assert [systemd.hear() for _ in range(3)] == ["STATUS=fine", "STATUS=bad", "STATUS=fine"]
+    assert systemd.hears_nothing()
+
+
 def test_a_long_status_is_cut(systemd, notifier):
     notifier.status("x" * 5000)
     assert len(systemd.hear()) < 300

@@ -287,15 +287,41 @@ def test_an_abandoned_request_is_asked_again():
     assert [again.track_id for again in tracker.observe([card_at(0)], 3 * S).requests] == [request.track_id]
 
 
-def test_a_scan_asks_about_every_card_at_the_next_frame():
+def test_deciding_afresh_asks_about_every_card_at_the_next_frame_and_tells_it_again():
     table = Table()
     table.show(1.0, card_at(0), card_at(300), recognise=always(strong("a")))
     table.asked.clear()
-    assert table.tracker.force_recheck() == 2
+    table.changes.clear()
+    assert table.tracker.decide_afresh() == 2
     table.frame(card_at(15), card_at(300, sharpness=1.0), recognise=always(strong("a")))
     assert len(table.asked) == 2
-    table.frame(card_at(15), card_at(300), recognise=always(strong("a")))
-    assert len(table.asked) == 2
+    assert kinds(table.show(1.0, card_at(15), card_at(300), recognise=always(strong("a")))) == [IDENTIFIED, IDENTIFIED]
+    assert table.show(1.5) == []
+
+
+def test_a_card_gone_right_after_deciding_afresh_is_removed():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.tracker.decide_afresh()
+    assert groups(table.show(4.0)) == [(REMOVED, "a")]
+
+
+def test_a_forced_recheck_tells_only_what_is_different():
+    table = Table()
+    recognise = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
+    table.show(1.0, card_at(0), card_at(300), recognise=recognise)
+    table.tracker.force_recheck()
+    changes = table.show(
+        4.0, card_at(0), card_at(300), recognise=lambda located: strong("a") if located.quad.top_left.x < 100 else nothing()
+    )
+    assert [(change.kind, change.decision) for change in changes] == [(REMOVED, strong("b")), (UNKNOWN, nothing())]
+
+
+def test_nobody_is_asked_about_while_the_recogniser_is_full():
+    tracker = Tracker(map(str, count()).__next__)
+    tracker.observe([card_at(0)], 0)
+    assert tracker.observe([card_at(0)], S, asking=False).requests == ()
+    assert len(tracker.observe([card_at(0)], 2 * S).requests) == 1
 
 
 def test_a_late_decision_about_a_card_that_is_gone_is_ignored():

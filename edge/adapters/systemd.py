@@ -42,6 +42,7 @@ class Systemd:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._watchdog_s = watchdog_s
         self._next_alive_s = 0.0
+        self._status: str | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         # a full receive buffer must not hold up the loop
         self._socket.setblocking(False)
@@ -65,8 +66,10 @@ class Systemd:
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Show one line in ``systemctl status``."""
-        self._send("STATUS=" + " ".join(text.split())[:MAX_STATUS_CHARS])
+        """Show one line in ``systemctl status``; the same line is not sent twice in a row."""
+        if text != self._status:
+            self._status = text
+            self._send("STATUS=" + " ".join(text.split())[:MAX_STATUS_CHARS])
 
     def alive(self) -> None:
         """Finished work was seen. May be called as often as one likes: four times per watchdog period is passed on."""
