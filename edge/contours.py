@@ -57,3 +57,21 @@ def closed_quads(chains: Sequence[Chain], least_area: float) -> NDArray[np.float
 def _is_clockwise(quad: NDArray[np.float32]) -> bool:
     """Return whether the corners run clockwise as seen in the picture (y grows downwards)."""
     return float(cv2.contourArea(quad, oriented=True)) > 0.0
+
+
+def ground_chains(pixels: RgbImage) -> list[Chain]:
+    """Return the outlines of what differs from the most frequent colour of a small picture.
+
+    Finds cards whose edge is patchy (foil, pattern, soft focus) on ground of one colour, where the edge map tears them apart.
+    """
+    step = 2
+    little = cv2.resize(pixels, None, fx=1.0 / step, fy=1.0 / step, interpolation=cv2.INTER_AREA)
+    coarse = (little >> 4).astype(np.int32)
+    counts = np.bincount((coarse[..., 0] * 256 + coarse[..., 1] * 16 + coarse[..., 2]).ravel(), minlength=4096)
+    common = int(counts.argmax())
+    near = np.abs(coarse - np.array([common >> 8, (common >> 4) & 15, common & 15])).max(axis=2) <= 1
+    ground = np.median(little[near], axis=0)
+    differs = (cv2.absdiff(little, np.broadcast_to(ground.astype(np.uint8), little.shape)).max(axis=2) > 20).astype(np.uint8)
+    differs = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    chains, _ = cv2.findContours(differs, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [np.asarray(chain * step, dtype=np.int32) for chain in chains if len(chain) >= 20]

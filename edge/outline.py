@@ -14,8 +14,9 @@ from edge.segments import Quads
 
 Values: TypeAlias = NDArray[np.float32]
 
-EXTRA: Final = 3
-OUTER_SHARE: Final = 0.8
+EXTRA: Final = 6
+"""Steps read beyond the searched band, to judge how far an edge stands out."""
+OUTER_SHARE: Final = 0.9
 """Among lines within reach the outermost one wins that has this share of the strongest line's votes: a card's printed frame
 often contrasts more than its edge.
 """
@@ -62,24 +63,28 @@ def _side_samples(quads: Quads, samples: int) -> tuple[Values, Values]:
     return quads[:, :, None, :] + share[:, None] * delta[:, :, None, :], normal
 
 
-def measure(pixels: RgbImage, quads: Quads, *, band_px: float, step_px: float, samples: int) -> Outlines:
-    """Return the outlines with every side moved onto the edge that runs along it, within ``band_px`` of the guess."""
+def measure(pixels: RgbImage, quads: Quads, *, step_px: Values, reach: int, samples: int) -> Outlines:
+    """Return the outlines with every side moved onto the edge that runs along it.
+
+    Looked for in ``reach`` steps of ``step_px`` (k,) to either side of the guess, at ``samples`` places along each side.
+    """
     if len(quads) == 0:
         return Outlines(quads=quads, support=np.empty((0, 4), dtype=np.float32))
     base, normal = _side_samples(quads, samples)
-    reach = int(np.ceil(band_px / step_px))
-    offsets = np.arange(-reach - EXTRA, reach + EXTRA + 1, dtype=np.float32) * np.float32(step_px)
-    at = base[:, :, :, None, :] + offsets[:, None] * normal[:, :, None, None, :]
-    rows = at.reshape(-1, len(offsets), 2)
+    offsets = np.arange(-reach - EXTRA, reach + EXTRA + 1, dtype=np.float32) * step_px[:, None]
+    at = base[:, :, :, None, :] + offsets[:, None, None, :, None] * normal[:, :, None, None, :]
+    rows = at.reshape(-1, offsets.shape[1], 2)
     profile = cv2.remap(pixels, rows[..., 0], rows[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     levels = profile.reshape(*at.shape[:4], 3).astype(np.float32)
     step = np.abs(levels[:, :, :, 4:] + levels[:, :, :, 3:-1] - levels[:, :, :, 1:-3] - levels[:, :, :, :-4]).max(axis=4) / 2.0
-    intercept, slope = _strongest_line(step / (step + 20.0), samples)
-    position, strength = _peaks_near(step, intercept, slope)
-    intercept, slope, support = _fit(position, strength, intercept, slope)
-    # back to pixels: index i of ``step`` is the offset at index i + 2
-    start = (intercept + 2 - (reach + EXTRA)) * step_px
-    return Outlines(quads=_intersect(quads, normal, start, slope * step_px), support=support)
+    searched = step[..., EXTRA - 2 : step.shape[3] - EXTRA + 2]
+    intercept, slope = _strongest_line(searched / (searched + 20.0), samples)
+    intercept += EXTRA - 2
+    position, strength, prominence = _peaks_near(step, intercept, slope)
+    intercept, slope, support = _fit(position, strength, prominence, intercept, slope)
+    # index i of ``step`` is the offset at index i + 2
+    start = (intercept + 2 - (reach + EXTRA)) * step_px[:, None]
+    return Outlines(quads=_intersect(quads, normal, start, slope * step_px[:, None]), support=support)
 
 
 def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
@@ -98,8 +103,10 @@ def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
     return best.astype(np.float32), slopes[np.take_along_axis(slope_at, best[..., None], axis=2)[..., 0]]
 
 
-def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values, Values]:
-    """Return the sub-pixel position (k, 4, n) of the strongest step within two indices of the line, and its strength."""
+def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
+    """Return for the strongest step within two indices of the line, (k, 4, n) each: its sub-pixel position, its strength, and
+    how far it stands out from the steps four indices away (a soft shadow or a texture does not).
+    """
     width, samples = step.shape[3], step.shape[2]
     share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
     centre = intercept[..., None] + slope[..., None] * share
@@ -109,10 +116,11 @@ def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values,
     left, at, right = (np.take_along_axis(step, peak + shift, axis=3)[..., 0] for shift in (-1, 0, 1))
     bend = left - 2.0 * at + right
     shift = np.where(bend < -1e-3, 0.5 * (left - right) / np.minimum(bend, -1e-3), 0.0)
-    return peak[..., 0] + np.clip(shift, -0.5, 0.5), at
+    around = [np.take_along_axis(step, np.clip(peak + away, 0, width - 1), axis=3)[..., 0] for away in (-4, 4)]
+    return peak[..., 0] + np.clip(shift, -0.5, 0.5), at, at - np.minimum(*around)
 
 
-def _fit(position: Values, strength: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
+def _fit(position: Values, strength: Values, prominence: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
     """Return robust line fits (Tukey's biweight, three rounds) and the share of samples that agree with them."""
     share = np.linspace(-0.5, 0.5, position.shape[2], dtype=np.float32)
     confident = strength / (strength + 12.0)
@@ -127,8 +135,8 @@ def _fit(position: Values, strength: Values, intercept: Values, slope: Values) -
         slope = (weight * centred * (position - mean_position[..., None])).sum(axis=2) / spread
         intercept = mean_position - slope * mean_share
     residual = np.abs(position - (intercept[..., None] + slope[..., None] * share))
-    support = np.where((residual <= 1.0) & (strength >= 5.0), 1.0, 0.0).mean(axis=2)
-    return intercept, slope, support.astype(np.float32)
+    agrees = (residual <= 1.0) & (strength >= 5.0) & (prominence >= np.maximum(4.0, 0.4 * strength))
+    return intercept, slope, np.where(agrees, 1.0, 0.0).mean(axis=2).astype(np.float32)
 
 
 def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Quads:
