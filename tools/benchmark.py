@@ -1,0 +1,333 @@
+"""Measure the budgets of the design as ratios taken in one run on this machine.
+
+    python -m tools.benchmark [--rows work,search,build,start,swap,throughput] [--cards 17592] [--npu-latency MS] [--json]
+
+Each row is compared with something measured beside it (the bare network, exact search, the NPU alone), so a slow machine slows both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+if not __package__:  # started as a script: the repository's root holds both packages
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from edge.adapters.exact import ExactIndex
+from edge.adapters.hnsw import HnswIndex, disturbed_entries, write_graph
+from edge.adapters.onnx import OnnxEmbedder
+from edge.bundle import Bundle, open_bundle
+from edge.bundle_writing import BundleContents, write_bundle
+from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
+from edge.errors import EdgeError, UsageError
+from edge.frame import RgbImage
+from edge.gallery import Card, Gallery
+from edge.locate import LocateSettings, locate_cards
+from edge.model import Model, open_model
+from edge.model_search import find_model
+from edge.neighbors import CardId
+from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
+from edge.testing import random_vectors
+from edge.verification import SIGNATURE_BYTES, signature_of
+from tools.build_index import build_index
+from tools.drawing.spec import card_specs
+from tools.make_cards import draw_card, make_cards, over_white
+from tools.simulated_camera import PRESETS, CardPose, photograph
+
+CATALOGUE: Final = 17_592
+REPEATS: Final = 15
+FRAME_S: Final = 1.0 / 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One row: ``value`` against ``bound`` (``better`` says which side is good), with the figures it was made of."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float
+    better: str
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is on the right side of its bound."""
+        return self.value <= self.bound if self.better == "lower" else self.value >= self.bound
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What the rows share: the network, a drawn card, and a bundle of the catalogue's size whose first entries are drawn cards."""
+
+    model: Model
+    bundle: Bundle
+    photo: RgbImage
+    folder: Path
+    npu_latency_ms: float
+
+    def loaded(self) -> LoadedGallery:
+        """Return the bundle ready to be asked."""
+        return LoadedGallery(self.bundle.manifest.bundle_id, self.bundle.gallery, HnswIndex(self.bundle), self.bundle.thresholds)
+
+
+class FixedLatency:
+    """An embedder that answers after a fixed time, one batch after the other, and leaves the processor alone: what an NPU looks like."""
+
+    max_batch = 8
+
+    def __init__(self, latency_s: float, answer: EmbeddingMatrix) -> None:
+        self._latency_s = latency_s
+        self._answer = answer
+        self._free_at_s = 0.0
+
+    @property
+    def model_id(self) -> ModelId:
+        """Stand-in."""
+        return ModelId("fixed-latency")
+
+    @property
+    def artefact(self) -> str:
+        """Stand-in."""
+        return "0" * 64
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self._answer.shape[1])
+
+    def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
+        """Answer with the same embedding for every input when the latency is over."""
+        self._free_at_s = max(self._free_at_s, time.perf_counter()) + self._latency_s
+        future: Future[EmbeddingMatrix] = Future()
+        answer = np.repeat(self._answer, len(batch), axis=0)
+        timer = threading.Timer(self._free_at_s - time.perf_counter(), future.set_result, [answer])
+        timer.daemon = True
+        timer.start()
+        return future
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def work(bench: Bench) -> Iterator[Measurement]:
+    """Processor time per frame with one card, all but the network, against the network's, on one core."""
+    answer = bench.bundle.vectors[:1].astype(np.float32)
+    recognizer = Recognizer(FixedLatency(0.0, answer), bench.loaded())
+    cv2.setNumThreads(1)
+
+    def frame() -> None:
+        located = locate_cards(bench.photo, LocateSettings())
+        recognizer.recognize(bench.photo, located)
+
+    with closing(OnnxEmbedder(bench.model, threads=1)) as embedder:
+        batch = np.repeat(to_input_batch([bench.photo]), 2, axis=0)
+        network_s = _cpu_seconds(lambda: embedder.submit(batch).result())
+    stages = {"locate": _cpu_seconds(lambda: locate_cards(bench.photo, LocateSettings()))}
+    frame_s = _cpu_seconds(frame)
+    detail = f"{frame_s * 1e3:.1f} ms (locate {stages['locate'] * 1e3:.1f}) against {network_s * 1e3:.0f} ms for both readings of one card"
+    yield Measurement("work per frame outside the network / network", frame_s / network_s, "", 0.10, "lower", detail)
+
+
+def search(bench: Bench) -> Iterator[Measurement]:
+    """Graph search against exact search: recall and time per query."""
+    queries = disturbed_entries(bench.bundle.vectors, 1000, seed=7)
+    graph, exact = HnswIndex(bench.bundle), ExactIndex(bench.bundle)
+    found, truth = graph.search(queries, 10), exact.search(queries, 10)
+    recall = float(np.mean([a[0].entry == b[0].entry for a, b in zip(found, truth, strict=True)]))
+    detail = f"{len(queries)} queries, {len(bench.bundle.vectors)} entries"
+    yield Measurement("search: recall@1 against exact", recall, "", 0.999, "higher", detail)
+    pairs = queries[:200].reshape(-1, 2, queries.shape[1])
+    graph_s = _seconds(lambda: [graph.search(pair, 10) for pair in pairs], 3) / len(pairs)
+    exact_s = _seconds(lambda: [exact.search(pair, 10) for pair in pairs], 3) / len(pairs)
+    detail = f"{graph_s * 1e3:.2f} ms against {exact_s * 1e3:.2f} ms for the two readings of a card"
+    yield Measurement("search: exact time / graph time", exact_s / graph_s, "times", 4.0, "higher", detail)
+
+
+def build(bench: Bench) -> Iterator[Measurement]:
+    """Images per second of the builder against those of the bare network on the same cores."""
+    pictures = bench.folder / "pictures"
+    count = 96
+    make_cards(card_specs(count, 5), pictures)
+    with closing(OnnxEmbedder(bench.model, arena=True)) as embedder:
+        batch = np.repeat(to_input_batch([bench.photo]), embedder.max_batch, axis=0)
+        embedder.submit(batch).result()
+        # the bare network before and after, so that a machine that slows down slows both
+        before_s = _seconds(lambda: embedder.submit(batch).result(), 3)
+        threads = os.cpu_count() or 1
+        built = build_index(pictures, pictures / "cards.csv", bench.folder / "built", embedder, name="benchmark", threads=threads)
+        after_s = _seconds(lambda: embedder.submit(batch).result(), 3)
+    bare = len(batch) / statistics.mean((before_s, after_s))
+    detail = f"{built.images_per_s:.1f} against {bare:.1f} images/s, {count} cards"
+    yield Measurement("index build / bare network", built.images_per_s / bare, "", 0.95, "higher", detail)
+
+
+def start(bench: Bench) -> Iterator[Measurement]:
+    """From starting the process to the first decision, and the memory it then holds."""
+    photo = bench.folder / "photo.png"
+    cv2.imwrite(str(photo), cv2.cvtColor(bench.photo, cv2.COLOR_RGB2BGR))
+    places = ["--index", str(bench.bundle.path), "--model", str(bench.model.folder), str(photo)]
+    command = [sys.executable, "-m", "tools.first_decision", *places]
+    runs = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[1])
+        runs.append((time.perf_counter() - started, float(done.stdout.split()[-1])))
+    seconds, memory_mb = min(runs)[0], max(memory for _, memory in runs)
+    detail = f"{len(bench.bundle.vectors)} entries, process start to decision, best of 3"
+    yield Measurement("start to first decision", seconds, "s", 2.0, "lower", detail)
+    yield Measurement("resident memory, CPU backend", memory_mb, "MB", 400.0, "lower", "after the first decision")
+
+
+def swap(bench: Bench) -> Iterator[Measurement]:
+    """Keep recognising while another bundle is loaded and swapped in: the longest time on one frame, and frames without an answer."""
+    answer = bench.bundle.vectors[:1].astype(np.float32)
+    recognizer = Recognizer(FixedLatency(0.005, answer), bench.loaded())
+    located = locate_cards(bench.photo, LocateSettings())
+    gaps_s, swaps, unanswered = [], 0, 0
+    loading: Future[LoadedGallery] | None = None
+    deadline_s = time.perf_counter() + 8.0
+    due_s = time.perf_counter()
+    while due_s < deadline_s:
+        if loading is None:
+            loading = _in_thread(lambda: Bench(bench.model, open_bundle(bench.bundle.path), bench.photo, bench.folder, 0.0).loaded())
+        elif loading.done():
+            recognizer.swap(loading.result())
+            swaps, loading = swaps + 1, None
+        unanswered += not recognizer.recognize(bench.photo, located)
+        gaps_s.append(max(0.0, time.perf_counter() - due_s))
+        due_s += FRAME_S
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+    detail = f"{swaps} swaps in {len(gaps_s)} frames at {1 / FRAME_S:.0f}/s, {unanswered} frames without an answer"
+    yield Measurement("swap: longest time on one frame / frame time", max(gaps_s) / FRAME_S, "frames", 1.0, "lower", detail)
+
+
+def throughput(bench: Bench) -> Iterator[Measurement]:
+    """Frames per second with an NPU of a fixed latency, locating overlapped with it, against the NPU alone."""
+    latency_s = bench.npu_latency_ms / 1e3
+    recognizer = Recognizer(FixedLatency(latency_s, bench.bundle.vectors[:1].astype(np.float32)), bench.loaded())
+    count, pending = 80, None
+    started = time.perf_counter()
+    for _ in range(count):
+        located = locate_cards(bench.photo, LocateSettings())
+        submitted: PendingSightings = recognizer.submit(bench.photo, located)
+        if pending is not None:
+            pending.result(10.0)
+        pending = submitted
+    if pending is not None:
+        pending.result(10.0)
+    rate = count / (time.perf_counter() - started)
+    detail = f"{rate:.1f} frames/s against {1 / latency_s:.1f} of an NPU of {bench.npu_latency_ms:g} ms per frame"
+    yield Measurement("throughput / NPU alone", rate * latency_s, "", 0.95, "higher", detail)
+
+
+ROWS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
+    "work": work,
+    "search": search,
+    "build": build,
+    "start": start,
+    "swap": swap,
+    "throughput": throughput,
+}
+
+
+def make_bench(folder: Path, model: Model, cards: int, npu_latency_ms: float) -> Bench:
+    """Write a bundle of ``cards`` entries (drawn cards first, then random vectors in loose clusters) and photograph one of the cards."""
+    specs = card_specs(8, 3)
+    drawn = [over_white(draw_card(spec)) for spec in specs]
+    with closing(OnnxEmbedder(model)) as embedder:
+        real = embedder.submit(to_input_batch(drawn)).result()
+    vectors = np.concatenate([real, random_vectors(cards - len(real), model.manifest.dim)])
+    ids = [CardId(f"card-{row}") for row in range(cards)]
+    signatures = np.random.default_rng(0).integers(0, 256, size=(cards, SIGNATURE_BYTES), dtype=np.uint8)
+    signatures[: len(drawn)] = np.stack([signature_of(card) for card in drawn])
+    contents = BundleContents(
+        name="benchmark",
+        model_id=model.model_id,
+        artefact=model.artefact("onnx").sha256,
+        vectors=vectors,
+        gallery=Gallery({card_id: Card(card_id, f"Card {card_id}", str(card_id)) for card_id in ids}, tuple(ids), signatures),
+        pictures=((card_id, b"\xff\xd8" + bytes(6000)) for card_id in ids),
+        created=datetime.now(UTC).replace(microsecond=0),
+    )
+    write_bundle(folder / "bundle", contents, write_graph)
+    table = np.full((720, 1280, 3), (96, 84, 70), np.uint8)
+    pose = CardPose(620.0, 360.0, 4.0, roll_deg=12.0, tilt_deg=12.0)
+    photo, _ = photograph([(drawn[0], pose)], table, PRESETS["clean"], np.random.default_rng(1))
+    return Bench(model, open_bundle(folder / "bundle"), photo, folder, npu_latency_ms)
+
+
+def _cpu_seconds(action: Callable[[], object]) -> float:
+    """Return the least processor time of all threads over some repeats."""
+    action()
+    taken = []
+    for _ in range(REPEATS):
+        before = time.process_time()
+        action()
+        taken.append(time.process_time() - before)
+    return statistics.median(taken)
+
+
+def _seconds(action: Callable[[], object], repeats: int) -> float:
+    """Return the median time of an action."""
+    taken = []
+    for _ in range(repeats):
+        before = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - before)
+    return statistics.median(taken)
+
+
+def _in_thread(action: Callable[[], LoadedGallery]) -> Future[LoadedGallery]:
+    future: Future[LoadedGallery] = Future()
+    threading.Thread(target=lambda: future.set_result(action()), daemon=True).start()
+    return future
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen rows; return 0 whether or not the bounds hold: figures of one machine are no test."""
+    parser = argparse.ArgumentParser(prog="benchmark", description="Measure the design's budgets on this machine.")
+    parser.add_argument("--rows", default=",".join(ROWS), metavar="NAMES", help=f"comma-separated: {', '.join(ROWS)} (default all)")
+    parser.add_argument("--cards", type=int, default=CATALOGUE, metavar="N", help=f"entries of the bundle (default {CATALOGUE})")
+    parser.add_argument("--npu-latency", type=float, default=25.0, metavar="MS", help="latency of the stand-in NPU (default 25)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
+    args = parser.parse_args(arguments)
+    try:
+        names = args.rows.split(",")
+        if unknown := [name for name in names if name not in ROWS]:
+            raise UsageError(f"--rows: no row {unknown[0]!r}; known: {', '.join(ROWS)}")
+        with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory:
+            print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
+            bench = make_bench(Path(directory), open_model(find_model(args.model)), args.cards, args.npu_latency)
+            for name in names:
+                for row in ROWS[name](bench):
+                    sign = "<=" if row.better == "lower" else ">="
+                    mark = "holds" if row.holds else "MISSED"
+                    text = f"{row.name:<48} {row.value:8.3f} {row.unit:<6} {sign} {row.bound:<6g} {mark:<7} {row.detail}"
+                    print(json.dumps({**asdict(row), "holds": row.holds}) if args.json else text, flush=True)
+    except EdgeError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

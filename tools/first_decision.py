@@ -1,0 +1,31 @@
+"""Open the network and a bundle, name one picture, print the status and the resident memory in MB. For ``tools/benchmark.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edge.app import open_recognizer
+from edge.image_file import read_image
+from edge.locate import LocateSettings, locate_cards
+from edge.settings import IndexSection, NetworkSection, Settings
+
+
+def main() -> int:
+    """Run the way of the daemon up to its first decision."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("image", type=Path)
+    args = parser.parse_args()
+    settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
+    with open_recognizer(settings) as (recognizer, *_):
+        pixels = read_image(args.image)
+        sightings = recognizer.recognize(pixels, locate_cards(pixels, LocateSettings()))
+        resident_kb = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
+        print(type(sightings[0].decision).__name__ if sightings else "nothing", resident_kb / 1024)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
