@@ -30,6 +30,10 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+_V4L2_TIMEOUT_S: Final = 3
+# OpenCV would wait 10 s for each picture of a silent device; it reads this when it waits for the first time, and knows no other way.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_V4L2_TIMEOUT_S))
+
 _DEFAULT_FILM_FPS: Final = 25.0
 _MAX_GARBAGE: Final = 30
 """So many undecodable pictures in a row, a second of film, are garbage; fewer are a hiccup of the cable."""
@@ -172,7 +176,7 @@ class DeviceSource:
         self._size = size
         self._fps = fps
         self._pixel_format = pixel_format
-        self._live = _LiveReader(device, None, clock_ns)
+        self._live = _LiveReader(device, _V4L2_TIMEOUT_S, clock_ns)
         self._facts: dict[str, float | str] = {}
 
     def open(self) -> None:
@@ -192,8 +196,8 @@ class DeviceSource:
             _log.warning("%s: asked for %dx%d, granted %s", self._device, *self._size, granted)
         self._live.start(capture)
 
-    def read(self, timeout_s: float) -> Frame:  # noqa: ARG002 - the driver waits as long as it likes; the camera thread bounds it
-        """Return the next picture. Raises ``CameraGarbageError`` or ``CameraError``."""
+    def read(self, timeout_s: float) -> Frame:  # noqa: ARG002 - the driver's own bound, one for the process
+        """Return the next picture. Raises ``CameraFrozenError``, ``CameraGarbageError`` or ``CameraError``."""
         return self._live.read()
 
     def close(self) -> None:
@@ -229,7 +233,7 @@ class DeviceSource:
 class _LiveReader:
     """Reads an open live capture and tells gone from stalled from undecodable."""
 
-    def __init__(self, name: str, read_timeout_s: float | None, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, name: str, read_timeout_s: float, clock_ns: Callable[[], int]) -> None:
         self._name = name
         self._read_timeout_s = read_timeout_s
         self._clock_ns = clock_ns
@@ -263,7 +267,7 @@ class _LiveReader:
         now_ns = self._clock_ns()
         if grabbed:
             return now_ns
-        if self._read_timeout_s is not None and (now_ns - asked_ns) / 1e9 >= 0.9 * self._read_timeout_s:
+        if (now_ns - asked_ns) / 1e9 >= 0.9 * self._read_timeout_s:
             raise CameraFrozenError(f"{self._name}: no picture for {self._read_timeout_s:g} s; check the camera and the network")
         raise CameraError(f"{self._name}: the pictures stopped; check the camera, its cable, power and network")
 
