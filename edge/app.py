@@ -210,12 +210,15 @@ def run_daemon(config: Path, *, verbose: bool = False) -> None:
 @contextmanager
 def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Iterator[Daemon]:
     """Open everything the daemon needs, in order; close it in reverse. ``config`` is what a reload reads."""
+    from edge.adapters.mqtt import mqtt_sink
+
     identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
     with ExitStack() as stack:
         network = stack.enter_context(open_network(settings.network))
         store = DeviceIndex(config, settings, network.model.model_id, load_gallery, set_up_logging)
         opened = store.open_active()
-        sink = _open_publisher(settings, identity.device_id)
+        device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
+        sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
         stack.callback(sink.close, 0.0)  # for a start that fails; the daemon closes it with time to send
         camera = open_camera(settings.camera)
         yield _assemble(
@@ -284,19 +287,6 @@ def _assemble(
         reporter=HealthReporter(sink, about, clock),
         make_picture=card_picture if settings.image.enabled else None,
         clock=clock,
-    )
-
-
-def _open_publisher(settings: Settings, device_id: str) -> EventSink:
-    from edge.adapters.mqtt import MqttSession
-    from edge.outbox import Outbox
-    from edge.publisher import Publisher
-
-    topics = Topics(settings.mqtt.prefix, device_id)
-    device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
-    outbox = Outbox(settings.outbox)
-    return Publisher(
-        settings.mqtt, settings.home_assistant, topics, device, outbox, lambda protocol: MqttSession(settings.mqtt, topics, protocol)
     )
 
 

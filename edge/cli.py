@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from edge import __version__
 from edge.errors import EdgeError, ExitCode, UsageError
-from edge.logs import set_up_logging
+from edge.logs import set_up_logging, writes_to_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:
         return int(leaving.code or 0)
     except EdgeError as error:
-        print(f"cardedge: {error}", file=sys.stderr)  # noqa: T201 - the message is the command's answer
+        _complain(f"cardedge: {error}")
         log.debug("where it came from", exc_info=True)
         return int(error.exit_code)
     except BrokenPipeError:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        print(f"cardedge: a bug: {type(error).__name__}: {error}; --verbose shows where", file=sys.stderr)  # noqa: T201
+        _complain(f"cardedge: a bug: {type(error).__name__}: {error}; --verbose shows where")
         log.debug("where it came from", exc_info=True)
         return int(ExitCode.SOFTWARE)
 
@@ -180,6 +180,13 @@ def _replay(args: argparse.Namespace) -> ExitCode:
 
     replay(args.source, _recognition_settings(args), emit, realtime=args.realtime)
     return ExitCode.OK
+
+
+def _complain(text: str) -> None:
+    """Say on standard error what went wrong; the journal is told that each line is an error."""
+    mark = "<3>" if writes_to_journal(sys.stderr) else ""
+    for line in text.splitlines():
+        print(mark + line, file=sys.stderr)  # noqa: T201
 
 
 def _print(line: str) -> None:

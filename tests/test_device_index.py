@@ -1,0 +1,111 @@
+"""The device's bundles as a running daemon changes them."""
+
+import shutil
+
+import pytest
+
+from edge import releases
+from edge.app import load_gallery
+from edge.device_index import DeviceIndex, waiting_settings
+from edge.embedding import ModelId
+from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
+from edge.manifest import read_manifest
+from edge.model_search import find_model
+from edge.settings import IndexSection, Settings, ThresholdsSection, TrackSection
+from tests.small_world import write_index, write_network
+
+
+@pytest.fixture
+def root(small_world, tmp_path):
+    root = tmp_path / "index"
+    root.mkdir()
+    releases.activate(root, releases.install(root, small_world.index).bundle_id)
+    return root
+
+
+@pytest.fixture
+def config(root, tmp_path):
+    path = tmp_path / "cardedge.toml"
+    path.write_text(f'[index]\ndirectory = "{root}"\n')
+    return path
+
+
+@pytest.fixture
+def levels():
+    return []
+
+
+@pytest.fixture
+def store(config, root, small_world, levels):
+    model_id = ModelId(read_manifest(small_world.index).model_id)
+    return DeviceIndex(config, Settings(index=IndexSection(directory=root)), model_id, load_gallery, levels.append)
+
+
+def test_the_active_bundle_is_opened_with_its_thresholds(store, small_world):
+    opened = store.open_active()
+    assert opened.manifest == read_manifest(small_world.index)
+    assert opened.loaded.index_id == opened.manifest.bundle_id
+    assert set(opened.loaded.gallery.cards) == set(small_world.pictures)
+    assert opened.waiting_settings == ()
+
+
+def test_a_reload_applies_thresholds_and_level_and_names_what_waits(store, config, levels):
+    config.write_text(
+        config.read_text() + '[thresholds]\nmin_margin = 0.2\n[log]\nlevel = "debug"\n[track]\nrecheck_s = 9\n[mqtt.tls]\nenabled = true\n'
+    )
+    opened = store.reload()
+    assert opened.loaded.thresholds.min_margin == 0.2
+    assert opened.waiting_settings == ("track.recheck_s", "mqtt.tls.enabled")
+    assert levels == ["debug"]
+
+
+def test_a_reload_that_fails_changes_nothing(store, config, root, levels, tmp_path):
+    good = config.read_text()
+    config.write_text(good + "[log]\nlevel = 3\n")
+    with pytest.raises(SettingsError):
+        store.reload()
+    config.write_text(f'[index]\ndirectory = "{tmp_path / "none"}"\n')
+    with pytest.raises(BundleError):
+        store.reload()
+    assert levels == []
+    assert store.latest_id() == releases.current_id(root), "it still looks where it looked"
+
+
+def test_another_bundle_is_opened_activated_and_left_again(store, root, small_world, tmp_path):
+    first = releases.current_id(root)
+    fewer = dict(list(small_world.pictures.items())[:3])
+    second = releases.install(root, write_index(tmp_path / "fewer", small_world.model, fewer)).bundle_id
+    assert store.open(second).manifest.cards == 3
+    assert (releases.current_id(root), store.previous_id()) == (first, None)
+    store.activate(second)
+    assert (releases.current_id(root), store.previous_id()) == (second, first)
+    assert store.latest_id() in {first, second}
+
+
+def test_a_bundle_of_another_network_is_neither_opened_nor_activated(store, root, small_world, tmp_path):
+    active = releases.current_id(root)
+    other = write_network(tmp_path / "other", seed=1)
+    foreign = releases.install(root, write_index(tmp_path / "foreign", other, small_world.pictures)).bundle_id
+    for change in (store.open, store.activate):
+        with pytest.raises(ModelMismatchError):
+            change(foreign)
+    assert releases.current_id(root) == active
+
+
+def test_only_sections_that_need_a_restart_wait():
+    started = Settings()
+    now = Settings(thresholds=ThresholdsSection(min_margin=0.5), track=TrackSection(retry_s=7, recheck_s=8))
+    assert waiting_settings(started, now) == ("track.retry_s", "track.recheck_s")
+    assert waiting_settings(started, started) == ()
+
+
+def test_the_network_is_the_one_named_or_the_only_one_there(small_world, tmp_path):
+    place = tmp_path / "hef"
+    assert find_model(tmp_path / "named", (place,)) == tmp_path / "named"
+    with pytest.raises(ModelError, match="no network found"):
+        find_model(None, (place,))
+    shutil.copytree(small_world.model, place / "first")
+    assert find_model(None, (tmp_path / "none", place)) == place / "first"
+    shutil.copytree(small_world.model, place / "second")
+    with pytest.raises(ModelError, match="several networks \\(first, second\\)"):
+        find_model(None, (place,))

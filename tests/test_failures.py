@@ -1,0 +1,230 @@
+"""Everything a person can give us that is wrong: a clear message, the documented exit status, nothing half-written. One test each."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.bundle_writing import describe_files
+from edge.cli import main
+from edge.errors import ExitCode
+from edge.manifest import read_manifest
+from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.small_world import save, write_index, write_network
+from tools import build_index
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def cardedge(capsys):
+    """Run a command; returns its status, standard output and standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def picture(small_world, tmp_path):
+    return save(tmp_path / "card.png", small_world.stranger)
+
+
+@pytest.fixture
+def index(small_world, tmp_path):
+    """A bundle of our own to spoil."""
+    return Path(shutil.copytree(small_world.index, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def identify(cardedge, small_world, picture, index):
+    def run(*arguments):
+        return cardedge("identify", *(arguments or [picture]), "--rectified", "--json", "--index", index, "--model", small_world.model)
+
+    return run
+
+
+def reseal(index):
+    """Make the manifest true again after a file was spoiled, as whoever builds bundles wrongly would."""
+    manifest = read_manifest(index).model_copy(update={"files": describe_files(index)}).sealed()
+    (index / "manifest.json").write_text(manifest.to_json())
+
+
+def test_a_wrong_hash(identify, index):
+    content = bytearray((index / "cards.sqlite").read_bytes())
+    content[-1] ^= 1
+    (index / "cards.sqlite").write_bytes(content)
+    status, answers, said = identify()
+    assert (status, answers) == (ExitCode.BAD_DATA, "")
+    assert str(index / "cards.sqlite") in said
+    assert "copy or build the bundle again" in said
+
+
+def test_a_truncated_file(identify, index):
+    with (index / "vectors.npy").open("rb+") as file:
+        file.truncate(300)
+    status, answers, said = identify()
+    assert (status, answers) == (ExitCode.BAD_DATA, "")
+    assert f"{index / 'vectors.npy'}: 300 bytes" in said
+
+
+def test_a_vector_that_is_no_number(identify, index):
+    vectors = np.load(index / "vectors.npy")
+    vectors[3, 5] = np.nan
+    np.save(index / "vectors.npy", vectors)
+    reseal(index)
+    status, answers, said = identify()
+    assert (status, answers) == (ExitCode.BAD_DATA, "")
+    assert "vectors.npy: entry 3 has length nan" in said
+
+
+def test_a_foreign_network(cardedge, picture, index, tmp_path):
+    other = write_network(tmp_path / "other", seed=1)
+    status, answers, said = cardedge("identify", picture, "--index", index, "--model", other)
+    assert (status, answers) == (ExitCode.BAD_DATA, "")
+    assert "embedded by network" in said
+    assert "build the bundle again" in said
+
+
+def test_a_newer_format(identify, index):
+    manifest = json.loads((index / "manifest.json").read_text())
+    (index / "manifest.json").write_text(json.dumps(manifest | {"format_version": 2}))
+    status, answers, said = identify()
+    assert (status, answers) == (ExitCode.BAD_DATA, "")
+    assert "format 2 is newer" in said
+    assert "update cardedge" in said
+
+
+def test_an_empty_index(cardedge, small_world, picture, tmp_path):
+    empty = write_index(tmp_path / "empty", small_world.model, {})
+    status, answers, _ = cardedge("identify", picture, "--rectified", "--json", "--index", empty, "--model", small_world.model)
+    (card,) = json.loads(answers)["cards"]
+    assert status == ExitCode.OK
+    assert (card["status"], card["card_id"], card["reason"]) == ("unknown", None, "empty_index")
+
+
+def test_an_unreadable_image(identify, picture, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:100])
+    status, answers, _ = identify(broken, picture)
+    failed, answered = map(json.loads, answers.splitlines())
+    assert status == ExitCode.BAD_DATA
+    assert failed["image"] == str(broken)
+    assert str(broken) in failed["error"]
+    assert len(answered["cards"]) == 1
+
+
+def test_a_picture_of_20000_by_20000_is_refused_by_its_header(identify, tmp_path):
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b""))
+    status, answers, _ = identify(huge)
+    assert status == ExitCode.BAD_DATA
+    assert "too large (400 megapixels; the limit is 100)" in json.loads(answers)["error"]
+
+
+def test_a_film_without_a_byte(cardedge, small_world, tmp_path):
+    film = tmp_path / "film.mp4"
+    film.touch()
+    status, events, said = cardedge("replay", film, "--json", "--index", small_world.index, "--model", small_world.model)
+    assert (status, events) == (ExitCode.BAD_DATA, "")
+    assert str(film) in said
+
+
+def test_an_absent_camera(cardedge, small_world):
+    status, events, said = cardedge("replay", "/dev/video97", "--json", "--index", small_world.index, "--model", small_world.model)
+    assert (status, events) == (ExitCode.UNAVAILABLE, "")
+    assert "/dev/video97" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"card_id,image\nA-1,a.png\n", "name"),
+        ("card_id,name,image\nA-1,Pokémon,a.png\n".encode("latin-1"), "UTF-8"),
+    ],
+    ids=["a column is missing", "another encoding"],
+)
+def test_a_card_list_that_cannot_be_read_builds_nothing(small_world, tmp_path, capsys, content, said):
+    (tmp_path / "cards.csv").write_bytes(content)
+    save(tmp_path / "a.png", small_world.stranger)
+    out = tmp_path / "out"
+    arguments = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--out", out, "--model", small_world.model]
+    assert build_index.main([str(argument) for argument in arguments]) == ExitCode.BAD_DATA
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert str(tmp_path / "cards.csv") in printed.err
+    assert said in printed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "cards.csv"]
+
+
+def run_daemon(config):
+    """Start the daemon, which is expected to give up at once; returns its status and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "run", "--config", config], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_an_unknown_settings_key(tmp_path):
+    config = tmp_path / "cardedge.toml"
+    config.write_text("[camera]\nkind = 'film'\nsurce = 'a.mp4'\n")
+    status, said = run_daemon(config)
+    assert status == ExitCode.CONFIG
+    assert said == f"cardedge: {config}:3: unknown key camera.surce; did you mean camera.source?\n"
+
+
+def test_a_backend_this_version_lacks(small_world, tmp_path):
+    config = tmp_path / "cardedge.toml"
+    config.write_text(f'[device]\nid = "bench"\n[network]\nbackend = "hailo"\nmodel = "{small_world.model}"\n')
+    status, said = run_daemon(config)
+    assert status == ExitCode.UNAVAILABLE
+    assert 'set network.backend = "onnx"' in said
+
+
+def checked(tmp_path, capsys, mqtt):
+    """Return the doctor's status and what it says about the broker."""
+    config = tmp_path / "cardedge.toml"
+    config.write_text(f'[device]\nid = "bench"\n[camera]\nkind = "film"\nsource = "none.mp4"\n[mqtt]\nhost = "127.0.0.1"\n{mqtt}\n')
+    status = main(["check", "--config", str(config), "--json"])
+    findings = map(json.loads, capsys.readouterr().out.splitlines())
+    return status, next(finding for finding in findings if finding["check"] == "broker")
+
+
+@needs_mosquitto
+def test_a_refused_login(tmp_path, capsys):
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    (tmp_path / "secret").write_text("wrong\n")
+    broker = Mosquitto(tmp_path, f"password_file {passwords}", anonymous=False).start()
+    try:
+        mqtt = f'port = {broker.port}\nusername = "someone"\npassword_file = "{tmp_path / "secret"}"'
+        _, finding = checked(tmp_path, capsys, mqtt)
+    finally:
+        broker.stop()
+    assert finding["exit_code"] == ExitCode.UNAVAILABLE
+    assert "refuses the login" in finding["message"]
+    assert "mqtt.password_file" in finding["message"]
+
+
+def test_an_unreachable_broker(tmp_path, capsys):
+    port = free_port()
+    _, finding = checked(tmp_path, capsys, f"port = {port}")
+    assert finding["exit_code"] == ExitCode.UNAVAILABLE
+    assert f"127.0.0.1:{port} refuses the connection" in finding["message"]

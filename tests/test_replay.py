@@ -1,0 +1,130 @@
+"""``cardedge replay``: a film gives the daemon's events, the same ones every time."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.cli import main
+from edge.errors import ExitCode
+from edge.event import CardEvent
+from edge.replay import camera_for
+from tests.mosquitto import free_port
+from tests.small_world import on_table, save
+
+FPS = 10
+
+
+@pytest.fixture(scope="module")
+def film(small_world, tmp_path_factory):
+    """Half a second of table, two seconds of a card, then three seconds of table: 55 frames with a camera's noise."""
+    card = next(iter(small_world.pictures.values()))
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    noise = np.random.default_rng(0)
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
+    for picture, frames in ((on_table(), 5), (on_table(card), 20), (on_table(), 30)):
+        for _ in range(frames):
+            noisy = np.clip(picture + noise.normal(0.0, 3.0, picture.shape), 0, 255).astype(np.uint8)
+            film.write(cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
+    film.release()
+    return path
+
+
+@pytest.fixture
+def replay(small_world, capsys):
+    """Run the command; returns status, answers and standard error."""
+
+    def run(source, *options):
+        world = ["--index", str(small_world.index), "--model", str(small_world.model)]
+        status = main(["replay", str(source), "--json", *world, *options])
+        said = capsys.readouterr()
+        return status, [json.loads(line) for line in said.out.splitlines()], said.err
+
+    return run
+
+
+def without_times(event):
+    return {key: value for key, value in event.items() if key != "timing_ms"}
+
+
+def test_a_film_gives_the_daemons_events_with_their_time_in_it(small_world, film, replay):
+    status, (identified, removed), _ = replay(film)
+    card_id = next(iter(small_world.pictures))
+    assert status == ExitCode.OK
+    assert (identified["type"], removed["type"]) == ("identified", "removed")
+    assert identified["card_id"] == removed["card_id"] == card_id
+    assert identified["track_id"] == removed["track_id"]
+    assert 0.5 <= identified["at_s"] <= 1.5
+    assert 4.5 <= removed["at_s"] <= 5.5
+    for event in (identified, removed):
+        contract = {key: value for key, value in event.items() if key != "at_s"}
+        assert CardEvent.model_validate(contract).model_dump(mode="json", by_alias=True) == contract
+
+
+def test_two_replays_differ_in_nothing_but_the_time_they_took(film, replay):
+    first, second = (replay(film)[1] for _ in range(2))
+    assert [without_times(event) for event in first] == [without_times(event) for event in second]
+
+
+def test_in_real_time_the_events_carry_the_time_of_day(film, replay):
+    status, events, _ = replay(film, "--realtime")
+    assert status == ExitCode.OK
+    assert [event["type"] for event in events] == ["identified", "removed"]
+    assert all(event["at"] > "2026" for event in events)
+    assert 0.5 <= events[0]["at_s"] < events[1]["at_s"]
+
+
+def test_a_folder_of_stills_is_shown_one_after_the_other(small_world, tmp_path, replay):
+    cards = list(small_world.pictures.items())[:2]
+    for number, (_, card) in enumerate(cards):
+        save(tmp_path / f"{number}.png", on_table(card) if number == 0 else on_table(card[::-1, ::-1], card))
+    status, events, _ = replay(tmp_path)
+    assert status == ExitCode.OK
+    assert next(event["card_id"] for event in events if event["type"] == "identified") == cards[0][0]
+    assert {event["card_id"] for event in events} == {card_id for card_id, _ in cards}
+
+
+def test_people_get_a_line_per_event(small_world, film, capsys):
+    main(["replay", str(film), "--index", str(small_world.index), "--model", str(small_world.model)])
+    first, second = capsys.readouterr().out.splitlines()
+    assert "identified" in first
+    assert next(iter(small_world.pictures)) in first
+    assert "removed" in second
+
+
+def test_a_film_that_is_not_there_is_bad_data(tmp_path, replay):
+    status, _, said = replay(tmp_path / "none.mp4")
+    assert status == ExitCode.BAD_DATA
+    assert "none.mp4" in said
+
+
+def test_an_empty_folder_is_bad_data(tmp_path, replay):
+    status, _, said = replay(tmp_path)
+    assert status == ExitCode.BAD_DATA
+    assert str(tmp_path) in said
+
+
+def test_an_address_without_a_stream_is_unavailable_and_keeps_its_password(replay):
+    status, _, said = replay(f"http://user:secret@127.0.0.1:{free_port()}/stream.mjpg")
+    assert status == ExitCode.UNAVAILABLE
+    assert "127.0.0.1" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("rtsp://camera/1", "stream"),
+        ("http://camera/mjpg", "stream"),
+        ("/dev/video0", "v4l2"),
+        ("a.mp4", "film"),
+        ("still_%03d.png", "film"),
+    ],
+)
+def test_the_source_says_what_it_is(source, kind):
+    assert camera_for(source).kind == kind
+
+
+def test_a_folder_is_stills(tmp_path):
+    assert camera_for(str(tmp_path)).kind == "stills"

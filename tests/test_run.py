@@ -1,0 +1,180 @@
+"""``cardedge run`` as the service manager and the house see it: a real process, a real broker, signals."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import releases
+from edge.errors import ExitCode
+from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.small_world import on_table, write_index
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = "cardedge/bench"
+
+pytestmark = needs_mosquitto
+
+
+@pytest.fixture
+def broker(tmp_path):
+    started = Mosquitto(tmp_path).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def listener(broker):
+    hearing = Listener(broker.port)
+    yield hearing
+    hearing.close()
+
+
+@pytest.fixture
+def config(small_world, broker, tmp_path):
+    """Settings of a scanner whose camera shows one card for ever, its index installed as on a device."""
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
+    noise = np.random.default_rng(0)
+    table = on_table(next(iter(small_world.pictures.values())))
+    for _ in range(20):
+        film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    film.release()
+    root = tmp_path / "index"
+    root.mkdir()
+    releases.activate(root, releases.install(root, small_world.index).bundle_id)
+    path = tmp_path / "cardedge.toml"
+    path.write_text(
+        f"""
+        [device]
+        id = "bench"
+        [camera]
+        kind = "film"
+        source = "{tmp_path / "film.avi"}"
+        loop = true
+        [network]
+        model = "{small_world.model}"
+        threads = 1
+        [index]
+        directory = "{root}"
+        [mqtt]
+        host = "127.0.0.1"
+        port = {broker.port}
+        [outbox]
+        file = "{tmp_path / "outbox.sqlite"}"
+        [image]
+        enabled = true
+        """
+    )
+    return path
+
+
+@pytest.fixture
+def start(config, tmp_path):
+    """Start the daemon with standard error in a file; whatever still runs in the end is killed."""
+    started = []
+
+    def start(**environment):
+        errors = (tmp_path / "stderr").open("w")
+        command = [sys.executable, "-m", "edge", "run", "--config", str(config)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, env=os.environ | environment)
+        errors.close()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def events(listener):
+    return [json.loads(payload) for payload in listener.on(f"{BASE}/event")]
+
+
+def test_a_card_is_told_and_sigterm_says_goodbye(small_world, start, listener, tmp_path):
+    daemon = start()
+    wait_until(lambda: events(listener))
+    (event,) = events(listener)
+    assert (event["type"], event["card_id"]) == ("identified", next(iter(small_world.pictures)))
+    wait_until(lambda: listener.on(f"{BASE}/image/last"))
+    health = json.loads(listener.on(f"{BASE}/health")[-1])
+    assert health["camera"]["source"] == f"film {tmp_path / 'film.avi'}"
+    daemon.send_signal(signal.SIGTERM)
+    output, _ = daemon.communicate(timeout=20)
+    assert daemon.returncode == ExitCode.OK
+    assert output == b""
+    wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
+
+
+def test_sighup_takes_a_new_bundle_and_new_thresholds_without_a_restart(small_world, start, config, listener, tmp_path):
+    daemon = start()
+    wait_until(lambda: events(listener))
+    old_id = events(listener)[0]["index_id"]
+    fewer = dict(list(small_world.pictures.items())[:3])
+    root = tmp_path / "index"
+    new_id = releases.install(root, write_index(tmp_path / "fewer", small_world.model, fewer)).bundle_id
+    releases.activate(root, new_id)
+    config.write_text(config.read_text() + "[thresholds]\nmin_verification = 0.77\n[track]\nrecheck_s = 4\n")
+    daemon.send_signal(signal.SIGHUP)
+
+    def serving():
+        return [json.loads(payload)["index_id"] for payload in listener.on(f"{BASE}/state/index")]
+
+    wait_until(lambda: serving()[-1] == new_id)
+    assert serving()[0] == old_id
+    wait_until(lambda: json.loads(listener.on(f"{BASE}/state/controls")[-1])["threshold"] == 0.77)
+    assert daemon.poll() is None
+    assert "track.recheck_s" in (tmp_path / "stderr").read_text()
+
+
+def test_sighup_with_wrong_settings_keeps_the_old_ones_and_says_why(start, config, listener, tmp_path):
+    daemon = start()
+    wait_until(lambda: events(listener))
+    config.write_text(config.read_text() + "[thresholds]\nmin_verificatoin = 0.77\n")
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: json.loads(listener.on(f"{BASE}/state/index")[-1])["problem"])
+    assert "did you mean thresholds.min_verification?" in json.loads(listener.on(f"{BASE}/state/index")[-1])["problem"]
+    assert daemon.poll() is None
+
+
+def test_systemd_hears_when_we_are_ready_alive_and_stopping(start, listener, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        daemon = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="1000000")
+        said = ""
+        while not all(word in said for word in ("READY=1", "WATCHDOG=1", "STATUS=")):
+            said += systemd.recv(4096).decode() + "\n"
+        daemon.send_signal(signal.SIGTERM)
+        while "STOPPING=1" not in said:
+            said += systemd.recv(4096).decode() + "\n"
+        assert daemon.wait(20) == ExitCode.OK
+
+
+def test_an_abort_shows_what_every_thread_was_doing(start, listener, tmp_path):
+    daemon = start()
+    wait_until(lambda: events(listener))
+    daemon.send_signal(signal.SIGABRT)
+    assert daemon.wait(20) == -signal.SIGABRT
+    said = (tmp_path / "stderr").read_text()
+    assert "Fatal Python error: Aborted" in said
+    assert len(re.findall(r"^(Current thread|Thread) 0x", said, re.MULTILINE)) >= 4
+
+
+def test_the_journal_gets_levels_and_no_times_of_ours(start, config, tmp_path):
+    config.write_text(config.read_text().replace("[device]", "[devise]"))
+    # JOURNAL_STREAM names the very file that is our standard error
+    errors = tmp_path / "stderr"
+    errors.touch()
+    status = errors.stat()
+    daemon = start(JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
+    assert daemon.wait(20) == ExitCode.CONFIG
+    assert re.match(r"<3>cardedge: .*unknown key devise", errors.read_text())
