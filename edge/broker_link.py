@@ -37,6 +37,9 @@ HARD_REFUSALS: Final = {CloseKind.REFUSED_LOGIN, CloseKind.REFUSED, CloseKind.TA
 """Trying again soon would not help."""
 
 DOUBTS: Final = 2
+STEADY_S: Final = 2.0
+"""A session that lasted this long was a good one: the next failure is a new trouble, not the old one."""
+SHORT_SESSIONS: Final = 3
 
 Phase: TypeAlias = Literal["waiting", "connecting", "greeting", "connected", "stopped"]
 
@@ -59,6 +62,8 @@ class Link:
         self._mqtt5_again_ns = 0
         self._doubts = 0
         self._opened = 0
+        self._opened_ns = 0
+        self._short_sessions = 0
         self.version: MqttVersion | None = None
         self.last_error: str | None = None
 
@@ -138,7 +143,7 @@ class Link:
         """Move with an event; return whether the publisher should hear of it."""
         if isinstance(event, Opened):
             self._opened += 1
-            self._phase, self._failures, self._refusal, self._doubts = "connected", 0, None, 0
+            self._phase, self._refusal, self._doubts, self._opened_ns = "connected", None, 0, time.monotonic_ns()
             if self.version == "3.1.1" and self._settings.protocol == "auto" and self._mqtt5_again_ns == 0:
                 self._mqtt5_again_ns = time.monotonic_ns() + int(self._settings.retry_mqtt5_s * 1e9)
             log.info("connected to the broker %s:%d with MQTT %s", self._settings.host, self._settings.port, self.version)
@@ -158,7 +163,18 @@ class Link:
             return
         refused = closed.kind in HARD_REFUSALS
         self._refusal = None if not refused else LOGIN_REFUSED if closed.kind is CloseKind.REFUSED_LOGIN else f"refused: {closed.reason}"
-        self._fail(closed.reason, wait_s=self._settings.refused_retry_s if refused else None)
+        hint = self._weigh(closed) if was_open else ""
+        self._fail(closed.reason + hint, wait_s=self._settings.refused_retry_s if refused else None)
+
+    def _weigh(self, closed: Closed) -> str:
+        """Learn from how long a session lasted; return what may be behind several short ones."""
+        if time.monotonic_ns() - self._opened_ns >= STEADY_S * 1e9:
+            self._failures = self._short_sessions = 0
+            return ""
+        self._short_sessions = self._short_sessions + 1 if closed.kind is CloseKind.LOST else 0
+        if self._short_sessions < SHORT_SESSIONS:
+            return ""
+        return "; it keeps ending soon after it began: does another client use the same client id?"
 
     def _fall_back(self, closed: Closed) -> bool:
         """Choose the version of the next attempt; return whether that is to follow at once, with 3.1.1."""

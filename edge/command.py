@@ -122,7 +122,7 @@ def transaction_of(payload: bytes) -> str | int | None:
     """Return the transaction of a request that may otherwise be wrong, so that its refusal can be matched."""
     try:
         fields = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     transaction = fields.get("transaction") if isinstance(fields, dict) else None
     if isinstance(transaction, str):

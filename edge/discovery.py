@@ -244,7 +244,7 @@ def _announced(payload: bytes) -> Mapping[str, str]:
     """Return the components of an announcement with their platforms; nothing for what is no announcement."""
     try:
         announcement = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     components = announcement.get("components", announcement.get("cmps", {})) if isinstance(announcement, dict) else {}
     if not isinstance(components, dict):

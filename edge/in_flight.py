@@ -47,6 +47,14 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class _Strikes:
+    """How often a state ended the connection, and how large it was."""
+
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
     publication: Publication
     sent_ns: int
@@ -62,7 +70,7 @@ class InFlight:
         self._urgent: deque[Publication] = deque()
         self._acknowledged: set[int] = set()
         self._delayed: dict[int, int] = {}
-        self._fatal_bytes: dict[str, int] = {}
+        self._strikes: dict[str, _Strikes] = {}
         self._cursor = 0
         self._window = settings.max_in_flight
         self._max_packet_bytes: int | None = None
@@ -93,9 +101,9 @@ class InFlight:
         """Send this before any event. One as large as what already ended a connection is left out."""
         limit = self._settings.max_image_bytes if publication.qos == 0 else self._settings.max_payload_bytes
         reason = self._too_large(publication, limit)
-        fatal = self._fatal_bytes.get(publication.topic)
-        if reason is None and fatal is not None and len(publication.payload) >= fatal:
-            reason = f"a message of {fatal} bytes on this topic ended the connection; is the broker's bound smaller?"
+        strikes = self._strikes.get(publication.topic)
+        if reason is None and strikes and strikes.count >= self._settings.max_attempts and len(publication.payload) >= strikes.size:
+            reason = f"{strikes.size} bytes on this topic ended the connection {strikes.count} times; is the broker's bound smaller?"
         if reason is None:
             self._urgent.append(publication)
         else:
@@ -122,7 +130,9 @@ class InFlight:
             self._refuse(publication, f"the broker refused it: {answer.refusal}")
             return
         self._anything_taken = True
-        if publication.row_id is not None:
+        if publication.row_id is None:
+            self._strikes.pop(publication.topic, None)
+        else:
             self._events_taken += 1
             self._fruitless = 0
             self._acknowledged.add(publication.row_id)
@@ -136,8 +146,7 @@ class InFlight:
         fruitless = bool(rows) and self._events_taken == 0 and self._anything_taken
         self._fruitless = self._fruitless + 1 if fruitless else 0
         if len(waiting) == 1 and (provoked or (fruitless and self._one_at_a_time)):
-            self._fatal_bytes[waiting[0].topic] = len(waiting[0].payload)
-            self._refuse(waiting[0], f"the connection ended on it: {closed.reason}")
+            self._strike(waiting[0], f"the connection ended on it: {closed.reason}")
         if waiting and (provoked or self._fruitless >= FRUITLESS_SESSIONS):
             self._one_at_a_time = True
             self._suspect_row = max([self._suspect_row, *rows])
@@ -191,6 +200,15 @@ class InFlight:
         if self._max_packet_bytes is not None and packet > self._max_packet_bytes:
             return f"a packet of {packet} bytes is more than the broker's bound of {self._max_packet_bytes}"
         return None
+
+    def _strike(self, publication: Publication, reason: str) -> None:
+        """Blame the end of a connection on one message. An event is blamed only where something else was taken before it."""
+        if publication.row_id is None:
+            earlier = self._strikes.get(publication.topic)
+            self._strikes[publication.topic] = _Strikes(earlier.count + 1 if earlier else 1, len(publication.payload))
+            self._refuse_state(publication, reason)
+        elif self._anything_taken:
+            self._refuse(publication, reason)
 
     def _refuse(self, publication: Publication, reason: str) -> None:
         if publication.row_id is None:

@@ -55,7 +55,7 @@ class MqttSettings(Schema):
         4.0, ge=0.5, le=120, description="A message unacknowledged for longer ends the connection; it is sent again on the next."
     )
     retry_min_s: float = Field(0.5, ge=0.05, le=60, description="First wait before connecting again; doubles, with jitter.")
-    retry_max_s: float = Field(10.0, ge=0.05, le=600, description="Longest wait before connecting again.")
+    retry_max_s: float = Field(5.0, ge=0.05, le=600, description="Longest wait before connecting again.")
     refused_retry_s: float = Field(30.0, ge=0.05, le=3600, description="Wait after a refused login.")
     retry_mqtt5_s: float = Field(3600.0, ge=1, le=86400, description="How long a broker's refusal of MQTT 5 is remembered.")
     max_in_flight: int = Field(20, ge=1, le=1000, description="Messages sent and not yet acknowledged.")

@@ -141,8 +141,10 @@ class Publisher:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                log.warning("the publisher did not end within %g s; leaving it behind", timeout_s)
+        if self._thread is not None and self._thread.is_alive():
+            log.warning("the publisher did not end within %g s; leaving it behind", timeout_s)
+        else:
+            self._wake.close()
         self._outbox.close()
 
     # ---- the publisher's thread ----

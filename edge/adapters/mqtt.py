@@ -179,7 +179,7 @@ class MqttSession:
         elif not told and reason.value == PROTOCOL_ERROR:
             self._end(CloseKind.UNREADABLE, f"{self._place} sent something that cannot be read")
         else:
-            self._end(CloseKind.LOST, f"the connection to {self._place} ended: {reason}")
+            self._end(CloseKind.LOST, f"the connection to {self._place} ended" + (f": {reason}" if told else ""))
 
     def _on_publish(self, _client: object, _data: object, message_id: int, reason: ReasonCode, _properties: object) -> None:
         self._events.append(Acknowledged(message_id, str(reason) if reason.is_failure else None))

@@ -1,0 +1,89 @@
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.command import REQUESTS, Command, parse_request, transaction_of
+from edge.errors import CommandError
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "arguments"),
+    [
+        ("scan", b"", {}),
+        ("scan", b"PRESS", {}),
+        ("scan", b'{"transaction": "t"}', {"transaction": "t"}),
+        ("enabled", b"ON", {"enabled": True}),
+        ("enabled", b" off ", {"enabled": False}),
+        ("enabled", b'{"enabled": false}', {"enabled": False}),
+        ("threshold", b"0.65", {"threshold": 0.65}),
+        ("threshold", b'{"threshold": 1}', {"threshold": 1.0}),
+        ("index/install", b"install", {}),
+        ("index/activate", b'{"index_id": "spring"}', {"index_id": "spring"}),
+        ("index/rollback", b"{}", {}),
+        ("health", b"{}", {}),
+        ("reload", b"", {}),
+    ],
+)
+def test_a_command_is_understood_as_json_and_as_home_assistant_sends_it(name, payload, arguments):
+    known, request = parse_request(name, payload)
+    assert known == name
+    assert request.model_dump(exclude_none=True) == arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "told"),
+    [
+        ("dance", b"", "no command 'dance'; there are scan, enabled"),
+        ("enabled", b"maybe", "expected a JSON object, got 'maybe'"),
+        ("enabled", b"", "expected a JSON object"),
+        ("enabled", b"{}", "enabled: enabled: Field required"),
+        ("threshold", b"1.5", "threshold: threshold: Input should be less than or equal to 1"),
+        ("threshold", b"nan", "threshold: threshold"),
+        ("threshold", b'{"threshold": 0.5, "x": 1}', "threshold: x: Extra inputs"),
+        ("index/activate", b'{"index_id": ""}', "index_id"),
+        ("scan", b"\xff\xfe", "not UTF-8"),
+        ("scan", b'{"a"', "not JSON"),
+        ("scan", b"[1]", "expected a JSON object"),
+        ("scan", b'{"transaction": "' + b"t" * 129 + b'"}', "at most 128"),
+        ("scan", b'{"transaction": [1]}', "transaction"),
+    ],
+)
+def test_a_wrong_command_is_refused_with_what_is_allowed(name, payload, told):
+    with pytest.raises(CommandError) as refusal:
+        parse_request(name, payload)
+    assert told in str(refusal.value)
+
+
+@given(st.sampled_from([*REQUESTS, "nonsense"]), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_whatever_comes_it_is_understood_or_refused(name, payload):
+    with suppress(CommandError):
+        known, request = parse_request(name, payload)
+        assert isinstance(request, REQUESTS[known])
+    assert isinstance(transaction_of(payload), str | int | None)
+
+
+def test_a_deep_nest_of_brackets_is_refused_like_any_other_nonsense():
+    with pytest.raises(CommandError, match="not JSON"):
+        parse_request("scan", b'{"a":' * 5000)
+    assert transaction_of(b'{"a":' * 5000) is None
+
+
+def test_answers_carry_the_transaction():
+    sent = []
+    command = Command(*parse_request("scan", b'{"transaction": 7}'), sent.append)
+    command.reply({"cards": 2})
+    command.refuse("no frame")
+    assert [json.loads(payload) for payload in sent] == [
+        {"status": "ok", "transaction": 7, "data": {"cards": 2}, "error": None},
+        {"status": "error", "transaction": 7, "data": None, "error": "no frame"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("payload", "transaction"), [(b'{"transaction": "t", "x": 1}', "t"), (b'{"transaction": true}', None), (b"[]", None)]
+)
+def test_a_refused_request_can_still_be_matched(payload, transaction):
+    assert transaction_of(payload) == transaction

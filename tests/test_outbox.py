@@ -1,0 +1,366 @@
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edge.errors import ExitCode, OutboxError
+from edge.mqtt_settings import OutboxSettings
+from edge.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
+
+NOW_MS = CLOCK_WAS_SET_MS + 1_000_000_000
+
+
+class Clock:
+    def __init__(self, now_ms=NOW_MS):
+        self.now_ms = now_ms
+
+    def __call__(self):
+        return self.now_ms
+
+
+@pytest.fixture
+def make_outbox(tmp_path):
+    made = []
+
+    def make(clock=None, **settings):
+        made.append(Outbox(OutboxSettings(**({"file": tmp_path / "outbox.sqlite"} | settings)), clock or Clock()))
+        return made[-1]
+
+    yield make
+    for outbox in made:
+        outbox.close()
+
+
+def fill(outbox, *names, size=10):
+    for name in names:
+        outbox.put(name, "t/event", name.encode().ljust(size, b"."))
+
+
+def waiting(outbox):
+    return [row.event_id for row in outbox.peek(1000)]
+
+
+def test_events_leave_in_the_order_they_came_and_only_when_removed(make_outbox):
+    outbox = make_outbox()
+    fill(outbox, "a", "b", "c")
+    first, second = outbox.peek(2)
+    assert (first.event_id, first.topic, first.payload, first.refusals) == ("a", "t/event", b"a.........", 0)
+    assert waiting(outbox) == ["a", "b", "c"]
+    assert [row.event_id for row in outbox.peek(10, after=second.row_id)] == ["c"]
+    outbox.remove([first.row_id, second.row_id, 999])
+    assert waiting(outbox) == ["c"]
+    assert outbox.stats().rows == 1
+
+
+def test_events_and_counts_survive_closing_and_opening(make_outbox):
+    outbox = make_outbox(max_rows=2)
+    fill(outbox, "a", "b", "c")
+    outbox.close()
+    again = make_outbox(max_rows=2)
+    assert waiting(again) == ["b", "c"]
+    assert again.stats().dropped == {"rows": 1, "bytes": 0, "age": 0}
+    assert again.stats().bytes == 20
+
+
+def test_the_same_event_twice_is_one_event(make_outbox):
+    outbox = make_outbox()
+    fill(outbox, "a", "a")
+    assert waiting(outbox) == ["a"]
+
+
+def test_row_ids_are_never_used_again(make_outbox):
+    outbox = make_outbox()
+    fill(outbox, "a")
+    (row,) = outbox.peek(1)
+    outbox.remove([row.row_id])
+    outbox.close()
+    outbox = make_outbox()
+    fill(outbox, "b")
+    assert outbox.peek(1)[0].row_id > row.row_id
+
+
+@pytest.mark.parametrize(("bound", "cause"), [({"max_rows": 3}, "rows"), ({"max_bytes": 65_536}, "bytes")])
+def test_a_full_outbox_drops_the_oldest_and_counts_it(make_outbox, bound, cause):
+    outbox = make_outbox(**bound)
+    fill(outbox, "a", "b", "c", "d", "e", size=20_000)
+    assert waiting(outbox) == ["c", "d", "e"]
+    assert outbox.stats().dropped == {"rows": 0, "bytes": 0, "age": 0} | {cause: 2}
+
+
+def test_one_event_larger_than_the_bound_is_kept_alone(make_outbox):
+    outbox = make_outbox(max_bytes=65_536)
+    fill(outbox, "a")
+    fill(outbox, "huge", size=100_000)
+    assert waiting(outbox) == ["huge"]
+
+
+def test_old_events_are_dropped_by_age_and_counted(make_outbox):
+    clock = Clock()
+    outbox = make_outbox(clock, max_age_s=60)
+    fill(outbox, "a")
+    clock.now_ms += 59_000
+    fill(outbox, "b")
+    assert outbox.stats().oldest_age_s == 59
+    clock.now_ms += 2_000
+    outbox.drop_expired()
+    assert waiting(outbox) == ["b"]
+    assert outbox.stats().dropped["age"] == 1
+
+
+def test_events_stamped_before_the_clock_was_set_do_not_expire(make_outbox):
+    outbox = make_outbox(Clock(now_ms=100_000), max_age_s=60)
+    fill(outbox, "a")
+    outbox.close()
+    later = make_outbox(max_age_s=60)
+    later.drop_expired()
+    assert waiting(later) == ["a"]
+
+
+def test_the_steady_clock_does_not_follow_the_systems_clock(monkeypatch):
+    clock = steady_clock()
+    before = clock()
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    assert 0 <= clock() - before < 60_000
+
+
+def test_a_refused_event_is_counted_and_then_kept_in_quarantine(make_outbox):
+    outbox = make_outbox()
+    fill(outbox, "a", "b")
+    (row, _) = outbox.peek(2)
+    assert [outbox.record_refusal(row.row_id) for _ in range(2)] == [1, 2]
+    outbox.quarantine(row.row_id, "not allowed")
+    assert waiting(outbox) == ["b"]
+    assert outbox.quarantined() == (("a", "t/event", b"a.........", "not allowed"),)
+    assert outbox.stats().quarantined == 1
+    assert outbox.record_refusal(row.row_id) == 0
+    outbox.quarantine(row.row_id, "again")
+    assert outbox.stats().quarantined == 1
+
+
+def test_the_quarantine_is_bounded_and_keeps_the_newest(make_outbox):
+    clock = Clock()
+    outbox = make_outbox(clock, max_quarantined=2)
+    fill(outbox, "a", "b", "c")
+    for row in outbox.peek(3):
+        clock.now_ms += 1
+        outbox.quarantine(row.row_id, "no")
+    assert [row.event_id for row in outbox.quarantined()] == ["b", "c"]
+    assert outbox.stats().quarantined == 3
+
+
+def test_a_second_owner_is_refused_and_told_why(make_outbox):
+    make_outbox()
+    with pytest.raises(OutboxError, match="is a second daemon running"):
+        make_outbox()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000], ids=["empty", "garbage"])
+def test_a_file_that_is_no_database_is_moved_aside_reported_and_counted(make_outbox, tmp_path, caplog, damage):
+    file = tmp_path / "outbox.sqlite"
+    file.write_bytes(damage)
+    outbox = make_outbox()
+    fill(outbox, "a")
+    assert waiting(outbox) == ["a"]
+    if damage:
+        assert (tmp_path / "outbox.sqlite.corrupt-1").read_bytes() == damage
+        assert outbox.stats().corrupt_databases == 1
+        assert caplog.records[0].levelno == logging.ERROR
+        assert "outbox.sqlite.corrupt-1" in caplog.text
+    else:
+        assert outbox.stats().corrupt_databases == 0  # SQLite takes an empty file for a new database
+
+
+def spoil(file: Path) -> None:
+    """Overwrite all pages but the first."""
+    with file.open("r+b") as pages:
+        pages.seek(4096)
+        pages.write(b"\xaa" * (file.stat().st_size - 4096))
+
+
+def test_damage_inside_the_file_is_found_on_opening(make_outbox, tmp_path):
+    outbox = make_outbox()
+    fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
+    outbox.close()
+    spoil(tmp_path / "outbox.sqlite")
+    again = make_outbox()
+    assert again.stats().corrupt_databases == 1
+    assert waiting(again) == []
+
+
+def test_damage_while_running_costs_the_file_and_not_the_event(make_outbox, tmp_path):
+    outbox = make_outbox(max_rows=49)
+    fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._database.execute("PRAGMA cache_size = 0")
+    outbox._database.execute("PRAGMA shrink_memory")
+    spoil(tmp_path / "outbox.sqlite")
+    fill(outbox, "new")
+    assert waiting(outbox) == ["new"]
+    stats = outbox.stats()
+    assert (stats.corrupt_databases, stats.dropped["rows"]) == (1, 1)
+
+
+def test_only_the_last_damaged_files_are_kept_and_numbers_go_on(make_outbox, tmp_path):
+    for _ in range(5):
+        (tmp_path / "outbox.sqlite").write_bytes(b"rubbish" * 1000)
+        outbox = make_outbox()
+        outbox.close()
+    assert sorted(path.name for path in tmp_path.glob("*.corrupt-*")) == [f"outbox.sqlite.corrupt-{n}" for n in (3, 4, 5)]
+    assert outbox.stats().corrupt_databases == 5
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_costs_nothing_kept(make_outbox):
+    outbox = make_outbox()
+    fill(outbox, "a")
+    pages = outbox._database.execute("PRAGMA page_count").fetchone()[0]
+    outbox._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(OutboxError, match="the disk is full: free some space") as full:
+        fill(outbox, "b", size=100_000)
+    assert full.value.exit_code is ExitCode.UNAVAILABLE
+    assert waiting(outbox) == ["a"]
+    outbox.remove([outbox.peek(1)[0].row_id])
+    fill(outbox, "c")
+    assert waiting(outbox) == ["c"]
+
+
+def test_a_missing_folder_is_an_error_with_the_next_step(make_outbox, tmp_path):
+    with pytest.raises(OutboxError, match="check that its folder exists"):
+        make_outbox(file=tmp_path / "nowhere" / "outbox.sqlite")
+
+
+def test_an_outbox_of_a_newer_program_is_left_alone(make_outbox, tmp_path):
+    database = sqlite3.connect(tmp_path / "outbox.sqlite")
+    database.execute("PRAGMA user_version = 2")
+    database.close()
+    before = (tmp_path / "outbox.sqlite").read_bytes()[100:]
+    with pytest.raises(OutboxError, match="newer program"):
+        make_outbox()
+    assert (tmp_path / "outbox.sqlite").read_bytes()[100:] == before
+
+
+def test_closed_it_says_so(make_outbox):
+    outbox = make_outbox()
+    outbox.close()
+    outbox.close()
+    with pytest.raises(OutboxError, match="is closed"):
+        fill(outbox, "a")
+    assert outbox.stats().rows == 0
+
+
+def test_a_long_outage_does_not_keep_its_disk_space(make_outbox, tmp_path):
+    outbox = make_outbox()
+    fill(outbox, *(f"e{n}" for n in range(20)), size=50_000)
+    outbox.remove([row.row_id for row in outbox.peek(100)])
+    outbox.close()
+    make_outbox().close()
+    assert (tmp_path / "outbox.sqlite").stat().st_size < 100_000
+
+
+def test_threads_may_put_and_remove_at_once(make_outbox):
+    outbox = make_outbox()
+    removed = []
+
+    def put(name):
+        fill(outbox, *(f"{name}{n}" for n in range(50)))
+
+    threads = [threading.Thread(target=put, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or outbox.stats().rows:
+        rows = outbox.peek(7)
+        outbox.remove([row.row_id for row in rows])
+        removed += [row.event_id for row in rows]
+    assert sorted(removed) == sorted(f"{name}{n}" for name in "ab" for n in range(50))
+
+
+WRITER = """
+import sys
+sys.path[:0] = [{root!r}]
+from pathlib import Path
+from edge.mqtt_settings import OutboxSettings
+from edge.outbox import Outbox
+outbox = Outbox(OutboxSettings(file=Path(sys.argv[1])))
+n = 0
+while True:
+    outbox.put(f"{{sys.argv[2]}}-{{n}}", "t", b"x" * 500)
+    print(f"{{sys.argv[2]}}-{{n}}", flush=True)
+    n += 1
+"""
+
+
+def test_what_was_committed_survives_a_kill(make_outbox, tmp_path):
+    committed = []
+    program = WRITER.format(root=str(Path(__file__).resolve().parent.parent))
+    for life in range(3):
+        command = [sys.executable, "-c", program, str(tmp_path / "outbox.sqlite"), str(life)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as writer:
+            committed += [writer.stdout.readline().strip() for _ in range(30)]
+            writer.kill()
+            committed += writer.stdout.read().split()
+    assert set(committed) <= set(waiting(make_outbox()))
+
+
+class OutboxModel(RuleBasedStateMachine):
+    """The outbox against a plain list, over any sequence of operations and restarts."""
+
+    @initialize()
+    def begin(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.settings = OutboxSettings(file=Path(self.folder.name) / "o", max_rows=5, max_quarantined=2)
+        self.outbox = Outbox(self.settings, Clock())
+        self.rows: list[str] = []
+        self.dropped = self.quarantined = self.made = 0
+
+    @rule()
+    def put(self):
+        self.made += 1
+        fill(self.outbox, f"e{self.made}")
+        self.rows.append(f"e{self.made}")
+        self.dropped += max(0, len(self.rows) - 5)
+        del self.rows[:-5]
+
+    @precondition(lambda self: self.rows)
+    @rule(data=st.data())
+    def remove(self, data):
+        name = data.draw(st.sampled_from(self.rows))
+        self.outbox.remove([row.row_id for row in self.outbox.peek(5) if row.event_id == name])
+        self.rows.remove(name)
+
+    @precondition(lambda self: self.rows)
+    @rule()
+    def quarantine_oldest(self):
+        self.outbox.quarantine(self.outbox.peek(1)[0].row_id, "no")
+        self.rows.pop(0)
+        self.quarantined += 1
+
+    @rule()
+    def restart(self):
+        self.outbox.close()
+        self.outbox = Outbox(self.settings, Clock())
+
+    @invariant()
+    def agrees(self):
+        if hasattr(self, "outbox"):
+            stats = self.outbox.stats()
+            assert waiting(self.outbox) == self.rows
+            assert (stats.rows, stats.bytes) == (len(self.rows), 10 * len(self.rows))
+            assert (stats.dropped["rows"], stats.quarantined) == (self.dropped, self.quarantined)
+            assert len(self.outbox.quarantined()) == min(2, self.quarantined)
+
+    def teardown(self):
+        if hasattr(self, "outbox"):
+            self.outbox.close()
+            self.folder.cleanup()
+
+
+TestOutboxModel = OutboxModel.TestCase
+TestOutboxModel.settings = hypothesis_settings(max_examples=15, stateful_step_count=20, deadline=None)
