@@ -46,7 +46,7 @@ class TrainSettings:
     """Everything that decides the course of a run; saved in the checkpoint. One of ``minutes`` and ``steps`` is the budget."""
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    stages: tuple[Stage, ...] = (Stage(96, 48, 0.35), Stage(128, 48, 0.25), Stage(224, 24, 0.40))
+    stages: tuple[Stage, ...] = (Stage(96, 48, 0.50), Stage(128, 48, 0.15), Stage(224, 24, 0.35))
     minutes: float | None = 80.0
     steps: int | None = None
     learning_rate: float = 1.2e-3
@@ -147,6 +147,8 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            group["fused"] = True  # a checkpoint may come from a run without
         self.step, self.samples = int(state["step"]), int(state["samples"])
         self.elapsed_s, self.log = float(state["elapsed_s"]), list(state["log"])
 

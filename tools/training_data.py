@@ -204,7 +204,7 @@ class Views:
 
     def _any_background(self, rng: np.random.Generator) -> RgbImage:
         if rng.random() < 0.3:  # another card beside or below
-            return self._cards.pixels[int(rng.integers(len(self._cards.pixels)))]
+            return np.asarray(self._cards.pixels[int(rng.integers(len(self._cards.pixels)))], dtype=np.uint8)
         return self._backgrounds[int(rng.integers(len(self._backgrounds)))]
 
     def _card(self, rng: np.random.Generator) -> tuple[RgbImage, int]:

@@ -1,0 +1,151 @@
+"""What every embedder promises, whatever runs the network."""
+
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+
+from edge.adapters.onnx import OnnxEmbedder
+from edge.embedding import l2_normalize
+from edge.errors import EmbedderError, ModelError
+from edge.model import open_model, self_test
+from edge.testing import ProjectionEmbedder
+from tests.small_model import MAX_BATCH, expected, write_model
+
+
+def pictures(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "small"
+    write_model(folder)
+    return open_model(folder)
+
+
+@pytest.fixture(params=["projection", "onnx"])
+def embedder(request, model):
+    made = ProjectionEmbedder() if request.param == "projection" else OnnxEmbedder(model, threads=1)
+    yield made
+    made.close()
+
+
+def test_rows_are_unit_vectors_in_the_order_of_the_batch(embedder):
+    batch = pictures(3)
+    vectors = embedder.submit(batch).result(timeout=30)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, embedder.dim)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    for row, picture in zip(vectors, batch, strict=True):
+        alone = embedder.submit(picture[None]).result(timeout=30)[0]
+        assert float(row @ alone) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_every_size_up_to_the_largest_batch_is_taken(embedder):
+    for count in (1, embedder.max_batch):
+        assert embedder.submit(pictures(count)).result(timeout=30).shape == (count, embedder.dim)
+
+
+@pytest.mark.parametrize("excess", [None, 1])
+def test_an_empty_or_too_large_batch_is_refused(embedder, excess):
+    count = 0 if excess is None else embedder.max_batch + excess
+    with pytest.raises((EmbedderError, ValueError), match="batch"):
+        embedder.submit(pictures(count))
+
+
+def test_two_batches_may_be_in_flight(embedder):
+    futures = [embedder.submit(pictures(2, seed)) for seed in range(2)]
+    wait(futures, timeout=30)
+    again = [embedder.submit(pictures(2, seed)).result(timeout=30) for seed in range(2)]
+    for future, vectors in zip(futures, again, strict=True):
+        assert np.allclose(future.result(timeout=0), vectors, atol=1e-5)
+
+
+def test_it_says_what_it_runs(embedder):
+    assert embedder.model_id
+    assert len(embedder.artefact) == 64
+
+
+def test_close_may_be_called_twice(embedder):
+    embedder.close()
+    embedder.close()
+
+
+# --- ONNX Runtime only ---
+
+
+def test_onnx_runtime_computes_what_the_network_says(model):
+    embedder = OnnxEmbedder(model, threads=1)
+    batch = pictures(MAX_BATCH)
+    assert np.allclose(embedder.submit(batch).result(timeout=30), expected(batch), atol=1e-4)
+    assert self_test(embedder.submit, model, kind="onnx") == pytest.approx(1.0, abs=1e-4)
+    embedder.close()
+
+
+@pytest.mark.parametrize("options", [{"arena": True}, {"spin": True}, {"graph_optimization": "none"}, {"threads": 2}])
+def test_no_setting_changes_the_answer(model, options):
+    embedder = OnnxEmbedder(model, **{"threads": 1} | options)
+    assert np.allclose(embedder.submit(pictures(2)).result(timeout=30), expected(pictures(2)), atol=1e-4)
+    embedder.close()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        np.zeros((1, 224, 224, 3), np.float32),
+        np.zeros((1, 3, 224, 224), np.uint8),
+        np.zeros((224, 224, 3), np.uint8),
+        np.zeros((1, 256, 224, 3), np.uint8),
+    ],
+)
+def test_an_input_of_another_form_is_refused_before_it_reaches_the_network(model, batch):
+    embedder = OnnxEmbedder(model, threads=1)
+    with pytest.raises(EmbedderError, match="to_input_batch"):
+        embedder.submit(batch)
+    assert embedder.submit(pictures(1)).result(timeout=30).shape[0] == 1
+    embedder.close()
+
+
+def test_a_view_that_is_not_contiguous_is_taken(model):
+    embedder = OnnxEmbedder(model, threads=1)
+    turned = pictures(2)[:, ::-1, ::-1]
+    assert np.allclose(embedder.submit(turned).result(timeout=30), expected(np.ascontiguousarray(turned)), atol=1e-4)
+    embedder.close()
+
+
+def test_a_network_that_does_not_normalise_is_found(tmp_path):
+    write_model(tmp_path, unit=False)
+    embedder = OnnxEmbedder(open_model(tmp_path), threads=1)
+    with pytest.raises(EmbedderError, match="length"):
+        embedder.submit(pictures(1)).result(timeout=30)
+    embedder.close()
+
+
+def test_embedding_after_close_is_refused(model):
+    embedder = OnnxEmbedder(model, threads=1)
+    embedder.close()
+    with pytest.raises(EmbedderError, match="closed"):
+        embedder.submit(pictures(1))
+
+
+def test_closing_finishes_what_is_in_flight(model):
+    embedder = OnnxEmbedder(model, threads=1)
+    future = embedder.submit(pictures(2))
+    embedder.close()
+    assert future.done()
+    assert l2_normalize(future.result(timeout=0)).shape[0] == 2
+
+
+def test_a_file_that_is_no_network_is_refused_with_the_next_step(model):
+    class Damaged:
+        model_id, manifest = model.model_id, model.manifest
+
+        def artefact(self, kind):
+            return model.artefact(kind)
+
+        def artefact_path(self, kind):
+            return model.folder / "golden.npy"
+
+    with pytest.raises(ModelError, match=r"golden\.npy.*copy"):
+        OnnxEmbedder(Damaged(), threads=1)
