@@ -42,9 +42,9 @@ def _subject(canvas: Canvas, rng: np.random.Generator, colours: Palette, subject
     x, y = canvas.width * rng.uniform(0.4, 0.6), rng.uniform(50, 62)
     room = min(canvas.width, 100.0)
     if subject == "place":
-        if rng.random() < 0.6:
+        for x in rng.uniform(0.12, 0.88, int(rng.integers(1, 4))) * canvas.width:  # what makes this place another than the next
             landmark = LANDMARKS[int(rng.integers(len(LANDMARKS)))]
-            landmark(canvas, rng, colours, canvas.width * rng.uniform(0.25, 0.75), rng.uniform(55, 72), room * rng.uniform(0.16, 0.3))
+            landmark(canvas, rng, colours, float(x), rng.uniform(22, 60), room * rng.uniform(0.12, 0.36))
         return
     if subject == "creature":
         wears = coat(rng, colours)

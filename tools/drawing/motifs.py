@@ -252,4 +252,4 @@ def gear(canvas: Canvas, rng: np.random.Generator, colours: Palette, x: float, y
 
 ITEMS: Final[tuple[Motif, ...]] = (crystals, orb, blade, vessel, book, gear, vessel, blade)
 WONDERS: Final[tuple[Motif, ...]] = (crystals, flame, orb, flower, tower, blade, gear)
-LANDMARKS: Final[tuple[Motif, ...]] = (tower, crystals, flower)
+LANDMARKS: Final[tuple[Motif, ...]] = (tower, crystals, flower, orb, flame, tower)
