@@ -30,8 +30,7 @@ import numpy as np
 if not __package__:  # started as a script: the repository's root holds both packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edge.adapters.exact import ExactIndex
-from edge.adapters.hnsw import HnswIndex, disturbed_entries, write_graph
+from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundle import Bundle, open_bundle
 from edge.bundle_writing import BundleContents, write_bundle
@@ -46,9 +45,10 @@ from edge.neighbors import CardId
 from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
 from edge.testing import random_vectors
 from edge.verification import SIGNATURE_BYTES, signature_of
-from tools.build_index import build_index
+from tools.card_list import read_card_list
 from tools.drawing.spec import card_specs
 from tools.make_cards import draw_card, make_cards, over_white
+from tools.measure_index import measure_building, measure_search
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
 CATALOGUE: Final = 17_592
@@ -148,35 +148,20 @@ def work(bench: Bench) -> Iterator[Measurement]:
 
 def search(bench: Bench) -> Iterator[Measurement]:
     """Graph search against exact search: recall and time per query."""
-    queries = disturbed_entries(bench.bundle.vectors, 1000, seed=7)
-    graph, exact = HnswIndex(bench.bundle), ExactIndex(bench.bundle)
-    found, truth = graph.search(queries, 10), exact.search(queries, 10)
-    recall = float(np.mean([a[0].entry == b[0].entry for a, b in zip(found, truth, strict=True)]))
-    detail = f"{len(queries)} queries, {len(bench.bundle.vectors)} entries"
-    yield Measurement("search: recall@1 against exact", recall, "", 0.999, "higher", detail)
-    pairs = queries[:200].reshape(-1, 2, queries.shape[1])
-    graph_s = _seconds(lambda: [graph.search(pair, 10) for pair in pairs], 3) / len(pairs)
-    exact_s = _seconds(lambda: [exact.search(pair, 10) for pair in pairs], 3) / len(pairs)
-    detail = f"{graph_s * 1e3:.2f} ms against {exact_s * 1e3:.2f} ms for the two readings of a card"
-    yield Measurement("search: exact time / graph time", exact_s / graph_s, "times", 4.0, "higher", detail)
+    figures = measure_search(bench.bundle)
+    detail = f"{figures.graph_ms:.2f} ms against {figures.exact_ms:.2f} ms per query, {figures.entries} entries"
+    yield Measurement("search: recall@1 against exact", figures.recall_at_1, "", 0.999, "higher", detail)
+    yield Measurement("search: exact time / graph time", figures.speedup, "times", 4.0, "higher", detail)
 
 
 def build(bench: Bench) -> Iterator[Measurement]:
     """Images per second of the builder against those of the bare network on the same cores."""
     pictures = bench.folder / "pictures"
-    count = 96
-    make_cards(card_specs(count, 5), pictures)
-    with closing(OnnxEmbedder(bench.model, arena=True)) as embedder:
-        batch = np.repeat(to_input_batch([bench.photo]), embedder.max_batch, axis=0)
-        embedder.submit(batch).result()
-        # the bare network before and after, so that a machine that slows down slows both
-        before_s = _seconds(lambda: embedder.submit(batch).result(), 3)
-        threads = os.cpu_count() or 1
-        built = build_index(pictures, pictures / "cards.csv", bench.folder / "built", embedder, name="benchmark", threads=threads)
-        after_s = _seconds(lambda: embedder.submit(batch).result(), 3)
-    bare = len(batch) / statistics.mean((before_s, after_s))
-    detail = f"{built.images_per_s:.1f} against {bare:.1f} images/s, {count} cards"
-    yield Measurement("index build / bare network", built.images_per_s / bare, "", 0.95, "higher", detail)
+    make_cards(card_specs(64, 5), pictures)
+    with closing(OnnxEmbedder(bench.model, arena=True, spin=True)) as embedder:
+        figures = measure_building(read_card_list(pictures / "cards.csv"), pictures, embedder, threads=os.cpu_count() or 1)
+    detail = f"{figures.builder_images_per_s:.1f} against {figures.network_images_per_s:.1f} images/s, {figures.images} cards"
+    yield Measurement("index build / bare network", figures.share, "", 0.95, "higher", detail)
 
 
 def start(bench: Bench) -> Iterator[Measurement]:
@@ -282,16 +267,6 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
         before = time.process_time()
         action()
         taken.append(time.process_time() - before)
-    return statistics.median(taken)
-
-
-def _seconds(action: Callable[[], object], repeats: int) -> float:
-    """Return the median time of an action."""
-    taken = []
-    for _ in range(repeats):
-        before = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - before)
     return statistics.median(taken)
 
 
