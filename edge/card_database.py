@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.gallery import Card, Gallery
@@ -72,16 +71,17 @@ def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
     """Return all cards and entries. Raises ``BundleError`` for a damaged database or signatures of another length."""
     with _reading(path) as database:
         cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
-        entries = database.execute("SELECT entry, card, signature FROM entry ORDER BY entry").fetchall()
-    numbered = all(entry == row and 0 <= card < len(cards) for row, (entry, card, _) in enumerate(entries))
-    if not numbered or any(len(signature) != signature_bytes for _, _, signature in entries):
-        raise BundleError(f"{path}: entries are not numbered from 0, point at no card or carry other signatures; build the bundle again")
-    signatures = np.frombuffer(b"".join(signature for _, _, signature in entries), dtype=np.uint8)
-    return Gallery(
-        cards={card.card_id: card for card in cards},
-        entry_card_ids=tuple(cards[card].card_id for _, card, _ in entries),
-        signatures=_readonly(signatures.reshape(len(entries), signature_bytes)),
-    )
+        (count,) = database.execute("SELECT count(*) FROM entry").fetchone()
+        # filled in place: a catalogue's signatures are 30 MB, and a second copy would stay in the process
+        signatures = np.empty((count, signature_bytes), dtype=np.uint8)
+        card_ids = []
+        for row, (entry, card, signature) in enumerate(database.execute("SELECT entry, card, signature FROM entry ORDER BY entry")):
+            if entry != row or not 0 <= card < len(cards) or len(signature) != signature_bytes:
+                raise BundleError(f"{path}: entry {entry} is out of order, of no card or has another signature; build the bundle again")
+            signatures[row] = np.frombuffer(signature, dtype=np.uint8)
+            card_ids.append(cards[card].card_id)
+    signatures.flags.writeable = False
+    return Gallery(cards={card.card_id: card for card in cards}, entry_card_ids=tuple(card_ids), signatures=signatures)
 
 
 def read_picture(path: Path, card_id: CardId) -> bytes:
@@ -127,8 +127,3 @@ def _card_row(card: Card) -> Sequence[str | None]:
 def _card(row: Sequence[str]) -> Card:
     card_id, name, artwork_group, set_, number, rarity, language, attributes = row
     return Card(CardId(card_id), name, artwork_group, set_, number, rarity, language, json.loads(attributes) if attributes else {})
-
-
-def _readonly(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    array.flags.writeable = False
-    return array
