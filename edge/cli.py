@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; never raises."""
     try:
-        args = _parse(arguments)
+        args = build_parser().parse_args(arguments)
         set_up_logging("debug" if args.verbose else "warning")
         return int(args.command(args))
     except SystemExit as leaving:
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(ExitCode.SOFTWARE)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; each command sets ``command``, the function that runs it."""
     from edge import index_commands
 
     common = _Parser(add_help=False)
@@ -102,7 +103,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--realtime", action="store_true", help="at the source's own pace, dropping frames like the daemon; else every frame in turn"
     )
     index_commands.add_parser(commands, common)
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
