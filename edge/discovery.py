@@ -37,7 +37,7 @@ class IndexUpdate(Schema):
     installed_version: str = Field(max_length=MAX_STATE_CHARS)
     latest_version: str = Field(max_length=MAX_STATE_CHARS)
     title: str = Field(max_length=MAX_STATE_CHARS)
-    release_summary: str | None = Field(None, max_length=MAX_STATE_CHARS)
+    release_summary: str = Field(max_length=MAX_STATE_CHARS, description="Why the last change failed, else empty.")
     in_progress: bool
 
 
@@ -100,17 +100,17 @@ def derived_state(suffix: str, payload: bytes) -> tuple[str, bytes] | None:
         index = IndexState.model_validate_json(payload)
     except ValidationError:
         return None
-    return HA_INDEX, index_update(index).model_dump_json(exclude_none=True).encode()
+    return HA_INDEX, index_update(index).model_dump_json().encode()
 
 
 def index_update(index: IndexState) -> IndexUpdate:
     """Return the state of the update entity. Progress follows from the state itself: a restart cannot leave a spinner behind."""
-    summary = f"The last change failed: {index.problem}" if index.problem else None
+    summary = f"The last change failed: {index.problem}" if index.problem else ""
     return IndexUpdate(
         installed_version=shorten(index.index_id),
         latest_version=shorten(index.latest_id or index.index_id),
         title=shorten(f"Card index {index.name}"),
-        release_summary=shorten(summary) if summary else None,
+        release_summary=shorten(summary),
         in_progress=index.changing,
     )
 
