@@ -238,7 +238,7 @@ class Publisher:
     def _receive(self, message: Received) -> None:
         if message.topic == self._discovery_topic:
             if message.retained:
-                self._exorcise(message.payload)
+                self._remove_ghosts(message.payload)
         elif message.topic == self._home_assistant.status_topic:
             # a retained birth message is old: Home Assistant has read our retained announcement already, or will
             if not message.retained and message.payload.decode(errors="replace") == self._home_assistant.status_online:
@@ -248,7 +248,7 @@ class Publisher:
         else:
             self._inbox.take(message)
 
-    def _exorcise(self, retained: bytes) -> None:
+    def _remove_ghosts(self, retained: bytes) -> None:
         """Remove entities that an earlier version of us announced."""
         if not self._discovery:
             if retained:

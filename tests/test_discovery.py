@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.command import REQUESTS
@@ -208,6 +208,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
 KEPT = st.binary(max_size=50) | (JSON | JSON.map(lambda value: {"components": value})).map(lambda value: json.dumps(value).encode())
 
 
+@settings(max_examples=40, deadline=None)
 @given(KEPT)
 def test_whatever_the_broker_kept_it_is_survived(retained):
     farewell = farewell_payload(retained, PRESENT)
