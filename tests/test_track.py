@@ -26,9 +26,9 @@ def candidate(group: str, verification: float, card_id: str | None = None) -> Ca
     return Candidate(card_id or f"{group}-1", group, 0.8, verification, 0)
 
 
-def named(group: str, verification: float = 0.7, *, card_id: str | None = None) -> Identified:
+def named(group: str, verification: float = 0.7, *, card_id: str | None = None, rival: float = 0.1) -> Identified:
     best = candidate(group, verification, card_id)
-    return Identified(best, 0.2, (best.card_id,), (best, candidate("other", 0.1)))
+    return Identified(best, 0.2, (best.card_id,), (best, candidate("other", rival)))
 
 
 def strong(group: str) -> Identified:
@@ -109,6 +109,8 @@ def in_turn(*decisions):
         pytest.param([*[nothing()] * 9, strong("a"), nothing()], [UNKNOWN], id="one strong picture does not overturn unknown"),
         pytest.param([*[nothing()] * 9, unsure("a")], [UNKNOWN, UNCERTAIN], id="unknown becomes uncertain"),
         pytest.param([*[unsure("a")] * 9, nothing()], [UNCERTAIN], id="uncertain does not become unknown"),
+        pytest.param([named("a", 0.95, rival=0.8), nothing()], [UNKNOWN], id="a strong picture with a rival close behind is not enough"),
+        pytest.param([*[named("a"), *[nothing()] * 8] * 6], [UNKNOWN], id="rare mistakes never add up"),
         pytest.param([strong("a"), nothing()], [IDENTIFIED], id="identified is not doubted for bad pictures"),
         pytest.param([strong("a"), unsure("b")], [IDENTIFIED], id="identified is not doubted for weak ones"),
         pytest.param([strong("a"), strong("b"), strong("a")], [IDENTIFIED], id="one contradiction is not agreement"),
@@ -243,6 +245,34 @@ def test_a_known_card_back_under_glare_keeps_its_name():
     table.show(1.0, card_at(0), recognise=always(strong("a")))
     table.show(0.8)
     assert table.show(10.0, card_at(20), recognise=always(nothing("a"))) == []
+
+
+def test_pictures_from_before_a_disturbance_do_not_count_against_the_card():
+    table = Table()
+    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    assert table.show(40.0, card_at(0), recognise=always(nothing("x"))) == []
+    table.show(0.8)
+    assert table.show(1.5, card_at(20), recognise=always(nothing("x"))) == []
+
+
+def test_a_late_confirmation_from_before_a_disturbance_settles_nothing():
+    tracker = Tracker(map(str, count()).__next__)
+    tracker.observe([card_at(0)], 0)
+    [first] = tracker.observe([card_at(0)], S).requests
+    tracker.conclude(first.track_id, strong("a"), card_at(0).quad, S)
+    [recheck] = tracker.observe([card_at(0)], 7 * S).requests
+    tracker.observe([], 8 * S)
+    tracker.observe([card_at(0)], 9 * S)
+    tracker.conclude(recheck.track_id, strong("a"), card_at(0).quad, 7 * S)
+    assert [request.track_id for request in tracker.observe([card_at(0)], 10 * S).requests] == [first.track_id]
+
+
+def test_a_track_follows_the_outline_that_overlaps_it_most_and_no_other():
+    tracker = Tracker(map(str, count()).__next__, TrackPolicy(evidence_interval_s=0.0))
+    tracker.observe([card_at(0)], 0)
+    tracker.observe([card_at(60), card_at(5)], S // 10)
+    requests = tracker.observe([card_at(60), card_at(5)], 2 * S // 10).requests
+    assert {request.track_id: request.located.quad.top_left.x for request in requests} == {"0": 5, "1": 60}
 
 
 def test_a_still_scene_costs_next_to_nothing():
