@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -127,6 +128,8 @@ def _search(args: argparse.Namespace) -> ExitCode:
         found = [(card, None) for card in bundle.search_names(args.text, args.limit)]
     else:
         found = [(bundle.gallery.cards[card_id], similarity) for card_id, similarity in most_similar(bundle, args.like, args.limit)]
+    if not found:
+        print("no card found", file=sys.stderr)  # noqa: T201 - not an answer
     for card, similarity in found:
         if args.json:
             _print_json(_card_facts(card, bundle, similarity))

@@ -115,7 +115,7 @@ def test_search_by_words(cardedge, bundle):
     found = lines(printed)
     assert len(found) == 5
     assert all(line["card_id"].startswith("card-1") for line in found)
-    assert cardedge("search", "dragon", "--index", bundle) == (ExitCode.OK, "", "")
+    assert cardedge("search", "dragon", "--index", bundle) == (ExitCode.OK, "", "no card found\n")
 
 
 def test_search_answers_with_the_card_and_its_printings(cardedge, bundle):
