@@ -30,7 +30,7 @@ from edge.card import Size
 from edge.card_picture import card_picture
 from edge.clock import Clock
 from edge.commands import ControlDesk
-from edge.daemon import Camera, Daemon
+from edge.daemon import Camera, Daemon, DaemonBounds
 from edge.device_id import derive_device_id
 from edge.device_index import DeviceIndex
 from edge.discovery import Device
@@ -46,7 +46,7 @@ from edge.model_search import find_model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
 from edge.releases import open_index
 from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
-from edge.settings import CameraSection, NetworkSection, Settings
+from edge.settings import BackendName, CameraSection, NetworkSection, Settings
 from edge.settings_file import load_settings
 from edge.sink import EventSink
 from edge.state import ModelState
@@ -55,6 +55,9 @@ from edge.track import Tracker, TrackId
 
 RECORDED: Final = {"film", "stills"}
 """Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
+
+ANSWER_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
+"""A CPU that is busy is slow and an NPU that is silent hangs; both stay below what the watchdog allows the recogniser."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,6 +290,7 @@ def _assemble(
         reporter=HealthReporter(sink, about, clock),
         make_picture=card_picture if settings.image.enabled else None,
         clock=clock,
+        bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),
     )
 
 

@@ -50,7 +50,8 @@ The unit of a number stands in its name: `_s` seconds, `_us` microseconds, `_px`
 **Passwords** never stand in this file.
 The broker's password comes from the file `mqtt.password_file` names, else from the systemd credential `mqtt-password`.
 
-**The network**, when `network.model` is absent, is the only folder with a `model.json` in `hef/` beside the program, else in `{MODEL_PLACES[-1]}`.
+**The network**, when `network.model` is absent, is the only folder with a `model.json` in `hef/` beside the program,
+else in `{MODEL_PLACES[-1]}`.
 Several to choose from are an error, not a guess.
 """
 
