@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("image", type=Path)
     args = parser.parse_args()
     settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
-    with open_recognizer(settings) as (recognizer, *_):
+    with open_recognizer(settings) as recognizer:
         pixels = read_image(args.image)
         sightings = recognizer.recognize(pixels, locate_cards(pixels, LocateSettings()))
         resident_kb = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
