@@ -15,6 +15,8 @@ import dataclasses
 import json
 import math
 import os
+import pickle
+import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from edge.errors import DataError
+from edge.frame import RgbImage
 from tools.network import EmbeddingNetwork, NetworkSettings, parameter_count
 from tools.training_data import CardPictures, Descriptor, MadeUpCards, Views, read_backgrounds, read_cards
 
@@ -101,12 +104,12 @@ def embedding_loss(vectors: Tensor, targets: Tensor, groups: Tensor, bank: Tenso
 class Training:
     """One run: network, moving average, optimiser and how much of the budget is used. ``state`` and ``restore`` are its memory."""
 
-    def __init__(self, settings: TrainSettings, cards: CardPictures, backgrounds: list[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, settings: TrainSettings, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self._cards = cards
         self._backgrounds = backgrounds
-        self._descriptor = Descriptor.fit(cards.pixels)
+        self._descriptor = descriptor
         self._bank = torch.from_numpy(np.stack([self._descriptor.describe(card) for card in cards.pixels]))
         self._bank_groups = torch.from_numpy(cards.groups)
         self.network = EmbeddingNetwork(settings.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,6 +134,7 @@ class Training:
         return {
             "settings": dataclasses.asdict(self.settings),
             "known_cards": len(self._cards.card_ids),
+            "machine": f"{self.settings.threads} {platform.machine()} CPU cores",
             "step": self.step,
             "samples": self.samples,
             "elapsed_s": self.elapsed_s,
@@ -269,8 +273,8 @@ def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint."""
     try:
         return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path}: no usable checkpoint ({error}); name the last.pt of a training run") from error
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: no usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
 
 
 def network_of(state: dict[str, Any]) -> EmbeddingNetwork:
@@ -305,7 +309,7 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     cards = read_cards(arguments.data)
     cards = cards.chosen(~np.isin(cards.card_sets, settings.hold_out))
-    training = Training(settings, cards, read_backgrounds(arguments.data / "negatives", half=0))
+    training = Training(settings, cards, read_backgrounds(arguments.data / "negatives", half=0), Descriptor.fit(cards.pixels))
     if arguments.resume:
         training.restore(load(arguments.out / "last.pt"))
     print(f"{len(cards.card_ids)} cards, {parameter_count(training.network):,} weights, {settings}", flush=True)
