@@ -43,7 +43,7 @@ def _outermost(outlines: Outlines, index: int) -> int:
         corners = cv2.perspectiveTransform(outlines.quads[other][None], to_mm)[0]
         x, y = np.sort(corners[:, 0]), np.sort(corners[:, 1])
         border = np.array([-x[:2].mean(), x[2:].mean() - CARD_HEIGHT_MM, -y[:2].mean(), y[2:].mean() - CARD_WIDTH_MM])
-        if border.min() > 0.8 and border.max() < 9.0 and border.min() > 0.4 * border.max() and border.min() > widest:
+        if border.min() > 1.2 and border.max() < 9.0 and border.min() > 0.4 * border.max() and border.min() > widest:
             best, widest = int(other), float(border.min())
     return best
 
@@ -72,7 +72,7 @@ def halves(pixels: RgbImage, quad: NDArray[np.float32]) -> Quads:
 
 def is_pair(whole: NDArray[np.float32], pair: Outlines) -> bool:
     """Return whether two measured halves fill the whole without overlapping and every side of theirs is a real edge."""
-    if len(pair.quads) != 2 or pair.support.min() < 0.8:
+    if len(pair.quads) != 2 or pair.support.min() < 0.6:
         return False
     filled = float(areas(pair.quads).sum() / areas(whole[None])[0])
     return 0.96 < filled < 1.04 and shared(pair.quads[0], pair.quads[1]) < 0.03

@@ -34,7 +34,8 @@ class LocateSettings:
     frame's shorter side. ``work_length_px``: longer side of the small picture in which cards are searched.
     ``focal_length_share``: assumed focal length as a share of the frame's longer side (0.7 to 1.0 for common cameras).
     ``shape_tolerance``: relative error allowed to the outline's true aspect ratio and squareness, for a large card without tilt.
-    ``min_support``: least mean share of the outline along which an edge runs; ``min_side_support``: the same for its worst side.
+    ``min_support``: least mean share of a closed outline along which an edge runs; ``min_open_support``: the same for one guessed from
+    corners alone; ``min_side_support``: the same for the worst side of either.
     ``weakest_edge``: least gradient taken for an edge on plain ground (a step of one grey level has 4).
     """
 
@@ -44,6 +45,7 @@ class LocateSettings:
     focal_length_share: float = 0.85
     shape_tolerance: float = 0.06
     min_support: float = 0.7
+    min_open_support: float = 0.8
     min_side_support: float = 0.35
     weakest_edge: float = 10.0
 
@@ -73,9 +75,9 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
     view = _view(pixels, settings)
     chains = edge_chains(find_edges(view.small, settings.weakest_edge), view.shortest_segment)
-    found = _measured(view, _closed_guesses(view, chains))
-    found = best_apart(joined(found, _measured(view, _corner_guesses(view, chains, found))))
-    found = best_apart(joined(found, _measured(view, view.to_small(widened(found.quads)))))
+    found = _measured(view, _closed_guesses(view, chains), settings.min_support)
+    found = best_apart(joined(found, _measured(view, _corner_guesses(view, chains, found), settings.min_open_support)))
+    found = best_apart(joined(found, _finely_measured(view, widened(found.quads), settings.min_support)))
     found = _separated(view, _separated(view, found))
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
@@ -113,14 +115,23 @@ def _corner_guesses(view: _View, chains: list[Chain], found: Outlines) -> Quads:
     return _without_near_duplicates(quads[order])[:MAX_GUESSES]
 
 
-def _measured(view: _View, guesses: Quads) -> Outlines:
+def _measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
     """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
-    half_mm = 0.5 * np.sqrt(np.maximum(areas(guesses), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM))
-    rough = measure(view.small, guesses, step_px=np.clip(half_mm, 0.4, 1.0).astype(np.float32), reach=4, samples=24)
-    rough = _plausible(rough, _size(view.small), view.settings, leniency=1.3)
-    half_small_px = np.full(len(rough.quads), 0.5 / view.scale, dtype=np.float32)
-    fine = measure(view.pixels, view.to_full(rough.quads), step_px=half_small_px, reach=3, samples=40)
-    return _plausible(fine, _size(view.pixels), view.settings, leniency=1.0)
+    steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
+    rough = measure(view.small, guesses, step_px=steps, reach=4, samples=24)
+    rough = _plausible(rough, _size(view.small), view.settings, min_support, leniency=1.3)
+    return _finely_measured(view, view.to_full(rough.quads), min_support)
+
+
+def _finely_measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
+    """The same for guesses in frame pixels that are as good as the small picture can tell."""
+    steps = np.full(len(guesses), 0.5 / view.scale, dtype=np.float32)
+    fine = measure(view.pixels, guesses, step_px=steps, reach=3, samples=40)
+    return _plausible(fine, _size(view.pixels), view.settings, min_support, leniency=1.0)
+
+
+def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
+    return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
 
 
 def _separated(view: _View, outlines: Outlines) -> Outlines:
@@ -128,17 +139,17 @@ def _separated(view: _View, outlines: Outlines) -> Outlines:
     result = take(outlines, np.zeros(len(outlines.quads), dtype=np.bool_))
     for index in range(len(outlines.quads)):
         whole = take(outlines, np.array([index]))
-        pair = _measured(view, view.to_small(halves(view.pixels, whole.quads[0])))
+        pair = _measured(view, view.to_small(halves(view.pixels, whole.quads[0])), view.settings.min_support)
         result = joined(result, pair if is_pair(whole.quads[0], pair) else whole)
     return result
 
 
-def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, leniency: float) -> Outlines:
+def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, min_support: float, leniency: float) -> Outlines:
     support = outlines.support
     return take(
         outlines,
         _card_shaped(outlines.quads, size, settings, leniency)
-        & (support.mean(axis=1) >= settings.min_support / leniency)
+        & (support.mean(axis=1) >= min_support / leniency)
         & (support.min(axis=1) >= settings.min_side_support / leniency),
     )
 

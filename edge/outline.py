@@ -104,20 +104,24 @@ def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
 
 
 def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
-    """Return for the strongest step within two indices of the line, (k, 4, n) each: its sub-pixel position, its strength, and
-    how far it stands out from the steps four indices away (a soft shadow or a texture does not).
+    """Return for the strongest peak within two and a half indices of the line, (k, 4, n) each: position, strength and prominence.
+
+    The position is sub-pixel. Prominence is how far the peak stands out from the steps four indices away (a soft shadow or a texture
+    does not). Where there is no peak both are 0: the flank of an edge further away is no edge here.
     """
     width, samples = step.shape[3], step.shape[2]
     share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
     centre = intercept[..., None] + slope[..., None] * share
-    distance = np.abs(np.arange(width, dtype=np.float32) - centre[..., None])
-    near = np.where(distance <= 2.0, step * (1.0 - 0.15 * distance), -1.0)
-    peak = np.clip(near.argmax(axis=3), 1, width - 2)[..., None]
+    distance = np.abs(np.arange(1, width - 1, dtype=np.float32) - centre[..., None])
+    inner, before, after = step[..., 1:-1], step[..., :-2], step[..., 2:]
+    rated = np.where((inner >= before) & (inner >= after) & (distance <= 2.5), inner * (1.0 - 0.15 * distance), 0.0)
+    peak = rated.argmax(axis=3)[..., None] + 1
+    exists = rated.max(axis=3) > 0.0
     left, at, right = (np.take_along_axis(step, peak + shift, axis=3)[..., 0] for shift in (-1, 0, 1))
-    bend = left - 2.0 * at + right
-    shift = np.where(bend < -1e-3, 0.5 * (left - right) / np.minimum(bend, -1e-3), 0.0)
+    shift = 0.5 * (left - right) / np.minimum(left - 2.0 * at + right, -1e-3)
     around = [np.take_along_axis(step, np.clip(peak + away, 0, width - 1), axis=3)[..., 0] for away in (-4, 4)]
-    return peak[..., 0] + np.clip(shift, -0.5, 0.5), at, at - np.minimum(*around)
+    position = np.where(exists, peak[..., 0] + np.clip(shift, -0.5, 0.5), centre)
+    return position, np.where(exists, at, 0.0), np.where(exists, at - np.minimum(*around), 0.0)
 
 
 def _fit(position: Values, strength: Values, prominence: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
