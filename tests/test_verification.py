@@ -49,7 +49,7 @@ def test_a_card_verifies_as_itself_and_as_no_other(cards, references):
     for index, card in enumerate(cards):
         values = scores(card, references)
         assert values[index] > 0.85
-        assert np.delete(values, index).max() < 0.6
+        assert np.delete(values, index).max() < 0.7
 
 
 @pytest.mark.parametrize("preset", ["camera-4", "camera-8", "occluded-20", "small-80px"])

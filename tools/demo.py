@@ -88,7 +88,7 @@ def main(seconds: float | None = None) -> int:
         _say(f"Broker: {broker.name}, port {broker.port}.")
         _say(f"Rendering {length_s:.0f} s of film: drawn cards under a simulated camera ...")
         script = demo_script(sample_film_cards(24), [drawn_film_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
-        write_film(script, folder / "demo.avi")
+        write_film(script, folder / "demo.mp4")
         return _play(truth(script), folder, broker)
 
 
@@ -130,7 +130,7 @@ def _daemon(folder: Path, broker: DemoBroker) -> Iterator[subprocess.Popen[bytes
     settings.write_text(
         SETTINGS.format(
             device=DEVICE,
-            film=folder / "demo.avi",
+            film=folder / "demo.mp4",
             index=SAMPLE_DIRECTORY,
             host=LOCAL,
             port=broker.port,

@@ -1,0 +1,59 @@
+"""The demo as a person runs it, with the brokers it may meet."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edge.errors import BrokerError, DataError
+from tools import demo, demo_broker
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_demo_too_short_to_show_everything_is_refused():
+    with pytest.raises(DataError, match="at least 24"):
+        demo.main(5.0)
+
+
+@pytest.mark.parametrize("has_mosquitto", [True, False])
+def test_a_broker_is_found_and_delivers(monkeypatch, has_mosquitto):
+    """Without Mosquitto the small broker in Python serves, and says what it is."""
+    monkeypatch.setattr(demo_broker, "STANDARD_PORT", 1)  # nobody listens there
+    if not has_mosquitto:
+        monkeypatch.setattr(demo_broker.shutil, "which", lambda *_, **__: None)
+    with demo_broker.demo_broker() as broker:
+        assert ("Python broker" in broker.name) != has_mosquitto
+        heard = []
+        version = MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
+        client.on_message = lambda _client, _data, message: heard.append(message.payload)
+        client.on_connect = lambda client, *_: client.subscribe("demo/test", 1)
+        client.on_subscribe = lambda client, *_: client.publish("demo/test", b"hello", 1)
+        client.connect("127.0.0.1", broker.port)
+        for _ in range(100):
+            client.loop(0.1)
+            if heard:
+                break
+        client.disconnect()
+        client.loop(0.1)
+        assert heard == [b"hello"]
+
+
+def test_a_broker_that_does_not_start_is_named(monkeypatch):
+    monkeypatch.setattr(demo_broker, "STANDARD_PORT", 1)
+    monkeypatch.setattr(demo_broker.shutil, "which", lambda *_, **__: "/bin/false")
+    with pytest.raises(BrokerError, match=r"Mosquitto did not start.*apt-get install mosquitto"), demo_broker.demo_broker():
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_the_demo_ends_with_a_right_tally():
+    done = subprocess.run([sys.executable, "-m", "edge", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=270, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The tally is right." in done.stdout
+    assert done.stdout.count("  identified  ") >= 6
