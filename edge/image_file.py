@@ -93,7 +93,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode == "F":
         raise ImageError(f"{path}: floating-point pixels have no agreed range; convert it to 8-bit PNG")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = _as_rgba(image)
         white = Image.new("RGB", rgba.size, "white")
         # the same pixels as an alpha composite with opaque white, in less than half of its time
         white.paste(rgba, mask=rgba.getchannel("A"))
@@ -102,11 +102,15 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _without_transparent_border(image: Image.Image, path: Path) -> Image.Image:
-    rgba = image.convert("RGBA")
+    rgba = _as_rgba(image)
     box = rgba.getchannel("A").point(_MOSTLY_OPAQUE).getbbox()
     if box is None:
         raise ImageError(f"{path}: transparent all over; replace the file or leave it out")
     return rgba if box == (0, 0, *rgba.size) else rgba.crop(box)
+
+
+def _as_rgba(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGBA" else image.convert("RGBA")  # converting to the same mode would copy
 
 
 def _eight_bits(grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
