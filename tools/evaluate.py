@@ -69,9 +69,9 @@ class Material:
 
 
 def scans(material: Material) -> Iterator[Question]:
-    """Yield the scans as they are."""
+    """Yield the scans as they are, read as `cardedge identify --rectified` reads them."""
     for card_id, path in material.scans:
-        yield Question(read_image(path, trim_transparent=True), card_id, rectified=True)
+        yield Question(read_image(path), card_id, rectified=True)
 
 
 def views(material: Material, preset: str) -> Iterator[Question]:
