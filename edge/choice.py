@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.frame import RgbImage
 from edge.outline import Outlines
-from edge.segments import Quads
+from edge.segments import NEXT, Quads
 
 SHARED_MOST: Final = 0.3
 """Two cards lie on each other at most this much of the smaller one; more is the same card seen twice."""
@@ -114,8 +114,8 @@ def _rectangle_mm(width: float, height: float) -> NDArray[np.float32]:
 
 def _long_side_first(quad: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the same outline, starting with one of the two sides that look longer."""
-    sides = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1)
-    return quad if sides[0] + sides[2] >= sides[1] + sides[3] else np.roll(quad, -1, axis=0)
+    sides = np.linalg.norm(quad[NEXT] - quad, axis=1)
+    return quad if sides[0] + sides[2] >= sides[1] + sides[3] else quad[NEXT]
 
 
 def shared(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

@@ -18,6 +18,10 @@ MAX_EDGE_SHARE: Final = 0.12
 """Share of pixels that may be edges: on carpet or gravel the threshold rises until only the stronger ones remain."""
 
 
+GROUND_SPREAD: Final = 20.0
+"""Grey levels that a channel of the ground's colour may vary under uneven light."""
+
+
 def find_edges(pixels: RgbImage, weakest: float) -> NDArray[np.uint8]:
     """Return the edge map of a small picture; Canny takes the strongest colour channel at each pixel.
 
@@ -43,7 +47,10 @@ def closed_quads(chains: Sequence[Chain], least_area: float) -> NDArray[np.float
     The hull of an outline whose edge has gaps is still the outline; the four sides are extended past rounded corners.
     """
     quads = []
+    shortest = 3.0 * least_area**0.5
     for chain in chains:
+        if len(chain) < shortest:
+            continue
         hull = cv2.convexHull(chain)
         area = cv2.contourArea(hull)
         if area < least_area or len(hull) < 4:
@@ -64,14 +71,11 @@ def ground_chains(pixels: RgbImage) -> list[Chain]:
 
     Finds cards whose edge is patchy (foil, pattern, soft focus) on ground of one colour, where the edge map tears them apart.
     """
-    step = 2
-    little = cv2.resize(pixels, None, fx=1.0 / step, fy=1.0 / step, interpolation=cv2.INTER_AREA)
-    coarse = (little >> 4).astype(np.int32)
-    counts = np.bincount((coarse[..., 0] * 256 + coarse[..., 1] * 16 + coarse[..., 2]).ravel(), minlength=4096)
-    common = int(counts.argmax())
-    near = np.abs(coarse - np.array([common >> 8, (common >> 4) & 15, common & 15])).max(axis=2) <= 1
-    ground = np.median(little[near], axis=0)
-    differs = (cv2.absdiff(little, np.broadcast_to(ground.astype(np.uint8), little.shape)).max(axis=2) > 20).astype(np.uint8)
+    little = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    histogram = cv2.calcHist([little], [0, 1, 2], None, [16, 16, 16], [0, 256, 0, 256, 0, 256])
+    common = np.array(np.unravel_index(int(histogram.argmax()), histogram.shape)) * 16
+    ground = np.array(cv2.mean(little, cv2.inRange(little, common - 16, common + 31))[:3])
+    differs = cv2.bitwise_not(cv2.inRange(little, ground - GROUND_SPREAD, ground + GROUND_SPREAD))
     differs = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     chains, _ = cv2.findContours(differs, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [np.asarray(chain * step, dtype=np.int32) for chain in chains if len(chain) >= 20]
+    return [np.asarray(chain * 2, dtype=np.int32) for chain in chains]

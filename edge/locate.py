@@ -15,13 +15,25 @@ from edge.contours import Chain, closed_quads, edge_chains, find_edges, ground_c
 from edge.frame import RgbImage
 from edge.outline import Outlines, alignment, measure
 from edge.pose import estimate_poses
-from edge.segments import MAX_SEGMENTS, Quads, find_corners, find_segments, quads_from_corners, without_twins
+from edge.segments import (
+    CELL_PX,
+    GUESSES_PER_CELL,
+    MAX_SEGMENTS,
+    NEXT,
+    SEGMENTS_PER_CELL,
+    Quads,
+    find_corners,
+    find_segments,
+    joined_lines,
+    quads_from_corners,
+    spread_out,
+)
 
 CARD_RATIO: Final = CARD_HEIGHT_MM / CARD_WIDTH_MM
 BOTH_WAYS: Final[tuple[Rotation, ...]] = (0, 180)
 FOUR_WAYS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 MAX_TILT_SINE: Final = 0.83
-MAX_GUESSES: Final = 60
+MAX_GUESSES: Final = 100
 SHARPNESS_SIZE: Final = Size(126, 176)
 NO_QUADS: Final = np.empty((0, 4, 2), dtype=np.float32)
 
@@ -74,11 +86,11 @@ class _View:
 def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:  # noqa: B008
     """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
     view = _view(pixels, settings)
-    chains = edge_chains(find_edges(view.small, settings.weakest_edge), view.shortest_segment)
+    chains = _chains(view)
     found = _measured(view, _closed_guesses(view, chains), settings.min_support)
     found = best_apart(joined(found, _measured(view, _corner_guesses(view, chains, found), settings.min_open_support)))
     found = best_apart(joined(found, _finely_measured(view, widened(found.quads), settings.min_support)))
-    found = _separated(view, _separated(view, found))
+    found = _separated(view, found)
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
 
@@ -93,6 +105,14 @@ def _view(pixels: RgbImage, settings: LocateSettings) -> _View:
     return _View(pixels, small, size[0] / width, settings)
 
 
+def _chains(view: _View) -> list[Chain]:
+    """Return edge chains at two scales: the coarse one joins what foil and pattern tear apart and overlooks texture."""
+    weakest, shortest = view.settings.weakest_edge, view.shortest_segment
+    coarse = np.asarray(cv2.resize(view.small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    coarse_chains = edge_chains(find_edges(coarse, weakest), 0.5 * shortest)
+    return edge_chains(find_edges(view.small, weakest), shortest) + [2 * chain for chain in coarse_chains]
+
+
 def _closed_guesses(view: _View, chains: list[Chain]) -> Quads:
     """Return guesses from outlines that are closed, or nearly so: the usual case of a card by itself on a plain table."""
     least_area = 0.4 * (view.settings.min_height_share * min(view.small.shape[:2])) ** 2
@@ -103,8 +123,12 @@ def _closed_guesses(view: _View, chains: list[Chain]) -> Quads:
 def _corner_guesses(view: _View, chains: list[Chain], found: Outlines) -> Quads:
     """Return guesses from pairs of corners, outside of what was found already: covered edges, touching cards, busy ground."""
     known = view.to_small(found.quads)
-    segments = find_segments(chains, view.shortest_segment)
-    segments = without_twins(segments[~_inside_any(segments, known, slack=3.0)][:MAX_SEGMENTS])
+    elsewhere = [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
+    segments = find_segments(elsewhere, view.shortest_segment)
+    segments = segments[~_inside_any(segments, known, slack=3.0)]
+    if len(segments) < 2:
+        return NO_QUADS
+    segments = joined_lines(segments[spread_out(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
     if len(segments) < 2:
         return NO_QUADS
     quads = quads_from_corners(find_corners(segments))
@@ -112,7 +136,8 @@ def _corner_guesses(view: _View, chains: list[Chain], found: Outlines) -> Quads:
     sides = alignment(view.small, quads)
     score = (sides.mean(axis=1) + 0.5 * sides.min(axis=1)) * areas(quads) ** 0.05
     order = np.argsort(-score)[:800]
-    return _without_near_duplicates(quads[order])[:MAX_GUESSES]
+    quads = _without_near_duplicates(quads[order])
+    return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
 
 
 def _measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
@@ -160,7 +185,7 @@ def _card_shaped(quads: Quads, size: Size, settings: LocateSettings, leniency: f
     The allowance grows as measured: with the reciprocal of the size (half a pixel of corner error) and with the tilt
     (there the assumed focal length matters).
     """
-    sides = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2)
+    sides = np.linalg.norm(quads[:, NEXT] - quads, axis=2)
     longest = sides.max(axis=1)
     margin = 0.1 * longest[:, None, None]
     inside = ((quads > -margin) & (quads < np.array(size) + margin)).all(axis=(1, 2))
@@ -193,11 +218,17 @@ def _inside_any(shapes: NDArray[np.float32], quads: Quads, slack: float) -> NDAr
     """Return which shapes (n, points, 2) lie with all points inside one of the quads, or at most ``slack`` pixels outside."""
     inside = np.zeros(len(shapes), dtype=np.bool_)
     for quad in quads:
-        delta = np.roll(quad, -1, axis=0) - quad
+        delta = quad[NEXT] - quad
         normal = np.stack([delta[:, 1], -delta[:, 0]], axis=1) / np.linalg.norm(delta, axis=1, keepdims=True)
         outward = np.einsum("ijcd,cd->ijc", shapes[:, :, None, :] - quad, normal)
         inside |= (outward <= slack).all(axis=(1, 2))
     return inside
+
+
+def _outlined(chains: list[Chain]) -> NDArray[np.float32]:
+    """Return eight points along each chain, (n, 8, 2)."""
+    points = [chain[np.linspace(0, len(chain) - 1, 8).astype(np.intp), 0] for chain in chains]
+    return np.array(points, dtype=np.float32).reshape(-1, 8, 2)
 
 
 def _size(pixels: RgbImage) -> Size:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import RgbImage
-from edge.segments import Quads
+from edge.segments import BEFORE, NEXT, Quads
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ def alignment(pixels: RgbImage, quads: Quads, samples: int = 14) -> Values:
 
 def _side_samples(quads: Quads, samples: int) -> tuple[Values, Values]:
     """Return sample points (k, 4, n, 2) on each side and outward unit normals (k, 4, 2)."""
-    following = np.roll(quads, -1, axis=1)
+    following = quads[:, NEXT]
     delta = following - quads
     length = np.maximum(np.linalg.norm(delta, axis=2, keepdims=True), 1e-6)
     direction = delta / length
@@ -147,9 +147,9 @@ def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Qu
     """Return the corners where the moved sides meet; ``start`` is the shift at mid-side, ``slope`` its change between the sampled ends."""
     ends = 0.5 / (1.0 - 2.0 * SIDE_ENDS)
     first = quads + (start - slope * ends)[..., None] * normal
-    second = np.roll(quads, -1, axis=1) + (start + slope * ends)[..., None] * normal
+    second = quads[:, NEXT] + (start + slope * ends)[..., None] * normal
     delta = second - first
-    before_first, before_delta = np.roll(first, 1, axis=1), np.roll(delta, 1, axis=1)
+    before_first, before_delta = first[:, BEFORE], delta[:, BEFORE]
     turn = before_delta[..., 0] * delta[..., 1] - before_delta[..., 1] * delta[..., 0]
     turn = np.where(np.abs(turn) < 1e-6, 1e-6, turn)
     offset = first - before_first

@@ -33,17 +33,19 @@ class Poses:
 
 def estimate_poses(quads: NDArray[np.floating], frame: Size, focal_px: float) -> Poses:
     """Return the poses of rectangles seen as ``quads`` (k, 4, 2), in pixels of a frame of size ``frame``."""
-    centred = (quads.astype(np.float64) - (np.array(frame) - 1.0) / 2.0) / focal_px
-    m1, m2, m4, m3 = (np.concatenate([centred[:, corner], np.ones((len(quads), 1))], axis=1) for corner in range(4))
+    centred = ((quads.astype(np.float64) - (np.array(frame) - 1.0) / 2.0) / focal_px).transpose(1, 2, 0)
+    m1, m2, m4, m3 = centred  # the paper's order: across first, then down
     with np.errstate(all="ignore"):
-        k2 = _dot(np.cross(m1, m4), m3) / _dot(np.cross(m2, m4), m3)
-        k3 = _dot(np.cross(m1, m4), m2) / _dot(np.cross(m3, m4), m2)
-        first, second = k2[:, None] * m2 - m1, k3[:, None] * m3 - m1
-        long, short = np.sqrt(_dot(first, first)), np.sqrt(_dot(second, second))
-        normal = np.cross(first, second)
-        facing = np.abs(normal[:, 2]) / np.sqrt(_dot(normal, normal))
-        return Poses(ratio=long / short, skew=_dot(first, second) / (long * short), tilt_sine=np.sqrt(np.maximum(1.0 - facing**2, 0.0)))
+        k2 = _triple(m1, m4, m3) / _triple(m2, m4, m3)
+        k3 = _triple(m1, m4, m2) / _triple(m3, m4, m2)
+        first = np.stack([*(k2 * m2 - m1), k2 - 1.0])
+        second = np.stack([*(k3 * m3 - m1), k3 - 1.0])
+        along, down = np.sqrt((first**2).sum(axis=0)), np.sqrt((second**2).sum(axis=0))
+        skew = (first * second).sum(axis=0) / (along * down)
+        facing = (first[0] * second[1] - first[1] * second[0]) / (along * down * np.sqrt(np.maximum(1.0 - skew**2, 1e-12)))
+        return Poses(ratio=along / down, skew=skew, tilt_sine=np.sqrt(np.clip(1.0 - facing**2, 0.0, 1.0)))
 
 
-def _dot(first: Values, second: Values) -> Values:
-    return np.asarray(np.einsum("ij,ij->i", first, second), dtype=np.float64)
+def _triple(a: Values, b: Values, c: Values) -> Values:
+    """Return (a x b) . c of points in the plane at depth 1, (2, k) each: twice the area of their triangle."""
+    return np.asarray((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]), dtype=np.float64)

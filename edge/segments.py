@@ -24,8 +24,15 @@ Segments: TypeAlias = NDArray[np.float32]
 Quads: TypeAlias = NDArray[np.float32]
 """float32 (k, 4, 2): corners in clockwise order, any corner first."""
 
-MAX_SEGMENTS: Final = 220
-MAX_CORNERS: Final = 400
+NEXT: Final = np.array([1, 2, 3, 0])
+BEFORE: Final = np.array([3, 0, 1, 2])
+
+CELL_PX: Final = 128.0
+SEGMENTS_PER_CELL: Final = 40
+CORNERS_PER_CELL: Final = 60
+GUESSES_PER_CELL: Final = 10
+MAX_SEGMENTS: Final = 400
+MAX_CORNERS: Final = 800
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +64,35 @@ def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
     return segments[order[lengths[order] >= shortest]]
 
 
-def without_twins(segments: Segments) -> Segments:
-    """Drop segments that lie along a longer one: a thin edge is traced on both of its sides."""
+def spread_out(points: NDArray[np.float32], cell_px: float, most: int) -> NDArray[np.intp]:
+    """Return the rows of the first ``most`` points in each square of the picture, in order: a busy corner must not starve the rest."""
+    cell = np.floor(points / cell_px).astype(np.int64)
+    place = cell[:, 0] * 65536 + cell[:, 1]
+    order = np.argsort(place, kind="stable")
+    starts = np.r_[True, place[order][1:] != place[order][:-1]]
+    rank = np.arange(len(order)) - np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    return np.sort(order[rank < most])
+
+
+def joined_lines(segments: Segments) -> Segments:
+    """Return the segments, each prolonged over the pieces that continue it; those that a longer one covers are dropped.
+
+    A side of a card is torn apart by foil, by pattern, by a finger; an edge is traced on both of its sides.
+    """
     start, direction, length = _lines(segments)
     relative = segments[None, :, :, :] - start[:, None, None, :]
-    along = np.einsum("ijpd,id->ijp", relative, direction)
-    across = relative[..., 0] * direction[:, None, None, 1] - relative[..., 1] * direction[:, None, None, 0]
-    inside = (np.abs(across) <= 2.0) & (along >= -3.0) & (along <= length[:, None, None] + 3.0)
-    covered = np.triu(inside.all(axis=2), k=1)
-    return segments[~covered.any(axis=0)]
+    along = relative[..., 0] * direction[:, None, None, 0] + relative[..., 1] * direction[:, None, None, 1]
+    across = np.abs(relative[..., 0] * direction[:, None, None, 1] - relative[..., 1] * direction[:, None, None, 0])
+    low, high = along.min(axis=2), along.max(axis=2)
+    reach = (0.8 * length + 6.0)[:, None]
+    continues = (across.max(axis=2) <= 2.0) & (low <= length[:, None] + reach) & (high >= -reach)
+    first, last = np.where(continues, low, 0.0).min(axis=1), np.where(continues, high, 0.0).max(axis=1)
+    last = np.maximum(last, length)
+    visible = np.minimum(np.where(continues, high - low, 0.0).sum(axis=1), last - first)
+    order = np.argsort(-visible)
+    joined = np.stack([start + first[:, None] * direction, start + last[:, None] * direction], axis=1)[order]
+    covered = continues[order][:, order] & (low[order][:, order] >= first[order][:, None] - 1.0) & (high[order][:, order] <= last[order][:, None] + 1.0)
+    return joined[~np.triu(covered, k=1).any(axis=0)]
 
 
 def _lines(segments: Segments) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -103,7 +130,8 @@ def find_corners(segments: Segments) -> Corners:
                 )
             )
     found = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    order = np.argsort(-found[3].min(axis=1))[:MAX_CORNERS]
+    order = np.argsort(-found[3].min(axis=1))
+    order = order[spread_out(found[0][order], CELL_PX, CORNERS_PER_CELL)][:MAX_CORNERS]
     return Corners(*(column[order].astype(np.float32) for column in found))
 
 
