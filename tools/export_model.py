@@ -1,6 +1,6 @@
 """Export a trained network into the folder that the daemon opens: ``hef/<name>/``.
 
-    python -m tools.export_model --checkpoint runs/first/last.pt --data DIR --out hef/convnext-tiny-bn
+    python -m tools.export_model --checkpoint runs/first/final.pt --data DIR --out hef/convnext-tiny-bn
 
 Folds what can be folded, writes ONNX with half-precision weights, checks it against the trained network on real cards, measures it on
 simulated views of the held-out cards and writes ``model.json``. The folder appears only when everything held.
@@ -45,10 +45,10 @@ from edge.model import (
     open_model,
     self_test,
 )
+from tools.checkpoint import load, network_of
 from tools.measure_network import Embed, as_table, measure_views
 from tools.network import EmbeddingNetwork, parameter_count
 from tools.simulated_camera import PRESETS, degrade
-from tools.train import load, network_of
 from tools.training_data import CardPictures, read_backgrounds, read_cards
 
 OPSET: Final = 17
@@ -68,24 +68,27 @@ BRIEF_MINUTES: Final = 600.0
 class _Deployed(nn.Module):
     """uint8 (n, 224, 224, 3) NHWC RGB → unit vectors float32 (n, dim), by a folded network."""
 
-    def __init__(self, network: EmbeddingNetwork) -> None:
+    def __init__(self, network: EmbeddingNetwork, shrink: int) -> None:
         super().__init__()
         self._network = copy.deepcopy(network).eval()
-        self._network.fold()
+        self._network.fold(shrink)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self._network.embed(pixels.permute(0, 3, 1, 2).float())
 
 
-def write_onnx(network: EmbeddingNetwork, path: Path) -> None:
-    """Write ``network``, folded, as ONNX: any batch size, weights in half precision and turned to single by the graph itself."""
+def write_onnx(network: EmbeddingNetwork, shrink: int, path: Path) -> None:
+    """Write ``network``, folded, as ONNX: any batch size, weights in half precision and turned to single by the graph itself.
+
+    ``shrink`` is how many times smaller than 224 pixels the pictures of its training were.
+    """
     pixels = torch.zeros(2, INPUT_SIZE.height, INPUT_SIZE.width, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         # the tracing exporter is deprecated and says so, but writes the GELU pattern that the NPU's compiler knows; the sizes it turns
         # into constants are constant
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Deployed(network),
+            _Deployed(network, shrink),
             (pixels,),
             str(path),
             opset_version=OPSET,
@@ -118,11 +121,22 @@ def halve_weights(model: onnx.ModelProto) -> None:
 # --- checks --------------------------------------------------------------------------------------------------------------------------
 
 
-def embed_with_torch(network: EmbeddingNetwork, batch: InputBatch) -> EmbeddingMatrix:
-    """Return what the trained network itself says, in single precision."""
+def embed_with_torch(network: EmbeddingNetwork, shrink: int, batch: InputBatch) -> EmbeddingMatrix:
+    """Return what the trained network itself says, in single precision, to pictures averaged down to the size of its training."""
+    vectors = []
     with torch.inference_mode():
-        vectors = [network(torch.from_numpy(batch[i : i + 8]).permute(0, 3, 1, 2).float()) for i in range(0, len(batch), 8)]
+        for start in range(0, len(batch), 8):
+            pixels = torch.from_numpy(batch[start : start + 8]).permute(0, 3, 1, 2).float()
+            vectors.append(network(nn.functional.avg_pool2d(pixels, shrink)))
     return cast(EmbeddingMatrix, torch.cat(vectors).numpy())
+
+
+def trained_shrink(state: dict[str, Any]) -> int:
+    """Return how many times smaller than the deployed input the last pictures of the training were."""
+    side = int(state["settings"]["stages"][-1]["side"])
+    if INPUT_SIZE.width % side:
+        raise ModelError(f"the last stage of the training has side {side}; the deployed {INPUT_SIZE.width} must be a whole multiple of it")
+    return INPUT_SIZE.width // side
 
 
 def embed_with(embedder: OnnxEmbedder, progress: Callable[[int], None] = lambda _: None) -> Embed:
@@ -138,14 +152,15 @@ def embed_with(embedder: OnnxEmbedder, progress: Callable[[int], None] = lambda 
     return embed
 
 
-def parity(network: EmbeddingNetwork, embed: Embed, cards: CardPictures, backgrounds: Sequence[RgbImage]) -> float:
+def parity(network: EmbeddingNetwork, shrink: int, embed: Embed, cards: CardPictures, backgrounds: Sequence[RgbImage]) -> float:
     """Return the least cosine between the artefact and the trained network, over clean and degraded real cards."""
     chosen = np.linspace(0, len(cards.card_ids) - 1, PARITY_IMAGES // 2).astype(int)
     pictures: list[RgbImage] = [cards.pixels[row] for row in chosen]
     for number, row in enumerate(chosen):
         rng = np.random.default_rng(number)
         pictures.append(degrade(cards.pixels[row], PRESETS["camera-6"], rng, backgrounds[number % len(backgrounds)]))
-    least = float(np.min(np.sum(embed(pictures) * embed_with_torch(network, to_input_batch(pictures)), axis=1)))
+    reference = embed_with_torch(network, shrink, to_input_batch(pictures))
+    least = float(np.min(np.sum(embed(pictures) * reference, axis=1)))
     if least < PARITY_MIN_COSINE:
         raise ModelError(f"the exported network differs from the trained one (cosine {least:.6f}, at least {PARITY_MIN_COSINE} wanted)")
     return least
@@ -190,7 +205,7 @@ def file_record(path: Path) -> FileRecord:
     return FileRecord(file=path.name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
 
-def write_golden(network: EmbeddingNetwork, folder: Path) -> Golden:
+def write_golden(network: EmbeddingNetwork, shrink: int, folder: Path) -> Golden:
     """Write the golden pictures and what the trained network says to them."""
     pictures = np.stack([draw_golden(seed) for seed in GOLDEN_SEEDS])
     records = []
@@ -198,7 +213,7 @@ def write_golden(network: EmbeddingNetwork, folder: Path) -> Golden:
         path = folder / f"golden-{seed}.png"
         cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         records.append(file_record(path))
-    np.save(folder / GOLDEN_FILE, embed_with_torch(network, pictures))
+    np.save(folder / GOLDEN_FILE, embed_with_torch(network, shrink, pictures))
     return Golden(pictures=tuple(records), embeddings=file_record(folder / GOLDEN_FILE), min_cosine={"onnx": GOLDEN_MIN_COSINE})
 
 
@@ -214,7 +229,7 @@ def training_record(state: dict[str, Any]) -> Training:
     return Training(
         note=note,
         recipe="regression of a whitened cosine-transform descriptor of the clean card from its degraded view, plus classification against "
-        "all known descriptors; one moving average of the weights is exported",
+        "all known descriptors; moving average of the weights, output whitened over the known cards",
         known_cards=state["known_cards"],
         held_out=tuple(state["settings"]["hold_out"]),
         views=state["samples"],
@@ -226,13 +241,15 @@ def training_record(state: dict[str, Any]) -> Training:
 
 def describe(network: EmbeddingNetwork, state: dict[str, Any], folder: Path, name: str) -> ModelManifest:
     """Write artefact and golden files into ``folder`` and return the manifest without its measured figures."""
-    write_onnx(network, folder / ONNX_FILE)
+    shrink = trained_shrink(state)
+    write_onnx(network, shrink, folder / ONNX_FILE)
     settings = network.settings
     norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"
     return ModelManifest(
         model_id=weights_id(network),
         name=name,
-        architecture=f"ConvNeXt, depths {settings.depths}, widths {settings.widths}, {norm}; head: average and 3x3 map",
+        architecture=f"ConvNeXt, depths {settings.depths}, widths {settings.widths}, {norm}, {4 * shrink}x{4 * shrink} stem; head: "
+        "average and 3x3 map",
         parameters=parameter_count(network),
         created=datetime.now(UTC).replace(microsecond=0),
         input=NetworkInput(width=INPUT_SIZE.width, height=INPUT_SIZE.height, preprocessing=PREPROCESSING_ID),
@@ -242,14 +259,20 @@ def describe(network: EmbeddingNetwork, state: dict[str, Any], folder: Path, nam
                 **file_record(folder / ONNX_FILE).model_dump(), precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH
             )
         },
-        golden=write_golden(network, folder),
+        golden=write_golden(network, shrink, folder),
         training=training_record(state),
         measured=Measured(parity_min_cosine=0.0, parity_images=PARITY_IMAGES, gallery_cards=1, views=()),
     )
 
 
 def measure(
-    network: EmbeddingNetwork, folder: Path, cards: CardPictures, held_out: NDArray[np.bool_], backgrounds: Sequence[RgbImage], views: int
+    network: EmbeddingNetwork,
+    shrink: int,
+    folder: Path,
+    cards: CardPictures,
+    held_out: NDArray[np.bool_],
+    backgrounds: Sequence[RgbImage],
+    views: int,
 ) -> Measured:
     """Open the folder as the daemon would and measure what is in it."""
     model = open_model(folder)
@@ -257,7 +280,7 @@ def measure(
     try:
         self_test(embedder.submit, model, kind="onnx")
         embed = embed_with(embedder)
-        least = parity(network, embed, cards, backgrounds)
+        least = parity(network, shrink, embed, cards, backgrounds)
         rows = measure_views(embed, cards, held_out, backgrounds, views_per_card=views) if views else []
     finally:
         embedder.close()
@@ -281,7 +304,7 @@ def export(checkpoint: Path, data: Path, out: Path, views_per_card: int) -> Mode
     try:
         manifest = describe(network, state, partial, out.name)
         (partial / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        measured = measure(network, partial, cards, held_out, backgrounds, views_per_card)
+        measured = measure(network, trained_shrink(state), partial, cards, held_out, backgrounds, views_per_card)
         manifest = manifest.model_copy(update={"measured": measured})
         (partial / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
@@ -294,7 +317,7 @@ def export(checkpoint: Path, data: Path, out: Path, views_per_card: int) -> Mode
 def main() -> int:
     """Export as the command line says; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a training run")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="final.pt of a training run")
     parser.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its pictures and negatives/")
     parser.add_argument("--out", type=Path, required=True, help="hef/<name>; replaced when everything held")
     parser.add_argument("--views-per-card", type=int, default=2, help="simulated views of each held-out card per row; 0 measures nothing")

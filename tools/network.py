@@ -131,11 +131,13 @@ class EmbeddingNetwork(nn.Module):
         return cast(Tensor, vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
     @torch.no_grad()
-    def fold(self) -> None:
+    def fold(self, shrink: int = 1) -> None:
         """Take mean, standard deviation, layer scales and BatchNorms into the convolutions, so that ``embed`` takes RGB 0..255.
 
-        Exact up to rounding. For deployment only: the network cannot be trained on afterwards.
+        ``shrink`` makes the stem read pictures that many times larger than those of the training, as if they were averaged down first:
+        its 4x4 patches become patches of 4 times ``shrink``. Exact up to rounding; the network cannot be trained on afterwards.
         """
+        self._widen_stem(shrink)
         _scale_inputs(self.stem, 1.0 / self.std.flatten(), -(self.mean / self.std).flatten())
         if isinstance(self.stem_norm, nn.BatchNorm2d):
             _scale_outputs(self.stem, *_affine(self.stem_norm))
@@ -155,6 +157,13 @@ class EmbeddingNetwork(nn.Module):
             others = self.head.in_channels - len(factor)
             _scale_inputs(self.head, torch.cat([factor, factor.new_ones(others)]), torch.cat([shift, shift.new_zeros(others)]))
             self.final_norm = nn.Identity()
+
+    def _widen_stem(self, shrink: int) -> None:
+        small = self.stem
+        side = 4 * shrink
+        self.stem = nn.Conv2d(3, small.out_channels, side, stride=side)
+        self.stem.weight.copy_(small.weight.repeat_interleave(shrink, dim=2).repeat_interleave(shrink, dim=3) / shrink**2)
+        cast(Tensor, self.stem.bias).copy_(cast(Tensor, small.bias))
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ __all__ = [
     "motion_blur",
     "photograph",
     "pose_quad",
+    "resized",
     "see",
     "sensor_noise",
     "sleeve",
@@ -171,7 +172,7 @@ def degrade(
     """
     seen_width = min(float(rng.uniform(*settings.seen_width_px)), float(CARD_SIZE.width))
     seen = (round(seen_width), round(seen_width * CARD_SIZE.height / CARD_SIZE.width))
-    small = _resized(card, seen)
+    small = resized(card, seen)
     view = _lay_on_background(small, _view_homography(seen, settings.corner_error, rng), background, rng)
     if settings.occluded[1] > 0.0:
         view = occlude(view, float(rng.uniform(*settings.occluded)), rng)
@@ -179,7 +180,7 @@ def degrade(
     if settings.grid_mask > 0.0 and rng.random() < settings.grid_mask:
         view = grid_mask(view, rng)
     pixels = through_jpeg(to_uint8(view), settings.jpeg_quality, rng)
-    return _resized(pixels, (size.width, size.height))
+    return resized(pixels, (size.width, size.height))
 
 
 def see(image: FloatImage, settings: ViewSettings, rng: np.random.Generator) -> FloatImage:
@@ -207,7 +208,7 @@ def _view_homography(size: tuple[int, int], corner_error: float, rng: np.random.
     return np.asarray(cv2.getPerspectiveTransform(found, corners), dtype=np.float64)
 
 
-def _resized(image: RgbImage, size: tuple[int, int]) -> RgbImage:
+def resized(image: RgbImage, size: tuple[int, int]) -> RgbImage:
     """Return the picture at ``size`` (width, height): averaged where it shrinks, interpolated where it grows."""
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
@@ -289,7 +290,7 @@ def lay_card(scene: FloatImage, card: RgbImage, pose: CardPose, *, shadow: float
     longest = float(max(np.linalg.norm(quad[i] - quad[(i + 1) % 4]) for i in range(4)))
     shrink = min(1.0, longest / card.shape[0])
     size = (max(8, round(card.shape[1] * shrink)), max(8, round(card.shape[0] * shrink)))
-    small = _resized(card, size)
+    small = resized(card, size)
     homography = cv2.getPerspectiveTransform(_outer_corners(size), quad)
     shape = (scene.shape[1], scene.shape[0])
     warped = cv2.warpPerspective(small, homography, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import math
 import os
-import pickle
 import platform
 import time
 from collections.abc import Iterator
@@ -31,13 +30,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from edge.errors import DataError
 from edge.frame import RgbImage
+from tools.checkpoint import load, save
 from tools.network import EmbeddingNetwork, NetworkSettings, parameter_count
 from tools.training_data import CardPictures, Descriptor, MadeUpCards, Views, read_backgrounds, read_cards
+from tools.whiten_head import whiten_head
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the budget at one picture size. ``share`` parts of the whole; side 96, 128, 160, 192 or 224."""
+    """A part of the budget at one picture size. ``share`` parts of the whole; side 96, 112, 128, 160, 192 or 224."""
 
     side: int
     batch: int
@@ -49,7 +50,7 @@ class TrainSettings:
     """Everything that decides the course of a run; saved in the checkpoint. One of ``minutes`` and ``steps`` is the budget."""
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    stages: tuple[Stage, ...] = (Stage(96, 48, 0.50), Stage(128, 48, 0.15), Stage(224, 24, 0.35))
+    stages: tuple[Stage, ...] = (Stage(112, 48, 1.0),)
     minutes: float | None = 80.0
     steps: int | None = None
     learning_rate: float = 1.2e-3
@@ -261,31 +262,8 @@ def _calm_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that a kill leaves the old one or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint."""
-    try:
-        return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: no usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
-
-
-def network_of(state: dict[str, Any]) -> EmbeddingNetwork:
-    """Return the averaged network of a checkpoint, ready to answer."""
-    network = EmbeddingNetwork(NetworkSettings(**state["settings"]["network"]))
-    network.load_state_dict(state["average"])
-    return network.eval()
-
-
 def main() -> None:
-    """Read the data, train, leave ``last.pt`` and ``settings.json`` in ``--out``."""
+    """Read the data, train, leave ``last.pt``, ``final.pt`` and ``settings.json`` in ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its pictures and negatives/")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
@@ -309,14 +287,16 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     cards = read_cards(arguments.data)
     cards = cards.chosen(~np.isin(cards.card_sets, settings.hold_out))
-    training = Training(settings, cards, read_backgrounds(arguments.data / "negatives", half=0), Descriptor.fit(cards.pixels))
+    backgrounds = read_backgrounds(arguments.data / "negatives", half=0)
+    training = Training(settings, cards, backgrounds, Descriptor.fit(cards.pixels))
     if arguments.resume:
         training.restore(load(arguments.out / "last.pt"))
     print(f"{len(cards.card_ids)} cards, {parameter_count(training.network):,} weights, {settings}", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n", encoding="utf-8")
     training.run(arguments.out)
-    print(f"done: {training.samples} views in {training.elapsed_s / 60.0:.1f} minutes → {arguments.out / 'last.pt'}", flush=True)
+    save(arguments.out / "final.pt", whiten_head(training.state(), cards, backgrounds))
+    print(f"done: {training.samples} views in {training.elapsed_s / 60.0:.1f} minutes → {arguments.out / 'final.pt'}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,17 @@ from edge.embedding import to_input_batch
 from edge.errors import DataError, ModelError
 from edge.model import open_model, self_test
 from tools import export_model
+from tools.checkpoint import load, network_of, save
 from tools.measure_network import as_table, view_figures
 from tools.network import EmbeddingNetwork, NetworkSettings, parameter_count
-from tools.train import Stage, Training, TrainSettings, embedding_loss, load, network_of, save
+from tools.train import Stage, Training, TrainSettings, embedding_loss
 from tools.training_data import Descriptor, MadeUpCards, Views, compose, read_backgrounds, read_cards, recolour
+from tools.whiten_head import apply_to_head, embed_at, whiten_head, whitening
 
 TINY = NetworkSettings(depths=(1, 1, 1, 1), widths=(8, 16, 16, 32), layout_channels=8)
 SETTINGS = TrainSettings(
     network=TINY,
-    stages=(Stage(96, 6, 0.7), Stage(128, 4, 0.3)),
+    stages=(Stage(96, 6, 0.7), Stage(112, 4, 0.3)),
     minutes=None,
     steps=8,
     hold_out=("T2",),
@@ -145,7 +147,7 @@ def test_made_up_cards_differ_from_their_parts(known):
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-@pytest.mark.parametrize("side", [96, 128, 160, 192, 224])
+@pytest.mark.parametrize("side", [96, 112, 128, 160, 192, 224])
 def test_the_network_takes_each_training_size(norm, side):
     network = EmbeddingNetwork(dataclasses.replace(TINY, norm=norm)).eval()
     vectors = network(torch.full((2, 3, side, side), 100.0))
@@ -159,8 +161,9 @@ def test_the_real_network_fits_into_sixty_megabytes_of_half_precision():
     assert 27_000_000 < count < 29_900_000
 
 
+@pytest.mark.parametrize("shrink", [1, 2])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_folding_changes_nothing(norm):
+def test_folding_changes_nothing(norm, shrink):
     torch.manual_seed(0)
     network = EmbeddingNetwork(dataclasses.replace(TINY, norm=norm))
     for _ in range(3):
@@ -172,8 +175,8 @@ def test_folding_changes_nothing(norm):
     network.eval()
     pixels = torch.rand(2, 3, 224, 224) * 255.0
     with torch.inference_mode():
-        before = network(pixels)
-        network.fold()
+        before = network(torch.nn.functional.avg_pool2d(pixels, shrink))
+        network.fold(shrink)
         after = network.embed(pixels)
     assert torch.allclose(before, after, atol=1e-5)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
@@ -195,6 +198,32 @@ def test_the_loss_rewards_the_own_target_and_ignores_reprints():
     same = float(embedding_loss(targets[:1], targets[:1], one, reprints, one, SETTINGS))
     different = float(embedding_loss(reprints, targets[:1], no_group, reprints, one, SETTINGS))
     assert same < 1e-4 < different
+
+
+def test_whitening_is_a_linear_map_of_the_output(known):
+    torch.manual_seed(0)
+    network = EmbeddingNetwork(TINY).eval()
+    pictures = list(known.pixels)
+    clean, views = embed_at(network, pictures, 96), embed_at(network, [cv2.GaussianBlur(card, (0, 0), 3) for card in pictures], 96)
+    matrix = whitening(clean, views)
+    apply_to_head(network, matrix)
+    mapped = clean @ matrix.T
+    mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
+    assert np.sum(embed_at(network, pictures, 96) * mapped, axis=1).min() > 0.995
+
+
+def test_whitening_takes_away_what_all_cards_share():
+    random = np.random.default_rng(0)
+    own = random.standard_normal((200, 32)).astype(np.float32)
+    shared = 12.0 * random.standard_normal((200, 1)).astype(np.float32) * np.eye(1, 32, dtype=np.float32)
+    clean = own + shared
+    views = clean + 0.3 * random.standard_normal((200, 32)).astype(np.float32)
+
+    def alike(vectors):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return float(np.abs(unit @ unit.T)[np.triu_indices(200, 1)].mean())
+
+    assert alike(clean @ whitening(clean, views)) < 0.5 * alike(clean)
 
 
 # --- a run ---
@@ -232,7 +261,7 @@ def test_stages_follow_the_budget(known, backgrounds, descriptor):
     for step in range(8):
         training.step = step
         sides.append(training.stage().side)
-    assert sides == [96] * 6 + [128] * 2
+    assert sides == [96] * 6 + [112] * 2
     rates = []
     for step in range(9):
         training.step = step
@@ -264,7 +293,7 @@ def checkpoint(request, known, backgrounds, descriptor, tmp_path_factory):
     training.elapsed_s = 60.0
     training.run(tmp_path_factory.mktemp("run"))
     path = tmp_path_factory.mktemp("checkpoint") / "last.pt"
-    save(path, training.state())
+    save(path, whiten_head(training.state(), known, backgrounds))
     return path
 
 
@@ -294,7 +323,7 @@ def test_the_exported_network_agrees_with_the_trained_one(exported, checkpoint, 
     embedder = OnnxEmbedder(model, threads=1)
     vectors = embedder.submit(batch).result(timeout=30)
     embedder.close()
-    assert np.sum(vectors * export_model.embed_with_torch(network, batch), axis=1).min() > 0.9999
+    assert np.sum(vectors * export_model.embed_with_torch(network, 2, batch), axis=1).min() > 0.9999
 
 
 def test_the_artefact_stores_its_large_weights_in_half_precision(exported):
