@@ -120,7 +120,7 @@ def demo_script(cards: Sequence[FilmCard], unknown_cards: Sequence[FilmCard], se
         card(1, 5.7, 10.3, _pose(760, 340, roll_deg=38), 58),
         replace(card(2, 10.6, 16.2, _pose(380, 372, roll_deg=-9), 100), is_sleeved=True),
         card(3, 11.9, 17.2, _pose(830, 345, roll_deg=14), 66),
-        Appearance("unknown-card", unknown.name, unknown, 17.5, 21.4, _pose(440, 352, roll_deg=-16), 95),
+        Appearance("unknown-card", unknown.name, unknown, 17.5, 21.4, _pose(612, 352, roll_deg=-16), 95),
         Appearance("object", "mug", None, 18.9, 25.0, _pose(1010, 420, roll_deg=20), 62),
         card(4, 21.6, 25.6, _pose(480, 345, roll_deg=186), 92),
         replace(card(5, 25.7, 29.4, _pose(690, 350, roll_deg=-6, tilt_deg=34, tilt_axis_deg=25), 80), glare_level=150.0),
