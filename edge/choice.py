@@ -20,17 +20,42 @@ BORDERS_MM: Final = (2.0, 3.2, 4.6)
 """Printed borders are 2.5 to 4 mm wide, a sleeve stands out by 1.5 mm."""
 
 
-def best_apart(outlines: Outlines) -> Outlines:
-    """Return outlines that hardly overlap: of those that do, the best supported one, and rather its surroundings than a part of it."""
+def best_apart(pixels: RgbImage, outlines: Outlines) -> Outlines:
+    """Return outlines that hardly overlap: of those that do, the best supported one, and rather its surroundings than a part of it.
+
+    An outline that two others fill is replaced by them when their corners are rounded: two cards side by side are 126:88, nearly
+    88:63, but a part of one card that is half of it has two rounded corners at most.
+    """
     if len(outlines.quads) == 0:
         return outlines
-    all_areas = areas(outlines.quads)
     support = outlines.support.mean(axis=1)
     kept: list[int] = []
-    for index in np.argsort(-(support**2) * all_areas**0.25):
+    for index in np.argsort(-(support**2) * areas(outlines.quads) ** 0.25):
         if all(shared(outlines.quads[index], outlines.quads[other]) < SHARED_MOST for other in kept):
             kept.append(int(index))
-    return take(outlines, np.array([_outermost(outlines, index) for index in kept], dtype=np.intp))
+    single = [part for index in kept for part in _separated(pixels, outlines, index)]
+    return take(outlines, np.array([_outermost(outlines, index) for index in single], dtype=np.intp))
+
+
+def _separated(pixels: RgbImage, outlines: Outlines, whole: int) -> list[int]:
+    """Return the two cards that fill an outline, taken apart further if they are two each, or the outline."""
+    all_areas = areas(outlines.quads)
+    share = all_areas / all_areas[whole]
+    halves = [
+        int(index)
+        for index in np.flatnonzero((share > 0.4) & (share < 0.6) & (outlines.support.mean(axis=1) > 0.8))
+        if shared(outlines.quads[index], outlines.quads[whole]) > 0.9 and rounded_corners(pixels, outlines.quads[index]) >= 3
+    ]
+    pairs = [
+        (first, second)
+        for first in halves
+        for second in halves
+        if first < second and share[first] + share[second] > 0.9 and shared(outlines.quads[first], outlines.quads[second]) < 0.05
+    ]
+    if not pairs:
+        return [whole]
+    best = max(pairs, key=lambda pair: float(outlines.support[list(pair)].mean()))
+    return [part for half in best for part in _separated(pixels, outlines, half)]
 
 
 def _outermost(outlines: Outlines, index: int) -> int:
@@ -60,46 +85,37 @@ def widened(quads: Quads) -> Quads:
     return np.stack(guesses) if guesses else np.empty((0, 4, 2), dtype=np.float32)
 
 
-def halves(pixels: RgbImage, quad: NDArray[np.float32]) -> Quads:
-    """Return the two outlines an outline may really consist of, or none: two cards side by side are 126:88, nearly 88:63."""
-    quad = _long_side_first(quad)
-    if not _is_notched(pixels, quad):
-        return np.empty((0, 4, 2), dtype=np.float32)
-    middle = np.array([[CARD_WIDTH_MM, 0.0], [CARD_WIDTH_MM, CARD_HEIGHT_MM]], dtype=np.float32)
-    top, bottom = in_card(quad, middle, 2.0 * CARD_WIDTH_MM, CARD_HEIGHT_MM)
-    return np.stack([np.stack([quad[0], top, bottom, quad[3]]), np.stack([top, quad[1], quad[2], bottom])])
+def halves(quads: Quads) -> Quads:
+    """Return for each outline the two it consists of if it is two cards side by side."""
+    guesses = []
+    for quad in quads:
+        first = _long_side_first(quad)
+        middle = np.array([[CARD_WIDTH_MM, 0.0], [CARD_WIDTH_MM, CARD_HEIGHT_MM]], dtype=np.float32)
+        top, bottom = in_card(first, middle, 2.0 * CARD_WIDTH_MM, CARD_HEIGHT_MM)
+        guesses += [np.stack([first[0], top, bottom, first[3]]), np.stack([top, first[1], first[2], bottom])]
+    return np.stack(guesses) if guesses else np.empty((0, 4, 2), dtype=np.float32)
 
 
-def is_pair(whole: NDArray[np.float32], pair: Outlines) -> bool:
-    """Return whether two measured halves fill the whole without overlapping and every side of theirs is a real edge."""
-    if len(pair.quads) != 2 or pair.support.min() < 0.6:
-        return False
-    filled = float(areas(pair.quads).sum() / areas(whole[None])[0])
-    return 0.96 < filled < 1.04 and shared(pair.quads[0], pair.quads[1]) < 0.03
+def rounded_corners(pixels: RgbImage, quad: NDArray[np.float32]) -> int:
+    """Return in how many of the outline's corners that shows which lies around it.
 
-
-def _is_notched(pixels: RgbImage, quad: NDArray[np.float32]) -> bool:
-    """Return whether the ground shows in the middle of both long sides, as between the rounded corners of two cards.
-
-    Corners have a radius of 3 mm: 0.6 mm inside the common edge the gap between them is still 2.4 mm wide.
+    Corners have a radius of 3 mm: the point 0.5 mm from both sides is 0.5 mm outside of the rounding. Its colour is compared with the
+    card's at the same depth further along both sides, so that blur is the same in both.
     """
-    height = CARD_HEIGHT_MM
-    for edge, inward in ((0.0, 1.0), (height, -1.0)):
-        inside, outside = edge + 0.6 * inward, edge - 2.5 * inward
-        gap = _mean_colour(pixels, quad, [(x, inside) for x in (62.6, 63.0, 63.4)])
-        ground = _mean_colour(pixels, quad, [(x, outside) for x in (56.0, 60.0, 66.0, 70.0)])
-        for beside in ((50.0, 53.0, 56.0), (70.0, 73.0, 76.0)):
-            border = _mean_colour(pixels, quad, [(x, inside) for x in beside])
-            contrast = np.linalg.norm(border - ground)
-            if np.linalg.norm(gap - ground) > 0.65 * contrast or contrast < 12.0:
-                return False
-    return True
-
-
-def _mean_colour(pixels: RgbImage, quad: NDArray[np.float32], points_mm: list[tuple[float, float]]) -> NDArray[np.float64]:
-    at = in_card(quad, np.array(points_mm, dtype=np.float32), 2.0 * CARD_WIDTH_MM, CARD_HEIGHT_MM)
-    colours = cv2.remap(pixels, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(colours.reshape(-1, 3).mean(axis=0), dtype=np.float64)
+    along = np.array([7.0, 9.0, 11.0], dtype=np.float32)
+    depth = np.full(3, 0.5, dtype=np.float32)
+    points = np.concatenate([[[0.5, 0.5]], np.stack([along, depth], axis=1), np.stack([depth, along], axis=1), [[-1.5, -1.5]]])
+    first = _long_side_first(quad)
+    rounded = 0
+    for turn in range(4):
+        turned = np.roll(first, -turn, axis=0)
+        width, height = (CARD_HEIGHT_MM, CARD_WIDTH_MM) if turn % 2 == 0 else (CARD_WIDTH_MM, CARD_HEIGHT_MM)
+        at = in_card(turned, points.astype(np.float32), width, height)
+        colours = cv2.remap(pixels, at[:, 0], at[:, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3).astype(np.float64)
+        gap, ground = colours[0], colours[7]
+        borders = (colours[1:4].mean(axis=0), colours[4:7].mean(axis=0))
+        rounded += all(float(np.linalg.norm(gap - ground)) < 0.65 * float(np.linalg.norm(border - ground)) for border in borders)
+    return rounded
 
 
 def in_card(quad: NDArray[np.float32], points_mm: NDArray[np.float32], width_mm: float, height_mm: float) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
-from edge.choice import areas, best_apart, halves, is_pair, joined, take, widened
+from edge.choice import areas, best_apart, halves, joined, take, widened
 from edge.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
 from edge.frame import RgbImage
 from edge.outline import Outlines, alignment, measure
@@ -88,9 +88,10 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     view = _view(pixels, settings)
     chains = _chains(view)
     found = _measured(view, _closed_guesses(view, chains), settings.min_support)
-    found = best_apart(joined(found, _measured(view, _corner_guesses(view, chains, found), settings.min_open_support)))
-    found = best_apart(joined(found, _finely_measured(view, widened(found.quads), settings.min_support)))
-    found = _separated(view, found)
+    found = joined(found, _measured(view, _corner_guesses(view, chains, found), settings.min_open_support, reach=5))
+    apart = best_apart(pixels, found).quads
+    found = joined(found, _finely_measured(view, np.concatenate([widened(apart), halves(apart)]), settings.min_support))
+    found = best_apart(pixels, found)
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
 
@@ -140,10 +141,10 @@ def _corner_guesses(view: _View, chains: list[Chain], found: Outlines) -> Quads:
     return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
 
 
-def _measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
+def _measured(view: _View, guesses: Quads, min_support: float, reach: int = 4) -> Outlines:
     """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
     steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
-    rough = measure(view.small, guesses, step_px=steps, reach=4, samples=24)
+    rough = measure(view.small, guesses, step_px=steps, reach=reach, samples=24)
     rough = _plausible(rough, _size(view.small), view.settings, min_support, leniency=1.3)
     return _finely_measured(view, view.to_full(rough.quads), min_support)
 
@@ -157,16 +158,6 @@ def _finely_measured(view: _View, guesses: Quads, min_support: float) -> Outline
 
 def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
-
-
-def _separated(view: _View, outlines: Outlines) -> Outlines:
-    """Return the outlines, those that are two touching cards replaced by the two."""
-    result = take(outlines, np.zeros(len(outlines.quads), dtype=np.bool_))
-    for index in range(len(outlines.quads)):
-        whole = take(outlines, np.array([index]))
-        pair = _measured(view, view.to_small(halves(view.pixels, whole.quads[0])), view.settings.min_support)
-        result = joined(result, pair if is_pair(whole.quads[0], pair) else whole)
-    return result
 
 
 def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, min_support: float, leniency: float) -> Outlines:
