@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PURE_ROOMS = [
-    "frame", "frame_watch", "card", "pixel_layout", "contours", "segments", "outline", "pose", "choice", "locate", "embedding",
+    "frame", "frame_watch", "card", "pixel_layout", "contours", "segments", "outline", "pose", "choice", "locate", "background", "embedding",
     "neighbors", "gallery", "verification", "decision", "evidence", "track", "event", "state",
 ]  # fmt: skip
 """In the order of the data: each may import only what stands to its left."""
