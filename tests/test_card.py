@@ -1,0 +1,124 @@
+"""Quads, their overlap, and rectifying: what goes in at an angle comes out upright, and nothing moves by half a pixel."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.card import CARD_SIZE, Point, Quad, Size, overlap, rectify, whole_image_quad
+
+ROTATIONS = (0, 90, 180, 270)
+
+
+def box(left, top, right, bottom):
+    return Quad(Point(left, top), Point(right, top), Point(right, bottom), Point(left, bottom))
+
+
+def smooth_picture(size, seed=0):
+    """A picture without fine detail, so that resampling hardly changes it."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (7, 5, 3)).astype(np.uint8)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+
+
+def photographed(card, quad, frame_size):
+    """The card as seen in ``quad``, drawn by OpenCV with the same convention: outer corners to outer corners."""
+    width, height = card.shape[1], card.shape[0]
+    outer = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]], np.float32)
+    return cv2.warpPerspective(card, cv2.getPerspectiveTransform(outer, quad.to_array()), frame_size, flags=cv2.INTER_AREA)
+
+
+@st.composite
+def quads(draw, width=400.0, height=400.0):
+    """A convex, clockwise quad of a card's proportions, moved, turned and pulled out of shape a little."""
+    angle = draw(st.floats(0.0, 2 * np.pi))
+    scale = draw(st.floats(60.0, 160.0))
+    corners = np.array([[-0.5, -0.7], [0.5, -0.7], [0.5, 0.7], [-0.5, 0.7]])
+    corners += np.array(draw(st.lists(st.floats(-0.12, 0.12), min_size=8, max_size=8))).reshape(4, 2)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    centre = np.array([draw(st.floats(0.4, 0.6)) * width, draw(st.floats(0.4, 0.6)) * height])
+    return Quad.from_array(corners @ turn * scale + centre)
+
+
+@given(quads())
+def test_turning_keeps_the_outline_and_four_quarter_turns_come_back(quad):
+    assert sorted(quad.turned(90).to_array().tolist()) == sorted(quad.to_array().tolist())
+    assert quad.turned(90).turned(90) == quad.turned(180)
+    assert quad.turned(270).turned(90) == quad
+    assert quad.turned(180).top_left == quad.bottom_right
+
+
+@given(quads(), st.sampled_from(ROTATIONS))
+def test_turning_changes_neither_area_nor_sense(quad, rotation):
+    assert quad.area() > 0.0
+    assert quad.turned(rotation).area() == pytest.approx(quad.area(), rel=1e-5)
+
+
+@given(quads(), quads())
+def test_overlap_is_symmetric_and_a_share(first, second):
+    value = overlap(first, second)
+    assert 0.0 <= value <= 1.0 + 1e-6
+    assert value == pytest.approx(overlap(second, first), abs=1e-4)
+
+
+@given(quads(), st.sampled_from(ROTATIONS))
+def test_a_quad_overlaps_itself_fully_however_it_is_read(quad, rotation):
+    assert overlap(quad, quad.turned(rotation)) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_overlap_of_boxes_is_intersection_over_union():
+    assert overlap(box(0, 0, 100, 100), box(50, 0, 150, 100)) == pytest.approx(1 / 3)
+    assert overlap(box(0, 0, 100, 100), box(25, 25, 75, 75)) == pytest.approx(0.25)
+    assert overlap(box(0, 0, 100, 100), box(200, 0, 300, 100)) == 0.0
+
+
+def test_overlap_of_quads_without_area_is_nothing():
+    assert overlap(box(5, 5, 5, 5), box(5, 5, 5, 5)) == 0.0
+
+
+def test_corners_survive_the_way_through_an_array():
+    quad = Quad(Point(1, 2), Point(30.5, 3), Point(31, 50.25), Point(0, 49))
+    assert Quad.from_array(quad.to_array()) == quad
+
+
+@given(quads())
+@settings(max_examples=25, deadline=None)
+def test_rectifying_undoes_the_camera(quad):
+    card = smooth_picture(CARD_SIZE)
+    seen = rectify(photographed(card, quad, (400, 400)), quad).pixels
+    inner = np.s_[12:-12, 12:-12]
+    assert np.abs(seen[inner].astype(int) - card[inner]).mean() < 6.0
+
+
+@given(quads())
+@settings(max_examples=25, deadline=None)
+def test_reading_upside_down_turns_the_picture(quad):
+    frame = smooth_picture((400, 400), seed=3)
+    upright, turned = rectify(frame, quad).pixels, rectify(frame, quad.turned(180)).pixels
+    assert np.abs(upright.astype(int) - turned[::-1, ::-1]).max() <= 3
+
+
+def test_a_picture_that_is_the_card_stays_as_it_is():
+    card = np.random.default_rng(1).integers(0, 255, (CARD_SIZE.height, CARD_SIZE.width, 3)).astype(np.uint8)
+    image = rectify(card, whole_image_quad(card))
+    assert np.array_equal(image.pixels, card)
+
+
+@pytest.mark.parametrize("size", [CARD_SIZE, Size(126, 176), Size(16, 22)])
+def test_the_result_has_the_asked_size_and_lies_in_one_piece(size):
+    image = rectify(smooth_picture((640, 360)), box(100, 20, 300, 300), size)
+    assert image.pixels.shape == (size.height, size.width, 3)
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.flags.c_contiguous
+
+
+def test_large_cards_are_averaged_not_sampled():
+    fine = np.indices((1408, 1008)).sum(axis=0) % 2 * 255
+    checkered = np.repeat(fine[..., None], 3, axis=2).astype(np.uint8)
+    seen = rectify(checkered, whole_image_quad(checkered)).pixels
+    assert np.abs(seen.astype(int) - 127).max() <= 2
+
+
+def test_a_card_that_hangs_out_of_the_frame_is_continued_at_its_edge():
+    frame = np.full((200, 200, 3), 80, np.uint8)
+    assert np.array_equal(rectify(frame, box(-60, -90, 120, 160)).pixels, np.full((352, 252, 3), 80, np.uint8))
