@@ -21,36 +21,37 @@ from typing import Final, Literal
 
 from ulid import ULID
 
-from edge import __version__, machine
+from edge import __version__
 from edge.adapters.systemd import open_supervisor
-from edge.announce import Announcer, Identity
-from edge.bundle import Bundle, run_self_test
-from edge.capture import CameraThread, FrameSource
+from edge.bundles.bundle import Bundle, run_self_test
+from edge.bundles.device_index import DeviceIndex
+from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
+from edge.bundles.releases import open_index
+from edge.camera.capture import CameraThread, FrameSource
+from edge.camera.frame_watch import FrameWatch
 from edge.card import Size
 from edge.card_picture import card_picture
-from edge.clock import Clock
-from edge.commands import ControlDesk
 from edge.daemon import Camera, Daemon, DaemonBounds
-from edge.device_id import derive_device_id
-from edge.device_index import DeviceIndex
-from edge.discovery import Device
 from edge.errors import EmbedderError, SettingsError
 from edge.event import Topics
-from edge.frame_watch import FrameWatch
-from edge.health import HealthReporter, Setting
-from edge.index_change import IndexChanger, IndexStore, OpenedIndex
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.model import Model, open_model, self_test
 from edge.model_search import find_model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
-from edge.releases import open_index
+from edge.publishing.announce import Announcer, Identity
+from edge.publishing.discovery import Device
+from edge.publishing.sink import EventSink
+from edge.publishing.state import ModelState
 from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
+from edge.service import machine
+from edge.service.clock import Clock
+from edge.service.commands import ControlDesk
+from edge.service.device_id import derive_device_id
+from edge.service.health import HealthReporter, Setting
+from edge.service.supervision import NoSupervisor, Supervisor
 from edge.settings import BackendName, CameraSection, NetworkSection, Settings
 from edge.settings_file import load_settings
-from edge.sink import EventSink
-from edge.state import ModelState
-from edge.supervision import NoSupervisor, Supervisor
 from edge.track import Tracker, TrackId
 
 RECORDED: Final = {"film", "stills"}
@@ -164,7 +165,7 @@ def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool
 def probe_broker(settings: Settings) -> str:
     """Visit the broker as the daemon would, under a client id of its own, and return what it did. Raises ``BrokerError``."""
     from edge.adapters.mqtt import MqttSession
-    from edge.broker_probe import probe_broker as probe
+    from edge.publishing.broker_probe import probe_broker as probe
 
     device_id = settings.device.id or derive_device_id()
     mqtt = settings.mqtt.model_copy(update={"client_id": f"{settings.mqtt.client_id or f'cardedge-{device_id}'}-check"})

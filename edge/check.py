@@ -12,15 +12,16 @@ from typing import Final, Literal
 
 import cv2
 
-from edge import __version__, app, machine
-from edge.device_id import derive_device_id
+from edge import __version__, app
+from edge.bundles.releases import open_index
 from edge.embedding import ModelId
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.frame import Frame
 from edge.model import open_model, read_model_manifest
 from edge.model_search import find_model
-from edge.releases import open_index
 from edge.schema import Schema
+from edge.service import machine
+from edge.service.device_id import derive_device_id
 from edge.settings import Settings
 from edge.settings_file import load_settings
 

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol, TypeAlias
 
-from edge.announce import Announcer, Backing
-from edge.capture import CaptureState, CaptureStatus
+from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import image_id
-from edge.clock import Clock
-from edge.commands import ControlDesk
 from edge.errors import EmbedderError
 from edge.frame import Frame, RgbImage
-from edge.health import HealthReporter, Phase, Snapshot
 from edge.pipeline import PendingSightings, Recognizer
-from edge.sink import EventSink, SinkHealth
-from edge.supervision import NoSupervisor, Supervisor, Watchdog
+from edge.publishing.announce import Announcer, Backing
+from edge.publishing.sink import EventSink, SinkHealth
+from edge.service.clock import Clock
+from edge.service.commands import ControlDesk
+from edge.service.health import HealthReporter, Phase, Snapshot
+from edge.service.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 
 __all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor"]
@@ -48,7 +48,7 @@ MakePicture: TypeAlias = Callable[[Frame, Quad], bytes]
 
 
 class Camera(Protocol):
-    """Hands over the newest frame; ``edge.capture.CameraThread`` in the product."""
+    """Hands over the newest frame; ``edge.camera.capture.CameraThread`` in the product."""
 
     def start(self) -> None:
         """Begin to capture, in the background."""

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
-from edge.choice import areas, best_apart, halves, joined, take, widened
-from edge.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
 from edge.frame import RgbImage
-from edge.outline import Outlines, alignment, measure
-from edge.pose import estimate_poses
-from edge.segments import (
+from edge.locating.choice import areas, best_apart, halves, joined, take, widened
+from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
+from edge.locating.outline import Outlines, alignment, measure
+from edge.locating.pose import estimate_poses
+from edge.locating.segments import (
     CELL_PX,
     GUESSES_PER_CELL,
     MAX_SEGMENTS,
@@ -80,10 +80,10 @@ class _View:
     @property
     def shortest_segment(self) -> float:
         """Return the length in small pixels of the shortest straight edge worth looking at."""
-        return max(8.0, 0.2 * self.settings.min_height_share * min(self.small.shape[:2]))
+        return float(max(8.0, 0.2 * self.settings.min_height_share * min(self.small.shape[:2])))
 
 
-def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:  # noqa: B008
+def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:
     """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
     view = _view(pixels, settings)
     chains = _chains(view)
@@ -150,7 +150,7 @@ def _measured(view: _View, guesses: Quads, min_support: float, reach: int = 4) -
 
 
 def _finely_measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
-    """The same for guesses in frame pixels that are as good as the small picture can tell."""
+    """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
     steps = np.full(len(guesses), 0.5 / view.scale, dtype=np.float32)
     fine = measure(view.pixels, guesses, step_px=steps, reach=3, samples=40)
     return _plausible(fine, _size(view.pixels), view.settings, min_support, leniency=1.0)
@@ -181,7 +181,7 @@ def _card_shaped(quads: Quads, size: Size, settings: LocateSettings, leniency: f
     margin = 0.1 * longest[:, None, None]
     inside = ((quads > -margin) & (quads < np.array(size) + margin)).all(axis=(1, 2))
     poses = estimate_poses(quads, size, settings.focal_length_share * max(size))
-    allowance = leniency * (settings.shape_tolerance + 6.0 / np.maximum(longest, 1.0) + 0.12 * poses.tilt_sine)
+    allowance = leniency * (settings.shape_tolerance + 6.0 / np.maximum(longest, 1.0) + 0.35 * poses.tilt_sine)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio_error = np.abs(np.abs(np.log(poses.ratio)) - np.log(CARD_RATIO))
         return np.asarray(

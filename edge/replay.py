@@ -11,18 +11,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from edge.capture import CameraThread, CaptureStatus
-from edge.clock import Clock
-from edge.command import Command
+from edge.bundles.index_change import OpenedIndex
+from edge.camera.capture import CameraThread, CaptureStatus
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import BundleError
 from edge.event import CardEvent
 from edge.frame import Frame
-from edge.index_change import OpenedIndex
 from edge.pipeline import Embedder
+from edge.publishing.command import Command
+from edge.publishing.sink import SinkHealth
+from edge.publishing.state import PublisherHealth
+from edge.service.clock import Clock
 from edge.settings import CameraSection
-from edge.sink import SinkHealth
-from edge.state import PublisherHealth
 
 FILM_BEGINS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """``at`` of an event counts from here when the clock is the film's."""

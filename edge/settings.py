@@ -13,7 +13,7 @@ from pydantic import Field
 from edge.decision import AcceptanceThresholds
 from edge.evidence import EvidencePolicy
 from edge.locate import LocateSettings
-from edge.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
+from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.schema import Schema
 from edge.track import TrackPolicy
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.adapters.hnsw import write_graph
-from edge.bundle_writing import BundleContents, write_bundle
+from edge.bundles.bundle_writing import BundleContents, write_bundle
+from edge.bundles.manifest import GraphParameters, Manifest
+from edge.camera.film_clock import FilmClock
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.errors import CameraError, SourceEndedError
-from edge.film_clock import FilmClock
 from edge.frame import Frame, RgbImage
 from edge.gallery import Card, Gallery
-from edge.manifest import GraphParameters, Manifest
 from edge.neighbors import CardId
 from edge.verification import SIGNATURE_BYTES
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge.broker_probe import probe_broker
-from edge.broker_session import Acknowledged, Closed, CloseKind, Opened
 from edge.errors import BrokerError
+from edge.publishing.broker_probe import probe_broker
+from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, Opened
 
 OPENED = Opened(max_packet_bytes=None, receive_maximum=20)
 

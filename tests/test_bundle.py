@@ -14,13 +14,13 @@ import pytest
 
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, write_graph
-from edge.bundle import open_bundle, run_self_test
-from edge.bundle_writing import BundleContents, set_calibration, write_bundle
+from edge.bundles.bundle import open_bundle, run_self_test
+from edge.bundles.bundle_writing import BundleContents, set_calibration, write_bundle
+from edge.bundles.manifest import Calibration, Manifest, read_manifest
 from edge.decision import AcceptanceThresholds
 from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
 from edge.gallery import Card, Gallery
-from edge.manifest import Calibration, Manifest, read_manifest
 from edge.neighbors import CardId
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 from edge.verification import SIGNATURE_BYTES
@@ -388,7 +388,7 @@ def test_a_writer_that_is_killed_leaves_no_bundle(tmp_path):
     script = f"""
     import os, signal
     from pathlib import Path
-    from edge import bundle_writing
+    from edge.bundles import bundle_writing
     from edge.testing import random_vectors, write_vectors_bundle
     bundle_writing.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     write_vectors_bundle(Path({str(tmp_path / "bundle")!r}), random_vectors(5, 8))

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.adapters.stills import StillsSource
-from edge.capture import CameraThread, CaptureState
-from edge.driver_thread import DriverThread
+from edge.camera.capture import CameraThread, CaptureState
+from edge.camera.driver_thread import DriverThread
+from edge.camera.film_clock import FilmClock
+from edge.camera.frame_watch import FROZEN_AFTER_S, FrameWatch
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
-from edge.film_clock import FilmClock
 from edge.frame import Frame
-from edge.frame_watch import FROZEN_AFTER_S, FrameWatch
 from edge.testing import ListSource, noise_pictures
 from tests.faults import cameras
 
@@ -158,7 +158,7 @@ def test_a_camera_that_is_not_there_is_failed_until_it_comes():
 
 
 def test_a_repeated_failure_is_logged_once(caplog):
-    caplog.set_level(logging.WARNING, logger="edge.capture")
+    caplog.set_level(logging.WARNING, logger="edge.camera.capture")
     with camera_thread(cameras.CameraDisconnects(good=0)) as camera:
         wait_for(lambda: camera.status().reopens >= 4, "four reopenings")
     assert [record.message for record in caplog.records] == ["camera failed: the camera is gone"]

@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import check, machine
-from edge.bundle_writing import set_calibration
+from edge import check
+from edge.bundles.bundle_writing import set_calibration
+from edge.bundles.manifest import Calibration
 from edge.cli import main
 from edge.decision import AcceptanceThresholds
 from edge.errors import ExitCode
-from edge.manifest import Calibration
+from edge.service import machine
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.small_world import NOTE, on_table, save, write_index, write_network
 

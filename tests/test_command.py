@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.command import REQUESTS, Command, parse_request, transaction_of
 from edge.errors import CommandError
+from edge.publishing.command import REQUESTS, Command, parse_request, transaction_of
 
 
 @pytest.mark.parametrize(

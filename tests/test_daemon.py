@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.capture import CameraThread, CaptureState
+from edge.camera.capture import CameraThread, CaptureState
 from edge.card_picture import card_picture, image_id
 from edge.errors import BundleError, CameraError, EmbedderError, OutboxError
 from edge.frame import Frame

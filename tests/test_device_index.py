@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from edge import releases
 from edge.app import load_gallery
-from edge.device_index import DeviceIndex, waiting_settings
+from edge.bundles import releases
+from edge.bundles.device_index import DeviceIndex, waiting_settings
+from edge.bundles.manifest import read_manifest
 from edge.embedding import ModelId
 from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
-from edge.manifest import read_manifest
 from edge.model_search import find_model
 from edge.settings import IndexSection, Settings, ThresholdsSection, TrackSection
 from tests.small_world import write_index, write_network

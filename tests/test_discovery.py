@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.command import REQUESTS
-from edge.discovery import (
+from edge.event import CardEvent, Topics
+from edge.publishing.command import REQUESTS
+from edge.publishing.discovery import (
     EVENT_ATTRIBUTES,
     Device,
     IndexUpdate,
@@ -18,9 +19,8 @@ from edge.discovery import (
     farewell_payload,
     index_update,
 )
-from edge.event import CardEvent, Topics
-from edge.mqtt_settings import HomeAssistantSettings
-from edge.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
+from edge.publishing.mqtt_settings import HomeAssistantSettings
+from edge.publishing.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
 from tests.events import AT, make_event
 
 TOPICS = Topics("cardedge", "Scanner-1")

@@ -11,7 +11,7 @@ from edge.card import Point, Quad, Size
 from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.event import MAX_CANDIDATES, CardEvent, Origin, Topics, format_instant, to_event
 from edge.gallery import Card
-from edge.state import MAX_STATE_CHARS, last_card, shorten
+from edge.publishing.state import MAX_STATE_CHARS, last_card, shorten
 from edge.track import ChangeKind, TrackChange
 from tests.events import make_event
 

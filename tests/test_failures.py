@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundle_writing import describe_files
+from edge.bundles.bundle_writing import describe_files
+from edge.bundles.manifest import read_manifest
 from edge.cli import main
 from edge.errors import ExitCode
-from edge.manifest import read_manifest
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.small_world import save, write_index, write_network
 from tools import build_index

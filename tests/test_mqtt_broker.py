@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from edge.adapters.mqtt import mqtt_sink
-from edge.discovery import Device
 from edge.errors import SettingsError
-from edge.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
-from edge.outbox import Outbox
+from edge.publishing.discovery import Device
+from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
+from edge.publishing.outbox import Outbox
 from tests.events import make_event
 from tests.faults import brokers
 from tests.faults.gate import Gate

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.errors import ExitCode, OutboxError
-from edge.mqtt_settings import OutboxSettings
-from edge.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
+from edge.publishing.mqtt_settings import OutboxSettings
+from edge.publishing.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
 
 NOW_MS = CLOCK_WAS_SET_MS + 1_000_000_000
 
@@ -286,8 +286,8 @@ WRITER = """
 import sys
 sys.path[:0] = [{root!r}]
 from pathlib import Path
-from edge.mqtt_settings import OutboxSettings
-from edge.outbox import Outbox
+from edge.publishing.mqtt_settings import OutboxSettings
+from edge.publishing.outbox import Outbox
 outbox = Outbox(OutboxSettings(file=Path(sys.argv[1])))
 n = 0
 while True:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.adapters.picamera import PicameraSource
-from edge.capture import CameraThread, CaptureState
+from edge.camera.capture import CameraThread, CaptureState
+from edge.camera.pixel_layout import PixelLayout, to_rgb
 from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
-from edge.pixel_layout import PixelLayout, to_rgb
 from edge.testing import noise_pictures
 from tests.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
 

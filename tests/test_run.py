@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import releases
+from edge.bundles import releases
 from edge.errors import ExitCode
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.small_world import on_table, write_index

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge.decision import AcceptanceThresholds
-from edge.device_id import derive_device_id
 from edge.errors import ExitCode, SettingsError
 from edge.locate import LocateSettings
+from edge.service.device_id import derive_device_id
 from edge.settings import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.settings_file import load_settings
 from edge.track import TrackPolicy
@@ -42,7 +42,9 @@ def test_an_empty_file_gives_the_defaults(settings_file):
 
 def test_values_of_every_kind_are_read(settings_file):
     settings = load_settings(
-        settings_file('[camera]\nkind = "film"\nsource = "a.mp4"\nfps = 5\n[network]\nmodel = "/m"\narena = true\n[mqtt.tls]\nenabled = true\n')
+        settings_file(
+            '[camera]\nkind = "film"\nsource = "a.mp4"\nfps = 5\n[network]\nmodel = "/m"\narena = true\n[mqtt.tls]\nenabled = true\n'
+        )
     )
     assert settings.camera.kind == "film"
     assert settings.camera.fps == 5.0

@@ -34,11 +34,11 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundle_writing import BundleContents, check_new, write_bundle
+from edge.bundles.bundle_writing import BundleContents, check_new, write_bundle
+from edge.bundles.manifest import Manifest
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import DataError, EdgeError, ExitCode, ImageError
 from edge.gallery import Card, Gallery
-from edge.manifest import Manifest
 from edge.model import open_model, self_test
 from edge.model_search import find_model
 from edge.neighbors import CardId

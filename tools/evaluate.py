@@ -1,6 +1,6 @@
 """Measure what a network and a bundle do together, and print a table with intervals.
 
-    python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A4a,B2a] [--views camera-4,glare] [--json]
+    python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
 
 Rows: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the index
 without their artwork; whole photos in which the card has to be located first; pictures without a card, taken as cards and as photos.
@@ -27,6 +27,7 @@ if not __package__:  # started as a script: the repository's root holds both pac
 
 from edge.adapters.hnsw import HnswIndex
 from edge.adapters.onnx import OnnxEmbedder
+from edge.bundles.releases import open_index
 from edge.card import LocatedCard, rectify, whole_image_quad
 from edge.errors import DataError, EdgeError, ImageError, UsageError
 from edge.frame import RgbImage
@@ -36,7 +37,6 @@ from edge.model import open_model
 from edge.model_search import find_model
 from edge.neighbors import CardId
 from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
-from edge.releases import open_index
 from tools.card_list import CardPicture, read_card_list
 from tools.evaluation import Question, Row, as_records, as_table, ask, ask_with_and_without
 from tools.simulated_camera import PRESETS, CardPose, degrade, photograph

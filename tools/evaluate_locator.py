@@ -212,7 +212,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of the photos")
     parser.add_argument("--boxes", type=Path, required=True, metavar="CSV", help="known boxes, a row per card")
     parser.add_argument("--empty", type=Path, metavar="DIR", help="pictures without a card")
-    parser.add_argument("--min-overlap", type=float, default=0.5, metavar="SHARE", help="overlap from which an outline is right (default 0.5)")
+    parser.add_argument("--min-overlap", type=float, default=0.5, metavar="SHARE", help="overlap from which an outline is right (0.5)")
     parser.add_argument("--report", type=Path, metavar="DIR", help="draw what was found into this folder")
     parser.add_argument("--json", action="store_true", help="one JSON object per set on standard output")
     return parser.parse_args(arguments)

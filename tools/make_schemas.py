@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from edge.command import REQUESTS, CommandReply
-from edge.discovery import IndexUpdate
 from edge.event import CardEvent
-from edge.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
+from edge.publishing.command import REQUESTS, CommandReply
+from edge.publishing.discovery import IndexUpdate
+from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 
 SCHEMAS: Final = Path(__file__).resolve().parent.parent / "docs" / "schema"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -23,10 +23,10 @@ import numpy as np
 if not __package__:  # started as a file: the project's root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge import releases
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
-from edge.bundle import Bundle
+from edge.bundles import releases
+from edge.bundles.bundle import Bundle
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.testing import random_vectors, write_vectors_bundle
 from tools.build_index import EMBED_TIMEOUT_S, embed_pictures

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, rectify, whole_image_quad
-from edge.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.embedding import InputBatch, to_input_batch
 from edge.errors import ImageError
 from edge.frame import RgbImage

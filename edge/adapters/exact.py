@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.bundle import Bundle, StoredVectors
+from edge.bundles.bundle import Bundle, StoredVectors
 from edge.embedding import EmbeddingMatrix
 from edge.neighbors import Neighbors, exact_similarities, rank, to_neighbors
 

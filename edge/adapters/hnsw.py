@@ -9,11 +9,11 @@ import hnswlib
 import numpy as np
 
 from edge.adapters.exact import all_similarities
-from edge.bundle import Bundle, StoredVectors
-from edge.bundle_writing import BuiltGraph
+from edge.bundles.bundle import Bundle, StoredVectors
+from edge.bundles.bundle_writing import BuiltGraph
+from edge.bundles.manifest import GraphParameters, MeasuredRecall
 from edge.embedding import EmbeddingMatrix, l2_normalize
 from edge.errors import BundleError
-from edge.manifest import GraphParameters, MeasuredRecall
 from edge.neighbors import Neighbors, rank, to_neighbors
 
 if TYPE_CHECKING:

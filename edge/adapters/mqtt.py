@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Received, SessionEvent, Wake
 from edge.errors import BrokerError, SettingsError
 from edge.event import OFFLINE, Topics
-from edge.outbox import Outbox
-from edge.publisher import Publisher
+from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Received, SessionEvent, Wake
+from edge.publishing.outbox import Outbox
+from edge.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from edge.discovery import Device
-    from edge.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
+    from edge.publishing.discovery import Device
+    from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ REJECTIONS: Final = {129, 130, 144, 149, 153, 154, 155}
 
 
 class MqttSession:
-    """One connection; see ``edge.broker_session.Session``. Reads password and certificates anew, so that they may be replaced on disk.
+    """One connection; see ``edge.publishing.broker_session.Session``.
 
+    Reads password and certificates anew, so that they may be replaced on disk.
     Raises ``SettingsError`` when one of these files cannot be used.
     """
 

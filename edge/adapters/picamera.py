@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from edge.camera.driver_thread import DriverThread
+from edge.camera.pixel_layout import RGB_IN_MEMORY, PixelLayout, to_rgb
 from edge.card import Size
-from edge.driver_thread import DriverThread
 from edge.errors import CameraError, CameraFrozenError
 from edge.frame import Frame
-from edge.pixel_layout import RGB_IN_MEMORY, PixelLayout, to_rgb
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge.camera.film_clock import FilmClock
 from edge.errors import FilmError, ImageError, SourceEndedError
-from edge.film_clock import FilmClock
 from edge.frame import Frame, RgbImage
 from edge.image_file import read_image
 

@@ -17,9 +17,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from edge.camera.film_clock import FilmClock
 from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, FilmError, SourceEndedError
-from edge.film_clock import FilmClock
 from edge.frame import Frame, RgbImage
 
 _log = logging.getLogger(__name__)

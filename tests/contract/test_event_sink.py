@@ -6,11 +6,11 @@ from contextlib import closing
 import pytest
 
 from edge.adapters.mqtt import mqtt_sink
-from edge.command import CommandReply
-from edge.discovery import Device
-from edge.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
-from edge.outbox import Outbox
-from edge.sink import EventSink
+from edge.publishing.command import CommandReply
+from edge.publishing.discovery import Device
+from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
+from edge.publishing.outbox import Outbox
+from edge.publishing.sink import EventSink
 from tests.events import make_event
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.stage import ListSink, Stage

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
-from edge.bundle import open_bundle
+from edge.bundles.bundle import open_bundle
+from edge.bundles.manifest import GraphParameters
 from edge.embedding import l2_normalize
 from edge.errors import BundleError
-from edge.manifest import GraphParameters
 from edge.testing import random_vectors, write_vectors_bundle
 
 ADAPTERS = [ExactIndex, HnswIndex]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.bundle import open_bundle
+from edge.bundles.bundle import open_bundle
 from edge.card import rectify, whole_image_quad
 from edge.embedding import to_input_batch
 from edge.errors import DataError, ExitCode, ImageError

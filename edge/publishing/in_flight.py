@@ -19,12 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from edge.broker_session import Acknowledged, Closed, CloseKind, Opened, Session
 from edge.errors import OutboxError
+from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, Opened, Session
 
 if TYPE_CHECKING:
-    from edge.mqtt_settings import MqttSettings
-    from edge.outbox import Outbox, OutboxRow
+    from edge.publishing.mqtt_settings import MqttSettings
+    from edge.publishing.outbox import Outbox, OutboxRow
 
 log = logging.getLogger(__name__)
 

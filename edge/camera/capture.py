@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol, Self, runtime_checkable
 
-from edge.driver_thread import DriverThread
+from edge.camera.driver_thread import DriverThread
+from edge.camera.frame_watch import FrameWatch
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, EdgeError, SourceEndedError
 from edge.frame import Frame
-from edge.frame_watch import FrameWatch
 
 _log = logging.getLogger(__name__)
 

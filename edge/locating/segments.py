@@ -3,7 +3,7 @@
 A card keeps at least two opposite corners, or one whole side with its two corners, in view even when a hand
 covers the rest. So a guess needs no closed outline: two corners that face each other give four lines, and
 four lines give a quad. Touching cards share lines without harm, because a segment may serve several corners.
-The guesses are many and cheap; ``edge.outline`` measures which of them a picture really supports.
+The guesses are many and cheap; ``edge.locating.outline`` measures which of them a picture really supports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contours import Chain
+from edge.locating.contours import Chain
 
 Segments: TypeAlias = NDArray[np.float32]
 """float32 (n, 2, 2): start and end of straight pieces of edge, longest first, pixels of the small picture."""
@@ -61,7 +61,7 @@ def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
     segments = np.concatenate(pieces).astype(np.float32)
     lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
     order = np.argsort(-lengths)
-    return segments[order[lengths[order] >= shortest]]
+    return np.asarray(segments[order[lengths[order] >= shortest]], dtype=np.float32)
 
 
 def spread_out(points: NDArray[np.float32], cell_px: float, most: int) -> NDArray[np.intp]:
@@ -91,8 +91,9 @@ def joined_lines(segments: Segments) -> Segments:
     visible = np.minimum(np.where(continues, high - low, 0.0).sum(axis=1), last - first)
     order = np.argsort(-visible)
     joined = np.stack([start + first[:, None] * direction, start + last[:, None] * direction], axis=1)[order]
-    covered = continues[order][:, order] & (low[order][:, order] >= first[order][:, None] - 1.0) & (high[order][:, order] <= last[order][:, None] + 1.0)
-    return joined[~np.triu(covered, k=1).any(axis=0)]
+    inside = (low[order][:, order] >= first[order][:, None] - 1.0) & (high[order][:, order] <= last[order][:, None] + 1.0)
+    covered = continues[order][:, order] & inside
+    return np.asarray(joined[~np.triu(covered, k=1).any(axis=0)], dtype=np.float32)
 
 
 def _lines(segments: Segments) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -137,12 +138,12 @@ def find_corners(segments: Segments) -> Corners:
 
 def _beyond(position: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how far a position along a segment lies outside of it."""
-    return np.maximum(np.maximum(-position, position - length), 0.0)
+    return np.asarray(np.maximum(np.maximum(-position, position - length), 0.0), dtype=np.float32)
 
 
 def _least_leg(length: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how much of a segment must lie on one side of a crossing to count as a leg there."""
-    return np.maximum(0.25 * length, np.minimum(length * 0.7, 12.0))
+    return np.asarray(np.maximum(0.25 * length, np.minimum(length * 0.7, 12.0)), dtype=np.float32)
 
 
 def _clockwise(
@@ -187,7 +188,8 @@ def _meeting(
     turn = np.where(np.abs(turn) < 1e-3, 1e-3, turn)
     reach_out = (offset[:, 0] * back[:, 1] - offset[:, 1] * back[:, 0]) / turn
     reach_back = (offset[:, 0] * out[:, 1] - offset[:, 1] * out[:, 0]) / turn
-    return corners.points[first] + reach_out[:, None] * out, reach_out, reach_back
+    meeting = corners.points[first] + reach_out[:, None] * out
+    return meeting.astype(np.float32), reach_out.astype(np.float32), reach_back.astype(np.float32)
 
 
 def _from_sides(corners: Corners) -> Quads:

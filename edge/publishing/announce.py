@@ -10,15 +10,27 @@ from typing import Final, Literal
 
 from ulid import ULID
 
+from edge.bundles.index_change import OpenedIndex
 from edge.card import Size
-from edge.clock import Clock
 from edge.errors import OutboxError
 from edge.event import CardEvent, Origin, to_event
 from edge.gallery import Card
-from edge.index_change import OpenedIndex
 from edge.neighbors import CardId
-from edge.sink import EventSink
-from edge.state import CARDS, CONTROLS, INDEX, LAST_CARD, MODEL, CardInView, CardsState, ControlsState, IndexState, ModelState, last_card
+from edge.publishing.sink import EventSink
+from edge.publishing.state import (
+    CARDS,
+    CONTROLS,
+    INDEX,
+    LAST_CARD,
+    MODEL,
+    CardInView,
+    CardsState,
+    ControlsState,
+    IndexState,
+    ModelState,
+    last_card,
+)
+from edge.service.clock import Clock
 from edge.track import TrackChange
 
 _log = logging.getLogger(__name__)

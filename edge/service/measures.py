@@ -6,7 +6,7 @@ from collections import deque
 from math import ceil
 from typing import Final
 
-from edge.state import Quantiles
+from edge.publishing.state import Quantiles
 
 _NS_PER_S: Final = 1_000_000_000
 

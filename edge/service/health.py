@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from edge import machine
-from edge.announce import Identity
-from edge.capture import CaptureState, CaptureStatus
+from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import Size
-from edge.clock import Clock
-from edge.measures import Latencies, Rate
-from edge.sink import EventSink, SinkHealth
-from edge.state import HEALTH, CameraHealth, HealthState, NetworkHealth, Problem
+from edge.publishing.announce import Identity
+from edge.publishing.sink import EventSink, SinkHealth
+from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, Problem
+from edge.service import machine
+from edge.service.clock import Clock
+from edge.service.measures import Latencies, Rate
 
 INTERVAL_S: Final = 30.0
 HOT_C: Final = 85.0

@@ -11,8 +11,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from edge.announce import Announcer
-from edge.command import (
+from edge.bundles.index_change import IndexChanger, OpenedIndex
+from edge.errors import EdgeError
+from edge.pipeline import Recognizer
+from edge.publishing.announce import Announcer
+from edge.publishing.command import (
     ActivateIndexRequest,
     Command,
     EnabledRequest,
@@ -23,11 +26,8 @@ from edge.command import (
     ScanRequest,
     ThresholdRequest,
 )
-from edge.errors import EdgeError
-from edge.index_change import IndexChanger, OpenedIndex
-from edge.pipeline import Recognizer
-from edge.state import HealthState
-from edge.supervision import Supervisor
+from edge.publishing.state import HealthState
+from edge.service.supervision import Supervisor
 from edge.track import Tracker
 
 _log = logging.getLogger(__name__)

@@ -14,12 +14,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from edge.bundle import StoredVectors, describe_files
-from edge.card_database import write_cards
-from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
-from edge.errors import DataError
-from edge.gallery import Gallery
-from edge.manifest import (
+from edge.bundles.bundle import StoredVectors, describe_files
+from edge.bundles.card_database import write_cards
+from edge.bundles.manifest import (
     CARDS_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
@@ -32,6 +29,9 @@ from edge.manifest import (
     SelfTestQuery,
     read_manifest,
 )
+from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
+from edge.errors import DataError
+from edge.gallery import Gallery
 from edge.neighbors import CardId, exact_similarities
 from edge.verification import SIGNATURE_ID
 

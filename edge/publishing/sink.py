@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.command import Command
 from edge.event import CardEvent
-from edge.state import PublisherHealth
+from edge.publishing.command import Command
+from edge.publishing.state import PublisherHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class EventSink(Protocol):
         ...
 
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
-        """Keep a retained state (``edge.state`` names the suffixes) on the broker: the newest wins, sent again on every connect."""
+        """Keep a retained state (suffixes: ``edge.publishing.state``) on the broker: the newest wins, sent again on every connect."""
         ...
 
     def set_image(self, jpeg: bytes) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from edge import releases
 from edge.app import make_vector_index
-from edge.bundle import Bundle, open_bundle, run_self_test
+from edge.bundles import releases
+from edge.bundles.bundle import Bundle, open_bundle, run_self_test
+from edge.bundles.manifest import Manifest
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.gallery import Card
-from edge.manifest import Manifest
 from edge.neighbors import CardId
 
 DEFAULT_INDEX: Final = Path("/var/lib/cardedge/index")

@@ -19,13 +19,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from edge.broker_session import Closed, CloseKind, MqttVersion, Opened, Session, SessionEvent, Wake
 from edge.errors import EdgeError
+from edge.publishing.broker_session import Closed, CloseKind, MqttVersion, Opened, Session, SessionEvent, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.mqtt_settings import MqttSettings
+    from edge.publishing.mqtt_settings import MqttSettings
 
 log = logging.getLogger(__name__)
 

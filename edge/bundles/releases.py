@@ -22,11 +22,11 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from edge.bundle import Bundle, open_bundle
-from edge.bundle_writing import sync
+from edge.bundles.bundle import Bundle, open_bundle
+from edge.bundles.bundle_writing import sync
+from edge.bundles.manifest import BUNDLE_ID_PATTERN, DATA_FILES, MANIFEST_FILE, Manifest, read_manifest
 from edge.embedding import ModelId
 from edge.errors import BundleError
-from edge.manifest import BUNDLE_ID_PATTERN, DATA_FILES, MANIFEST_FILE, Manifest, read_manifest
 from edge.schema import Schema
 
 RELEASES: Final = "releases"

@@ -17,12 +17,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card_database import read_gallery, read_picture, search_card_ids
+from edge.bundles.card_database import read_gallery, read_picture, search_card_ids
+from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, VECTORS_FILE, DataFile, FileFacts, Manifest, read_manifest
 from edge.decision import AcceptanceThresholds
 from edge.embedding import PREPROCESSING_ID, UNIT_NORM_TOLERANCE, EmbeddingMatrix, ModelId
 from edge.errors import BundleError, ModelMismatchError
 from edge.gallery import Card, Gallery
-from edge.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, VECTORS_FILE, DataFile, FileFacts, Manifest, read_manifest
 from edge.neighbors import CardId, Neighbors
 from edge.verification import SIGNATURE_BYTES, SIGNATURE_ID
 
@@ -66,7 +66,7 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     """Open a bundle and check it.
 
     Sizes, counts, ids, versions and every vector are always checked. ``verify_hashes=False`` leaves out the hashes of the data
-    files; that is for a release whose hashes were checked when it was activated (``edge.releases``).
+    files; that is for a release whose hashes were checked when it was activated (``edge.bundles.releases``).
     Raises ``ModelMismatchError`` for another network than ``expected_model_id``, else ``BundleError``.
     """
     path = path.resolve()

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from edge.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Session, Wake
 from edge.errors import BrokerError
+from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Session, Wake
 
 if TYPE_CHECKING:
-    from edge.mqtt_settings import Protocol
+    from edge.publishing.mqtt_settings import Protocol
 
 Wanted = TypeVar("Wanted", Opened, Acknowledged)
 

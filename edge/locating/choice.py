@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.frame import RgbImage
-from edge.outline import Outlines
-from edge.segments import NEXT, Quads
+from edge.locating.outline import Outlines
+from edge.locating.segments import NEXT, Quads
 
 SHARED_MOST: Final = 0.3
 """Two cards lie on each other at most this much of the smaller one; more is the same card seen twice."""

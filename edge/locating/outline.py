@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import RgbImage
-from edge.segments import BEFORE, NEXT, Quads
+from edge.locating.segments import BEFORE, NEXT, Quads
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -88,7 +88,10 @@ def measure(pixels: RgbImage, quads: Quads, *, step_px: Values, reach: int, samp
 
 
 def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
-    """Return per side the line (intercept at the middle, slope over the side) in index units that most samples vote for, outer ones first (a small Hough transform)."""
+    """Return per side the line that most samples vote for, outer ones first (a small Hough transform).
+
+    A line is its intercept at the middle and its slope over the side, both in index units.
+    """
     width = response.shape[3]
     share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
     slopes = np.arange(-(width // 3), width // 3 + 1, dtype=np.float32)

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.bundles.manifest import Manifest
 from edge.errors import CommandError, EdgeError
-from edge.manifest import Manifest
 from edge.pipeline import LoadedGallery
 
 _log = logging.getLogger(__name__)

@@ -8,15 +8,15 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from edge.command import Command, CommandReply, parse_request, transaction_of
 from edge.errors import CommandError
+from edge.publishing.command import Command, CommandReply, parse_request, transaction_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.broker_session import Received
     from edge.event import Topics
-    from edge.mqtt_settings import MqttSettings
+    from edge.publishing.broker_session import Received
+    from edge.publishing.mqtt_settings import MqttSettings
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,10 @@ Values: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Poses:
-    """One row per quad: ``ratio`` is the first side's true length over the second's, ``skew`` the cosine between the two
-    (0 for a real rectangle), ``tilt_sine`` the sine of the angle between the card and the sensor plane.
+    """One row per quad.
+
+    ``ratio`` is the first side's true length over the second's, ``skew`` the cosine between the two (0 for a real rectangle),
+    ``tilt_sine`` the sine of the angle between the card and the sensor plane.
 
     A quad that no rectangle can show has nan in it.
     """

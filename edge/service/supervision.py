@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from edge.capture import CaptureState, CaptureStatus
-from edge.sink import SinkHealth
+from edge.camera.capture import CaptureState, CaptureStatus
+from edge.publishing.sink import SinkHealth
 
 _NS_PER_S: Final = 1_000_000_000
 

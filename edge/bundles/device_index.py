@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge import releases
-from edge.index_change import OpenedIndex
+from edge.bundles import releases
+from edge.bundles.index_change import OpenedIndex
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
+    from edge.bundles.bundle import Bundle
     from edge.embedding import ModelId
     from edge.logs import LogLevel
     from edge.pipeline import LoadedGallery
@@ -22,7 +22,7 @@ RELOADED: Final = {"index", "thresholds", "log"}
 
 
 class DeviceIndex:
-    """Implements ``edge.index_change.IndexStore``.
+    """Implements ``edge.bundles.index_change.IndexStore``.
 
     ``started`` are the settings the daemon began with, read from the file ``config``; ``load`` makes a bundle ready to be asked;
     ``apply_log_level`` is told the level of settings that were read again.

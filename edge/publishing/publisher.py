@@ -14,22 +14,22 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from edge.broker_link import Link
-from edge.broker_session import Acknowledged, Closed, MqttVersion, Opened, Received, Session, SessionEvent, Wake
-from edge.command_inbox import CommandInbox
-from edge.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
 from edge.errors import OutboxError
 from edge.event import OFFLINE, ONLINE, CardEvent, Topics
-from edge.in_flight import InFlight, Publication
-from edge.sink import SinkHealth
-from edge.state import PublisherHealth
+from edge.publishing.broker_link import Link
+from edge.publishing.broker_session import Acknowledged, Closed, MqttVersion, Opened, Received, Session, SessionEvent, Wake
+from edge.publishing.command_inbox import CommandInbox
+from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
+from edge.publishing.in_flight import InFlight, Publication
+from edge.publishing.sink import SinkHealth
+from edge.publishing.state import PublisherHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.command import Command
-    from edge.mqtt_settings import HomeAssistantSettings, MqttSettings
-    from edge.outbox import Outbox
+    from edge.publishing.command import Command
+    from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings
+    from edge.publishing.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ FAREWELL_S: Final = 1.0
 
 
 class Publisher:
-    """Implements ``edge.sink.EventSink``. Owns the outbox: ``close`` closes it.
+    """Implements ``edge.publishing.sink.EventSink``. Owns the outbox: ``close`` closes it.
 
     ``open_session`` makes a fresh session of the given version; it may raise ``SettingsError`` for an unreadable password or certificate.
     """

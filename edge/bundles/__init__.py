@@ -1,0 +1,1 @@
+"""Index bundles: their format, and the device's releases of them."""

@@ -1,0 +1,1 @@
+"""Being a service: health, commands, the supervisor, the machine."""
