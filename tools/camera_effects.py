@@ -19,7 +19,10 @@ FloatImage: TypeAlias = NDArray[np.float32]
 
 def blend(under: FloatImage, over: FloatImage, opacity: NDArray[np.float32]) -> FloatImage:
     """Return ``over`` laid on ``under`` with ``opacity`` (height, width) 0..1."""
-    return np.asarray(under + (over - under) * opacity[:, :, None], dtype=np.float32)
+    laid = np.subtract(over, under, dtype=np.float32)
+    laid *= opacity[:, :, None]
+    laid += under
+    return laid
 
 
 # --- surface and light ----------------------------------------------------------------------------------------------------------------
@@ -99,9 +102,10 @@ def occlude(image: FloatImage, fraction: float, rng: np.random.Generator) -> Flo
         excess = float(np.count_nonzero(shape & ~covered)) / covered.size - missing
         if excess > 0.02 + 0.1 * fraction:
             continue
-        shade = 1.0 + 0.25 * _plane(image.shape, float(rng.uniform(0.0, 2.0 * np.pi)))
-        over = (tone[None, None, :] * shade[:, :, None]).astype(np.float32)
-        image = blend(image, over, shape.astype(np.float32) / 255.0)
+        left, top, box_width, box_height = cv2.boundingRect(shape)
+        part = (slice(top, top + box_height), slice(left, left + box_width))
+        shade = 1.0 + 0.25 * _plane((box_height, box_width), float(rng.uniform(0.0, 2.0 * np.pi)))
+        image[part] = blend(image[part], shade[:, :, None] * tone.astype(np.float32), shape[part] * np.float32(1.0 / 255.0))
         covered |= shape
     return image
 
@@ -160,8 +164,10 @@ def sensor_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> F
     """Add Gaussian noise of ``sigma`` grey levels, independent per pixel and channel."""
     if sigma <= 0.0:
         return image
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(sigma)
-    return np.asarray(image + noise, dtype=np.float32)
+    noisy = rng.standard_normal(image.shape, dtype=np.float32)
+    noisy *= np.float32(sigma)
+    noisy += image
+    return noisy
 
 
 def to_uint8(image: FloatImage) -> RgbImage:
