@@ -19,10 +19,13 @@ from typing import Final, Protocol, TypeAlias
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import image_id
+from edge.decision import Unknown
 from edge.errors import EmbedderError
 from edge.frame import Frame, RgbImage
+from edge.locating.background import StaticBackground
 from edge.pipeline import PendingSightings, Recognizer
 from edge.publishing.announce import Announcer, Backing
+from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
@@ -130,6 +133,7 @@ class Daemon:
         self._clock = clock or Clock()
         self._bounds = bounds or DaemonBounds()
         self._watchdog = Watchdog(supervisor)
+        self._background = StaticBackground()
         self._in_flight: deque[_Asked] = deque()
         self._phase: Phase = "starting"
         self._frame_size: Size | None = None
@@ -186,6 +190,8 @@ class Daemon:
         started_ns = self._clock.monotonic_ns()
         self._frame_size = Size(frame.width, frame.height)
         located = self._locate(frame.pixels)
+        self._background = self._background.seen(frame.pixels, located, frame.captured_ns)
+        located = self._background.foreground(frame.pixels, located)
         located_ns = self._clock.monotonic_ns()
         self._counters.frames.add(located_ns)
         self._counters.latencies.add(located_ns, "locate", (located_ns - started_ns) / _NS_PER_MS)
@@ -220,6 +226,8 @@ class Daemon:
         for stage, milliseconds in asked.pending.timing_ms.items():
             self._counters.latencies.add(self._worked_ns, stage, milliseconds)
         for request, sighting in zip(asked.requests, sightings, strict=True):
+            learn = self._background.refused if isinstance(sighting.decision, Unknown) else self._background.recognised
+            self._background = learn(sighting.quad)
             changes = self._tracker.conclude(request.track_id, sighting.decision, sighting.quad, asked.frame.captured_ns)
             self._tell(changes, asked.pending.timing_ms, asked)
 
@@ -261,6 +269,8 @@ class Daemon:
         desk = self._desk
         desk.finish_change()
         for command in self._sink.poll_commands():
+            if isinstance(command.request, ScanRequest):
+                self._background = StaticBackground()  # whoever asks for a scan wants to hear of everything in view
             desk.carry_out(command, lambda: self._reporter.state(self._snapshot()))
         if self._reload_wanted and not desk.busy:
             self._reload_wanted = False

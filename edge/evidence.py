@@ -44,8 +44,10 @@ class EvidencePolicy:
     strong_lead: float = 0.25
     """... when the verification of every other artwork stays this far below."""
     settle_decisions: int = 3
-    settle_s: float = 0.6
-    """Decisions and time before a card is called unknown or uncertain: the first pictures of a card sliding in are bad."""
+    settle_s: float = 1.0
+    """Decisions and time before a card is called unknown or uncertain: the first pictures of a card sliding in are bad.
+
+    Not less than ``edge.locating.background`` takes to learn: what belongs to the scene is never told."""
     replaced_decisions: int = 5
     replaced_s: float = 2.0
     """Decisions in a row and time before a disturbed card that no longer resembles itself counts as another one."""

@@ -36,10 +36,16 @@ def test_a_hand_over_a_card_tells_nothing():
 
 
 def test_two_cards_and_one_that_is_in_no_index():
-    sink = Cast(Stage().show(4, {20: "a", 120: "b", 220: "z"}).show(4)).play()
+    sink = Cast(Stage().show(1.5).show(4, {20: "a", 120: "b", 220: "z"}).show(4)).play()
     assert sorted(sink.told()[:2]) == [("identified", "a"), ("identified", "b")]
     assert sink.told()[2] == ("unknown", None)
     assert sorted(sink.told()[3:], key=str) == [("removed", "a"), ("removed", "b"), ("removed", None)]
+
+
+def test_what_lies_there_from_the_start_and_is_no_card_is_never_told():
+    """A frame printed on the mat is background; a known card that lies there from the start is not."""
+    sink = Cast(Stage().show(6, {20: "a", 220: "z"}).show(6, {220: "z"})).play()
+    assert sink.told() == [("identified", "a"), ("removed", "a")]
 
 
 def test_states_say_what_is_in_view():

@@ -140,7 +140,7 @@ def test_pictures_that_name_different_cards_are_told_as_ambiguous():
 def test_unknown_takes_time_not_frames():
     """At 60 frames per second the first second of a card is still its first second."""
     fast = Table(fps=60, latency_s=0.0)
-    fast.show(0.5, card_at(0))
+    fast.show(0.9, card_at(0))
     assert fast.changes == []
     fast.show(0.5, card_at(0))
     assert kinds(fast.changes) == [UNKNOWN]
