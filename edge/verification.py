@@ -115,7 +115,7 @@ def patch_weights(reference: Reference, look_alikes: Sequence[Reference]) -> NDA
     """
     if not look_alikes:
         return np.ones(PATCH_COUNT, dtype=np.float32)
-    agreement = np.stack([_agreement(reference.patches, other.patches) for other in look_alikes])
+    agreement = _agreement(reference.patches, np.stack([other.patches for other in look_alikes]))
     telling = 1.0 - np.clip(agreement.max(axis=0), 0.0, 1.0)
     return np.asarray(telling**2 + _COMMON_WEIGHT, dtype=np.float32)
 
@@ -223,8 +223,8 @@ def _normalized_patches(image: Luma) -> Luma:
 
 
 def _agreement(first: Luma, second: Luma) -> NDArray[np.float32]:
-    """Return the correlation of corresponding patches, float32 (48,), in [-1, 1]."""
-    return np.asarray(np.mean(first * second, axis=1), dtype=np.float32)
+    """Return the correlation of corresponding patches, float32 (..., 48), in [-1, 1]."""
+    return np.asarray(np.einsum("pf,...pf->...p", first, second) / first.shape[1], dtype=np.float32)
 
 
 def _best_weighted_mean(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
