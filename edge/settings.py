@@ -121,7 +121,9 @@ class LocateSection(Schema):
 class RecognitionSection(Schema):
     """How one card is looked up."""
 
-    neighbors_k: int = Field(10, ge=1, le=200, description="Nearest entries looked at; the first five are verified, the others tell what look-alikes share.")
+    neighbors_k: int = Field(
+        10, ge=1, le=200, description="Nearest entries looked at; the first five are verified, the others tell what look-alikes share."
+    )
 
 
 class ThresholdsSection(Schema):
