@@ -3,9 +3,10 @@
     python -m tools.train --data DIR --out runs/first --minutes 80 --hold-out A4a,B2a
 
 The network learns to tell the analytic descriptor of the *clean* card (``tools/training_data.py``) from a degraded view, and to tell it
-apart from the descriptors of all known cards. Small pictures first, then larger ones with the same weights. The learning rate and the
-sizes follow the share of the budget that is used up, in minutes or in steps, so a run ends when it is meant to. ``--resume`` continues
-from the last checkpoint; with a budget in steps it gives the same course as an unbroken run.
+apart from the descriptors of all known cards. Stages may go from small pictures to larger ones with the same weights; each change of
+size costs a few hundred steps until the network has got used to it. The learning rate and the sizes follow the share of the budget that
+is used up, in minutes or in steps, so a run ends when it is meant to. ``--resume`` continues from the last checkpoint; with a budget in
+steps it gives the same course as an unbroken run.
 """
 
 from __future__ import annotations
