@@ -1,8 +1,13 @@
 """Fixtures that many tests share."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.small_world import make_small_world
+
+# how long an example takes says something about the machine, nothing about the code
+settings.register_profile("checks", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("checks")
 
 
 @pytest.fixture(scope="session")
