@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
 from edge.frame import RgbImage
-from edge.locating.choice import areas, best_apart, halves, joined, take, widened
+from edge.locating.choice import SHIFTS_MM, SURELY_ROUNDED, areas, best_apart, halves, joined, rounded_corners, shifted, side_variants, starting_with_long_side, take
 from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
 from edge.locating.outline import Outlines, alignment, measure
 from edge.locating.pose import estimate_poses
@@ -88,9 +88,12 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     view = _view(pixels, settings)
     chains = _chains(view)
     found = _measured(view, _closed_guesses(view, chains), settings.min_support)
-    found = joined(found, _measured(view, _corner_guesses(view, chains, found), settings.min_open_support, reach=5))
-    apart = best_apart(pixels, found).quads
-    found = joined(found, _finely_measured(view, np.concatenate([widened(apart), halves(apart)]), settings.min_support))
+    sure = rounded_corners(pixels, found.quads) >= SURELY_ROUNDED
+    found = joined(found, _measured(view, _corner_guesses(view, chains, found.quads[sure]), settings.min_open_support, reach=5))
+    apart = best_apart(pixels, found)
+    found = joined(found, _finely_measured(view, halves(apart.quads), settings.min_support))
+    for index in range(len(apart.quads)):
+        found = joined(found, _with_other_sides(view, take(apart, np.array([index]))))
     found = best_apart(pixels, found)
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
@@ -121,9 +124,9 @@ def _closed_guesses(view: _View, chains: list[Chain]) -> Quads:
     return _without_near_duplicates(quads[_card_shaped(quads, _size(view.small), view.settings, leniency=1.6)])
 
 
-def _corner_guesses(view: _View, chains: list[Chain], found: Outlines) -> Quads:
-    """Return guesses from pairs of corners, outside of what was found already: covered edges, touching cards, busy ground."""
-    known = view.to_small(found.quads)
+def _corner_guesses(view: _View, chains: list[Chain], known: Quads) -> Quads:
+    """Return guesses from pairs of corners, outside of the cards already known: covered edges, touching cards, busy ground."""
+    known = view.to_small(known)
     elsewhere = [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
     segments = find_segments(elsewhere, view.shortest_segment)
     segments = segments[~_inside_any(segments, known, slack=3.0)]
@@ -151,9 +154,22 @@ def _measured(view: _View, guesses: Quads, min_support: float, reach: int = 4) -
 
 def _finely_measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
     """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
-    steps = np.full(len(guesses), 0.5 / view.scale, dtype=np.float32)
-    fine = measure(view.pixels, guesses, step_px=steps, reach=3, samples=40)
+    fine = measure(view.pixels, guesses, step_px=_fine_steps(view, guesses), reach=3, samples=40)
     return _plausible(fine, _size(view.pixels), view.settings, min_support, leniency=1.0)
+
+
+def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
+    """Return the variants of an outline with sides further out or in, unless it is a card beyond doubt."""
+    if outline.support.min() > 0.9 and rounded_corners(view.pixels, outline.quads)[0] == 4:
+        return take(outline, np.array([False]))
+    outline = starting_with_long_side(outline)
+    shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=_fine_steps(view, outline.quads).repeat(len(SHIFTS_MM)), reach=3, samples=40)
+    variants = side_variants(outline, shifts)
+    return _plausible(variants, _size(view.pixels), view.settings, view.settings.min_support, leniency=1.0)
+
+
+def _fine_steps(view: _View, quads: Quads) -> NDArray[np.float32]:
+    return np.maximum(0.25 * _px_per_mm(quads), 0.5 / view.scale).astype(np.float32)
 
 
 def _px_per_mm(quads: Quads) -> NDArray[np.float32]:

@@ -151,6 +151,11 @@ def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Qu
     ends = 0.5 / (1.0 - 2.0 * SIDE_ENDS)
     first = quads + (start - slope * ends)[..., None] * normal
     second = quads[:, NEXT] + (start + slope * ends)[..., None] * normal
+    return crossings(first, second)
+
+
+def crossings(first: Quads, second: Quads) -> Quads:
+    """Return the corners (k, 4, 2) of sides given by two points each: corner i is where side i - 1 meets side i."""
     delta = second - first
     before_first, before_delta = first[:, BEFORE], delta[:, BEFORE]
     turn = before_delta[..., 0] * delta[..., 1] - before_delta[..., 1] * delta[..., 0]
