@@ -234,8 +234,11 @@ def _inside_any(shapes: NDArray[np.float32], quads: Quads, slack: float) -> NDAr
 
 def _outlined(chains: list[Chain]) -> NDArray[np.float32]:
     """Return eight points along each chain, (n, 8, 2)."""
-    points = [chain[np.linspace(0, len(chain) - 1, 8).astype(np.intp), 0] for chain in chains]
-    return np.array(points, dtype=np.float32).reshape(-1, 8, 2)
+    if not chains:
+        return np.empty((0, 8, 2), dtype=np.float32)
+    lengths = np.array([len(chain) for chain in chains])
+    rows = (np.cumsum(lengths) - lengths)[:, None] + (lengths[:, None] - 1) * np.arange(8) // 7
+    return np.concatenate(chains)[rows, 0].astype(np.float32)
 
 
 def _size(pixels: RgbImage) -> Size:

@@ -39,16 +39,15 @@ def alignment(pixels: RgbImage, quads: Quads, samples: int = 14) -> Values:
     """
     height, width = pixels.shape[:2]
     smooth = cv2.GaussianBlur(pixels, (0, 0), 1.4)
-    across = cv2.Sobel(smooth, cv2.CV_16S, 1, 0).reshape(-1, 3)
-    down = cv2.Sobel(smooth, cv2.CV_16S, 0, 1).reshape(-1, 3)
+    gradient = np.concatenate([cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)], axis=2).reshape(-1, 6)
     base, normal = _side_samples(quads, samples)
     column, row = np.rint(base[..., 0]).astype(np.int32), np.rint(base[..., 1]).astype(np.int32)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     index = np.where(inside, row * width + column, 0)
-    dx, dy = across[index].astype(np.float32), down[index].astype(np.float32)
+    found = gradient[index]
     n = normal[:, :, None, None, :]
-    crossing = np.abs(dx * n[..., 0] + dy * n[..., 1]).max(axis=3)
-    along = np.abs(dx * n[..., 1] - dy * n[..., 0]).max(axis=3)
+    crossing = np.abs(found[..., :3] * n[..., 0] + found[..., 3:] * n[..., 1]).max(axis=3)
+    along = np.abs(found[..., :3] * n[..., 1] - found[..., 3:] * n[..., 0]).max(axis=3)
     return np.asarray(np.where(inside, crossing / (crossing + along + 12.0), 0.0).mean(axis=2), dtype=np.float32)
 
 

@@ -31,7 +31,7 @@ CELL_PX: Final = 128.0
 SEGMENTS_PER_CELL: Final = 40
 CORNERS_PER_CELL: Final = 60
 GUESSES_PER_CELL: Final = 10
-MAX_SEGMENTS: Final = 400
+MAX_SEGMENTS: Final = 500
 MAX_CORNERS: Final = 800
 
 
@@ -51,14 +51,14 @@ class Corners:
 
 def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
     """Return the straight pieces of the edge chains that are at least ``shortest`` pixels long."""
-    pieces = []
-    for chain in chains:
-        if len(chain) >= shortest:
-            vertices = cv2.approxPolyDP(chain, 1.6, closed=True)[:, 0, :]
-            pieces.append(np.stack([vertices, np.roll(vertices, -1, axis=0)], axis=1))
-    if not pieces:
+    outlines = [cv2.approxPolyDP(chain, 1.6, closed=True) for chain in chains]
+    if not outlines:
         return np.empty((0, 2, 2), dtype=np.float32)
-    segments = np.concatenate(pieces).astype(np.float32)
+    vertices = np.concatenate(outlines)[:, 0, :].astype(np.float32)
+    ends = np.cumsum([len(outline) for outline in outlines])
+    following = np.arange(1, len(vertices) + 1)
+    following[ends - 1] = np.concatenate([[0], ends[:-1]])
+    segments = np.stack([vertices, vertices[following]], axis=1)
     lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
     order = np.argsort(-lengths)
     return np.asarray(segments[order[lengths[order] >= shortest]], dtype=np.float32)
@@ -80,20 +80,19 @@ def joined_lines(segments: Segments) -> Segments:
     A side of a card is torn apart by foil, by pattern, by a finger; an edge is traced on both of its sides.
     """
     start, direction, length = _lines(segments)
-    relative = segments[None, :, :, :] - start[:, None, None, :]
-    along = relative[..., 0] * direction[:, None, None, 0] + relative[..., 1] * direction[:, None, None, 1]
-    across = np.abs(relative[..., 0] * direction[:, None, None, 1] - relative[..., 1] * direction[:, None, None, 0])
-    low, high = along.min(axis=2), along.max(axis=2)
+    normal = np.stack([direction[:, 1], -direction[:, 0]], axis=1)
+    along = [direction @ segments[:, end].T - (direction * start).sum(axis=1)[:, None] for end in (0, 1)]
+    across = [np.abs(normal @ segments[:, end].T - (normal * start).sum(axis=1)[:, None]) for end in (0, 1)]
+    low, high = np.minimum(*along), np.maximum(*along)
     reach = (0.8 * length + 6.0)[:, None]
-    continues = (across.max(axis=2) <= 2.0) & (low <= length[:, None] + reach) & (high >= -reach)
+    continues = (np.maximum(*across) <= 2.0) & (low <= length[:, None] + reach) & (high >= -reach)
     first, last = np.where(continues, low, 0.0).min(axis=1), np.where(continues, high, 0.0).max(axis=1)
     last = np.maximum(last, length)
     visible = np.minimum(np.where(continues, high - low, 0.0).sum(axis=1), last - first)
+    covered = continues & (low >= first[:, None] - 1.0) & (high <= last[:, None] + 1.0)
     order = np.argsort(-visible)
     joined = np.stack([start + first[:, None] * direction, start + last[:, None] * direction], axis=1)[order]
-    inside = (low[order][:, order] >= first[order][:, None] - 1.0) & (high[order][:, order] <= last[order][:, None] + 1.0)
-    covered = continues[order][:, order] & inside
-    return np.asarray(joined[~np.triu(covered, k=1).any(axis=0)], dtype=np.float32)
+    return np.asarray(joined[~np.triu(covered[np.ix_(order, order)], k=1).any(axis=0)], dtype=np.float32)
 
 
 def _lines(segments: Segments) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
