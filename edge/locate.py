@@ -46,8 +46,7 @@ class LocateSettings:
     frame's shorter side. ``work_length_px``: longer side of the small picture in which cards are searched.
     ``focal_length_share``: assumed focal length as a share of the frame's longer side (0.7 to 1.0 for common cameras).
     ``shape_tolerance``: relative error allowed to the outline's true aspect ratio and squareness, for a large card without tilt.
-    ``min_support``: least mean share of a closed outline along which an edge runs; ``min_open_support``: the same for one guessed from
-    corners alone; ``min_side_support``: the same for the worst side of either.
+    ``min_support``: least share of the outline along which an edge runs; ``min_side_support``: the same for its worst side.
     ``weakest_edge``: least gradient taken for an edge on plain ground (a step of one grey level has 4).
     """
 
@@ -56,8 +55,7 @@ class LocateSettings:
     work_length_px: int = 640
     focal_length_share: float = 0.85
     shape_tolerance: float = 0.06
-    min_support: float = 0.7
-    min_open_support: float = 0.8
+    min_support: float = 0.75
     min_side_support: float = 0.35
     weakest_edge: float = 10.0
 
@@ -87,11 +85,11 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
     view = _view(pixels, settings)
     chains = _chains(view)
-    found = _measured(view, _closed_guesses(view, chains), settings.min_support)
+    found = _measured(view, _closed_guesses(view, chains))
     sure = rounded_corners(pixels, found.quads) >= SURELY_ROUNDED
-    found = joined(found, _measured(view, _corner_guesses(view, chains, found.quads[sure]), settings.min_open_support, reach=5))
-    apart = best_apart(pixels, found)
-    found = joined(found, _finely_measured(view, halves(apart.quads), settings.min_support))
+    found = joined(found, _measured(view, _corner_guesses(view, chains, found.quads[sure]), reach=5))
+    apart = best_apart(pixels, found, least_evidence=settings.min_support)
+    found = joined(found, _finely_measured(view, halves(apart.quads)))
     for index in range(len(apart.quads)):
         found = joined(found, _with_other_sides(view, take(apart, np.array([index]))))
     found = best_apart(pixels, found)
@@ -144,18 +142,18 @@ def _corner_guesses(view: _View, chains: list[Chain], known: Quads) -> Quads:
     return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
 
 
-def _measured(view: _View, guesses: Quads, min_support: float, reach: int = 4) -> Outlines:
+def _measured(view: _View, guesses: Quads, reach: int = 4) -> Outlines:
     """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
     steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
     rough = measure(view.small, guesses, step_px=steps, reach=reach, samples=24)
-    rough = _plausible(rough, _size(view.small), view.settings, min_support, leniency=1.3)
-    return _finely_measured(view, view.to_full(rough.quads), min_support)
+    rough = _plausible(rough, _size(view.small), view.settings, leniency=1.3)
+    return _finely_measured(view, view.to_full(rough.quads))
 
 
-def _finely_measured(view: _View, guesses: Quads, min_support: float) -> Outlines:
+def _finely_measured(view: _View, guesses: Quads) -> Outlines:
     """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
     fine = measure(view.pixels, guesses, step_px=_fine_steps(view, guesses), reach=3, samples=40)
-    return _plausible(fine, _size(view.pixels), view.settings, min_support, leniency=1.0)
+    return _plausible(fine, _size(view.pixels), view.settings, leniency=1.0)
 
 
 def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
@@ -165,7 +163,7 @@ def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
     outline = starting_with_long_side(outline)
     shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=_fine_steps(view, outline.quads).repeat(len(SHIFTS_MM)), reach=3, samples=40)
     variants = side_variants(outline, shifts)
-    return _plausible(variants, _size(view.pixels), view.settings, view.settings.min_support, leniency=1.0)
+    return _plausible(variants, _size(view.pixels), view.settings, leniency=1.0)
 
 
 def _fine_steps(view: _View, quads: Quads) -> NDArray[np.float32]:
@@ -176,12 +174,12 @@ def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
 
 
-def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, min_support: float, leniency: float) -> Outlines:
+def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, leniency: float) -> Outlines:
     support = outlines.support
     return take(
         outlines,
         _card_shaped(outlines.quads, size, settings, leniency)
-        & (support.mean(axis=1) >= min_support / leniency)
+        & (support.mean(axis=1) >= settings.min_support / leniency)
         & (support.min(axis=1) >= settings.min_side_support / leniency),
     )
 

@@ -22,6 +22,14 @@ SURELY_ROUNDED: Final = 3
 """An outline with so many rounded corners is a whole card: a part of one has two at most."""
 
 ROUNDED_WORTH: Final = 0.12
+AREA_EXPONENT: Final = 0.4
+"""How much a rounded corner and a larger area count against support when overlapping outlines compete; measured on drawn, composed
+and real photos.
+"""
+
+ROUNDED_EVIDENCE: Final = 0.03
+LEAST_EVIDENCE: Final = 0.9
+"""Support plus this much per rounded corner must reach that: full edges alone do, patchy ones need rounded corners too."""
 
 SHIFTS_MM: Final = (2.0, 3.2, 4.6, -3.0)
 """Printed borders are 2.5 to 4 mm wide."""
@@ -44,7 +52,7 @@ class _Judged:
         return shared(self.quads[first], self.quads[second])
 
 
-def best_apart(pixels: RgbImage, outlines: Outlines) -> Outlines:
+def best_apart(pixels: RgbImage, outlines: Outlines, *, least_evidence: float = LEAST_EVIDENCE) -> Outlines:
     """Return outlines that hardly overlap: of those that do, the best supported one, and rather its surroundings than a part of it.
 
     Rounded corners count most: neither a printed frame nor a part of a card has four, and an outline with one side on a wrong edge
@@ -53,9 +61,11 @@ def best_apart(pixels: RgbImage, outlines: Outlines) -> Outlines:
     if len(outlines.quads) == 0:
         return outlines
     judged = _Judged(outlines.quads, areas(outlines.quads), outlines.support.mean(axis=1), rounded_corners(pixels, outlines.quads))
+    score = judged.support * judged.areas**AREA_EXPONENT * (1.0 + ROUNDED_WORTH * judged.rounded)
+    evident = judged.support + ROUNDED_EVIDENCE * judged.rounded >= least_evidence
     kept: list[int] = []
-    for index in np.argsort(-judged.support * judged.areas**0.4 * (1.0 + ROUNDED_WORTH * judged.rounded)):
-        if all(judged.shared(int(index), other) < SHARED_MOST for other in kept):
+    for index in np.argsort(-score):
+        if evident[index] and all(judged.shared(int(index), other) < SHARED_MOST for other in kept):
             kept.append(int(index))
     return take(outlines, np.array([part for index in kept for part in _taken_apart(judged, index)], dtype=np.intp))
 
