@@ -11,31 +11,28 @@ from numpy.typing import NDArray
 
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
 from edge.frame import RgbImage
-from edge.locating.choice import SHIFTS_MM, SURELY_ROUNDED, areas, best_apart, halves, joined, rounded_corners, shifted, side_variants, starting_with_long_side, take
-from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
-from edge.locating.outline import Outlines, alignment, measure
-from edge.locating.pose import estimate_poses
-from edge.locating.segments import (
-    CELL_PX,
-    GUESSES_PER_CELL,
-    MAX_SEGMENTS,
-    NEXT,
-    SEGMENTS_PER_CELL,
-    Quads,
-    find_corners,
-    find_segments,
-    joined_lines,
-    quads_from_corners,
-    spread_out,
+from edge.locating.choice import (
+    SHIFTS_MM,
+    SURELY_ROUNDED,
+    best_apart,
+    halves,
+    joined,
+    rounded_corners,
+    shifted,
+    side_variants,
+    starting_with_long_side,
+    take,
 )
+from edge.locating.guesses import chains_at_two_scales, closed_guesses, corner_guesses
+from edge.locating.outline import Outlines, measure
+from edge.locating.pose import CARD_RATIO, CardShape, areas, estimate_poses
+from edge.locating.segments import Quads
 
-CARD_RATIO: Final = CARD_HEIGHT_MM / CARD_WIDTH_MM
 BOTH_WAYS: Final[tuple[Rotation, ...]] = (0, 180)
 FOUR_WAYS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
-MAX_TILT_SINE: Final = 0.83
-MAX_GUESSES: Final = 100
 SHARPNESS_SIZE: Final = Size(126, 176)
-NO_QUADS: Final = np.empty((0, 4, 2), dtype=np.float32)
+SMALLEST_SIDE_PX: Final = 32
+"""In pictures narrower than this no outline can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +72,27 @@ class _View:
     def to_full(self, quads: Quads) -> Quads:
         return ((quads + 0.5) / self.scale - 0.5).astype(np.float32)
 
-    @property
-    def shortest_segment(self) -> float:
-        """Return the length in small pixels of the shortest straight edge worth looking at."""
-        return float(max(8.0, 0.2 * self.settings.min_height_share * min(self.small.shape[:2])))
+    def shape_in(self, pixels: RgbImage) -> CardShape:
+        """Return what a card may look like in the frame or in its small copy."""
+        height, width = pixels.shape[:2]
+        settings = self.settings
+        longer, shorter = max(width, height), min(width, height)
+        return CardShape(
+            Size(width, height), settings.focal_length_share * longer, settings.min_height_share * shorter, settings.shape_tolerance
+        )
 
 
 def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:
     """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
+    if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
+        return ()
     view = _view(pixels, settings)
-    chains = _chains(view)
-    found = _measured(view, _closed_guesses(view, chains))
+    shape = view.shape_in(view.small)
+    chains = chains_at_two_scales(view.small, settings.weakest_edge, shape)
+    found = _measured(view, closed_guesses(view.small, chains, shape))
     sure = rounded_corners(pixels, found.quads) >= SURELY_ROUNDED
-    found = joined(found, _measured(view, _corner_guesses(view, chains, found.quads[sure]), reach=5))
+    known = view.to_small(found.quads[sure])
+    found = joined(found, _measured(view, corner_guesses(view.small, chains, known, shape), reach=5))
     apart = best_apart(pixels, found, least_evidence=settings.min_support)
     found = joined(found, _finely_measured(view, halves(apart.quads)))
     for index in range(len(apart.quads)):
@@ -107,53 +112,18 @@ def _view(pixels: RgbImage, settings: LocateSettings) -> _View:
     return _View(pixels, small, size[0] / width, settings)
 
 
-def _chains(view: _View) -> list[Chain]:
-    """Return edge chains at two scales: the coarse one joins what foil and pattern tear apart and overlooks texture."""
-    weakest, shortest = view.settings.weakest_edge, view.shortest_segment
-    coarse = np.asarray(cv2.resize(view.small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    coarse_chains = edge_chains(find_edges(coarse, weakest), 0.5 * shortest)
-    return edge_chains(find_edges(view.small, weakest), shortest) + [2 * chain for chain in coarse_chains]
-
-
-def _closed_guesses(view: _View, chains: list[Chain]) -> Quads:
-    """Return guesses from outlines that are closed, or nearly so: the usual case of a card by itself on a plain table."""
-    least_area = 0.4 * (view.settings.min_height_share * min(view.small.shape[:2])) ** 2
-    quads = closed_quads([*chains, *ground_chains(view.small)], least_area)
-    return _without_near_duplicates(quads[_card_shaped(quads, _size(view.small), view.settings, leniency=1.6)])
-
-
-def _corner_guesses(view: _View, chains: list[Chain], known: Quads) -> Quads:
-    """Return guesses from pairs of corners, outside of the cards already known: covered edges, touching cards, busy ground."""
-    known = view.to_small(known)
-    elsewhere = [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
-    segments = find_segments(elsewhere, view.shortest_segment)
-    segments = segments[~_inside_any(segments, known, slack=3.0)]
-    if len(segments) < 2:
-        return NO_QUADS
-    segments = joined_lines(segments[spread_out(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
-    if len(segments) < 2:
-        return NO_QUADS
-    quads = quads_from_corners(find_corners(segments))
-    quads = quads[_card_shaped(quads, _size(view.small), view.settings, leniency=1.6)]
-    sides = alignment(view.small, quads)
-    score = (sides.mean(axis=1) + 0.5 * sides.min(axis=1)) * areas(quads) ** 0.05
-    order = np.argsort(-score)[:800]
-    quads = _without_near_duplicates(quads[order])
-    return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
-
-
 def _measured(view: _View, guesses: Quads, reach: int = 4) -> Outlines:
     """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
     steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
     rough = measure(view.small, guesses, step_px=steps, reach=reach, samples=24)
-    rough = _plausible(rough, _size(view.small), view.settings, leniency=1.3)
+    rough = _plausible(view, rough, view.small, leniency=1.3)
     return _finely_measured(view, view.to_full(rough.quads))
 
 
 def _finely_measured(view: _View, guesses: Quads) -> Outlines:
     """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
     fine = measure(view.pixels, guesses, step_px=_fine_steps(view, guesses), reach=3, samples=40)
-    return _plausible(fine, _size(view.pixels), view.settings, leniency=1.0)
+    return _plausible(view, fine, view.pixels, leniency=1.0)
 
 
 def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
@@ -161,92 +131,35 @@ def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
     if outline.support.min() > 0.9 and rounded_corners(view.pixels, outline.quads)[0] == 4:
         return take(outline, np.array([False]))
     outline = starting_with_long_side(outline)
-    shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=_fine_steps(view, outline.quads).repeat(len(SHIFTS_MM)), reach=3, samples=40)
+    steps = _fine_steps(view, outline.quads).repeat(len(SHIFTS_MM))
+    shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=steps, reach=3, samples=40)
     variants = side_variants(outline, shifts)
-    return _plausible(variants, _size(view.pixels), view.settings, leniency=1.0)
+    return _plausible(view, variants, view.pixels, leniency=1.0)
 
 
 def _fine_steps(view: _View, quads: Quads) -> NDArray[np.float32]:
-    return np.maximum(0.25 * _px_per_mm(quads), 0.5 / view.scale).astype(np.float32)
+    return np.asarray(np.maximum(0.25 * _px_per_mm(quads), 0.5 / view.scale), dtype=np.float32)
 
 
 def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
 
 
-def _plausible(outlines: Outlines, size: Size, settings: LocateSettings, leniency: float) -> Outlines:
-    support = outlines.support
+def _plausible(view: _View, outlines: Outlines, pixels: RgbImage, leniency: float) -> Outlines:
+    """Return the outlines, measured in ``pixels``, that are supported well enough and may be a card."""
+    support, settings = outlines.support, view.settings
     return take(
         outlines,
-        _card_shaped(outlines.quads, size, settings, leniency)
+        view.shape_in(pixels).fits(outlines.quads, leniency)
         & (support.mean(axis=1) >= settings.min_support / leniency)
         & (support.min(axis=1) >= settings.min_side_support / leniency),
     )
 
 
-def _card_shaped(quads: Quads, size: Size, settings: LocateSettings, leniency: float) -> NDArray[np.bool_]:
-    """Return which quads may be a card seen by the assumed camera.
-
-    The allowance grows as measured: with the reciprocal of the size (half a pixel of corner error) and with the tilt
-    (there the assumed focal length matters).
-    """
-    sides = np.linalg.norm(quads[:, NEXT] - quads, axis=2)
-    longest = sides.max(axis=1)
-    margin = 0.1 * longest[:, None, None]
-    inside = ((quads > -margin) & (quads < np.array(size) + margin)).all(axis=(1, 2))
-    poses = estimate_poses(quads, size, settings.focal_length_share * max(size))
-    allowance = leniency * (settings.shape_tolerance + 6.0 / np.maximum(longest, 1.0) + 0.35 * poses.tilt_sine)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio_error = np.abs(np.abs(np.log(poses.ratio)) - np.log(CARD_RATIO))
-        return np.asarray(
-            (areas(quads) > 0.0)
-            & inside
-            & (longest >= settings.min_height_share * min(size))
-            & (ratio_error <= allowance)
-            & (np.abs(poses.skew) <= allowance + 0.03)
-            & (poses.tilt_sine <= MAX_TILT_SINE),
-            dtype=np.bool_,
-        )
-
-
-def _without_near_duplicates(quads: Quads) -> Quads:
-    """Keep the first of quads whose corners nearly coincide, whichever corner comes first."""
-    first = np.argmin(quads.sum(axis=2), axis=1)
-    turned = np.take_along_axis(quads, ((first[:, None] + np.arange(4)) % 4)[..., None], axis=1)
-    reach = np.maximum(2.5, 0.03 * np.sqrt(np.maximum(areas(quads), 0.0)))
-    cell = np.concatenate([np.rint(turned.reshape(-1, 8) / reach[:, None]), np.rint(4.0 * np.log(reach))[:, None]], axis=1)
-    _, first_of_cell = np.unique(cell.astype(np.int32), axis=0, return_index=True)
-    return quads[np.sort(first_of_cell)]
-
-
-def _inside_any(shapes: NDArray[np.float32], quads: Quads, slack: float) -> NDArray[np.bool_]:
-    """Return which shapes (n, points, 2) lie with all points inside one of the quads, or at most ``slack`` pixels outside."""
-    inside = np.zeros(len(shapes), dtype=np.bool_)
-    for quad in quads:
-        delta = quad[NEXT] - quad
-        normal = np.stack([delta[:, 1], -delta[:, 0]], axis=1) / np.linalg.norm(delta, axis=1, keepdims=True)
-        outward = np.einsum("ijcd,cd->ijc", shapes[:, :, None, :] - quad, normal)
-        inside |= (outward <= slack).all(axis=(1, 2))
-    return inside
-
-
-def _outlined(chains: list[Chain]) -> NDArray[np.float32]:
-    """Return eight points along each chain, (n, 8, 2)."""
-    if not chains:
-        return np.empty((0, 8, 2), dtype=np.float32)
-    lengths = np.array([len(chain) for chain in chains])
-    rows = (np.cumsum(lengths) - lengths)[:, None] + (lengths[:, None] - 1) * np.arange(8) // 7
-    return np.concatenate(chains)[rows, 0].astype(np.float32)
-
-
-def _size(pixels: RgbImage) -> Size:
-    return Size(int(pixels.shape[1]), int(pixels.shape[0]))
-
-
 def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
     """Return the outline as a portrait reading, with the readings that remain possible."""
-    size = _size(view.pixels)
-    ratio = float(estimate_poses(corners[None], size, view.settings.focal_length_share * max(size)).ratio[0])
+    shape = view.shape_in(view.pixels)
+    ratio = float(estimate_poses(corners[None], shape.frame, shape.focal_px).ratio[0])
     if ratio > 1.0:  # the first side is the long one: start a portrait reading one corner later
         corners = np.roll(corners, -1, axis=0)
     if corners[0].sum() > corners[2].sum():

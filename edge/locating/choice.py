@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.frame import RgbImage
 from edge.locating.outline import Outlines, crossings
+from edge.locating.pose import areas
 from edge.locating.segments import NEXT, Quads
 
 SHARED_MOST: Final = 0.3
@@ -185,12 +186,6 @@ def shared(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     common, _ = cv2.intersectConvexConvex(first, second)
     smaller = min(cv2.contourArea(first), cv2.contourArea(second))
     return float(common / smaller) if smaller > 0.0 else 0.0
-
-
-def areas(quads: Quads) -> NDArray[np.float32]:
-    """Return the signed areas (k,), positive for clockwise corners."""
-    diagonal, other = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
-    return np.asarray(0.5 * (diagonal[:, 0] * other[:, 1] - diagonal[:, 1] * other[:, 0]), dtype=np.float32)
 
 
 def take(outlines: Outlines, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Outlines:

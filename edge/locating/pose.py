@@ -8,14 +8,21 @@ principal point is taken at the frame's centre. The estimate gets shakier the sm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
+from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Size
 
 Values: TypeAlias = NDArray[np.float64]
+
+CARD_RATIO: Final = CARD_HEIGHT_MM / CARD_WIDTH_MM
+MAX_TILT_SINE: Final = 0.83
+"""56 degrees: cards are to be found up to 45, and the estimate errs."""
+
+OUTSIDE_SHARE: Final = 0.1
+"""A corner may lie outside of the frame by this share of the card's longer side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,3 +58,39 @@ def estimate_poses(quads: NDArray[np.floating], frame: Size, focal_px: float) ->
 def _triple(a: Values, b: Values, c: Values) -> Values:
     """Return (a x b) . c of points in the plane at depth 1, (2, k) each: twice the area of their triangle."""
     return np.asarray((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class CardShape:
+    """What a card may look like in a frame: its size and the focal length in pixels, and the least height of a card.
+
+    ``tolerance`` is the relative error allowed to the true aspect ratio and squareness of a large card without tilt.
+    """
+
+    frame: Size
+    focal_px: float
+    min_height_px: float
+    tolerance: float
+
+    def fits(self, quads: NDArray[np.floating], leniency: float) -> NDArray[np.bool_]:
+        """Return which quads (k, 4, 2) may be a card.
+
+        The allowance, ``leniency`` times the tolerance, grows as measured: with the reciprocal of the size (half a pixel of corner
+        error) and with the tilt (there the assumed focal length matters).
+        """
+        sides = np.linalg.norm(quads[:, [1, 2, 3, 0]] - quads, axis=2)
+        longest = sides.max(axis=1)
+        margin = OUTSIDE_SHARE * longest[:, None, None]
+        inside = ((quads > -margin) & (quads < np.array(self.frame) + margin)).all(axis=(1, 2))
+        poses = estimate_poses(quads, self.frame, self.focal_px)
+        allowance = leniency * (self.tolerance + 6.0 / np.maximum(longest, 1.0) + 0.35 * poses.tilt_sine)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio_error = np.abs(np.abs(np.log(poses.ratio)) - np.log(CARD_RATIO))
+            square = (ratio_error <= allowance) & (np.abs(poses.skew) <= allowance + 0.03) & (poses.tilt_sine <= MAX_TILT_SINE)
+        return np.asarray(inside & square & (areas(quads) > 0.0) & (longest >= self.min_height_px), dtype=np.bool_)
+
+
+def areas(quads: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the signed areas (k,) of quads (k, 4, 2), positive for clockwise corners."""
+    diagonal, other = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
+    return np.asarray(0.5 * (diagonal[:, 0] * other[:, 1] - diagonal[:, 1] * other[:, 0]), dtype=np.float32)
