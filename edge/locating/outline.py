@@ -150,7 +150,7 @@ def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Qu
     ends = 0.5 / (1.0 - 2.0 * SIDE_ENDS)
     first = quads + (start - slope * ends)[..., None] * normal
     second = quads[:, NEXT] + (start + slope * ends)[..., None] * normal
-    return crossings(first, second)
+    return crossings(first.astype(np.float32), second.astype(np.float32))
 
 
 def crossings(first: Quads, second: Quads) -> Quads:
@@ -161,4 +161,4 @@ def crossings(first: Quads, second: Quads) -> Quads:
     turn = np.where(np.abs(turn) < 1e-6, 1e-6, turn)
     offset = first - before_first
     reach = (offset[..., 0] * delta[..., 1] - offset[..., 1] * delta[..., 0]) / turn
-    return (before_first + reach[..., None] * before_delta).astype(np.float32)
+    return np.asarray(before_first + reach[..., None] * before_delta, dtype=np.float32)

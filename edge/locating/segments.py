@@ -86,7 +86,7 @@ def joined_lines(segments: Segments) -> Segments:
     low, high = np.minimum(*along), np.maximum(*along)
     reach = (0.8 * length + 6.0)[:, None]
     continues = (np.maximum(*across) <= 2.0) & (low <= length[:, None] + reach) & (high >= -reach)
-    first, last = np.where(continues, low, 0.0).min(axis=1), np.where(continues, high, 0.0).max(axis=1)
+    first, last = np.where(continues, low, 0.0).min(axis=1, initial=0.0), np.where(continues, high, 0.0).max(axis=1, initial=0.0)
     last = np.maximum(last, length)
     visible = np.minimum(np.where(continues, high - low, 0.0).sum(axis=1), last - first)
     covered = continues & (low >= first[:, None] - 1.0) & (high <= last[:, None] + 1.0)

@@ -1,0 +1,95 @@
+"""Where a card may lie in a small picture: many cheap guesses, for ``edge.locating.outline`` to measure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import RgbImage
+from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
+from edge.locating.outline import alignment
+from edge.locating.pose import CardShape, areas
+from edge.locating.segments import (
+    CELL_PX,
+    GUESSES_PER_CELL,
+    MAX_SEGMENTS,
+    NEXT,
+    SEGMENTS_PER_CELL,
+    Quads,
+    find_corners,
+    find_segments,
+    joined_lines,
+    quads_from_corners,
+    spread_out,
+)
+
+MAX_ALIGNED: Final = 800
+MAX_GUESSES: Final = 100
+ROUGH: Final = 1.6
+"""A guess may be so much further from a card's shape than a measured outline."""
+
+
+def shortest_segment(shape: CardShape) -> float:
+    """Return the length in pixels of the shortest straight edge worth looking at: a fifth of the smallest card's height."""
+    return max(8.0, 0.2 * shape.min_height_px)
+
+
+def chains_at_two_scales(small: RgbImage, weakest_edge: float, shape: CardShape) -> list[Chain]:
+    """Return edge chains of the picture and of its half: the half joins what foil and pattern tear apart and overlooks texture."""
+    half = np.asarray(cv2.resize(small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    shortest = shortest_segment(shape)
+    doubled = [2 * chain for chain in edge_chains(find_edges(half, weakest_edge), 0.5 * shortest)]
+    return edge_chains(find_edges(small, weakest_edge), shortest) + doubled
+
+
+def closed_guesses(small: RgbImage, chains: list[Chain], shape: CardShape) -> Quads:
+    """Return guesses from outlines that are closed, or nearly so: the usual case of a card by itself on a plain table."""
+    quads = closed_quads([*chains, *ground_chains(small)], least_area=0.4 * shape.min_height_px**2)
+    return _without_near_duplicates(quads[shape.fits(quads, leniency=ROUGH)])
+
+
+def corner_guesses(small: RgbImage, chains: list[Chain], known: Quads, shape: CardShape) -> Quads:
+    """Return guesses from pairs of corners, outside of the cards already known: covered edges, touching cards, busy ground."""
+    elsewhere = [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
+    segments = find_segments(elsewhere, shortest_segment(shape))
+    segments = segments[~_inside_any(segments, known, slack=3.0)]
+    segments = joined_lines(segments[spread_out(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
+    quads = quads_from_corners(find_corners(segments))
+    quads = quads[shape.fits(quads, leniency=ROUGH)]
+    sides = alignment(small, quads)
+    likely = (sides.mean(axis=1) + 0.5 * sides.min(axis=1)) * areas(quads) ** 0.05
+    quads = _without_near_duplicates(quads[np.argsort(-likely)[:MAX_ALIGNED]])
+    return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
+
+
+def _without_near_duplicates(quads: Quads) -> Quads:
+    """Keep the first of quads whose corners nearly coincide, whichever corner comes first."""
+    first = np.argmin(quads.sum(axis=2), axis=1)
+    turned = np.take_along_axis(quads, ((first[:, None] + np.arange(4)) % 4)[..., None], axis=1)
+    reach = np.maximum(2.5, 0.03 * np.sqrt(np.maximum(areas(quads), 0.0)))
+    cell = np.concatenate([np.rint(turned.reshape(-1, 8) / reach[:, None]), np.rint(4.0 * np.log(reach))[:, None]], axis=1)
+    _, first_of_cell = np.unique(cell.astype(np.int32), axis=0, return_index=True)
+    return quads[np.sort(first_of_cell)]
+
+
+def _inside_any(shapes: NDArray[np.float32], quads: Quads, slack: float) -> NDArray[np.bool_]:
+    """Return which shapes (n, points, 2) lie with all points inside one of the quads, or at most ``slack`` pixels outside."""
+    inside = np.zeros(len(shapes), dtype=np.bool_)
+    for quad in quads:
+        delta = quad[NEXT] - quad
+        normal = np.stack([delta[:, 1], -delta[:, 0]], axis=1) / np.linalg.norm(delta, axis=1, keepdims=True)
+        outward = np.einsum("ijcd,cd->ijc", shapes[:, :, None, :] - quad, normal)
+        inside |= (outward <= slack).all(axis=(1, 2))
+    return inside
+
+
+def _outlined(chains: list[Chain]) -> NDArray[np.float32]:
+    """Return eight points along each chain, (n, 8, 2)."""
+    if not chains:
+        return np.empty((0, 8, 2), dtype=np.float32)
+    lengths = np.array([len(chain) for chain in chains])
+    rows = (np.cumsum(lengths) - lengths)[:, None] + (lengths[:, None] - 1) * np.arange(8) // 7
+    return np.asarray(np.concatenate(chains)[rows, 0], dtype=np.float32)
