@@ -105,7 +105,7 @@ def test_a_bundle_of_another_network_is_refused(doctor, tmp_path):
 def test_thresholds_say_where_they_come_from(doctor, small_world, tmp_path):
     index = write_index(tmp_path / "calibrated", small_world.model, small_world.pictures)
     _, findings = doctor(index={"directory": str(index)})
-    assert findings["thresholds"]["level"] == WARN
+    assert "not calibrated for this bundle" in findings["thresholds"]["message"]
     set_calibration(index, Calibration(thresholds=AcceptanceThresholds(), source="measured on the test bench"))
     _, findings = doctor(index={"directory": str(index)})
     assert findings["thresholds"] == {

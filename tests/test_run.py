@@ -1,12 +1,15 @@
 """``cardedge run`` as the service manager and the house see it: a real process, a real broker, signals."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -93,6 +96,55 @@ def start(config, tmp_path):
     for process in started:
         process.kill()
         process.communicate(timeout=10)
+
+
+@pytest.fixture
+def busy(config, small_world, tmp_path):
+    """The same scanner with a film in which two cards take turns, so that events never end."""
+    film = cv2.VideoWriter(str(tmp_path / "busy.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
+    noise = np.random.default_rng(1)
+    cards = list(small_world.pictures.values())
+    for table in (on_table(cards[0]), on_table(), on_table(cards[1]), on_table()):
+        for _ in range(8):
+            film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    film.release()
+    config.write_text(config.read_text().replace("film.avi", "busy.avi") + "[track]\nremoved_after_s = 0.3\n")
+    return config
+
+
+def waiting_events(folder):
+    """The events a dead daemon left in its outbox: committed, not yet acknowledged."""
+    with contextlib.closing(sqlite3.connect(folder / "outbox.sqlite")) as outbox:
+        return {row[0] for row in outbox.execute("SELECT event_id FROM waiting")}
+
+
+@pytest.mark.slow
+def test_ten_kills_of_broker_and_daemon_lose_no_committed_event(busy, start, broker, tmp_path):
+    """Each round: events flow, the broker dies, events pile up, the daemon dies too; then both come back."""
+    heard, committed = [], set()
+    for _ in range(10):
+        listener = Listener(broker.port, qos=0)
+        daemon = start()
+        wait_until(lambda listener=listener: len(events(listener)) >= 2)
+        broker.kill()
+        listener.wait_for_end()
+        heard += events(listener)
+        listener.close()
+        time.sleep(2.0)  # the film goes on: a card comes or goes every 0.8 s
+        daemon.kill()
+        daemon.wait()
+        left = waiting_events(tmp_path)
+        assert left, "nothing was committed while the broker was away"
+        committed |= left
+        broker.start()
+    listener = Listener(broker.port, qos=0)
+    daemon = start()
+    wait_until(lambda: committed <= {event["event_id"] for event in heard + events(listener)})
+    assert daemon.poll() is None
+    by_id = {}
+    for event in heard + events(listener):
+        assert by_id.setdefault(event["event_id"], event) == event, "two events share an id"
+    listener.close()
 
 
 def events(listener):
