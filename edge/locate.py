@@ -94,7 +94,7 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     known = view.to_small(found.quads[sure])
     found = joined(found, _measured(view, corner_guesses(view.small, chains, known, shape), reach=5))
     apart = best_apart(pixels, found, least_evidence=settings.min_support)
-    found = joined(found, _finely_measured(view, halves(apart.quads)))
+    found = joined(found, _parts(view, apart))
     for index in range(len(apart.quads)):
         found = joined(found, _with_other_sides(view, take(apart, np.array([index]))))
     found = best_apart(pixels, found)
@@ -124,6 +124,13 @@ def _finely_measured(view: _View, guesses: Quads) -> Outlines:
     """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
     fine = measure(view.pixels, guesses, step_px=_fine_steps(view, guesses), reach=3, samples=40)
     return _plausible(view, fine, view.pixels, leniency=1.0)
+
+
+def _parts(view: _View, outlines: Outlines) -> Outlines:
+    """Return the halves of outlines, and the quarters where a half is a card's outline: two or four cards may lie side by side."""
+    pairs = _finely_measured(view, halves(outlines.quads))
+    cards = rounded_corners(view.pixels, pairs.quads) >= SURELY_ROUNDED
+    return joined(pairs, _finely_measured(view, halves(pairs.quads[cards])))
 
 
 def _with_other_sides(view: _View, outline: Outlines) -> Outlines:

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE_ROOMS = [
     "frame", "camera.frame_watch", "card", "camera.pixel_layout",
-    "locating.contours", "locating.segments", "locating.outline", "locating.pose", "locating.guesses", "locating.choice", "locate", "locating.background",
+    "locating.contours", "locating.segments", "locating.outline", "locating.pose", "locating.guesses", "locating.choice",
+    "locate", "locating.background",
     "embedding", "neighbors", "gallery", "verification", "decision", "evidence", "track", "event", "publishing.state",
 ]  # fmt: skip
 """In the order of the data: each may import only what stands to its left."""
