@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         boxes = read_boxes(args.boxes)
         sets = [("photos", [(args.photos / name, boxes[name]) for name in sorted(boxes)])]
         if args.empty:
-            empty: list[tuple[Path, list[KnownBox]]] = [(path, []) for path in sorted(args.empty.iterdir()) if path.is_file()]
+            empty: list[tuple[Path, list[KnownBox]]] = [(path, []) for path in sorted(args.empty.glob("*")) if path.is_file()]
             if not empty:
                 raise ImageError(f"{args.empty}: holds no picture; name a folder of pictures without cards")
             sets.append(("empty", empty))
