@@ -23,7 +23,8 @@ from edge.locating.choice import (
     starting_with_long_side,
     take,
 )
-from edge.locating.guesses import chains_at_two_scales, closed_guesses, corner_guesses
+from edge.locating.contours import ground_chains
+from edge.locating.guesses import closed_guesses, coarse_chains, corner_guesses, fine_chains, outside
 from edge.locating.outline import Outlines, measure
 from edge.locating.pose import CARD_RATIO, CardShape, areas, estimate_poses
 from edge.locating.segments import Quads
@@ -87,12 +88,7 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         return ()
     view = _view(pixels, settings)
-    shape = view.shape_in(view.small)
-    chains = chains_at_two_scales(view.small, settings.weakest_edge, shape)
-    found = _measured(view, closed_guesses(view.small, chains, shape))
-    sure = rounded_corners(pixels, found.quads) >= SURELY_ROUNDED
-    known = view.to_small(found.quads[sure])
-    found = joined(found, _measured(view, corner_guesses(view.small, chains, known, shape), reach=5))
+    found = _candidates(view)
     apart = best_apart(pixels, found, least_evidence=settings.min_support)
     found = joined(found, _parts(view, apart))
     for index in range(len(apart.quads)):
@@ -112,6 +108,25 @@ def _view(pixels: RgbImage, settings: LocateSettings) -> _View:
     return _View(pixels, small, size[0] / width, settings)
 
 
+def _candidates(view: _View) -> Outlines:
+    """Return measured outlines: closed ones of the coarse picture, and where edges are left over, all the fine picture offers."""
+    small, weakest, shape = view.small, view.settings.weakest_edge, view.shape_in(view.small)
+    coarse = coarse_chains(small, weakest, shape)
+    found = _measured(view, closed_guesses([*coarse, *ground_chains(small)], shape))
+    left_over = outside(coarse, _sure(view, found))
+    if not left_over:
+        return found
+    fine = outside(fine_chains(small, weakest, shape), _sure(view, found))
+    found = joined(found, _measured(view, closed_guesses(fine, shape)))
+    known = _sure(view, found)
+    return joined(found, _measured(view, corner_guesses(small, outside([*fine, *left_over], known), known, shape), reach=5))
+
+
+def _sure(view: _View, outlines: Outlines) -> Quads:
+    """Return the outlines that are cards beyond doubt, in small pixels: nothing else needs to be looked for inside."""
+    return view.to_small(outlines.quads[rounded_corners(view.pixels, outlines.quads) >= SURELY_ROUNDED])
+
+
 def _measured(view: _View, guesses: Quads, reach: int = 4) -> Outlines:
     """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
     steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
@@ -127,10 +142,15 @@ def _finely_measured(view: _View, guesses: Quads) -> Outlines:
 
 
 def _parts(view: _View, outlines: Outlines) -> Outlines:
-    """Return the halves of outlines, and the quarters where a half is a card's outline: two or four cards may lie side by side."""
-    pairs = _finely_measured(view, halves(outlines.quads))
-    cards = rounded_corners(view.pixels, pairs.quads) >= SURELY_ROUNDED
-    return joined(pairs, _finely_measured(view, halves(pairs.quads[cards])))
+    """Return the halves of outlines that may be cards, and the quarters: two or four cards may lie side by side."""
+    pairs = _finely_measured(view, _promising(view, halves(outlines.quads)))
+    return joined(pairs, _finely_measured(view, _promising(view, halves(pairs.quads))))
+
+
+def _promising(view: _View, pairs: Quads) -> Quads:
+    """Return the pairs of halves of which at least one has rounded corners in the middle of the whole."""
+    rounded = rounded_corners(view.pixels, pairs).reshape(-1, 2).max(axis=1, initial=0) >= SURELY_ROUNDED
+    return np.asarray(pairs[np.repeat(rounded, 2)], dtype=np.float32)
 
 
 def _with_other_sides(view: _View, outline: Outlines) -> Outlines:

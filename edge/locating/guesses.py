@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.frame import RgbImage
-from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges, ground_chains
+from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges
 from edge.locating.outline import alignment
 from edge.locating.pose import CardShape, areas
 from edge.locating.segments import (
@@ -37,24 +37,31 @@ def shortest_segment(shape: CardShape) -> float:
     return max(8.0, 0.2 * shape.min_height_px)
 
 
-def chains_at_two_scales(small: RgbImage, weakest_edge: float, shape: CardShape) -> list[Chain]:
-    """Return edge chains of the picture and of its half: the half joins what foil and pattern tear apart and overlooks texture."""
+def coarse_chains(small: RgbImage, weakest_edge: float, shape: CardShape) -> list[Chain]:
+    """Return edge chains of the picture at half its size: it joins what foil and pattern tear apart and overlooks texture."""
     half = np.asarray(cv2.resize(small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    shortest = shortest_segment(shape)
-    doubled = [2 * chain for chain in edge_chains(find_edges(half, weakest_edge), 0.5 * shortest)]
-    return edge_chains(find_edges(small, weakest_edge), shortest) + doubled
+    return [2 * chain for chain in edge_chains(find_edges(half, weakest_edge), 0.5 * shortest_segment(shape))]
 
 
-def closed_guesses(small: RgbImage, chains: list[Chain], shape: CardShape) -> Quads:
+def fine_chains(small: RgbImage, weakest_edge: float, shape: CardShape) -> list[Chain]:
+    """Return edge chains of the picture itself."""
+    return edge_chains(find_edges(small, weakest_edge), shortest_segment(shape))
+
+
+def outside(chains: list[Chain], known: Quads) -> list[Chain]:
+    """Return the chains that do not belong to a known card."""
+    return [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
+
+
+def closed_guesses(chains: list[Chain], shape: CardShape) -> Quads:
     """Return guesses from outlines that are closed, or nearly so: the usual case of a card by itself on a plain table."""
-    quads = closed_quads([*chains, *ground_chains(small)], least_area=0.4 * shape.min_height_px**2)
+    quads = closed_quads(chains, least_area=0.4 * shape.min_height_px**2)
     return _without_near_duplicates(quads[shape.fits(quads, leniency=ROUGH)])
 
 
 def corner_guesses(small: RgbImage, chains: list[Chain], known: Quads, shape: CardShape) -> Quads:
     """Return guesses from pairs of corners, outside of the cards already known: covered edges, touching cards, busy ground."""
-    elsewhere = [chain for chain, skip in zip(chains, _inside_any(_outlined(chains), known, slack=3.0), strict=True) if not skip]
-    segments = find_segments(elsewhere, shortest_segment(shape))
+    segments = find_segments(chains, shortest_segment(shape))
     segments = segments[~_inside_any(segments, known, slack=3.0)]
     segments = joined_lines(segments[spread_out(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
     quads = quads_from_corners(find_corners(segments))
