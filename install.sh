@@ -64,7 +64,7 @@ packages() {
     elif is_root || [ "$dry_run" = yes ]; then
         say "Installing packages: ${missing[*]}"
         run apt-get update -qq
-        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     else
         say "Missing packages: ${missing[*]} (install them with: sudo apt-get install ${missing[*]})"
     fi
