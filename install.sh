@@ -131,7 +131,7 @@ demo() {
 
 check() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
-    packages mosquitto openssl shellcheck systemd
+    packages mosquitto openssl procps shellcheck systemd
     environment "$VENV" "${HERE}[test]" --editable
     cd "$HERE"
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
@@ -141,7 +141,7 @@ install_service() {
     need_root "installing the service"
     # the system's own Python: the service's user can reach no other, and camera and NPU bindings from packages belong to it
     choose_python /usr/bin/python3
-    packages mosquitto
+    packages mosquitto procps
     environment "$PREFIX" "$HERE" --upgrade --system-site-packages
     # a changed clone of the same version must still replace what is there
     run "$PREFIX/bin/python" -m pip install --quiet --no-deps --force-reinstall "$HERE"
