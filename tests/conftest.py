@@ -1,5 +1,7 @@
 """Fixtures that many tests share."""
 
+import logging
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +16,14 @@ settings.load_profile("checks")
 def small_world(tmp_path_factory):
     """A tiny network, an index of eight drawn cards and the cards themselves; to be read, never written."""
     return make_small_world(tmp_path_factory.mktemp("small-world"))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """A command sets logging up for its process; the next test must not log into this one's captured streams."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)

@@ -162,9 +162,10 @@ class Link:
         if not was_open and self._settings.protocol == "auto" and self._fall_back(closed):
             return
         refused = closed.kind in HARD_REFUSALS
-        self._refusal = None if not refused else LOGIN_REFUSED if closed.kind is CloseKind.REFUSED_LOGIN else f"refused: {closed.reason}"
         hint = self._weigh(closed) if was_open else ""
         self._fail(closed.reason + hint, wait_s=self._settings.refused_retry_s if refused else None)
+        # last, so that whoever sees the state in another thread finds its reason too
+        self._refusal = None if not refused else LOGIN_REFUSED if closed.kind is CloseKind.REFUSED_LOGIN else f"refused: {closed.reason}"
 
     def _weigh(self, closed: Closed) -> str:
         """Learn from how long a session lasted; return what may be behind several short ones."""
