@@ -32,7 +32,12 @@ SEGMENTS_PER_CELL: Final = 40
 CORNERS_PER_CELL: Final = 60
 GUESSES_PER_CELL: Final = 10
 MAX_SEGMENTS: Final = 500
-MAX_CORNERS: Final = 800
+MAX_CORNERS: Final = 500
+MAX_FACING: Final = 4000
+"""Bounds of the work in a picture full of parallel lines (fences, braids)."""
+
+LEAST_VISIBLE: Final = 0.3
+"""Two facing corners make a guess when their legs cover this share of the outline they span."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,15 +172,12 @@ def _from_facing(corners: Corners) -> Quads:
     offset = corners.points[second] - corners.points[first]
     next_corner, reach_a, reach_b = _meeting(corners, offset, first, second)
     last_corner, reach_d, reach_c = _meeting(corners, -offset, second, first)
-    legs_first, legs_second = corners.legs[first], corners.legs[second]
-    fits = (
-        (reach_a > 0.8 * legs_first[:, 0])
-        & (reach_b > 0.8 * legs_second[:, 1])
-        & (reach_c > 0.8 * legs_first[:, 1])
-        & (reach_d > 0.8 * legs_second[:, 0])
-    )
+    reach = np.stack([reach_a, reach_b, reach_d, reach_c], axis=1)
+    legs = np.concatenate([corners.legs[first][:, :1], corners.legs[second][:, ::-1], corners.legs[first][:, 1:]], axis=1)
+    visible = np.minimum(legs, reach).sum(axis=1) / np.maximum(reach.sum(axis=1), 1e-6)
+    fits = np.flatnonzero((reach > 0.8 * legs).all(axis=1) & (visible >= LEAST_VISIBLE))
     quads = np.stack([corners.points[first], next_corner, corners.points[second], last_corner], axis=1)
-    return np.asarray(quads[fits], dtype=np.float32)
+    return np.asarray(quads[fits[np.argsort(-visible[fits])][:MAX_FACING]], dtype=np.float32)
 
 
 def _meeting(
@@ -193,13 +195,14 @@ def _meeting(
 
 def _from_sides(corners: Corners) -> Quads:
     """Two corners of one side: the far side is as far as the longer visible leg reaches."""
-    offset = corners.points[None, :, :] - corners.points[:, None, :]
-    distance = np.maximum(np.linalg.norm(offset, axis=2), 1e-6)
-    ahead = np.einsum("ijd,id->ij", offset, corners.following) / distance
-    behind = -np.einsum("ijd,jd->ij", offset, corners.preceding) / distance
-    parallel = corners.preceding @ corners.following.T
-    long_enough = distance > 0.8 * np.maximum(corners.legs[:, None, 0], corners.legs[None, :, 1])
-    first, second = np.nonzero((ahead > 0.995) & (behind > 0.995) & (parallel > 0.85) & long_enough)
+    first, second = np.nonzero(corners.preceding @ corners.following.T > 0.85)
+    offset = corners.points[second] - corners.points[first]
+    distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-6)
+    ahead = (offset * corners.following[first]).sum(axis=1) / distance
+    behind = -(offset * corners.preceding[second]).sum(axis=1) / distance
+    long_enough = distance > 0.8 * np.maximum(corners.legs[first, 0], corners.legs[second, 1])
+    fits = (ahead > 0.995) & (behind > 0.995) & long_enough
+    first, second = first[fits], second[fits]
     leg = np.maximum(corners.legs[first, 1], corners.legs[second, 0])[:, None]
     last = corners.points[first] + leg * corners.preceding[first]
     third = corners.points[second] + leg * corners.following[second]
