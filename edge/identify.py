@@ -12,12 +12,11 @@ from edge.errors import ImageError
 from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.image_file import read_image
-from edge.locate import LocateSettings, locate_cards
+from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.neighbors import CardId
 from edge.pipeline import Recognizer
 from edge.schema import Schema
 
-UPRIGHT_OR_NOT: Final[tuple[Rotation, ...]] = (0, 180)
 NETWORK_TIMEOUT_S: Final = 60.0
 
 Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
@@ -95,7 +94,7 @@ def identify_images(
 def _identify(path: Path, pixels: RgbImage, recognizer: Recognizer, locate: LocateSettings | None, top_k: int) -> ImageAnswer:
     """Answer for one picture; without ``locate`` it is one card, edge to edge."""
     began_s = perf_counter()
-    located = locate_cards(pixels, locate) if locate else (LocatedCard(whole_image_quad(pixels), UPRIGHT_OR_NOT, sharpness=0.0),)
+    located = locate_cards(pixels, locate) if locate else (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
     located_s = perf_counter()
     pending = recognizer.submit(pixels, located)
     sightings = pending.result(NETWORK_TIMEOUT_S)

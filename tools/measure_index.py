@@ -1,34 +1,22 @@
-"""Measure how fast bundles open and answer, and how near building one comes to the speed of the bare network.
-
-python -m tools.measure_index [--entries N] [--dim D]
-"""
+"""How fast an index answers, and how near building one comes to the speed of the bare network; for ``tools/benchmark.py``."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-if not __package__:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
-from edge.bundles import releases
 from edge.bundles.bundle import Bundle
 from edge.embedding import EmbeddingMatrix, InputBatch
-from edge.testing import random_vectors, write_vectors_bundle
 from tools.build_index import EMBED_TIMEOUT_S, embed_pictures
 from tools.card_list import CardList
 from tools.reference import read_reference
@@ -38,12 +26,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-CATALOGUE_ENTRIES: Final = 17_592
-"""A whole game's catalogue, for which the budgets are set."""
-
 _K: Final = 10
 _QUERIES: Final = 300
-_PICTURE_BYTES: Final = 7_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +39,6 @@ class SearchFigures:
     graph_ms: float
     speedup: float
     recall_at_1: float
-
-
-@dataclass(frozen=True, slots=True)
-class OpeningFigures:
-    """Seconds from a directory to a bundle that can be searched; ``stamped`` is the start of a device after activation."""
-
-    entries: int
-    size_mb: float
-    activate_s: float
-    open_hashed_s: float
-    open_stamped_s: float
-    load_graph_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +61,6 @@ def measure_search(bundle: Bundle, *, queries: int = _QUERIES) -> SearchFigures:
     return SearchFigures(len(bundle.vectors), exact_ms, graph_ms, exact_ms / graph_ms, recall)
 
 
-def measure_opening(root: Path, bundle_id: str) -> OpeningFigures:
-    """Activate an installed release, then open it with and without hashing; the files are in the page cache."""
-    activate_s, _ = _timed(lambda: releases.activate(root, bundle_id))
-    stamp = root / releases.RELEASES / f"{bundle_id}.verified"
-    kept = stamp.read_bytes()
-    stamp.unlink()
-    hashed_s, _ = _timed(lambda: releases.open_index(root))
-    stamp.write_bytes(kept)
-    stamped_s, bundle = _timed(lambda: releases.open_index(root))
-    load_s, _ = _timed(lambda: HnswIndex(bundle))
-    size_mb = sum(facts.size_bytes for facts in bundle.manifest.files.values()) / 1e6
-    return OpeningFigures(len(bundle.vectors), size_mb, activate_s, hashed_s, stamped_s, load_s)
-
-
 def measure_building(card_list: CardList, images: Path, embedder: Embedder, *, threads: int) -> BuildingFigures:
     """Embed the pictures of a list (a few dozen are enough) bare and through the builder, in turn; the better of two each counts."""
     inputs = np.concatenate([read_reference(images / row.image)[0] for row in card_list.rows])
@@ -112,12 +70,6 @@ def measure_building(card_list: CardList, images: Path, embedder: Embedder, *, t
         bare.append(_timed(lambda: _embed_bare(embedder, inputs))[0])
         built.append(_timed(lambda: embed_pictures(card_list.rows, images, embedder, threads=threads, advance=_ignored))[0])
     return BuildingFigures(count, count / min(bare), count / min(built), min(bare) / min(built))
-
-
-def write_catalogue(path: Path, *, entries: int = CATALOGUE_ENTRIES, dim: int = 768) -> str:
-    """Write a bundle of random vectors in loose clusters with pictures of the usual size; return its id."""
-    picture = np.random.default_rng(0).bytes(_PICTURE_BYTES)
-    return write_vectors_bundle(path, random_vectors(entries, dim), picture=picture).bundle_id
 
 
 def _ask(index: VectorIndex, queries: EmbeddingMatrix) -> tuple[float, list[float]]:
@@ -149,23 +101,3 @@ def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:
 
 def _ignored(count: int) -> None:
     """Progress nobody watches."""
-
-
-def main() -> None:
-    """Measure a catalogue of random vectors; one JSON object per line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=CATALOGUE_ENTRIES)
-    parser.add_argument("--dim", type=int, default=768)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "index"
-        write_s, bundle_id = _timed(lambda: write_catalogue(Path(folder) / "bundle", entries=args.entries, dim=args.dim))
-        releases.install(root, Path(folder) / "bundle")
-        opening = measure_opening(root, bundle_id)
-        search = measure_search(releases.open_index(root))
-    for figures in ({"write_s": write_s}, asdict(opening), asdict(search)):
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-
-
-if __name__ == "__main__":
-    main()
