@@ -31,9 +31,9 @@ _INSERT_ROWS = 2048
 
 
 class HnswIndex:
-    """Takes the graph's best ``expansion_search`` entries and ranks them by their exact cosine from ``vectors.npy``.
+    """Takes twice as many entries as wanted from the graph and ranks them by their exact cosine from ``vectors.npy``.
 
-    Where that would be half of the gallery or more, every entry is compared. ``threads`` share a batch of queries.
+    Where the graph would look at half of the gallery or more, every entry is compared. ``threads`` share a batch of queries.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
@@ -45,8 +45,8 @@ class HnswIndex:
 
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
         """Return the ``k`` nearest entries of each query among those the graph proposes."""
-        proposed = max(self._expansion, k)
-        if self._graph is None or 2 * proposed >= len(self._vectors):
+        proposed = 2 * k
+        if self._graph is None or 2 * max(self._expansion, proposed) >= len(self._vectors):
             everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))
             return self._ranked(queries, everything, k)
         try:
