@@ -189,12 +189,12 @@ def _complain(text: str) -> None:
     """Say on standard error what went wrong; the journal is told that each line is an error."""
     mark = "<3>" if writes_to_journal(sys.stderr) else ""
     for line in text.splitlines():
-        print(mark + line, file=sys.stderr)  # noqa: T201
+        print(mark + line, file=sys.stderr)
 
 
 def _print(line: str) -> None:
     """Write a line of the command's answer; at once, since whoever reads it may act on it."""
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 def _positive_count(text: str) -> int:

@@ -5,6 +5,7 @@ import logging
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.mosquitto import Listener, Mosquitto
 from tests.small_world import make_small_world
 
 # how long an example takes says something about the machine, nothing about the code
@@ -27,3 +28,17 @@ def _logging_as_it_was():
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    started = Mosquitto(tmp_path).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def listener(broker):
+    hearing = Listener(broker.port)
+    yield hearing
+    hearing.close()

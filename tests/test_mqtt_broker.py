@@ -30,20 +30,6 @@ DEVICE = Device("Card scanner", "test bench", "0.1.0")
 QUICK = {"retry_min_s": 0.05, "retry_max_s": 0.2, "refused_retry_s": 0.2, "connect_timeout_s": 2.0}
 
 
-@pytest.fixture
-def broker(tmp_path):
-    started = Mosquitto(tmp_path).start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def listener(broker):
-    hearing = Listener(broker.port)
-    yield hearing
-    hearing.close()
-
-
 def make_sink(folder: Path, port: int, home_assistant: dict | None = None, **settings):
     mqtt = MqttSettings(**({"host": "127.0.0.1", "port": port} | QUICK | settings))
     discovery = HomeAssistantSettings(**({"birth_delay_s": 0} | (home_assistant or {})))

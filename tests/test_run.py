@@ -18,27 +18,13 @@ import pytest
 
 from edge.bundles import releases
 from edge.errors import ExitCode
-from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.mosquitto import Listener, needs_mosquitto, wait_until
 from tests.small_world import on_table, write_index
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "cardedge/bench"
 
 pytestmark = needs_mosquitto
-
-
-@pytest.fixture
-def broker(tmp_path):
-    started = Mosquitto(tmp_path).start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def listener(broker):
-    hearing = Listener(broker.port)
-    yield hearing
-    hearing.close()
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Training:
         self._descriptor = descriptor
         self._bank = torch.from_numpy(np.stack([self._descriptor.describe(card) for card in cards.pixels]))
         self._bank_groups = torch.from_numpy(cards.groups)
-        self.network = EmbeddingNetwork(settings.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = EmbeddingNetwork(settings.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks the form
         self.average = EmbeddingNetwork(settings.network)
         self.average.load_state_dict(self.network.state_dict())
         matrices = [parameter for parameter in self.network.parameters() if parameter.ndim == 4]

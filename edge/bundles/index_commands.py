@@ -129,7 +129,7 @@ def _search(args: argparse.Namespace) -> ExitCode:
     else:
         found = [(bundle.gallery.cards[card_id], similarity) for card_id, similarity in most_similar(bundle, args.like, args.limit)]
     if not found:
-        print("no card found", file=sys.stderr)  # noqa: T201 - not an answer
+        print("no card found", file=sys.stderr)
     for card, similarity in found:
         if args.json:
             _print_json(_card_facts(card, bundle, similarity))
@@ -196,7 +196,7 @@ def _positive_count(text: str) -> int:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the command's answer
+    print(line, flush=True)
 
 
 def _print_json(answer: dict[str, object]) -> None:

@@ -251,7 +251,7 @@ class CameraThread:
 
     def _set(self, **changes: object) -> None:
         with self._changed:
-            self._status = replace(self._status, **changes)  # type: ignore[arg-type]
+            self._status = replace(self._status, **changes)  # type: ignore[arg-type]  # callers name fields
             self._changed.notify_all()
 
     def _is_final(self) -> bool:

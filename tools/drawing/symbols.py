@@ -79,7 +79,7 @@ def font(size_px: float) -> ImageFont.FreeTypeFont:
     """Return the scalable typeface that comes with Pillow, laid out without optional libraries so that every machine draws alike."""
     scalable = ImageFont.load_default(size=20)
     if not isinstance(scalable, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")  # noqa: TRY004
+        raise RuntimeError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")  # noqa: TRY004 no wrong type
     return scalable.font_variant(size=max(size_px, 4.0), layout_engine=ImageFont.Layout.BASIC)
 
 
