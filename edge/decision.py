@@ -78,6 +78,14 @@ class Unknown:
 Decision: TypeAlias = Identified | Uncertain | Unknown
 
 
+def acceptance_score(decision: Decision) -> float:
+    """Return the number in [0, 1] by which the card was accepted or refused: the best candidate's verification, 0 for an empty index.
+
+    Larger is surer. A bound on it gives one point of the risk-coverage curve; ``min_verification`` is the bound in use.
+    """
+    return decision.candidates[0].verification if decision.candidates else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptanceThresholds:
     """Bounds of the decision; calibrated per bundle, stored in its manifest.
