@@ -7,6 +7,9 @@ Beside each release stands ``<bundle_id>.verified``: size, modification and chan
 were checked. While these hold, nobody wrote to the files (the change time cannot be set back by a program), so start-up need not
 read a few hundred megabytes again only to hash them: the gallery and all vectors are still checked. A stamp that does not hold, or
 is missing, costs one full check. It does not find bits that rot on the medium later; ``cardedge index verify`` always reads everything.
+
+A release that becomes current is *on trial* until a daemon has served it for a minute and, where that was asked for, somebody has confirmed
+it; else it is reverted to the last proven one (``edge.bundles.trial`` holds the record, ``edge.bundles.device_index`` keeps the time).
 """
 
 import fcntl
@@ -14,7 +17,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,19 @@ from pydantic import ValidationError
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, DATA_FILES, MANIFEST_FILE, Manifest, read_manifest
+from edge.bundles.trial import (
+    REVERTED_FILE,
+    TRIAL_FILE,
+    Reverted,
+    Trial,
+    read_reverted,
+    read_trial,
+    remove_record,
+    utc_now,
+    write_record,
+    write_reverted,
+    write_trial,
+)
 from edge.embedding import ModelId
 from edge.errors import BundleError
 from edge.schema import Schema
@@ -33,6 +50,8 @@ RELEASES: Final = "releases"
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 _STAMP_SUFFIX: Final = ".verified"
+_LOCK_WAIT_S: Final = 10.0
+"""How long the small steps of a trial wait for a change under way: checking a release takes seconds on a slow card."""
 
 
 class FileState(Schema):
@@ -128,19 +147,16 @@ def install(root: Path, source: Path) -> Manifest:
     return manifest
 
 
-def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None) -> Manifest:
-    """Check an installed release completely, then make it ``current``; the one before becomes ``previous``.
+def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None, confirm_within_s: float | None = None) -> Manifest:
+    """Check an installed release completely, then make it ``current``, on trial; the one before becomes ``previous``.
 
+    With ``confirm_within_s`` it is reverted unless ``confirm`` is called in time; None confirms it at once. The first release of a device
+    is not on trial: there is nothing to go back to.
     Raises ``BundleError`` (``ModelMismatchError`` for another network than ``expected_model_id``) and changes nothing then.
     """
     with _locked(root):
         manifest = _verify(root, bundle_id, expected_model_id)
-        active = current_id(root)
-        if active != bundle_id:
-            if active is not None:
-                # before `current`: there is no moment in which the new release serves and the way back is lost
-                _link(root, PREVIOUS, active)
-            _link(root, CURRENT, bundle_id)
+        _switch(root, bundle_id, confirm_within_s)
     return manifest
 
 
@@ -151,10 +167,119 @@ def rollback(root: Path, *, expected_model_id: ModelId | None = None) -> Manifes
         if before is None or before == active:
             raise BundleError(f"{root}: no release to go back to; see `cardedge index list`")
         manifest = _verify(root, before, expected_model_id)
-        _link(root, CURRENT, before)
-        if active is not None:
-            _link(root, PREVIOUS, active)
+        _switch(root, before, None)
     return manifest
+
+
+def trial(root: Path) -> Trial | None:
+    """Return the trial of the current release; None when it has proven itself."""
+    found = read_trial(root)
+    return found if found is not None and found.bundle_id == current_id(root) else None
+
+
+def probation(root: Path) -> Trial | None:
+    """Return the trial of the current release while it has to be confirmed; see its ``previous_id``, ``deadline`` and ``serving``."""
+    found = trial(root)
+    return found if found is not None and found.confirm_within_s is not None else None
+
+
+def reverted(root: Path) -> Reverted | None:
+    """Return which release was reverted last and why; None once another release has proven itself."""
+    return read_reverted(root)
+
+
+def confirm(root: Path, bundle_id: str) -> None:
+    """Say that the current release shall stay. Confirming it twice changes nothing.
+
+    Raises ``BundleError`` when it is not current (any more) or its time is over.
+    """
+    with _locked(root, wait_s=_LOCK_WAIT_S):
+        if current_id(root) != bundle_id:
+            gone = read_reverted(root)
+            why = f"it was reverted: {gone.reason}" if gone and gone.bundle_id == bundle_id else f"{current_id(root)} is"
+            raise BundleError(f"{bundle_id} cannot be confirmed, it is not the active release; {why}")
+        found = probation(root)
+        if found is None:
+            return
+        if found.overdue(utc_now()):
+            raise BundleError(f"{bundle_id} cannot be confirmed, its time ended at {found.deadline:%H:%M:%S} UTC; activate it again")
+        _settle(root, found.model_copy(update={"confirm_within_s": None}))
+
+
+def begin_try(root: Path) -> None:
+    """Note that a daemon begins to serve the current release; nothing happens when it has proven itself."""
+    _update_trial(root, lambda found: found.model_copy(update={"tries": found.tries + 1}))
+
+
+def end_try(root: Path) -> None:
+    """Note that the daemon stops in good order: the release is not to blame, and its trial begins anew with the next start."""
+    _update_trial(root, lambda found: found.model_copy(update={"tries": 0}))
+
+
+def stand(root: Path) -> None:
+    """Note that a daemon has served the current release for the time of a trial; it is proven once nobody has to confirm it."""
+    _update_trial(root, lambda found: found.model_copy(update={"stood": True}))
+
+
+def revert(root: Path, reason: str) -> Reverted:
+    """Go back from the release on trial to the last proven one, with the link ``previous`` as it was. Raises ``BundleError``.
+
+    Killed at any step, it can be called again: the release on trial stays current until the last link is moved.
+    """
+    with _locked(root, wait_s=_LOCK_WAIT_S):
+        found = trial(root)
+        if found is None:
+            raise BundleError(f"{root}: the active release is not on trial; choose another with `cardedge index activate`")
+        _release_directory(root, found.previous_id)
+        record = Reverted(bundle_id=found.bundle_id, back_to_id=found.previous_id, reason=reason, at=utc_now())
+        write_reverted(root, record)
+        if found.former_id is None:
+            _unlink(root, PREVIOUS)
+        else:
+            _link(root, PREVIOUS, found.former_id)
+        _link(root, CURRENT, found.previous_id)
+        remove_record(root / TRIAL_FILE)
+    return record
+
+
+def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
+    """Move the links to a checked release and put it on trial; the trial is on the disk before the first link moves."""
+    active, on_trial = current_id(root), trial(root)
+    if active == bundle_id:
+        if on_trial is not None and confirm_within_s is None:
+            _settle(root, on_trial.model_copy(update={"confirm_within_s": None}))
+        return
+    proven = on_trial.previous_id if on_trial else active
+    if proven is not None and proven != bundle_id:
+        former = on_trial.former_id if on_trial else previous_id(root)
+        write_trial(
+            root,
+            Trial(bundle_id=bundle_id, previous_id=proven, former_id=former, since=utc_now(), confirm_within_s=confirm_within_s),
+        )
+    if active is not None:
+        # before `current`: there is no moment in which the new release serves and the way back is lost
+        _link(root, PREVIOUS, active)
+    _link(root, CURRENT, bundle_id)
+    if trial(root) is None:
+        remove_record(root / TRIAL_FILE)
+
+
+def _update_trial(root: Path, change: Callable[[Trial], Trial]) -> None:
+    if trial(root) is None:
+        return  # the usual case takes no lock
+    with _locked(root, wait_s=_LOCK_WAIT_S):
+        found = trial(root)
+        if found is not None:
+            _settle(root, change(found))
+
+
+def _settle(root: Path, found: Trial) -> None:
+    """Keep a trial as it is now; end it when the release has proven itself and need not be confirmed."""
+    if found.stood and found.confirm_within_s is None:
+        remove_record(root / TRIAL_FILE)
+        remove_record(root / REVERTED_FILE)
+    else:
+        write_trial(root, found)
 
 
 def _verify(root: Path, bundle_id: str, expected_model_id: ModelId | None) -> Manifest:
@@ -164,7 +289,7 @@ def _verify(root: Path, bundle_id: str, expected_model_id: ModelId | None) -> Ma
     # taken first: a file that changes while it is hashed will not match its stamp
     stamp = Stamp(files=_file_states(directory))
     manifest = open_release(root, bundle_id, expected_model_id=expected_model_id).manifest
-    _replace(_stamp_path(directory), stamp.model_dump_json())
+    write_record(_stamp_path(directory), stamp)
     return manifest
 
 
@@ -191,6 +316,11 @@ def _link(root: Path, name: str, bundle_id: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(Path(RELEASES) / bundle_id)
     temporary.replace(root / name)
+    sync(root)
+
+
+def _unlink(root: Path, name: str) -> None:
+    (root / name).unlink(missing_ok=True)
     sync(root)
 
 
@@ -238,17 +368,9 @@ def _stamp_holds(directory: Path) -> bool:
         return False
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the root for one change at a time."""
+def _locked(root: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the root for one change at a time, waiting up to ``wait_s`` for the one under way."""
     if not root.is_dir():
         raise BundleError(f"{root}: no such directory; name the device's index with --index")
     try:
@@ -256,10 +378,19 @@ def _locked(root: Path) -> Iterator[None]:
     except OSError as error:
         raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BundleError(f"{root}: another command is changing the releases; try again when it is done") from error
+        _take(descriptor, root, time.monotonic() + wait_s)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take(lock: int, root: Path, until_s: float) -> None:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until_s:
+                raise BundleError(f"{root}: another command is changing the releases; try again when it is done") from error
+            time.sleep(0.05)
+        else:
+            return
