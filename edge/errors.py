@@ -61,6 +61,14 @@ class ModelMismatchError(BundleError):
     """A bundle was embedded by another network than the one in use."""
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed, or not by somebody this device trusts."""
+
+
+class ProtocolError(DataError):
+    """The other side of a push says something that cannot be understood."""
+
+
 class DeviceError(EdgeError):
     """Hardware or a service the settings name is not available."""
 
@@ -87,6 +95,10 @@ class FilmError(CameraError):
     """A film or a folder of stills is missing, empty or unreadable."""
 
     exit_code = ExitCode.BAD_DATA
+
+
+class ConnectionLostError(DeviceError):
+    """The other side of a push is gone, silent, or out of time."""
 
 
 class DriverHungError(DeviceError):

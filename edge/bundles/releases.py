@@ -26,9 +26,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from edge.bundles.bundle import Bundle, open_bundle
+from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.bundle_writing import sync
-from edge.bundles.manifest import BUNDLE_ID_PATTERN, DATA_FILES, MANIFEST_FILE, Manifest, read_manifest
+from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
 from edge.bundles.trial import (
     REVERTED_FILE,
     TRIAL_FILE,
@@ -50,7 +50,7 @@ RELEASES: Final = "releases"
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 _STAMP_SUFFIX: Final = ".verified"
-_LOCK_WAIT_S: Final = 10.0
+LOCK_WAIT_S: Final = 10.0
 """How long the small steps of a trial wait for a change under way: checking a release takes seconds on a slow card."""
 
 
@@ -140,11 +140,31 @@ def install(root: Path, source: Path) -> Manifest:
         (root / RELEASES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error
-    with _locked(root):
+    with locked(root):
         target = root / RELEASES / manifest.bundle_id
         if not target.exists():
             _copy_bundle(source, target)
     return manifest
+
+
+def adopt(root: Path, folder: Path, bundle_id: str) -> None:
+    """Move a complete, checked and synced folder of the same file system into ``releases/``; it is not activated.
+
+    A damaged release of that id is replaced. Raises ``BundleError``.
+    """
+    try:
+        (root / RELEASES).mkdir(parents=True, exist_ok=True)
+        with locked(root, wait_s=LOCK_WAIT_S):
+            target = root / RELEASES / bundle_id
+            damaged = target.with_name(f".{bundle_id}.damaged.partial")
+            shutil.rmtree(damaged, ignore_errors=True)
+            if target.exists():
+                target.replace(damaged)
+            folder.replace(target)
+            sync(target.parent)
+            shutil.rmtree(damaged, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be moved to {root / RELEASES} ({error.strerror or error})") from error
 
 
 def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None, confirm_within_s: float | None = None) -> Manifest:
@@ -154,7 +174,7 @@ def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = 
     is not on trial: there is nothing to go back to.
     Raises ``BundleError`` (``ModelMismatchError`` for another network than ``expected_model_id``) and changes nothing then.
     """
-    with _locked(root):
+    with locked(root):
         manifest = _verify(root, bundle_id, expected_model_id)
         _switch(root, bundle_id, confirm_within_s)
     return manifest
@@ -162,7 +182,7 @@ def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = 
 
 def rollback(root: Path, *, expected_model_id: ModelId | None = None) -> Manifest:
     """Make ``previous`` current again and the other way round, after checking it completely."""
-    with _locked(root):
+    with locked(root):
         active, before = current_id(root), previous_id(root)
         if before is None or before == active:
             raise BundleError(f"{root}: no release to go back to; see `cardedge index list`")
@@ -193,7 +213,7 @@ def confirm(root: Path, bundle_id: str) -> None:
 
     Raises ``BundleError`` when it is not current (any more) or its time is over.
     """
-    with _locked(root, wait_s=_LOCK_WAIT_S):
+    with locked(root, wait_s=LOCK_WAIT_S):
         if current_id(root) != bundle_id:
             gone = read_reverted(root)
             why = f"it was reverted: {gone.reason}" if gone and gone.bundle_id == bundle_id else f"{current_id(root)} is"
@@ -226,7 +246,7 @@ def revert(root: Path, reason: str) -> Reverted:
 
     Killed at any step, it can be called again: the release on trial stays current until the last link is moved.
     """
-    with _locked(root, wait_s=_LOCK_WAIT_S):
+    with locked(root, wait_s=LOCK_WAIT_S):
         found = trial(root)
         if found is None:
             raise BundleError(f"{root}: the active release is not on trial; choose another with `cardedge index activate`")
@@ -267,7 +287,7 @@ def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
 def _update_trial(root: Path, change: Callable[[Trial], Trial]) -> None:
     if trial(root) is None:
         return  # the usual case takes no lock
-    with _locked(root, wait_s=_LOCK_WAIT_S):
+    with locked(root, wait_s=LOCK_WAIT_S):
         found = trial(root)
         if found is not None:
             _settle(root, change(found))
@@ -289,6 +309,7 @@ def _verify(root: Path, bundle_id: str, expected_model_id: ModelId | None) -> Ma
     # taken first: a file that changes while it is hashed will not match its stamp
     stamp = Stamp(files=_file_states(directory))
     manifest = open_release(root, bundle_id, expected_model_id=expected_model_id).manifest
+    check_recognizes(directory, manifest)
     write_record(_stamp_path(directory), stamp)
     return manifest
 
@@ -327,7 +348,7 @@ def _unlink(root: Path, name: str) -> None:
 def _copy_bundle(source: Path, target: Path) -> None:
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
-        for name in (MANIFEST_FILE, *DATA_FILES):
+        for name in (MANIFEST_FILE, *read_manifest(source).files):
             shutil.copyfile(source / name, staging / name, follow_symlinks=False)
             (staging / name).chmod(0o644)
             sync(staging / name)
@@ -348,7 +369,7 @@ def _stamp_path(directory: Path) -> Path:
 
 def _file_states(directory: Path) -> dict[str, FileState]:
     states = {}
-    for name in (MANIFEST_FILE, *DATA_FILES):
+    for name in (MANIFEST_FILE, *read_manifest(directory).files):
         try:
             status = os.lstat(directory / name)
         except OSError as error:
@@ -369,7 +390,7 @@ def _stamp_holds(directory: Path) -> bool:
 
 
 @contextmanager
-def _locked(root: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+def locked(root: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the root for one change at a time, waiting up to ``wait_s`` for the one under way."""
     if not root.is_dir():
         raise BundleError(f"{root}: no such directory; name the device's index with --index")
