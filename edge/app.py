@@ -86,21 +86,36 @@ def open_network(settings: NetworkSection) -> Iterator[Network]:
 
 
 def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorIndex:
-    """Return the index of an open bundle. Raises ``BundleError``."""
+    """Return the index among the rows of an open bundle; ``hnsw`` is the bundle's own, which may be a scan. Raises ``BundleError``."""
     if kind == "exact":
         from edge.adapters.exact import ExactIndex
 
         return ExactIndex(bundle)
+    if bundle.coarse is not None:
+        from edge.adapters.int8 import Int8Index
+
+        return Int8Index(bundle)
     from edge.adapters.hnsw import HnswIndex
 
     return HnswIndex(bundle)
+
+
+def for_embeddings(index: VectorIndex, bundle: Bundle) -> VectorIndex:
+    """Return ``index``, which searches the rows of ``bundle``, such that embeddings can be asked for."""
+    if bundle.projection is None:
+        return index
+    from edge.adapters.projected import ProjectedIndex
+
+    return ProjectedIndex(index, bundle.projection)
 
 
 def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
     """Return a bundle made ready to be asked. Raises ``BundleError``."""
     index = make_vector_index(bundle, settings.index.search)
     run_self_test(bundle, index.search)
-    return LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, settings.thresholds.over(bundle.thresholds))
+    return LoadedGallery(
+        bundle.manifest.bundle_id, bundle.gallery, for_embeddings(index, bundle), settings.thresholds.over(bundle.thresholds)
+    )
 
 
 @contextmanager

@@ -56,6 +56,18 @@ def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
     return np.asarray(vectors / norms, dtype=np.float32)
 
 
+def first_wrong_row(vectors: NDArray[np.floating]) -> tuple[int, str] | None:
+    """Return the first row of (n, dim) that is not finite or not of unit length, and what is wrong with it; None when all are right."""
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
+    if not wrong.size:
+        return None
+    row = int(wrong[0])
+    if not np.all(np.isfinite(vectors[row])):
+        return row, "holds NaN or infinity"
+    return row, f"has length {norms[row]:.3g}, expected 1"
+
+
 def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) -> EmbeddingMatrix:
     """Return the network's output as unit rows float32 (count, dim), or raise ``EmbedderError``.
 

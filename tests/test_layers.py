@@ -10,7 +10,7 @@ PURE_ROOMS = [
     "frame", "camera.frame_watch", "card", "camera.pixel_layout",
     "locating.contours", "locating.segments", "locating.outline", "locating.pose", "locating.guesses", "locating.choice",
     "locate", "locating.background",
-    "embedding", "neighbors", "gallery", "verification", "decision", "evidence", "track", "event", "publishing.state",
+    "embedding", "projection", "neighbors", "gallery", "verification", "decision", "evidence", "track", "event", "publishing.state",
 ]  # fmt: skip
 """In the order of the data: each may import only what stands to its left."""
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import hnswlib
 import numpy as np
 
-from edge.adapters.exact import all_similarities
-from edge.bundles.bundle import Bundle, StoredVectors
+from edge.adapters.exact import all_similarities, ranked
+from edge.bundles.bundle import Bundle
 from edge.bundles.bundle_writing import BuiltGraph
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
+from edge.bundles.vector_files import StoredVectors
 from edge.embedding import EmbeddingMatrix, l2_normalize
 from edge.errors import BundleError
-from edge.neighbors import Neighbors, rank, to_neighbors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from edge.neighbors import Neighbors, rank
 
 GRAPH_SEED: Final = 1
 RECALL_WANTED: Final = 0.999
@@ -48,25 +46,16 @@ class HnswIndex:
         proposed = 2 * k
         if self._graph is None or 2 * max(self._expansion, proposed) >= len(self._vectors):
             everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))
-            return self._ranked(queries, everything, k)
+            return ranked(queries, everything, k, self._vectors, self._card_ids)
         try:
             entries, _ = self._graph.knn_query(queries, k=proposed)
         except RuntimeError as error:
             raise BundleError(f"{self._graph_path}: the graph reaches fewer than {proposed} entries; build the bundle again") from error
-        # in order of entry, so that the rows are read forwards and exact ties go to the lower entry
-        return self._ranked(queries, np.sort(entries.astype(np.int64), axis=1), k)
-
-    def _ranked(self, queries: EmbeddingMatrix, entries: NDArray[np.int64], k: int) -> tuple[Neighbors, ...]:
-        answers = []
-        for query, proposed in zip(queries, entries, strict=True):
-            similarities = all_similarities(query[None], self._vectors[proposed])
-            best = rank(similarities, k)[0]
-            answers.append(to_neighbors(proposed[best], similarities[0, best], self._card_ids))
-        return tuple(answers)
+        return ranked(queries, np.sort(entries.astype(np.int64), axis=1), k, self._vectors, self._card_ids)
 
 
 def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
-    """Build the graph of float16 unit rows into ``path`` and measure it.
+    """Build the graph of unit rows into ``path`` and measure it.
 
     Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. While recall@1
     stays below ``RECALL_WANTED``, ``expansion_search`` is doubled, up to 1024: the manifest holds what was reached.

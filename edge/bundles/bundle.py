@@ -8,40 +8,42 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.bundles.card_database import read_gallery, read_picture, search_card_ids
-from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, VECTORS_FILE, DataFile, FileFacts, Manifest, read_manifest
+from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileFacts, Manifest, read_manifest
+from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
 from edge.decision import AcceptanceThresholds
-from edge.embedding import PREPROCESSING_ID, UNIT_NORM_TOLERANCE, EmbeddingMatrix, ModelId
+from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId
 from edge.errors import BundleError, ModelMismatchError
 from edge.gallery import Card, Gallery
 from edge.neighbors import CardId, Neighbors
+from edge.projection import Projection
 from edge.verification import SIGNATURE_BYTES, SIGNATURE_ID
 
-StoredVectors: TypeAlias = NDArray[np.float16]
-"""float16 (entries, dim), row i = entry i, unit rows; read-only and mapped from the file."""
-
 Search: TypeAlias = Callable[[EmbeddingMatrix, int], tuple[Neighbors, ...]]
-
-_BLOCK_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """An open bundle. ``path`` is its real directory, so moving the ``current`` link does not change what is read."""
+    """An open bundle. ``path`` is its real directory, so moving the ``current`` link does not change what is read.
+
+    ``coarse`` are the rows that propose where there is no graph; ``projection`` turns an embedding into what the rows hold,
+    where these are not embeddings themselves.
+    """
 
     path: Path
     manifest: Manifest
     gallery: Gallery
     vectors: StoredVectors
+    coarse: CoarseVectors | None = None
+    projection: Projection | None = None
 
     @property
     def graph_path(self) -> Path:
@@ -72,20 +74,30 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     path = path.resolve()
     manifest = read_manifest(path)
     _check_code(path, manifest, expected_model_id)
-    for name in DATA_FILES:
-        _check_size(path / name, manifest.files[name])
+    for name, facts in manifest.files.items():
+        _check_size(path / name, facts)
     if verify_hashes:
         check_hashes(path, manifest)
-    vectors = _map_vectors(path / VECTORS_FILE, manifest)
-    gallery = read_gallery(path / CARDS_FILE, signature_bytes=SIGNATURE_BYTES)
+    vectors = map_vectors(path, manifest)
+    gallery = read_gallery(path / CARDS_FILE, signature_bytes=SIGNATURE_BYTES if manifest.recognizes else 0)
     _check_counts(path / CARDS_FILE, manifest, gallery)
-    return Bundle(path=path, manifest=manifest, gallery=gallery, vectors=vectors)
+    return Bundle(path, manifest, gallery, vectors, map_coarse(path, manifest), read_projection(path, manifest))
+
+
+def check_recognizes(path: Path, manifest: Manifest) -> None:
+    """Raise ``BundleError`` for vectors from elsewhere: a scanner could find neighbours with them but not verify an answer."""
+    if not manifest.recognizes:
+        raise BundleError(
+            f"{path}: holds vectors that were imported, without signatures and pictures, so no card can be verified with it; ask it with "
+            "`cardedge index search --index DIR --like ID`, or build a bundle from pictures with tools/build_index.py"
+        )
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:
     """Hash every data file, side by side; raise ``BundleError`` naming the first that differs."""
-    with ThreadPoolExecutor(max_workers=len(DATA_FILES)) as pool:
-        found = dict(zip(DATA_FILES, pool.map(lambda name: file_sha256(path / name), DATA_FILES), strict=True))
+    names = tuple(manifest.files)
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        found = dict(zip(names, pool.map(lambda name: file_sha256(path / name), names), strict=True))
     for name, sha256 in found.items():
         if sha256 != manifest.files[name].sha256:
             raise BundleError(f"{path / name}: its content differs from the manifest (damaged or altered); copy or build the bundle again")
@@ -121,6 +133,10 @@ def _check_code(path: Path, manifest: Manifest, expected_model_id: ModelId | Non
             f"{path}: embedded by network {manifest.model_id}, but {expected_model_id} is in use; "
             "build the bundle again with this network, or set the network it was built with"
         )
+    if not manifest.recognizes:
+        if expected_model_id is not None:
+            check_recognizes(path, manifest)
+        return
     for what, stored, known in (
         ("preprocessing", manifest.preprocessing, PREPROCESSING_ID),
         ("signature", manifest.signature, SIGNATURE_ID),
@@ -138,24 +154,6 @@ def _check_size(path: Path, facts: FileFacts) -> None:
         raise BundleError(f"{path}: not a regular file; copy the bundle again")
     if status.st_size != facts.size_bytes:
         raise BundleError(f"{path}: {status.st_size} bytes, the manifest says {facts.size_bytes} (truncated?); copy the bundle again")
-
-
-def _map_vectors(path: Path, manifest: Manifest) -> StoredVectors:
-    shape = (manifest.entries, manifest.dim)
-    try:
-        # an empty file cannot be mapped
-        vectors = np.load(path, mmap_mode="r" if manifest.entries else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path}: no NumPy array ({error}); copy the bundle again") from error
-    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float16 or vectors.shape != shape or not vectors.flags.c_contiguous:
-        raise BundleError(f"{path}: expected float16 {shape}; build the bundle again")
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = vectors[start : start + _BLOCK_ROWS].astype(np.float32)
-        norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-        wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
-        if wrong.size:
-            raise BundleError(f"{path}: entry {start + wrong[0]} has length {norms[wrong[0]]:.3g}, expected 1; build the bundle again")
-    return vectors
 
 
 def _check_counts(path: Path, manifest: Manifest, gallery: Gallery) -> None:
@@ -177,6 +175,6 @@ def describe_file(path: Path) -> FileFacts:
     return FileFacts(sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
-def describe_files(directory: Path) -> dict[DataFile, FileFacts]:
-    """Return what the manifest says about every data file."""
-    return {name: describe_file(directory / name) for name in DATA_FILES}
+def describe_files(directory: Path, names: Iterable[DataFile] = DATA_FILES) -> dict[DataFile, FileFacts]:
+    """Return what the manifest says about the data files."""
+    return {name: describe_file(directory / name) for name in names}

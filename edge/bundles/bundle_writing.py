@@ -14,25 +14,33 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from edge.bundles.bundle import StoredVectors, describe_files
+from edge.bundles.bundle import describe_files
 from edge.bundles.card_database import write_cards
 from edge.bundles.manifest import (
     CARDS_FILE,
+    COARSE_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
+    PROJECTION_FILE,
     UNSEALED,
     VECTORS_FILE,
     Calibration,
     GraphParameters,
     Manifest,
     MeasuredRecall,
+    ProjectionFacts,
+    Proposals,
     SelfTestQuery,
+    VectorDtype,
+    file_names,
     read_manifest,
 )
+from edge.bundles.vector_files import StoredVectors
 from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
 from edge.errors import DataError
 from edge.gallery import Gallery
 from edge.neighbors import CardId, exact_similarities
+from edge.projection import Projection
 from edge.verification import SIGNATURE_ID
 
 SELF_TEST_QUERIES: Final = 16
@@ -41,14 +49,30 @@ SELF_TEST_LEAD: Final = 0.01
 
 
 class BuiltGraph(NamedTuple):
-    """A written graph: the parameters it must be searched with and what was measured (None for an empty gallery)."""
+    """A written search structure: the parameters it must be searched with and what was measured (None for an empty gallery)."""
 
     parameters: GraphParameters
     recall: MeasuredRecall | None
 
 
 GraphWriter: TypeAlias = Callable[[StoredVectors, GraphParameters, Path], BuiltGraph]
-"""Builds the HNSW graph of the vectors into a file; ``edge.adapters.hnsw.write_graph`` is the one there is."""
+"""Writes what proposes entries of the vectors into a file: ``edge.adapters.hnsw.write_graph`` or ``edge.adapters.int8.write_coarse``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduction:
+    """The projection that the vectors went through, and what the manifest says about it."""
+
+    projection: Projection
+    facts: ProjectionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class VectorForm:
+    """How vectors are stored: the ``dtype`` of ``vectors.npy`` and what ``proposals`` come from. The writer must fit the latter."""
+
+    dtype: VectorDtype = "float16"
+    proposals: Proposals = "graph"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,35 +80,44 @@ class BundleContents:
     """All that goes into a bundle.
 
     ``vectors`` are unit rows float32, row i belongs to ``gallery.entry_card_ids[i]``. ``pictures`` yields one JPEG of 126x176
-    pixels per card and is consumed once. ``artefact`` is the sha256 of the network file that embedded the cards.
+    pixels per card and is consumed once. ``artefact`` is the sha256 of the network file that embedded the cards; None for vectors
+    from elsewhere, whose ``gallery`` has signatures of no bytes. ``reduction`` is what ``vectors`` went through already.
     """
 
     name: str
     model_id: ModelId
-    artefact: str
+    artefact: str | None
     vectors: EmbeddingMatrix
     gallery: Gallery
     pictures: Iterable[tuple[CardId, bytes]]
     created: datetime
     graph: GraphParameters = field(default_factory=GraphParameters)
     calibration: Calibration | None = None
+    form: VectorForm = field(default_factory=VectorForm)
+    reduction: Reduction | None = None
 
 
 def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWriter) -> Manifest:
     """Write a bundle to ``target``, which must not exist; a process that dies leaves no ``target``. Returns its manifest."""
-    vectors = l2_normalize(contents.vectors).astype(np.float16) if len(contents.vectors) else contents.vectors.astype(np.float16)
+    unit = l2_normalize(contents.vectors) if len(contents.vectors) else contents.vectors
+    vectors: StoredVectors = unit.astype(contents.form.dtype)
+    reduction, recognizes = contents.reduction, contents.artefact is not None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
         write_cards(directory / CARDS_FILE, contents.gallery, contents.pictures)
-        graph = write_graph(vectors, contents.graph, directory / GRAPH_FILE)
+        if contents.form.proposals == "int8":
+            (directory / GRAPH_FILE).touch()
+        if reduction is not None:
+            np.save(directory / PROJECTION_FILE, reduction.projection.to_array())
+        graph = write_graph(vectors, contents.graph, directory / (COARSE_FILE if contents.form.proposals == "int8" else GRAPH_FILE))
         manifest = Manifest(
             bundle_id=UNSEALED,
             created=contents.created,
             name=contents.name,
             model_id=contents.model_id,
             artefact=contents.artefact,
-            preprocessing=PREPROCESSING_ID,
-            signature=SIGNATURE_ID,
+            preprocessing=PREPROCESSING_ID if recognizes else None,
+            signature=SIGNATURE_ID if recognizes else None,
             dim=vectors.shape[1],
             entries=len(vectors),
             cards=len(contents.gallery.cards),
@@ -93,7 +126,10 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             recall=graph.recall,
             calibration=contents.calibration,
             self_test=_self_test_queries(vectors, contents.gallery),
-            files=describe_files(directory),
+            files=describe_files(directory, file_names(contents.form.proposals, projected=reduction is not None)),
+            vectors=contents.form.dtype,
+            proposals=contents.form.proposals,
+            projection=reduction.facts if reduction is not None else None,
         ).sealed()
         (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

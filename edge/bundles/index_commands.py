@@ -163,14 +163,31 @@ def describe(bundle: Bundle) -> str:
         "path": str(bundle.path),
         "created": f"{manifest.created:%Y-%m-%d %H:%M %Z}",
         "holds": f"{manifest.cards} cards, {manifest.artwork_groups} artworks, {manifest.entries} pictures, {size_mb:.1f} MB",
-        "network": f"{manifest.model_id}  (file {manifest.artefact[:12]}…, {manifest.dim} dimensions)",
-        "graph": f"connectivity {manifest.graph.connectivity}, expansion_search {manifest.graph.expansion_search}",
+        "network": f"{manifest.model_id}  ({_origin(manifest)}, {_dimensions(manifest)})",
+        "vectors": f"{manifest.vectors}, proposed by {_proposals(manifest)}",
         "recall": f"@1 {recall.at_1:.4f}, @{recall.k} {recall.at_k:.4f} of exact search ({recall.queries} queries)"
         if recall
         else "empty gallery",
         "thresholds": f"calibrated: {calibration.source}" if calibration else "not calibrated; the defaults apply",
     }
     return "\n".join(f"{what:<11}{text}" for what, text in lines.items())
+
+
+def _origin(manifest: Manifest) -> str:
+    return f"file {manifest.artefact[:12]}…" if manifest.artefact else "imported vectors, for search only"
+
+
+def _proposals(manifest: Manifest) -> str:
+    graph = manifest.graph
+    if manifest.proposals == "int8":
+        return "a scan over int8 rows"
+    return f"a graph (connectivity {graph.connectivity}, expansion_search {graph.expansion_search})"
+
+
+def _dimensions(manifest: Manifest) -> str:
+    if manifest.projection is None:
+        return f"{manifest.dim} dimensions"
+    return f"{manifest.dim} dimensions of {manifest.projection.input_dim}, {manifest.projection.kept_variance:.1%} of the variance"
 
 
 def _card_facts(card: Card, bundle: Bundle, similarity: float | None) -> dict[str, object]:

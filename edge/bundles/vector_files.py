@@ -1,0 +1,79 @@
+"""The arrays of a bundle: mapped from their files, and checked before anything is searched with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundles.manifest import COARSE_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
+from edge.embedding import first_wrong_row
+from edge.errors import BundleError
+from edge.projection import Projection
+
+StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
+"""Unit rows (entries, dim), row i = entry i; read-only and mapped from the file."""
+
+CoarseVectors: TypeAlias = NDArray[np.int8]
+"""The same rows rounded to int8 (entries, dim), each scaled so that its largest number is 127: a row stands for its direction."""
+
+_BLOCK_ROWS: Final = 2048
+_ORTHONORMAL_TOLERANCE: Final = 1e-3
+
+
+def coarse_rows(vectors: StoredVectors) -> CoarseVectors:
+    """Return unit rows rounded to int8 (n, dim)."""
+    rows = np.empty(vectors.shape, dtype=np.int8)
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = vectors[start : start + _BLOCK_ROWS].astype(np.float32)
+        rows[start : start + _BLOCK_ROWS] = np.rint(block * (127.0 / np.abs(block).max(axis=1, keepdims=True)))
+    return rows
+
+
+def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
+    """Map ``vectors.npy`` and check every row. Raises ``BundleError`` naming the entry."""
+    path = directory / VECTORS_FILE
+    vectors: StoredVectors = _mapped(path, np.dtype(manifest.vectors), (manifest.entries, manifest.dim))
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        wrong = first_wrong_row(vectors[start : start + _BLOCK_ROWS].astype(np.float32))
+        if wrong is not None:
+            raise BundleError(f"{path}: entry {start + wrong[0]} {wrong[1]}; build the bundle again")
+    return vectors
+
+
+def map_coarse(directory: Path, manifest: Manifest) -> CoarseVectors | None:
+    """Map ``coarse.npy``, None where the graph proposes. Raises ``BundleError`` for a row without direction."""
+    if manifest.proposals != "int8":
+        return None
+    path = directory / COARSE_FILE
+    coarse: CoarseVectors = _mapped(path, np.dtype(np.int8), (manifest.entries, manifest.dim))
+    empty = np.flatnonzero(~coarse.any(axis=1))
+    if empty.size:
+        raise BundleError(f"{path}: entry {empty[0]} is all zeros; build the bundle again")
+    return coarse
+
+
+def read_projection(directory: Path, manifest: Manifest) -> Projection | None:
+    """Read ``projection.npy``, None where rows are embeddings as they are. Raises ``BundleError`` for one that is no projection."""
+    if manifest.projection is None:
+        return None
+    path = directory / PROJECTION_FILE
+    stored = np.array(_mapped(path, np.dtype(np.float32), (1 + manifest.dim, manifest.projection.input_dim)))
+    products = stored[1:] @ stored[1:].T
+    # NaN fails the comparison too
+    if not (np.all(np.isfinite(stored[0])) and np.abs(products - np.eye(manifest.dim)).max() <= _ORTHONORMAL_TOLERANCE):
+        raise BundleError(f"{path}: its components are not orthonormal; build the bundle again")
+    return Projection.from_array(stored)
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    try:
+        # an empty file cannot be mapped
+        array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path}: no NumPy array ({error}); copy the bundle again") from error
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+        raise BundleError(f"{path}: expected {dtype} {shape}; build the bundle again")
+    return array
