@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ from edge.frame import RgbImage
 
 MAX_PIXELS: Final = 100_000_000
 """Larger pictures are refused before decoding: 100 megapixels already take 300 MB as RGB."""
+
+MAX_FILE_BYTES: Final = 500_000_000
+"""Larger files are not taken into memory: more than an uncompressed picture of ``MAX_PIXELS`` in RGBA needs."""
 
 # Pillow has the same guard for pictures inside pictures (icons); above the limit it only warns, and the warning is made an error here
 # once for the process, because changing warning filters around each call is not safe with threads.
@@ -38,8 +42,30 @@ def read_image(path: Path, *, max_side: int | None = None, trim_transparent: boo
     all along. Raises ``ImageError`` naming the file and the reason.
     """
     _refuse_non_file(path)
+    return _decoded(path, path, max_side, trim_transparent=trim_transparent)
+
+
+def read_picture_bytes(path: Path) -> bytes:
+    """Return the content of a picture's file. Raises ``ImageError`` naming the file and the reason."""
+    _refuse_non_file(path)
+    if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:
+        raise ImageError(f"{path}: too large ({size_bytes / 1e6:.0f} MB; the limit is {MAX_FILE_BYTES // 10**6}); scale it down")
     try:
-        with Image.open(path) as image:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
+
+
+def decode_image(content: bytes, path: Path | str, *, max_side: int | None = None, trim_transparent: bool = False) -> RgbImage:
+    """Do the same as ``read_image`` with a file's content; ``path`` names it in errors."""
+    if not content:
+        raise _empty(path)
+    return _decoded(BytesIO(content), path, max_side, trim_transparent=trim_transparent)
+
+
+def _decoded(source: Path | BytesIO, path: Path | str, max_side: int | None, *, trim_transparent: bool) -> RgbImage:
+    try:
+        with Image.open(source) as image:
             _refuse_unwanted(image, path)
             if max_side is not None:
                 image.draft(None, (max_side, max_side))
@@ -66,10 +92,14 @@ def _refuse_non_file(path: Path) -> None:
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
     if size_bytes == 0:
-        raise ImageError(f"{path}: is empty (0 bytes); copy the file again or leave it out")
+        raise _empty(path)
 
 
-def _refuse_unwanted(image: Image.Image, path: Path) -> None:
+def _empty(path: Path | str) -> ImageError:
+    return ImageError(f"{path}: is empty (0 bytes); copy the file again or leave it out")
+
+
+def _refuse_unwanted(image: Image.Image, path: Path | str) -> None:
     """Refuse by what the header says, before a pixel is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path, image.width * image.height, f"{image.width}x{image.height}, ")
@@ -77,7 +107,7 @@ def _refuse_unwanted(image: Image.Image, path: Path) -> None:
         raise ImageError(f"{path}: {image.format} is a program, not a picture; convert it to PNG")
 
 
-def _too_large(path: Path, pixels: int, size: str = "") -> ImageError:
+def _too_large(path: Path | str, pixels: int, size: str = "") -> ImageError:
     return ImageError(f"{path}: too large ({size}{pixels / 1e6:.0f} megapixels; the limit is {MAX_PIXELS // 10**6}); scale it down")
 
 
@@ -87,7 +117,7 @@ def _pixels_in_message(message: str) -> int:
     return int(found[1]) if found else MAX_PIXELS
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_rgb(image: Image.Image, path: Path | str) -> Image.Image:
     if image.mode in _SIXTEEN_BIT_MODES or image.mode == "I":
         return Image.fromarray(_eight_bits(np.asarray(image), path)).convert("RGB")
     if image.mode == "F":
@@ -101,7 +131,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def _without_transparent_border(image: Image.Image, path: Path) -> Image.Image:
+def _without_transparent_border(image: Image.Image, path: Path | str) -> Image.Image:
     rgba = _as_rgba(image)
     box = rgba.getchannel("A").point(_MOSTLY_OPAQUE).getbbox()
     if box is None:
@@ -113,7 +143,9 @@ def _as_rgba(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGBA" else image.convert("RGBA")  # converting to the same mode would copy
 
 
-def _eight_bits(grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _eight_bits(
+    grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path | str
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Reduce 16-bit grey, which older Pillow hands out as 32-bit integers, to 8 bits."""
     if grey.min() < 0 or grey.max() > np.iinfo(np.uint16).max:
         raise ImageError(f"{path}: 32-bit pixels have no agreed range; convert it to 8-bit PNG")

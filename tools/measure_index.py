@@ -17,8 +17,8 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import Bundle
 from edge.embedding import EmbeddingMatrix, InputBatch
-from tools.build_index import EMBED_TIMEOUT_S, embed_pictures
 from tools.card_list import CardList
+from tools.gallery_build.stages import EMBED_TIMEOUT_S, embed_pictures
 from tools.reference import read_reference
 
 if TYPE_CHECKING:

@@ -1,67 +1,79 @@
-"""From a picture file to everything a bundle keeps of a reference card, before the network has seen it."""
+"""What a bundle keeps of a reference card besides its embedding, and the way from a picture to it."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, rectify, whole_image_quad
+from edge.card import CARD_SIZE, rectify, whole_image_quad
 from edge.embedding import InputBatch, to_input_batch
 from edge.errors import ImageError
 from edge.frame import RgbImage
-from edge.image_file import read_image
+from edge.image_file import decode_image, read_picture_bytes
 from edge.verification import Signature, signature_of
 from tools.artwork import ArtworkView, artwork_view
-
-ASPECT_TOLERANCE: Final = 0.06
-"""Trading cards differ: 59 x 86 mm is 4 % slimmer than 63 x 88; a landscape or uncropped scan is further away."""
-
-BLANK_DEVIATION: Final = 4.0
-"""A picture whose luma deviates less than this (of 255) shows nothing."""
+from tools.gallery_build.finding import Fault, Kind
+from tools.gallery_build.picture_checks import card_fault, shape_fault
 
 _READ_MAX_SIDE = 2 * CARD_SIZE.height
 _JPEG_QUALITY = 80
+_THUMBNAIL_SIDE = 176
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What stays of a picture: ``picture`` is a JPEG of 126x176."""
+    """What stays of a picture: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
 
+    content: str
     signature: Signature
     picture: bytes
     artwork: ArtworkView
 
 
-def read_reference(path: Path) -> tuple[InputBatch, Reference]:
-    """Read a scan that shows one upright card, edge to edge; a transparent border is cut away.
+class Prepared(NamedTuple):
+    """A picture ready for the network: uint8 (1, 224, 224, 3), and what stays of it."""
 
-    Returns the network's input, uint8 (1, 224, 224, 3), and what a bundle keeps besides the embedding.
-    Raises ``ImageError`` naming the file: unreadable, too small, not shaped like a card, or blank.
-    """
-    pixels = read_image(path, max_side=_READ_MAX_SIDE, trim_transparent=True)
-    _check_shape(pixels, path)
+    network_input: InputBatch
+    reference: Reference
+
+
+def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
+    """Take a file that shows one upright card, edge to edge (a transparent border is cut away); ``name`` names it in reasons."""
+    try:
+        pixels = decode_image(content, name, max_side=_READ_MAX_SIDE, trim_transparent=True)
+    except ImageError as error:
+        return Fault(Kind.UNREADABLE, str(error))
+    if fault := shape_fault(pixels, name):
+        return _shown(fault, pixels)
     card = rectify(pixels, whole_image_quad(pixels)).pixels
-    small = cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA)
-    if float(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).std()) < BLANK_DEVIATION:
-        raise ImageError(f"{path}: blank, it shows one colour; replace the file or leave it out")
-    picture = _jpeg(np.asarray(small, dtype=np.uint8))
-    return to_input_batch([card]), Reference(signature=signature_of(card), picture=picture, artwork=artwork_view(card))
+    small = np.asarray(cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    if fault := card_fault(small, name):
+        return _shown(fault, pixels)
+    reference = Reference(hashlib.sha256(content).hexdigest(), signature_of(card), _jpeg(small), artwork_view(card))
+    return Prepared(to_input_batch([card]), reference)
 
 
-def _check_shape(pixels: RgbImage, path: Path) -> None:
-    height, width = pixels.shape[:2]
-    if width < REFERENCE_WIDTH or height < REFERENCE_HEIGHT:
-        raise ImageError(f"{path}: too small ({width}x{height}, at least {REFERENCE_WIDTH}x{REFERENCE_HEIGHT}); use a larger scan")
-    ratio = width / height / (CARD_WIDTH_MM / CARD_HEIGHT_MM)
-    if abs(ratio - 1.0) > ASPECT_TOLERANCE:
-        advice = "turn it upright" if width > height else "crop it to the card's edges"
-        raise ImageError(f"{path}: shaped {width}x{height}, a card is 63:88; {advice}")
+def read_reference(path: Path) -> Prepared:
+    """Do the same with a file. Raises ``ImageError`` naming it: unreadable, or not the picture of one card."""
+    prepared = prepare(read_picture_bytes(path), path)
+    if isinstance(prepared, Fault):
+        raise ImageError(prepared.reason)
+    return prepared
+
+
+def _shown(fault: Fault, pixels: RgbImage) -> Fault:
+    """Return the fault with a thumbnail."""
+    scale = _THUMBNAIL_SIDE / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return Fault(fault.kind, fault.reason, _jpeg(np.asarray(small, dtype=np.uint8)))
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:

@@ -29,17 +29,19 @@ _LEVELS: Final[dict[GraphOptimization, onnxruntime.GraphOptimizationLevel]] = {
 }
 
 _ROWS_AT_ONCE: Final = 4
-_IN_FLIGHT: Final = 2
+_WAITING: Final = 1  # batches taken beyond those that run
 _JOIN_S: Final = 10.0
 
 _Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
 
 
 class OnnxEmbedder:
-    """Runs the ``onnx`` artefact of a model in one worker thread.
+    """Runs the ``onnx`` artefact of a model in worker threads of its own.
 
-    ``threads`` are those of ONNX Runtime, 0 for one per core. ``arena`` keeps memory between runs: slightly faster, more of it.
-    ``spin`` lets idle threads wait busily for the next layer: faster alone, unfair to everything else on the machine.
+    ``threads`` are those of ONNX Runtime for one batch, 0 for one per core. ``workers`` batches run side by side on the same weights: with
+    ``threads=1`` the most pictures per second, because no core waits for another at the end of a layer; the answers are the same.
+    ``arena`` keeps memory between runs: slightly faster, more of it. ``spin`` lets idle threads wait busily for the next layer: faster
+    alone, unfair to everything else on the machine.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class OnnxEmbedder:
         model: Model,
         *,
         threads: int = 0,
+        workers: int = 1,
         arena: bool = False,
         graph_optimization: GraphOptimization = "all",
         spin: bool = False,
@@ -59,10 +62,11 @@ class OnnxEmbedder:
         self._session = _open_session(model, threads, arena, graph_optimization, spin)
         self._input = self._session.get_inputs()[0].name
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
-        self._free = threading.BoundedSemaphore(_IN_FLIGHT)
+        self._free = threading.BoundedSemaphore(workers + _WAITING)
         self._closed = False
-        self._worker = threading.Thread(target=self._work, name="onnx-embedder", daemon=True)
-        self._worker.start()
+        self._workers = [threading.Thread(target=self._work, name=f"onnx-embedder-{number}", daemon=True) for number in range(workers)]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def model_id(self) -> ModelId:
@@ -99,11 +103,13 @@ class OnnxEmbedder:
         return future
 
     def close(self) -> None:
-        """Finish what is in flight and end the worker thread. May be called twice."""
+        """Finish what is in flight and end the worker threads. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._jobs.put(None)
-            self._worker.join(_JOIN_S)
+            for _ in self._workers:
+                self._jobs.put(None)
+            for worker in self._workers:
+                worker.join(_JOIN_S)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
