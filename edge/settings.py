@@ -95,6 +95,20 @@ class IndexSection(Schema):
     )
 
 
+class PushSection(Schema):
+    """What this scanner takes from technicians over SSH; ``docs/updating.md`` tells how."""
+
+    allowed_signers: Path = Field(
+        Path("/etc/cardedge/allowed_signers"), description="Whose signatures count, in the format of ssh-keygen(1), ALLOWED SIGNERS."
+    )
+    allow_unsigned: bool = Field(False, description="Take bundles without a signature. A wrong signature is refused even then.")
+    min_recall: float = Field(0.99, ge=0, le=1, description="Least recall@1 against exact search that a bundle's manifest must state.")
+    max_bundle_mb: int = Field(2000, ge=1, le=100_000, description="Largest bundle taken.")
+    keep_free_mb: int = Field(200, ge=0, le=100_000, description="Disk space that must stay free behind a bundle.")
+    idle_s: float = Field(60.0, ge=1, le=600, description="A pusher that is silent for longer is hung up on.")
+    session_s: float = Field(3600.0, ge=10, le=86_400, description="Longest push; one that is cut goes on where it ended.")
+
+
 class LocateSection(Schema):
     """What counts as a card in view."""
 
@@ -191,6 +205,7 @@ class Settings(Schema):
     camera: CameraSection = Field(default_factory=CameraSection)
     network: NetworkSection = Field(default_factory=NetworkSection)
     index: IndexSection = Field(default_factory=IndexSection)
+    push: PushSection = Field(default_factory=PushSection)
     locate: LocateSection = Field(default_factory=LocateSection)
     recognition: RecognitionSection = Field(default_factory=RecognitionSection)
     thresholds: ThresholdsSection = Field(default_factory=ThresholdsSection)

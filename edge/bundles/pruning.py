@@ -1,0 +1,40 @@
+"""Removing bundles a device no longer needs."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from edge.bundles import releases
+from edge.bundles.bundle_writing import sync
+from edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def prune(root: Path, keep: int) -> tuple[str, ...]:
+    """Remove all releases but the newest ``keep``, the one that serves, the ways back from it, and what half-done work left behind.
+
+    Returns the ids removed. Raises ``BundleError``.
+    """
+    with releases.locked(root, wait_s=releases.LOCK_WAIT_S):
+        installed = releases.list_releases(root)
+        needed = {release.bundle_id for release in installed[:keep]} | {releases.current_id(root), releases.previous_id(root)}
+        if trial := releases.trial(root):
+            needed |= {trial.previous_id, trial.former_id}
+        removed = tuple(release.bundle_id for release in installed if release.bundle_id not in needed)
+        folder = root / releases.RELEASES
+        try:
+            for bundle_id in removed:
+                # out of sight first: a release that is half removed must not look like one
+                gone = folder / f".{bundle_id}.gone.partial"
+                (folder / bundle_id).replace(gone)
+                (folder / f"{bundle_id}.verified").unlink(missing_ok=True)
+            for leftover in folder.glob(".*.partial"):
+                shutil.rmtree(leftover)
+            if folder.is_dir():
+                sync(folder)
+        except OSError as error:
+            raise BundleError(f"{error.filename or folder}: cannot be removed ({error.strerror}); run this as its owner") from error
+    return removed

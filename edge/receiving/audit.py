@@ -1,0 +1,109 @@
+"""Who changed the bundles of this device: a line per attempt in ``audit.jsonl`` of the index root, and the same line in the journal."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import SysLogHandler
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from edge.bundles.bundle_writing import sync
+from edge.receiving.signature import Signer
+from edge.schema import Schema
+
+AUDIT_FILE: Final = "audit.jsonl"
+MAX_BYTES: Final = 1 << 20
+"""When the file is larger, its older half goes: the journal has it too."""
+
+JOURNAL: Final = "/dev/log"
+
+
+class AuditLine(Schema):
+    """One attempt to change the bundles. ``key`` is the fingerprint of the signing key, ``principal`` its owner by the device's list.
+
+    ``technician`` is the name the SSH key was given on the device, ``peer`` the address it came from.
+    """
+
+    at: AwareDatetime
+    action: str
+    bundle_id: str | None = None
+    result: str = Field(description="`activated`, `confirmed`, `rolled_back`, `pruned`, `unchanged`, `refused` or `cut`.")
+    reason: str | None = None
+    principal: str | None = None
+    key: str | None = None
+    technician: str | None = None
+    peer: str | None = None
+
+    def facts(self) -> dict[str, str | None]:
+        """Return the line as texts."""
+        facts: dict[str, str | None] = self.model_dump(mode="json", exclude_none=True)
+        return facts
+
+
+class Audit:
+    """Writes the lines of one session. ``environment`` is the process's: SSH tells there who called."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str], *, technician: str | None, journal: str = JOURNAL) -> None:
+        self._file = root / AUDIT_FILE
+        self._technician = technician
+        self._peer = (environment.get("SSH_CONNECTION") or "").split(" ")[0] or None
+        self._log = logging.Logger("cardedge-audit", logging.INFO)  # noqa: LOG001 - not of the tree: it has a way of its own
+        if Path(journal).exists():
+            handler = SysLogHandler(journal, SysLogHandler.LOG_AUTHPRIV)
+            handler.ident = "cardedge-audit: "
+            self._log.addHandler(handler)
+
+    def write(
+        self, action: str, bundle_id: str | None, result: str, *, reason: str | None = None, signer: Signer | None = None
+    ) -> AuditLine:
+        """Write a line to the disk and to the journal."""
+        line = AuditLine(
+            at=datetime.now(UTC),
+            action=action,
+            bundle_id=bundle_id,
+            result=result,
+            reason=reason,
+            principal=signer.principal if signer else None,
+            key=signer.fingerprint if signer else None,
+            technician=self._technician,
+            peer=self._peer,
+        )
+        text = json.dumps(line.facts(), ensure_ascii=False)
+        self._shorten()
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            os.write(descriptor, text.encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if self._log.handlers:
+            self._log.info("%s", text)
+        return line
+
+    def _shorten(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self._file.stat().st_size > MAX_BYTES:
+                newer = self._file.read_bytes()[-MAX_BYTES // 2 :].partition(b"\n")[2]
+                temporary = self._file.with_name(f".{AUDIT_FILE}.new")
+                temporary.write_bytes(newer)
+                sync(temporary)
+                temporary.replace(self._file)
+
+
+def last_line(root: Path) -> AuditLine | None:
+    """Return the newest whole line; None when there is none."""
+    try:
+        with (root / AUDIT_FILE).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 16)))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for text in reversed(lines):
+        with contextlib.suppress(ValidationError):
+            return AuditLine.model_validate_json(text)
+    return None

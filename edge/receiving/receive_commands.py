@@ -1,0 +1,132 @@
+"""The verbs of ``cardedge index`` that belong to pushed bundles: ``receive``, ``status``, ``confirm``, ``prune``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from edge.app import make_vector_index
+from edge.bundles import releases
+from edge.bundles.pruning import prune
+from edge.embedding import ModelId
+from edge.errors import BundleError, DeviceError, ExitCode, UsageError
+from edge.model import read_model_manifest
+from edge.model_search import find_model
+from edge.receiving import staging
+from edge.receiving.acceptance import Acceptance
+from edge.receiving.audit import Audit
+from edge.receiving.messages import REQUESTS, Status
+from edge.receiving.session import Receiver, keep_time, status
+from edge.receiving.transfer import Channel
+from edge.service.device_id import derive_device_id
+from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
+
+REMOTE_COMMAND: Final = "cardedge index receive"
+"""What a pusher asks an SSH server to run; a server that forces a command of its own tells it in ``SSH_ORIGINAL_COMMAND``."""
+
+Action: TypeAlias = Callable[[argparse.Namespace], ExitCode]
+AddAction: TypeAlias = Callable[[str, Action, str], argparse.ArgumentParser]
+
+
+def add_actions(add: AddAction, index_option: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the verbs to ``cardedge index``."""
+    receive = add("receive", _receive, "Talk to tools/push_index.py on standard input and output; the command of a restricted SSH key.")
+    receive.add_argument(
+        "--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help=f"settings file (default {DEFAULT_SETTINGS_FILE})"
+    )
+    receive.add_argument("--technician", metavar="NAME", help="whose SSH key this is, for the audit")
+    index_option(add("status", _status, "Say which bundle serves, whether it is on trial, and what was pushed last."))
+    confirm = add("confirm", _confirm, "Keep the bundle that waits to be confirmed.")
+    confirm.add_argument("bundle", nargs="?", help="its id (default: the one that waits)")
+    index_option(confirm)
+    pruning = add("prune", _prune, "Remove old bundles; those in use and the ways back stay.")
+    pruning.add_argument("--keep", type=_count, required=True, metavar="N", help="keep the newest N")
+    index_option(pruning)
+
+
+def _receive(args: argparse.Namespace) -> ExitCode:
+    if os.environ.get("SSH_ORIGINAL_COMMAND", "") not in {"", REMOTE_COMMAND}:
+        raise UsageError("this SSH key opens nothing but the way for index bundles; use it with tools/push_index.py")
+    if sys.stdin.isatty():
+        raise UsageError("index receive talks to tools/push_index.py over SSH, not to a person; see docs/updating.md")
+    settings = load_settings(args.config)
+    root, rules = settings.index.directory, settings.push
+    _check_owner(root)
+    keep_time(root)
+    acceptance = Acceptance(
+        rules,
+        ModelId(read_model_manifest(find_model(settings.network.model)).model_id),
+        lambda bundle: make_vector_index(bundle, settings.index.search).search,
+    )
+    channel = Channel(sys.stdin.fileno(), sys.stdout.fileno(), REQUESTS, idle_s=rules.idle_s, session_s=rules.session_s)
+    audit = Audit(root, os.environ, technician=args.technician)
+    return Receiver(channel, root, settings.device.id or derive_device_id(), acceptance, audit).serve()
+
+
+def _status(args: argparse.Namespace) -> ExitCode:
+    keep_time(args.index)
+    found = status(args.index)
+    _print(found.model_dump_json(exclude={"kind"}) if args.json else describe_status(found))
+    return ExitCode.OK
+
+
+def _confirm(args: argparse.Namespace) -> ExitCode:
+    keep_time(args.index)
+    waiting = releases.probation(args.index)
+    bundle_id = args.bundle or (waiting.bundle_id if waiting else None)
+    if bundle_id is None:
+        raise BundleError(f"{args.index}: no bundle waits to be confirmed; see `cardedge index status`")
+    releases.confirm(args.index, bundle_id)
+    _print(json.dumps({"confirmed": bundle_id}) if args.json else f"{bundle_id} stays")
+    return ExitCode.OK
+
+
+def _prune(args: argparse.Namespace) -> ExitCode:
+    removed = prune(args.index, args.keep)
+    staging.sweep(args.index)
+    _print(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
+    return ExitCode.OK
+
+
+def describe_status(found: Status) -> str:
+    """Say how a device stands, for a person."""
+    lines = {
+        "current": f"{found.current.bundle_id}  {found.current.name or found.current.problem}" if found.current else "none",
+        "previous": f"{found.previous.bundle_id}  {found.previous.name or found.previous.problem}" if found.previous else "none",
+        "free": f"{found.free_bytes / 1e6:.0f} MB",
+    }
+    if trial := found.trial:
+        serving = "served for a minute" if trial.stood else "served by the daemon" if trial.serving else "not yet taken by a daemon"
+        until = f", to be confirmed before {trial.deadline:%H:%M:%S} UTC" if trial.deadline else ""
+        lines["on trial"] = f"{trial.bundle_id}: {serving}{until}; the way back is {trial.before}"
+    if found.reverted:
+        lines["reverted"] = found.reverted
+    if found.last:
+        lines["last"] = ", ".join(f"{what} {text}" for what, text in found.last.items())
+    return "\n".join(f"{what:<10}{text}" for what, text in lines.items())
+
+
+def _check_owner(root: Path) -> None:
+    """Refuse to leave files that the daemon could not change."""
+    try:
+        owner = root.stat().st_uid
+    except OSError as error:
+        raise DeviceError(f"{root}: cannot be read ({error.strerror}); push as the user the service runs as") from error
+    if owner != os.geteuid():
+        raise DeviceError(f"{root}: belongs to another user than this one; push as the user the service runs as (cardedge@HOST)")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

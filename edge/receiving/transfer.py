@@ -1,0 +1,131 @@
+"""Frames over a pair of byte streams: how messages and file contents travel between a pusher and a device.
+
+    4 bytes   length of the header, big endian
+    4 bytes   length of the payload
+    header    a message as JSON, UTF-8
+    payload   raw bytes, for the messages that carry some
+
+Nothing is compressed and nothing is an archive: a byte that is counted is a byte that is stored, and no frame can name a path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge.errors import ConnectionLostError, ProtocolError
+
+if TYPE_CHECKING:
+    from edge.receiving.messages import Message
+
+CHUNK_BYTES: Final = 1 << 20
+"""Most of a file in one frame."""
+
+MAX_HEADER_BYTES: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = (1 << 20) + (1 << 16)
+"""A manifest with its signature, or a piece of a file."""
+
+HUNG_UP: Final = "the other side hung up; push again to go on"
+_LENGTHS: Final = struct.Struct(">II")
+_READ_BYTES: Final = 1 << 18
+
+_Incoming = TypeVar("_Incoming", bound="Message")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received(Generic[_Incoming]):
+    """One frame."""
+
+    message: _Incoming
+    payload: bytes
+
+
+class Channel(Generic[_Incoming]):
+    """One end of the conversation, on two file descriptors; ``expected`` reads what the other end may say.
+
+    ``idle_s`` is how long the other end may be silent or not listening, ``session_s`` how long the whole conversation may take.
+    Raises ``ConnectionLostError`` when it is gone, silent or out of time, ``ProtocolError`` when it says what cannot be understood.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, expected: TypeAdapter[_Incoming], *, idle_s: float, session_s: float) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._expected = expected
+        self._idle_s = idle_s
+        self._ends_at = time.monotonic() + session_s
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+
+    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
+        """Send one frame."""
+        header = message.model_dump_json().encode()
+        self._write(_LENGTHS.pack(len(header), len(payload)) + header)
+        if payload:
+            self._write(payload)
+
+    def receive(self) -> Received[_Incoming]:
+        """Return the next frame."""
+        received = self.receive_if_any()
+        if received is None:
+            raise ConnectionLostError(HUNG_UP)
+        return received
+
+    def receive_if_any(self) -> Received[_Incoming] | None:
+        """Return the next frame, None when the other side has hung up behind its last one."""
+        lengths = self._read(_LENGTHS.size, may_end=True)
+        if not lengths:
+            return None
+        header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
+        if not 2 <= header_bytes <= MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+            raise ProtocolError("the other side does not speak the push protocol (impossible lengths); does something print at its login?")
+        try:
+            message = self._expected.validate_python(json.loads(self._read(header_bytes)))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "message"
+            raise ProtocolError(f"a message cannot be understood: {place}: {first['msg']}; update the older of the two sides") from error
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError(f"a message is no JSON ({error}); update the older of the two sides") from error
+        return Received(message, self._read(payload_bytes))
+
+    def _read(self, count: int, *, may_end: bool = False) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self._wait([self._read_fd], [])
+            try:
+                piece = os.read(self._read_fd, min(_READ_BYTES, count - len(data)))
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to go on") from error
+            if not piece and may_end and not data:
+                break
+            if not piece:
+                raise ConnectionLostError(HUNG_UP)
+            data += piece
+        return bytes(data)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait([], [self._write_fd])
+            try:
+                rest = rest[os.write(self._write_fd, rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to go on") from error
+
+    def _wait(self, reading: list[int], writing: list[int]) -> None:
+        session_s = self._ends_at - time.monotonic()
+        if session_s <= 0:
+            raise ConnectionLostError("the session took longer than allowed; push again to go on")
+        if select.select(reading, writing, [], min(self._idle_s, session_s)) == ([], [], []):
+            raise ConnectionLostError(f"the other side was silent for {min(self._idle_s, session_s):.0f} s; push again to go on")
