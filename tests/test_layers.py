@@ -42,7 +42,7 @@ STARTS_THE_DEMO = "cli"
 
 FAKES = "testing"
 RIGHT_OF = {
-    "app": {"check", "receiving.receive_commands", "bundles.index_commands", "cli"},
+    "app": {"check", "receiving.receive_commands", "bundles.index_questions", "bundles.index_commands", "cli"},
     "receiving.receive_commands": {"bundles.index_commands"},
     "check": {"cli"},
     "bundles.index_questions": {"bundles.index_commands"},
