@@ -1,0 +1,205 @@
+"""One scanner: send what it lacks, let it check and activate, come back and confirm once its daemon serves the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+from edge.bundles.manifest import DataFile
+from edge.errors import BundleError, ConnectionLostError, EdgeError, ExitCode
+from edge.receiving.messages import Chunk, Commit, ConfirmRequest, Done, Offer, Plan, Status, StatusRequest, Stored, WantedFile
+from edge.receiving.transfer import CHUNK_BYTES
+from tools.pushing.connection import Connection, HostRefusedError, SshOptions, connected
+from tools.pushing.local_bundle import LocalBundle
+
+Result: TypeAlias = Literal["planned", "activated", "unchanged", "refused", "reverted", "unreachable", "not_tried"]
+Tell: TypeAlias = Callable[[str], None]
+
+PIECES_AHEAD: Final = 4
+"""Pieces sent before the first of them is acknowledged: hides the way there and back, and bounds what a cut can lose."""
+
+RETRY_AFTER_S: Final = (1.0, 5.0, 15.0)
+"""Pauses before a cut push goes on."""
+
+POLL_S: Final = 0.5
+_BEYOND_DEADLINE_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """How to push. ``need_daemon``: confirm only what the device's daemon serves. ``retry_after_s``: pauses before going on after a cut."""
+
+    dry_run: bool = False
+    allow_downgrade: bool = False
+    confirm_within_s: float = 120.0
+    need_daemon: bool = True
+    retry_after_s: tuple[float, ...] = RETRY_AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """How it went with one host. ``before`` and ``after`` are the bundles that served; ``audit`` are the lines the device wrote."""
+
+    host: str
+    result: Result
+    exit_code: ExitCode = ExitCode.OK
+    reason: str | None = None
+    device_id: str | None = None
+    before: str | None = None
+    after: str | None = None
+    signer: str | None = None
+    bytes_wanted: int = 0
+    bytes_sent: int = 0
+    free_bytes: int | None = None
+    cuts: int = 0
+    seconds: float = 0.0
+    audit: tuple[dict[str, str | None], ...] = ()
+
+    def facts(self) -> dict[str, object]:
+        """Return what ``--json`` prints."""
+        facts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**facts, "exit_code": int(self.exit_code), "seconds": round(self.seconds, 2), "audit": list(self.audit)}
+
+
+class HostPush:
+    """Pushes one bundle to one host. ``tell`` hears of the progress, a line at a time."""
+
+    def __init__(self, host: str, bundle: LocalBundle, ssh: SshOptions, options: PushOptions, tell: Tell) -> None:
+        self._host = host
+        self._bundle = bundle
+        self._ssh = ssh
+        self._options = options
+        self._tell = tell
+        self._report = HostReport(host, "unreachable")
+
+    def run(self) -> HostReport:
+        """Push and return the report; never raises ``EdgeError``."""
+        began_s = time.monotonic()
+        try:
+            self._push_with_retries()
+        except HostRefusedError as error:
+            self._note(result="refused", exit_code=error.status, reason=str(error))
+        except ConnectionLostError as error:
+            self._note(result="unreachable", exit_code=error.exit_code, reason=str(error))
+        except EdgeError as error:
+            self._note(result="refused", exit_code=error.exit_code, reason=str(error))
+        self._note(seconds=time.monotonic() - began_s)
+        return self._report
+
+    def _note(self, **facts: object) -> None:
+        self._report = replace(self._report, **facts)  # type: ignore[arg-type]
+
+    def _push_with_retries(self) -> None:
+        for pause_s in (*self._options.retry_after_s, None):
+            try:
+                done = self._push()
+                if done is not None:
+                    self._settle(done)
+            except ConnectionLostError as error:
+                if pause_s is None or self._report.device_id is None:
+                    raise  # never reached: another try at once would not reach it either
+                self._note(cuts=self._report.cuts + 1)
+                self._tell(f"cut: {error}; going on in {pause_s:.0f} s")
+                time.sleep(pause_s)
+            else:
+                return
+
+    def _push(self) -> Done | None:
+        """Offer the bundle and send what is missing; return how the device ended it, None for a plan only."""
+        bundle, options = self._bundle, self._options
+        with connected(self._host, self._ssh) as device:
+            self._note(device_id=device.hello.device_id)
+            offer = Offer(
+                manifest_bytes=len(bundle.manifest_bytes),
+                signature_bytes=len(bundle.signature),
+                allow_downgrade=options.allow_downgrade,
+                dry_run=options.dry_run,
+                confirm_within_s=options.confirm_within_s,
+            )
+            device.send(offer, bundle.manifest_bytes + bundle.signature)
+            plan = device.expect(Plan)
+            self._note_plan(plan)
+            if options.dry_run:
+                self._note(result="planned", after=self._report.before)
+                return None
+            self._tell(f"{plan.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
+            for name, wanted in plan.wanted.items():
+                self._send_file(device, name, wanted, plan.bytes_wanted)
+            device.send(Commit())
+            steps: list[str] = []
+            done = device.receive_behind_steps(Done, steps)
+            self._tell(f"{', '.join(steps)}: {done.result}")
+        return done
+
+    def _note_plan(self, plan: Plan) -> None:
+        # on going on after a cut, what served before and what was wanted at first are known already
+        before = self._report.before or (plan.current.bundle_id if plan.current else None)
+        wanted = self._report.bytes_wanted or plan.bytes_wanted
+        self._note(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
+
+    def _send_file(self, device: Connection, name: DataFile, wanted: WantedFile, of_bytes: int) -> None:
+        """Send a file from where the device's copy fits ours, a few pieces ahead of its acknowledgements."""
+        waiting: deque[int] = deque()
+        with (self._bundle.folder / name).open("rb") as file:
+            offset = wanted.offset if hashlib.sha256(file.read(wanted.offset)).hexdigest() == wanted.sha256 else 0
+            file.seek(offset)
+            while piece := file.read(CHUNK_BYTES):
+                device.send(Chunk(name=name, offset=offset), piece)
+                offset += len(piece)
+                waiting.append(len(piece))
+                if len(waiting) > PIECES_AHEAD:
+                    self._acknowledged(device, waiting, of_bytes)
+            while waiting:
+                self._acknowledged(device, waiting, of_bytes)
+        if offset != wanted.size_bytes:
+            raise BundleError(f"{file.name}: {offset} bytes, the manifest says {wanted.size_bytes}; build the bundle again")
+
+    def _acknowledged(self, device: Connection, waiting: deque[int], of_bytes: int) -> None:
+        device.expect(Stored)
+        before = self._report.bytes_sent
+        self._note(bytes_sent=before + waiting.popleft())
+        quarters = [4 * sent // max(of_bytes, 1) for sent in (before, self._report.bytes_sent)]
+        if quarters[0] != quarters[1]:
+            self._tell(f"{min(25 * quarters[1], 100)} % sent")
+
+    def _settle(self, done: Done) -> None:
+        """Come back over a new connection and confirm, once the daemon serves what was activated."""
+        self._add_audit(done)
+        if done.confirm_before is None:
+            self._note(result=done.result, after=done.bundle_id)
+            return
+        bundle_id = self._bundle.manifest.bundle_id
+        gives_up_s = time.monotonic() + self._options.confirm_within_s + _BEYOND_DEADLINE_S
+        with connected(self._host, self._ssh) as device:
+            while True:
+                status = self._status(device)
+                if status.current is None or status.current.bundle_id != bundle_id:
+                    self._note_reverted(status)
+                    return
+                trial = status.trial
+                if trial is None or trial.deadline is None or trial.serving or not self._options.need_daemon:
+                    break
+                if time.monotonic() > gives_up_s:
+                    raise ConnectionLostError("the daemon did not take the bundle and the device did not go back; see its journal")
+                time.sleep(POLL_S)
+            device.send(ConfirmRequest(bundle_id=bundle_id))
+            self._add_audit(device.expect(Done))
+        self._note(result=done.result if done.result == "unchanged" else "activated", after=bundle_id)
+        self._tell("confirmed")
+
+    def _status(self, device: Connection) -> Status:
+        device.send(StatusRequest())
+        return device.expect(Status)
+
+    def _note_reverted(self, status: Status) -> None:
+        now = status.current.bundle_id if status.current else None
+        reason = status.reverted or "the device went back to its former bundle; see its journal"
+        self._note(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
+
+    def _add_audit(self, done: Done) -> None:
+        if done.audit is not None:
+            self._note(audit=(*self._report.audit, done.audit))

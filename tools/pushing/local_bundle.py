@@ -1,0 +1,78 @@
+"""The bundle to be pushed, and its signature."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge.bundles.bundle import open_bundle
+from edge.bundles.bundle_writing import sync
+from edge.bundles.manifest import MANIFEST_FILE, Manifest, parse_manifest
+from edge.errors import BundleError, SignatureError, UsageError
+from edge.receiving.messages import SIGNATURE_MAX_BYTES
+from edge.receiving.signature import NAMESPACE, SIGNATURE_FILE
+
+_SIGNING_TIMEOUT_S: Final = 300.0
+"""A hardware key waits for a touch, a locked one for its passphrase."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalBundle:
+    """A bundle as it lies here; ``signature`` is empty for an unsigned one."""
+
+    folder: Path
+    manifest: Manifest
+    manifest_bytes: bytes
+    signature: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the data files together."""
+        return sum(facts.size_bytes for facts in self.manifest.files.values())
+
+
+def read_bundle(folder: Path, *, check: bool = True) -> LocalBundle:
+    """Return the bundle in ``folder``; with ``check`` every byte of it is read first. Raises ``BundleError``."""
+    try:
+        manifest_bytes = (folder / MANIFEST_FILE).read_bytes()
+        signature = (folder / SIGNATURE_FILE).read_bytes() if (folder / SIGNATURE_FILE).exists() else b""
+    except OSError as error:
+        raise BundleError(f"{folder}: no readable {MANIFEST_FILE} ({error.strerror}); name a bundle's directory") from error
+    if len(signature) > SIGNATURE_MAX_BYTES:
+        raise SignatureError(f"{folder / SIGNATURE_FILE}: too large for a signature; sign the bundle again with tools/sign_bundle.py")
+    manifest = parse_manifest(manifest_bytes, str(folder / MANIFEST_FILE))
+    if check:
+        open_bundle(folder)
+    return LocalBundle(folder, manifest, manifest_bytes, signature)
+
+
+def sign_bundle(folder: Path, key: Path) -> Path:
+    """Sign the manifest with an SSH key, or by the agent that holds it, and return the signature's file. Raises ``SignatureError``.
+
+    ``key`` is a private key's file, or a public one whose private half the agent or a security key holds.
+    """
+    manifest = read_bundle(folder).manifest_bytes
+    if not key.is_file():
+        raise UsageError(f"{key}: no such key; name a key's file (the public one, if an agent or a security key holds the other half)")
+    try:
+        # passphrases and touches are asked for at the terminal by ssh-keygen itself
+        signed = subprocess.run(
+            ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE],
+            input=manifest,
+            stdout=subprocess.PIPE,
+            timeout=_SIGNING_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise UsageError("ssh-keygen is not installed; install the package openssh-client") from None
+    except subprocess.TimeoutExpired:
+        raise SignatureError(f"{key}: nobody unlocked or touched the key within {_SIGNING_TIMEOUT_S:.0f} s; try again") from None
+    if signed.returncode or not signed.stdout:
+        raise SignatureError(f"{folder}: ssh-keygen did not sign with {key} ; is the key in the agent, or locked?")
+    temporary = folder / f".{SIGNATURE_FILE}.new"
+    temporary.write_bytes(signed.stdout)
+    sync(temporary)
+    temporary.replace(folder / SIGNATURE_FILE)
+    return folder / SIGNATURE_FILE

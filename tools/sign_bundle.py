@@ -1,0 +1,42 @@
+"""Sign a bundle with an SSH key, so that scanners take it.
+
+    python -m tools.sign_bundle BUNDLE --key ~/.ssh/id_ed25519
+
+Signs manifest.json, which holds the hash of every file, through `ssh-keygen -Y sign` in the namespace cardedge-index, and writes
+manifest.json.sig beside it. Keys in an agent and security keys work: name the public key's file.
+
+Exit status: 0 done, 64 no such key, 65 bad bundle, or not signed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from edge.errors import EdgeError, ExitCode
+from tools.pushing.local_bundle import sign_bundle
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Sign and return the exit status."""
+    parser = argparse.ArgumentParser(description="Sign a bundle with an SSH key, so that scanners take it.")
+    parser.add_argument("bundle", type=Path, help="a bundle's directory")
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key, or public key of one in the agent")
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as leaving:
+        return int(ExitCode.USAGE if leaving.code else ExitCode.OK)
+    try:
+        print(f"signed: {sign_bundle(args.bundle, args.key)}")
+    except EdgeError as error:
+        print(f"sign_bundle: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
