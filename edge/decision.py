@@ -22,6 +22,7 @@ class RejectReason(StrEnum):
     AMBIGUOUS = "ambiguous"
     FAILED_VERIFICATION = "failed_verification"
     EMPTY_INDEX = "empty_index"
+    NUMBER_DISAGREES = "number_disagrees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,15 @@ Candidates: TypeAlias = tuple[Candidate, ...]
 class Identified:
     """The picture shows the artwork of ``best``; ``printings`` are the cards that share it and remain possible, ``best`` included.
 
-    ``margin`` is the lead in similarity over the best candidate of another artwork (over 0 when there is none).
+    ``margin`` is the lead in similarity over the best candidate of another artwork (over 0 when there is none). ``number_read`` is the
+    collector number as it was read from the card, None where none was.
     """
 
     best: Candidate
     margin: float
     printings: tuple[CardId, ...]
     candidates: Candidates
+    number_read: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Uncertain:
     printings: tuple[CardId, ...]
     candidates: Candidates
     reason: RejectReason
+    number_read: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

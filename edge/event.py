@@ -121,7 +121,8 @@ class CardEvent(Payload):
 
     ``quad`` runs clockwise from the card's own top-left in pixels of ``frame``; ``similarity``, ``margin`` and ``verification`` belong
     to the best candidate and are null when there was none; ``printings`` are the cards that share the artwork and remain possible.
-    ``seq`` counts events per ``boot_id``; ``reason`` says why a card is not named.
+    ``number_read`` is the collector number read from the card, null where none was. ``seq`` counts events per ``boot_id``; ``reason``
+    says why a card is not named.
     """
 
     schema_: Literal["cardedge.event/1"] = Field(EVENT_SCHEMA, alias="schema")
@@ -148,6 +149,7 @@ class CardEvent(Payload):
     model_id: str
     timing_ms: dict[str, FiniteFloat]
     image_id: str | None = None
+    number_read: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def to_event(
         model_id=origin.model_id,
         timing_ms={stage: round(value, 2) for stage, value in timing_ms.items()},
         image_id=image_id,
+        number_read=None if isinstance(decision, Unknown) else decision.number_read,
     )
 
 
