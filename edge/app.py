@@ -32,12 +32,13 @@ from edge.camera.frame_watch import FrameWatch
 from edge.card import Size
 from edge.card_picture import card_picture
 from edge.daemon import Camera, Daemon, DaemonBounds
-from edge.errors import EmbedderError, SettingsError
+from edge.errors import SettingsError
 from edge.event import Topics
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.model import Model, open_model, self_test
 from edge.model_search import find_model
+from edge.npu import NpuReadings
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
 from edge.publishing.announce import Announcer, Identity
 from edge.publishing.discovery import Device
@@ -63,21 +64,27 @@ ANSWER_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A network that runs and has passed its self-test with the least cosine ``agreement``."""
+    """A network that runs and has passed its self-test with the least cosine ``agreement``; ``npu`` reads the chip, where it is one."""
 
     model: Model
     embedder: Embedder
     agreement: float
+    npu: Callable[[], NpuReadings] | None = None
 
 
 @contextmanager
 def open_network(settings: NetworkSection) -> Iterator[Network]:
     """Open the network, run it on its golden pictures, and close it at the end. Raises ``ModelError`` or ``EmbedderError``."""
+    model = open_model(find_model(settings.model))
     if settings.backend == "hailo":
-        raise EmbedderError('this version has no Hailo adapter; set network.backend = "onnx" to run the network on the CPU')
+        from edge.adapters.hailo import HailoEmbedder
+
+        npu = HailoEmbedder(model)
+        with closing(npu):
+            yield Network(model, npu, self_test(npu.submit, model, kind="hef"), npu.readings)
+        return
     from edge.adapters.onnx import OnnxEmbedder
 
-    model = open_model(find_model(settings.model))
     embedder = OnnxEmbedder(
         model, threads=settings.threads, arena=settings.arena, spin=settings.spin, graph_optimization=settings.graph_optimization
     )
@@ -303,7 +310,7 @@ def _assemble(
         sink,
         supervisor,
         announcer=announcer,
-        reporter=HealthReporter(sink, about, clock),
+        reporter=HealthReporter(sink, about, clock, npu=network.npu),
         make_picture=card_picture if settings.image.enabled else None,
         clock=clock,
         bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),

@@ -20,7 +20,7 @@ from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import image_id
 from edge.decision import Unknown
-from edge.errors import EmbedderError
+from edge.errors import EmbedderError, NpuReopeningError
 from edge.frame import Frame, RgbImage
 from edge.locating.background import StaticBackground
 from edge.pipeline import PendingSightings, Recognizer
@@ -235,6 +235,8 @@ class Daemon:
         """Count a recognition without an answer; its cards are asked about again. Raises when it is one too many in a row."""
         for request in requests:
             self._tracker.abandon(request.track_id)
+        if isinstance(error, NpuReopeningError):
+            return  # its failure was counted when it happened; the device is being opened again meanwhile
         counters = self._counters
         counters.failed_recognitions += 1
         counters.failures_in_a_row += 1

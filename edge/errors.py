@@ -113,6 +113,46 @@ class EmbedderTimeoutError(EmbedderError):
     """The network did not answer within its bound."""
 
 
+class NpuError(EmbedderError):
+    """The NPU failed in a way that has no name of its own."""
+
+
+class NpuAbsentError(NpuError):
+    """There is no board, or its driver is not loaded."""
+
+
+class NpuBusyError(NpuError):
+    """Another process holds the board."""
+
+
+class NpuPermissionError(NpuError):
+    """Our user may not open the board."""
+
+
+class NpuVersionError(NpuError):
+    """Driver, library, firmware or Python package do not fit each other."""
+
+
+class NpuHefError(NpuError):
+    """The compiled network is damaged, for another chip, or from a newer compiler."""
+
+
+class NpuOverheatedError(NpuError):
+    """The board closed its streams to save itself."""
+
+
+class NpuRemovedError(NpuError):
+    """The board vanished while it was in use."""
+
+
+class NpuTimeoutError(NpuError, EmbedderTimeoutError):
+    """The board did not answer within its bound."""
+
+
+class NpuReopeningError(NpuError):
+    """The board failed and is being opened again; ask later."""
+
+
 class BrokerError(DeviceError):
     """The MQTT broker is unreachable or refuses us."""
 

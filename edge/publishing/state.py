@@ -117,6 +117,20 @@ class CameraHealth(Payload):
     last_error: str | None = None
 
 
+class NpuHealth(Payload):
+    """What the NPU says of itself; null where it does not tell."""
+
+    state: str = Field(description="`absent`, `opening`, `ready`, `failed`, `closed`.")
+    reopened: int
+    last_error: str | None = None
+    temperature_c: float | None = None
+    throttling_level: int | None = Field(None, description="Step of the chip's clock reduction by heat, 0 none.")
+    clock_mhz: float | None = None
+    architecture: str | None = None
+    firmware: str | None = None
+    pcie: str | None = Field(None, description="Generation and width of the link, like `Gen3 x1`.")
+
+
 class NetworkHealth(Payload):
     """The embedding network (not the local network)."""
 
@@ -124,6 +138,7 @@ class NetworkHealth(Payload):
     backend: str
     model_id: str
     last_error: str | None = None
+    npu: NpuHealth | None = Field(None, description="Null on the CPU backend.")
 
 
 class PublisherHealth(Payload):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import Size
+from edge.npu import NpuReadings, NpuState
 from edge.publishing.announce import Identity
 from edge.publishing.sink import EventSink, SinkHealth
-from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, Problem
+from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.service import machine
 from edge.service.clock import Clock
 from edge.service.measures import Latencies, Rate
@@ -73,11 +74,19 @@ class Machine:
 class HealthReporter:
     """Publishes health. ``counters`` are the loop's to write."""
 
-    def __init__(self, sink: EventSink, setting: Setting, clock: Clock, host: Machine | None = None) -> None:
+    def __init__(
+        self,
+        sink: EventSink,
+        setting: Setting,
+        clock: Clock,
+        host: Machine | None = None,
+        npu: Callable[[], NpuReadings] | None = None,
+    ) -> None:
         self._sink = sink
         self._setting = setting
         self._clock = clock
         self._host = host or Machine()
+        self._npu = npu
         self._started_ns = clock.monotonic_ns()
         self._published_ns: int | None = None
         self._signature: object = None
@@ -96,8 +105,11 @@ class HealthReporter:
     def state(self, snapshot: Snapshot) -> HealthState:
         """Return the payload of this moment."""
         now_ns, setting, counters = self._clock.monotonic_ns(), self._setting, self.counters
+        npu = self._npu() if self._npu else None
         temperatures_c = self._host.temperatures_c()
-        problems = self._problems(snapshot, temperatures_c)
+        if npu is not None and npu.temperature_c is not None:
+            temperatures_c["npu"] = npu.temperature_c
+        problems = self._problems(snapshot, temperatures_c, npu)
         failing = counters.failures_in_a_row > 0
         return HealthState(
             at=self._clock.utc_now(),
@@ -108,7 +120,11 @@ class HealthReporter:
             uptime_s=round((now_ns - self._started_ns) / _NS_PER_S, 1),
             camera=_camera(snapshot.camera, snapshot.frame_size, setting.camera_source, counters.frames.per_s(now_ns), now_ns),
             network=NetworkHealth(
-                state="failing" if failing else "ok", backend=setting.backend, model_id=setting.model_id, last_error=counters.last_failure
+                state="failing" if failing else "ok",
+                backend=setting.backend,
+                model_id=setting.model_id,
+                last_error=counters.last_failure,
+                npu=None if npu is None else NpuHealth(**asdict(npu)),
             ),
             publisher=snapshot.publisher.report,
             rates={
@@ -123,13 +139,17 @@ class HealthReporter:
             versions=dict(setting.versions),
         )
 
-    def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float]) -> dict[str, str]:
+    def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float], npu: NpuReadings | None) -> dict[str, str]:
         """Return what is wrong, by part."""
         problems = dict(snapshot.problems)
         if snapshot.camera.state in _BROKEN_CAMERA:
             problems["camera"] = f"{snapshot.camera.state}: {snapshot.camera.last_error}"
         if self.counters.failures_in_a_row:
             problems["network"] = self.counters.last_failure or "no answer"
+        if npu is not None and npu.state is NpuState.FAILED:
+            problems["network"] = npu.last_error or "the NPU failed"
+        if npu is not None and npu.throttling_level:
+            problems["npu"] = f"slowed down by heat (level {npu.throttling_level}); give the board air"
         if not snapshot.publisher.alive:
             problems["publisher"] = "its thread has ended"
         hot = [name for name, value in temperatures_c.items() if value >= HOT_C]
