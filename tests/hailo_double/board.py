@@ -1,0 +1,80 @@
+"""The hardware under the double: is a board there, whose is it, what does it run, and how shall it fail."""
+
+import hashlib
+import json
+import struct
+import threading
+from dataclasses import dataclass, field
+
+MAGIC = 0x01484546
+STATUS = {
+    0: "HAILO_SUCCESS", 2: "HAILO_INVALID_ARGUMENT", 4: "HAILO_TIMEOUT", 6: "HAILO_INVALID_OPERATION", 14: "HAILO_FILE_OPERATION_FAILURE",
+    16: "HAILO_UNSUPPORTED_FW_VERSION", 18: "HAILO_FW_CONTROL_FAILURE", 26: "HAILO_INVALID_HEF", 36: "HAILO_DRIVER_OPERATION_FAILED",
+    61: "HAILO_NOT_FOUND", 62: "HAILO_COMMUNICATION_CLOSED", 63: "HAILO_STREAM_ABORT", 74: "HAILO_OUT_OF_PHYSICAL_DEVICES",
+    76: "HAILO_INVALID_DRIVER_VERSION", 77: "HAILO_RPC_FAILED", 82: "HAILO_QUEUE_IS_FULL", 87: "HAILO_DRIVER_TIMEOUT",
+    91: "HAILO_HEF_FILE_CORRUPTED", 92: "HAILO_HEF_NOT_SUPPORTED", 93: "HAILO_HEF_NOT_COMPATIBLE_WITH_DEVICE",
+}  # fmt: skip
+
+
+@dataclass
+class Fault:
+    """What goes wrong at ``at`` (``vdevice``, ``create``, ``configure``, ``submit``, ``job``): a status, or silence; so many times."""
+
+    at: str
+    status: int | None = None
+    times: int = 1
+
+
+@dataclass
+class Board:
+    """A Hailo-8L that can be absent, busy, too old, too hot, or pulled out."""
+
+    present: bool = True
+    busy: bool = False
+    permission: bool = True
+    driver: str = "4.23.0"
+    library: str = "4.23.0"
+    import_error: str | None = None
+    architecture: str = "HAILO8L"
+    newest_compiler: tuple[int, int] = (3, 33)
+    latency_s: float = 0.0
+    queue_size: int = 16
+    output_bits: int = 16
+    noise: bool = False
+    """Answers differ each time (runtime and compiler of different versions)."""
+    temperature_c: float = 48.0
+    throttling_level: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
+    """What happened to the board, in order."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fault(self, at):
+        """Return the fault that strikes now at this place, using it up."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.at == at and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def note(self, what):
+        with self.lock:
+            self.journal.append(what)
+
+
+def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits"):
+    """Write what the double takes for a HEF: a checked header, and which ONNX stands for the compiled network."""
+    body = json.dumps({"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output}).encode()
+    path.write_bytes(struct.pack(">I", MAGIC) + hashlib.md5(body).digest() + body)  # noqa: S324 - HEFs carry an MD5
+
+
+def read_hef(path):
+    """Return ``(status, content)`` as parsing the file would."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return 14, None
+    if len(data) < 20 or struct.unpack(">I", data[:4])[0] != MAGIC or hashlib.md5(data[20:]).digest() != data[4:20]:  # noqa: S324
+        return 91, None
+    return 0, json.loads(data[20:]) | {"folder": path.parent}

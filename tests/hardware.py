@@ -1,0 +1,18 @@
+"""What the tests marked ``hardware`` need: a Pi with a Hailo board, and a network compiled for it."""
+
+import pytest
+
+from edge.errors import EdgeError
+from edge.model import open_model
+from edge.model_search import find_model
+
+
+def board_model():
+    """Return the installed network with a HEF, or skip with what is missing."""
+    pytest.importorskip("hailo_platform", reason="HailoRT's Python package is not installed (apt install hailo-all)")
+    try:
+        model = open_model(find_model(None))
+        model.artefact("hef")
+    except EdgeError as error:
+        pytest.skip(f"no compiled network here: {error}")
+    return model

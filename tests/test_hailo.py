@@ -1,0 +1,273 @@
+"""The Hailo adapter over the contract double: failures by name, recovery, order of release."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.errors import (
+    EmbedderError,
+    ModelError,
+    NpuAbsentError,
+    NpuBusyError,
+    NpuError,
+    NpuHefError,
+    NpuOverheatedError,
+    NpuPermissionError,
+    NpuRemovedError,
+    NpuReopeningError,
+    NpuTimeoutError,
+    NpuVersionError,
+)
+from edge.model import open_model, self_test
+from edge.npu import NpuState, ReopenPolicy
+from tests.hailo_double import Board, Fault, install, write_hef
+from tests.hailo_double.model import write_hailo_model
+from tests.small_model import MAX_BATCH, expected, write_network
+
+QUICK = ReopenPolicy((0.02, 0.04, 0.08))
+SHORT = HailoTimeouts(open_s=10.0, submit_s=1.0, run_s=0.3)
+
+
+def pictures(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_hailo_model(tmp_path / "small")
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def model(folder):
+    return open_model(folder)
+
+
+@pytest.fixture
+def start(monkeypatch, model):
+    started = []
+
+    def starter(board, *, of=model, **options):
+        install(monkeypatch, board)
+        started.append(HailoEmbedder(of, **({"timeouts": SHORT, "reopen": QUICK} | options)))
+        return started[-1]
+
+    yield starter
+    for embedder in started:
+        embedder.close()
+
+
+def until(condition, timeout_s=5.0):
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "did not happen in time"
+        time.sleep(0.005)
+
+
+# --- answers ---
+
+
+def test_the_chips_numbers_become_the_networks_answer(start):
+    embedder = start(Board(output_bits=16))
+    batch = pictures(MAX_BATCH)
+    answer = embedder.submit(batch).result(5)
+    assert np.min(np.sum(answer * expected(batch), axis=1)) > 0.999
+
+
+def test_eight_bits_are_dequantised_before_the_length_is_taken(start):
+    # raw bytes carry a zero point, which would turn every vector towards the diagonal
+    batch = pictures(4)
+    answer = start(Board(output_bits=8)).submit(batch).result(5)
+    assert np.min(np.sum(answer * expected(batch), axis=1)) > 0.99
+
+
+def test_the_same_picture_gives_the_same_bytes_and_passes_the_self_test(start, model):
+    embedder = start(Board())
+    assert self_test(embedder.submit, model, kind="hef") > 0.99
+
+
+def test_a_chip_that_answers_differently_each_time_is_refused(start, model):
+    embedder = start(Board(noise=True))
+    with pytest.raises(ModelError, match="two runs of one picture differ"):
+        self_test(embedder.submit, model, kind="hef")
+
+
+def test_two_batches_are_with_the_chip_at_a_time_and_a_fourth_waits_in_vain(start):
+    embedder = start(Board(latency_s=0.1), timeouts=HailoTimeouts(submit_s=0.02, run_s=5.0))
+    futures = [embedder.submit(pictures(2, seed)) for seed in range(3)]
+    with pytest.raises(EmbedderError, match="earlier batches"):
+        embedder.submit(pictures(1))
+    for seed, future in enumerate(futures):
+        assert np.min(np.sum(future.result(5) * expected(pictures(2, seed)), axis=1)) > 0.99
+
+
+@pytest.mark.parametrize(
+    "batch", [np.zeros((1, 224, 224, 3), np.float32), np.zeros((1, 3, 224, 224), np.uint8), np.zeros((9, 224, 224, 3), np.uint8)]
+)
+def test_what_would_shut_the_model_down_never_reaches_it(start, batch):
+    embedder = start(Board())
+    with pytest.raises(EmbedderError):
+        embedder.submit(batch)
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
+
+
+# --- opening fails by name ---
+
+
+@pytest.mark.parametrize(
+    ("board", "error", "advice"),
+    [
+        (Board(present=False), NpuAbsentError, "modprobe hailo_pci"),
+        (Board(busy=True), NpuBusyError, "fuser -v /dev/hailo0"),
+        (Board(permission=False), NpuPermissionError, "udev"),
+        (Board(driver="4.20.0"), NpuVersionError, "hailortcli --version"),
+        (Board(import_error="libhailort.so.4.20.0"), NpuVersionError, "hailo-all"),
+        (Board(architecture="HAILO8"), NpuHefError, "another chip"),
+        (Board(newest_compiler=(3, 30)), NpuHefError, "newer compiler"),
+        (Board(faults=[Fault("vdevice", 16)]), NpuVersionError, "firmware"),
+        (Board(faults=[Fault("vdevice", 77)]), NpuVersionError, "disable --now hailort"),
+        (Board(faults=[Fault("configure", 26)]), NpuHefError, "another chip"),
+        (Board(faults=[Fault("configure", 7)]), NpuError, "cardedge check"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, board, error, advice):
+    with pytest.raises(error, match=advice):
+        start(board)
+    held = [what for what in board.journal if what == "vdevice opened"]
+    given_back = [what for what in board.journal if what == "vdevice released"]
+    assert len(held) == len(given_back), "a failed start must not keep the device"
+
+
+def test_a_damaged_hef_is_named(start, folder, model):
+    (folder / "model.hef").write_bytes(b"not a hef")
+    with pytest.raises(NpuHefError, match="damaged"):
+        start(Board(), of=model)
+
+
+def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
+    write_network(tmp_path / "small" / "other.onnx", dim=16)
+    write_hef(folder / "model.hef", folder / "other.onnx")
+    embedder = start(Board(), of=model)
+    embedder.close()
+
+    class Wider:
+        model_id, manifest = model.model_id, model.manifest.model_copy(update={"dim": 32})
+        artefact, artefact_path = model.artefact, model.artefact_path
+
+    with pytest.raises(ModelError, match="32 numbers"):
+        start(Board(), of=Wider())
+
+
+# --- failing while it works ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("job", 63), NpuOverheatedError),
+        (Fault("job", 36), NpuRemovedError),
+        (Fault("job", 87), NpuRemovedError),
+        (Fault("job", 4), NpuTimeoutError),
+        (Fault("job"), NpuTimeoutError),
+        (Fault("submit", 6), NpuError),
+    ],
+    ids=["streams closed", "gone", "driver silent", "runtime timeout", "never answers", "submission refused"],
+)
+def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, fault, error):
+    board = Board()
+    embedder = start(board)
+    board.faults.append(fault)
+    with pytest.raises(error):
+        embedder.submit(pictures(1)).result(5)
+    until(lambda: embedder.readings().state is NpuState.READY)
+    assert embedder.readings().reopened == 1
+    batch = pictures(2)
+    assert np.min(np.sum(embedder.submit(batch).result(5) * expected(batch), axis=1)) > 0.99
+
+
+def test_whatever_was_under_way_ends_with_the_failure(start):
+    board = Board(latency_s=0.05)
+    embedder = start(board)
+    board.faults.append(Fault("job", 63))
+    futures = [embedder.submit(pictures(1, seed)) for seed in range(3)]
+    for future in futures:
+        with pytest.raises(NpuError):
+            future.result(5)
+
+
+def test_while_it_is_opened_again_submissions_say_so(start):
+    board = Board()
+    embedder = start(board, reopen=ReopenPolicy((0.5,)))
+    board.faults.append(Fault("job", 63))
+    with pytest.raises(NpuOverheatedError):
+        embedder.submit(pictures(1)).result(5)
+    with pytest.raises(NpuReopeningError, match="opened again"):
+        embedder.submit(pictures(1))
+    assert embedder.readings().state is NpuState.FAILED
+
+
+def test_a_board_pulled_out_for_good_stays_failed_with_the_last_name(start):
+    board = Board()
+    embedder = start(board)
+    board.present = False
+    with pytest.raises(NpuRemovedError):
+        embedder.submit(pictures(1)).result(5)
+
+    def final():
+        try:
+            embedder.submit(pictures(1)).result(5)
+        except NpuReopeningError:
+            return False
+        except NpuAbsentError:
+            return True
+
+    until(final)
+    assert embedder.readings().state is NpuState.FAILED
+
+
+def test_a_board_put_back_in_time_goes_on(start):
+    board = Board()
+    embedder = start(board, reopen=ReopenPolicy((0.05, 0.1, 0.2)))
+    board.present = False
+    with pytest.raises(NpuRemovedError):
+        embedder.submit(pictures(1)).result(5)
+    threading.Timer(0.1, lambda: setattr(board, "present", True)).start()
+    until(lambda: embedder.readings().state is NpuState.READY)
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
+
+
+# --- the end ---
+
+
+def test_the_model_is_released_before_the_device(start):
+    board = Board()
+    embedder = start(board)
+    embedder.submit(pictures(1)).result(5)
+    embedder.close()
+    assert board.journal == ["vdevice opened", "model configured", "model released", "vdevice released"]
+    assert embedder.readings().state is NpuState.CLOSED
+
+
+def test_close_finishes_what_is_under_way(start):
+    embedder = start(Board(latency_s=0.05))
+    futures = [embedder.submit(pictures(1, seed)) for seed in range(3)]
+    embedder.close()
+    assert all(future.done() for future in futures)
+    assert futures[0].result(0).shape == (1, embedder.dim)
+
+
+def test_what_the_board_says_of_itself(start):
+    readings = start(Board(temperature_c=61.0, throttling_level=2)).readings()
+    assert (readings.state, readings.temperature_c, readings.throttling_level) == (NpuState.READY, 61.0, 2)
+    assert (readings.clock_mhz, readings.architecture, readings.firmware) == (400.0, "HAILO8L", "4.23.0")
+
+
+def test_the_runtime_is_told_where_not_to_write_before_it_is_loaded(start, monkeypatch):
+    monkeypatch.delenv("HAILORT_LOGGER_PATH", raising=False)
+    start(Board())
+    assert os.environ["HAILORT_LOGGER_PATH"] == "NONE"
