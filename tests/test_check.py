@@ -90,10 +90,10 @@ def test_a_network_that_is_not_whole_is_named(doctor, tmp_path):
     assert findings["index"]["level"] == OK, "the bundle is judged all the same"
 
 
-def test_a_backend_this_version_lacks_is_not_replaced_by_another(doctor):
+def test_a_backend_the_network_was_not_compiled_for_is_not_replaced_by_another(doctor):
     status, findings = doctor(network={"backend": "hailo"})
-    assert status == ExitCode.UNAVAILABLE
-    assert 'network.backend = "onnx"' in findings["network"]["message"]
+    assert status == ExitCode.BAD_DATA
+    assert "no `hef` artefact (onnx listed)" in findings["network"]["message"]
 
 
 def test_a_bundle_of_another_network_is_refused(doctor, tmp_path):

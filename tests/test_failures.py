@@ -190,12 +190,12 @@ def test_an_unknown_settings_key(tmp_path):
     assert said == f"cardedge: {config}:3: unknown key camera.surce; did you mean camera.source?\n"
 
 
-def test_a_backend_this_version_lacks(small_world, tmp_path):
+def test_a_backend_the_network_was_not_compiled_for(small_world, tmp_path):
     config = tmp_path / "cardedge.toml"
     config.write_text(f'[device]\nid = "bench"\n[network]\nbackend = "hailo"\nmodel = "{small_world.model}"\n')
     status, said = run_daemon(config)
-    assert status == ExitCode.UNAVAILABLE
-    assert 'set network.backend = "onnx"' in said
+    assert status == ExitCode.BAD_DATA
+    assert "no `hef` artefact (onnx listed)" in said
 
 
 def checked(tmp_path, capsys, mqtt):
