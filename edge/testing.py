@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.adapters.hnsw import write_graph
-from edge.bundles.bundle_writing import BundleContents, write_bundle
+from edge.bundles.bundle_writing import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.camera.film_clock import FilmClock
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
@@ -136,6 +136,9 @@ def write_vectors_bundle(
     artwork_groups: Sequence[str] | None = None,
     graph: GraphParameters | None = None,
     picture: bytes = b"",
+    form: VectorForm | None = None,
+    reduction: Reduction | None = None,
+    write: GraphWriter = write_graph,
 ) -> Manifest:
     """Write a bundle around vectors: row i is card ``card-i`` of artwork ``art-i`` unless named otherwise; signatures are random."""
     ids = [CardId(card_id) for card_id in card_ids] if card_ids is not None else [CardId(f"card-{row}") for row in range(len(vectors))]
@@ -154,5 +157,7 @@ def write_vectors_bundle(
         pictures=((card_id, picture) for card_id in cards),
         created=_CREATED,
         graph=graph or GraphParameters(),
+        form=form or VectorForm(),
+        reduction=reduction,
     )
-    return write_bundle(path, contents, write_graph)
+    return write_bundle(path, contents, write)

@@ -1,0 +1,44 @@
+"""How a bundle stores its vectors, as the tools that write bundles offer it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from edge.adapters.hnsw import write_graph
+from edge.adapters.int8 import write_coarse
+from edge.bundles.bundle_writing import GraphWriter, VectorForm
+
+FORMS: Final[dict[str, VectorForm]] = {
+    "float16": VectorForm("float16", "graph"),
+    "float32": VectorForm("float32", "graph"),
+    "int8": VectorForm("float16", "int8"),
+}
+"""``int8`` keeps float16 rows for the exact comparison; a scan over rows of int8 proposes them, and there is no graph."""
+
+
+def add_form_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--vectors`` and ``--pca``."""
+    parser.add_argument(
+        "--vectors",
+        choices=FORMS,
+        default="float16",
+        help="float16 (default) or float32 with a graph; int8: half the size and a quarter of the memory, but slower to search",
+    )
+    parser.add_argument(
+        "--pca",
+        type=_positive,
+        metavar="N",
+        help="keep N principal components of the embeddings; prints recall and separation before and after",
+    )
+
+
+def proposal_writer(form: VectorForm) -> GraphWriter:
+    """Return what writes the search structure of a form."""
+    return write_coarse if form.proposals == "int8" else write_graph
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
