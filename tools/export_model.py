@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import cv2
 import numpy as np
@@ -45,11 +45,13 @@ from edge.model import (
     open_model,
     self_test,
 )
-from tools.checkpoint import load, network_of
+from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.measure_network import Embed, as_table, measure_views
-from tools.network import EmbeddingNetwork, parameter_count
+from tools.networks.contract import EmbeddingNetwork, parameter_count
+from tools.networks.convnext import ConvNextSettings
+from tools.networks.regnet import RegNetSettings
 from tools.simulated_camera import PRESETS, degrade
-from tools.training_data import CardPictures, read_backgrounds, read_cards
+from tools.training.checkpoint import Trained, open_trained
 
 OPSET: Final = 17
 MAX_BATCH: Final = 16
@@ -131,9 +133,8 @@ def embed_with_torch(network: EmbeddingNetwork, shrink: int, batch: InputBatch) 
     return cast(EmbeddingMatrix, torch.cat(vectors).numpy())
 
 
-def trained_shrink(state: dict[str, Any]) -> int:
-    """Return how many times smaller than the deployed input the last pictures of the training were."""
-    side = int(state["settings"]["stages"][-1]["side"])
+def trained_shrink(side: int) -> int:
+    """Return how many times smaller than the deployed input the last pictures of the training, of ``side``, were."""
     if INPUT_SIZE.width % side:
         raise ModelError(f"the last stage of the training has side {side}; the deployed {INPUT_SIZE.width} must be a whole multiple of it")
     return INPUT_SIZE.width // side
@@ -217,50 +218,69 @@ def write_golden(network: EmbeddingNetwork, shrink: int, folder: Path) -> Golden
     return Golden(pictures=tuple(records), embeddings=file_record(folder / GOLDEN_FILE), min_cosine={"onnx": GOLDEN_MIN_COSINE})
 
 
-def training_record(state: dict[str, Any]) -> Training:
-    """Describe the run that a checkpoint came from."""
-    minutes = state["elapsed_s"] / 60.0
-    machine = state["machine"]
+RECIPES: Final = {
+    "warm": "regression of a whitened cosine-transform descriptor of the clean card from its degraded view, with classification against "
+    "all known descriptors",
+    "metric": "InfoNCE between two views of a card with proxies of all known cards as negatives, ArcFace towards the proxies, the "
+    "descriptor through a linear head",
+}
+"""What a stage of training is, in words; a stage that is not here speaks for itself."""
+
+
+def training_record(trained: Trained) -> Training:
+    """Describe the stages that a network came from."""
+    minutes = trained.elapsed_s / 60.0
+    last = trained.stages[-1]
     if minutes < BRIEF_MINUTES:
-        note = f"briefly trained: {minutes:.0f} minutes from nothing on {machine}"
+        note = f"briefly trained: {minutes:.0f} minutes on {last.machine}"
     else:
-        note = f"trained for {minutes / 60.0:.1f} hours from nothing on {machine}"
-    note += f", {state['samples']:,} views of {state['known_cards']:,} cards"
+        note = f"trained for {minutes / 60.0:.1f} hours on {last.machine}"
+    note += f", {trained.views:,} views of {last.known_cards:,} cards"
+    recipe = "; then ".join(RECIPES.get(stage.stage, stage.stage) for stage in trained.stages)
     return Training(
         note=note,
-        recipe="regression of a whitened cosine-transform descriptor of the clean card from its degraded view, plus classification against "
-        "all known descriptors; moving average of the weights, output whitened over the known cards",
-        known_cards=state["known_cards"],
-        held_out=tuple(state["settings"]["hold_out"]),
-        views=state["samples"],
+        recipe=f"{recipe}; moving average of the weights{', output whitened over the known cards' if trained.whitened else ''}",
+        known_cards=last.known_cards,
+        held_out=trained.held_out,
+        views=trained.views,
         minutes=round(minutes, 1),
-        machine=machine,
-        settings=state["settings"],
+        machine=last.machine,
+        settings={stage.stage: stage.settings for stage in trained.stages},
     )
 
 
-def describe(network: EmbeddingNetwork, state: dict[str, Any], folder: Path, name: str) -> ModelManifest:
-    """Write artefact and golden files into ``folder`` and return the manifest without its measured figures."""
-    shrink = trained_shrink(state)
-    write_onnx(network, shrink, folder / ONNX_FILE)
+def architecture(network: EmbeddingNetwork, shrink: int) -> str:
+    """Describe a network in words."""
     settings = network.settings
-    norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"
+    if isinstance(settings, ConvNextSettings):
+        norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"
+        body = f"ConvNeXt, depths {settings.depths}, widths {settings.widths}, {norm}, {4 * shrink}x{4 * shrink} stem"
+    elif isinstance(settings, RegNetSettings):
+        body = f"RegNetX, depths {settings.depths}, widths {settings.widths}, BatchNorm, folded, input averaged down {shrink} times"
+    else:
+        return f"{settings.model} (timm) with a projection head, input averaged down {shrink} times"
+    return f"{body}; head: average and 3x3 map"
+
+
+def describe(trained: Trained, folder: Path, name: str) -> ModelManifest:
+    """Write artefact and golden files into ``folder`` and return the manifest without its measured figures."""
+    network, shrink = trained.network, trained_shrink(trained.side)
+    write_onnx(network, shrink, folder / ONNX_FILE)
     return ModelManifest(
         model_id=weights_id(network),
         name=name,
-        architecture=f"ConvNeXt, depths {settings.depths}, widths {settings.widths}, {norm}, {4 * shrink}x{4 * shrink} stem; head: "
-        "average and 3x3 map",
+        architecture=architecture(network, shrink),
         parameters=parameter_count(network),
         created=datetime.now(UTC).replace(microsecond=0),
         input=NetworkInput(width=INPUT_SIZE.width, height=INPUT_SIZE.height, preprocessing=PREPROCESSING_ID),
-        dim=settings.dim,
+        dim=network.settings.dim,
         artefacts={
             "onnx": Artefact(
                 **file_record(folder / ONNX_FILE).model_dump(), precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH
             )
         },
         golden=write_golden(network, shrink, folder),
-        training=training_record(state),
+        training=training_record(trained),
         measured=Measured(parity_min_cosine=0.0, parity_images=PARITY_IMAGES, gallery_cards=1, views=()),
     )
 
@@ -291,20 +311,19 @@ def measure(
 
 def export(checkpoint: Path, data: Path, out: Path, views_per_card: int) -> ModelManifest:
     """Make the folder ``out``; it is replaced in one step, or not at all."""
-    state = load(checkpoint)
-    network = network_of(state)
+    trained = open_trained(checkpoint)
     cards = read_cards(data)
-    held_out = np.isin(cards.card_sets, state["settings"]["hold_out"])
+    held_out = np.isin(cards.card_sets, trained.held_out)
     if views_per_card and not held_out.any():
-        raise ModelError(f"{data}: none of the held-out sets {state['settings']['hold_out']} is there; nothing honest can be measured")
+        raise ModelError(f"{data}: none of the held-out sets {trained.held_out} is there; nothing honest can be measured")
     backgrounds = read_backgrounds(data / "negatives", half=1)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        manifest = describe(network, state, partial, out.name)
+        manifest = describe(trained, partial, out.name)
         (partial / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        measured = measure(network, trained_shrink(state), partial, cards, held_out, backgrounds, views_per_card)
+        measured = measure(trained.network, trained_shrink(trained.side), partial, cards, held_out, backgrounds, views_per_card)
         manifest = manifest.model_copy(update={"measured": measured})
         (partial / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edge.embedding import EmbeddingMatrix
 from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
 from tools.simulated_camera import PRESETS, degrade
-from tools.training_data import CardPictures
 
 Embed: TypeAlias = Callable[[Sequence[RgbImage]], EmbeddingMatrix]
 

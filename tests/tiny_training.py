@@ -1,0 +1,23 @@
+"""Networks and courses small enough to train in a test, and cards to train them on."""
+
+import cv2
+import numpy as np
+
+from tools.networks.convnext import ConvNextSettings
+from tools.networks.regnet import RegNetSettings
+from tools.training.course import Course, Pictures
+from tools.training.warm import WarmSettings
+
+TINY = ConvNextSettings(depths=(1, 1, 1, 1), widths=(8, 16, 16, 32), layout_channels=8)
+TINY_REGNET = RegNetSettings(stem=8, depths=(1, 1, 2, 1), widths=(8, 16, 16, 32), group_width=8, layout_channels=8)
+COURSE = Course(pictures=(Pictures(96, 6, 0.7), Pictures(112, 4, 0.3)), steps=8, threads=1, workers=0, save_every_s=1e9)
+WARM = WarmSettings(network=TINY, course=COURSE)
+
+
+def draw(seed):
+    random = np.random.default_rng(seed)
+    picture = np.full((352, 252, 3), random.integers(0, 256, 3), np.uint8)
+    for _ in range(12):
+        corners = random.integers(0, 252, (3, 2)).astype(np.int32)
+        cv2.fillConvexPoly(picture, corners, tuple(int(value) for value in random.integers(0, 256, 3)))
+    return picture

@@ -1,0 +1,98 @@
+"""Cards and backgrounds as pictures in memory, read from a data folder: what training and the measurements on many views work with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import CARD_SIZE
+from edge.errors import DataError
+from edge.frame import RgbImage
+from edge.image_file import read_image
+
+BACKGROUND_SIDE: Final = 256
+
+
+class KnownCard(NamedTuple):
+    """A row of ``cards.csv``, with its picture's path."""
+
+    card_id: str
+    card_set: str
+    image: Path
+
+
+@dataclass(frozen=True, slots=True)
+class CardPictures:
+    """Cards in memory: ``pixels`` uint8 (n, 352, 252, 3), ``groups`` int64 (n,): equal numbers share an artwork."""
+
+    card_ids: tuple[str, ...]
+    card_sets: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+
+    def chosen(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardPictures:
+        """Return the cards for which ``keep`` is true."""
+        rows = np.flatnonzero(np.asarray(keep))
+        return CardPictures(
+            card_ids=tuple(self.card_ids[row] for row in rows),
+            card_sets=tuple(self.card_sets[row] for row in rows),
+            pixels=self.pixels[rows],
+            groups=self.groups[rows],
+        )
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------------------
+
+
+def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardPictures:
+    """Read ``cards.csv`` and its pictures, resized to ``CARD_SIZE``; ``same_artwork.json`` beside it groups reprints where present."""
+    rows = _read_rows(folder, csv_name)
+    pixels = np.empty((len(rows), CARD_SIZE.height, CARD_SIZE.width, 3), dtype=np.uint8)
+    for index, row in enumerate(rows):
+        cv2.resize(read_image(row.image), tuple(CARD_SIZE), dst=pixels[index], interpolation=cv2.INTER_AREA)
+    card_ids = tuple(row.card_id for row in rows)
+    return CardPictures(card_ids, tuple(row.card_set for row in rows), pixels, _artwork_groups(folder, card_ids))
+
+
+def _read_rows(folder: Path, csv_name: str) -> list[KnownCard]:
+    path = folder / csv_name
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = {"card_id", "image"} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path}: column {min(missing)!r} is missing; see the README for the columns of cards.csv")
+            return [KnownCard(row["card_id"], row.get("set") or "", folder / row["image"]) for row in reader]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); name the folder that holds cards.csv") from error
+
+
+def _artwork_groups(folder: Path, card_ids: tuple[str, ...]) -> NDArray[np.int64]:
+    groups = np.arange(len(card_ids), dtype=np.int64)
+    path = folder / "same_artwork.json"
+    if path.exists():
+        number = {card_id: index for index, card_id in enumerate(card_ids)}
+        for members in json.loads(path.read_text(encoding="utf-8")):
+            rows = [number[member] for member in members if member in number]
+            if rows:
+                groups[rows] = groups[rows].min()
+    return groups
+
+
+def read_backgrounds(folder: Path, half: int) -> list[RgbImage]:
+    """Read every second picture of ``folder``: ``half`` 0 is for training, 1 for measuring. Longest side 256 pixels."""
+    pictures = []
+    for path in sorted(folder.iterdir())[half::2]:
+        picture = read_image(path)
+        scale = BACKGROUND_SIDE / max(picture.shape[:2])
+        size = (max(16, round(picture.shape[1] * scale)), max(16, round(picture.shape[0] * scale)))
+        pictures.append(np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    return pictures

@@ -1,0 +1,29 @@
+"""Asking a network in memory for embeddings of pictures of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import numpy as np
+import torch
+
+from edge.embedding import EmbeddingMatrix
+from edge.frame import RgbImage
+from tools.networks.contract import EmbeddingNetwork
+from tools.simulated_camera import resized
+
+BATCH: Final = 16
+
+
+def embed_at(network: EmbeddingNetwork, pictures: Sequence[RgbImage], side: int) -> EmbeddingMatrix:
+    """Return the embeddings (n, dim) of pictures at the picture size of the training, where the network lies, in its eval mode."""
+    network.eval()
+    device = network.mean.device
+    rows = []
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
+        for start in range(0, len(pictures), BATCH):
+            batch = np.stack([resized(picture, (side, side)) for picture in pictures[start : start + BATCH]])
+            pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float()
+            rows.append(network(pixels).float().cpu().numpy())
+    return cast(EmbeddingMatrix, np.concatenate(rows))

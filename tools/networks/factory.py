@@ -1,0 +1,39 @@
+"""From settings, fresh or read from a checkpoint, to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from edge.errors import DataError
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.convnext import ConvNext, ConvNextSettings
+from tools.networks.published import PublishedNetwork, PublishedSettings
+from tools.networks.regnet import RegNet, RegNetSettings
+
+NetworkSettings: TypeAlias = ConvNextSettings | RegNetSettings | PublishedSettings
+
+BY_NAME: dict[str, NetworkSettings] = {
+    "batch": ConvNextSettings(norm="batch"),
+    "layer": ConvNextSettings(norm="layer"),
+    "regnet": RegNetSettings(),
+}
+"""The networks that are trained from nothing, by the name the command line knows them by."""
+
+
+def make_network(settings: NetworkSettings) -> EmbeddingNetwork:
+    """Return a network with fresh weights."""
+    if isinstance(settings, ConvNextSettings):
+        return ConvNext(settings)
+    if isinstance(settings, RegNetSettings):
+        return RegNet(settings)
+    return PublishedNetwork(settings)
+
+
+def settings_from(record: Mapping[str, Any]) -> NetworkSettings:
+    """Read settings back from the mapping a checkpoint holds. Raises ``DataError``."""
+    kinds: dict[str, Callable[..., NetworkSettings]] = {"convnext": ConvNextSettings, "regnet": RegNetSettings, "timm": PublishedSettings}
+    try:
+        return kinds[record["kind"]](**record)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"the checkpoint names a network this version does not know ({error}); train it again") from error

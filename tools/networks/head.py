@@ -1,0 +1,41 @@
+"""The head of the convolutional networks: it sees *where* things are.
+
+Besides the global average, a reduced map pooled to 3x3: a card's layout is half its identity.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.networks.folding import scale_inputs
+
+POOL_TO_3X3: Final = {3: (1, 1), 4: (2, 1), 5: (3, 1), 6: (2, 2), 7: (3, 2), 9: (3, 3)}
+"""Side of the last map -> (kernel, stride) of the average pooling that gives exactly 3x3, the same places at each resolution."""
+
+
+class LayoutHead(nn.Module):
+    """Last map (n, channels, side, side) → (n, dim), from its average and ``layout_channels`` of it at 3x3 places."""
+
+    def __init__(self, channels: int, layout_channels: int, dim: int) -> None:
+        super().__init__()
+        self.layout = nn.Conv2d(channels, layout_channels, 1)
+        self.project = nn.Conv2d(channels + 9 * layout_channels, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return vectors of any length."""
+        # the side is a plain number when traced: the pooling of the exported network has fixed kernels, which is exact everywhere
+        side = int(x.shape[-1])
+        kernel, stride = POOL_TO_3X3[side]
+        layout = functional.avg_pool2d(self.layout(x), kernel, stride)
+        features = torch.cat([functional.avg_pool2d(x, side), layout.reshape(-1, 9 * layout.shape[1], 1, 1)], dim=1)
+        return torch.flatten(self.project(features), 1)
+
+    def take_in(self, factor: Tensor, shift: Tensor) -> None:
+        """Make the head take ``x`` for ``factor * x + shift``: averaging and a shift per channel commute."""
+        scale_inputs(self.layout, factor, shift)
+        others = self.project.in_channels - len(factor)
+        scale_inputs(self.project, torch.cat([factor, factor.new_ones(others)]), torch.cat([shift, shift.new_zeros(others)]))

@@ -1,0 +1,192 @@
+"""Networks and weights published by others, through ``timm`` (the extra ``teacher``): any backbone under our contract.
+
+Names are timm's. Used here: ``vit_large_patch16_dinov3`` (DINOv3, Simeoni et al. 2025, arXiv 2508.10104; 1024 features, patches of 16),
+``vit_small_patch16_224``, ``convnext_base``, and the weights of ``convnext_tiny`` for our own ConvNeXt.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from edge.errors import DataError
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.convnext import ConvNext
+
+Weights = Mapping[str, Tensor]
+
+HUB: Final = "hub"
+CLASSIFIERS: Final = ("head.fc.", "head.weight", "head.bias")
+"""What a published classifier ends with, and an embedding network does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSettings:
+    """A backbone of timm and the head we put on it.
+
+    ``patch`` is the side of its patches where its pictures have a fixed size, None for a convolutional one. ``hidden`` is the width of the
+    head's middle layer, None for a linear head. ``options`` go to timm as they are; tests make tiny backbones with them.
+    """
+
+    model: str
+    side: int
+    kind: Literal["timm"] = "timm"
+    patch: int | None = None
+    dim: int = 768
+    hidden: int | None = None
+    dropout: float = 0.0
+    options: dict[str, int] = field(default_factory=dict)
+
+
+def nearest_side(side: int, patch: int | None) -> int:
+    """Return the multiple of ``patch`` nearest to ``side``; 518 becomes 512 for patches of 16 and stays for those of 14."""
+    return side if patch is None else max(1, round(side / patch)) * patch
+
+
+class PublishedNetwork(EmbeddingNetwork):
+    """A backbone with a projection head; mean and standard deviation are those its weights were trained with."""
+
+    def __init__(self, settings: PublishedSettings) -> None:
+        try:
+            backbone = timm_library().create_model(settings.model, pretrained=False, num_classes=0, **_sized(settings), **settings.options)
+        except RuntimeError as error:
+            raise DataError(f"{settings.model}: timm does not make this network ({error}); see timm.list_models()") from error
+        known = backbone.pretrained_cfg
+        super().__init__(tuple(255.0 * value for value in known["mean"]), tuple(255.0 * value for value in known["std"]))
+        self.settings = settings
+        self.backbone: nn.Module = backbone
+        width = int(backbone.num_features)
+        layers: list[nn.Module] = []
+        if settings.hidden is not None:
+            layers = [nn.Linear(width, settings.hidden), nn.GELU(), nn.Dropout(settings.dropout)]
+        self.head = nn.Sequential(*layers, nn.Linear(settings.hidden or width, settings.dim))
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Return vectors (n, dim) of any length."""
+        return cast(Tensor, self.head(self.backbone(x)))
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """Return the last layer of the head."""
+        return cast(nn.Linear, self.head[-1])
+
+    def train_only(self, last_blocks: int) -> None:
+        """Freeze the backbone but for its last blocks; 0 freezes all of it. The head always learns."""
+        self.backbone.requires_grad_(requires_grad=False)
+        if last_blocks:
+            blocks = list(cast(nn.Sequential, self.backbone.blocks))
+            norms = [part for name in ("norm", "fc_norm") if isinstance(part := getattr(self.backbone, name, None), nn.Module)]
+            for part in (*blocks[-last_blocks:], *norms):
+                part.requires_grad_(requires_grad=True)
+
+
+def _sized(settings: PublishedSettings) -> dict[str, int]:
+    return {} if settings.patch is None else {"img_size": settings.side}
+
+
+def timm_library() -> ModuleType:
+    """Import timm, which only those need who start from published networks. Raises ``DataError``."""
+    try:
+        import timm  # noqa: PLC0415 - most trainings do without it
+    except (ImportError, RuntimeError) as error:  # torchvision, which it imports, raises RuntimeError where it does not fit torch
+        raise DataError(
+            f"published networks need timm, which cannot be imported here ({error}); pip install 'cardedge[teacher]'"
+        ) from error
+    return cast(ModuleType, timm)
+
+
+def published_weights(model: str, weights: str, options: Mapping[str, object] | None = None) -> Weights:
+    """Return published weights in timm's naming: from the hub (``weights`` is "hub") or from a local file. Raises ``DataError``."""
+    if weights != HUB:
+        return read_weights(Path(weights))
+    try:
+        return cast(Weights, timm_library().create_model(model, pretrained=True, num_classes=0, **(options or {})).state_dict())
+    except DataError:
+        raise
+    except Exception as error:  # the hub's client has many errors of its own
+        raise DataError(
+            f"{model}: its published weights cannot be fetched here ({type(error).__name__}: {error}); download them where there is a "
+            "network (huggingface.co/timm) and name the file with --weights"
+        ) from error
+
+
+def load_published(network: EmbeddingNetwork, weights: str) -> None:
+    """Fill a backbone of timm, or our LayerNorm ConvNeXt, with published weights; the head keeps its own. Raises ``DataError``."""
+    settings = network.settings
+    if isinstance(network, PublishedNetwork):
+        found = published_weights(settings.model, weights, {**_sized(settings), **settings.options})
+        _fill(network.backbone, {name: value for name, value in found.items() if not name.startswith(CLASSIFIERS)}, weights)
+    elif isinstance(network, ConvNext):
+        load_published_convnext(network, published_weights("convnext_tiny", weights), weights)
+    else:
+        raise DataError(f"{weights}: there are no published weights for this network; leave --weights out")
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of weights, ``.safetensors`` or torch's own. Raises ``DataError``."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415 - comes with timm
+
+            return cast(Weights, load_file(str(path)))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, ImportError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: no file of weights ({type(error).__name__}: {error})") from error
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    return cast(Weights, state)
+
+
+def load_published_convnext(network: ConvNext, weights: Weights, source: str) -> None:
+    """Fill our LayerNorm ConvNeXt with weights in timm's naming (``convnext_tiny``); the head keeps its own. Raises ``DataError``.
+
+    timm's last LayerNorm stands behind its average, ours before it: its weights are a starting point there, the map before it is equal.
+    """
+    if network.settings.norm != "layer":
+        raise DataError(f"{source}: published ConvNeXt weights are those of LayerNorm; train with --network layer")
+    translated = {our_name(name): value for name, value in weights.items() if not name.startswith(CLASSIFIERS)}
+    own = network.state_dict()
+    for name, value in translated.items():
+        if name in own and value.numel() == own[name].numel():
+            translated[name] = value.reshape(own[name].shape)  # Linear (out, in) is our 1x1 convolution (out, in, 1, 1)
+    kept = {name: value for name, value in own.items() if name.startswith("head.")}
+    _fill(network, {**kept, **translated}, source)
+
+
+def our_name(name: str) -> str:
+    """Translate a name of timm's ConvNeXt into ours: ``stages.1.blocks.0.mlp.fc1.weight`` → ``stages.3…``, and so on."""
+    parts = name.split(".")
+    if parts[0] == "stem":
+        return f"stem.{parts[2]}" if parts[1] == "0" else f"stem_norm.norm.{parts[2]}"
+    if parts[0] == "head":
+        return ".".join(["final_norm", "norm", *parts[2:]])
+    if parts[0] != "stages":
+        return name
+    stage = int(parts[1])
+    if parts[2] == "downsample":
+        return ".".join(["stages", str(2 * stage - 1), *(["0", "norm"] if parts[3] == "0" else ["1"]), *parts[4:]])
+    inside = {"conv_dw": "depthwise", "norm": "norm.norm", "mlp.fc1": "expand", "mlp.fc2": "project", "gamma": "scale"}
+    rest = ".".join(parts[4:])
+    for theirs, ours in inside.items():
+        if rest == theirs or rest.startswith(f"{theirs}."):
+            rest = ours + rest[len(theirs) :]
+            break
+    return f"stages.{2 * stage}.{parts[3]}.{rest}"
+
+
+def _fill(module: nn.Module, weights: Weights, source: str) -> None:
+    own = module.state_dict()
+    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    wrong = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
+    for names, said in ((missing, "lacks"), (unknown, "also holds"), (wrong, "has another shape for")):
+        if names:
+            raise DataError(f"{source}: {said} {names[0]!r} ({len(names)} such); these are the weights of another network")
+    module.load_state_dict(dict(weights))

@@ -1,0 +1,8 @@
+"""``python -m tools.training``, also under ``torchrun``."""
+
+import sys
+
+from tools.training.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Stages one after the other, each in a folder of its own, from the end of the one before; a killed chain goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import DataError
+from tools.networks.contract import parameter_count
+from tools.networks.factory import make_network
+from tools.networks.published import PublishedNetwork
+from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_of
+from tools.training.loop import Plan, Training
+from tools.training.material import Material
+from tools.training.processes import Processes
+from tools.training.teacher import TeacherSettings, plan_teacher
+from tools.training.whiten import whitened
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run writes, whether it continues one, and in which processes."""
+
+    out: Path
+    resume: bool
+    processes: Processes
+
+    def inside(self, name: str) -> Run:
+        """Return the run of one stage of a chain, which starts afresh where the chain had not reached it."""
+        folder = self.out / name
+        return Run(folder, self.resume and (folder / LAST).exists(), self.processes)
+
+
+def run_stage(plan: Plan, run: Run) -> State:
+    """Run one stage to its end and return its state. Raises ``DataError`` where the folder holds a run already and none is continued."""
+    last = run.out / LAST
+    if last.exists() and not run.resume:
+        raise DataError(f"{last}: a training is there already; continue it with --resume, or choose another --out")
+    training = Training(plan, run.processes)
+    if run.resume:
+        training.restore_from(run.out)
+    if run.processes.first:
+        count = parameter_count(training.objective.network)
+        print(f"{plan.stage}: {plan.known_cards:,} cards, {count:,} weights, on {training.record().machine} → {run.out}", flush=True)
+        run.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"stage": plan.stage, "network": dict(plan.network_settings), "settings": dict(plan.settings)}, indent=2)
+        (run.out / "settings.json").write_text(text + "\n", encoding="utf-8")
+    run.processes.wait()
+    training.run(run.out)
+    return load(last)
+
+
+def run_teacher(settings: TeacherSettings, material: Material, network: PublishedNetwork, run: Run) -> State:
+    """Run both phases of the teacher, in ``head`` and ``blocks``; ``network`` holds the published weights."""
+    head = run_stage(plan_teacher("head", settings, material, network), run.inside("head"))
+    blocks = make_network(settings.network)
+    if not isinstance(blocks, PublishedNetwork):
+        raise TypeError("a teacher is a published network")
+    return run_stage(plan_teacher("blocks", settings, material, blocks, (trained_of(head), head["own"])), run.inside("blocks"))
+
+
+def finish(state: State, known: Material, run: Run) -> Path:
+    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; the first process does. Returns where it is."""
+    path = run.out / FINAL
+    if run.processes.first:
+        save_trained(path, whitened(trained_of(state), known.cards, known.backgrounds))
+    run.processes.wait()
+    return path

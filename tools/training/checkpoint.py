@@ -1,0 +1,113 @@
+"""Checkpoints of a training: written whole or not at all, read without running anything in them.
+
+A checkpoint tells its whole history: one record per stage, the last one being its own. ``open_trained`` is the way in for all who want the
+network and not the training.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+
+from edge.errors import DataError
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.factory import make_network, settings_from
+
+FORMAT: Final = "cardedge.training/1"
+LAST: Final = "last.pt"
+FINAL: Final = "final.pt"
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage of a training was, for the model card: ``views`` pictures seen in ``elapsed_s``; ``settings`` as saved."""
+
+    stage: str
+    settings: Mapping[str, Any]
+    views: int
+    elapsed_s: float
+    known_cards: int
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained network: averaged weights, ready to answer pictures of ``side``."""
+
+    network: EmbeddingNetwork
+    side: int
+    seed: int
+    held_out: tuple[str, ...]
+    stages: tuple[StageRecord, ...]
+    whitened: bool
+
+    @property
+    def views(self) -> int:
+        """Return how many pictures all stages together saw."""
+        return sum(stage.views for stage in self.stages)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Return how long all stages together took."""
+        return sum(stage.elapsed_s for stage in self.stages)
+
+
+def save(path: Path, state: State) -> None:
+    """Write a checkpoint so that a kill leaves the old one or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save({"format": FORMAT, **state}, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> State:
+    """Read a checkpoint. Raises ``DataError``."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: no usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise DataError(f"{path}: no checkpoint of this version ({FORMAT}); train again, or export with the version that wrote it")
+    return cast(State, state)
+
+
+def trained_of(state: State) -> Trained:
+    """Return what a checkpoint's state holds, without what only its training needs."""
+    network = make_network(settings_from(state["network_settings"]))
+    network.load_state_dict(state["average"])
+    return Trained(
+        network=network.eval(),
+        side=int(state["side"]),
+        seed=int(state["seed"]),
+        held_out=tuple(state["held_out"]),
+        stages=tuple(StageRecord(**record) for record in state["stages"]),
+        whitened=bool(state.get("whitened", False)),
+    )
+
+
+def open_trained(path: Path) -> Trained:
+    """Read the network of a checkpoint. Raises ``DataError``."""
+    return trained_of(load(path))
+
+
+def save_trained(path: Path, trained: Trained) -> None:
+    """Write a final checkpoint: nothing to train on with."""
+    save(
+        path,
+        {
+            "network_settings": asdict(trained.network.settings),
+            "average": trained.network.state_dict(),
+            "side": trained.side,
+            "seed": trained.seed,
+            "held_out": trained.held_out,
+            "stages": [asdict(record) for record in trained.stages],
+            "whitened": trained.whitened,
+        },
+    )

@@ -1,0 +1,70 @@
+"""The course of a training: its budget, the sizes of its pictures, its learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A part of the budget at one picture size. ``share`` parts of the whole; ``batch`` samples over all processes."""
+
+    side: int
+    batch: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What decides a training's course, whatever it learns; saved in the checkpoint. One of ``minutes`` and ``steps`` is the budget.
+
+    The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``.
+    ``cutmix`` is the probability of mixing a batch.
+    """
+
+    pictures: tuple[Pictures, ...] = field(default=(Pictures(112, 48),))
+    minutes: float | None = None
+    steps: int | None = None
+    learning_rate: float = 1.2e-3
+    final_rate_share: float = 0.02
+    warm_up: float = 0.02
+    weight_decay: float = 0.02
+    gradient_norm: float = 2.0
+    ema_decay: float = 0.998
+    cutmix: float = 0.0
+    seed: int = 1
+    threads: int = 2
+    workers: int = 1
+    save_every_s: float = 240.0
+
+    def used(self, step: int, elapsed_s: float) -> float:
+        """Return the used share of the budget, 0..1 and a little more."""
+        if self.steps is not None:
+            return step / self.steps
+        if self.minutes is None:
+            raise ValueError("a course has a budget in minutes or in steps")
+        return elapsed_s / (60.0 * self.minutes)
+
+    def left_s(self, step: int, elapsed_s: float) -> float:
+        """Return the time left, in seconds, by what was used so far."""
+        used = self.used(step, elapsed_s)
+        return max(0.0, elapsed_s * (1.0 / used - 1.0)) if used > 0.0 else math.inf
+
+    def pictures_at(self, used: float) -> Pictures:
+        """Return the pictures of this part of the budget."""
+        total = sum(part.share for part in self.pictures)
+        end = 0.0
+        for part in self.pictures:
+            end += part.share / total
+            if used < end - 1e-9:
+                return part
+        return self.pictures[-1]
+
+    def rate(self, used: float) -> float:
+        """Return the learning rate."""
+        used = min(1.0, used)
+        if used < self.warm_up:
+            return self.learning_rate * (used + 1e-3) / (self.warm_up + 1e-3)
+        left = 0.5 * (1.0 + math.cos(math.pi * (used - self.warm_up) / (1.0 - self.warm_up)))
+        return self.learning_rate * (self.final_rate_share + (1.0 - self.final_rate_share) * left)

@@ -1,0 +1,68 @@
+"""The analytic descriptor of a card, computed from its *clean* picture: the target of the warm start, and how alike two cards look.
+
+The low-frequency cosine coefficients of brightness and colour, signed square root, whitened over the known cards, unit length. It needs
+no labels, so any picture can serve as a card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import RgbImage
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+DCT_SIDE: Final = 64
+LUMA_COEFFICIENTS: Final = 384
+CHROMA_COEFFICIENTS: Final = 192
+WHITENING_FLOOR: Final = 1.0
+"""Added to the eigenvalues (mean 1) before whitening: directions that hardly vary must not be blown up into noise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Descriptor:
+    """The analytic target: ``describe`` of a clean card is a unit vector, float32 (768,)."""
+
+    mean: Vectors
+    whitening: Vectors
+
+    @classmethod
+    def fit(cls, cards: NDArray[np.uint8]) -> Descriptor:
+        """Learn mean and whitening from known cards, uint8 (n, height, width, 3)."""
+        raw = np.stack([_cosine_coefficients(card) for card in cards])
+        mean = raw.mean(axis=0)
+        spread = raw.std(axis=0) + 1e-3
+        standard = (raw - mean) / spread
+        eigenvalues, axes = np.linalg.eigh(standard.T @ standard / len(standard))
+        whitening = (axes / np.sqrt(eigenvalues + WHITENING_FLOOR)) @ axes.T / spread[:, None]
+        return cls(mean.astype(np.float32), whitening.astype(np.float32))
+
+    def describe(self, card: RgbImage) -> Vectors:
+        """Return the unit target of one clean card."""
+        vector = (_cosine_coefficients(card) - self.mean) @ self.whitening
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def _lowest_first(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the ``count`` lowest frequencies but the constant one, by the sum of their indices."""
+    rows, columns = np.indices((DCT_SIDE, DCT_SIDE)).reshape(2, -1)
+    order = np.lexsort((rows, rows + columns))[1 : count + 1]
+    return rows[order], columns[order]
+
+
+_LUMA_PLACES: Final = _lowest_first(LUMA_COEFFICIENTS)
+_CHROMA_PLACES: Final = _lowest_first(CHROMA_COEFFICIENTS)
+
+
+def _cosine_coefficients(card: RgbImage) -> Vectors:
+    small = cv2.resize(card, (DCT_SIDE, DCT_SIDE), interpolation=cv2.INTER_AREA)
+    planes = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    places = (_LUMA_PLACES, _CHROMA_PLACES, _CHROMA_PLACES)
+    parts = [cv2.dct(np.ascontiguousarray(planes[:, :, plane]))[places[plane]] for plane in range(3)]
+    coefficients = np.concatenate(parts)
+    return np.asarray(np.sign(coefficients) * np.sqrt(np.abs(coefficients)), dtype=np.float32)

@@ -1,0 +1,185 @@
+"""Distilling: a student answers the degraded view of a card as the teacher answers the clean card.
+
+The teacher is asked once per card; its answers are kept in a file. Any teacher will do: a checkpoint of this package, an ONNX file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edge.embedding import EmbeddingMatrix
+from edge.errors import DataError
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.convnext import ConvNextSettings
+from tools.networks.embed_pictures import embed_at
+from tools.networks.factory import NetworkSettings
+from tools.networks.published import PublishedNetwork, PublishedSettings, nearest_side
+from tools.onnx_file import OnnxFile
+from tools.training.checkpoint import Trained, open_trained
+from tools.training.course import Course
+from tools.training.loop import Plan
+from tools.training.losses import contrastive, cosine_distance, mean_squared, relational
+from tools.training.material import Material
+from tools.training.objective import Labels, Objective
+from tools.training.processes import ALONE, Processes
+from tools.training.views import KnownViews
+
+SERVER_SIDE: Final = 518
+LossName: TypeAlias = Literal["mse", "relational", "contrastive"]
+LOSSES: Final[tuple[LossName, ...]] = ("mse", "relational", "contrastive")
+
+STUDENTS: Final[dict[str, tuple[NetworkSettings, int]]] = {
+    "hailo": (ConvNextSettings(), 224),
+    "ios": (PublishedSettings(model="convnext_base", side=384), 384),
+    "android": (PublishedSettings(model="vit_small_patch16_224", side=224, patch=16), 224),
+}
+"""Student → its network and the side of its pictures. ``server``, the fourth, is the teacher itself: see ``server_student``."""
+
+
+class Teacher(Protocol):
+    """Whoever answers rectified cards of any size with unit rows (n, ``dim``)."""
+
+    @property
+    def dim(self) -> int:
+        """Width of its answers."""
+
+    def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
+        """Embed rectified cards of any size."""
+
+
+class TrainedTeacher:
+    """A checkpoint of this package as a teacher."""
+
+    def __init__(self, trained: Trained, device: torch.device | None = None) -> None:
+        self._trained = trained
+        self._network = trained.network.to(device or torch.device("cpu"))
+        self.dim = int(trained.network.settings.dim)
+
+    def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
+        """Embed rectified cards."""
+        return embed_at(self._network, cards, self._trained.side)
+
+
+def open_teacher(path: Path, device: torch.device | None = None) -> Teacher:
+    """Open a checkpoint or an ONNX file as a teacher. Raises ``EdgeError``."""
+    return OnnxFile(path) if path.suffix == ".onnx" else TrainedTeacher(open_trained(path), device)
+
+
+def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardPictures, folder: Path) -> EmbeddingMatrix:
+    """Return the teacher's answers to the clean cards, from ``folder`` where the same teacher answered the same cards before."""
+    digest = hashlib.sha256(path.read_bytes())
+    digest.update(cards.pixels.tobytes())
+    kept = folder / f"teacher-{digest.hexdigest()[:16]}.npy"
+    if kept.exists():
+        return np.asarray(np.load(kept), dtype=np.float32)
+    answers = make(path).embed(list(cards.pixels))
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".partial.npy")
+    np.save(partial, answers)
+    partial.replace(kept)
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class DistillSettings:
+    """Everything that decides a distillation.
+
+    ``losses`` are added up by their weights; a relational loss alone lets the student turn its space, so that it no longer shares the
+    teacher's index.
+    """
+
+    student: str
+    network: NetworkSettings
+    course: Course
+    losses: tuple[tuple[LossName, float], ...] = (("mse", 1.0),)
+    scale: float = field(default=24.0)
+    """Of the contrastive loss: one over its temperature."""
+
+
+class DistillObjective(Objective):
+    """The chosen losses towards the teacher's answers. Labels: rows of the known cards (n,)."""
+
+    targets: Tensor
+    groups: Tensor
+
+    def __init__(self, network: EmbeddingNetwork, targets: Tensor, groups: Tensor, settings: DistillSettings) -> None:
+        super().__init__(network)
+        self.register_buffer("targets", targets, persistent=False)
+        self.register_buffer("groups", groups, persistent=False)
+        self._settings = settings
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss, its parts and the cosine to the teacher."""
+        targets, groups = self.targets[labels[0]], self.groups[labels[0]]
+        parts: dict[str, Tensor] = {"cosine": 1.0 - cosine_distance(vectors, targets)}
+        for name, _ in self._settings.losses:
+            if name == "mse":
+                parts[name] = mean_squared(vectors, targets)
+            elif name == "relational":
+                parts[name] = relational(vectors, targets)
+            else:
+                parts[name] = contrastive(vectors, targets, groups, scale=self._settings.scale)
+        return {"loss": torch.stack([weight * parts[name] for name, weight in self._settings.losses]).sum(), **parts}
+
+
+def server_student(teacher: Trained, side: int = SERVER_SIDE) -> PublishedNetwork:
+    """Return the teacher itself for larger pictures: the multiple of its patch nearest to ``side``, positions interpolated.
+
+    Raises ``DataError`` where the teacher is no published network.
+    """
+    settings = teacher.network.settings
+    if not isinstance(settings, PublishedSettings):
+        raise DataError("the student `server` is the teacher at a larger size; name the last.pt of `teacher`, not of another network")
+    larger = PublishedNetwork(replace(settings, side=nearest_side(side, settings.patch)))
+    weights = dict(teacher.network.state_dict())
+    positions = "backbone.pos_embed"
+    if positions in weights and weights[positions].shape != larger.state_dict()[positions].shape:
+        prefix = int(getattr(larger.backbone, "num_prefix_tokens", 1))
+        count = larger.state_dict()[positions].shape[1] - prefix
+        weights[positions] = resampled_positions(weights[positions], prefix, count)
+    larger.load_state_dict(weights)
+    return larger
+
+
+def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
+    """Return learnt positions (1, prefix + side², width) of a square of patches for a square of ``count`` patches, bicubic."""
+    first, grid = positions[:, :prefix], positions[:, prefix:]
+    old, new = round(grid.shape[1] ** 0.5), round(count**0.5)
+    square = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    resized = functional.interpolate(square, size=(new, new), mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([first, resized.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+def plan_distill(
+    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, material: Material, processes: Processes = ALONE
+) -> Plan:
+    """Plan the distillation of ``network`` towards ``answers`` (n, dim) to the known cards. Raises ``DataError``."""
+    if answers.shape != (len(material.cards.card_ids), network.settings.dim):
+        raise DataError(f"the teacher answers {answers.shape}, the student needs ({len(material.cards.card_ids)}, {network.settings.dim})")
+    torch.manual_seed(settings.course.seed)
+    objective = DistillObjective(network, torch.from_numpy(answers), torch.from_numpy(material.cards.groups), settings)
+
+    def samples(side: int) -> KnownViews:
+        return KnownViews(material.cards, material.backgrounds, side, settings.course.seed)
+
+    return Plan(
+        stage=f"distill: {settings.student}",
+        objective=objective.to(processes.device),
+        samples=samples,
+        course=settings.course,
+        settings=asdict(settings),
+        network_settings=asdict(network.settings),
+        known_cards=len(material.cards.card_ids),
+        held_out=material.held_out,
+    )

@@ -1,0 +1,76 @@
+"""The losses, each a function of unit vectors. Rows of a matrix are vectors; masks are true where something is to be left out."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LEFT_OUT: Final = -1e4
+"""A logit that takes no part."""
+
+
+def alike(targets: Tensor, others: Tensor, groups: Tensor, other_groups: Tensor, too_alike: float) -> Tensor:
+    """Return bool (n, m): which cards must not be told apart, because their targets look almost the same or they share an artwork.
+
+    Group -1 is no group.
+    """
+    same_artwork = (groups[:, None] == other_groups[None, :]) & (groups[:, None] >= 0)
+    return (targets @ others.T > too_alike) | same_artwork
+
+
+def cosine_distance(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of 1 - cosine of corresponding unit rows."""
+    return (1.0 - (vectors * targets).sum(dim=1)).mean()
+
+
+def own_among(logits: Tensor, own: Tensor, left_out: Tensor) -> Tensor:
+    """Return the mean cross-entropy of finding column ``own`` (n,) in each row of ``logits`` (n, m).
+
+    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``left_out`` never hides ``own``.
+    """
+    hidden = left_out.clone()
+    hidden[torch.arange(len(own), device=own.device), own] = False
+    return functional.cross_entropy(logits.masked_fill(hidden, LEFT_OUT), own)
+
+
+def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, left_out: Tensor | None = None) -> Tensor:
+    """Return ArcFace (Deng et al. 2019, arXiv 1801.07698): the own angle must be smaller than all others by ``margin`` radians.
+
+    ``cosines`` (n, classes), ``classes`` (n,). Where the own angle plus the margin would pass half a turn, the cosine is lowered by
+    ``margin * sin(margin)`` instead, as in the authors' code, so that it still falls.
+    """
+    if not len(classes):
+        return cosines.sum() * 0.0
+    cosines = cosines.clamp(-1.0 + 1e-6, 1.0 - 1e-6)
+    own = cosines.gather(1, classes[:, None])
+    turned = torch.cos(torch.arccos(own) + margin)
+    turned = torch.where(own > -math.cos(margin), turned, own - math.sin(margin) * margin)
+    logits = (scale * cosines).scatter(1, classes[:, None], scale * turned)
+    if left_out is None:
+        return functional.cross_entropy(logits, classes)
+    return own_among(logits, classes, left_out)
+
+
+def mean_squared(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared distance of corresponding rows, averaged over the rows: twice the cosine distance for unit rows."""
+    return (vectors - targets).square().sum(dim=1).mean()
+
+
+def relational(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared difference of all cosines inside the batch: only how rows lie to each other counts.
+
+    Distilling relations instead of answers (Park et al. 2019, arXiv 1904.05068; similarity-preserving form of Tung and Mori 2019,
+    arXiv 1907.09682): the student may turn its space as a whole.
+    """
+    others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+    return ((vectors @ vectors.T - targets @ targets.T)[others]).square().mean()
+
+
+def contrastive(vectors: Tensor, targets: Tensor, groups: Tensor, *, scale: float) -> Tensor:
+    """Return the cross-entropy of finding the own target among those of the batch; cards that share an artwork are left out."""
+    own = torch.arange(len(vectors), device=vectors.device)
+    return own_among(scale * vectors @ targets.T, own, groups[:, None] == groups[None, :])

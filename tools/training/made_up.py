@@ -1,0 +1,58 @@
+"""Cards that were never printed, made up from known ones: what lets 1,300 scans teach about cards never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edge.card import CARD_SIZE
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
+
+
+def joined(parts: Sequence[CardPictures]) -> CardPictures:
+    """Return several sets of cards as one; artwork groups of different parts stay different."""
+    offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in parts[:-1])])
+    return CardPictures(
+        card_ids=tuple(card_id for part in parts for card_id in part.card_ids),
+        card_sets=tuple(card_set for part in parts for card_set in part.card_sets),
+        pixels=np.concatenate([part.pixels for part in parts]),
+        groups=np.concatenate([part.groups + offset for part, offset in zip(parts, offsets, strict=True)]),
+    )
+
+
+def no_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
+    """Return a picture that is no card, squeezed into the shape of one."""
+    picture = backgrounds[int(rng.integers(len(backgrounds)))]
+    return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def any_background(cards: CardPictures, backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
+    """Return what may lie around a card: a background, or another card beside or below it."""
+    if rng.random() < 0.3:
+        return np.asarray(cards.pixels[int(rng.integers(len(cards.pixels)))], dtype=np.uint8)
+    return backgrounds[int(rng.integers(len(backgrounds)))]
+
+
+def compose(card: RgbImage, other: RgbImage, rng: np.random.Generator) -> RgbImage:
+    """Return ``card`` with a part of ``other``: its artwork at the same place, or any box of at least a sixth of the card."""
+    height, width = card.shape[:2]
+    if rng.random() < 0.5:
+        left, right, top, bottom = 0.05, 0.95, 0.08, 0.52
+    else:
+        box_width, box_height = rng.uniform(0.4, 1.0), rng.uniform(0.3, 0.7)
+        left, top = rng.uniform(0.0, 1.0 - box_width), rng.uniform(0.0, 1.0 - box_height)
+        right, bottom = left + box_width, top + box_height
+    rows, columns = slice(int(top * height), int(bottom * height)), slice(int(left * width), int(right * width))
+    made: RgbImage = card.copy()
+    made[rows, columns] = other[rows, columns]
+    return made
+
+
+def recolour(card: RgbImage, rng: np.random.Generator) -> RgbImage:
+    """Return ``card`` printed in other colours: hue turned far enough that no camera would do it."""
+    hsv = cv2.cvtColor(card, cv2.COLOR_RGB2HSV)
+    hsv[:, :, 0] = (hsv[:, :, 0].astype(np.int32) + int(rng.integers(25, 155))) % 180
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)

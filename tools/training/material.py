@@ -1,0 +1,45 @@
+"""What a training learns from: the cards it may know, backgrounds, and how alike the cards are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.errors import DataError
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures, read_backgrounds, read_cards
+from tools.training.descriptor import Descriptor, Vectors
+from tools.training.made_up import joined
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Known cards with their descriptors ``targets`` (n, 768). Cards of the ``held_out`` sets are not among them."""
+
+    cards: CardPictures
+    backgrounds: list[RgbImage]
+    descriptor: Descriptor
+    targets: Vectors
+    held_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, cards: CardPictures, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardPictures] = ()
+    ) -> Material:
+        """Take the cards that are not held out, and ``drawn`` ones beside them. The descriptor is fitted to the former alone."""
+        known = cards.chosen(~np.isin(cards.card_sets, list(held_out)))
+        if not known.card_ids:
+            raise DataError(f"no card is left when the sets {', '.join(held_out)} are held out")
+        descriptor = Descriptor.fit(known.pixels)
+        together = joined([known, *drawn])
+        targets = np.stack([descriptor.describe(card) for card in together.pixels])
+        return cls(together, backgrounds, descriptor, targets, tuple(held_out))
+
+    @classmethod
+    def read(cls, data: Path, held_out: Sequence[str] = (), drawn: Sequence[Path] = ()) -> Material:
+        """Read a data folder (cards.csv, its pictures, negatives/) and folders of drawn cards. Raises ``DataError``."""
+        cards, backgrounds = read_cards(data), read_backgrounds(data / "negatives", half=0)
+        return cls.of(cards, backgrounds, held_out, [read_cards(folder) for folder in drawn])

@@ -1,0 +1,122 @@
+"""Metric learning: two views of one card together, everything else apart, look-alikes first of all.
+
+InfoNCE between the two views, with the other cards of the batch and a learnt proxy of every known card as negatives; ArcFace towards the
+proxies; and, so that what the warm start taught is not lost, a linear head beside the network that still tells the descriptor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.embed_pictures import embed_at
+from tools.training.checkpoint import Trained
+from tools.training.course import Course, Pictures
+from tools.training.loop import Plan
+from tools.training.losses import alike, arc_face, cosine_distance, own_among
+from tools.training.material import Material
+from tools.training.objective import Labels, Objective
+from tools.training.pairs import Pairs
+from tools.training.processes import ALONE, Processes
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSettings:
+    """Everything that decides the metric stage. A batch of n samples holds 2 n views."""
+
+    course: Course = field(
+        default_factory=lambda: Course(pictures=(Pictures(112, 28),), minutes=96.0, learning_rate=7e-4, final_rate_share=0.015, seed=7)
+    )
+    scale: float = 24.0
+    too_alike: float = 0.7
+    arc_scale: float = 32.0
+    arc_margin: float = 0.25
+    arc_weight: float = 0.3
+    alignment_weight: float = 0.5
+    descriptor_weight: float = 0.5
+
+
+class MetricObjective(Objective):
+    """InfoNCE + ArcFace + alignment of the two views + the descriptor through a linear head."""
+
+    rate_factors: ClassVar[dict[str, float]] = {"proxies": 3.0}
+    bank: Tensor
+    bank_groups: Tensor
+
+    def __init__(
+        self,
+        network: EmbeddingNetwork,
+        proxies: Tensor,
+        bank: Tensor,
+        bank_groups: Tensor,
+        settings: MetricSettings,
+        processes: Processes = ALONE,
+    ) -> None:
+        super().__init__(network)
+        self.auxiliary = nn.Linear(proxies.shape[1], bank.shape[1], bias=False)
+        nn.init.eye_(self.auxiliary.weight)
+        self.proxies = nn.Parameter(proxies.clone())
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("bank_groups", bank_groups, persistent=False)
+        self._settings = settings
+        self._processes = processes
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss and its parts. Labels: targets (n, dim), rows of the known cards (n,), -1 for a made-up one."""
+        settings = self._settings
+        targets, rows = (torch.cat([label, label]) for label in labels)
+        groups = torch.where(rows >= 0, self.bank_groups[rows.clamp_min(0)], rows)
+        proxies = functional.normalize(self.proxies)
+        known_alike = alike(targets, self.bank, groups, self.bank_groups, settings.too_alike)
+        nce = self._nce(vectors, proxies, targets, groups, known_alike)
+        known = torch.nonzero(rows >= 0)[:, 0]
+        arc = arc_face(
+            vectors[known] @ proxies.T, rows[known], margin=settings.arc_margin, scale=settings.arc_scale, left_out=known_alike[known]
+        )
+        first, second = vectors.chunk(2)
+        align = cosine_distance(first, second)
+        told = cosine_distance(functional.normalize(self.auxiliary(vectors)), targets)
+        loss = nce + settings.arc_weight * arc + settings.alignment_weight * align + settings.descriptor_weight * told
+        return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": told}
+
+    def _nce(self, vectors: Tensor, proxies: Tensor, targets: Tensor, groups: Tensor, known_alike: Tensor) -> Tensor:
+        """Find the other view of the same card among all views of the batch, of all processes, and the proxies."""
+        settings, processes = self._settings, self._processes
+        batch_alike = alike(targets, processes.gathered(targets), groups, processes.gathered(groups), settings.too_alike)
+        logits = settings.scale * torch.cat([vectors @ processes.gathered(vectors).T, vectors @ proxies.T], dim=1)
+        places = torch.arange(len(vectors), device=vectors.device)
+        other_view = places.roll(len(vectors) // 2) + processes.rank * len(vectors)
+        itself = torch.zeros_like(batch_alike)
+        itself[places, places + processes.rank * len(vectors)] = True
+        return own_among(logits, other_view, torch.cat([batch_alike | itself, known_alike], dim=1))
+
+
+def plan_metric(settings: MetricSettings, start: Trained, material: Material, processes: Processes = ALONE) -> Plan:
+    """Plan the metric stage of a network that has had its warm start."""
+    torch.manual_seed(settings.course.seed)
+    course = settings.course
+    network = start.network.to(processes.device)
+    # proxies start as the network's own answers to the clean cards
+    proxies = torch.from_numpy(embed_at(network, list(material.cards.pixels), course.pictures[0].side))
+    bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)
+
+    def samples(side: int) -> Pairs:
+        return Pairs(material.cards, material.backgrounds, material.descriptor, material.targets, side, course.seed)
+
+    return Plan(
+        stage="metric",
+        objective=MetricObjective(network, proxies, bank, groups, settings, processes),
+        samples=samples,
+        course=course,
+        settings=asdict(settings),
+        network_settings=asdict(start.network.settings),
+        known_cards=len(material.cards.card_ids),
+        held_out=material.held_out,
+        views_per_sample=2,
+        earlier=start.stages,
+    )

@@ -1,0 +1,61 @@
+"""What a stage of training gives the loop: a network, what else learns beside it, and the loss of a batch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from tools.networks.contract import EmbeddingNetwork
+from tools.training.cutmix import Mix
+
+Labels = tuple[Tensor, ...]
+
+
+class Objective(nn.Module):
+    """A network with the loss it learns by. The loader's batches are (pixels, *labels).
+
+    Subclasses give ``losses``: the parts of the loss by name, ``loss`` among them being what is minimised. Tensors they hold beside the
+    network are parameters where they learn (no weight decay) and non-persistent buffers where they do not.
+    """
+
+    rate_factors: ClassVar[dict[str, float]] = {}
+    """Own parameter → how many times faster than the network it learns."""
+
+    def __init__(self, network: EmbeddingNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor, labels: Labels, mix: Mix | None = None) -> dict[str, Tensor]:
+        """Return the parts of the loss. ``pixels`` uint8 (n, side, side, 3), or (n, views, side, side, 3)."""
+        views = [pixels] if pixels.ndim == 4 else list(pixels.unbind(dim=1))
+        batch = torch.cat(views).permute(0, 3, 1, 2).float()
+        with torch.autocast(batch.device.type, dtype=torch.bfloat16):
+            vectors = self.network(batch if mix is None else mix.apply(batch))
+        parts = self.losses(vectors.float(), labels)
+        if mix is None:
+            return parts
+        others = self.losses(vectors.float(), tuple(label[mix.partner] for label in labels))
+        return {name: mix.share * value + (1.0 - mix.share) * others[name] for name, value in parts.items()}
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the parts of the loss of unit ``vectors`` (views x n, dim), the first view of all samples before the second."""
+        raise NotImplementedError
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return what is learnt beside the network."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
+        """Return the optimiser's groups: matrices and kernels of the network decay, nothing else does; ``factor`` scales the rate."""
+        network = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups: list[dict[str, object]] = [
+            {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay, "factor": 1.0},
+            {"params": [value for value in network if value.ndim not in (2, 4)], "weight_decay": 0.0, "factor": 1.0},
+        ]
+        for name, parameter in self.named_parameters():
+            if not name.startswith("network."):
+                factor = self.rate_factors.get(name, 1.0)
+                groups.append({"params": [parameter], "weight_decay": 0.0, "factor": factor})
+        return [group for group in groups if cast("list[nn.Parameter]", group["params"])]

@@ -1,0 +1,122 @@
+"""Pairs of views of one card, for metric learning: alike by what is printed, apart by camera, light and hand.
+
+Cards come in twos: half of the time the second is related to the first (a look-alike by the descriptor, or the same card with a part of
+another), so that each batch holds the differences that are hard to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import Size
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
+from tools.simulated_camera import ViewSettings, degrade, training_view_settings
+from tools.training.descriptor import Descriptor, Vectors
+from tools.training.made_up import any_background, compose, no_card, recolour
+from tools.training.views import ENDLESS, fitting
+
+LOOK_ALIKES: Final = 12
+LOOK_ALIKE_SHARE: Final = 0.35
+CHANGED_COPY_SHARE: Final = 0.25
+LIGHT: Final = ViewSettings(corner_error=0.015, seen_width_px=(140.0, 179.0), cast=0.03)
+"""An almost clean view: half of the first views are, since the index holds clean pictures."""
+
+PairOfViews: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
+
+
+class _Chosen(NamedTuple):
+    row: int
+    changed: bool
+    """Whether a part of another card has to go into it."""
+
+
+class Pairs:
+    """Number → (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for one that was made up)."""
+
+    def __init__(
+        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, targets: Vectors, side: int, seed: int
+    ) -> None:
+        self._cards = cards
+        self._backgrounds = backgrounds
+        self._descriptor = descriptor
+        self._look_alikes = look_alikes(targets)
+        self._side = side
+        self._seed = seed
+
+    def __len__(self) -> int:
+        """Return a length no training reaches."""
+        return ENDLESS
+
+    def __getitem__(self, number: int) -> PairOfViews:
+        """Return sample ``number``."""
+        chosen = self._choose(number)
+        rng = np.random.default_rng((self._seed, number, 12))
+        card, row = self._card(chosen, rng)
+        views = np.stack([self._view(card, rng, first=first) for first in (True, False)])
+        return views, self._descriptor.describe(np.ascontiguousarray(card)), row
+
+    def _any_row(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self._cards.pixels)))
+
+    def _choose(self, number: int) -> _Chosen:
+        rng = np.random.default_rng((self._seed, number // 2, 11))
+        row = self._any_row(rng)
+        if number % 2 == 0:
+            return _Chosen(row, changed=False)
+        kind = rng.random()
+        if kind < LOOK_ALIKE_SHARE:
+            return _Chosen(int(self._look_alikes[row][int(rng.integers(self._look_alikes.shape[1]))]), changed=False)
+        if kind < LOOK_ALIKE_SHARE + CHANGED_COPY_SHARE:
+            return _Chosen(row, changed=True)
+        return _Chosen(self._any_row(rng), changed=False)
+
+    def _card(self, chosen: _Chosen, rng: np.random.Generator) -> tuple[RgbImage, int]:
+        row = chosen.row
+        card: RgbImage = self._cards.pixels[row]
+        kind = rng.random()
+        if not chosen.changed and kind < 0.04:
+            return no_card(self._backgrounds, rng), -1
+        if chosen.changed or kind < 0.30:
+            card, row = compose(card, self._cards.pixels[self._any_row(rng)], rng), -1
+        if rng.random() < 0.15:
+            card, row = recolour(card, rng), -1
+        return card, row
+
+    def _view(self, card: RgbImage, rng: np.random.Generator, *, first: bool) -> RgbImage:
+        light = first and rng.random() < 0.5
+        settings = LIGHT if light else fitting(pair_view_settings(rng), self._side)
+        background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
+        view = degrade(card, settings, rng, background, Size(self._side, self._side))
+        return view if light or rng.random() >= 0.12 else self._partly_covered(view, rng)
+
+    def _partly_covered(self, view: RgbImage, rng: np.random.Generator) -> RgbImage:
+        """Lay a part of another card over the view, at its own place, up to 36 % of the area: CutMix where the greater part names it."""
+        other = self._cards.pixels[self._any_row(rng)]
+        width, height = rng.uniform(0.2, 0.65, 2)
+        x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+        if width * height >= 0.36:
+            return view
+        side = self._side
+        part = (slice(int(y * side), int((y + height) * side)), slice(int(x * side), int((x + width) * side)))
+        covered: RgbImage = view.copy()
+        covered[part] = cv2.resize(other, (side, side), interpolation=cv2.INTER_AREA)[part]
+        return covered
+
+
+def pair_view_settings(rng: np.random.Generator) -> ViewSettings:
+    """Return the settings of a view that is not light: those of training, with large corner errors more often."""
+    settings = training_view_settings(rng)
+    return replace(settings, corner_error=float(rng.uniform(0.04, 0.10))) if rng.random() < 0.5 else settings
+
+
+def look_alikes(targets: Vectors) -> NDArray[np.int64]:
+    """Return the rows (n, up to 12) of the cards most alike to each card, by unit descriptors (n, dim)."""
+    similarities = targets @ targets.T
+    np.fill_diagonal(similarities, -1.0)
+    return np.argsort(-similarities, axis=1)[:, : min(LOOK_ALIKES, len(targets) - 1)]

@@ -1,0 +1,78 @@
+"""One process or several: ``torchrun`` starts them, this module lets them find each other and agree. Alone, everything here is free."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.nn import functional as with_gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Who we are among how many, and what we compute on."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that prints and saves."""
+        return self.rank == 0
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes, in their order, with gradients that flow back to each."""
+        if self.count == 1:
+            return rows
+        if rows.requires_grad:
+            return torch.cat(list(with_gradient.all_gather(rows)))  # type: ignore[no-untyped-call]
+        parts = [torch.empty_like(rows) for _ in range(self.count)]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    def agreed(self, value: float) -> float:
+        """Return the first process's value: times differ, and all must stop at the same step."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def wait(self) -> None:
+        """Wait for all others, after the first one has written something they read."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def machine(self, threads: int) -> str:
+        """Return what this training runs on, in words."""
+        if self.device.type == "cuda":
+            return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
+        shared = f"{self.count} processes of " if self.count > 1 else ""
+        return f"{shared}{threads} {platform.machine()} CPU cores"
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started (NCCL between GPUs, Gloo between CPUs), or be alone; leave them at the end."""
+    cuda = torch.cuda.is_available()
+    if "RANK" not in os.environ:
+        yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,119 @@
+"""The teacher: a published vision transformer, fine-tuned to tell artworks apart by ArcFace.
+
+Two phases, each a run of its own: first only the new head and the classes learn (``head``), then the last blocks with them (``blocks``).
+A class is an artwork group, not a card: reprints must not be pushed apart. Defaults: DINOv3 ViT-L/16, head 1024 → 768 → 768 with GELU and
+dropout, margin 0.5 and scale 64 as in the ArcFace paper, five epochs at 1e-3, fifteen more of the last four blocks at 1e-5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.networks.published import PublishedNetwork, PublishedSettings
+from tools.training.checkpoint import Trained
+from tools.training.course import Course, Pictures
+from tools.training.loop import Plan
+from tools.training.losses import arc_face
+from tools.training.material import Material
+from tools.training.objective import Labels, Objective
+from tools.training.views import KnownViews
+
+TEACHER = PublishedSettings(model="vit_large_patch16_dinov3", side=224, patch=16, hidden=768, dropout=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """Everything that decides both phases. An epoch shows every known card once, in a view of its own."""
+
+    network: PublishedSettings = field(default=TEACHER)
+    margin: float = 0.5
+    scale: float = 64.0
+    batch: int = 32
+    head_epochs: int = 5
+    head_rate: float = 1e-3
+    block_epochs: int = 15
+    block_rate: float = 1e-5
+    last_blocks: int = 4
+    cutmix: float = 0.3
+    seed: int = 3
+    threads: int = 2
+    workers: int = 1
+    save_every_s: float = 240.0
+
+
+class TeacherObjective(Objective):
+    """ArcFace over artwork groups. Labels: rows of the known cards (n,)."""
+
+    classes: Tensor
+
+    def __init__(self, network: PublishedNetwork, classes: Tensor, settings: TeacherSettings) -> None:
+        super().__init__(network)
+        self.register_buffer("classes", classes, persistent=False)
+        self.centers = nn.Parameter(functional.normalize(torch.randn(int(classes.max()) + 1, network.settings.dim)))
+        self._settings = settings
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss and how close the own class is."""
+        classes = self.classes[labels[0]]
+        cosines = vectors @ functional.normalize(self.centers).T
+        loss = arc_face(cosines, classes, margin=self._settings.margin, scale=self._settings.scale)
+        return {"loss": loss, "cosine": cosines.gather(1, classes[:, None]).mean()}
+
+
+def course_of(phase: Literal["head", "blocks"], settings: TeacherSettings, cards: int) -> Course:
+    """Return the course of one phase: epochs turned into steps."""
+    epochs, rate = (settings.head_epochs, settings.head_rate) if phase == "head" else (settings.block_epochs, settings.block_rate)
+    return Course(
+        pictures=(Pictures(settings.network.side, settings.batch),),
+        steps=epochs * math.ceil(cards / settings.batch),
+        learning_rate=rate,
+        cutmix=settings.cutmix,
+        seed=settings.seed,
+        threads=settings.threads,
+        workers=settings.workers,
+        save_every_s=settings.save_every_s,
+    )
+
+
+def plan_teacher(
+    phase: Literal["head", "blocks"],
+    settings: TeacherSettings,
+    material: Material,
+    network: PublishedNetwork,
+    before: tuple[Trained, Mapping[str, Tensor]] | None = None,
+) -> Plan:
+    """Plan one phase for a ``network`` that holds published weights; ``before`` is the first phase's end, for the second."""
+    torch.manual_seed(settings.seed)
+    classes = torch.from_numpy(np.unique(material.cards.groups, return_inverse=True)[1])
+    objective = TeacherObjective(network, classes, settings)
+    if before is not None:
+        network.load_state_dict(before[0].network.state_dict())
+        objective.load_state_dict(dict(before[1]), strict=False)
+    network.train_only(0 if phase == "head" else settings.last_blocks)
+    course = course_of(phase, settings, len(material.cards.card_ids))
+    # the second phase shows other views than the first
+    seed = settings.seed if phase == "head" else settings.seed + 1_000
+
+    def samples(side: int) -> KnownViews:
+        return KnownViews(material.cards, material.backgrounds, side, seed)
+
+    record: dict[str, Any] = {**asdict(settings), "course": asdict(course)}
+    return Plan(
+        stage=f"teacher: {phase}",
+        objective=objective,
+        samples=samples,
+        course=course,
+        settings=record,
+        network_settings=asdict(settings.network),
+        known_cards=len(material.cards.card_ids),
+        held_out=material.held_out,
+        earlier=() if before is None else before[0].stages,
+    )

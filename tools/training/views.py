@@ -1,0 +1,106 @@
+"""Single training views: a map from sample number to what the loader batches, equal each time, so that training resumes where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.card import Size
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
+from tools.simulated_camera import ViewSettings, degrade, training_view_settings
+from tools.training.descriptor import Descriptor, Vectors
+from tools.training.made_up import any_background, compose, no_card, recolour
+
+ENDLESS = 1 << 40
+"""A length no training reaches: samples are made on demand."""
+
+DescribedView: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
+NamedView: TypeAlias = tuple[NDArray[np.uint8], int]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeUpCards:
+    """How often a training card is not a known one: put together from two, or no card at all."""
+
+    composed: float = 0.4
+    recoloured: float = 0.25
+    no_card: float = 0.07
+
+
+def fitting(settings: ViewSettings, side: int) -> ViewSettings:
+    """Return ``settings`` with no more camera pixels than are of use to a network that reads ``side``: they would only cost time."""
+    most = min(settings.seen_width_px[1], 1.6 * side)
+    return replace(settings, seen_width_px=(min(settings.seen_width_px[0], most), most))
+
+
+class DescribedViews:
+    """Number → (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a card that was made up)."""
+
+    def __init__(
+        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
+    ) -> None:
+        self._cards = cards
+        self._backgrounds = backgrounds
+        self._descriptor = descriptor
+        self._side = side
+        self._seed = seed
+        self._made_up = made_up
+
+    def __len__(self) -> int:
+        """Return a length no training reaches."""
+        return ENDLESS
+
+    def __getitem__(self, number: int) -> DescribedView:
+        """Return sample ``number``."""
+        rng = np.random.default_rng((self._seed, number))
+        card, group = self._card(rng)
+        background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
+        settings = fitting(training_view_settings(rng), self._side)
+        return degrade(card, settings, rng, background, Size(self._side, self._side)), self._descriptor.describe(card), group
+
+    def _card(self, rng: np.random.Generator) -> tuple[RgbImage, int]:
+        row = int(rng.integers(len(self._cards.pixels)))
+        card: RgbImage = self._cards.pixels[row]
+        group = int(self._cards.groups[row])
+        kind = rng.random()
+        if kind < self._made_up.no_card:
+            return no_card(self._backgrounds, rng), -1
+        if kind < self._made_up.no_card + self._made_up.composed:
+            other = self._cards.pixels[int(rng.integers(len(self._cards.pixels)))]
+            card, group = compose(card, other, rng), -1
+        if rng.random() < self._made_up.recoloured:
+            card, group = recolour(card, rng), -1
+        return card, group
+
+
+class KnownViews:
+    """Number → (view uint8 (side, side, 3), row of the card); every card once per epoch, in an order of its own each time."""
+
+    def __init__(self, cards: CardPictures, backgrounds: list[RgbImage], side: int, seed: int) -> None:
+        self._cards = cards
+        self._backgrounds = backgrounds
+        self._side = side
+        self._seed = seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Return a length no training reaches."""
+        return ENDLESS
+
+    def __getitem__(self, number: int) -> NamedView:
+        """Return sample ``number``."""
+        row = self._row(*divmod(number, len(self._cards.pixels)))
+        rng = np.random.default_rng((self._seed, number))
+        background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
+        settings = fitting(training_view_settings(rng), self._side)
+        return degrade(self._cards.pixels[row], settings, rng, background, Size(self._side, self._side)), row
+
+    def _row(self, epoch: int, place: int) -> int:
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self._seed, epoch, 1)).permutation(len(self._cards.pixels))
+            self._order = (epoch, order)
+        return int(self._order[1][place])

@@ -1,0 +1,84 @@
+"""The warm start: tell the descriptor of the *clean* card from its degraded view, and tell it apart from those of all known cards.
+
+It needs no labels and no published weights, and in minutes it leads to a network from which metric learning goes on (``metric``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.convnext import ConvNextSettings
+from tools.networks.factory import NetworkSettings, make_network
+from tools.training.course import Course
+from tools.training.loop import Plan
+from tools.training.losses import alike, cosine_distance, own_among
+from tools.training.material import Material
+from tools.training.objective import Labels, Objective
+from tools.training.processes import ALONE, Processes
+from tools.training.views import DescribedViews, MadeUpCards
+
+
+@dataclass(frozen=True, slots=True)
+class WarmSettings:
+    """Everything that decides a warm start."""
+
+    network: NetworkSettings = field(default_factory=ConvNextSettings)
+    course: Course = field(default_factory=lambda: Course(minutes=82.0))
+    classification: float = 0.5
+    classification_scale: float = 20.0
+    too_alike: float = 0.7
+    """Cosine of two targets from which on they no longer count as different cards."""
+    made_up: MadeUpCards = field(default_factory=MadeUpCards)
+
+
+class WarmObjective(Objective):
+    """Cosine distance to the own target plus cross-entropy against the targets of the batch and of all known cards."""
+
+    bank: Tensor
+    bank_groups: Tensor
+
+    def __init__(
+        self, network: EmbeddingNetwork, bank: Tensor, bank_groups: Tensor, settings: WarmSettings, processes: Processes = ALONE
+    ) -> None:
+        super().__init__(network)
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("bank_groups", bank_groups, persistent=False)
+        self._settings = settings
+        self._processes = processes
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss. Labels: targets (n, dim), groups (n,)."""
+        targets, groups = labels
+        settings, processes = self._settings, self._processes
+        others = torch.cat([processes.gathered(targets), self.bank])
+        other_groups = torch.cat([processes.gathered(groups), self.bank_groups])
+        left_out = alike(targets, others, groups, other_groups, settings.too_alike)
+        own = torch.arange(len(vectors), device=vectors.device) + processes.rank * len(vectors)
+        classification = own_among(settings.classification_scale * vectors @ others.T, own, left_out)
+        distance = cosine_distance(vectors, targets)
+        return {"loss": distance + settings.classification * classification, "cosine": 1.0 - distance}
+
+
+def plan_warm(settings: WarmSettings, material: Material, processes: Processes = ALONE, network: EmbeddingNetwork | None = None) -> Plan:
+    """Plan a warm start, of a fresh network or of one that holds published weights."""
+    torch.manual_seed(settings.course.seed)
+    bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)
+    course = settings.course
+
+    def samples(side: int) -> DescribedViews:
+        return DescribedViews(material.cards, material.backgrounds, material.descriptor, side, course.seed, settings.made_up)
+
+    return Plan(
+        stage="warm",
+        objective=WarmObjective(network or make_network(settings.network), bank, groups, settings, processes),
+        samples=samples,
+        course=course,
+        settings=asdict(settings),
+        network_settings=asdict(settings.network),
+        known_cards=len(material.cards.card_ids),
+        held_out=material.held_out,
+    )

@@ -1,0 +1,58 @@
+"""The last step of a training: whiten the network's output, so that cards of one layout no longer look alike by their layout.
+
+Over the known cards, the embedding varies between cards and between views of one card. Directions in which it varies much say little:
+those in which all cards of a kind agree, and those which light and corner errors move. Dividing by the root of the summed covariances
+(as in within-class covariance normalisation and PCA whitening) leaves naming as it was and makes refusing unknown cards easier. The
+map is linear, so it disappears into the last layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge.embedding import EmbeddingMatrix
+from edge.frame import RgbImage
+from tools.card_pictures import CardPictures
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.embed_pictures import embed_at
+from tools.simulated_camera import degrade, training_view_settings
+from tools.training.checkpoint import Trained
+
+FLOOR: Final = 1.0
+"""Added to the eigenvalues, whose mean is 1: directions that hardly vary must not be blown up into noise."""
+
+
+def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.float64]:
+    """Return the symmetric map (dim, dim) from embeddings of clean cards and of one degraded view of each, row by row."""
+    within, between = views - clean, clean - clean.mean(axis=0)
+    eigenvalues, axes = np.linalg.eigh((within.T @ within + between.T @ between).astype(np.float64))
+    eigenvalues /= eigenvalues.mean()
+    return np.asarray((axes / np.sqrt(eigenvalues + FLOOR)) @ axes.T, dtype=np.float64)
+
+
+@torch.no_grad()
+def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> None:
+    """Make ``network`` answer ``matrix @ output``, normalised, instead of its output."""
+    layer = network.output_layer
+    weight, bias = layer.weight, cast(torch.Tensor, layer.bias)
+    factor = torch.from_numpy(matrix)
+    weight.copy_((factor @ weight.double().flatten(1)).view_as(weight))
+    bias.copy_(factor @ bias.double())
+
+
+def whitened(trained: Trained, cards: CardPictures, backgrounds: Sequence[RgbImage]) -> Trained:
+    """Return ``trained`` with its output whitened over the known ``cards``; its network is changed in place."""
+    network = trained.network
+    rng = np.random.default_rng(trained.seed)
+    views = [
+        degrade(card, training_view_settings(rng), rng, backgrounds[number % len(backgrounds)]) for number, card in enumerate(cards.pixels)
+    ]
+    clean = embed_at(network, list(cards.pixels), trained.side)
+    apply_to_output(network, whitening(clean, embed_at(network, views, trained.side)))
+    return replace(trained, whitened=True)
