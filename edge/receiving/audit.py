@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
 from pathlib import Path
@@ -52,11 +53,7 @@ class Audit:
         self._file = root / AUDIT_FILE
         self._technician = technician
         self._peer = (environment.get("SSH_CONNECTION") or "").split(" ")[0] or None
-        self._log = logging.Logger("cardedge-audit", logging.INFO)  # noqa: LOG001 - not of the tree: it has a way of its own
-        if Path(journal).exists():
-            handler = SysLogHandler(journal, SysLogHandler.LOG_AUTHPRIV)
-            handler.ident = "cardedge-audit: "
-            self._log.addHandler(handler)
+        self._journal = Path(journal)
 
     def write(
         self, action: str, bundle_id: str | None, result: str, *, reason: str | None = None, signer: Signer | None = None
@@ -81,9 +78,15 @@ class Audit:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if self._log.handlers:
-            self._log.info("%s", text)
+        if self._journal.exists():
+            self._tell_journal(text)
         return line
+
+    def _tell_journal(self, text: str) -> None:
+        """Log the line as the system's own programs do: our standard error leads to the pusher, not to the journal."""
+        with closing(SysLogHandler(str(self._journal), SysLogHandler.LOG_AUTHPRIV)) as handler:
+            handler.ident = "cardedge-audit: "
+            handler.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))
 
     def _shorten(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -105,11 +105,14 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101
         channel = Channel(process.stdout.fileno(), process.stdin.fileno(), ANSWERS, idle_s=ssh.idle_s, session_s=ssh.session_s)
+        hello = None
         try:
-            yield Connection(channel, _hello(channel))
+            hello = _hello(channel)
+            yield Connection(channel, hello)
         except ConnectionLostError as error:
             _end(process)
-            raise ConnectionLostError(_why(process.returncode, errors, str(error))) from error
+            what = str(error) if hello else "cannot be reached"
+            raise ConnectionLostError(_why(process.returncode, errors, what)) from error
         except ProtocolError as error:
             _end(process)
             raise ProtocolError(f"{error}{_said(errors)}") from error

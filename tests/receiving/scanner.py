@@ -1,0 +1,116 @@
+"""A scanner's index folder, bundles to push to it, and conversations with its receiver without SSH between."""
+
+import contextlib
+import os
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from edge.app import make_vector_index
+from edge.bundles import releases
+from edge.bundles.manifest import MANIFEST_FILE, read_manifest
+from edge.errors import EdgeError
+from edge.receiving.acceptance import Acceptance
+from edge.receiving.audit import Audit
+from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Commit, Done, Offer, Plan
+from edge.receiving.session import Receiver
+from edge.receiving.transfer import Channel
+from edge.settings import PushSection
+from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from tools.pushing.connection import Connection
+from tools.pushing.local_bundle import LocalBundle, read_bundle
+
+UNSIGNED = PushSection(allow_unsigned=True, keep_free_mb=0)
+
+
+def bundle(folder, *, seed=0, cards=20, created=None):
+    """A bundle of ``cards`` random vectors; another ``seed`` gives another one."""
+    write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), picture=f"jpeg {seed}".encode())
+    if created is not None:
+        change_manifest(folder, created=created)
+    return folder
+
+
+def change_manifest(folder, **changes):
+    """Replace fields of the manifest and give it the id of its new content."""
+    manifest = read_manifest(folder).model_copy(update=changes).sealed()
+    (folder / MANIFEST_FILE).write_text(manifest.to_json())
+    return manifest
+
+
+def day(number):
+    return datetime(2026, 2, number, tzinfo=UTC)
+
+
+@dataclass
+class Scanner:
+    """``root`` is the index folder; ``rules`` what is taken."""
+
+    root: object
+    rules: PushSection = UNSIGNED
+    model_id: str = PROJECTION_MODEL_ID
+
+    def serving(self, folder):
+        """Install and activate a bundle, as proven."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        bundle_id = releases.install(self.root, folder).bundle_id
+        releases.activate(self.root, bundle_id)
+        (self.root / "trial.json").unlink(missing_ok=True)
+        return bundle_id
+
+    def receiver(self, read_fd, write_fd, *, idle_s=20.0):
+        channel = Channel(read_fd, write_fd, REQUESTS, idle_s=idle_s, session_s=60.0)
+        acceptance = Acceptance(self.rules, self.model_id, lambda opened: make_vector_index(opened, "hnsw").search)
+        audit = Audit(self.root, {"SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}, technician="lab", journal="/nonexistent")
+        return Receiver(channel, self.root, "bench", acceptance, audit)
+
+    @contextlib.contextmanager
+    def talking(self, **options):
+        """Yield a connection to a receiver in a thread; ``ended`` of it holds the status or the error it ended with."""
+        their_in, our_out = os.pipe()
+        our_in, their_out = os.pipe()
+        ended = []
+
+        def serve():
+            try:
+                ended.append(self.receiver(their_in, their_out, **options).serve())
+            except EdgeError as error:
+                ended.append(error)
+            os.close(their_out)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        channel = Channel(our_in, our_out, ANSWERS, idle_s=20.0, session_s=60.0)
+        connection = Connection(channel, channel.receive().message)
+        connection.ended = ended
+        connection.hang_up = lambda: os.close(our_out)
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(our_out)
+            thread.join(30)
+            for descriptor in (our_in, their_in):
+                os.close(descriptor)
+
+
+def offer(connection, local: LocalBundle, **options) -> Plan:
+    connection.send(
+        Offer(manifest_bytes=len(local.manifest_bytes), signature_bytes=len(local.signature), **options),
+        local.manifest_bytes + local.signature,
+    )
+    return connection.expect(Plan)
+
+
+def send_wanted(connection, folder, plan):
+    for name, wanted in plan.wanted.items():
+        connection.send(Chunk(name=name, offset=wanted.offset), (folder / name).read_bytes()[wanted.offset :])
+        connection.receive()
+
+
+def push(connection, folder, **options) -> Done:
+    """Push a whole bundle, each file in one piece."""
+    plan = offer(connection, read_bundle(folder, check=False), **options)
+    send_wanted(connection, folder, plan)
+    connection.send(Commit())
+    return connection.receive_behind_steps(Done, [])

@@ -1,0 +1,36 @@
+"""The audit: whole lines, on the disk and in the journal."""
+
+import json
+import socket
+
+from edge.receiving.audit import AUDIT_FILE, MAX_BYTES, Audit, last_line
+from edge.receiving.signature import Signer
+
+
+def test_the_journal_gets_the_line_too(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "log"))
+        journal.settimeout(10)
+        audit = Audit(tmp_path, {}, technician=None, journal=str(tmp_path / "log"))
+        line = audit.write("push", "ab" * 8, "activated", signer=Signer("alice@lab", "SHA256:x"))
+        said = journal.recv(4096).decode().rstrip("\0")
+    assert json.loads(said[said.index("{") :]) == line.facts()
+    assert "cardedge-audit: " in said
+    assert last_line(tmp_path) == line
+
+
+def test_a_half_line_of_a_power_cut_is_passed_over(tmp_path):
+    line = Audit(tmp_path, {}, technician="lab", journal="/nonexistent").write("prune", None, "pruned")
+    with (tmp_path / AUDIT_FILE).open("a") as file:
+        file.write('{"at": "2026-')
+    assert last_line(tmp_path) == line
+    assert last_line(tmp_path / "none") is None
+
+
+def test_the_file_stays_bounded_and_loses_its_oldest_lines(tmp_path):
+    (tmp_path / AUDIT_FILE).write_text(("x" * 99 + "\n") * (MAX_BYTES // 100 + 1))
+    audit = Audit(tmp_path, {}, technician="lab", journal="/nonexistent")
+    line = audit.write("confirm", "ab" * 8, "confirmed")
+    assert (tmp_path / AUDIT_FILE).stat().st_size < MAX_BYTES
+    assert last_line(tmp_path) == line
+    assert (tmp_path / AUDIT_FILE).read_text().startswith("xx")
