@@ -13,6 +13,14 @@ settings.register_profile("checks", deadline=None, suppress_health_check=[Health
 settings.load_profile("checks")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Tools keep embeddings in the user's cache; tests keep them in their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory):
     """A tiny network, an index of eight drawn cards and the cards themselves; to be read, never written."""

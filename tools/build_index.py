@@ -1,11 +1,12 @@
 """Build an index bundle from card pictures and a card list.
 
-    python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--threads N] [--strict] [--json]
+    python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
 
-The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group known; other columns are
-kept as attributes. Image paths are relative to --images. Pictures that cannot be used are named and left out.
+The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
+are kept as attributes. Image paths are relative to --images. Pictures that cannot be used are named and left out; nothing in the folder is
+ever changed. Embeddings are cached: a build that was broken off goes on where it was, and only new or changed pictures are embedded.
 
-Exit status: 0 done, 64 usage, 65 bad list, no usable picture, or (--strict) any picture left out, 69 network unavailable.
+Exit status: 0 done, 64 usage, 65 bad list, no usable picture, recall below the bound, or (--strict) a mistake, 69 network unavailable.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import cv2
 from tqdm import tqdm
@@ -28,17 +29,23 @@ from tqdm import tqdm
 if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge.adapters.hnsw import write_graph
+from edge.adapters.hnsw import RECALL_WANTED, write_graph
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundles.bundle_writing import BundleContents, check_new, write_bundle
-from edge.bundles.manifest import Manifest
+from edge.bundles.bundle_writing import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
+from edge.bundles.manifest import GraphParameters, Manifest
+from edge.bundles.vector_files import StoredVectors
 from edge.errors import DataError, EdgeError, ExitCode
 from edge.model import open_model, self_test
 from edge.model_search import find_model
 from tools.card_list import CardList, read_card_list
+from tools.command_line import CommandLine
+from tools.gallery_build.cache import EmbeddingCache, default_cache
 from tools.gallery_build.finding import Finding
 from tools.gallery_build.grouping import gallery_of, shown_pictures
-from tools.gallery_build.stages import EMBED_TIMEOUT_S, Advance, Entries, embed_pictures
+from tools.gallery_build.inspection import in_list_order, refuse
+from tools.gallery_build.report import write_report
+from tools.gallery_build.set_checks import artwork_findings, check_set
+from tools.gallery_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
 
 if TYPE_CHECKING:
     from edge.pipeline import Embedder
@@ -46,37 +53,78 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a run made. ``images_per_s`` counts reading and embedding together."""
+    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the pictures that were in no cache."""
 
     manifest: Manifest
-    left_out: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    embedded: int
     images_per_s: float
 
+    @property
+    def left_out(self) -> tuple[Finding, ...]:
+        """Return the pictures the bundle does without."""
+        return tuple(finding for finding in self.findings if finding.left_out)
 
-def build_index(card_list: CardList, images: Path, out: Path, embedder: Embedder, *, name: str, threads: int, advance: Advance) -> Built:
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written."""
+
+    name: str
+    threads: int
+    strict: bool = False
+    min_recall: float = RECALL_WANTED
+    report: Path | None = None
+
+
+def build_index(
+    card_list: CardList,
+    images: Path,
+    out: Path,
+    embedder: Embedder,
+    settings: BuildSettings,
+    *,
+    advance: Advance,
+    cache: EmbeddingCache | None = None,
+) -> Built:
     """Build a bundle at ``out``, which must not exist. ``advance`` hears of each picture done. Raises ``EdgeError``."""
     check_new(out)
     started = time.monotonic()
-    entries = embed_pictures(card_list.rows, images, embedder, threads=threads, advance=advance)
+    entries = embed_pictures(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
     images_per_s = len(card_list.rows) / (time.monotonic() - started)
-    return Built(write_entries(entries, card_list, out, embedder, name=name), entries.findings, images_per_s)
-
-
-def write_entries(entries: Entries, card_list: CardList, out: Path, embedder: Embedder, *, name: str) -> Manifest:
-    """Group the entries and write them as a bundle."""
-    if not entries.pictures:
-        first = entries.findings[0]
-        raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} pictures is usable; the first: {first.reason}")
+    embedded = len(entries.pictures) - (cache.found if cache else 0)
+    entries = entries.judged(check_set(entries.pictures, entries.references))
+    gallery = gallery_of(entries, groups_given=card_list.groups_given)
+    findings = in_list_order((*entries.findings, *artwork_findings(entries.pictures, entries.references, gallery)))
+    if settings.report:
+        write_report(settings.report, findings, card_list)
+    refuse(findings, card_list, strict=settings.strict)
     contents = BundleContents(
-        name=name,
+        name=settings.name,
         model_id=embedder.model_id,
         artefact=embedder.artefact,
         vectors=entries.vectors,
-        gallery=gallery_of(entries, groups_given=card_list.groups_given),
+        gallery=gallery,
         pictures=shown_pictures(entries),
         created=datetime.now(UTC).replace(microsecond=0),
     )
-    return write_bundle(out, contents, write_graph)
+    manifest = write_bundle(out, contents, proven(write_graph, settings.min_recall))
+    return Built(manifest, findings, embedded, images_per_s)
+
+
+def proven(write: GraphWriter, min_recall: float) -> GraphWriter:
+    """Return a graph writer that raises ``DataError`` when the graph finds too few of the entries that exact search finds."""
+
+    def write_and_check(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
+        graph = write(vectors, parameters, path)
+        if graph.recall and graph.recall.at_1 < min_recall:
+            raise DataError(
+                f"recall@1 against exact search is {graph.recall.at_1:.4f}, below {min_recall:g}; "
+                "look for many pictures that are alike (tools/inspect_images.py), or accept less with --min-recall"
+            )
+        return graph
+
+    return write_and_check
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,10 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return int(error.exit_code)
-    for left_out in built.left_out:
-        print(f"left out, line {left_out.line}: {left_out.reason}", file=sys.stderr)
+    for finding in built.left_out:
+        print(f"left out, line {finding.row.line}: {finding.reason}", file=sys.stderr)
     print(_as_json(args.out, built) if args.json else _as_text(args.out, built))
-    return int(ExitCode.BAD_DATA if args.strict and built.left_out else ExitCode.OK)
+    return int(ExitCode.OK)
 
 
 def _run(args: argparse.Namespace) -> Built:
@@ -99,24 +147,25 @@ def _run(args: argparse.Namespace) -> Built:
     check_new(args.out)
     card_list = read_card_list(args.cards)
     model = open_model(find_model(args.model))
-    with closing(OnnxEmbedder(model, threads=1, workers=args.threads, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)) as embedder:
+    settings = BuildSettings(args.name or args.out.name, args.threads, args.strict, args.min_recall, args.report)
+    with ExitStack() as stack:
+        embedder = OnnxEmbedder(model, threads=1, workers=args.threads, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)
+        stack.enter_context(closing(embedder))
         self_test(embedder.submit, model, kind="onnx")
-        with tqdm(total=len(card_list.rows), unit="card", desc="embedding", file=sys.stderr, disable=None) as bar:
-            return build_index(
-                card_list, args.images, args.out, embedder, name=args.name or args.out.name, threads=args.threads, advance=bar.update
-            )
+        cache = None if args.no_cache else stack.enter_context(EmbeddingCache(args.cache, embedder.artefact, today=_today()))
+        bar = stack.enter_context(tqdm(total=len(card_list.rows), unit="card", desc="embedding", file=sys.stderr, disable=None))
+        built = build_index(card_list, args.images, args.out, embedder, settings, advance=bar.update, cache=cache)
+        if cache and cache.damaged:
+            print(f"{args.cache}: {cache.damaged} damaged records were embedded anew; check the disk", file=sys.stderr)
+        return built
 
 
-class _Parser(argparse.ArgumentParser):
-    """Ends with our own status for a wrong command line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see --help\n")
+def _today() -> int:
+    return datetime.now(UTC).date().toordinal()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="build_index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(prog="build_index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths are relative to")
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="the card list")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle's directory; must not exist")
@@ -130,9 +179,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="pictures read and embedded side by side (default: one per core)",
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 65 when any picture had to be left out")
+    parser.add_argument("--strict", action="store_true", help="write nothing and exit with 65 when the list or a picture has a mistake")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every picture that was left out or noted")
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache(), metavar="FILE", help="embeddings to use again (default: %(default)s)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="embed every picture anew and keep nothing")
+    parser.add_argument(
+        "--min-recall", type=_share, default=RECALL_WANTED, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object about the bundle on standard output")
     return parser
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError
+    return share
 
 
 def _as_text(out: Path, built: Built) -> str:
@@ -141,15 +205,19 @@ def _as_text(out: Path, built: Built) -> str:
     shared = manifest.cards - manifest.artwork_groups
     return (
         f"{out}: bundle {manifest.bundle_id}, {manifest.cards} cards ({shared} share an artwork with another), {manifest.entries} pictures"
-        f"{recall}; {len(built.left_out)} left out; {built.images_per_s:.1f} pictures/s"
+        f"{recall}; {len(built.left_out)} left out; {built.embedded} embedded, {built.images_per_s:.1f} pictures/s"
     )
 
 
 def _as_json(out: Path, built: Built) -> str:
     manifest = built.manifest.model_dump(mode="json")
     facts = {key: manifest[key] for key in ("bundle_id", "name", "model_id", "cards", "entries", "artwork_groups", "graph", "recall")}
-    left_out = [{"line": one.line, "image": one.image, "reason": one.reason} for one in built.left_out]
-    return json.dumps({"path": str(out), **facts, "images_per_s": round(built.images_per_s, 2), "left_out": left_out}, ensure_ascii=False)
+    figures = {"embedded": built.embedded, "images_per_s": round(built.images_per_s, 2)}
+    found = {
+        "left_out": [finding.as_record() for finding in built.left_out],
+        "noted": [finding.as_record() for finding in built.findings if not finding.left_out],
+    }
+    return json.dumps({"path": str(out), **facts, **figures, **found}, ensure_ascii=False)
 
 
 if __name__ == "__main__":

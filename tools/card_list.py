@@ -7,23 +7,29 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from edge.errors import DataError
 from edge.gallery import Card
 from edge.neighbors import CardId
 
 REQUIRED: Final = ("card_id", "name", "image")
-KNOWN: Final = ("set", "number", "rarity", "language", "artwork_group")
+KNOWN: Final = ("set", "number", "rarity", "language", "artwork_group", "face")
+OF_THE_CARD: Final = ("set", "number", "rarity", "language")
+PICTURE_SUFFIXES: Final = frozenset({".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+Face: TypeAlias = Literal["front", "back"]
+FACES: Final[tuple[Face, ...]] = ("front", "back")
 
 
 @dataclass(frozen=True, slots=True)
 class CardPicture:
-    """One row of the list. ``artwork_group`` of the card is "" where the list does not say."""
+    """One row of the list. ``artwork_group`` of the card is "" where the list does not say; ``face`` is the side its picture shows."""
 
     line: int
     card: Card
     image: str
+    face: Face = "front"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,21 @@ def read_card_list(path: Path) -> CardList:
         raise DataError(f"{path}: lists no card; add rows below the header")
     _check_repeated(rows, path)
     return CardList(path, rows, groups_given="artwork_group" in header)
+
+
+def list_folder(folder: Path) -> CardList:
+    """Return a list in which every picture in a folder, and in the folders below, is a card of its own, named by its path.
+
+    Raises ``DataError`` for no folder, or one without pictures.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the folder of the pictures")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    images = sorted(path.relative_to(folder).as_posix() for path in found)
+    if not images:
+        raise DataError(f"{folder}: holds no picture; name the folder of the pictures")
+    rows = (CardPicture(line, Card(CardId(image), image, ""), image) for line, image in enumerate(images, start=1))
+    return CardList(folder, tuple(rows), groups_given=False)
 
 
 def _check_repeated(rows: Sequence[CardPicture], path: Path) -> None:
@@ -116,10 +137,13 @@ def _row(header: list[str], fields: list[str], path: Path, line: int) -> CardPic
     unprintable = next((name for name, value in values.items() if not value.isprintable()), None)
     if unprintable:
         raise DataError(f"{path}, line {line}: {unprintable} holds control characters; remove them")
-    optional = {name: values.get(name) or None for name in KNOWN if name != "artwork_group"}
+    face = next((face for face in FACES if face == (values.get("face") or "front")), None)
+    if face is None:
+        raise DataError(f"{path}, line {line}: face is {values['face']!r}; it must be front or back, or empty for front")
+    optional = {name: values.get(name) or None for name in OF_THE_CARD}
     attributes = {name: value for name, value in values.items() if name not in REQUIRED + KNOWN and value}
     card = Card(CardId(values["card_id"]), values["name"], values.get("artwork_group", ""), **optional, attributes=attributes)
-    return CardPicture(line, card, values["image"])
+    return CardPicture(line, card, values["image"], face)
 
 
 def _difference(one: Card, other: Card) -> str:

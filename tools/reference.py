@@ -54,7 +54,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
         return _shown(fault, pixels)
     card = rectify(pixels, whole_image_quad(pixels)).pixels
     small = np.asarray(cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if fault := card_fault(small, name):
+    if fault := card_fault(card, small, name):
         return _shown(fault, pixels)
     reference = Reference(hashlib.sha256(content).hexdigest(), signature_of(card), _jpeg(small), artwork_view(card))
     return Prepared(to_input_batch([card]), reference)

@@ -1,6 +1,6 @@
 """The sample bundle: a few drawn cards, so that a fresh clone has something to recognise.
 
-    python -m tools.sample_bundle --out index/sample      draw the cards and build the bundle with the network under hef/
+python -m tools.sample_bundle --out index/sample      draw the cards and build the bundle with the network under hef/
 """
 
 from __future__ import annotations
@@ -46,7 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="cardedge-sample-") as directory:
         folder = Path(directory)
         make_cards(sample_specs(), folder)
-        options = ["--images", str(folder), "--cards", str(folder / "cards.csv"), "--out", str(args.out), "--name", SAMPLE_NAME]
+        options = [
+            "--images",
+            str(folder),
+            "--cards",
+            str(folder / "cards.csv"),
+            "--out",
+            str(args.out),
+            "--name",
+            SAMPLE_NAME,
+            "--no-cache",
+        ]
         if args.model:
             options += ["--model", str(args.model)]
         return build_index.main(options)

@@ -27,9 +27,11 @@ SIZE = (252, 352)
 
 
 def picture(seed, size=SIZE, mode="RGB"):
-    """A smooth random picture: one seed, one artwork."""
+    """A random picture with fine lines, as print has them: one seed, one artwork."""
     colours = np.random.default_rng(seed).integers(0, 256, (11, 8, 3), dtype=np.uint8)
-    return Image.fromarray(cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)).convert(mode)
+    pixels = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
+    pixels[size[1] * 3 // 5 :: 10, size[0] // 8 : -size[0] // 8] = 20
+    return Image.fromarray(pixels).convert(mode)
 
 
 @pytest.fixture
@@ -49,8 +51,9 @@ def write_list(tmp_path, text, name="cards.csv"):
 
 def build(tmp_path, images, text, **options):
     seen = []
-    facts = {"name": "test", "threads": 2, "advance": seen.append, **options}
-    built = tool.build_index(read_card_list(write_list(tmp_path, text)), images, tmp_path / "out", ProjectionEmbedder(max_batch=2), **facts)
+    settings = tool.BuildSettings(**{"name": "test", "threads": 2, **options})
+    card_list = read_card_list(write_list(tmp_path, text))
+    built = tool.build_index(card_list, images, tmp_path / "out", ProjectionEmbedder(max_batch=2), settings, advance=seen.append)
     return built, open_bundle(tmp_path / "out"), seen
 
 
@@ -168,8 +171,8 @@ def test_bad_pictures_are_named_and_left_out_and_the_rest_is_built(tmp_path, ima
     picture(4, (352, 252)).save(images / "4.png")
     built, bundle, seen = build(tmp_path, images, numbered(6))
     assert bundle.gallery.entry_card_ids == ("c0", "c2", "c5")
-    assert [(left_out.line, left_out.image) for left_out in built.left_out] == [(3, "1.png"), (5, "3.png"), (6, "4.png")]
-    assert all(left_out.image in left_out.reason for left_out in built.left_out)
+    assert [(left_out.row.line, left_out.row.image) for left_out in built.left_out] == [(3, "1.png"), (5, "3.png"), (6, "4.png")]
+    assert all(left_out.row.image in left_out.reason for left_out in built.left_out)
     assert sum(seen) == 6
 
 
@@ -233,6 +236,7 @@ def reprint(path, seed, *, frame):
     """The same artwork in another frame, a little brighter, as JPEG."""
     pixels = np.array(picture(seed)).astype(float) * 1.05
     pixels[200:] = frame
+    pixels[210::10, 30:-30] = 230
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=80)
 
 
@@ -302,14 +306,14 @@ def test_the_command_prints_one_json_object_and_names_what_it_left_out(tmp_path,
     assert "missing.png" in told
 
 
-def test_strict_tells_by_the_status_that_something_was_left_out(tmp_path, images, capsys, monkeypatch):
+def test_strict_writes_nothing_when_something_would_be_left_out(tmp_path, images, capsys, monkeypatch):
     cards = write_list(tmp_path, numbered(6, "x,X,missing.png\n"))
-    status, printed, _ = run(
+    status, printed, told = run(
         capsys, monkeypatch, "--images", images, "--cards", cards, "--out", tmp_path / "out", "--strict", "--threads", 1
     )
-    assert status == ExitCode.BAD_DATA
-    assert "6 cards" in printed
-    assert open_bundle(tmp_path / "out").manifest.name == "out"
+    assert (status, printed) == (ExitCode.BAD_DATA, "")
+    assert "cards.csv: 1 unreadable; the first, line 8:" in told
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--images", "a"], ["--images", "a", "--cards", "b", "--out", "c", "--threads", "0"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from tools.card_list import CardPicture
 
@@ -15,7 +16,22 @@ class Kind(StrEnum):
     TOO_SMALL = "too small"
     SIDEWAYS = "sideways"
     ODD_SHAPE = "odd shape"
+    UNCROPPED = "uncropped"
     BLANK = "blank"
+    BLURRED = "blurred"
+    PLACEHOLDER = "placeholder"
+    REPEATED = "repeated"
+    TWO_NAMES = "two names"
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near duplicate"
+    SAME_ARTWORK = "same artwork"
+
+
+KEPT: Final = frozenset({Kind.TWO_NAMES, Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_ARTWORK})
+"""Reported, but part of the gallery: the cards form one artwork group, and every answer names them all."""
+
+NO_MISTAKE: Final = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_ARTWORK})
+"""What a faultless list may hold: reprints look alike, and some catalogues show them all by one scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +45,37 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A row of the card list that is named in the report; ``left_out`` says that the bundle does without its picture."""
+    """A row of the card list that the report names."""
 
-    line: int
-    card_id: str
-    image: str
+    row: CardPicture
     kind: Kind
     reason: str
-    left_out: bool
     thumbnail: bytes = b""
 
+    @property
+    def left_out(self) -> bool:
+        """Whether the bundle does without this picture."""
+        return self.kind not in KEPT
 
-def fault_of(row: CardPicture, fault: Fault) -> Finding:
-    """Return the finding about a row whose picture has a fault."""
-    return Finding(row.line, row.card.card_id, row.image, fault.kind, fault.reason, left_out=True, thumbnail=fault.thumbnail)
+    @property
+    def mistake(self) -> bool:
+        """Whether somebody should mend the list or the picture; what ``--strict`` fails for."""
+        return self.kind not in NO_MISTAKE
+
+    @property
+    def told(self) -> str:
+        """Return the reason without the picture's name, for where that stands beside it."""
+        _, found, rest = self.reason.partition(f"{self.row.image}: ")
+        return rest if found else self.reason
+
+    def as_record(self) -> dict[str, object]:
+        """Return the finding for JSON."""
+        row = self.row
+        return {
+            "line": row.line,
+            "card_id": row.card.card_id,
+            "image": row.image,
+            "kind": str(self.kind),
+            "left_out": self.left_out,
+            "reason": self.reason,
+        }

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.embedding import EmbeddingMatrix
 from edge.errors import ImageError
 from edge.image_file import read_picture_bytes
 from tools.card_list import CardPicture
-from tools.gallery_build.finding import Fault, Finding, Kind, fault_of
+from tools.gallery_build.cache import EmbeddingCache
+from tools.gallery_build.embedded import Embedded
+from tools.gallery_build.finding import Fault, Finding, Kind
 from tools.reference import Prepared, Reference, prepare
 
 if TYPE_CHECKING:
     from edge.pipeline import Embedder
 
 EMBED_TIMEOUT_S: Final = 120.0
+_EXAMINED_AT_ONCE: Final = 8
 
 Advance: TypeAlias = Callable[[int], object]
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -42,54 +43,95 @@ class Content(NamedTuple):
     content: bytes
 
 
-class Embedded(NamedTuple):
-    """What a picture became: the reference, and its embedding float32 (dim,)."""
-
-    reference: Reference
-    vector: NDArray[np.float32]
-
-
 @dataclass(frozen=True, eq=False)
-class Entries:
-    """The usable pictures in the order of the list; row i of ``vectors`` belongs to picture i."""
+class Examined:
+    """The usable pictures in the order of the list, and what was found about the others."""
 
     pictures: tuple[CardPicture, ...]
     references: tuple[Reference, ...]
-    vectors: EmbeddingMatrix
     findings: tuple[Finding, ...]
 
+    def judged(self, findings: Iterable[Finding]) -> Self:
+        """Return the same without the pictures that ``findings`` leave out, and with the findings."""
+        more = tuple(findings)
+        gone = {finding.row.line for finding in more if finding.left_out}
+        return self._only([index for index, picture in enumerate(self.pictures) if picture.line not in gone], self.findings + more)
 
-def embed_contents(contents: Sequence[Content], embedder: Embedder) -> list[Embedded | Fault]:
-    """Prepare and embed some pictures, at most ``embedder.max_batch``. One answer each, in order."""
-    prepared = [prepare(content, name) for name, content in contents]
-    usable = [one for one in prepared if isinstance(one, Prepared)]
-    vectors = iter(())
-    if usable:
-        vectors = iter(embedder.submit(np.concatenate([one.network_input for one in usable])).result(EMBED_TIMEOUT_S))
-    return [one if isinstance(one, Fault) else Embedded(one.reference, next(vectors)) for one in prepared]
+    def _only(self, kept: Sequence[int], findings: tuple[Finding, ...]) -> Self:
+        pictures, references = tuple(self.pictures[index] for index in kept), tuple(self.references[index] for index in kept)
+        return replace(self, pictures=pictures, references=references, findings=findings)
 
 
-def embed_pictures(rows: Sequence[CardPicture], images: Path, embedder: Embedder, *, threads: int, advance: Advance) -> Entries:
+@dataclass(frozen=True, eq=False)
+class Entries(Examined):
+    """Usable pictures with their embeddings: row i of ``vectors`` belongs to picture i."""
+
+    vectors: EmbeddingMatrix
+
+    def _only(self, kept: Sequence[int], findings: tuple[Finding, ...]) -> Self:
+        return replace(super()._only(kept, findings), vectors=self.vectors[kept])
+
+
+def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: EmbeddingCache | None = None) -> list[Embedded | Fault]:
+    """Prepare and embed some pictures, at most ``embedder.max_batch``, but for those the cache knows. One answer each, in order."""
+    known = [cache.find(one.content) if cache else None for one in contents]
+    prepared = [found or prepare(one.content, one.name) for one, found in zip(contents, known, strict=True)]
+    fresh = [one for one in prepared if isinstance(one, Prepared)]
+    if not fresh:
+        return [one for one in prepared if not isinstance(one, Prepared)]
+    vectors = embedder.submit(np.concatenate([one.network_input for one in fresh])).result(EMBED_TIMEOUT_S)
+    embedded = [Embedded(one.reference, vector) for one, vector in zip(fresh, vectors, strict=True)]
+    if cache:
+        cache.add(embedded)
+    following = iter(embedded)
+    return [next(following) if isinstance(one, Prepared) else one for one in prepared]
+
+
+def embed_pictures(
+    rows: Sequence[CardPicture], images: Path, embedder: Embedder, *, threads: int, advance: Advance, cache: EmbeddingCache | None = None
+) -> Entries:
     """Read and embed the pictures of a list; ``advance`` hears of each one done. Raises ``EmbedderError``."""
-    answers = _on_threads(lambda part: _embed_files(part, images, embedder), _parts(rows, embedder.max_batch), threads)
-    pictures: list[CardPicture] = []
-    embedded: list[Embedded] = []
+
+    def embed(part: Sequence[CardPicture]) -> list[Embedded | Fault]:
+        return _embed_files(part, images, embedder, cache)
+
+    usable, findings = _sorted_out(_on_threads(embed, rows, embedder.max_batch, threads), advance)
+    pictures, references = tuple(row for row, _ in usable), tuple(one.reference for _, one in usable)
+    vectors = np.stack([one.vector for _, one in usable]) if usable else np.empty((0, embedder.dim), dtype=np.float32)
+    return Entries(pictures, references, findings, vectors)
+
+
+def examine_pictures(rows: Sequence[CardPicture], images: Path, *, threads: int, advance: Advance) -> Examined:
+    """Read the pictures of a list without embedding them."""
+
+    def examine(part: Sequence[CardPicture]) -> list[Reference | Fault]:
+        read = [_content(images / row.image) for row in part]
+        prepared = [one if isinstance(one, Fault) else prepare(one.content, one.name) for one in read]
+        return [one if isinstance(one, Fault) else one.reference for one in prepared]
+
+    usable, findings = _sorted_out(_on_threads(examine, rows, _EXAMINED_AT_ONCE, threads), advance)
+    return Examined(tuple(row for row, _ in usable), tuple(reference for _, reference in usable), findings)
+
+
+def _sorted_out(
+    answers: Iterable[tuple[Sequence[CardPicture], list[_Result | Fault]]], advance: Advance
+) -> tuple[list[tuple[CardPicture, _Result]], tuple[Finding, ...]]:
+    """Tell usable pictures from faults."""
+    usable: list[tuple[CardPicture, _Result]] = []
     findings: list[Finding] = []
-    for part, answer in zip(_parts(rows, embedder.max_batch), answers, strict=True):
-        for row, one in zip(part, answer, strict=True):
+    for rows, answer in answers:
+        for row, one in zip(rows, answer, strict=True):
             if isinstance(one, Fault):
-                findings.append(fault_of(row, one))
+                findings.append(Finding(row, one.kind, one.reason, one.thumbnail))
             else:
-                pictures.append(row)
-                embedded.append(one)
-        advance(len(part))
-    vectors = np.stack([one.vector for one in embedded]) if embedded else np.empty((0, embedder.dim), dtype=np.float32)
-    return Entries(tuple(pictures), tuple(one.reference for one in embedded), vectors, tuple(findings))
+                usable.append((row, one))
+        advance(len(rows))
+    return usable, tuple(findings)
 
 
-def _embed_files(rows: Sequence[CardPicture], images: Path, embedder: Embedder) -> list[Embedded | Fault]:
+def _embed_files(rows: Sequence[CardPicture], images: Path, embedder: Embedder, cache: EmbeddingCache | None) -> list[Embedded | Fault]:
     read = [_content(images / row.image) for row in rows]
-    answers = iter(embed_contents([one for one in read if isinstance(one, Content)], embedder))
+    answers = iter(embed_contents([one for one in read if isinstance(one, Content)], embedder, cache))
     return [one if isinstance(one, Fault) else next(answers) for one in read]
 
 
@@ -100,19 +142,19 @@ def _content(path: Path) -> Content | Fault:
         return Fault(Kind.UNREADABLE, str(error))
 
 
-def _parts(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _on_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int) -> Iterator[_Result]:
-    """Map in order; few results wait, so that memory does not grow with the list."""
+def _on_threads(
+    work: Callable[[Sequence[CardPicture]], _Result], rows: Sequence[CardPicture], size: int, threads: int
+) -> Iterator[tuple[Sequence[CardPicture], _Result]]:
+    """Map parts of ``size`` rows in order; few results wait, so that memory does not grow with the list."""
+    parts = (rows[start : start + size] for start in range(0, len(rows), size))
+    # one thread more than there are cores to use: a thread whose batch is with the network does nothing
     with ThreadPoolExecutor(threads + 1, thread_name_prefix="pictures") as pool:
-        iterator = iter(items)
-        running: deque[Future[_Result]] = deque(pool.submit(work, item) for item in islice(iterator, 2 * threads + 2))
+        running = deque((part, pool.submit(work, part)) for part in islice(parts, 2 * threads + 2))
         try:
             while running:
-                yield running.popleft().result()
-                running.extend(pool.submit(work, item) for item in islice(iterator, 1))
+                part, future = running.popleft()
+                yield part, future.result()
+                running.extend((part, pool.submit(work, part)) for part in islice(parts, 1))
         finally:
-            for future in running:
+            for _, future in running:
                 future.cancel()

@@ -1,0 +1,17 @@
+"""A picture that has been through the network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.reference import Reference
+
+
+class Embedded(NamedTuple):
+    """What a picture became: the reference, and its embedding float32 (dim,)."""
+
+    reference: Reference
+    vector: NDArray[np.float32]

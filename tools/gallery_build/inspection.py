@@ -1,0 +1,37 @@
+"""What is done with findings: their order, a line that counts them, and the refusal of a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from edge.errors import DataError
+from tools.card_list import CardList
+from tools.gallery_build.finding import Finding, Kind
+
+
+def in_list_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings in the order of the list; what is said of a duplicate is not said again of its artwork."""
+    found = list(findings)
+    told = {finding.row.card.card_id for finding in found if finding.kind in {Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.TWO_NAMES}}
+    news = [finding for finding in found if finding.kind is not Kind.SAME_ARTWORK or finding.row.card.card_id not in told]
+    return tuple(sorted(news, key=lambda finding: (finding.row.line, list(Kind).index(finding.kind))))
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """Return how often each kind occurs, like "2 blurred, 1 sideways"."""
+    counts = Counter(finding.kind for finding in findings)
+    return ", ".join(f"{counts[kind]} {kind}" for kind in Kind if counts[kind])
+
+
+def refuse(findings: Sequence[Finding], card_list: CardList, *, strict: bool) -> None:
+    """Raise ``DataError`` when no picture is usable, or (``strict``) when there is any mistake."""
+    left_out = [finding for finding in findings if finding.left_out]
+    if len(left_out) == len(card_list.rows):
+        raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} pictures is usable; the first: {left_out[0].reason}")
+    mistakes = [finding for finding in findings if finding.mistake]
+    if strict and mistakes:
+        first = mistakes[0]
+        raise DataError(
+            f"{card_list.path}: {counted(mistakes)}; the first, line {first.row.line}: {first.reason}. Mend them, or go on without --strict"
+        )

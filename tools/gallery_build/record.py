@@ -1,0 +1,66 @@
+"""An embedded picture as bytes, for the cache and for workers that hand their results over in tables.
+
+A record is a line of JSON that names the arrays with type and shape, and the arrays' bytes one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DataError
+from tools.artwork import ArtworkView
+from tools.gallery_build.embedded import Embedded
+from tools.reference import Reference
+
+_Arrays: TypeAlias = "dict[str, NDArray[Any]]"
+
+_ARTWORK = "artwork."
+
+
+def to_record(embedded: Embedded) -> bytes:
+    """Return the bytes of an embedded picture; equal pictures give equal bytes."""
+    reference = embedded.reference
+    arrays: _Arrays = {
+        "content": np.frombuffer(bytes.fromhex(reference.content), dtype=np.uint8),
+        "signature": reference.signature,
+        "picture": np.frombuffer(reference.picture, dtype=np.uint8),
+        "vector": embedded.vector,
+        **{_ARTWORK + field.name: np.asarray(getattr(reference.artwork, field.name)) for field in fields(ArtworkView)},
+    }
+    head = json.dumps([(name, array.dtype.str, array.shape) for name, array in arrays.items()]).encode()
+    return b"\n".join((head, b"".join(array.tobytes() for array in arrays.values())))
+
+
+def from_record(record: bytes) -> Embedded:
+    """Return the picture of a record. Raises ``DataError`` for anything else."""
+    try:
+        arrays = _arrays(record)
+        artwork = ArtworkView(**{name.removeprefix(_ARTWORK): array[()] for name, array in arrays.items() if name.startswith(_ARTWORK)})
+        reference = Reference(
+            content=arrays["content"].tobytes().hex(),
+            signature=arrays["signature"],
+            picture=arrays["picture"].tobytes(),
+            artwork=artwork,
+        )
+        return Embedded(reference, arrays["vector"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not the record of an embedded picture ({error}); embed the picture again") from error
+
+
+def _arrays(record: bytes) -> _Arrays:
+    head, _, body = record.partition(b"\n")
+    arrays: _Arrays = {}
+    start = 0
+    for name, kind, shape in json.loads(head):
+        dtype = np.dtype(kind)
+        count = int(np.prod(shape))
+        arrays[name] = np.frombuffer(body, dtype=dtype, count=count, offset=start).reshape(shape)
+        start += count * dtype.itemsize
+    if start != len(body):
+        raise ValueError(f"{len(body)} bytes of arrays, {start} announced")
+    return arrays

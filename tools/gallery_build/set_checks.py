@@ -1,0 +1,137 @@
+"""What can be wrong with pictures that only shows when all of a list are compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.gallery import Gallery
+from edge.verification import SIGNATURE_SIZE
+from tools.card_list import CardPicture
+from tools.gallery_build.finding import Finding, Kind
+from tools.reference import Reference
+
+PLACEHOLDER_NAMES: Final = 3
+"""A picture that stands under this many names of one language shows none of them: a card back, or "no image yet"."""
+
+MAX_DEVIATION: Final = 4.0
+"""Root mean square between the signatures of one picture saved twice, of 255. Re-encoded scans have up to 3, other cards 8 and more."""
+
+MAX_DIFFERENCE: Final = 60
+"""In any pixel of the signatures: a set symbol or a number that differs shows here."""
+
+_POOL = 4
+_BLOCK_ROWS = 1024
+_NAMED = 5
+
+
+def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[Finding, ...]:
+    """Return what stands under several rows: placeholders, pictures repeated within a card, duplicates under several cards."""
+    findings: list[Finding] = []
+    for alike in _alike(references):
+        findings += _judged([pictures[index] for index in alike], [references[index] for index in alike])
+    return tuple(findings)
+
+
+def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[Finding]:
+    """Yield a note for the first picture of each card that shares its artwork with another card."""
+    seen: set[str] = set()
+    for row, reference in zip(pictures, references, strict=True):
+        card_id = row.card.card_id
+        others = [other for other in gallery.printings(card_id) if other != card_id]
+        if others and card_id not in seen:
+            reason = f"{row.image}: shares its artwork with {_names(others)}; every answer names them all"
+            yield Finding(row, Kind.SAME_ARTWORK, reason, reference.picture)
+        seen.add(card_id)
+
+
+def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[Finding]:
+    """Yield the findings about rows that show one and the same picture."""
+    if _names_in_one_language(rows) >= PLACEHOLDER_NAMES:
+        for row, reference in zip(rows, references, strict=True):
+            reason = f"{row.image}: a placeholder or a card back, the same picture stands under {_ids(rows)}; use the card's own scan"
+            yield Finding(row, Kind.PLACEHOLDER, reason, reference.picture)
+        return
+    first_of: dict[str, CardPicture] = {}
+    for row, reference in zip(rows, references, strict=True):
+        first = first_of.setdefault(row.card.card_id, row)
+        if first is not row:
+            yield Finding(row, Kind.REPEATED, f"{row.image}: the same picture as {first.image} of this card; list one", reference.picture)
+    if len(first_of) > 1:
+        exact = len({reference.content for reference in references}) == 1
+        kind = Kind.TWO_NAMES if _names_in_one_language(rows) > 1 else Kind.DUPLICATE if exact else Kind.NEAR_DUPLICATE
+        for row, reference in zip(rows, references, strict=True):
+            if first_of[row.card.card_id] is row:
+                yield Finding(row, kind, _shared_reason(row, kind, first_of), reference.picture)
+
+
+def _shared_reason(row: CardPicture, kind: Kind, first_of: dict[str, CardPicture]) -> str:
+    others = _names([card_id for card_id in first_of if card_id != row.card.card_id])
+    if kind is Kind.TWO_NAMES:
+        return f"{row.image}: the picture of {others} too, which has another name; one of them needs its own scan"
+    how = "the same file" if kind is Kind.DUPLICATE else "nearly the same picture"
+    return f"{row.image}: {how} as for {others}; every answer names them all"
+
+
+def _names_in_one_language(rows: Sequence[CardPicture]) -> int:
+    """Count names; a catalogue may show one picture for a card's names in several languages."""
+    names: dict[str | None, set[str]] = {}
+    for row in rows:
+        names.setdefault(row.card.language, set()).add(row.card.name)
+    return max(len(of_language) for of_language in names.values())
+
+
+def _ids(rows: Sequence[CardPicture]) -> str:
+    return _names(list(dict.fromkeys(row.card.card_id for row in rows)))
+
+
+def _names(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+
+
+def _alike(references: Sequence[Reference]) -> Iterator[list[int]]:
+    """Yield the indices of pictures that are the same, in order, where there is more than one."""
+    leader = list(range(len(references)))
+
+    def root(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    for one, other in _same_pairs(references):
+        low, high = sorted((root(one), root(other)))
+        leader[high] = low
+    members: dict[int, list[int]] = {}
+    for index in range(len(references)):
+        members.setdefault(root(index), []).append(index)
+    return (alike for alike in members.values() if len(alike) > 1)
+
+
+def _same_pairs(references: Sequence[Reference]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of equal pictures: every picture is compared with all before it, coarsely first."""
+    if not references:
+        return
+    signatures = np.stack([reference.signature for reference in references])
+    coarse = _pooled(signatures)
+    squares = np.einsum("ij,ij->i", coarse, coarse)
+    # averaging can only bring two pictures closer, so no pair is missed
+    bound = coarse.shape[1] * MAX_DEVIATION**2
+    for start in range(0, len(coarse), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        distances = squares[block, np.newaxis] + squares[np.newaxis, start:] - 2.0 * (coarse[block] @ coarse[start:].T)
+        for row, column in zip(*np.nonzero(np.triu(distances <= bound, k=1)), strict=True):
+            one, other = start + int(row), start + int(column)
+            difference = signatures[one].astype(np.float32) - signatures[other]
+            if np.sqrt(np.mean(difference**2)) <= MAX_DEVIATION and np.abs(difference).max() <= MAX_DIFFERENCE:
+                yield one, other
+
+
+def _pooled(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the means of 4 x 4 pixels, centred so that their products keep their precision."""
+    rows, columns = SIGNATURE_SIZE.height // _POOL, SIGNATURE_SIZE.width // _POOL
+    blocks = signatures.reshape(-1, rows, _POOL, columns, _POOL).mean(axis=(2, 4), dtype=np.float32).reshape(len(signatures), -1)
+    return np.asarray(blocks - blocks.mean(axis=0), dtype=np.float32)

@@ -1,0 +1,91 @@
+"""Look through the pictures of a card list before a bundle is built from them.
+
+    python -m tools.inspect_images --images DIR [--cards cards.csv] [--report FILE] [--strict] [--json]
+
+Names every picture that a bundle would do without (unreadable, too small, sideways, of odd shape, uncropped, blank, blurred, a placeholder
+under many names, repeated) and every one worth knowing of (one picture under two names, duplicates, shared artwork). Without --cards every
+picture in the folder is taken for a card of its own. Nothing in the folder is ever changed.
+
+Exit status: 0 done, 64 usage, 65 bad list, no usable picture, or (--strict) a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from edge.errors import EdgeError, ExitCode
+from tools.card_list import CardList, list_folder, read_card_list
+from tools.command_line import CommandLine
+from tools.gallery_build.finding import Finding
+from tools.gallery_build.grouping import gallery_of
+from tools.gallery_build.inspection import counted, in_list_order, refuse
+from tools.gallery_build.report import write_report
+from tools.gallery_build.set_checks import artwork_findings, check_set
+from tools.gallery_build.stages import Advance, examine_pictures
+
+
+def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[Finding, ...]:
+    """Return what there is to say about the pictures of a list, in its order. ``advance`` hears of each picture done."""
+    examined = examine_pictures(card_list.rows, images, threads=threads, advance=advance)
+    judged = examined.judged(check_set(examined.pictures, examined.references))
+    gallery = gallery_of(judged, groups_given=card_list.groups_given)
+    return in_list_order((*judged.findings, *artwork_findings(judged.pictures, judged.references, gallery)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool and return its exit status."""
+    args = _parser().parse_args(arguments)
+    cv2.setNumThreads(1)  # pictures are small and many: whole pictures run side by side
+    try:
+        card_list = read_card_list(args.cards) if args.cards else list_folder(args.images)
+        with tqdm(total=len(card_list.rows), unit="picture", desc="looking", file=sys.stderr, disable=None) as bar:
+            findings = inspect_images(card_list, args.images, threads=args.threads, advance=bar.update)
+        if args.report:
+            write_report(args.report, findings, card_list)
+        print(_as_json(card_list, findings) if args.json else _as_text(card_list, findings))
+        refuse(findings, card_list, strict=args.strict)
+    except EdgeError as error:
+        print(f"inspect_images: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return int(ExitCode.OK)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandLine(prog="inspect_images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths are relative to")
+    parser.add_argument("--cards", type=Path, metavar="CSV", help="the card list (default: every picture in the folder)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every picture that is named")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, choices=range(1, 257), metavar="N", help="pictures read side by side"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 65 when the list or a picture has a mistake")
+    parser.add_argument("--json", action="store_true", help="one JSON object about the list on standard output")
+    return parser
+
+
+def _as_text(card_list: CardList, findings: Sequence[Finding]) -> str:
+    lines = [f"line {finding.row.line}: {finding.kind}: {finding.reason}" for finding in findings]
+    left_out = sum(finding.left_out for finding in findings)
+    lines.append(f"{len(card_list.rows)} pictures, {left_out} to be left out" + (f": {counted(findings)}" if findings else ""))
+    return "\n".join(lines)
+
+
+def _as_json(card_list: CardList, findings: Sequence[Finding]) -> str:
+    left_out = sum(finding.left_out for finding in findings)
+    facts = {"cards": str(card_list.path), "pictures": len(card_list.rows), "left_out": left_out}
+    return json.dumps({**facts, "findings": [finding.as_record() for finding in findings]}, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
