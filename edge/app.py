@@ -40,6 +40,7 @@ from edge.model import Model, open_model, self_test
 from edge.model_search import find_model
 from edge.npu import NpuReadings
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
+from edge.printing import TextReader
 from edge.publishing.announce import Announcer, Identity
 from edge.publishing.discovery import Device
 from edge.publishing.sink import EventSink
@@ -50,8 +51,9 @@ from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
 from edge.service.device_id import derive_device_id
 from edge.service.health import HealthReporter, Setting
+from edge.service.number_desk import NumberDesk, ReadBand, ReadingThread, read_at_once
 from edge.service.supervision import NoSupervisor, Supervisor
-from edge.settings import BackendName, CameraSection, NetworkSection, Settings
+from edge.settings import BackendName, CameraSection, NetworkSection, RecognitionSection, Settings
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId
 
@@ -131,6 +133,16 @@ def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
     with open_network(settings.network) as network:
         bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
         yield Recognizer(network.embedder, load_gallery(bundle, settings), neighbors_k=settings.recognition.neighbors_k)
+
+
+def open_text_reader(settings: RecognitionSection) -> TextReader | None:
+    """Return what reads collector numbers, None when nobody is to. Raises ``TextReaderError`` when it is wanted and not installed."""
+    from edge.adapters.ocr import RapidOcrReader, is_installed
+
+    wanted = settings.read_numbers
+    if wanted == "never" or (wanted == "auto" and not is_installed()):
+        return None
+    return RapidOcrReader()
 
 
 def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
@@ -247,8 +259,21 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
         stack.callback(sink.close, 0.0)  # for a start that fails; the daemon closes it with time to send
         camera = open_camera(settings.camera)
+        read_band = None
+        if reader := open_text_reader(settings.recognition):
+            read_band = ReadingThread(reader)
+            stack.callback(read_band.close)
         yield _assemble(
-            settings, Names(identity), network, opened, camera=camera, store=store, sink=sink, supervisor=supervisor, clock=Clock()
+            settings,
+            Names(identity),
+            network,
+            opened,
+            camera=camera,
+            store=store,
+            sink=sink,
+            supervisor=supervisor,
+            clock=Clock(),
+            read_band=read_band,
         )
 
 
@@ -266,8 +291,18 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
         opened = OpenedIndex(load_gallery(bundle, settings), bundle.manifest)
         sink = EventPrinter(emit, camera, clock)
+        reader = open_text_reader(settings.recognition)
         daemon = _assemble(
-            settings, numbered_names(), network, opened, camera=camera, store=OneIndex(), sink=sink, supervisor=NoSupervisor(), clock=clock
+            settings,
+            numbered_names(),
+            network,
+            opened,
+            camera=camera,
+            store=OneIndex(),
+            sink=sink,
+            supervisor=NoSupervisor(),
+            clock=clock,
+            read_band=read_at_once(reader) if reader else None,
         )
         camera.on_over = daemon.stop
         daemon.run()
@@ -284,6 +319,7 @@ def _assemble(
     sink: EventSink,
     supervisor: Supervisor,
     clock: Clock,
+    read_band: ReadBand | None,
 ) -> Daemon:
     """Put a daemon together from open parts."""
     manifest = network.model.manifest
@@ -312,6 +348,7 @@ def _assemble(
         announcer=announcer,
         reporter=HealthReporter(sink, about, clock, npu=network.npu),
         make_picture=card_picture if settings.image.enabled else None,
+        numbers=NumberDesk(read_band, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
         bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),
     )

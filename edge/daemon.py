@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, Protocol, TypeAlias
 
@@ -30,6 +30,7 @@ from edge.publishing.sink import EventSink, SinkHealth
 from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
 from edge.service.health import HealthReporter, Phase, Snapshot
+from edge.service.number_desk import NumberDesk
 from edge.service.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 
@@ -91,6 +92,14 @@ class DaemonBounds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Backed:
+    """What an event about a change says beside the change itself."""
+
+    backing: Backing
+    frame: Frame | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """Cards of one frame on their way through the network."""
 
@@ -116,6 +125,7 @@ class Daemon:
         announcer: Announcer,
         reporter: HealthReporter,
         make_picture: MakePicture | None = None,
+        numbers: NumberDesk[Backed] | None = None,
         clock: Clock | None = None,
         bounds: DaemonBounds | None = None,
     ) -> None:
@@ -130,6 +140,7 @@ class Daemon:
         self._reporter = reporter
         self._counters = reporter.counters
         self._make_picture = make_picture
+        self._numbers: NumberDesk[Backed] = numbers or NumberDesk(None, tracker)
         self._clock = clock or Clock()
         self._bounds = bounds or DaemonBounds()
         self._watchdog = Watchdog(supervisor)
@@ -169,14 +180,17 @@ class Daemon:
             self._camera.start()
             while not self._stop_wanted:
                 self._turn()
+            self._desk.stop()
 
     def _turn(self) -> None:
-        frame = self._camera.take(_BUSY_WAIT_S if self._in_flight else _IDLE_WAIT_S)
+        wait_s = _BUSY_WAIT_S if self._in_flight or self._numbers.busy else _IDLE_WAIT_S
+        frame = self._camera.take(wait_s)
         if frame is None and self._camera.over:
-            time.sleep(_BUSY_WAIT_S if self._in_flight else _IDLE_WAIT_S)
+            time.sleep(wait_s)
         self._between_frames()
         if frame is not None and self._desk.enabled:
             self._look(frame)
+        self._tell_settled()
         while self._in_flight and (self._in_flight[0].pending.done() or self._remaining_s(self._in_flight[0]) <= 0.0):
             self._conclude_oldest()
         now_ns = self._clock.monotonic_ns()
@@ -189,6 +203,7 @@ class Daemon:
         """Find the cards of a frame, tell which left, and ask for the ones worth recognising."""
         started_ns = self._clock.monotonic_ns()
         self._frame_size = Size(frame.width, frame.height)
+        self._desk.newest = frame.pixels
         located = self._locate(frame.pixels)
         self._background = self._background.seen(frame.pixels, located, frame.captured_ns)
         located = self._background.foreground(frame.pixels, located)
@@ -249,14 +264,28 @@ class Daemon:
     def _tell(self, changes: Sequence[TrackChange], timing_ms: Mapping[str, float], asked: _Asked | None) -> None:
         """Publish changes; ``asked`` is what they were decided by, None when they come from what was not seen."""
         loaded = asked.pending.loaded if asked else self._recognizer.loaded
+        backing = Backing(loaded.index_id, loaded.gallery.cards, self._frame_size or Size(0, 0), timing_ms)
+        backed = Backed(backing, asked.frame if asked else None)
         for change in changes:
-            image_id = self._show_picture(asked.frame, change) if asked else None
+            for waiting in self._numbers.release(change.track_id):
+                self._publish(*waiting)
             now_ns = self._clock.monotonic_ns()
-            self._counters.events.add(now_ns)
-            if asked is not None:
-                self._counters.latencies.add(now_ns, "capture_to_event", max(0, now_ns - change.captured_ns) / _NS_PER_MS)
-            size = self._frame_size or Size(0, 0)
-            self._announcer.tell(change, Backing(loaded.index_id, loaded.gallery.cards, size, timing_ms, image_id))
+            if asked is None or not self._numbers.hold(change, asked.frame.pixels, loaded.gallery, backed, now_ns):
+                self._publish(change, backed)
+        self._tell_settled()
+
+    def _tell_settled(self, *, hurry: bool = False) -> None:
+        """Publish the cards whose collector number was read, or waited for in vain; with ``hurry`` all that wait for theirs."""
+        for change, backed in self._numbers.settled(self._clock.monotonic_ns(), hurry=hurry):
+            self._publish(change, backed)
+
+    def _publish(self, change: TrackChange, backed: Backed) -> None:
+        image_id = self._show_picture(backed.frame, change) if backed.frame else None
+        now_ns = self._clock.monotonic_ns()
+        self._counters.events.add(now_ns)
+        if backed.frame is not None:
+            self._counters.latencies.add(now_ns, "capture_to_event", max(0, now_ns - change.captured_ns) / _NS_PER_MS)
+        self._announcer.tell(change, replace(backed.backing, image_id=image_id))
 
     def _show_picture(self, frame: Frame, change: TrackChange) -> str | None:
         """Publish the picture of an identified card, if pictures are wanted; return what identifies it."""
@@ -269,7 +298,7 @@ class Daemon:
     def _between_frames(self) -> None:
         """Carry out what signals and commands want, and swap to a new index that has become ready."""
         desk = self._desk
-        desk.finish_change()
+        desk.attend()
         for command in self._sink.poll_commands():
             if isinstance(command.request, ScanRequest):
                 self._background = StaticBackground()  # whoever asks for a scan wants to hear of everything in view
@@ -292,6 +321,7 @@ class Daemon:
             self._hanging = hanging
             _log.log(logging.ERROR if hanging else logging.INFO, "without finished work: %s", ", ".join(hanging) or "nobody")
         self._announcer.retry()
+        self._desk.tend()
         self._report()
         self._supervisor.status(f"camera {camera.state}, broker {publisher.report.state}, cards in view: {self._announcer.cards_in_view}")
 
@@ -301,13 +331,17 @@ class Daemon:
 
     def _snapshot(self) -> Snapshot:
         problems = dict.fromkeys(self._hanging, "has not finished any work for too long")
-        if self._desk.index_problem is not None:
-            problems["index"] = self._desk.index_problem
+        problems |= self._desk.problems()
         if self._announcer.outbox_error is not None:
             problems["outbox"] = self._announcer.outbox_error
         phase: Phase = "paused" if self._phase == "running" and not self._desk.enabled else self._phase
         return Snapshot(
-            phase, self._camera.status(), self._frame_size, self._sink.health(), problems, drops={"events": self._announcer.lost}
+            phase,
+            self._camera.status(),
+            self._frame_size,
+            self._sink.health(),
+            problems,
+            drops={"events": self._announcer.lost, "numbers": self._numbers.dropped},
         )
 
     def _drain(self) -> None:
@@ -320,3 +354,4 @@ class Daemon:
                 self._conclude_oldest(most_s=(deadline_ns - self._clock.monotonic_ns()) / _NS_PER_S)
         except EmbedderError:
             self._in_flight.clear()  # it failed before we stopped: the reason is on its way already
+        self._tell_settled(hurry=True)

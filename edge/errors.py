@@ -153,6 +153,10 @@ class NpuReopeningError(NpuError):
     """The board failed and is being opened again; ask later."""
 
 
+class TextReaderError(DeviceError):
+    """What reads collector numbers is not installed or failed."""
+
+
 class BrokerError(DeviceError):
     """The MQTT broker is unreachable or refuses us."""
 

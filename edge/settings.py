@@ -19,6 +19,7 @@ from edge.track import TrackPolicy
 
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]
 BackendName = Literal["onnx", "hailo"]
+ReadNumbers = Literal["auto", "never", "ambiguous", "always"]
 
 _LOCATE: Final = LocateSettings()
 _TRACK: Final = TrackPolicy()
@@ -137,6 +138,11 @@ class RecognitionSection(Schema):
 
     neighbors_k: int = Field(
         10, ge=1, le=200, description="Nearest entries looked at; the first five are verified, the others tell what look-alikes share."
+    )
+    read_numbers: ReadNumbers = Field(
+        "auto",
+        description="Which identified cards have their collector number read. `ambiguous`: those whose artwork was printed several times; "
+        "`always`: all; `never`: none; both readers need the extra `ocr`. `auto`: `ambiguous` where the extra is installed, else `never`.",
     )
 
 

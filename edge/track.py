@@ -33,7 +33,7 @@ from math import dist
 from typing import Final, NewType
 
 from edge.card import LocatedCard, Quad, Rotation, overlap
-from edge.decision import Decision
+from edge.decision import Decision, Identified, Uncertain
 from edge.evidence import Claim, Evidence, EvidencePolicy, pointed_at
 
 TrackId = NewType("TrackId", str)
@@ -179,6 +179,15 @@ class Tracker:
             return self._recheck(track, decision, quad, at_ns)
         track.evidence.add(decision, at_ns)
         return self._judge(track, quad, at_ns)
+
+    def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
+        """Replace what was told about an identified card: its collector number said more. The artwork stays settled, and is re-checked.
+
+        A track that is gone, or no longer identified, is left alone.
+        """
+        track = self._tracks.get(track_id)
+        if track is not None and track.claim is Claim.IDENTIFIED:
+            track.told = decision
 
     def abandon(self, track_id: TrackId) -> None:
         """Take back a request that got no decision; the card is asked about again at its next turn."""

@@ -10,13 +10,14 @@ PURE_ROOMS = [
     "frame", "camera.frame_watch", "card", "camera.pixel_layout",
     "locating.contours", "locating.segments", "locating.outline", "locating.pose", "locating.guesses", "locating.choice",
     "locate", "locating.background",
-    "embedding", "projection", "vector_bytes", "neighbors", "gallery", "verification", "decision", "evidence", "track", "event", "publishing.state",
+    "embedding", "projection", "vector_bytes", "neighbors", "gallery", "verification", "decision",
+    "collector_number", "number_band", "printing", "evidence", "track", "event", "publishing.state",
 ]  # fmt: skip
 """In the order of the data: each may import only what stands to its left."""
 
 FOUNDATION = {"edge", "edge.errors", "edge.schema"}
 PURE_LIBRARIES = {
-    "__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "types", "typing",
+    "__future__", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "re", "types", "typing",
     "cv2", "numpy", "pydantic",
 }  # fmt: skip
 IMPURE_CALLS = {
@@ -28,6 +29,7 @@ DRIVERS = {
     "cv2.VideoCapture": None,
     "onnxruntime": "onnx",
     "hnswlib": "hnsw",
+    "rapidocr": "ocr",
     "paho": "mqtt",
     "picamera2": "picamera",
     "libcamera": "picamera",
