@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from tqdm import tqdm
 if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge.adapters.hnsw import RECALL_WANTED, write_graph
+from edge.adapters.hnsw import RECALL_WANTED
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle_writing import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
 from edge.bundles.manifest import GraphParameters, Manifest
@@ -39,6 +39,7 @@ from edge.model import open_model, self_test
 from edge.model_search import find_model
 from tools.card_list import CardList, read_card_list
 from tools.command_line import CommandLine
+from tools.engine_options import Engine, add_engine_options, chosen_engine
 from tools.gallery_build.cache import EmbeddingCache, default_cache
 from tools.gallery_build.finding import Finding
 from tools.gallery_build.grouping import gallery_of, shown_pictures
@@ -46,6 +47,8 @@ from tools.gallery_build.inspection import in_list_order, refuse
 from tools.gallery_build.report import write_report
 from tools.gallery_build.set_checks import artwork_findings, check_set
 from tools.gallery_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
+from tools.vectors.forms import FORMS, add_form_options, proposal_writer
+from tools.vectors.reduction import ReductionCost, check_dimensions, describe_reduction, fit_pca, measure_reduction
 
 if TYPE_CHECKING:
     from edge.pipeline import Embedder
@@ -53,12 +56,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the pictures that were in no cache."""
+    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the pictures that were in no cache.
+
+    ``reduction`` is what projecting to fewer dimensions cost.
+    """
 
     manifest: Manifest
     findings: tuple[Finding, ...]
     embedded: int
     images_per_s: float
+    reduction: ReductionCost | None = None
 
     @property
     def left_out(self) -> tuple[Finding, ...]:
@@ -68,13 +75,18 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written."""
+    """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written.
+
+    ``vectors`` names one of ``tools.vectors.forms.FORMS``; ``pca`` is how many principal components are kept.
+    """
 
     name: str
     threads: int
     strict: bool = False
     min_recall: float = RECALL_WANTED
     report: Path | None = None
+    vectors: str = "float16"
+    pca: int | None = None
 
 
 def build_index(
@@ -86,11 +98,19 @@ def build_index(
     *,
     advance: Advance,
     cache: EmbeddingCache | None = None,
+    engine: Engine | None = None,
 ) -> Built:
-    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each picture done. Raises ``EdgeError``."""
+    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each picture done. Raises ``EdgeError``.
+
+    ``engine`` reads and embeds elsewhere, with the network of ``embedder``; then neither ``images`` nor ``cache`` is used.
+    """
     check_new(out)
     started = time.monotonic()
-    entries = embed_pictures(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
+    if engine is not None:
+        entries = engine(card_list.rows)
+        advance(len(card_list.rows))
+    else:
+        entries = embed_pictures(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
     images_per_s = len(card_list.rows) / (time.monotonic() - started)
     embedded = len(entries.pictures) - (cache.found if cache else 0)
     entries = entries.judged(check_set(entries.pictures, entries.references))
@@ -99,17 +119,22 @@ def build_index(
     if settings.report:
         write_report(settings.report, findings, card_list)
     refuse(findings, card_list, strict=settings.strict)
+    reduction = fit_pca(entries.vectors, settings.pca) if settings.pca is not None else None
     contents = BundleContents(
         name=settings.name,
         model_id=embedder.model_id,
         artefact=embedder.artefact,
-        vectors=entries.vectors,
+        vectors=reduction.projection.apply(entries.vectors) if reduction else entries.vectors,
         gallery=gallery,
         pictures=shown_pictures(entries),
         created=datetime.now(UTC).replace(microsecond=0),
+        form=FORMS[settings.vectors],
+        reduction=reduction,
     )
-    manifest = write_bundle(out, contents, proven(write_graph, settings.min_recall))
-    return Built(manifest, findings, embedded, images_per_s)
+    manifest = write_bundle(out, contents, proven(proposal_writer(contents.form), settings.min_recall))
+    groups = [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids]
+    cost = measure_reduction(entries.vectors, groups, reduction) if reduction else None
+    return Built(manifest, findings, embedded, images_per_s, cost)
 
 
 def proven(write: GraphWriter, min_recall: float) -> GraphWriter:
@@ -147,14 +172,19 @@ def _run(args: argparse.Namespace) -> Built:
     check_new(args.out)
     card_list = read_card_list(args.cards)
     model = open_model(find_model(args.model))
-    settings = BuildSettings(args.name or args.out.name, args.threads, args.strict, args.min_recall, args.report)
+    engine = chosen_engine(args, model)
+    if args.pca is not None:
+        check_dimensions(args.pca, len(card_list.rows), model.manifest.dim)
+    settings = BuildSettings(
+        args.name or args.out.name, args.threads, args.strict, args.min_recall, args.report, vectors=args.vectors, pca=args.pca
+    )
     with ExitStack() as stack:
         embedder = OnnxEmbedder(model, threads=1, workers=args.threads, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)
         stack.enter_context(closing(embedder))
         self_test(embedder.submit, model, kind="onnx")
-        cache = None if args.no_cache else stack.enter_context(EmbeddingCache(args.cache, embedder.artefact, today=_today()))
+        cache = None if args.no_cache or engine else stack.enter_context(EmbeddingCache(args.cache, embedder.artefact, today=_today()))
         bar = stack.enter_context(tqdm(total=len(card_list.rows), unit="card", desc="embedding", file=sys.stderr, disable=None))
-        built = build_index(card_list, args.images, args.out, embedder, settings, advance=bar.update, cache=cache)
+        built = build_index(card_list, Path(args.images), args.out, embedder, settings, advance=bar.update, cache=cache, engine=engine)
         if cache and cache.damaged:
             print(f"{args.cache}: {cache.damaged} damaged records were embedded anew; check the disk", file=sys.stderr)
         return built
@@ -166,7 +196,12 @@ def _today() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandLine(prog="build_index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths are relative to")
+    parser.add_argument(
+        "--images",
+        required=True,
+        metavar="DIR",
+        help="folder the image paths are relative to; with --engine daft also s3://…, https://… or *.parquet",
+    )
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="the card list")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle's directory; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
@@ -188,6 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-recall", type=_share, default=RECALL_WANTED, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
     )
+    add_form_options(parser)
+    add_engine_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object about the bundle on standard output")
     return parser
 
@@ -203,10 +240,11 @@ def _as_text(out: Path, built: Built) -> str:
     manifest = built.manifest
     recall = f", recall@1 {manifest.recall.at_1:.4f}" if manifest.recall else ""
     shared = manifest.cards - manifest.artwork_groups
-    return (
+    told = (
         f"{out}: bundle {manifest.bundle_id}, {manifest.cards} cards ({shared} share an artwork with another), {manifest.entries} pictures"
         f"{recall}; {len(built.left_out)} left out; {built.embedded} embedded, {built.images_per_s:.1f} pictures/s"
     )
+    return f"{told}\n{describe_reduction(built.reduction)}" if built.reduction else told
 
 
 def _as_json(out: Path, built: Built) -> str:
@@ -217,7 +255,8 @@ def _as_json(out: Path, built: Built) -> str:
         "left_out": [finding.as_record() for finding in built.left_out],
         "noted": [finding.as_record() for finding in built.findings if not finding.left_out],
     }
-    return json.dumps({"path": str(out), **facts, **figures, **found}, ensure_ascii=False)
+    reduction = {"reduction": asdict(built.reduction)} if built.reduction else {}
+    return json.dumps({"path": str(out), **facts, **figures, **reduction, **found}, ensure_ascii=False)
 
 
 if __name__ == "__main__":

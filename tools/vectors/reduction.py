@@ -43,8 +43,7 @@ def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
     A component's sign is chosen such that its largest number is positive. Raises ``DataError`` where there are not that many components.
     """
     count, input_dim = embeddings.shape
-    if not 1 <= dim < min(count, input_dim):
-        raise DataError(f"--pca {dim}: needs fewer dimensions than the network's {input_dim} and than the {count} pictures; lower it")
+    check_dimensions(dim, count, input_dim)
     mean = embeddings.mean(axis=0, dtype=np.float64)
     scatter = np.zeros((input_dim, input_dim))
     for start in range(0, count, 2048):
@@ -57,6 +56,12 @@ def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
     kept = float(variances[::-1][:dim].sum() / variances.sum()) if variances.sum() > 0 else 1.0
     projection = Projection(mean.astype(np.float32), np.ascontiguousarray(components, dtype=np.float32))
     return Reduction(projection, ProjectionFacts(input_dim=input_dim, kept_variance=round(min(kept, 1.0), 6)))
+
+
+def check_dimensions(dim: int, count: int, input_dim: int) -> None:
+    """Raise ``DataError`` where ``count`` embeddings of ``input_dim`` do not have more than ``dim`` principal components."""
+    if not 1 <= dim < min(count, input_dim):
+        raise DataError(f"--pca {dim}: needs fewer dimensions than the network's {input_dim} and than the {count} pictures; lower it")
 
 
 def measure_reduction(embeddings: EmbeddingMatrix, groups: list[str], reduction: Reduction) -> ReductionCost:
