@@ -23,6 +23,7 @@ from ulid import ULID
 
 from edge import __version__
 from edge.adapters.systemd import open_supervisor
+from edge.bundles.adding import Loading, with_added
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
@@ -127,12 +128,26 @@ def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
     )
 
 
+def loading_for(network: Network) -> Loading:
+    """Return how bundles are made ready for a network, and cards are added with it."""
+    from edge.adapters.hnsw import write_graph
+
+    return Loading(
+        network.model.model_id, network.embedder.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
+    )
+
+
+def open_gallery(settings: Settings, network: Network) -> OpenedIndex:
+    """Open the bundle or the device's index that the settings name, with the cards that were added there. Raises ``BundleError``."""
+    bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
+    return with_added(settings.index.directory, bundle, settings, loading_for(network))
+
+
 @contextmanager
 def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
     """Open network and bundle and put them together. Raises ``ModelError``, ``BundleError`` or ``EmbedderError``."""
     with open_network(settings.network) as network:
-        bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-        yield Recognizer(network.embedder, load_gallery(bundle, settings), neighbors_k=settings.recognition.neighbors_k)
+        yield Recognizer(network.embedder, open_gallery(settings, network).loaded, neighbors_k=settings.recognition.neighbors_k)
 
 
 def open_text_reader(settings: RecognitionSection) -> TextReader | None:
@@ -253,7 +268,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
     identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
     with ExitStack() as stack:
         network = stack.enter_context(open_network(settings.network))
-        store = DeviceIndex(config, settings, network.model.model_id, load_gallery, set_up_logging)
+        store = DeviceIndex(config, settings, loading_for(network), set_up_logging)
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
@@ -288,8 +303,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
     clock = Clock() if realtime else camera.film_clock()
     with open_network(settings.network) as opened_network:
         network = opened_network if realtime else replace(opened_network, embedder=WaitingEmbedder(opened_network.embedder))
-        bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-        opened = OpenedIndex(load_gallery(bundle, settings), bundle.manifest)
+        opened = open_gallery(settings, network)
         sink = EventPrinter(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
         daemon = _assemble(
@@ -342,7 +356,7 @@ def _assemble(
         lambda pixels: locate_cards(pixels, locate),
         recognizer,
         tracker,
-        ControlDesk(recognizer, tracker, opened, IndexChanger(store), announcer, supervisor),
+        ControlDesk(recognizer, tracker, opened, IndexChanger(store, network.embedder.submit), announcer, supervisor),
         sink,
         supervisor,
         announcer=announcer,

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from edge.bundles.index_change import OpenedIndex
+from edge.bundles.index_change import OpenedIndex, WantedCard
+from edge.bundles.overlay import Embed
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import BundleError
@@ -172,9 +173,36 @@ class OneIndex:
         """Refuse."""
         raise BundleError(f"a replay keeps the bundle it began with and does not open {index_id}")
 
-    def activate(self, index_id: str) -> None:
+    def activate(self, index_id: str, confirm_within_s: float | None) -> None:
         """Refuse."""
-        raise BundleError(f"a replay keeps the bundle it began with and does not activate {index_id}")
+        raise BundleError(f"a replay keeps the bundle it began with and does not activate {index_id} (to confirm: {confirm_within_s})")
+
+    def confirm(self, index_id: str) -> None:
+        """Refuse."""
+        raise BundleError(f"a replay keeps the bundle it began with and does not confirm {index_id}")
+
+    def add(self, card: WantedCard, embed: Embed) -> OpenedIndex:
+        """Refuse."""
+        raise BundleError(f"a replay keeps the cards it began with and does not add {card.card_id} ({embed})")
+
+    def remove(self, card_id: str) -> OpenedIndex:
+        """Refuse."""
+        raise BundleError(f"a replay keeps the cards it began with and does not remove {card_id}")
+
+    def due(self) -> bool:
+        """Return that nothing ever is."""
+        return False
+
+    def tend(self) -> OpenedIndex | None:
+        """Do nothing."""
+        return None
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def reverted(self) -> str | None:
+        """Return that none was."""
+        return None
 
     def previous_id(self) -> str | None:
         """Return that there is none."""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -37,6 +38,12 @@ KNOWN = ("a", "b", "c")
 def card_at(x: float) -> LocatedCard:
     quad = Quad(Point(x, 10), Point(x + 63, 10), Point(x + 63, 98), Point(x, 98))
     return LocatedCard(quad, (0, 180), 100.0)
+
+
+def done(answer) -> Future:
+    future = Future()
+    future.set_result(answer)
+    return future
 
 
 def opened_index(index_id: str, *, waiting_settings=()) -> OpenedIndex:
@@ -261,6 +268,9 @@ class ScriptedStore:
         self.gate.set()
         self.error = None
         self.activated = []
+        self.confirmed, self.added, self.tended = [], [], []
+        self.stopped = False
+        self.reverted_because = None
         self.waiting_settings = ()
         self.previous, self.latest = None, NEW_INDEX
 
@@ -275,8 +285,31 @@ class ScriptedStore:
             raise BundleError(f"{index_id}: no such release")
         return opened_index(index_id)
 
-    def activate(self, index_id: str) -> None:
+    def activate(self, index_id: str, confirm_within_s: float | None) -> None:
         self.activated.append(index_id)
+        self.confirm_within_s = confirm_within_s
+
+    def confirm(self, index_id: str) -> None:
+        self.confirmed.append(index_id)
+
+    def add(self, card, embed):
+        self.added.append((card, embed(np.zeros((1, 224, 224, 3), dtype=np.uint8))))
+        return replace(opened_index(OLD_INDEX), added_pictures=len(self.added))
+
+    def remove(self, card_id: str):
+        raise BundleError(f"{card_id}: no such card was added")
+
+    def due(self) -> bool:
+        return bool(self.tended)
+
+    def tend(self):
+        return self.tended.pop(0)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def reverted(self):
+        return self.reverted_because
 
     def previous_id(self):
         return self.previous
@@ -297,7 +330,7 @@ class Cast:
         self.sink = ListSink(stage)
         self.supervisor = ListSupervisor(stage)
         self.store = ScriptedStore()
-        self.changer = IndexChanger(self.store)
+        self.changer = IndexChanger(self.store, lambda batch: done(np.ones((len(batch), 4), dtype=np.float32)))
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)

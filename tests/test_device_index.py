@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 
-from edge.app import load_gallery
+from edge.adapters.hnsw import write_graph
+from edge.app import load_gallery, make_vector_index
 from edge.bundles import releases
+from edge.bundles.adding import Loading
 from edge.bundles.device_index import DeviceIndex, waiting_settings
 from edge.bundles.manifest import read_manifest
 from edge.embedding import ModelId
@@ -37,8 +39,11 @@ def levels():
 
 @pytest.fixture
 def store(config, root, small_world, levels):
-    model_id = ModelId(read_manifest(small_world.index).model_id)
-    return DeviceIndex(config, Settings(index=IndexSection(directory=root)), model_id, load_gallery, levels.append)
+    manifest = read_manifest(small_world.index)
+    loading = Loading(
+        ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
+    )
+    return DeviceIndex(config, Settings(index=IndexSection(directory=root)), loading, levels.append)
 
 
 def test_the_active_bundle_is_opened_with_its_thresholds(store, small_world):

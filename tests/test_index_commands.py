@@ -71,7 +71,7 @@ def test_verify_of_a_damaged_bundle_is_65_with_the_file(cardedge, bundle, name):
 def test_verify_hashes_even_what_a_stamp_vouches_for(cardedge, bundle, root, monkeypatch):
     bundle_id = releases.install(root, bundle).bundle_id
     releases.activate(root, bundle_id)
-    monkeypatch.setattr(releases, "_stamp_holds", lambda directory: True)
+    monkeypatch.setattr(releases, "stamp_holds", lambda directory: True)
     path = root / "releases" / bundle_id / "cards.sqlite"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -3,32 +3,57 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from edge.bundles.manifest import Manifest
+from edge.bundles.overlay import Embed
+from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import CommandError, EdgeError
+from edge.frame import RgbImage
 from edge.pipeline import LoadedGallery
 
 _log = logging.getLogger(__name__)
+
+EMBED_TIMEOUT_S: Final = 20.0
+"""How long a card that is added may wait for the network, which works for the camera too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedIndex:
     """A bundle that was opened, checked and asked its self-test queries.
 
-    ``waiting_settings`` names changed settings that take effect only at the next start (after a reload).
+    ``waiting_settings`` names changed settings that take effect only at the next start (after a reload). ``added_pictures`` of cards that
+    were added on the device are searched too; ``added_problem`` says why they are not, though there are some.
     """
 
     loaded: LoadedGallery
     manifest: Manifest
     waiting_settings: tuple[str, ...] = ()
+    added_pictures: int = 0
+    added_problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WantedCard:
+    """A card somebody wants to add; ``pixels`` show it: a photo, or, when ``rectified``, the card edge to edge."""
+
+    card_id: str
+    name: str
+    pixels: Callable[[], RgbImage]
+    rectified: bool = False
+    set: str | None = None
+    number: str | None = None
+    rarity: str | None = None
+    language: str | None = None
 
 
 class IndexStore(Protocol):
-    """The bundles of this device. Called from a thread of its own, never by two at once; all but the ids may take seconds."""
+    """The bundles of this device. Called from a thread of its own, never by two at once; all but ids and ``due`` may take seconds."""
 
     def reload(self) -> OpenedIndex:
         """Read the settings again and open the active bundle by them. Raises ``SettingsError`` or ``BundleError``."""
@@ -38,8 +63,32 @@ class IndexStore(Protocol):
         """Open an installed bundle. Raises ``BundleError``."""
         ...
 
-    def activate(self, index_id: str) -> None:
-        """Make an installed bundle the active one of the device. Raises ``BundleError`` and changes nothing then."""
+    def activate(self, index_id: str, confirm_within_s: float | None) -> None:
+        """Make an installed bundle the active one of the device, on trial. Raises ``BundleError`` and changes nothing then."""
+        ...
+
+    def confirm(self, index_id: str) -> None:
+        """Say that the active bundle shall stay. Raises ``BundleError``."""
+        ...
+
+    def add(self, card: WantedCard, embed: Embed) -> OpenedIndex:
+        """Add a card to the cards of this device and open the active bundle with it. Raises ``DataError`` or ``BundleError``."""
+        ...
+
+    def remove(self, card_id: str) -> OpenedIndex:
+        """Remove a card that was added and open the active bundle without it. Raises ``DataError`` or ``BundleError``."""
+        ...
+
+    def due(self) -> bool:
+        """Say whether ``tend`` has something to do. Cheap: asked several times a second."""
+        ...
+
+    def tend(self) -> OpenedIndex | None:
+        """Keep the time of a trial, and take up what others changed; return what shall serve now, None when nothing changes."""
+        ...
+
+    def stop(self) -> None:
+        """Note that the daemon stops in good order."""
         ...
 
     def previous_id(self) -> str | None:
@@ -47,16 +96,31 @@ class IndexStore(Protocol):
         ...
 
     def latest_id(self) -> str | None:
-        """Return the newest installed bundle, None when there is none."""
+        """Return the newest installed bundle that may be offered, None when there is none."""
+        ...
+
+    def reverted(self) -> str | None:
+        """Say which bundle was left again by itself and why, None when none was since another proved itself."""
         ...
 
 
-class IndexChanger:
-    """Runs one change at a time in a thread of its own. The daemon asks ``finished`` between two frames."""
+Submit: TypeAlias = Callable[[InputBatch], "Future[EmbeddingMatrix]"]
+_Job: TypeAlias = Callable[[], OpenedIndex | None]
 
-    def __init__(self, store: IndexStore) -> None:
+
+class IndexChanger:
+    """Runs one change at a time in a thread of its own. The daemon asks ``finished`` between two frames.
+
+    ``submit`` starts the network on an input; it has one owner, the daemon's loop, which lends it in ``embed_next``.
+    ``progress`` is how far a change of the bundle is, in per cent; None when none is under way.
+    """
+
+    def __init__(self, store: IndexStore, submit: Submit) -> None:
         self._store = store
-        self._change: Future[OpenedIndex] | None = None
+        self._submit = submit
+        self._change: Future[OpenedIndex | None] | None = None
+        self._inputs: queue.SimpleQueue[tuple[InputBatch, Future[EmbeddingMatrix]]] = queue.SimpleQueue()
+        self.progress: int | None = None
 
     @property
     def busy(self) -> bool:
@@ -65,11 +129,43 @@ class IndexChanger:
 
     def begin_reload(self) -> None:
         """Start to read settings and the active bundle again."""
-        self._begin(None)
+        self._begin(self._store.reload, progress=0)
 
-    def begin_activate(self, index_id: str) -> None:
+    def begin_activate(self, index_id: str, confirm_within_s: float | None = None) -> None:
         """Start to open a bundle, and to make it the active one once it has passed its tests."""
-        self._begin(index_id)
+        self._begin(lambda: self._activate(index_id, confirm_within_s), progress=0)
+
+    def begin_confirm(self, index_id: str) -> None:
+        """Start to confirm the active bundle."""
+        self._begin(lambda: self._confirm(index_id))
+
+    def begin_add(self, card: WantedCard) -> None:
+        """Start to add a card; ``embed_next`` must be called until that is done."""
+        self._begin(lambda: self._store.add(card, self._embed))
+
+    def begin_remove(self, card_id: str) -> None:
+        """Start to remove a card that was added."""
+        self._begin(lambda: self._store.remove(card_id))
+
+    def begin_tending(self) -> bool:
+        """Start what is due, if anything is and no change is under way; say whether."""
+        if self.busy or not self._store.due():
+            return False
+        self._begin(self._store.tend)
+        return True
+
+    def embed_next(self) -> None:
+        """Hand what a card being added needs embedded to the network. Only for the thread that owns it."""
+        try:
+            batch, wanted = self._inputs.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            answer = self._submit(batch)
+        except EdgeError as error:
+            wanted.set_exception(error)
+        else:
+            answer.add_done_callback(lambda done: _hand_over(done, wanted))
 
     def previous_id(self) -> str:
         """Return the bundle to go back to. Raises ``CommandError`` when there is none."""
@@ -87,30 +183,63 @@ class IndexChanger:
             _log.warning("%s", error)
             return None, None
 
-    def finished(self) -> Future[OpenedIndex] | None:
-        """Return the change once it is done, exactly once; its ``result`` raises what went wrong."""
+    def reverted(self) -> str | None:
+        """Say which bundle was left again by itself and why."""
+        return self._store.reverted()
+
+    def stop(self) -> None:
+        """Note that the daemon stops in good order."""
+        self._store.stop()
+
+    def finished(self) -> Future[OpenedIndex | None] | None:
+        """Return the change once it is done, exactly once; its ``result`` raises what went wrong, and is None when the same serves on."""
         change = self._change
         if change is None or not change.done():
             return None
-        self._change = None
+        self._change = self.progress = None
         return change
 
-    def _begin(self, index_id: str | None) -> None:
+    def _activate(self, index_id: str, confirm_within_s: float | None) -> OpenedIndex:
+        opened = self._store.open(index_id)
+        self.progress = 60
+        self._store.activate(index_id, confirm_within_s)
+        self.progress = 95
+        return opened
+
+    def _confirm(self, index_id: str) -> None:
+        self._store.confirm(index_id)
+
+    def _embed(self, batch: InputBatch) -> EmbeddingMatrix:
+        """Wait for the daemon's network, in the thread of the change. Raises ``EdgeError``."""
+        answer: Future[EmbeddingMatrix] = Future()
+        self._inputs.put((batch, answer))
+        try:
+            return answer.result(EMBED_TIMEOUT_S)
+        except TimeoutError as error:
+            raise CommandError(f"the network did not answer within {EMBED_TIMEOUT_S:g} s; try again") from error
+
+    def _begin(self, job: _Job | Callable[[], None], progress: int | None = None) -> None:
         if self._change is not None:
             raise CommandError("a bundle is being loaded already; try again when it is done")
-        change: Future[OpenedIndex] = Future()
-        self._change = change
-        threading.Thread(target=self._run, args=(change, index_id), name="index change", daemon=True).start()
+        change: Future[OpenedIndex | None] = Future()
+        self._change, self.progress = change, progress
+        threading.Thread(target=_run, args=(change, job), name="index change", daemon=True).start()
 
-    def _run(self, change: Future[OpenedIndex], index_id: str | None) -> None:
-        try:
-            opened = self._store.reload() if index_id is None else self._store.open(index_id)
-            if index_id is not None:
-                self._store.activate(index_id)
-        except BaseException as error:  # noqa: BLE001 - handed to the daemon, which publishes it
-            change.set_exception(error)
-        else:
-            change.set_result(opened)
+
+def _run(change: Future[OpenedIndex | None], job: _Job) -> None:
+    try:
+        opened = job()
+    except BaseException as error:  # noqa: BLE001 - handed to the daemon, which publishes it
+        change.set_exception(error)
+    else:
+        change.set_result(opened)
+
+
+def _hand_over(done: Future[EmbeddingMatrix], wanted: Future[EmbeddingMatrix]) -> None:
+    if (error := done.exception()) is not None:
+        wanted.set_exception(error)
+    else:
+        wanted.set_result(done.result())
 
 
 def _there(index_id: str | None, otherwise: str) -> str:

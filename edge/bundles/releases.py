@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
+from edge.bundles.stamps import Stamp, file_states, stamp_holds, stamp_path
 from edge.bundles.trial import (
     REVERTED_FILE,
     TRIAL_FILE,
@@ -44,29 +43,12 @@ from edge.bundles.trial import (
 )
 from edge.embedding import ModelId
 from edge.errors import BundleError
-from edge.schema import Schema
 
 RELEASES: Final = "releases"
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
-_STAMP_SUFFIX: Final = ".verified"
 LOCK_WAIT_S: Final = 10.0
 """How long the small steps of a trial wait for a change under way: checking a release takes seconds on a slow card."""
-
-
-class FileState(Schema):
-    """What the file system says about a file; it changes whenever the file does."""
-
-    size_bytes: int
-    modified_ns: int
-    changed_ns: int
-    inode: int
-
-
-class Stamp(Schema):
-    """States of a release's files when their hashes were right."""
-
-    files: dict[str, FileState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +80,7 @@ def open_index(path: Path, *, expected_model_id: ModelId | None = None) -> Bundl
 def open_release(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None) -> Bundle:
     """Open an installed release. Its hashes are checked unless its stamp holds."""
     directory = _release_directory(root, bundle_id)
-    bundle = open_bundle(directory, expected_model_id=expected_model_id, verify_hashes=not _stamp_holds(directory))
+    bundle = open_bundle(directory, expected_model_id=expected_model_id, verify_hashes=not stamp_holds(directory))
     if bundle.manifest.bundle_id != bundle_id:
         raise BundleError(
             f"{directory}: holds bundle {bundle.manifest.bundle_id}, not the one it is named by; remove it and install it again"
@@ -238,7 +220,7 @@ def end_try(root: Path) -> None:
 
 def stand(root: Path) -> None:
     """Note that a daemon has served the current release for the time of a trial; it is proven once nobody has to confirm it."""
-    _update_trial(root, lambda found: found.model_copy(update={"stood": True}))
+    _update_trial(root, lambda found: found.model_copy(update={"stood": True, "tries": 0}))
 
 
 def revert(root: Path, reason: str) -> Reverted:
@@ -305,12 +287,12 @@ def _settle(root: Path, found: Trial) -> None:
 def _verify(root: Path, bundle_id: str, expected_model_id: ModelId | None) -> Manifest:
     """Open a release with all hashes and stamp it."""
     directory = _release_directory(root, bundle_id)
-    _stamp_path(directory).unlink(missing_ok=True)
+    stamp_path(directory).unlink(missing_ok=True)
     # taken first: a file that changes while it is hashed will not match its stamp
-    stamp = Stamp(files=_file_states(directory))
+    stamp = Stamp(files=file_states(directory))
     manifest = open_release(root, bundle_id, expected_model_id=expected_model_id).manifest
     check_recognizes(directory, manifest)
-    write_record(_stamp_path(directory), stamp)
+    write_record(stamp_path(directory), stamp)
     return manifest
 
 
@@ -361,32 +343,6 @@ def _copy_bundle(source: Path, target: Path) -> None:
         raise BundleError(f"{source}: cannot be copied to {target.parent} ({error.strerror or error})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _stamp_path(directory: Path) -> Path:
-    return directory.with_name(directory.name + _STAMP_SUFFIX)
-
-
-def _file_states(directory: Path) -> dict[str, FileState]:
-    states = {}
-    for name in (MANIFEST_FILE, *read_manifest(directory).files):
-        try:
-            status = os.lstat(directory / name)
-        except OSError as error:
-            raise BundleError(f"{directory / name}: missing ({error.strerror}); copy the bundle again") from error
-        states[name] = FileState(
-            size_bytes=status.st_size, modified_ns=status.st_mtime_ns, changed_ns=status.st_ctime_ns, inode=status.st_ino
-        )
-    return states
-
-
-def _stamp_holds(directory: Path) -> bool:
-    try:
-        stamp = Stamp.model_validate_json(_stamp_path(directory).read_bytes())
-        return stamp.files == _file_states(directory)
-    except (OSError, ValidationError, BundleError):
-        # no stamp to trust: the caller checks everything, and names what is missing
-        return False
 
 
 @contextmanager

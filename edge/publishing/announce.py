@@ -127,9 +127,16 @@ class Announcer:
         self.outbox_error = None
 
     def show_index(
-        self, opened: OpenedIndex, *, changing: bool, problem: str | None, previous_id: str | None, latest_id: str | None
+        self,
+        opened: OpenedIndex,
+        *,
+        changing: bool,
+        progress: int | None,
+        problem: str | None,
+        previous_id: str | None,
+        latest_id: str | None,
     ) -> None:
-        """Show the bundle in use and how its last change went."""
+        """Show the bundle in use and how its last change went or goes."""
         manifest = opened.manifest
         state = IndexState(
             at=self._clock.utc_now(),
@@ -142,7 +149,9 @@ class Announcer:
             previous_id=previous_id,
             latest_id=latest_id if latest_id != opened.loaded.index_id else None,
             changing=changing,
+            progress=progress,
             problem=problem,
+            added=opened.added_pictures,
         )
         self._sink.set_state(INDEX, state.to_json())
 

@@ -43,6 +43,37 @@ class ActivateIndexRequest(Request):
     """``index/activate``: use this bundle, which is on the device."""
 
     index_id: str = Field(min_length=1, max_length=128)
+    confirm_within_s: FiniteFloat | None = Field(
+        None, ge=1, le=86_400, description="Go back to the bundle before unless `index/confirm` comes in time; null: no need to confirm."
+    )
+
+
+class ConfirmIndexRequest(Request):
+    """``index/confirm``: let this bundle, which was activated to be confirmed, stay."""
+
+    index_id: str = Field(min_length=1, max_length=128)
+
+
+class AddCardRequest(Request):
+    """``index/add``: add a card, or another picture of one, to the cards of this device.
+
+    Without ``image`` it is the one card that the camera sees now.
+    """
+
+    card_id: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=200)
+    image: str | None = Field(None, description="A picture of the card in any common format, as base64.")
+    rectified: bool = Field(default=False, description="The image is the upright card, edge to edge; else a photo that shows exactly one.")
+    set: str | None = Field(None, max_length=200)
+    number: str | None = Field(None, max_length=200)
+    rarity: str | None = Field(None, max_length=200)
+    language: str | None = Field(None, max_length=200)
+
+
+class RemoveCardRequest(Request):
+    """``index/remove``: remove a card that was added on this device."""
+
+    card_id: str = Field(min_length=1, max_length=128)
 
 
 class RollbackIndexRequest(Request):
@@ -61,15 +92,21 @@ class HealthRequest(Request):
     """``health``: answer with the health payload now."""
 
 
-CommandName = Literal["scan", "enabled", "threshold", "index/activate", "index/rollback", "index/install", "reload", "health"]
+CommandName = Literal[
+    "scan", "enabled", "threshold", "index/activate", "index/confirm", "index/rollback", "index/install", "index/add", "index/remove",
+    "reload", "health",
+]  # fmt: skip
 
 REQUESTS: Final[Mapping[CommandName, type[Request]]] = {
     "scan": ScanRequest,
     "enabled": EnabledRequest,
     "threshold": ThresholdRequest,
     "index/activate": ActivateIndexRequest,
+    "index/confirm": ConfirmIndexRequest,
     "index/rollback": RollbackIndexRequest,
     "index/install": InstallIndexRequest,
+    "index/add": AddCardRequest,
+    "index/remove": RemoveCardRequest,
     "reload": ReloadRequest,
     "health": HealthRequest,
 }

@@ -39,6 +39,7 @@ class IndexUpdate(Schema):
     title: str = Field(max_length=MAX_STATE_CHARS)
     release_summary: str = Field(max_length=MAX_STATE_CHARS, description="Why the last change failed, else empty.")
     in_progress: bool
+    update_percentage: int | None = Field(None, ge=0, le=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def index_update(index: IndexState) -> IndexUpdate:
         title=shorten(f"Card index {index.name}"),
         release_summary=shorten(summary),
         in_progress=index.changing,
+        update_percentage=index.progress,
     )
 
 

@@ -64,7 +64,9 @@ class MqttSettings(Schema):
         262_144, ge=1024, le=16_777_216, description="Larger events go into quarantine, larger states are not sent."
     )
     max_image_bytes: int = Field(524_288, ge=1024, le=16_777_216, description="Larger pictures are not sent.")
-    max_command_bytes: int = Field(16_384, ge=64, le=1_048_576, description="Larger commands are refused.")
+    max_command_bytes: int = Field(
+        262_144, ge=64, le=1_048_576, description="Larger commands are refused; a picture in `index/add` needs four thirds of its bytes."
+    )
     max_commands: int = Field(16, ge=1, le=1000, description="Commands waiting for the daemon; more are refused.")
     tls: TlsSettings = Field(default_factory=TlsSettings)
 

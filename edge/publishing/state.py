@@ -72,7 +72,11 @@ class IndexState(Payload):
     previous_id: str | None = None
     latest_id: str | None = Field(None, description="Newest bundle on the device that could be activated; null when it is the active one.")
     changing: bool = Field(False, description="A bundle is being loaded and tested now.")
-    problem: str | None = Field(None, description="Why the last change of the bundle failed; the old one serves on.")
+    progress: int | None = Field(
+        None, ge=0, le=100, description="How far that is, per cent; null when nothing is changing or nobody can tell."
+    )
+    problem: str | None = Field(None, description="Why the last change of the bundle failed, or was taken back; the old one serves on.")
+    added: int = Field(0, ge=0, description="Pictures of cards that were added on this device and are searched too.")
 
 
 class ModelState(Payload):

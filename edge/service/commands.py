@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.bundles.index_change import IndexChanger, OpenedIndex
 from edge.errors import EdgeError
@@ -17,18 +17,25 @@ from edge.pipeline import Recognizer
 from edge.publishing.announce import Announcer
 from edge.publishing.command import (
     ActivateIndexRequest,
+    AddCardRequest,
     Command,
+    ConfirmIndexRequest,
     EnabledRequest,
     HealthRequest,
     InstallIndexRequest,
     ReloadRequest,
+    RemoveCardRequest,
     RollbackIndexRequest,
     ScanRequest,
     ThresholdRequest,
 )
 from edge.publishing.state import HealthState
 from edge.service.supervision import Supervisor
+from edge.service.wanted_card import wanted_card
 from edge.track import Tracker
+
+if TYPE_CHECKING:
+    from edge.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +61,11 @@ class ControlDesk:
         self._threshold: float | None = None
         self._changing_for: Command | None = None
         self._reload_under_way = False
+        self._shown_progress: int | None = None
         self.enabled = True
         self.index_problem: str | None = None
+        self.newest: RgbImage | None = None
+        """The newest frame, for whoever wants to add the card it shows."""
 
     @property
     def opened(self) -> OpenedIndex:
@@ -65,8 +75,14 @@ class ControlDesk:
     def show(self) -> None:
         """Publish the states that tell of controls and index."""
         previous_id, latest_id = self._changer.ids()
+        self._shown_progress = self._changer.progress
         self._announcer.show_index(
-            self._opened, changing=self._changer.busy, problem=self.index_problem, previous_id=previous_id, latest_id=latest_id
+            self._opened,
+            changing=self._changer.progress is not None,
+            progress=self._changer.progress,
+            problem=self.index_problem or self._changer.reverted(),
+            previous_id=previous_id,
+            latest_id=latest_id,
         )
         self._announcer.show_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
 
@@ -92,10 +108,26 @@ class ControlDesk:
         """Whether the index is being changed."""
         return self._changer.busy
 
-    def finish_change(self) -> None:
-        """Swap to the new index, if one has become ready; publish how the change went."""
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with the index, by part."""
+        found = {"index": self.index_problem or self._changer.reverted(), "added cards": self._opened.added_problem}
+        return {part: problem for part, problem in found.items() if problem is not None}
+
+    def tend(self) -> None:
+        """Take up what is due: the end of a trial, a bundle or a card that another process has put in place."""
+        self._changer.begin_tending()
+
+    def stop(self) -> None:
+        """Note that the daemon stops in good order."""
+        self._changer.stop()
+
+    def attend(self) -> None:
+        """Swap to the new index, if one has become ready, and publish how the change went; lend the network to a card being added."""
+        self._changer.embed_next()
         change = self._changer.finished()
         if change is None:
+            if self._changer.progress != self._shown_progress:
+                self.show()
             return
         command, self._changing_for = self._changing_for, None
         self.index_problem = self._settle(change)
@@ -110,7 +142,6 @@ class ControlDesk:
 
     def _do(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
         """Return the answer, or None when it comes later."""
-        changer = self._changer
         match command.request:
             case ScanRequest():
                 return {"cards": self._tracker.decide_afresh()}
@@ -127,22 +158,35 @@ class ControlDesk:
                 return health().model_dump(mode="json", by_alias=True)
             case ReloadRequest():
                 self.begin_reload(command)
-            case ActivateIndexRequest(index_id=index_id):
-                self._begin(lambda: changer.begin_activate(index_id), command)
+            case _:
+                self._begin(self._index_change(command), command)
+        return None
+
+    def _index_change(self, command: Command) -> Callable[[], None]:
+        """Return what begins the change of the index that a command wants."""
+        changer = self._changer
+        match command.request:
+            case ActivateIndexRequest(index_id=index_id, confirm_within_s=confirm_within_s):
+                return lambda: changer.begin_activate(index_id, confirm_within_s)
+            case ConfirmIndexRequest(index_id=index_id):
+                return lambda: changer.begin_confirm(index_id)
+            case AddCardRequest() as request:
+                return lambda: changer.begin_add(wanted_card(request, self.newest))
+            case RemoveCardRequest(card_id=card_id):
+                return lambda: changer.begin_remove(card_id)
             case RollbackIndexRequest():
-                self._begin(lambda: changer.begin_activate(changer.previous_id()), command)
+                return lambda: changer.begin_activate(changer.previous_id())
             case InstallIndexRequest():
-                self._begin(lambda: changer.begin_activate(changer.latest_id()), command)
+                return lambda: changer.begin_activate(changer.latest_id())
             case _:
                 raise AssertionError(f"command {command.name} is declared and not carried out")
-        return None
 
     def _begin(self, begin: Callable[[], None], command: Command | None) -> None:
         begin()
         self._changing_for = command
         self.show()
 
-    def _settle(self, change: Future[OpenedIndex]) -> str | None:
+    def _settle(self, change: Future[OpenedIndex | None]) -> str | None:
         """Use the new index; return what went wrong if there is none."""
         try:
             opened = change.result()
@@ -152,6 +196,8 @@ class ControlDesk:
         except Exception as error:  # noqa: BLE001 - a bug in loading must not end what serves
             _log.exception("the index stays as it is")
             return f"a bug: {type(error).__name__}: {error}"
+        if opened is None:
+            return None
         self._use(opened)
         for waiting in opened.waiting_settings:
             _log.warning("%s changed; it takes effect at the next start", waiting)

@@ -1,0 +1,93 @@
+"""Cards added on the device: from a picture to the overlay, and from the overlay into the gallery that serves."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge.bundles.index_change import OpenedIndex, WantedCard
+from edge.bundles.joined_index import join
+from edge.bundles.overlay import AddedPicture, Embed, Workshop, open_overlay, overlay_id, read_pictures
+from edge.bundles.picture_of_card import card_in_photo, card_in_scan
+from edge.errors import DataError, EdgeError
+from edge.gallery import Card
+from edge.neighbors import CardId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.bundles.bundle import Bundle
+    from edge.bundles.bundle_writing import GraphWriter
+    from edge.embedding import ModelId
+    from edge.locate import LocateSettings
+    from edge.pipeline import LoadedGallery, VectorIndex
+    from edge.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+CARD_ID_PATTERN: Final = r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,126}[^\s\x00-\x1f\x7f])?"
+"""1 to 128 printable characters without blanks at the ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loading:
+    """How a bundle is made ready to be asked on this device, and what cards are added with.
+
+    ``artefact`` is the sha256 of the network's file that runs; ``load`` takes a release, ``load_added`` the bundle of added cards.
+    """
+
+    model_id: ModelId
+    artefact: str
+    load: Callable[[Bundle, Settings], LoadedGallery]
+    load_added: Callable[[Bundle], VectorIndex]
+    write_graph: GraphWriter
+
+    def workshop(self, embed: Embed) -> Workshop:
+        """Return what an overlay is made with."""
+        return Workshop(self.model_id, self.artefact, embed, self.write_graph)
+
+
+def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading, waiting_settings: tuple[str, ...] = ()) -> OpenedIndex:
+    """Return a release made ready, with the cards that were added under ``root``.
+
+    Added cards that cannot be used are left out and left where they are; the reason is logged and stands in the answer.
+    Raises ``BundleError`` for what is wrong with the release.
+    """
+    loaded = loading.load(bundle, settings)
+    pictures: list[AddedPicture] = []
+    problem = None
+    if overlay_id(root) is not None:
+        try:
+            overlay = open_overlay(root, expected_model_id=loading.model_id)
+            pictures = read_pictures(root)
+            if overlay is not None and pictures:
+                loaded = join(loaded, bundle, overlay.bundle, pictures, loading.load_added(overlay.bundle))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with them, the release serves
+            problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
+            pictures = []
+            _log.error("the added cards are left out: %s", problem)
+    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem)
+
+
+def added_picture(wanted: WantedCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedPicture:
+    """Return a card as the overlay keeps it. ``known`` are the cards of the release, whose facts may not be contradicted.
+
+    Raises ``DataError`` (``ImageError`` for a picture that does not show exactly one card) that names the field.
+    """
+    card_id, name = CardId(wanted.card_id), wanted.name.strip()
+    if not re.fullmatch(CARD_ID_PATTERN, card_id):
+        raise DataError(f"card_id {card_id!r}: 1 to 128 printable characters are needed, without blanks at the ends")
+    if not name or len(name) > 200:
+        raise DataError(f"name {wanted.name!r}: 1 to 200 characters are needed")
+    here = known.get(card_id)
+    if here is not None and here.name != name:
+        raise DataError(
+            f"{card_id} is {here.name!r} in the bundle, not {name!r}; give that name to add a picture of it, or another card_id"
+        )
+    pixels, where = wanted.pixels(), f"the picture of {card_id}"
+    shown = card_in_scan(pixels, where) if wanted.rectified else card_in_photo(pixels, where, locate)
+    card = Card(card_id, name, card_id, wanted.set, wanted.number, wanted.rarity, wanted.language)
+    return AddedPicture(card, shown)

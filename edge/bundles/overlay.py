@@ -1,0 +1,301 @@
+"""Cards added on the device itself: a small bundle beside the releases, searched together with whichever of them serves.
+
+Under the index root stands ``overlay/``: the link ``current`` names one generation, a folder with ``cards.csv`` and ``pictures/`` (what
+was added: rectified pictures and what is known of their cards) and ``bundle/`` (a bundle like any other, made from them). Each change
+writes a new generation whole and moves the link, so a power cut leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import csv
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+
+from edge.bundles.bundle import Bundle, open_bundle
+from edge.bundles.bundle_writing import BundleContents, GraphWriter, VectorForm, check_new, sync, write_bundle
+from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
+from edge.bundles.releases import LOCK_WAIT_S, locked
+from edge.card import CARD_SIZE
+from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
+from edge.errors import BundleError, DataError, ModelMismatchError
+from edge.frame import RgbImage
+from edge.gallery import Card, Gallery
+from edge.image_file import read_image
+from edge.neighbors import CardId
+from edge.verification import signature_of
+
+OVERLAY: Final = "overlay"
+CURRENT: Final = "current"
+CARDS: Final = "cards.csv"
+MAX_PICTURES: Final = 1000
+"""More belong into a bundle: each start compares them with the release, and each search compares all of them."""
+
+_BUNDLE: Final = "bundle"
+_PICTURES: Final = "pictures"
+_COLUMNS: Final = ("card_id", "name", "image", "set", "number", "rarity", "language")
+_REMOVE_ALL: Final = "remove the added cards with `cardedge index remove --all`"
+
+Embed: TypeAlias = Callable[[InputBatch], EmbeddingMatrix]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AddedPicture:
+    """One picture of a card: ``pixels`` is the rectified card, uint8 (352, 252, 3), upright."""
+
+    card: Card
+    pixels: RgbImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workshop:
+    """What an overlay is made with: the network in use (``artefact`` is the sha256 of the file that runs) and the writer of graphs."""
+
+    model_id: ModelId
+    artefact: str
+    embed: Embed
+    write_graph: GraphWriter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlay:
+    """An open overlay; ``path`` is its generation's folder."""
+
+    path: Path
+    bundle: Bundle
+
+
+def overlay_id(root: Path) -> str | None:
+    """Return the name of the current generation, which changes with each change; None when no card was added."""
+    link = root / OVERLAY / CURRENT
+    return link.readlink().name if link.is_symlink() else None
+
+
+def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Overlay | None:
+    """Open the added cards and check every byte of their bundle; None when there are none.
+
+    Raises ``ModelMismatchError`` for another network than ``expected_model_id``, else ``BundleError``.
+    """
+    if (generation := overlay_id(root)) is None:
+        return None
+    path = root / OVERLAY / generation
+    try:
+        return Overlay(path, open_bundle(path / _BUNDLE, expected_model_id=expected_model_id))
+    except ModelMismatchError as error:
+        raise ModelMismatchError(f"{path}: the added cards were embedded otherwise; run `cardedge index refresh` ({error})") from error
+    except BundleError as error:
+        raise BundleError(f"{path}: the added cards cannot be used; {_REMOVE_ALL} and add them again ({error})") from error
+
+
+def read_pictures(root: Path) -> list[AddedPicture]:
+    """Return everything that was added, in order of entry; it needs no bundle that can be used. Raises ``DataError``."""
+    if (generation := overlay_id(root)) is None:
+        return []
+    path = root / OVERLAY / generation
+    try:
+        with (path / CARDS).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        return [AddedPicture(_card(row), read_image(path / row["image"])) for row in rows]
+    except (OSError, csv.Error, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path / CARDS}: cannot be read ({error or type(error).__name__}); {_REMOVE_ALL}") from error
+
+
+def add_pictures(root: Path, added: Sequence[AddedPicture], workshop: Workshop) -> None:
+    """Add pictures to the overlay. A card may have several; everything else about it must agree.
+
+    Raises ``DataError`` or ``BundleError`` and changes nothing then.
+    """
+    with locked(root, wait_s=LOCK_WAIT_S):
+        present = open_overlay(root, expected_model_id=workshop.model_id)
+        kept = read_pictures(root)
+        cards = {picture.card.card_id: picture.card for picture in kept}
+        for picture in added:
+            card = cards.setdefault(picture.card.card_id, picture.card)
+            if card != picture.card:
+                raise DataError(
+                    f"{card.card_id} was added before as {card.name!r} with other facts; give the same ones, or remove it first"
+                )
+        vectors = [] if present is None else [present.bundle.vectors]
+        fresh = workshop.embed(to_input_batch([picture.pixels for picture in added]))
+        _write(root, [*kept, *added], np.concatenate([*vectors, fresh], dtype=np.float32), workshop)
+
+
+def remove_card(root: Path, card_id: str, write_graph: GraphWriter) -> None:
+    """Remove a card with all its pictures. Raises ``DataError`` when it was not added."""
+    with locked(root, wait_s=LOCK_WAIT_S):
+        pictures = read_pictures(root)
+        kept = [entry for entry, picture in enumerate(pictures) if picture.card.card_id != card_id]
+        if len(kept) == len(pictures):
+            raise DataError(f"{card_id}: no such card was added on this device; see `cardedge index added`")
+        present = open_overlay(root)
+        if present is None or not kept:
+            _remove_all(root)
+            return
+        manifest = present.bundle.manifest
+        same = Workshop(ModelId(manifest.model_id), manifest.artefact or "", _no_network, write_graph)
+        _write(root, [pictures[entry] for entry in kept], present.bundle.vectors[kept].astype(np.float32), same)
+
+
+def remove_all(root: Path) -> None:
+    """Remove everything that was added, however broken it is."""
+    with locked(root, wait_s=LOCK_WAIT_S):
+        _remove_all(root)
+
+
+def refresh(root: Path, workshop: Workshop) -> int:
+    """Embed everything that was added again, with the network in use; return how many pictures."""
+    with locked(root, wait_s=LOCK_WAIT_S):
+        pictures = read_pictures(root)
+        if pictures:
+            vectors = [workshop.embed(to_input_batch([picture.pixels])) for picture in pictures]
+            _write(root, pictures, np.concatenate(vectors), workshop)
+        return len(pictures)
+
+
+def export(root: Path, target: Path) -> int:
+    """Copy ``cards.csv`` and the pictures to a new folder that ``tools/build_index.py`` reads; return how many pictures.
+
+    Raises ``DataError`` when nothing was added or ``target`` exists.
+    """
+    pictures = read_pictures(root)
+    if not pictures:
+        raise DataError(f"{root}: no card was added on this device")
+    check_new(target)
+    generation = root / OVERLAY / str(overlay_id(root))
+    staging = target.absolute().with_name(f".{target.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir()
+        shutil.copyfile(generation / CARDS, staging / CARDS)
+        shutil.copytree(generation / _PICTURES, staging / _PICTURES)
+        staging.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return len(pictures)
+
+
+def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: Workshop) -> None:
+    """Write a generation and make it the current one; the one before is removed."""
+    if len(pictures) > MAX_PICTURES:
+        raise DataError(f"{len(pictures)} pictures were added; at most {MAX_PICTURES} are kept: export them and build a bundle with them")
+    folder = root / OVERLAY
+    with _staging(folder) as staging:
+        (staging / _PICTURES).mkdir()
+        for entry, picture in enumerate(pictures):
+            _write_picture(staging / _picture_name(entry), picture.pixels)
+        _write_cards(staging / CARDS, [picture.card for picture in pictures])
+        write_bundle(staging / _BUNDLE, _contents(pictures, vectors, workshop), workshop.write_graph)
+        for path in (staging / _PICTURES, staging):
+            path.chmod(0o755)
+            sync(path)
+        generation = secrets.token_hex(8)
+        staging.replace(folder / generation)
+        sync(folder)
+    _point_to(folder, generation)
+    _remove_others(folder, generation)
+
+
+def _contents(pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: Workshop) -> BundleContents:
+    cards = {picture.card.card_id: picture.card for picture in pictures}
+    signatures = np.stack([signature_of(picture.pixels) for picture in pictures])
+    first = {picture.card.card_id: picture.pixels for picture in reversed(pictures)}
+    return BundleContents(
+        name="cards added on this device",
+        model_id=workshop.model_id,
+        artefact=workshop.artefact,
+        vectors=vectors,
+        gallery=Gallery(cards, tuple(picture.card.card_id for picture in pictures), signatures),
+        pictures=((card_id, _small_jpeg(first[card_id])) for card_id in cards),
+        created=datetime.now(UTC).replace(microsecond=0),
+        form=VectorForm(dtype="float32"),  # the rows are written again with each change and must not drift
+    )
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    try:
+        folder.mkdir(exist_ok=True)
+        for left in folder.glob(".*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        staging = folder / f".{secrets.token_hex(4)}.partial"
+        staging.mkdir()
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written ({error.strerror}); run this as the service's user or root") from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _point_to(folder: Path, generation: str) -> None:
+    temporary = folder / f".{CURRENT}.new"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(generation)
+    temporary.replace(folder / CURRENT)
+    sync(folder)
+
+
+def _remove_others(folder: Path, generation: str) -> None:
+    for entry in folder.iterdir():
+        if entry.name not in (CURRENT, generation) and entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _remove_all(root: Path) -> None:
+    folder = root / OVERLAY
+    if folder.is_dir():
+        (folder / CURRENT).unlink(missing_ok=True)
+        sync(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _picture_name(entry: int) -> str:
+    return f"{_PICTURES}/{entry:04d}.png"
+
+
+def _write_cards(path: Path, cards: Sequence[Card]) -> None:
+    extra = sorted({name for card in cards for name in card.attributes})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*_COLUMNS, *extra])
+        for entry, card in enumerate(cards):
+            facts = [card.card_id, card.name, _picture_name(entry), card.set, card.number, card.rarity, card.language]
+            table.writerow([*facts, *(card.attributes.get(name) for name in extra)])
+    path.chmod(0o644)
+    sync(path)
+
+
+def _card(row: dict[str, str]) -> Card:
+    card_id = CardId(row["card_id"])
+    attributes = {name: value for name, value in row.items() if name not in _COLUMNS and value}
+    known = {name: row[name] or None for name in ("set", "number", "rarity", "language")}
+    return Card(card_id, row["name"], card_id, **known, attributes=attributes)
+
+
+def _write_picture(path: Path, pixels: RgbImage) -> None:
+    if pixels.shape != (CARD_SIZE.height, CARD_SIZE.width, 3):
+        raise DataError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} is no rectified card")
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    path.write_bytes(encoded.tobytes())
+    path.chmod(0o644)
+    sync(path)
+
+
+def _small_jpeg(pixels: RgbImage) -> bytes:
+    small = cv2.resize(pixels, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return encoded.tobytes()
+
+
+def _no_network(_batch: InputBatch) -> EmbeddingMatrix:
+    raise AssertionError("removing a card embeds nothing")
