@@ -105,8 +105,23 @@ class Measured(Schema):
     views: tuple[MeasuredView, ...]
 
 
+class Agreement(Schema):
+    """How far an artefact answers as the ONNX does, over ``count`` rectified cards that took no part in training.
+
+    ``top1`` is the share of them whose nearest card in one gallery is the same for both.
+    """
+
+    count: PositiveInt
+    mean_cosine: Cosine
+    min_cosine: Cosine
+    top1: Share
+
+
 class ModelManifest(Schema):
-    """The content of ``model.json``."""
+    """The content of ``model.json``. ``agreement`` lets a bundle embedded by one artefact serve another: see ``may_stand_in``.
+
+    ``npu`` is what compiling for an NPU was planned to cost and measured to take, free of form.
+    """
 
     format_version: Literal[1] = MODEL_FORMAT_VERSION
     model_id: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -120,6 +135,8 @@ class ModelManifest(Schema):
     golden: Golden
     training: Training
     measured: Measured
+    agreement: dict[ArtefactKind, Agreement] = Field(default_factory=dict)
+    npu: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the text of ``model.json``."""

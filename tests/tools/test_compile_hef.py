@@ -1,0 +1,177 @@
+"""Compiling for the NPU: the plan from the ONNX alone, the compiler driven over its double, failing where accuracy would be lost."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge.errors import ExitCode
+from edge.model import open_model
+from tests import hailo_sdk_double
+from tests.small_model import record, write_manifest, write_model
+from tools.compile_hef import SCRIPT_FILE, main
+from tools.make_cards import card_specs, make_cards
+from tools.npu.plan import PCIE_GB_PER_S, plan_of
+
+
+def write_convolutions(path, dim=16):
+    """A network of three convolutions: 7x7 patches of 32 pixels, a depthwise 3x3, and the embedding."""
+    random = np.random.default_rng(3)
+    weights = {
+        "stem.w": random.standard_normal((8, 3, 32, 32)).astype(np.float32) / 3000.0,
+        "dw.w": random.standard_normal((8, 1, 3, 3)).astype(np.float32),
+        "head.w": random.standard_normal((dim, 8, 1, 1)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["f"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["f"], ["t"], "transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "stem.w"], ["a"], "stem", kernel_shape=[32, 32], strides=[32, 32]),
+        helper.make_node("Conv", ["a", "dw.w"], ["b"], "dw", kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=8),
+        helper.make_node("GlobalAveragePool", ["b"], ["p"], "pool"),
+        helper.make_node("Conv", ["p", "head.w"], ["h"], "head", kernel_shape=[1, 1]),
+        helper.make_node("Flatten", ["h"], ["v"], "flatten"),
+        helper.make_node("LpNormalization", ["v"], ["embedding"], "norm", axis=1, p=2),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 224, 224, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", dim])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "network"
+    manifest = write_model(folder)
+    write_convolutions(folder / "model.onnx")
+    manifest["artefacts"]["onnx"] |= record(folder / "model.onnx")
+    (folder / SCRIPT_FILE).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
+    write_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cards")
+    make_cards(card_specs(6, 5, 0), folder)
+    rows = (folder / "cards.csv").read_text().splitlines()
+    header = rows[0].split(",")
+    column = header.index("set")
+    held = [rows[0]]
+    for number, row in enumerate(rows[1:]):
+        cells = row.split(",")
+        cells[column] = "HELD" if number >= 4 else "KNOWN"
+        held.append(",".join(cells))
+    (folder / "cards.csv").write_text("\n".join(held) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch):
+    monkeypatch.setattr("tools.npu.compiler.CALIBRATION_IMAGES", 16)
+
+
+def compile_it(model, cards, *more):
+    return main(["--model", str(model), "--images", str(cards), "--hold-out", "HELD", "--calibration", "20", *more])
+
+
+# --- the plan ---
+
+
+def test_the_plan_counts_what_a_person_would(model):
+    plan = plan_of(model / "model.onnx")
+    stem, depthwise, head = plan.layers
+    assert (stem.weights, stem.macs) == (8 * 3 * 32 * 32, 8 * 3 * 32 * 32 * 49)
+    assert (depthwise.weights, depthwise.macs, depthwise.depthwise) == (72, 72 * 49, True)
+    assert (head.weights, head.macs) == (128, 128)
+    assert [stage.name for stage in plan.stages] == ["7x7", "1x1"]
+
+
+def test_streaming_time_is_weights_over_bandwidth_shared_by_the_batch(model):
+    plan = plan_of(model / "model.onnx")
+    total = sum(layer.weights for layer in plan.layers)
+    for link, rate in PCIE_GB_PER_S.items():
+        assert plan.stream_ms(link, 1, four_bit=False) == pytest.approx(total / (rate * 1e9) * 1e3)
+        assert plan.stream_ms(link, 4, four_bit=False) == pytest.approx(plan.stream_ms(link, 1, four_bit=False) / 4)
+
+
+def test_the_plan_needs_no_compiler(model, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hailo_sdk_client", None)
+    assert main(["--plan", "--model", str(model)]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "| all | 3 |" in said
+    assert "Gen3 x1" in said
+
+
+# --- compiling ---
+
+
+def test_without_the_compiler_it_says_where_to_get_it(model, cards, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hailo_sdk_client", None)
+    assert compile_it(model, cards) == ExitCode.UNAVAILABLE
+    said = capsys.readouterr().err
+    assert "Developer Zone" in said
+    assert "3.33 for HailoRT 4.23" in said
+
+
+def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypatch):
+    calls = hailo_sdk_double.install(monkeypatch)
+    assert compile_it(model, cards) == ExitCode.OK
+    assert "| native | 4 | 1.0000 |" in capsys.readouterr().out
+    assert ("ClientRunner", "hailo8l") in calls
+    assert ("translate", "stem", "head") in calls
+    (script,) = [call[1] for call in calls if call[0] == "script"]
+    assert "{embedding_layer}" not in script
+    (optimised,) = [call for call in calls if call[0] == "optimize"]
+    assert optimised[1] == 20
+    assert optimised[2] > 1.0, "raw 0..255, mean and deviation are inside the network"
+    opened = open_model(model)
+    assert opened.artefact("hef").precision == "int8"
+    assert opened.manifest.npu["emulated"]["top1"] == 1.0
+    assert opened.manifest.npu["plan"]["weights"] > 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Reducing optimization level to 0 (the accuracy won't be optimized and compression won't be used)", "Using random calibration set"],
+)
+def test_a_log_line_that_means_lost_accuracy_fails(model, cards, capsys, monkeypatch, line):
+    hailo_sdk_double.install(monkeypatch, says=[line])
+    before = (model / "model.json").read_bytes()
+    assert compile_it(model, cards) == ExitCode.BAD_DATA
+    assert "gives up accuracy" in capsys.readouterr().err
+    assert (model / "model.json").read_bytes() == before
+    assert not (model / "model.hef").exists()
+
+
+def test_quantisation_that_costs_too_much_fails(model, cards, capsys, monkeypatch):
+    hailo_sdk_double.install(monkeypatch, noise=0.5)
+    assert compile_it(model, cards) == ExitCode.BAD_DATA
+    assert "quantisation costs too much" in capsys.readouterr().err
+    assert not (model / "model.hef").exists()
+
+
+def test_too_few_pictures_for_calibration_fail(model, cards, capsys, monkeypatch):
+    hailo_sdk_double.install(monkeypatch)
+    assert compile_it(model, cards, "--calibration", "10") == ExitCode.BAD_DATA
+    assert "fewer than 16" in capsys.readouterr().err
+
+
+def test_proving_cards_must_be_named(model, cards, capsys):
+    assert main(["--model", str(model), "--images", str(cards)]) == ExitCode.USAGE
+    assert "--hold-out" in capsys.readouterr().err
+
+
+def test_what_is_no_onnx_is_refused(tmp_path, model, capsys):
+    (model / "model.onnx").write_bytes(b"no network")
+    manifest = json.loads((model / "model.json").read_text())
+    manifest["artefacts"]["onnx"] |= record(model / "model.onnx")
+    write_manifest(model, manifest)
+    assert main(["--plan", "--model", str(model)]) == ExitCode.BAD_DATA
+    assert "no readable ONNX" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""Do two artefacts of one network answer the same? Their cosine card by card, and whether they name the same cards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.embedding import EmbeddingMatrix
+from edge.model import Agreement
+
+
+def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> Agreement:
+    """Compare unit rows (n, dim) of the same pictures; ``gallery`` (m, dim) is what both are asked among, embedded by the first."""
+    cosine = np.sum(first * second, axis=1)
+    same = np.argmax(first @ gallery.T, axis=1) == np.argmax(second @ gallery.T, axis=1)
+    return Agreement(
+        count=len(first),
+        mean_cosine=float(np.clip(cosine.mean(), -1.0, 1.0)),
+        min_cosine=float(np.clip(cosine.min(), -1.0, 1.0)),
+        top1=float(same.mean()),
+    )
+
+
+def as_row(name: str, agreement: Agreement) -> str:
+    """Return a Markdown row."""
+    return f"| {name} | {agreement.count} | {agreement.mean_cosine:.4f} | {agreement.min_cosine:.4f} | {100 * agreement.top1:.1f} |"
+
+
+HEAD = "| against the ONNX | cards | mean cosine | least cosine | same first answer % |\n|---|---|---|---|---|"

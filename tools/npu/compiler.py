@@ -1,0 +1,150 @@
+"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimised (quantised) → HEF, failing where it would silently lose accuracy.
+
+The compiler (package ``hailo_sdk_client``) is proprietary, x86-64 only, and comes from the Hailo Developer Zone; it is imported when it is
+used. Calls as in the model zoo (hailo-ai/hailo_model_zoo v2.18) and luxonis/modelconverter: ``ClientRunner.translate_onnx_model``,
+``load_model_script``, ``optimize``, ``compile``, ``infer_context``/``infer``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.embedding import EmbeddingMatrix, InputBatch, l2_normalize
+from edge.errors import DataError, DeviceError
+
+RUNTIME_OF_COMPILER: Final = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
+"""Dataflow Compiler -> HailoRT that reads its files (hailo_model_zoo, docs/CHANGELOG.rst)."""
+
+CALIBRATION_IMAGES: Final = 1024
+"""With fewer the compiler silently gives up optimising."""
+
+LOST_ACCURACY: Final = (
+    "reducing optimization level",
+    "the accuracy won't be optimized",
+    "compression won't be used",
+    "random calibration set",
+    "no gpu",
+    "running without calibration",
+)
+"""Log lines, in lower case, after which the result is not what was asked for."""
+
+EMBEDDING_LAYER: Final = "{embedding_layer}"
+"""Stands in a model script for the name the compiler gave to the last convolution."""
+
+Emulation: TypeAlias = Literal["SDK_NATIVE", "SDK_FP_OPTIMIZED", "SDK_QUANTIZED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Which part of an ONNX is compiled: from the first convolution to the last, the length is divided out on the host."""
+
+    onnx: Path
+    start: str
+    end: str
+    side: int
+
+
+class Compilation:
+    """One network on its way through the compiler. Raises ``DataError`` with the compiler's words when a step fails."""
+
+    def __init__(self, graph: Graph, name: str, *, chip: str = "hailo8l") -> None:
+        self._sdk = load_compiler()
+        self._graph = graph
+        self._name = name
+        self._runner: Any = self._sdk.ClientRunner(hw_arch=chip)
+
+    def translate(self) -> None:
+        """Parse the ONNX, static batch 1."""
+        graph = self._graph
+        with watched("translating"):
+            self._runner.translate_onnx_model(
+                str(graph.onnx),
+                self._name,
+                start_node_names=[graph.start],
+                end_node_names=[graph.end],
+                net_input_shapes={graph.start: [1, 3, graph.side, graph.side]},
+            )
+
+    def optimize(self, script: str, calibration: InputBatch) -> None:
+        """Quantise after ``script`` with pictures uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
+        if len(calibration) < CALIBRATION_IMAGES:
+            raise DataError(
+                f"{len(calibration)} pictures for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimising"
+            )
+        with watched("optimising"):
+            self._runner.load_model_script(script.replace(EMBEDDING_LAYER, self._embedding_layer()))
+            self._runner.optimize(calibration.astype(np.float32))
+
+    def compile(self) -> bytes:
+        """Return the HEF."""
+        with watched("compiling"):
+            return bytes(self._runner.compile())
+
+    def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
+        """Embed pictures on this machine as the network stands after parsing (native) or as the chip would (quantised)."""
+        context = getattr(self._sdk.InferenceContext, kind)
+        with self._runner.infer_context(context) as opened:
+            answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))
+        return l2_normalize(answers.reshape(len(batch), -1))
+
+    def _embedding_layer(self) -> str:
+        """Return the name the compiler gave to the last convolution: scripts go by its names, not the ONNX's."""
+        layers = self._runner.get_hn()["layers"]
+        found = [name for name, layer in layers.items() if self._graph.end in layer.get("original_names", ())]
+        if not found:
+            raise DataError(f"{self._graph.onnx}: the compiler knows no layer of `{self._graph.end}`; its names: {', '.join(layers)}")
+        return str(found[-1])
+
+
+def load_compiler() -> ModuleType:
+    """Import the compiler, or say where to get it. Raises ``DeviceError``."""
+    try:
+        return importlib.import_module("hailo_sdk_client")
+    except ImportError as error:
+        pairs = ", ".join(f"{compiler} for HailoRT {runtime}" for compiler, runtime in RUNTIME_OF_COMPILER.items())
+        raise DeviceError(
+            f"Hailo's Dataflow Compiler is not installed ({error}). Get the wheel hailo_dataflow_compiler from the Hailo Developer Zone "
+            f"(account needed; Ubuntu x86-64, Python 3.10 to 3.12) and install it into a virtual environment; take version {pairs}. "
+            "`--plan` works without it"
+        ) from error
+
+
+@contextmanager
+def watched(doing: str) -> Iterator[None]:
+    """Listen to the compiler's log and fail on a line that means lost accuracy; name the step when the compiler raises."""
+    listener = _Listener()
+    root = logging.getLogger()
+    root.addHandler(listener)
+    try:
+        yield
+    except (DataError, DeviceError):
+        raise
+    except Exception as error:
+        raise DataError(f"{doing} failed: {type(error).__name__}: {error}") from error
+    finally:
+        root.removeHandler(listener)
+    if listener.heard:
+        raise DataError(f"{doing}: the compiler gives up accuracy: {listener.heard[0]!r}; give it a GPU and at least 1024 pictures")
+
+
+class _Listener(logging.Handler):
+    """Keeps the lines that mean lost accuracy."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if any(sign in message.lower() for sign in LOST_ACCURACY):
+            self.heard.append(message)

@@ -1,0 +1,185 @@
+"""What a network costs on a Hailo-8L, told from its ONNX alone: weights, arithmetic, activations, and what the PCIe link allows.
+
+A Hailo-8L has no memory of its own beside the chip's: a network that does not fit is cut into contexts whose weights stream over PCIe in
+each run, once per batch. A Pi 5 has one lane; raw rates after line coding: 8 GT/s x 128/130 / 8 = 0.985 GB/s (Gen3), 5 GT/s x 8/10 / 8 =
+0.5 GB/s (Gen2). The bound is a lower one: nothing here knows the compiler's overhead or the chip's own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from onnx import ModelProto, NodeProto
+
+from edge.errors import ModelError
+
+PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
+BATCHES: Final = (1, 2, 4, 8)
+LARGE_1X1_WEIGHTS: Final = 200_000
+"""Layers with so many weights and a 1x1 kernel are candidates for 4 bits: ConvNeXt's widest three stages hold most weights there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer with weights. ``macs`` are multiply-accumulates for one picture, ``output_values`` what it hands on."""
+
+    name: str
+    kernel: tuple[int, int]
+    depthwise: bool
+    weights: int
+    macs: int
+    output_values: int
+    output_side: int
+
+    @property
+    def may_be_4_bit(self) -> bool:
+        """Whether the layer is one of the big 1x1 convolutions."""
+        return self.kernel == (1, 1) and self.weights >= LARGE_1X1_WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Layers that follow each other at one output size."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def widest_activation(self) -> int:
+        """Values of the largest output, bytes at 8 bits."""
+        return max(layer.output_values for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class CompilePlan:
+    """What a network will cost, before any compiler has seen it."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers in order."""
+        return tuple(layer for stage in self.stages for layer in stage.layers)
+
+    def weight_bytes(self, *, four_bit: bool) -> int:
+        """Return the bytes of all weights at 8 bits, or with the big 1x1 layers at 4."""
+        return sum(layer.weights // 2 if four_bit and layer.may_be_4_bit else layer.weights for layer in self.layers)
+
+    def stream_ms(self, link: str, batch: int, *, four_bit: bool) -> float:
+        """Return the least time per picture, in milliseconds, that streaming the weights once per batch takes on ``link``."""
+        return self.weight_bytes(four_bit=four_bit) / (PCIE_GB_PER_S[link] * 1e9) * 1e3 / batch
+
+
+def plan_of(path: Path) -> CompilePlan:
+    """Read an ONNX and count. Raises ``ModelError`` for a file that is none or has no layers with weights."""
+    try:
+        model = onnx.load(str(path))
+        _fix_batch(model)
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except Exception as error:  # protobuf and onnx raise classes without a common base
+        raise ModelError(f"{path}: no readable ONNX ({error}); export the network again") from error
+    shapes = _shapes(model)
+    layers = [layer for node in model.graph.node if (layer := _layer(node, shapes)) is not None]
+    if not layers:
+        raise ModelError(f"{path}: holds no layer with weights; name the network's ONNX")
+    return CompilePlan(_stages(layers))
+
+
+def _fix_batch(model: ModelProto) -> None:
+    """Make the batch 1: compiled networks are static."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    return shapes
+
+
+def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
+    """Return a convolution or matrix product with what it costs, None for everything else."""
+    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
+        return None
+    weight, output = shapes.get(node.input[1], ()), shapes.get(node.output[0], ())
+    if len(weight) < 2 or not output:
+        return None
+    values = prod(output)
+    if node.op_type == "Conv":
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        per_value = prod(weight[1:])
+        return Layer(node.name, (weight[2], weight[3]), groups > 1, prod(weight), values * per_value, values, output[-1])
+    inner = weight[0] if node.op_type == "MatMul" else weight[1]
+    return Layer(node.name, (1, 1), False, prod(weight), values * inner, values, 1)
+
+
+def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
+    """Group neighbours with the same output side; the last, at side 1 to 3, is the head."""
+    groups: list[list[Layer]] = []
+    for layer in layers:
+        if not groups or groups[-1][-1].output_side != layer.output_side:
+            groups.append([])
+        groups[-1].append(layer)
+    return tuple(Stage(f"{group[0].output_side}x{group[0].output_side}", tuple(group)) for group in groups)
+
+
+def as_markdown(plan: CompilePlan) -> str:
+    """Return the plan as two tables and a sentence on the road to take."""
+    lines = ["| stage | layers | weights | MACs | widest activation | 8-bit MB | 4-bit MB |", "|---|---|---|---|---|---|---|"]
+    for stage in (*plan.stages, Stage("all", plan.layers)):
+        eight, four = stage.weights, CompilePlan((stage,)).weight_bytes(four_bit=True)
+        lines.append(
+            f"| {stage.name} | {len(stage.layers)} | {stage.weights / 1e6:.2f} M | {stage.macs / 1e6:.0f} M "
+            f"| {stage.widest_activation / 1e3:.0f} kB | {eight / 1e6:.2f} | {four / 1e6:.2f} |"
+        )
+    lines += ["", "| link | weights | " + " | ".join(f"ms per picture, batch {batch}" for batch in BATCHES) + " |"]
+    lines.append("|---" * (2 + len(BATCHES)) + "|")
+    for link in PCIE_GB_PER_S:
+        for four_bit in (False, True):
+            cells = " | ".join(f"{plan.stream_ms(link, batch, four_bit=four_bit):.1f}" for batch in BATCHES)
+            lines.append(f"| {link} | {'big 1x1 layers 4 bit' if four_bit else '8 bit'} | {cells} |")
+    return "\n".join([*lines, "", road(plan)])
+
+
+def road(plan: CompilePlan, bound_ms: float = 25.0) -> str:
+    """Say how the bound per picture can be met on a Pi 5's Gen3 lane, if the weights have to stream."""
+    single, pair = (plan.stream_ms("Gen3 x1", batch, four_bit=False) for batch in (1, 2))
+    narrow = plan.stream_ms("Gen3 x1", 1, four_bit=True)
+    if single < bound_ms:
+        return f"Streaming takes {single:.1f} ms at batch 1: below {bound_ms:g} ms without further measures."
+    if pair < bound_ms:
+        return (
+            f"Road: 8-bit weights and batches. Every card is read both ways up, so no batch has fewer than two pictures: {pair:.1f} ms "
+            f"each, below {bound_ms:g} ms. 4 bits in the big 1x1 layers would give {narrow:.1f} ms at batch 1, at a price in accuracy that "
+            "has to be measured first; on a Gen2 link both double."
+        )
+    return f"Road: a smaller network, or 4 bits in the big 1x1 layers ({narrow:.1f} ms at batch 1) with their accuracy measured."
+
+
+def as_record(plan: CompilePlan) -> dict[str, Any]:
+    """Return the plan for ``model.json``."""
+    return {
+        "weights": sum(layer.weights for layer in plan.layers),
+        "macs": sum(layer.macs for layer in plan.layers),
+        "weight_bytes_8_bit": plan.weight_bytes(four_bit=False),
+        "weight_bytes_4_bit": plan.weight_bytes(four_bit=True),
+        "stream_ms_per_picture": {
+            f"{link}, batch {batch}": round(plan.stream_ms(link, batch, four_bit=False), 2) for link in PCIE_GB_PER_S for batch in BATCHES
+        },
+    }

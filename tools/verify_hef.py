@@ -1,0 +1,133 @@
+"""Measure on the Pi whether the compiled network answers as the ONNX does, always the same, and how fast.
+
+    python -m tools.verify_hef --images DIR [--model DIR] [--runs 200]
+
+Embeds every card under ``--images`` by both artefacts on this machine, runs one picture a hundred times, times batches of 1, 2, 4 and 8,
+prints a table and writes what was measured into the network's ``model.json``. Bundles embedded by the ONNX are accepted by the scanner from
+then on, if the two agree closely enough; otherwise ``cardedge index reembed`` makes one of the board's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+if not __package__:  # started as a script: the repository's root holds both packages
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from edge.adapters.hailo import HailoEmbedder
+from edge.adapters.onnx import OnnxEmbedder
+from edge.embedding import EmbeddingMatrix, InputBatch
+from edge.errors import EdgeError, ExitCode
+from edge.model import MODEL_FILE, Agreement, Model, open_model
+from edge.model_search import find_model
+from edge.pipeline import Embedder
+from tools.card_pictures import read_cards
+from tools.command_line import CommandLine
+from tools.compile_hef import views_of
+from tools.npu.agreement import HEAD, agreement_of, as_row
+
+BATCHES: Final = (1, 2, 4, 8)
+REPEATS: Final = 100
+ANSWER_S: Final = 30.0
+
+
+def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
+    """Embed any number of pictures, two batches under way."""
+    size = embedder.max_batch
+    parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+    rows, waiting = [], [embedder.submit(part) for part in parts[:2]]
+    for part in [*parts[2:], None, None][: len(parts)]:
+        rows.append(waiting.pop(0).result(ANSWER_S))
+        if part is not None:
+            waiting.append(embedder.submit(part))
+    return np.concatenate(rows)
+
+
+def is_deterministic(embedder: Embedder, picture: InputBatch) -> bool:
+    """Say whether a hundred runs of one picture give the same bytes."""
+    first = embedder.submit(picture).result(ANSWER_S)
+    return all(np.array_equal(first, embedder.submit(picture).result(ANSWER_S)) for _ in range(REPEATS))
+
+
+def latencies_ms(embedder: Embedder, picture: InputBatch, batch: int, runs: int) -> dict[str, float]:
+    """Return p50 and p95 of a batch's time from submission to answer, one at a time, in milliseconds."""
+    repeated = np.repeat(picture, batch, axis=0)
+    took_ms = []
+    for _ in range(runs):
+        began_s = time.perf_counter()
+        embedder.submit(repeated).result(ANSWER_S)
+        took_ms.append(1e3 * (time.perf_counter() - began_s))
+    return {"p50_ms": round(float(np.quantile(took_ms, 0.5)), 2), "p95_ms": round(float(np.quantile(took_ms, 0.95)), 2)}
+
+
+def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[Agreement, dict[str, Any]]:
+    """Measure everything on this machine's board; return the agreement and the record for ``model.json``."""
+    cards = read_cards(images)
+    asked = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
+    clean = views_of(cards, negatives, len(cards.card_ids), seed=4, half=1)
+    with closing(OnnxEmbedder(model)) as onnx:
+        wanted, gallery = embed(onnx, asked), embed(onnx, clean)
+    with closing(HailoEmbedder(model)) as npu:
+        agreement = agreement_of(wanted, embed(npu, asked), gallery)
+        picture = model.golden_inputs[:1]
+        batches = [batch for batch in BATCHES if batch <= npu.max_batch]
+        record: dict[str, Any] = {
+            "deterministic": is_deterministic(npu, picture),
+            "latency": {f"batch {batch}": latencies_ms(npu, picture, batch, runs) for batch in batches},
+        }
+        readings = npu.readings()
+    record |= {
+        "temperature_c": readings.temperature_c,
+        "clock_mhz": readings.clock_mhz,
+        "pcie": readings.pcie,
+        "architecture": readings.architecture,
+        "firmware": readings.firmware,
+    }
+    return agreement, record
+
+
+def write_record(model: Model, agreement: Agreement, record: dict[str, Any]) -> None:
+    """Put the measurement into ``model.json``, whole or not at all."""
+    manifest = model.manifest
+    changed = manifest.model_copy(
+        update={"agreement": {**manifest.agreement, "hef": agreement}, "npu": dict(manifest.npu or {}) | {"measured": record}}
+    )
+    partial = model.folder / f"{MODEL_FILE}.part"
+    partial.write_text(changed.to_json(), encoding="utf-8")
+    partial.replace(model.folder / MODEL_FILE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 65 when the board does not answer the same twice."""
+    parser = CommandLine(prog="verify_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="folder of the network; the only one under hef/ when absent")
+    parser.add_argument("--images", type=Path, required=True, help="folder with cards.csv and the pictures it names")
+    parser.add_argument("--negatives", type=Path, help="folder of pictures without a card, as backgrounds")
+    parser.add_argument("--runs", type=int, default=200, help="timed runs per batch size (200)")
+    options = parser.parse_args(argv)
+    try:
+        model = open_model(find_model(options.model))
+        agreement, record = verify(model, options.images, options.negatives, options.runs)
+        write_record(model, agreement, record)
+    except EdgeError as error:
+        print(f"verify_hef: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    print("\n".join([HEAD, as_row("board", agreement), "", "| batch | p50 ms | p95 ms | p50 ms per picture |", "|---|---|---|---|"]))
+    for name, took in record["latency"].items():
+        batch = int(name.removeprefix("batch "))
+        print(f"| {batch} | {took['p50_ms']:.1f} | {took['p95_ms']:.1f} | {took['p50_ms'] / batch:.1f} |")
+    same = "the same bytes" if record["deterministic"] else "DIFFERENT answers"
+    print(f"\n{REPEATS} runs of one picture: {same}; {record['temperature_c']} °C, {record['clock_mhz']} MHz, {record['pcie']}")
+    return ExitCode.OK if record["deterministic"] else ExitCode.BAD_DATA
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
