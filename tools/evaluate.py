@@ -1,10 +1,16 @@
-"""Measure what a network and a bundle do together, and print a table with intervals.
+"""Measure what a network and a bundle do together, and print tables with intervals.
 
+    python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
 
-Rows: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the index
-without their artwork; whole photos in which the card has to be located first; pictures without a card, taken as cards and as photos.
-Exit status: 0 all bounds hold, 1 a bound is missed, 65 bad data, 64 usage.
+With ``--acceptance``: the acceptance table, the table of views, and what each stage adds (``tools/acceptance/``), for the cards of
+``--sets`` or, without it, of the sets the network did not see. Exit status 0 also where rows fail, which are measurements; with
+``--strict`` 1.
+``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and pictures of typical failures.
+
+Without it, quick counts: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the
+index without their artwork; whole photos in which the card has to be located first; pictures without a card. Exit status 1 where a bound is
+missed. 65 bad data, 64 usage.
 """
 
 from __future__ import annotations
@@ -14,106 +20,37 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import cv2
-import numpy as np
-from tqdm import tqdm
 
 if not __package__:  # started as a script: the repository's root holds both packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edge.adapters.hnsw import HnswIndex
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app import for_embeddings, make_vector_index
 from edge.bundles.releases import open_index
-from edge.card import LocatedCard, rectify, whole_image_quad
-from edge.errors import DataError, EdgeError, ImageError, UsageError
-from edge.frame import RgbImage
-from edge.image_file import read_image
-from edge.locate import BOTH_WAYS
-from edge.model import open_model
+from edge.errors import EdgeError, UsageError
+from edge.model import Model, open_model
 from edge.model_search import find_model
-from edge.neighbors import CardId
 from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.card_list import CardPicture, read_card_list
-from tools.evaluation import Question, Row, as_records, as_table, ask, ask_with_and_without
-from tools.simulated_camera import PRESETS, CardPose, degrade, photograph
+from tools.acceptance.acceptance import TRACKS, Plan, Subject, measure_acceptance, shown
+from tools.acceptance.report import write_report
+from tools.acceptance.tables import as_records as acceptance_records
+from tools.acceptance.tables import as_text, heading
+from tools.evaluation import Row, as_records, as_table, ask, ask_with_and_without
+from tools.questions import PHOTO_VIEW, Material, cards_outside, negatives, photos, read_material, scans, views
+from tools.simulated_camera import PRESETS
 
-PHOTO_SIZE: Final = (1280, 720)
-PHOTO_VIEW: Final = "camera-4"
 SCANS_BOUND: Final = 0.999
 VIEWS_BOUND: Final = 0.92
 NEGATIVES_BOUND: Final = 1.0
 BOUND_MISSED: Final = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Material:
-    """What is measured with: the cards to ask for, and pictures without a card as backgrounds and as questions."""
-
-    scans: tuple[tuple[CardId, Path], ...]
-    negatives: tuple[Path, ...]
-    seed: int
-    views_per_card: int
-
-    def card(self, path: Path) -> RgbImage:
-        """Return a scan as an upright card, edge to edge."""
-        pixels = read_image(path, trim_transparent=True)
-        return rectify(pixels, whole_image_quad(pixels)).pixels
-
-    def background(self, rng: np.random.Generator) -> RgbImage | None:
-        """Return a picture to lie around and under a card; None when there are none."""
-        return read_image(self.negatives[int(rng.integers(len(self.negatives)))]) if self.negatives else None
-
-
-def scans(material: Material) -> Iterator[Question]:
-    """Yield the scans as they are, read as `cardedge identify --rectified` reads them."""
-    for card_id, path in material.scans:
-        yield Question(read_image(path), card_id, rectified=True)
-
-
-def views(material: Material, preset: str) -> Iterator[Question]:
-    """Yield simulated rectified views, ``views_per_card`` of each scan; equal seeds give equal views."""
-    for number, (card_id, path) in enumerate(material.scans):
-        card = material.card(path)
-        for view in range(material.views_per_card):
-            rng = np.random.default_rng((material.seed, number, view))
-            yield Question(degrade(card, PRESETS[preset], rng, material.background(rng)), card_id, rectified=True)
-
-
-def photos(material: Material) -> Iterator[Question]:
-    """Yield whole photos of one card each: any rotation, tilt up to 40 degrees, any of the backgrounds."""
-    for number, (card_id, path) in enumerate(material.scans):
-        rng = np.random.default_rng((material.seed, number, 1000))
-        ground = material.background(rng)
-        plain = np.full((PHOTO_SIZE[1], PHOTO_SIZE[0], 3), rng.integers(30, 220, 3), np.uint8)
-        background = plain if ground is None else np.asarray(cv2.resize(ground, PHOTO_SIZE, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-        pose = CardPose(
-            center_x_px=float(rng.uniform(400, 880)),
-            center_y_px=float(rng.uniform(280, 440)),
-            px_per_mm=float(rng.uniform(2.2, 4.5)),
-            roll_deg=float(rng.uniform(0, 360)),
-            tilt_deg=float(rng.uniform(0, 40)),
-            tilt_axis_deg=float(rng.uniform(0, 360)),
-        )
-        pixels, quads = photograph([(material.card(path), pose)], background, PRESETS[PHOTO_VIEW], rng)
-        yield Question(pixels, card_id, rectified=False, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
-
-
-def negatives(material: Material, *, rectified: bool) -> Iterator[Question]:
-    """Yield the pictures without a card, taken as a card each or as photos."""
-    for path in material.negatives:
-        yield Question(read_image(path), None, rectified=rectified)
-
-
 def measure(material: Material, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int) -> Iterator[Row]:
     """Yield the rows of the table as they are measured."""
-
-    def shown(questions: Iterator[Question], count: int, title: str) -> Iterator[Question]:
-        return iter(tqdm(questions, total=count, desc=title, unit="picture", file=sys.stderr, disable=None))
-
     count = len(material.scans)
     clean = ask(shown(scans(material), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
     yield Row("scans", "named right", clean, clean.named_right, SCANS_BOUND)
@@ -132,38 +69,29 @@ def measure(material: Material, embedder: Embedder, loaded: LoadedGallery, prese
             yield Row(name, "nothing named", refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)
 
 
-def read_material(args: argparse.Namespace, known: frozenset[CardId]) -> Material:
-    """Choose the cards and pictures to measure with. Raises ``DataError`` when none is left."""
-    rows = [row for row in read_card_list(args.cards).rows if row.card.card_id in known and _is_chosen(row, args.sets)]
-    if not rows:
-        where = f" in sets {args.sets}" if args.sets else ""
-        raise DataError(f"{args.cards}: lists no card of this bundle{where}; name the list it was built from")
-    if args.limit and args.limit < len(rows):
-        chosen = np.random.default_rng(args.seed).permutation(len(rows))[: args.limit]
-        rows = [rows[index] for index in sorted(chosen)]
-    pictures = tuple(sorted(path for path in args.negatives.iterdir() if path.is_file())) if args.negatives else ()
-    if args.negatives and not pictures:
-        raise ImageError(f"{args.negatives}: holds no picture; name a folder of pictures without cards")
-    return Material(tuple((row.card.card_id, args.images / row.image) for row in rows), pictures, args.seed, args.views_per_card)
-
-
-def _is_chosen(row: CardPicture, sets: str | None) -> bool:
-    return sets is None or row.card.set in sets.split(",")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
+    cv2.setNumThreads(1)  # pictures are small: the network takes the cores
     try:
-        presets = list(PRESETS) if args.views == "all" else [name for name in args.views.split(",") if name]
-        unknown = [name for name in presets if name not in PRESETS]
-        if unknown:
-            raise UsageError(f"--views: no view {unknown[0]!r}; known: {', '.join(PRESETS)}")
+        presets = _presets(args)
         model = open_model(find_model(args.model))
         bundle = open_index(args.index, expected_model_id=model.model_id)
-        loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, HnswIndex(bundle), bundle.thresholds)
-        material = read_material(args, frozenset(bundle.gallery.cards))
+        index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
+        loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
+        material = read_material(
+            args.cards,
+            args.images,
+            args.negatives,
+            frozenset(bundle.gallery.cards),
+            sets=_sets(args, model),
+            limit=args.limit,
+            views_per_card=args.views_per_card or (2 if args.acceptance else 1),
+            seed=args.seed,
+        )
         with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
+            if args.acceptance:
+                return _accept(args, Subject(model, bundle, loaded, embedder), material, presets)
             rows = list(measure(material, embedder, loaded, presets, args.neighbors_k))
     except EdgeError as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -176,6 +104,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BOUND_MISSED if any(row.holds is False for row in rows) else 0
 
 
+def _accept(args: argparse.Namespace, subject: Subject, material: Material, presets: Sequence[str]) -> int:
+    """Measure and print the acceptance; return the exit status."""
+    held_out = subject.model.manifest.training.held_out
+    plan = Plan(
+        presets=tuple(presets),
+        neighbors_k=args.neighbors_k,
+        tracks=args.tracks,
+        calibration=tuple(cards_outside(args.cards, args.images, {*held_out, *(_sets(args, subject.model) or ())})),
+        teacher=args.teacher,
+    )
+    acceptance = measure_acceptance(material, subject, plan)
+    if args.report:
+        print(f"report: {write_report(args.report, acceptance, subject, material)}", file=sys.stderr)
+    if args.json:
+        for record in acceptance_records(acceptance):
+            print(json.dumps(record))
+    else:
+        print(f"{heading(subject, material)}\n\n{as_text(acceptance)}")
+    return BOUND_MISSED if args.strict and not all(acceptance.verdicts) else 0
+
+
+def _presets(args: argparse.Namespace) -> list[str]:
+    """Return the views to measure: those named, else all of the acceptance and one for the quick counts."""
+    named = args.views or ("all" if args.acceptance else PHOTO_VIEW)
+    presets = list(PRESETS) if named == "all" else [name for name in named.split(",") if name]
+    unknown = [name for name in presets if name not in PRESETS]
+    if unknown:
+        raise UsageError(f"--views: no view {unknown[0]!r}; known: {', '.join(PRESETS)}")
+    if args.acceptance and not presets:
+        raise UsageError(f"--views: names no view; known: {', '.join(PRESETS)}")
+    return presets
+
+
+def _sets(args: argparse.Namespace, model: Model) -> tuple[str, ...] | None:
+    """Return the sets to ask for: those named, else for the acceptance those the network did not see; None means all."""
+    if args.sets is not None:
+        return tuple(args.sets.split(","))
+    return model.manifest.training.held_out or None if args.acceptance else None
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="evaluate", description="Measure recognition with a network and a bundle.")
     parser.add_argument("--index", type=Path, required=True, metavar="DIR", help="bundle, or a folder of releases")
@@ -185,12 +153,22 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
     parser.add_argument("--sets", metavar="A,B", help="ask only for cards of these sets (all stay indexed)")
     parser.add_argument("--limit", type=int, metavar="N", help="ask only for N cards, chosen by the seed")
-    parser.add_argument("--views", default="camera-4", metavar="NAMES", help=f"comma-separated, or all: {', '.join(PRESETS)}")
-    parser.add_argument("--views-per-card", type=int, default=1, metavar="N", help="simulated views of each card (default 1)")
+    parser.add_argument("--views", metavar="NAMES", help=f"comma-separated, or all: {', '.join(PRESETS)}")
+    parser.add_argument("--views-per-card", type=int, metavar="N", help="simulated views of each card (default 1, acceptance 2)")
     parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbours verified (default {NEIGHBORS_K})")
     parser.add_argument("--seed", type=int, default=2026, help="another seed, other views (default 2026)")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
-    return parser.parse_args(arguments)
+    accepting = parser.add_argument_group("acceptance")
+    accepting.add_argument("--acceptance", action="store_true", help="print the acceptance table and the table of views")
+    accepting.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html, one page with curve and pictures")
+    accepting.add_argument("--strict", action="store_true", help="exit with 1 where a row misses its bound")
+    accepting.add_argument("--tracks", type=int, default=TRACKS, metavar="N", help=f"simulated tracks per hard view (default {TRACKS})")
+    accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the network this one was distilled from, exported")
+    args = parser.parse_args(arguments)
+    needless = [name for name in ("report", "strict", "teacher") if getattr(args, name) and not args.acceptance]
+    if needless:
+        parser.error(f"--{needless[0]} belongs to --acceptance")
+    return args
 
 
 if __name__ == "__main__":

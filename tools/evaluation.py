@@ -7,37 +7,25 @@ the same pictures asked of an index without their artwork, which should be refus
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from edge.card import LocatedCard, overlap, whole_image_quad
 from edge.decision import Identified, Sighting, Unknown
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
-from edge.frame import RgbImage
+from edge.embedding import EmbeddingMatrix
 from edge.gallery import Gallery
 from edge.locate import BOTH_WAYS, locate_cards
-from edge.neighbors import CardId, Neighbors
+from edge.neighbors import Neighbors
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
+from tools.cached_embedder import CachedEmbedder
 from tools.intervals import wilson_interval
+from tools.questions import Question
 
 SAME_CARD_OVERLAP: Final = 0.5
 COLUMNS: Final = (
     *("pictures", "asked for", "n", "share %", "95 % interval", "bound"),
     *("right", "wrong", "uncertain", "unknown", "not found", "nearest right %", "verified right %"),
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """A picture and the card it shows (None: no card). ``rectified``: it *is* one card; else cards are located in it first."""
-
-    pixels: RgbImage
-    card_id: CardId | None
-    rectified: bool
-    outline: LocatedCard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,46 +72,6 @@ class Row:
         return None if self.bound is None else self.share >= self.bound
 
 
-class RememberingEmbedder:
-    """Gives the last batch's embeddings again without running the network: the same views are asked with and without their artwork."""
-
-    def __init__(self, inner: Embedder) -> None:
-        self._inner = inner
-        self._last: tuple[InputBatch, EmbeddingMatrix] | None = None
-
-    @property
-    def model_id(self) -> ModelId:
-        """Hash of the trained weights."""
-        return self._inner.model_id
-
-    @property
-    def artefact(self) -> str:
-        """SHA-256 of the file that runs."""
-        return self._inner.artefact
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._inner.dim
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
-        return self._inner.max_batch
-
-    def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Embed, or repeat what was just embedded."""
-        if self._last is None or not np.array_equal(self._last[0], batch):
-            self._last = (batch, self._inner.submit(batch).result())
-        future: Future[EmbeddingMatrix] = Future()
-        future.set_result(self._last[1])
-        return future
-
-    def close(self) -> None:
-        """Close the network."""
-        self._inner.close()
-
-
 class WithoutArtwork:
     """An index from which the entries of one artwork are hidden: how a card that is not in the index is asked for."""
 
@@ -151,16 +99,17 @@ def ask_with_and_without(
     questions: Iterable[Question], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int
 ) -> tuple[Counts, Counts]:
     """Ask each picture of the whole index, then of the index without the artwork it shows."""
-    remembering = RememberingEmbedder(embedder)
-    whole = Recognizer(remembering, loaded, neighbors_k=neighbors_k)
+    cached = CachedEmbedder(embedder)
+    whole = Recognizer(cached, loaded, neighbors_k=neighbors_k)
     present, absent = Counts(), Counts()
     for question in questions:
         if question.card_id is None:
             raise ValueError("a picture of no card has no artwork to hide")
         present += judge(question, _sightings(question, whole), loaded.gallery)
         hidden = WithoutArtwork(loaded.index, loaded.gallery, loaded.gallery.artwork_group(question.card_id))
-        lacking = Recognizer(remembering, replace(loaded, index=hidden), neighbors_k=neighbors_k)
+        lacking = Recognizer(cached, replace(loaded, index=hidden), neighbors_k=neighbors_k)
         absent += judge(replace(question, card_id=None), _sightings(question, lacking), loaded.gallery)
+        cached.forget()
     return present, absent
 
 

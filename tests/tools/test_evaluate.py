@@ -12,8 +12,9 @@ from edge.decision import Candidate, Identified, RejectReason, Sighting, Uncerta
 from edge.gallery import Card, Gallery
 from edge.neighbors import Neighbor
 from tools import evaluate
-from tools.evaluation import Counts, Question, Row, WithoutArtwork, as_table, judge
+from tools.evaluation import Counts, Row, WithoutArtwork, as_table, judge
 from tools.intervals import wilson_interval
+from tools.questions import Question
 
 PICTURE = np.zeros((352, 252, 3), np.uint8)
 OUTLINE = LocatedCard(whole_image_quad(PICTURE), (0, 180), 0.0)

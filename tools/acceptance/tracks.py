@@ -1,0 +1,128 @@
+"""What time adds: several views of one card through the tracker and its evidence, against each of these views alone.
+
+The frames of a track share what a scene shares: light, lens, colours, background, how much is covered. Corners, noise, motion, and where
+glare and fingers lie are drawn anew per frame, as a hand-held card has them. A card that lies perfectly still gains less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from edge.card import LocatedCard, Point, Quad
+from edge.decision import Decision, Identified
+from edge.locate import BOTH_WAYS
+from edge.neighbors import CardId
+from edge.track import ChangeKind, Tracker, TrackId
+from tools.acceptance.answers import Examiner
+from tools.questions import Material, Question, read_card
+from tools.simulated_camera import PRESETS, ViewSettings, degrade
+
+FRAMES: Final = 8
+FRAME_NS: Final = 200_000_000
+TRACK_PRESETS: Final = ("camera-8", "hard-light-glare-6", "occluded-35")
+"""The presets with which single pictures fare worst."""
+
+_QUAD: Final = Quad(Point(100.0, 100.0), Point(352.0, 100.0), Point(352.0, 452.0), Point(100.0, 452.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """How often a name was given, and a wrong one, to pictures or tracks of cards in the index (``named``: right names) or not."""
+
+    asked: int
+    right: int
+    wrong: int
+    absent_named: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFigures:
+    """One preset: the single frames and the tracks made of them."""
+
+    preset: str
+    frames: Named
+    tracks: Named
+
+
+def measure_tracks(material: Material, preset: str, examiner: Examiner) -> TrackFigures:
+    """Simulate one track per card and compare what its frames say one by one with what the tracker tells."""
+    frames, tracks = Named(0, 0, 0, 0), Named(0, 0, 0, 0)
+    gallery = examiner.loaded.gallery
+    for number, (card_id, _) in enumerate(material.scans):
+        group = gallery.artwork_group(card_id)
+        present, absent = [], []
+        for _, with_card, without in examiner.both(track_views(material, preset, number)):
+            present.append(with_card)
+            absent.append(without)
+        examiner.embedder.forget()
+        for one, other in zip(present, absent, strict=True):
+            frames = _add(frames, _group_named(one), _group_named(other), group)
+        tracks = _add(tracks, _group_named(told(present)), _group_named(told(absent)), group)
+    return TrackFigures(preset, frames, tracks)
+
+
+def track_views(material: Material, preset: str, number: int) -> Iterator[Question]:
+    """Yield the frames of the track of scan ``number``; equal seeds give equal frames."""
+    card_id, path = material.scans[number]
+    rng = np.random.default_rng((material.seed, number, 2000))
+    settings, background, card = one_scene(PRESETS[preset], rng), material.background(rng), read_card(path)
+    for _ in range(FRAMES):
+        yield Question(degrade(card, settings, rng, background), CardId(card_id), rectified=True)
+
+
+def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:
+    """Draw what the frames of one scene share."""
+
+    def once(low_high: tuple[float, float]) -> tuple[float, float]:
+        value = float(rng.uniform(*low_high))
+        return value, value
+
+    spots = int(rng.integers(settings.glare[0], settings.glare[1] + 1))
+    quality = int(rng.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))
+    return replace(
+        settings,
+        seen_width_px=once(settings.seen_width_px),
+        focus_sigma_px=once(settings.focus_sigma_px),
+        glare=(spots, spots),
+        glare_level=once(settings.glare_level),
+        light=once(settings.light),
+        gamma=once(settings.gamma),
+        contrast=once(settings.contrast),
+        brightness=once(settings.brightness),
+        noise_sigma=once(settings.noise_sigma),
+        jpeg_quality=(quality, quality),
+        occluded=once(settings.occluded),
+        foil=float(rng.random() < settings.foil),
+        sleeve=float(rng.random() < settings.sleeve),
+    )
+
+
+def told(decisions: Sequence[Decision]) -> Decision | None:
+    """Return what the tracker tells last about a card at rest whose frames are decided like this; None when it tells nothing."""
+    tracker = Tracker(lambda: TrackId("one"))
+    last: Decision | None = None
+    for number, decision in enumerate(decisions):
+        at_ns = (number + 1) * FRAME_NS
+        observed = tracker.observe((LocatedCard(_QUAD, BOTH_WAYS, sharpness=1.0),), at_ns)
+        changes = observed.changes
+        for request in observed.requests:
+            changes += tracker.conclude(request.track_id, decision, _QUAD, at_ns)
+        last = next((change.decision for change in reversed(changes) if change.kind is not ChangeKind.REMOVED), last)
+    return last
+
+
+def _group_named(decision: Decision | None) -> str | None:
+    return decision.best.artwork_group if isinstance(decision, Identified) else None
+
+
+def _add(counts: Named, present: str | None, absent: str | None, group: str) -> Named:
+    return Named(
+        counts.asked + 1,
+        counts.right + int(present == group),
+        counts.wrong + int(present not in {None, group}),
+        counts.absent_named + int(absent is not None),
+    )

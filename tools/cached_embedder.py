@@ -1,0 +1,69 @@
+"""An embedder that runs the network once per input: the same pictures are asked with and without their card in the index."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
+from edge.pipeline import Embedder
+
+
+class CachedEmbedder:
+    """Runs the network once per input: rows it has seen are answered from memory, until ``forget``."""
+
+    def __init__(self, inner: Embedder) -> None:
+        self._inner = inner
+        self._rows: dict[bytes, NDArray[np.float32]] = {}
+
+    @property
+    def model_id(self) -> ModelId:
+        """Hash of the trained weights."""
+        return self._inner.model_id
+
+    @property
+    def artefact(self) -> str:
+        """SHA-256 of the file that runs."""
+        return self._inner.artefact
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._inner.dim
+
+    @property
+    def max_batch(self) -> int:
+        """Most inputs of one submission."""
+        return self._inner.max_batch
+
+    def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
+        """Embed what is new in the batch."""
+        keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in batch]
+        new = [index for index, key in enumerate(keys) if key not in self._rows]
+        future: Future[EmbeddingMatrix] = Future()
+        if new:
+            running = self._inner.submit(np.ascontiguousarray(batch[new]))
+            running.add_done_callback(partial(self._keep, future, keys, new))
+        else:
+            future.set_result(np.stack([self._rows[key] for key in keys]))
+        return future
+
+    def forget(self) -> None:
+        """Give the memory of all rows back."""
+        self._rows.clear()
+
+    def close(self) -> None:
+        """Close the network."""
+        self._inner.close()
+
+    def _keep(self, future: Future[EmbeddingMatrix], keys: list[bytes], new: list[int], done: Future[EmbeddingMatrix]) -> None:
+        error = done.exception()
+        if error is not None:
+            future.set_exception(error)
+            return
+        self._rows.update(zip((keys[index] for index in new), done.result(), strict=True))
+        future.set_result(np.stack([self._rows[key] for key in keys]))
