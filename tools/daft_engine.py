@@ -86,9 +86,9 @@ def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: 
     With Ray, ``images`` and ``out`` have to be reachable under the same name on every node. Raises ``DataError``.
     """
     config = _io_config(settings)
-    _choose_runner(settings)
     worker = daft.cls(PictureEmbedder, max_concurrency=settings.workers, use_process=True)
     try:
+        _choose_runner(settings)
         pictures = _with_content(rows, images, config)
         answers = pictures.select("row", "image", worker(str(model.resolve())).embed(pictures["name"], pictures["content"]))
         answers.write_parquet(out, io_config=config)
@@ -165,7 +165,8 @@ def _io_config(settings: DaftSettings) -> IOConfig:
 
 def _choose_runner(settings: DaftSettings) -> None:
     if settings.ray_address is None:
-        daft.set_runner_native()
+        if daft.get_or_infer_runner_type() != "native":
+            daft.set_runner_native()
         return
     try:
         import ray  # noqa: PLC0415 - wanted only with a cluster

@@ -1,0 +1,195 @@
+"""Building on Daft: folders, Parquet and object stores in, the same bundle as on one machine out."""
+
+import http.server
+import json
+import os
+import shutil
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["DO_NOT_TRACK"] = "true"  # read by daft when it is imported
+daft = pytest.importorskip("daft", reason="building at scale needs daft (pip install 'cardedge[daft]')")
+
+import pyarrow as pa  # noqa: E402 - comes with daft
+import pyarrow.parquet as pq  # noqa: E402
+
+from edge.bundles.bundle import open_bundle  # noqa: E402
+from edge.errors import ExitCode  # noqa: E402
+from tests.small_world import write_network  # noqa: E402
+from tools import build_index  # noqa: E402
+from tools.daft_engine import picture_address  # noqa: E402
+from tools.make_cards import card_specs, make_cards  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings(
+    # daft's own: raised while it starts its workers and reads its files
+    "ignore::DeprecationWarning:daft.*",
+    "ignore::ResourceWarning",
+)
+CARDS = 12
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder of drawn cards with their list, two of which cannot be used, and a network."""
+    folder = tmp_path_factory.mktemp("daft")
+    write_network(folder / "tiny")
+    make_cards(card_specs(CARDS, seed=5), folder / "cards")
+    Image.new("RGB", (252, 352), "red").save(folder / "cards" / "blank.png")
+    with (folder / "cards" / "cards.csv").open(encoding="utf-8") as file:
+        columns = file.readline().strip().split(",")
+    with (folder / "cards" / "cards.csv").open("a", encoding="utf-8") as file:
+        for card_id, image in (("gone", "gone.png"), ("blank", "blank.png")):
+            row = {"card_id": card_id, "name": card_id, "image": image}
+            file.write(",".join(row.get(column, "") for column in columns) + "\n")
+    return folder
+
+
+def build(world, out, capsys, *options, images=None):
+    arguments = ["--images", str(images or world / "cards"), "--cards", str(world / "cards" / "cards.csv"), "--out", str(out)]
+    status = build_index.main(
+        [*arguments, "--model", str(world / "tiny"), "--name", "same", "--threads", "2", "--json", *map(str, options)]
+    )
+    printed, said = capsys.readouterr()
+    return status, json.loads(printed) if printed else None, said
+
+
+@pytest.fixture(scope="module")
+def local(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("local") / "out"
+    arguments = ["--images", str(world / "cards"), "--cards", str(world / "cards" / "cards.csv"), "--out", str(out), "--no-cache"]
+    assert build_index.main([*arguments, "--model", str(world / "tiny"), "--name", "same"]) == ExitCode.OK
+    return out
+
+
+def assert_same(world, built, local, out):
+    ours = open_bundle(local)
+    assert built["bundle_id"] == ours.manifest.bundle_id
+    assert np.array_equal(open_bundle(out).vectors, ours.vectors)
+    assert sorted(finding["image"] for finding in built["left_out"]) == ["blank.png", "gone.png"]
+
+
+def test_a_folder_gives_the_same_bundle_and_parquet_of_its_embeddings(world, local, tmp_path, capsys):
+    status, built, _ = build(world, tmp_path / "out", capsys, "--engine", "daft", "--embeddings", tmp_path / "embeddings")
+    assert status == ExitCode.OK
+    assert_same(world, built, local, tmp_path / "out")
+    table = pa.concat_tables([pq.read_table(path) for path in sorted((tmp_path / "embeddings").glob("*.parquet"))]).sort_by("row")
+    assert table.column("row").to_pylist() == list(range(CARDS + 2))
+    vectors = np.array([row for row in table.column("vector").to_pylist() if row is not None], dtype=np.float32)
+    assert np.array_equal(vectors.astype(np.float16), open_bundle(local).vectors)
+    assert table.column("fault").to_pylist()[-2:] == ["unreadable", "blank"]
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "embeddings"}
+
+
+def test_parquet_with_the_pictures_inside_gives_the_same_bundle(world, local, tmp_path, capsys):
+    names = sorted(path.name for path in (world / "cards").iterdir() if path.suffix != ".csv")
+    listed = {path.relative_to(world / "cards").as_posix(): path for path in (world / "cards").rglob("*.png")}
+    assert names
+    for part, some in enumerate((sorted(listed)[:5], sorted(listed)[5:])):
+        pq.write_table(
+            pa.table({"image": some, "content": [listed[name].read_bytes() for name in some]}), tmp_path / f"part-{part}.parquet"
+        )
+    status, built, _ = build(world, tmp_path / "out", capsys, "--engine", "daft", images=tmp_path / "*.parquet")
+    assert status == ExitCode.OK
+    assert_same(world, built, local, tmp_path / "out")
+
+
+class Store(http.server.SimpleHTTPRequestHandler):
+    """Gives objects to whoever asks, as an object store with public reading does: by bucket and key in the path."""
+
+    def send_error(self, code, message=None, explain=None):
+        body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>"
+        self.send_response(code)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def store(world, tmp_path):
+    (tmp_path / "root").mkdir()
+    shutil.copytree(world / "cards", tmp_path / "root" / "scans")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Store, directory=str(tmp_path / "root")))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["http", "s3"])
+def test_addresses_give_the_same_bundle(world, local, store, kind, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    images, options = (f"{store}/scans", []) if kind == "http" else ("s3://scans", ["--s3-endpoint", store])
+    status, built, _ = build(world, tmp_path / "out", capsys, "--engine", "daft", *options, images=images)
+    assert status == ExitCode.OK
+    assert_same(world, built, local, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("images", "image", "address"),
+    [
+        ("/scans", "a/b.png", "/scans/a/b.png"),
+        ("scans", "b.png", "scans/b.png"),
+        ("s3://bucket/scans/", "b.png", "s3://bucket/scans/b.png"),
+        ("file:///scans", "b.png", "file:///scans/b.png"),
+    ],
+)
+def test_where_a_picture_lies(images, image, address):
+    assert picture_address(images, image) == address
+
+
+def test_what_does_not_fit_the_engine_is_said_and_leaves_nothing(world, tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "old.parquet").write_text("")
+    for options, status, told in (
+        (["--ray", "auto"], ExitCode.USAGE, "--ray is for --engine daft"),
+        (["--engine", "daft", "--ray", "auto"], ExitCode.USAGE, "--ray needs --embeddings"),
+        (["--engine", "daft", "--embeddings", tmp_path / "full"], ExitCode.USAGE, "not empty; name another folder"),
+        (["--pca", "60"], ExitCode.BAD_DATA, "--pca 60: needs fewer dimensions than the network's 64 and than the 14 pictures"),
+    ):
+        found, printed, said = build(world, tmp_path / "out", capsys, *options)
+        assert (found, printed) == (status, None)
+        assert told in said
+    found, _, said = build(world, tmp_path / "out", capsys, images="s3://scans")
+    assert (found, "need --engine daft" in said) == (ExitCode.USAGE, True)
+    pq.write_table(pa.table({"path": ["a"]}), tmp_path / "other.parquet")
+    found, _, said = build(world, tmp_path / "out", capsys, "--engine", "daft", images=tmp_path / "other.parquet")
+    assert (found, "no column content or image; it holds path" in said) == (ExitCode.BAD_DATA, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"full", "other.parquet"}
+
+
+@pytest.mark.slow
+def test_ten_thousand_drawn_cards(tmp_path, capsys):
+    """The network is tiny: this is about ten thousand files through Daft, not about arithmetic."""
+    write_network(tmp_path / "tiny")
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    # drawing ten thousand cards takes longer than building them: each of a hundred drawings is tinted a hundred ways
+    make_cards(card_specs(100, seed=8), tmp_path / "drawn")
+    rows = ["card_id,name,image,artwork_group"]
+    random = np.random.default_rng(0)
+    for number, path in enumerate(sorted((tmp_path / "drawn").rglob("*.png"))):
+        drawn = np.asarray(Image.open(path).convert("RGB").resize((126, 176)), dtype=np.float32)
+        for tint in range(100):
+            pixels = np.clip(drawn * random.uniform(0.5, 1.5, 3) + random.uniform(-40, 40, 3), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}-{tint}.jpg", quality=90)
+            rows.append(f"c{number}-{tint},Card {number} {tint},{number}-{tint}.jpg,c{number}-{tint}")
+    (folder / "cards.csv").write_text("\n".join(rows) + "\n")
+    world = tmp_path
+    status, daft_built, _ = build(world, tmp_path / "daft", capsys, "--engine", "daft", "--min-recall", "0.9")
+    assert status == ExitCode.OK
+    assert daft_built["cards"] == 10_000
+    status, local_built, _ = build(world, tmp_path / "local", capsys, "--no-cache", "--min-recall", "0.9")
+    assert status == ExitCode.OK
+    assert daft_built["bundle_id"] == local_built["bundle_id"]
