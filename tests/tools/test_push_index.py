@@ -1,0 +1,343 @@
+"""Pushing for real: three scanners behind sshd on the loopback, each with settings, state folder and daemon of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.bundles import releases
+from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
+from edge.errors import ExitCode
+from edge.model import read_model_manifest
+from edge.testing import random_vectors, write_vectors_bundle
+from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.receiving.scanner import change_manifest, day
+from tests.small_world import on_table, write_index
+from tests.ssh_server import Sshd, make_key, needs_sshd, public_key
+from tools import push_index, sign_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTS = ("pi-1", "pi-2", "pi-3")
+
+pytestmark = needs_sshd
+
+
+class Fleet:
+    """Three scanners that serve the same bundle; ``F`` are the words by which push_index reaches them."""
+
+    def __init__(self, folder, world):
+        self.folder = folder
+        self.world = world
+        self.key = make_key(folder / "technician")
+        (folder / "allowed_signers").write_text(f"alice@lab {public_key(self.key)}\n")
+        old = write_index(folder / "old", world.model, dict(list(world.pictures.items())[:4]))
+        self.old_id = change_manifest(old, created=day(1)).bundle_id
+        self.servers = {host: self._scanner(host, old) for host in HOSTS}
+        self.write_ssh_config()
+        self.F = ("-F", str(folder / "ssh_config"))
+
+    def _scanner(self, host, old):
+        folder = self.folder / host
+        folder.mkdir()
+        self.root(host).mkdir()
+        releases.activate(self.root(host), releases.install(self.root(host), old).bundle_id)
+        settings = folder / "cardedge.toml"
+        settings.write_text(
+            f'[device]\nid = "{host}"\n[network]\nmodel = "{self.world.model}"\nthreads = 1\n[index]\ndirectory = "{self.root(host)}"\n'
+            f'[push]\nallowed_signers = "{self.folder / "allowed_signers"}"\nkeep_free_mb = 0\n'
+            f'[camera]\nkind = "film"\nsource = "{self.folder / "film.avi"}"\nloop = true\n[outbox]\nfile = "{folder / "outbox.sqlite"}"\n'
+        )
+        command = f"cd {ROOT} && exec {sys.executable} -m edge index receive --config {settings} --technician alice"
+        return Sshd(self.folder / f"sshd-{host}", host, self.key, command).start()
+
+    def write_ssh_config(self):
+        (self.folder / "ssh_config").write_text("".join(server.config.read_text() for server in self.servers.values()))
+
+    def root(self, host):
+        return self.folder / host / "index"
+
+    def serving(self):
+        return [releases.current_id(self.root(host)) for host in HOSTS]
+
+    def new_bundle(self, name, *, signed=True, **changes):
+        """A signed bundle of this fleet's network, newer than the one that serves."""
+        pictures = dict(list(self.world.pictures.items())[1:])
+        folder = write_index(self.folder / name, self.world.model, pictures)
+        change_manifest(folder, **{"name": name, "created": day(2), **changes})
+        if signed:
+            assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0
+        return folder
+
+    def large_bundle(self, name, *, megabytes):
+        """A signed bundle that takes a while to send; no daemon could use it."""
+        folder = self.folder / name
+        write_vectors_bundle(folder, random_vectors(200, 16), picture=os.urandom(megabytes * 5000))
+        change_manifest(folder, model_id=read_model_manifest(self.world.model).model_id, created=day(2))
+        assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0
+        return folder
+
+    def stop(self):
+        for server in self.servers.values():
+            server.stop()
+
+
+@pytest.fixture
+def fleet(small_world, tmp_path):
+    made = Fleet(tmp_path, small_world)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def push(fleet, capsys):
+    """Run push_index against the fleet; returns the status and what it said of each host."""
+
+    def run(*words):
+        capsys.readouterr()
+        status = push_index.main([*map(str, words), "--json", *fleet.F])
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return status, {answer["host"]: answer for answer in answers}
+
+    return run
+
+
+def spoil(folder):
+    content = bytearray((folder / "cards.sqlite").read_bytes())
+    content[-1] ^= 1
+    (folder / "cards.sqlite").write_bytes(content)
+
+
+def test_a_bundle_reaches_all_and_can_be_looked_at_rolled_back_and_pruned(fleet, push):
+    new = fleet.new_bundle("new")
+    new_id = read_manifest(new).bundle_id
+    status, plans = push(new, *HOSTS, "--dry-run")
+    assert (status, {plan["result"] for plan in plans.values()}) == (0, {"planned"})
+    assert all(plan["before"] == plan["after"] == fleet.old_id and plan["bytes_wanted"] > 0 for plan in plans.values())
+    assert fleet.serving() == [fleet.old_id] * 3
+
+    status, reports = push(new, *HOSTS, "--without-daemon")
+    assert (status, fleet.serving()) == (0, [new_id] * 3)
+    for host, report in reports.items():
+        assert (report["result"], report["signer"], report["device_id"]) == ("activated", "alice@lab", host)
+        assert [(line["action"], line["result"]) for line in report["audit"]] == [("push", "activated"), ("confirm", "confirmed")]
+        assert report["audit"][0]["key"].startswith("SHA256:")
+
+    status, states = push("status", *HOSTS)
+    assert status == 0
+    assert [states[host]["current"]["bundle_id"] for host in HOSTS] == [new_id] * 3
+    assert push("rollback", "pi-2")[0] == 0
+    assert fleet.serving() == [new_id, fleet.old_id, new_id]
+    assert {release["bundle_id"] for release in push("list", "pi-2")[1]["pi-2"]["releases"]} == {new_id, fleet.old_id}
+    assert push("prune", "--keep", "1", "pi-2")[0] == 0
+
+
+def wrong_hash(fleet):
+    folder = fleet.new_bundle("bad")
+    spoil(folder)
+    return folder, "cards.sqlite: its content differs"
+
+
+def wrong_signer(fleet):
+    folder = fleet.new_bundle("bad", signed=False)
+    assert sign_bundle.main([str(folder), "--key", str(make_key(fleet.folder / "mallory"))]) == 0
+    return folder, "does not name"
+
+
+def not_signed(fleet):
+    return fleet.new_bundle("bad", signed=False), "takes only signed ones"
+
+
+def wrong_model(fleet):
+    return fleet.new_bundle("bad", model_id="0123456789abcdef"), "embedded by network 0123456789abcdef"
+
+
+def failing_self_test(fleet):
+    cards = list(fleet.world.pictures)
+    return fleet.new_bundle("bad", self_test=(SelfTestQuery(entry=0, nearest=cards[3]),)), "self-test of entry 0"
+
+
+def low_recall(fleet):
+    return fleet.new_bundle("bad", recall=MeasuredRecall(queries=10, k=5, at_1=0.7, at_k=0.7)), "recall@1 against exact search is 0.7"
+
+
+@pytest.mark.parametrize("spoiled", [wrong_hash, wrong_signer, not_signed, wrong_model, failing_self_test, low_recall])
+def test_a_bad_bundle_stops_at_the_canary_and_changes_nothing_anywhere(fleet, push, spoiled):
+    folder, said = spoiled(fleet)
+    before = [sorted(path.name for path in (fleet.root(host) / "releases").iterdir()) for host in HOSTS]
+    status, reports = push(folder, *HOSTS, "--unchecked", "--without-daemon")
+    assert status == ExitCode.BAD_DATA
+    assert [reports[host]["result"] for host in HOSTS] == ["refused", "not_tried", "not_tried"]
+    assert said in reports["pi-1"]["reason"]
+    assert fleet.serving() == [fleet.old_id] * 3
+    assert [sorted(path.name for path in (fleet.root(host) / "releases").iterdir()) for host in HOSTS] == before
+
+
+def test_a_damaged_bundle_does_not_leave_the_workstation(fleet, push):
+    folder, _ = wrong_hash(fleet)
+    assert push(folder, *HOSTS) == (ExitCode.BAD_DATA, {})
+
+
+class CuttingProxy:
+    """Leads one port to another and cuts each of its first connections after so many bytes towards the server."""
+
+    def __init__(self, target, cuts):
+        self._target = target
+        self._cuts = list(cuts)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listening.close()
+
+    def _serve(self):
+        """One connection after the other, which is how a pusher comes."""
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            most = self._cuts.pop(0) if self._cuts else None
+            with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+                back = threading.Thread(target=lead, args=(server, client, None))
+                back.start()
+                lead(client, server, most)
+                back.join()
+
+
+def lead(source, target, most):
+    """Pass on what comes, up to so many bytes; then end both ways."""
+    passed = 0
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            passed += len(data)
+            if most is not None and passed > most:
+                break
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_cut_push_goes_on_where_it_ended(fleet, push):
+    large = fleet.large_bundle("large", megabytes=12)
+    size_bytes = sum(facts.size_bytes for facts in read_manifest(large).files.values())
+    server = fleet.servers["pi-1"]
+    proxy = CuttingProxy(server.port, [5_000_000, 8_000_000])
+    server.write_client_config(proxy.port)
+    fleet.write_ssh_config()
+    status, reports = push(large, "pi-1", "--without-daemon")
+    proxy.close()
+    assert (status, reports["pi-1"]["result"], reports["pi-1"]["cuts"]) == (0, "activated", 2)
+    # what was under way at a cut is sent twice, the rest once
+    assert reports["pi-1"]["bytes_sent"] <= size_bytes
+    assert fleet.serving()[0] == read_manifest(large).bundle_id
+    cuts = [json.loads(line)["result"] for line in (fleet.root("pi-1") / "audit.jsonl").read_text().splitlines()]
+    assert cuts == ["cut", "cut", "activated", "confirmed"]
+
+
+def pushing(fleet, *words):
+    command = [sys.executable, "-m", "tools.push_index", *map(str, words), *fleet.F]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def test_a_pusher_killed_behind_the_activation_leaves_a_device_that_goes_back(fleet, push):
+    """No daemon runs here: the next visit finds that nobody confirmed."""
+    new = fleet.new_bundle("new")
+    pusher = pushing(fleet, new, "pi-1", "--confirm-within-s", "3")
+    wait_until(lambda: fleet.serving()[0] == read_manifest(new).bundle_id, timeout_s=60)
+    os.killpg(pusher.pid, signal.SIGKILL)
+    pusher.wait()
+    deadline = releases.probation(fleet.root("pi-1")).deadline.timestamp()
+    time.sleep(max(0.0, deadline - time.time()))
+    _, states = push("status", "pi-1")
+    assert states["pi-1"]["current"]["bundle_id"] == fleet.old_id
+    assert "nobody confirmed it in time" in states["pi-1"]["reverted"]
+
+
+def test_the_key_opens_nothing_else(fleet):
+    answers = [
+        subprocess.run(["ssh", *fleet.F, "-o", "BatchMode=yes", "pi-1", *words], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        for words in (["cat", "/etc/passwd"], ["cardedge", "index", "receive;id"], ["-s", "sftp"])
+    ]
+    for answer in answers[:2]:
+        assert (answer.returncode, answer.stdout) == (ExitCode.USAGE, b"")
+        assert b"opens nothing but" in answer.stderr
+    assert answers[2].returncode != 0
+
+
+# --- with daemons -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def daemons(fleet, small_world, tmp_path):
+    """The three scanners run, each telling the same broker under a topic of its own; yields what the house hears."""
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (1280, 720))
+    noise = np.random.default_rng(0)
+    table = on_table(list(small_world.pictures.values())[2])
+    for _ in range(5):
+        film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    film.release()
+    broker = Mosquitto(tmp_path).start()
+    listener = Listener(broker.port)
+    running = []
+    for host in HOSTS:
+        settings = tmp_path / host / "cardedge.toml"
+        settings.write_text(settings.read_text() + f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+        with (tmp_path / host / "stderr").open("w") as errors:
+            command = [sys.executable, "-m", "edge", "run", "--config", str(settings)]
+            running.append(subprocess.Popen(command, cwd=ROOT, stderr=errors))
+    wait_until(lambda: all(told(listener, host) for host in HOSTS), timeout_s=90)
+    yield listener
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(30)
+    listener.close()
+    broker.stop()
+
+
+def told(listener, host):
+    """What a scanner said of its index, oldest first."""
+    return [json.loads(payload) for payload in listener.on(f"cardedge/{host}/state/index")]
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_running_daemons_take_the_bundle_prove_it_and_are_confirmed(fleet, daemons, push):
+    new = fleet.new_bundle("new")
+    new_id = read_manifest(new).bundle_id
+    status, reports = push(new, *HOSTS, "--canary", "1", "--parallel", "2")
+    assert (status, [reports[host]["result"] for host in HOSTS]) == (0, ["activated"] * 3)
+    for host in HOSTS:
+        wait_until(lambda host=host: told(daemons, host)[-1]["index_id"] == new_id)
+        assert releases.probation(fleet.root(host)) is None
+
+
+@needs_mosquitto
+@pytest.mark.slow
+def test_a_daemon_goes_back_when_the_pusher_dies(fleet, daemons, push):
+    new = fleet.new_bundle("new")
+    new_id = read_manifest(new).bundle_id
+    # stopped before it can confirm: its ssh must not reach the device a second time
+    pusher = pushing(fleet, new, "pi-1", "--confirm-within-s", "10")
+    wait_until(lambda: fleet.serving()[0] == new_id, timeout_s=60)
+    os.killpg(pusher.pid, signal.SIGKILL)
+    pusher.wait()
+    wait_until(lambda: told(daemons, "pi-1")[-1]["index_id"] == new_id, timeout_s=30)
+    wait_until(lambda: told(daemons, "pi-1")[-1]["index_id"] == fleet.old_id, timeout_s=60)
+    assert fleet.serving()[0] == fleet.old_id
+    assert [state["index_id"] for state in told(daemons, "pi-2")][-1] == fleet.old_id
