@@ -25,6 +25,7 @@ from edge import __version__
 from edge.adapters.systemd import open_supervisor
 from edge.bundles.adding import Loading, with_added
 from edge.bundles.bundle import Bundle, run_self_test
+from edge.bundles.bundle_writing import GraphWriter
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
 from edge.bundles.releases import open_index
@@ -128,13 +129,17 @@ def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
     )
 
 
-def loading_for(network: Network) -> Loading:
-    """Return how bundles are made ready for a network, and cards are added with it."""
+def graph_writer() -> GraphWriter:
+    """Return what writes the graphs of bundles."""
     from edge.adapters.hnsw import write_graph
 
-    return Loading(
-        network.model.model_id, network.embedder.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
-    )
+    return write_graph
+
+
+def loading_for(network: Network) -> Loading:
+    """Return how bundles are made ready for a network, and cards are added with it."""
+    model_id, artefact = network.model.model_id, network.embedder.artefact
+    return Loading(model_id, artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), graph_writer())
 
 
 def open_gallery(settings: Settings, network: Network) -> OpenedIndex:

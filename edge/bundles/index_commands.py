@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge.app import make_vector_index
-from edge.bundles import releases
+from edge.bundles import overlay_commands, releases
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.index_questions import add_info_options, add_search_options, chosen_directory, info, print_json, print_line, search
 from edge.bundles.manifest import Manifest
@@ -48,6 +48,7 @@ def add_parser(subparsers: _Subparsers, common: argparse.ArgumentParser | None =
     add_search_options(asking)
     _index_option(asking)
     add_actions(add, _index_option)
+    overlay_commands.add_actions(add, _index_option)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -101,7 +102,9 @@ def _now_serving(args: argparse.Namespace, manifest: Manifest) -> ExitCode:
     if args.json:
         print_json({"current": manifest.bundle_id, "previous": previous, "name": manifest.name, "cards": manifest.cards})
     else:
-        print_line(f"current is {manifest.bundle_id} ({manifest.name}, {manifest.cards} cards); a running daemon takes it on SIGHUP")
+        print_line(
+            f"current is {manifest.bundle_id} ({manifest.name}, {manifest.cards} cards); a running daemon takes it up within a second"
+        )
     return ExitCode.OK
 
 
