@@ -76,7 +76,7 @@ class Training:
             return self.objective
         if self._processes.device.type == "cuda":  # statistics over all processes; on CPUs those of the first one count
             self.objective.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.objective.network)  # type: ignore[no-untyped-call]  # its stub lacks types
-        return DistributedDataParallel(self.objective)
+        return DistributedDataParallel(self.objective, broadcast_buffers=False)
 
     # --- memory ---
 
@@ -179,7 +179,8 @@ class Training:
     def _learn(self, pixels: Tensor, labels: Labels, pictures: Pictures) -> None:
         rate = self._course.rate(self.used())
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+            group["lr"] = rate
+        self.objective.prepare(self.step, self.average)
         mix = self._mix(len(pixels), pictures.side)
         torch.manual_seed((self._course.seed * 1_000_003 + self.step) * self._processes.count + self._processes.rank)
         parts = self._parallel(pixels, labels, mix)
@@ -190,7 +191,7 @@ class Training:
         self.step += 1
         self.samples += pictures.batch
         self._follow()
-        self.log.append({"step": self.step, **{name: float(value.detach()) for name, value in parts.items()}, "rate": rate})
+        self.log.append({"step": self.step, **self._processes.means(parts), "rate": rate})
 
     def _mix(self, samples: int, side: int) -> Mix | None:
         """Draw from seed and step alone: all processes mix in the same steps."""

@@ -1,13 +1,14 @@
 """Metric learning: two views of one card together, everything else apart, look-alikes first of all.
 
-InfoNCE between the two views, with the other cards of the batch and a learnt proxy of every known card as negatives; ArcFace towards the
-proxies; and, so that what the warm start taught is not lost, a linear head beside the network that still tells the descriptor.
+InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives; ArcFace towards the proxies;
+and, so that what the warm start taught is not lost, a linear head beside the network that still tells the descriptor. The proxy of a card
+is what the moving average answers to its clean picture, asked again now and then: that is what the index will hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,10 @@ class MetricSettings:
     """Everything that decides the metric stage. A batch of n samples holds 2 n views."""
 
     course: Course = field(
-        default_factory=lambda: Course(pictures=(Pictures(112, 28),), minutes=96.0, learning_rate=7e-4, final_rate_share=0.015, seed=7)
+        default_factory=lambda: Course(pictures=(Pictures(112, 28),), minutes=92.0, learning_rate=7e-4, final_rate_share=0.015, seed=7)
     )
+    refresh_steps: int = 150
+    """How often the proxies are asked for again."""
     scale: float = 24.0
     too_alike: float = 0.7
     arc_scale: float = 32.0
@@ -44,39 +47,45 @@ class MetricSettings:
 class MetricObjective(Objective):
     """InfoNCE + ArcFace + alignment of the two views + the descriptor through a linear head."""
 
-    rate_factors: ClassVar[dict[str, float]] = {"proxies": 3.0}
     bank: Tensor
     bank_groups: Tensor
+    proxies: Tensor
 
     def __init__(
         self,
         network: EmbeddingNetwork,
-        proxies: Tensor,
+        answers: Callable[[EmbeddingNetwork], Tensor],
         bank: Tensor,
         bank_groups: Tensor,
         settings: MetricSettings,
         processes: Processes = ALONE,
     ) -> None:
         super().__init__(network)
-        self.auxiliary = nn.Linear(proxies.shape[1], bank.shape[1], bias=False)
+        self._answers = answers
+        width = network.settings.dim
+        self.auxiliary = nn.Linear(width, bank.shape[1], bias=False)
         nn.init.eye_(self.auxiliary.weight)
-        self.proxies = nn.Parameter(proxies.clone())
+        self.register_buffer("proxies", torch.zeros(len(bank), width))
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("bank_groups", bank_groups, persistent=False)
         self._settings = settings
         self._processes = processes
+
+    def prepare(self, step: int, average: EmbeddingNetwork) -> None:
+        """Ask for the proxies again every ``refresh_steps``."""
+        if step % self._settings.refresh_steps == 0:
+            self.proxies = self._answers(average).to(self.bank.device)
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
         """Return the loss and its parts. Labels: targets (n, dim), rows of the known cards (n,), -1 for a made-up one."""
         settings = self._settings
         targets, rows = (torch.cat([label, label]) for label in labels)
         groups = torch.where(rows >= 0, self.bank_groups[rows.clamp_min(0)], rows)
-        proxies = functional.normalize(self.proxies)
         known_alike = alike(targets, self.bank, groups, self.bank_groups, settings.too_alike)
-        nce = self._nce(vectors, proxies, targets, groups, known_alike)
+        nce = self._nce(vectors, targets, groups, known_alike)
         known = torch.nonzero(rows >= 0)[:, 0]
         arc = arc_face(
-            vectors[known] @ proxies.T, rows[known], margin=settings.arc_margin, scale=settings.arc_scale, left_out=known_alike[known]
+            vectors[known] @ self.proxies.T, rows[known], margin=settings.arc_margin, scale=settings.arc_scale, left_out=known_alike[known]
         )
         first, second = vectors.chunk(2)
         align = cosine_distance(first, second)
@@ -84,11 +93,11 @@ class MetricObjective(Objective):
         loss = nce + settings.arc_weight * arc + settings.alignment_weight * align + settings.descriptor_weight * told
         return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": told}
 
-    def _nce(self, vectors: Tensor, proxies: Tensor, targets: Tensor, groups: Tensor, known_alike: Tensor) -> Tensor:
+    def _nce(self, vectors: Tensor, targets: Tensor, groups: Tensor, known_alike: Tensor) -> Tensor:
         """Find the other view of the same card among all views of the batch, of all processes, and the proxies."""
         settings, processes = self._settings, self._processes
         batch_alike = alike(targets, processes.gathered(targets), groups, processes.gathered(groups), settings.too_alike)
-        logits = settings.scale * torch.cat([vectors @ processes.gathered(vectors).T, vectors @ proxies.T], dim=1)
+        logits = settings.scale * torch.cat([vectors @ processes.gathered(vectors).T, vectors @ self.proxies.T], dim=1)
         places = torch.arange(len(vectors), device=vectors.device)
         other_view = places.roll(len(vectors) // 2) + processes.rank * len(vectors)
         itself = torch.zeros_like(batch_alike)
@@ -100,9 +109,11 @@ def plan_metric(settings: MetricSettings, start: Trained, material: Material, pr
     """Plan the metric stage of a network that has had its warm start."""
     torch.manual_seed(settings.course.seed)
     course = settings.course
-    network = start.network.to(processes.device)
-    # proxies start as the network's own answers to the clean cards
-    proxies = torch.from_numpy(embed_at(network, list(material.cards.pixels), course.pictures[0].side))
+    pictures = list(material.cards.pixels)
+
+    def answers(average: EmbeddingNetwork) -> Tensor:
+        return torch.from_numpy(embed_at(average, pictures, course.pictures[0].side))
+
     bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)
 
     def samples(side: int) -> Pairs:
@@ -110,7 +121,7 @@ def plan_metric(settings: MetricSettings, start: Trained, material: Material, pr
 
     return Plan(
         stage="metric",
-        objective=MetricObjective(network, proxies, bank, groups, settings, processes),
+        objective=MetricObjective(start.network, answers, bank, groups, settings, processes),
         samples=samples,
         course=course,
         settings=asdict(settings),

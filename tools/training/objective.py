@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,8 @@ class Objective(nn.Module):
     """A network with the loss it learns by. The loader's batches are (pixels, *labels).
 
     Subclasses give ``losses``: the parts of the loss by name, ``loss`` among them being what is minimised. Tensors they hold beside the
-    network are parameters where they learn (no weight decay) and non-persistent buffers where they do not.
+    network are parameters where they learn (no weight decay), buffers where they do not; a checkpoint keeps those that are persistent.
     """
-
-    rate_factors: ClassVar[dict[str, float]] = {}
-    """Own parameter → how many times faster than the network it learns."""
 
     def __init__(self, network: EmbeddingNetwork) -> None:
         super().__init__()
@@ -39,6 +36,9 @@ class Objective(nn.Module):
         others = self.losses(vectors.float(), tuple(label[mix.partner] for label in labels))
         return {name: mix.share * value + (1.0 - mix.share) * others[name] for name, value in parts.items()}
 
+    def prepare(self, step: int, average: EmbeddingNetwork) -> None:
+        """Get ready for ``step``; ``average`` is the moving average so far. Most have nothing to do."""
+
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
         """Return the parts of the loss of unit ``vectors`` (views x n, dim), the first view of all samples before the second."""
         raise NotImplementedError
@@ -48,14 +48,11 @@ class Objective(nn.Module):
         return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Return the optimiser's groups: matrices and kernels of the network decay, nothing else does; ``factor`` scales the rate."""
+        """Return the optimiser's groups: matrices and kernels of the network decay, nothing else does."""
         network = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: list[dict[str, object]] = [
-            {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay, "factor": 1.0},
-            {"params": [value for value in network if value.ndim not in (2, 4)], "weight_decay": 0.0, "factor": 1.0},
+            {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay},
+            {"params": [value for value in network if value.ndim not in (2, 4)], "weight_decay": 0.0},
+            {"params": [value for name, value in self.named_parameters() if not name.startswith("network.")], "weight_decay": 0.0},
         ]
-        for name, parameter in self.named_parameters():
-            if not name.startswith("network."):
-                factor = self.rate_factors.get(name, 1.0)
-                groups.append({"params": [parameter], "weight_decay": 0.0, "factor": factor})
         return [group for group in groups if cast("list[nn.Parameter]", group["params"])]

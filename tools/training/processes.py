@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,6 +43,13 @@ class Processes:
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         distributed.broadcast(shared, 0)
         return float(shared)
+
+    def means(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return each value averaged over the processes."""
+        together = torch.stack([value.detach() for value in values.values()])
+        if self.count > 1:
+            distributed.all_reduce(together)
+        return dict(zip(values, (together / self.count).tolist(), strict=True))
 
     def wait(self) -> None:
         """Wait for all others, after the first one has written something they read."""
