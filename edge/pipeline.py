@@ -12,13 +12,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from edge.card import LocatedCard, Rotation, rectify
-from edge.decision import AcceptanceThresholds, Candidate, Identified, Sighting, Uncertain, decide
+from edge.comparison import Reading, compare
+from edge.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, weigh
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
 from edge.errors import EmbedderTimeoutError
 from edge.frame import RgbImage
 from edge.gallery import Gallery
-from edge.neighbors import CardId, Neighbors
-from edge.verification import Reference, View, patch_weights, prepare_reference, prepare_view, verify
+from edge.neighbors import Neighbors
 
 
 class Embedder(Protocol):
@@ -75,27 +75,14 @@ class LoadedGallery:
     thresholds: AcceptanceThresholds
 
 
-NEIGHBORS_K: Final = 10
-"""Nearest entries of a card, over all its readings: what the telling patches of a candidate are found against."""
-VERIFIED: Final = 5
-"""The nearest so many of them are verified: each costs a millisecond, and the true card is hardly ever further down."""
-_PRINTINGS_VERIFIED: Final = 2
-"""Printings of one artwork look alike: verifying more of them would crowd out the other artworks the margin needs."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """One way to read a located card: rectified upright under ``rotation``."""
-
-    card: int
-    rotation: Rotation
-    pixels: RgbImage
+NEIGHBORS_K: Final = 16
+"""Nearest entries of each reading. The nearest of all are compared (``edge.comparison``), the others are there for bad outlines."""
 
 
 class Recognizer:
     """Names located cards: rectify, embed all readings as one batch, search, verify, decide.
 
-    ``neighbors_k`` is how many nearest entries are looked at; the first ``VERIFIED`` of them are verified.
+    ``neighbors_k`` is how many nearest entries of each reading are looked at.
     """
 
     def __init__(self, embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int = NEIGHBORS_K) -> None:
@@ -117,10 +104,10 @@ class Recognizer:
 
         Raises ``EmbedderTimeoutError`` when the network does not take the batch in time.
         """
-        readings: list[_Reading] = []
+        readings: list[Reading] = []
         inputs: list[InputBatch] = []
         for number, card in enumerate(located):
-            card_readings = _readings(pixels, number, card)
+            card_readings = read_card(pixels, number, card)
             readings.extend(reading for reading, _ in card_readings)
             inputs.extend(tensor for _, tensor in card_readings)
         size = self._embedder.max_batch
@@ -139,7 +126,7 @@ class PendingSightings:
     def __init__(
         self,
         futures: tuple[Future[EmbeddingMatrix], ...],
-        readings: tuple[_Reading, ...],
+        readings: tuple[Reading, ...],
         located: tuple[LocatedCard, ...],
         loaded: LoadedGallery,
         neighbors_k: int,
@@ -189,53 +176,22 @@ class PendingSightings:
     def _sighting(self, number: int, neighbors: tuple[Neighbors, ...]) -> Sighting:
         located = self._located[number]
         readings = [(reading, near) for reading, near in zip(self._readings, neighbors, strict=True) if reading.card == number]
-        gallery = self.loaded.gallery
-        decision = decide(verified_candidates(readings, gallery, self._neighbors_k), self.loaded.thresholds, gallery.printings)
+        gallery, thresholds = self.loaded.gallery, self.loaded.thresholds
+        decision = decide(verified_candidates(readings, gallery, thresholds.weights), thresholds, gallery.printings)
         best = decision.best if isinstance(decision, Identified | Uncertain) else None
         return Sighting(located, located.quad.turned(best.rotation) if best else located.quad, decision)
 
 
-def verified_candidates(readings: Sequence[tuple[_Reading, Neighbors]], gallery: Gallery, most: int) -> tuple[Candidate, ...]:
-    """Verify the nearest cards of one located card over all its readings; one candidate per card, in its best reading."""
-    nearest = _nearest_pairs(readings, gallery, most)
-    references = {entry: prepare_reference(gallery.signatures[entry]) for _, entry, _, _ in nearest}
-    views: dict[Rotation, View] = {}
-    best: dict[CardId, Candidate] = {}
-    for similarity, entry, card_id, reading in nearest[:VERIFIED]:
-        if reading.rotation not in views:
-            views[reading.rotation] = prepare_view(reading.pixels)
-        group = gallery.artwork_group(card_id)
-        look_alikes = _look_alikes(group, references, gallery)
-        value = verify(views[reading.rotation], references[entry], patch_weights(references[entry], look_alikes))
-        if card_id not in best or value > best[card_id].verification:
-            best[card_id] = Candidate(card_id, group, similarity, value, reading.rotation)
-    return tuple(best.values())
+def verified_candidates(readings: Sequence[tuple[Reading, Neighbors]], gallery: Gallery, weights: EvidenceWeights) -> Candidates:
+    """Compare one located card, in all its readings, with its nearest cards and weigh what came out; most verified first."""
+    return weigh(compare(readings, gallery), weights)
 
 
-def _nearest_pairs(
-    readings: Sequence[tuple[_Reading, Neighbors]], gallery: Gallery, most: int
-) -> list[tuple[float, int, CardId, _Reading]]:
-    """Return the ``most`` nearest (similarity, entry, card, reading), few per artwork and reading, nearest first."""
-    pairs = [(near.similarity, near.entry, near.card_id, reading) for reading, neighbors in readings for near in neighbors]
-    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[3].rotation))
-    taken: dict[tuple[str, Rotation], int] = {}
-    kept = []
-    for pair in pairs:
-        key = (gallery.artwork_group(pair[2]), pair[3].rotation)
-        taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= _PRINTINGS_VERIFIED:
-            kept.append(pair)
-    return kept[:most]
+def read_card(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[Reading, InputBatch]]:
+    """Return the readings of the ``number``-th located card with the network's input of each, uint8 (1, 224, 224, 3).
 
-
-def _look_alikes(group: str, references: Mapping[int, Reference], gallery: Gallery) -> list[Reference]:
-    return [
-        reference for entry, reference in references.items() if gallery.artwork_group(gallery.entry_card_ids[entry]) != group
-    ]
-
-
-def _readings(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[_Reading, InputBatch]]:
-    """Rectify once per portrait side; upside down is the same pixels turned."""
+    Rectified once per portrait side: upside down is the same pixels turned.
+    """
     upright: dict[Rotation, tuple[RgbImage, InputBatch]] = {}
     readings = []
     for rotation in card.rotations:
@@ -247,5 +203,5 @@ def _readings(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[_R
         image, tensor = upright[base]
         if half_turns:
             image, tensor = np.ascontiguousarray(image[::-1, ::-1]), turn_upside_down(tensor)
-        readings.append((_Reading(number, rotation, image), tensor))
+        readings.append((Reading(number, rotation, image), tensor))
     return readings

@@ -3,7 +3,7 @@
 The stored signature of a reference picture is its luma at 36 x 48. A view is aligned to a candidate's signature by a homography
 (it takes up the corner error of the locator), then compared patch by patch, and only on the patches in which the candidate
 *differs from its look-alikes*: cards of one game share frame, text bars and layout, and an unknown card would agree there with
-anything. The agreement of the best 60 % of that weight is the verification, so fingers and glare cost little.
+anything. The agreement of the best half of that weight counts, so fingers and glare cost little.
 
 Alignment: inverse compositional Lucas-Kanade (Baker & Matthews, "Lucas-Kanade 20 Years On", IJCV 2004) on locally normalised
 luma, coarse (18 x 24, affine) to fine (36 x 48, homography), with Cauchy weights per pixel (Geman-McClure and Huber behaved alike).
@@ -45,7 +45,7 @@ _DAMPING: Final = 0.02  # share of the mean curvature added to the diagonal: bla
 _STEP_DONE: Final = 3e-3
 _MAX_CORNER_SHIFT: Final = 0.45  # of half the card's height: what no locator error explains is no alignment
 _COMMON_WEIGHT: Final = 0.0004  # weight of patches shared with look-alikes: only decides when nothing else does
-_BEST_SHARE: Final = 0.6
+_BEST_SHARE: Final = 0.5
 _PATCH_VARIANCE_FLOOR: Final = 0.05
 
 
@@ -121,7 +121,7 @@ def patch_weights(reference: Reference, look_alikes: Sequence[Reference]) -> NDA
 
 
 def verify(view: View, reference: Reference, weights: NDArray[np.float32]) -> float:
-    """Return the verification in [0, 1]: weighted mean agreement of the best-agreeing 60 % of the telling patches.
+    """Return the agreement in [0, 1]: weighted mean correlation of the best-agreeing half of the telling patches.
 
     ``weights`` comes from ``patch_weights``. 0 when the view cannot be aligned to the reference.
     """

@@ -9,7 +9,7 @@ import pytest
 
 from edge import check
 from edge.bundles.bundle_writing import set_calibration
-from edge.bundles.manifest import Calibration
+from edge.bundles.calibration import Calibration
 from edge.cli import main
 from edge.decision import AcceptanceThresholds
 from edge.errors import ExitCode

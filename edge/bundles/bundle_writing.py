@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from edge.bundles.bundle import describe_files
+from edge.bundles.calibration import Calibration
 from edge.bundles.card_database import write_cards
 from edge.bundles.manifest import (
     CARDS_FILE,
@@ -24,7 +25,6 @@ from edge.bundles.manifest import (
     PROJECTION_FILE,
     UNSEALED,
     VECTORS_FILE,
-    Calibration,
     GraphParameters,
     Manifest,
     MeasuredRecall,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -13,12 +12,11 @@ from pydantic import (
     PositiveInt,
     SerializerFunctionWrapHandler,
     ValidationError,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
-from edge.decision import AcceptanceThresholds
+from edge.bundles.calibration import Calibration, Share
 from edge.errors import BundleError
 from edge.schema import Schema
 
@@ -44,10 +42,11 @@ Proposals: TypeAlias = Literal["graph", "int8"]
 
 BUNDLE_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
 BundleId: TypeAlias = Annotated[str, Field(pattern=BUNDLE_ID_PATTERN)]
-"""First 64 bits of a SHA-256 over the manifest without ``bundle_id`` and ``created``; it names the release's directory."""
+"""First 64 bits of a SHA-256 over the manifest without itself and its dates (``created``, the day of calibration).
+
+It names the release's directory."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MANIFEST_MAX_BYTES: Final = 1 << 20
 
@@ -74,28 +73,6 @@ class MeasuredRecall(Schema):
     k: PositiveInt
     at_1: Share
     at_k: Share
-
-
-class Calibration(Schema):
-    """Thresholds measured for this bundle, and where they come from.
-
-    ``source`` says in a sentence which pictures and negatives were used; ``figures`` holds what was measured with them
-    (for example ``false_accept_rate``).
-    """
-
-    thresholds: AcceptanceThresholds
-    source: str = Field(min_length=1)
-    figures: dict[str, float] = Field(default_factory=dict)
-
-    @field_validator("thresholds", mode="before")
-    @classmethod
-    def _all_named(cls, value: Any) -> Any:
-        """Refuse missing and unknown thresholds: a default would pass for a measurement."""
-        given = set(asdict(value) if isinstance(value, AcceptanceThresholds) else value)
-        known = {field.name for field in fields(AcceptanceThresholds)}
-        if given != known:
-            raise ValueError(f"thresholds must be exactly {', '.join(sorted(known))}; calibrate the bundle again")
-        return value
 
 
 class SelfTestQuery(Schema):
@@ -173,6 +150,8 @@ class Manifest(Schema):
     def content_id(self) -> BundleId:
         """Return the id this content must carry; the file hashes inside make it cover the data."""
         content = self.model_dump(mode="json", exclude={"bundle_id", "created"})
+        if self.calibration and self.calibration.provenance:
+            del content["calibration"]["provenance"]["measured"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
