@@ -52,7 +52,8 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
         return Fault(Kind.UNREADABLE, str(error))
     if fault := shape_fault(pixels, name):
         return _shown(fault, pixels)
-    card = rectify(pixels, whole_image_quad(pixels)).pixels
+    # rectifying a picture of the canonical size would give it back
+    card = pixels if pixels.shape[:2] == (CARD_SIZE.height, CARD_SIZE.width) else rectify(pixels, whole_image_quad(pixels)).pixels
     small = np.asarray(cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if fault := card_fault(card, small, name):
         return _shown(fault, pixels)
