@@ -22,6 +22,7 @@ from edge.pipeline import Embedder
 from edge.publishing.command import Command
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
+from edge.receiving.audit import AuditLine
 from edge.service.clock import Clock
 from edge.settings import CameraSection
 
@@ -202,6 +203,10 @@ class OneIndex:
 
     def reverted(self) -> str | None:
         """Return that none was."""
+        return None
+
+    def last_push(self) -> AuditLine | None:
+        """Return that there was none."""
         return None
 
     def previous_id(self) -> str | None:

@@ -271,6 +271,7 @@ class ScriptedStore:
         self.confirmed, self.added, self.tended = [], [], []
         self.stopped = False
         self.reverted_because = None
+        self.pushed = None
         self.waiting_settings = ()
         self.previous, self.latest = None, NEW_INDEX
 
@@ -310,6 +311,9 @@ class ScriptedStore:
 
     def reverted(self):
         return self.reverted_because
+
+    def last_push(self):
+        return self.pushed
 
     def previous_id(self):
         return self.previous

@@ -18,12 +18,14 @@ from edge.bundles.adding import added_picture, with_added
 from edge.bundles.index_change import OpenedIndex, WantedCard
 from edge.bundles.trial import utc_now
 from edge.errors import BundleError, EdgeError
+from edge.receiving.audit import AuditReader
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
     from edge.bundles.adding import Loading
     from edge.bundles.overlay import Embed
     from edge.logs import LogLevel
+    from edge.receiving.audit import AuditLine
     from edge.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class DeviceIndex:
         self._apply_log_level = apply_log_level
         self._trial_s = trial_s
         self._monotonic_s = monotonic_s
+        self._audit = AuditReader()
         self._seen: tuple[str | None, str | None] = (None, None)
         self._proven_at_s = self._confirmed_by_s = inf
 
@@ -145,6 +148,10 @@ class DeviceIndex:
         """Say which bundle was left again by itself and why."""
         gone = releases.reverted(self._root)
         return None if gone is None else f"bundle {gone.bundle_id} was reverted, {gone.back_to_id} serves: {gone.reason}"
+
+    def last_push(self) -> AuditLine | None:
+        """Return the newest line of the audit; the file is read when it has changed."""
+        return self._audit.last(self._root)
 
     @property
     def _root(self) -> Path:

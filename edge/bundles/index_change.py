@@ -16,6 +16,7 @@ from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import CommandError, EdgeError
 from edge.frame import RgbImage
 from edge.pipeline import LoadedGallery
+from edge.receiving.audit import AuditLine
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +104,10 @@ class IndexStore(Protocol):
         """Say which bundle was left again by itself and why, None when none was since another proved itself."""
         ...
 
+    def last_push(self) -> AuditLine | None:
+        """Return the last attempt to change the bundles over SSH. Cheap: asked before every frame."""
+        ...
+
 
 Submit: TypeAlias = Callable[[InputBatch], "Future[EmbeddingMatrix]"]
 _Job: TypeAlias = Callable[[], OpenedIndex | None]
@@ -186,6 +191,10 @@ class IndexChanger:
     def reverted(self) -> str | None:
         """Say which bundle was left again by itself and why."""
         return self._store.reverted()
+
+    def last_push(self) -> AuditLine | None:
+        """Return the last attempt to change the bundles over SSH."""
+        return self._store.last_push()
 
     def stop(self) -> None:
         """Note that the daemon stops in good order."""

@@ -28,8 +28,11 @@ from edge.publishing.state import (
     ControlsState,
     IndexState,
     ModelState,
+    PushNote,
     last_card,
+    shorten,
 )
+from edge.receiving.audit import AuditLine
 from edge.service.clock import Clock
 from edge.track import TrackChange
 
@@ -135,6 +138,7 @@ class Announcer:
         problem: str | None,
         previous_id: str | None,
         latest_id: str | None,
+        last_push: AuditLine | None,
     ) -> None:
         """Show the bundle in use and how its last change went or goes."""
         manifest = opened.manifest
@@ -152,6 +156,7 @@ class Announcer:
             progress=progress,
             problem=problem,
             added=opened.added_pictures,
+            last_push=_note(last_push) if last_push else None,
         )
         self._sink.set_state(INDEX, state.to_json())
 
@@ -189,3 +194,9 @@ class Announcer:
     def _show_cards(self) -> None:
         cards = tuple(self._in_view.values())
         self._sink.set_state(CARDS, CardsState(at=self._clock.utc_now(), count=len(cards), cards=cards).to_json())
+
+
+def _note(line: AuditLine) -> PushNote:
+    """Return what the house is told of a line of the audit; where it came from stays on the device."""
+    reason = shorten(line.reason) if line.reason else None
+    return PushNote(**line.model_dump(exclude={"peer", "reason"}), reason=reason)

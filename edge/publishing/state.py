@@ -58,6 +58,19 @@ class LastCardState(Payload):
     image_id: str | None
 
 
+class PushNote(Payload):
+    """The last attempt to change the bundles over SSH, as the device's audit has it."""
+
+    at: Instant
+    action: str = Field(description="`push`, `confirm`, `rollback` or `prune`.")
+    result: str = Field(description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `pruned`, `refused` or `cut`.")
+    bundle_id: str | None = None
+    reason: str | None = Field(None, max_length=MAX_STATE_CHARS)
+    principal: str | None = Field(None, description="Who signed the bundle, by the device's list of allowed signers.")
+    key: str | None = Field(None, description="Fingerprint of the key it was signed with.")
+    technician: str | None = Field(None, description="Whose SSH key came, where the device gave it a name.")
+
+
 class IndexState(Payload):
     """``state/index``: the bundle in use, the one to go back to, the newest one received, and why the last change failed, if it did."""
 
@@ -77,6 +90,7 @@ class IndexState(Payload):
     )
     problem: str | None = Field(None, description="Why the last change of the bundle failed, or was taken back; the old one serves on.")
     added: int = Field(0, ge=0, description="Pictures of cards that were added on this device and are searched too.")
+    last_push: PushNote | None = Field(None, description="The last attempt to change the bundles over SSH; null when there was none.")
 
 
 class ModelState(Payload):

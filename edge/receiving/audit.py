@@ -110,3 +110,22 @@ def last_line(root: Path) -> AuditLine | None:
         with contextlib.suppress(ValidationError):
             return AuditLine.model_validate_json(text)
     return None
+
+
+class AuditReader:
+    """Follows an audit that another process writes, reading the file only when it has changed."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[Path, int, int] | None = None
+        self._line: AuditLine | None = None
+
+    def last(self, root: Path) -> AuditLine | None:
+        """Return the newest whole line of the audit below ``root``; None when there is none."""
+        try:
+            status = (root / AUDIT_FILE).stat()
+        except OSError:
+            return None
+        seen = (root, status.st_mtime_ns, status.st_size)
+        if seen != self._seen:
+            self._seen, self._line = seen, last_line(root)
+        return self._line

@@ -30,6 +30,7 @@ from edge.publishing.command import (
     ThresholdRequest,
 )
 from edge.publishing.state import HealthState
+from edge.receiving.audit import AuditLine
 from edge.service.supervision import Supervisor
 from edge.service.wanted_card import wanted_card
 from edge.track import Tracker
@@ -62,6 +63,7 @@ class ControlDesk:
         self._changing_for: Command | None = None
         self._reload_under_way = False
         self._shown_progress: int | None = None
+        self._shown_push: AuditLine | None = None
         self.enabled = True
         self.index_problem: str | None = None
         self.newest: RgbImage | None = None
@@ -75,7 +77,7 @@ class ControlDesk:
     def show(self) -> None:
         """Publish the states that tell of controls and index."""
         previous_id, latest_id = self._changer.ids()
-        self._shown_progress = self._changer.progress
+        self._shown_progress, self._shown_push = self._changer.progress, self._changer.last_push()
         self._announcer.show_index(
             self._opened,
             changing=self._changer.progress is not None,
@@ -83,6 +85,7 @@ class ControlDesk:
             problem=self.index_problem or self._changer.reverted(),
             previous_id=previous_id,
             latest_id=latest_id,
+            last_push=self._shown_push,
         )
         self._announcer.show_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
 
@@ -126,7 +129,7 @@ class ControlDesk:
         self._changer.embed_next()
         change = self._changer.finished()
         if change is None:
-            if self._changer.progress != self._shown_progress:
+            if (self._changer.progress, self._changer.last_push()) != (self._shown_progress, self._shown_push):
                 self.show()
             return
         command, self._changing_for = self._changing_for, None

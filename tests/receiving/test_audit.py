@@ -3,7 +3,7 @@
 import json
 import socket
 
-from edge.receiving.audit import AUDIT_FILE, MAX_BYTES, Audit, last_line
+from edge.receiving.audit import AUDIT_FILE, MAX_BYTES, Audit, AuditReader, last_line
 from edge.receiving.signature import Signer
 
 
@@ -34,3 +34,12 @@ def test_the_file_stays_bounded_and_loses_its_oldest_lines(tmp_path):
     assert (tmp_path / AUDIT_FILE).stat().st_size < MAX_BYTES
     assert last_line(tmp_path) == line
     assert (tmp_path / AUDIT_FILE).read_text().startswith("xx")
+
+
+def test_a_reader_follows_what_another_process_writes(tmp_path):
+    reader = AuditReader()
+    assert reader.last(tmp_path) is None
+    audit = Audit(tmp_path, {}, technician=None, journal="/nonexistent")
+    for bundle_id in ("ab" * 8, "cd" * 8):
+        line = audit.write("push", bundle_id, "activated")
+        assert reader.last(tmp_path) == reader.last(tmp_path) == line

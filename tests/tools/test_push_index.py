@@ -324,6 +324,9 @@ def test_running_daemons_take_the_bundle_prove_it_and_are_confirmed(fleet, daemo
     assert (status, [reports[host]["result"] for host in HOSTS]) == (0, ["activated"] * 3)
     for host in HOSTS:
         wait_until(lambda host=host: told(daemons, host)[-1]["index_id"] == new_id)
+        wait_until(lambda host=host: (told(daemons, host)[-1]["last_push"] or {}).get("action") == "confirm")
+        pushes = [state["last_push"] for state in told(daemons, host) if state["last_push"]]
+        assert (pushes[0]["result"], pushes[0]["principal"], pushes[0]["technician"]) == ("activated", "alice@lab", "alice")
         assert releases.probation(fleet.root(host)) is None
 
 
