@@ -3,6 +3,7 @@
 #   ./install.sh --demo        private environment, broker, film, daemon: events on the screen, nothing installed into the system but packages
 #   ./install.sh --test        everything the checks need, then all checks
 #   sudo ./install.sh          installs the service
+#   sudo ./install.sh --allow-technician KEY.pub     lets the owner of an SSH key push index bundles
 # Each step looks first whether its work is already done, so a second run repairs and never overwrites settings.
 set -euo pipefail
 
@@ -20,11 +21,13 @@ python=
 
 usage() {
     cat <<'TEXT'
-Usage: ./install.sh [--demo | --test | --uninstall [--purge]] [--dry-run]
+Usage: ./install.sh [--demo | --test | --allow-technician KEY.pub | --uninstall [--purge]] [--dry-run]
 
   (nothing)      install the service: user, program, network, sample cards, settings, unit; needs root
   --demo         play a film of drawn cards to a scanner on this machine and check its answers (under a minute)
   --test         install what the checks need and run them all
+  --allow-technician KEY.pub
+                 let the owner of this SSH key sign index bundles and push them over SSH, and nothing else; needs root
   --uninstall    stop and remove the service; settings, cards and events stay
   --purge        with --uninstall: remove those too
   --dry-run      say what would be done, do nothing
@@ -131,7 +134,7 @@ demo() {
 
 check() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
-    packages mosquitto openssl procps shellcheck systemd
+    packages mosquitto openssh-client openssh-server openssl procps shellcheck systemd
     environment "$VENV" "${HERE}[test]" --editable
     cd "$HERE"
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
@@ -141,7 +144,7 @@ install_service() {
     need_root "installing the service"
     # the system's own Python: the service's user can reach no other, and camera and NPU bindings from packages belong to it
     choose_python /usr/bin/python3
-    packages mosquitto procps
+    packages mosquitto openssh-client procps
     environment "$PREFIX" "$HERE" --upgrade --system-site-packages
     # a changed clone of the same version must still replace what is there
     run "$PREFIX/bin/python" -m pip install --quiet --no-deps --force-reinstall "$HERE"
@@ -167,12 +170,44 @@ install_service() {
     say "Installed. Next: name your camera and broker in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge; cardedge check"
 }
 
+# add_line FILE LINE: append a line that is not there yet.
+add_line() {
+    if [ -e "$1" ] && grep -qxF -- "$2" "$1"; then return 0; fi
+    if [ "$dry_run" = yes ]; then
+        printf '  would add to %s: %s\n' "$1" "$2" >&2
+    else
+        printf '%s\n' "$2" >>"$1"
+        chmod 644 "$1"
+    fi
+}
+
+allow_technician() {
+    local type key comment name
+    need_root "letting a technician in"
+    [ -r "$1" ] || die "$EX_USAGE" "$1: no such public key"
+    packages openssh-server openssh-client
+    ssh-keygen -lf "$1" >/dev/null 2>&1 || die "$EX_USAGE" "$1: no SSH public key; name the file that ends in .pub"
+    id cardedge >/dev/null 2>&1 || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "no user cardedge; run sudo ./install.sh first"
+    read -r type key comment <"$1" || [ -n "$key" ]
+    case $type in ssh-* | sk-* | ecdsa-*) ;; *) die "$EX_USAGE" "$1: a private key; name the file that ends in .pub" ;; esac
+    name=$(printf '%s' "${comment:-technician}" | tr -cd 'A-Za-z0-9@._-')
+    say "Letting $name sign and push index bundles"
+    run install -d "$CONFIG"
+    add_line "$CONFIG/allowed_signers" "$name namespaces=\"cardedge-index\" $type $key"
+    add_line "$CONFIG/authorized_keys" "restrict,command=\"/usr/local/bin/cardedge index receive --technician $name\" $type $key $name"
+    run install -D -m 644 "$HERE/systemd/sshd-cardedge.conf" /etc/ssh/sshd_config.d/cardedge.conf
+    # the server runs even a forced command through the user's shell, and nologin would end it
+    run usermod --shell /bin/sh cardedge
+    if systemd_runs || [ "$dry_run" = yes ]; then run systemctl reload ssh; fi
+    say "Done. From the workstation: python -m tools.push_index BUNDLE cardedge@$(uname -n)"
+}
+
 uninstall() {
     need_root "uninstalling"
     if systemd_runs && [ -e /etc/systemd/system/cardedge.service ]; then
         run systemctl disable --now cardedge.service || true
     fi
-    run rm -rf /etc/systemd/system/cardedge.service "$PREFIX" "$SHARE" /usr/local/bin/cardedge \
+    run rm -rf /etc/ssh/sshd_config.d/cardedge.conf /etc/systemd/system/cardedge.service "$PREFIX" "$SHARE" /usr/local/bin/cardedge \
         /usr/lib/sysusers.d/cardedge.conf /usr/lib/tmpfiles.d/cardedge.conf
     systemd_runs && run systemctl daemon-reload
     if [ "$1" = yes ]; then
@@ -185,20 +220,30 @@ uninstall() {
 }
 
 main() {
-    local task=install_service purge=no option
-    for option in "$@"; do
-        case $option in
+    local task=install_service purge=no key=
+    while [ $# -gt 0 ]; do
+        case $1 in
             --demo) task=demo ;;
             --test) task=check ;;
+            --allow-technician)
+                [ $# -gt 1 ] || die "$EX_USAGE" "--allow-technician needs the file of a public key"
+                task=allow_technician key=$2
+                shift
+                ;;
             --uninstall) task=uninstall ;;
             --purge) purge=yes ;;
             --dry-run) dry_run=yes ;;
             --help | -h) usage; exit 0 ;;
-            *) usage >&2; die "$EX_USAGE" "unknown option: $option" ;;
+            *) usage >&2; die "$EX_USAGE" "unknown option: $1" ;;
         esac
+        shift
     done
     [ "$purge" = no ] || [ "$task" = uninstall ] || die "$EX_USAGE" "--purge goes with --uninstall"
-    if [ "$task" = uninstall ]; then uninstall "$purge"; else "$task"; fi
+    case $task in
+        uninstall) uninstall "$purge" ;;
+        allow_technician) allow_technician "$key" ;;
+        *) "$task" ;;
+    esac
 }
 
 main "$@"
