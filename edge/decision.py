@@ -171,15 +171,14 @@ class Sighting:
 
 
 def weigh(comparisons: Sequence[Comparison], weights: EvidenceWeights) -> Candidates:
-    """Return one candidate per compared card, in the reading that agrees best, most verified first; the order given does not matter."""
-    best: dict[CardId, Comparison] = {}
-    for comparison in comparisons:
-        known = best.get(comparison.card_id)
-        if known is None or _strength(comparison) > _strength(known):
-            best[comparison.card_id] = comparison
+    """Return one candidate per compared card, in its best reading, most verified first; the order given does not matter."""
+    best: dict[CardId, tuple[float, int, Comparison]] = {}
+    for each in comparisons:
+        strength = log_odds(each, comparisons, weights), -each.rotation
+        if each.card_id not in best or strength > best[each.card_id][:2]:
+            best[each.card_id] = *strength, each
     weighed = [
-        Candidate(each.card_id, each.artwork_group, each.similarity, _logistic(log_odds(each, comparisons, weights)), each.rotation)
-        for each in best.values()
+        Candidate(each.card_id, each.artwork_group, each.similarity, _logistic(value), each.rotation) for value, _, each in best.values()
     ]
     return tuple(sorted(weighed, key=_rank))
 
@@ -233,10 +232,6 @@ def decide(
 
 def _rank(candidate: Candidate) -> tuple[float, float, CardId]:
     return (-candidate.verification, -candidate.similarity, candidate.card_id)
-
-
-def _strength(comparison: Comparison) -> tuple[float, float, int]:
-    return (comparison.agreement, comparison.similarity, -comparison.rotation)
 
 
 def _logistic(value: float) -> float:

@@ -107,7 +107,7 @@ class Recognizer:
         readings: list[Reading] = []
         inputs: list[InputBatch] = []
         for number, card in enumerate(located):
-            card_readings = read_card(pixels, number, card)
+            card_readings = readings_of(pixels, number, card)
             readings.extend(reading for reading, _ in card_readings)
             inputs.extend(tensor for _, tensor in card_readings)
         size = self._embedder.max_batch
@@ -187,7 +187,7 @@ def verified_candidates(readings: Sequence[tuple[Reading, Neighbors]], gallery: 
     return weigh(compare(readings, gallery), weights)
 
 
-def read_card(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[Reading, InputBatch]]:
+def readings_of(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[Reading, InputBatch]]:
     """Return the readings of the ``number``-th located card with the network's input of each, uint8 (1, 224, 224, 3).
 
     Rectified once per portrait side: upside down is the same pixels turned.

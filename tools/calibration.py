@@ -1,0 +1,258 @@
+"""From compared views to the thresholds of a bundle: weights by logistic regression, their anchor by the wanted false acceptance.
+
+The weights are fitted to tell true cards from the nearest of what no index knows, both counted alike (ridge-penalised maximum likelihood,
+Newton's method; Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3). A slope that comes out negative is left out and the
+rest fitted again: better evidence must never count against a card. The intercept then moves until the wanted share of unindexed
+cards reaches ``min_verification``, no picture without a card does, and neither would a stranger as near as ``LIKELY_STRANGER``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import exp, log
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundles.calibration import CurvePoint
+from edge.decision import AcceptanceThresholds, Candidate, Comparison, Evidence, EvidenceWeights, evidence_for, log_odds, weigh
+from edge.errors import DataError
+
+LIKELY_STRANGER: Final = Evidence(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
+"""Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
+index held no look-alike to measure with."""
+UNCERTAIN_FACTOR: Final = 5.0
+"""So many times more strangers may be called uncertain than are accepted."""
+_LEAST_UNCERTAIN: Final = 0.3
+_RIDGE: Final = 1.0
+_STEPS: Final = 100
+_ABOVE: Final = 1e-4
+_CURVE_LOG_ODDS: Final = np.arange(8.0, -4.1, -0.4)
+
+
+class Kind(StrEnum):
+    """What a view was asked as."""
+
+    KNOWN = "known"
+    LEFT_OUT = "left_out"
+    STRANGER = "stranger"
+    NEGATIVE = "negative"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One view: what it was compared with. ``artwork_group`` is what a known view shows; ``preset`` names the camera it was seen by."""
+
+    kind: Kind
+    preset: str
+    comparisons: tuple[Comparison, ...]
+    artwork_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a calibration came to."""
+
+    thresholds: AcceptanceThresholds
+    figures: dict[str, float]
+    curve: tuple[CurvePoint, ...]
+
+
+def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -> Outcome:
+    """Return thresholds under which at most ``false_acceptance`` of the left-out cards and strangers are named, and how well they do.
+
+    Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
+    """
+    seen = [observation for observation in observations if observation.comparisons]
+    unindexed = [each for each in seen if each.kind in {Kind.LEFT_OUT, Kind.STRANGER}]
+    if not any(each.kind is Kind.KNOWN for each in seen) or not unindexed:
+        raise DataError("calibrating needs views of indexed cards and of others; give cards of at least two artworks, or --strangers")
+    weights = fit_weights(seen)
+    thresholds = AcceptanceThresholds()
+    bound = max(
+        _bound([_score(each, weights) for each in unindexed], false_acceptance),
+        max((_score(each, weights) for each in seen if each.kind is Kind.NEGATIVE), default=-np.inf),
+        _likely_stranger_score(weights),
+    )
+    shift = log(thresholds.min_verification / (1.0 - thresholds.min_verification)) - bound - _ABOVE
+    weights = replace(weights, intercept=round(weights.intercept + shift, 4))
+    doubtful = _bound([_score(each, weights) for each in unindexed], UNCERTAIN_FACTOR * false_acceptance)
+    thresholds = replace(
+        thresholds,
+        weights=weights,
+        min_similarity=_least_similarity(seen, weights, thresholds),
+        uncertain_verification=round(min(max(_logistic(doubtful), _LEAST_UNCERTAIN), thresholds.min_verification), 4),
+    )
+    return Outcome(thresholds, _figures(observations, thresholds), _curve(observations, weights))
+
+
+def fit_weights(observations: Sequence[Observation]) -> EvidenceWeights:
+    """Return the weights that tell the true card of the known views best from the nearest card of the others; intercept at even odds."""
+    left_out = [each for each in observations if each.kind is Kind.LEFT_OUT]
+    usual = EvidenceWeights()
+    if left_out:
+        usual = replace(
+            usual,
+            usual_agreement=_usual([max(one.agreement for one in each.comparisons) for each in left_out], usual.usual_agreement),
+            usual_similarity=_usual([max(one.similarity for one in each.comparisons) for each in left_out], -1.0),
+        )
+    true, false = _evidence(observations, usual, known=True), _evidence(observations, usual, known=False)
+    if not len(true) or not len(false):
+        raise DataError("no view of a known card was compared with that card; check that network, bundle and pictures belong together")
+    slopes, intercept = _fit(np.concatenate([true, false]), np.repeat([1.0, 0.0], [len(true), len(false)]))
+    agreement, agreement_lead, similarity_lead = (round(float(slope), 4) for slope in slopes)
+    return replace(usual, intercept=intercept, agreement=agreement, agreement_lead=agreement_lead, similarity_lead=similarity_lead)
+
+
+def _usual(values: Sequence[float], least: float) -> float:
+    return round(max(float(np.median(values)), least), 4)
+
+
+def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, known: bool) -> NDArray[np.float64]:
+    """Return the evidence for the true card of each known view, or for the best card of each left-out or strange one, float64 (n, 3)."""
+    rows = []
+    for each in observations:
+        if each.kind is Kind.NEGATIVE or (each.kind is Kind.KNOWN) is not known:
+            continue
+        chosen = [one for one in each.comparisons if not known or one.artwork_group == each.artwork_group]
+        if chosen:
+            best = max(chosen, key=lambda one: (one.agreement, one.similarity))
+            rows.append(
+                evidence_for(best, each.comparisons, usual_agreement=usual.usual_agreement, usual_similarity=usual.usual_similarity)
+            )
+    return np.array(sorted(rows), dtype=np.float64).reshape(-1, len(Evidence._fields))
+
+
+def _fit(rows: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return slopes, none negative, and intercept; true and false rows have the same total weight."""
+    kept = np.ones(rows.shape[1], dtype=bool)
+    share = truth.mean()
+    balance = np.where(truth > 0.0, 0.5 / share, 0.5 / (1.0 - share))
+    while True:
+        slopes = np.zeros(rows.shape[1])
+        slopes[kept], intercept = _newton(rows[:, kept], truth, balance)
+        if slopes.min() >= 0.0:
+            return slopes, intercept
+        kept &= slopes > slopes.min()
+
+
+def _newton(rows: NDArray[np.float64], truth: NDArray[np.float64], balance: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
+    design = np.column_stack([np.ones(len(rows)), (rows - mean) / spread])
+    penalty = np.full(design.shape[1], _RIDGE)
+    penalty[0] = 1e-6
+    solution = np.zeros(design.shape[1])
+    for _ in range(_STEPS):
+        probability = 1.0 / (1.0 + np.exp(-np.clip(design @ solution, -500.0, 500.0)))
+        gradient = design.T @ (balance * (probability - truth)) + penalty * solution
+        curvature = (design.T * (balance * probability * (1.0 - probability))) @ design + np.diag(penalty)
+        step = np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)  # the ridge bounds the optimum, the clip the way there
+        solution -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    slopes = solution[1:] / spread
+    return slopes, float(solution[0] - slopes @ mean)
+
+
+def _score(observation: Observation, weights: EvidenceWeights) -> float:
+    """Return the log-odds of the best card of a view."""
+    return max(log_odds(one, observation.comparisons, weights) for one in observation.comparisons)
+
+
+def _best(observation: Observation, weights: EvidenceWeights) -> Candidate | None:
+    return next(iter(weigh(observation.comparisons, weights)), None)
+
+
+def _bound(scores: Sequence[float], share: float) -> float:
+    """Return the score that at most ``share`` of them exceed."""
+    ordered = np.sort(scores)[::-1]
+    return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
+
+
+def _likely_stranger_score(weights: EvidenceWeights) -> float:
+    return float(weights.intercept + np.dot((weights.agreement, weights.agreement_lead, weights.similarity_lead), LIKELY_STRANGER))
+
+
+def _least_similarity(observations: Sequence[Observation], weights: EvidenceWeights, thresholds: AcceptanceThresholds) -> float:
+    """Return a bound a little below the cosine of every card that is named rightly: the other bounds do the refusing."""
+    cosines = [
+        best.similarity
+        for each in observations
+        if each.kind is Kind.KNOWN
+        and (best := _best(each, weights))
+        and best.artwork_group == each.artwork_group
+        and best.verification >= thresholds.min_verification
+    ]
+    return round(min(max(min(cosines, default=0.0) - 0.05, -1.0), thresholds.min_similarity), 4)
+
+
+def _logistic(value: float) -> float:
+    return 1.0 / (1.0 + exp(-value))
+
+
+# --- what the thresholds do ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Best verifications, float64 (n,): of known views that it names rightly and wrongly (0 for the others), and of unindexed views."""
+
+    right: NDArray[np.float64]
+    wrong: NDArray[np.float64]
+    unindexed: NDArray[np.float64]
+
+    def at(self, bound: float) -> tuple[float, float]:
+        """Return coverage and risk at a bound, known and unindexed views counted alike."""
+        right, wrong = float(np.mean(self.right >= bound)), float(np.mean(self.wrong >= bound))
+        false = float(np.mean(self.unindexed >= bound)) if len(self.unindexed) else 0.0
+        named = right + wrong + false
+        return right + wrong, (wrong + false) / named if named else 0.0
+
+
+def _answers(observations: Sequence[Observation], weights: EvidenceWeights) -> _Answers:
+    right, wrong, unindexed = [], [], []
+    for each in observations:
+        best = _best(each, weights)
+        score = best.verification if best else 0.0
+        if each.kind is Kind.KNOWN:
+            is_right = best is not None and best.artwork_group == each.artwork_group
+            right.append(score if is_right else 0.0)
+            wrong.append(0.0 if is_right else score)
+        elif each.kind is not Kind.NEGATIVE:
+            unindexed.append(score)
+    return _Answers(np.array(right), np.array(wrong), np.array(unindexed))
+
+
+def _curve(observations: Sequence[Observation], weights: EvidenceWeights) -> tuple[CurvePoint, ...]:
+    answers = _answers(observations, weights)
+    points = []
+    for value in _CURVE_LOG_ODDS:
+        bound = round(_logistic(float(value)), 4)
+        coverage, risk = answers.at(bound)
+        points.append(CurvePoint(verification=bound, coverage=round(coverage, 4), risk=round(risk, 4)))
+    return tuple(points)
+
+
+def _figures(observations: Sequence[Observation], thresholds: AcceptanceThresholds) -> dict[str, float]:
+    """Return the shares measured with the thresholds, in [0, 1]."""
+    answers, bound = _answers(observations, thresholds.weights), thresholds.min_verification
+    scores = np.concatenate([answers.right, answers.wrong, answers.unindexed])
+    precise = [coverage for coverage, risk in map(answers.at, np.unique(scores[scores > 0.0])) if risk <= 0.01]
+    figures = {
+        "false_accept_rate": float(np.mean(answers.unindexed >= bound)),
+        "true_accept_rate": float(np.mean(answers.right >= bound)),
+        "coverage_at_99_precision": max(precise, default=0.0),
+    }
+    negatives = [each for each in observations if each.kind is Kind.NEGATIVE]
+    if negatives:
+        refused = sum((best := _best(each, thresholds.weights)) is None or best.verification < bound for each in negatives)
+        figures["negatives_refused"] = refused / len(negatives)
+    for preset in dict.fromkeys(each.preset for each in observations if each.kind is Kind.KNOWN):
+        of_preset = _answers([each for each in observations if each.preset == preset], thresholds.weights)
+        figures[f"top_1 {preset}"] = float(np.mean(of_preset.right > 0.0))
+        figures[f"true_accept_rate {preset}"] = float(np.mean(of_preset.right >= bound))
+        figures[f"false_accept_rate {preset}"] = float(np.mean(of_preset.unindexed >= bound)) if len(of_preset.unindexed) else 0.0
+    return {name: round(value, 4) for name, value in figures.items()}
