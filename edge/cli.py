@@ -95,6 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     identify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture in any format Pillow reads")
     _recognition_options(identify)
     identify.add_argument("--rectified", action="store_true", help="each picture is one upright card, edge to edge")
+    identify.add_argument(
+        "--expect", metavar="CARD_ID", help="ask whether each picture shows this card; exit status 0 all match, 1 a mismatch, 2 cannot say"
+    )
     identify.add_argument("--top-k", type=_positive_count, default=5, metavar="K", help="candidates listed per card (default 5)")
     replay = add("replay", _replay, "Show a film, a folder of stills or a device to the recogniser and print the events.")
     replay.add_argument("source", metavar="SOURCE", help="film file, folder of pictures, rtsp:// or http:// address, or /dev/video0")
@@ -123,6 +126,12 @@ def _recognition_options(parser: argparse.ArgumentParser) -> None:
         "--index", type=Path, required=True, metavar="DIR", help="index bundle, or a folder of releases with its `current` link"
     )
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/ beside the program)")
+    parser.add_argument(
+        "--read-numbers",
+        choices=("auto", "never", "ambiguous", "always"),
+        default="auto",
+        help="read the collector numbers where an artwork has several printings, or of all named cards (auto: the former, with extra ocr)",
+    )
     _json_option(parser)
 
 
@@ -154,24 +163,39 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 
 def _identify(args: argparse.Namespace) -> ExitCode:
-    from edge.app import open_recognizer
-    from edge.identify import ImageFailure, describe, identify_images
+    from edge.app import open_recognizer, open_text_reader
+    from edge.identify import Request, exit_code, identify_images
+    from edge.neighbors import CardId
+    from edge.picture_answer import describe
 
     settings = _recognition_settings(args)
-    status = ExitCode.OK
+    request = Request(
+        locate=None if args.rectified else settings.locate.settings(),
+        top_k=args.top_k,
+        reader=open_text_reader(settings.recognition),
+        read_always=settings.recognition.read_numbers == "always",
+        expected=None if args.expect is None else CardId(args.expect),
+    )
+    answers = []
     with open_recognizer(settings) as recognizer:
-        for answer in identify_images(args.images, recognizer, settings.locate.settings(), rectified=args.rectified, top_k=args.top_k):
+        for answer in identify_images(args.images, recognizer, request):
             _print(answer.model_dump_json() if args.json else describe(answer))
-            if isinstance(answer, ImageFailure):
-                status = ExitCode.BAD_DATA
-    return status
+            answers.append(exit_code(answer))
+    return max(answers, key=WORST_LAST.index)
+
+
+WORST_LAST: Final = (ExitCode.OK, ExitCode.CANNOT_SAY, ExitCode.MISMATCH, ExitCode.BAD_DATA)
 
 
 def _recognition_settings(args: argparse.Namespace) -> Settings:
     """Return the default settings with the bundle and network named on the command line."""
-    from edge.settings import IndexSection, NetworkSection, Settings
+    from edge.settings import IndexSection, NetworkSection, RecognitionSection, Settings
 
-    return Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
+    return Settings(
+        network=NetworkSection(model=args.model),
+        index=IndexSection(directory=args.index),
+        recognition=RecognitionSection(read_numbers=args.read_numbers),
+    )
 
 
 def _replay(args: argparse.Namespace) -> ExitCode:

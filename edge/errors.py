@@ -7,9 +7,11 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Exit statuses of every command (values of ``sysexits.h``)."""
+    """Exit statuses of every command (values of ``sysexits.h``), and two answers of ``identify --expect``."""
 
     OK = 0
+    MISMATCH = 1
+    CANNOT_SAY = 2
     USAGE = 64
     BAD_DATA = 65
     UNAVAILABLE = 69

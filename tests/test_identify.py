@@ -8,13 +8,14 @@ import pytest
 from edge.card import Point, Quad
 from edge.cli import main
 from edge.errors import ExitCode
-from edge.identify import quarter_turns
+from edge.picture_answer import quarter_turns
 from tests.small_world import on_table, save, write_index
 
 IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]
-STAGES = ["locate", "embed", "search", "verify", "total"]
+STAGES = ["locate", "embed", "search", "verify", "read", "total"]
 CARD_KEYS = [
     "quad", "status", "card_id", "name", "similarity", "margin", "verification", "rotation", "candidates", "printings", "reason",
+    "number_read",
 ]  # fmt: skip
 CANDIDATE_KEYS = ["card_id", "name", "similarity", "verification"]
 
@@ -156,3 +157,62 @@ def test_people_get_a_line_per_card(small_world, tmp_path, capsys):
 )
 def test_quarter_turns_follow_the_top_edge(corners, turns):
     assert quarter_turns(Quad(*(Point(*corner) for corner in corners))) == turns
+
+
+# --- is it the expected card? ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_expected_card_matches(small_world, identify, tmp_path):
+    card_id, card = first_cards(small_world, 1)[0]
+    status, (answer,) = identify(save(tmp_path / "a.png", on_table(card)), "--expect", card_id)
+    expected = answer["expected"]
+    assert status == ExitCode.OK
+    assert (expected["answer"], expected["ground"], expected["card"]) == ("match", None, 0)
+    assert (expected["card_id"], expected["name"]) == (card_id, f"Name {card_id}")
+    assert expected["agreement"] > 0.8
+    assert list(answer) == [*IMAGE_KEYS, "expected"]
+
+
+def test_another_card_is_a_mismatch_and_says_which(small_world, identify, tmp_path):
+    (first_id, first), (second_id, _) = first_cards(small_world, 2)
+    status, (answer,) = identify(save(tmp_path / "a.png", on_table(first)), "--expect", second_id)
+    assert status == ExitCode.MISMATCH
+    assert (answer["expected"]["answer"], answer["expected"]["ground"]) == ("mismatch", "another_card")
+    assert answer["expected"]["other"]["card_id"] == first_id
+
+
+def test_one_match_among_several_cards_is_a_match(small_world, identify, tmp_path):
+    (_, first), (second_id, second) = first_cards(small_world, 2)
+    status, (answer,) = identify(save(tmp_path / "two.png", on_table(first, second)), "--expect", second_id)
+    assert status == ExitCode.OK
+    assert answer["cards"][answer["expected"]["card"]]["card_id"] == second_id
+
+
+def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small_world, identify, tmp_path):
+    (card_id, card), (other_id, _) = first_cards(small_world, 2)
+    empty = save(tmp_path / "empty.png", on_table())
+    status, (answer,) = identify(empty, "--expect", card_id)
+    assert status == ExitCode.CANNOT_SAY
+    assert (answer["expected"]["answer"], answer["expected"]["ground"]) == ("cannot_say", "no_card_found")
+    shown = save(tmp_path / "card.png", on_table(card))
+    assert identify(shown, empty, "--expect", card_id)[0] == ExitCode.CANNOT_SAY
+    assert identify(shown, empty, "--expect", other_id)[0] == ExitCode.MISMATCH
+    assert identify(shown, tmp_path / "missing.png", "--expect", other_id)[0] == ExitCode.BAD_DATA
+
+
+def test_an_expected_card_of_no_index_is_a_wrong_command_line(small_world, tmp_path, capsys):
+    picture = save(tmp_path / "a.png", on_table())
+    arguments = ["identify", str(picture), "--index", str(small_world.index), "--model", str(small_world.model), "--expect", "nobody"]
+    assert main(arguments) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--expect nobody" in said.err
+    assert "cardedge index search" in said.err
+
+
+def test_the_answer_about_the_expected_card_is_said_in_words(small_world, tmp_path, capsys):
+    card_id, card = first_cards(small_world, 1)[0]
+    picture = save(tmp_path / "a.png", on_table(card))
+    arguments = ["identify", str(picture), "--index", str(small_world.index), "--model", str(small_world.model), "--expect", card_id]
+    assert main(arguments) == ExitCode.OK
+    assert f"match  expected {card_id}  Name {card_id}  agreement" in capsys.readouterr().out

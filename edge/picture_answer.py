@@ -1,0 +1,201 @@
+"""What ``cardedge identify`` says about a picture: the models are the contract of ``--json``, the sentences are for a person."""
+
+from math import atan2, degrees
+from typing import Literal, assert_never
+
+from edge.card import Quad, Rotation
+from edge.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
+from edge.expectation import Ground, Verdict
+from edge.gallery import Gallery
+from edge.neighbors import CardId
+from edge.schema import Schema
+
+Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+class CandidateAnswer(Schema):
+    """A card the picture may show."""
+
+    card_id: str
+    name: str
+    similarity: float
+    verification: float
+
+
+class CardAnswer(Schema):
+    """One card found in a picture; ``card_id`` and ``name`` are null unless it is identified.
+
+    ``quad`` runs clockwise from the card's own top-left corner, in pixels; ``rotation`` is how far the card is turned clockwise in the
+    picture, to the nearest quarter. Similarity, margin and verification are those of the best candidate, null for an empty index.
+    ``number_read`` is the collector number as read from the card, null where none was or nobody reads them.
+    """
+
+    quad: Corners
+    status: Literal["identified", "uncertain", "unknown"]
+    card_id: str | None
+    name: str | None
+    similarity: float | None
+    margin: float | None
+    verification: float | None
+    rotation: Rotation
+    candidates: tuple[CandidateAnswer, ...]
+    printings: tuple[str, ...]
+    reason: str | None
+    number_read: str | None = None
+
+
+class StageTimes(Schema):
+    """Wall-clock milliseconds of each stage; ``total`` is from pixels in memory to the decision."""
+
+    locate: float
+    embed: float
+    search: float
+    verify: float
+    read: float = 0.0
+    total: float
+
+
+class ImageAnswer(Schema):
+    """What one picture shows."""
+
+    image: str
+    width: int
+    height: int
+    timing_ms: StageTimes
+    cards: tuple[CardAnswer, ...]
+
+
+class ExpectedAnswer(Schema):
+    """Whether a picture shows the expected card, and the evidence.
+
+    ``card`` is the place in ``cards`` of the card the answer is about: of the one that answers best. ``ground`` says what a mismatch, or
+    that it cannot be said, rests on. ``agreement`` in [0, 1] is how well the expected card's own pixels agree with the picture, ``other``
+    the best candidate of another artwork.
+    """
+
+    card_id: str
+    name: str
+    answer: Verdict
+    ground: Ground | None
+    card: int | None
+    agreement: float | None
+    number_read: str | None
+    other: CandidateAnswer | None
+
+
+class ComparedImageAnswer(ImageAnswer):
+    """What one picture shows, and whether that is the expected card."""
+
+    expected: ExpectedAnswer
+
+
+class ImageFailure(Schema):
+    """Why one picture could not be read."""
+
+    image: str
+    error: str
+
+
+def describe(answer: ImageAnswer | ImageFailure) -> str:
+    """Say an answer in a few lines for a person."""
+    if isinstance(answer, ImageFailure):
+        return f"{answer.image}\n  ! {answer.error}"
+    head = f"{answer.image}  {answer.width}x{answer.height}  {answer.timing_ms.total:.0f} ms"
+    lines = [head, *(_describe_card(card) for card in answer.cards)] if answer.cards else [head, "  no card found"]
+    if isinstance(answer, ComparedImageAnswer):
+        lines.append(_describe_expected(answer.expected))
+    return "\n".join(lines)
+
+
+def _describe_expected(expected: ExpectedAnswer) -> str:
+    ground = f" ({expected.ground.replace('_', ' ')})" if expected.ground else ""
+    line = f"  {expected.answer.replace('_', ' ')}{ground}  expected {expected.card_id}  {expected.name}"
+    if expected.agreement is not None:
+        line += f"  agreement {expected.agreement:.2f}"
+    if expected.other is not None:
+        line += f"  best other {expected.other.card_id}  {expected.other.name} {expected.other.verification:.2f}"
+    return line
+
+
+def quarter_turns(quad: Quad) -> Rotation:
+    """Return how far a card is turned clockwise in the picture, to the nearest quarter: the direction of its top edge."""
+    along_x = quad.top_right.x - quad.top_left.x + quad.bottom_right.x - quad.bottom_left.x
+    along_y = quad.top_right.y - quad.top_left.y + quad.bottom_right.y - quad.bottom_left.y
+    turns: tuple[Rotation, ...] = (0, 90, 180, 270)
+    return turns[round(degrees(atan2(along_y, along_x)) / 90.0) % 4]
+
+
+def card_answer(sighting: Sighting, gallery: Gallery, top_k: int) -> CardAnswer:
+    """Return what is published about one card of a picture."""
+    decision = sighting.decision
+    best = decision.candidates[0] if decision.candidates else None
+    named: Candidate | None = None
+    printings: tuple[CardId, ...] = ()
+    reason: str | None = None
+    match decision:
+        case Identified():
+            named, printings = decision.best, decision.printings
+        case Uncertain():
+            printings, reason = decision.printings, decision.reason
+        case Unknown():
+            reason = decision.reason
+        case _:
+            assert_never(decision)
+    return CardAnswer(
+        quad=_corners(sighting.quad),
+        status=_STATUS[type(decision)],
+        card_id=named.card_id if named else None,
+        name=gallery.cards[named.card_id].name if named else None,
+        similarity=rounded(best.similarity) if best else None,
+        margin=rounded(decision.margin) if best else None,
+        verification=rounded(best.verification) if best else None,
+        rotation=quarter_turns(sighting.quad),
+        candidates=candidate_answers(decision.candidates[:top_k], gallery),
+        printings=printings,
+        reason=reason,
+        number_read=None if isinstance(decision, Unknown) else decision.number_read,
+    )
+
+
+_STATUS: dict[type, Literal["identified", "uncertain", "unknown"]] = {Identified: "identified", Uncertain: "uncertain", Unknown: "unknown"}
+
+
+def candidate_answers(candidates: Candidates, gallery: Gallery) -> tuple[CandidateAnswer, ...]:
+    """Return candidates with their names."""
+    return tuple(
+        CandidateAnswer(
+            card_id=candidate.card_id,
+            name=gallery.cards[candidate.card_id].name,
+            similarity=rounded(candidate.similarity),
+            verification=rounded(candidate.verification),
+        )
+        for candidate in candidates
+    )
+
+
+def _corners(quad: Quad) -> Corners:
+    first, second, third, fourth = ((round(x, 2), round(y, 2)) for x, y in quad.to_array().tolist())
+    return first, second, third, fourth
+
+
+def rounded(value: float) -> float:
+    """Four digits say all a cosine or a verification can tell, and keep the lines readable."""
+    return round(value, 4)
+
+
+def _describe_card(card: CardAnswer) -> str:
+    best = card.candidates[0] if card.candidates else None
+    what = (
+        f"{card.card_id}  {card.name}"
+        if card.card_id
+        else (f"({card.reason})" + (f"  nearest {best.card_id}  {best.name}" if best else ""))
+    )
+    line = f"  {card.status:<10}  {what}"
+    if best:
+        line += (
+            f"  similarity {card.similarity:.2f}  margin {card.margin:.2f}  verification {card.verification:.2f}  turned {card.rotation}"
+        )
+    if card.number_read:
+        line += f"  number {card.number_read}"
+    others = [printing for printing in card.printings if printing != card.card_id]
+    return line + (f"\n              same artwork: {', '.join(others)}" if others else "")
