@@ -97,7 +97,7 @@ class IndexSection(Schema):
 
 
 class PushSection(Schema):
-    """What this scanner takes from technicians over SSH; ``docs/updating.md`` tells how."""
+    """What this scanner takes from technicians over SSH, see docs/updating.md."""
 
     allowed_signers: Path = Field(
         Path("/etc/cardedge/allowed_signers"), description="Whose signatures count, in the format of ssh-keygen(1), ALLOWED SIGNERS."
