@@ -1,6 +1,8 @@
 """The daemon's loop with everything real between the ports, on a stage (tests/stage.py)."""
 
+import json
 import threading
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 
 from edge.camera.capture import CameraThread, CaptureState
 from edge.card_picture import card_picture, image_id
-from edge.errors import BundleError, CameraError, EmbedderError, OutboxError
+from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
 from edge.frame import Frame
-from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at
+from edge.publishing.command import parse_request
+from edge.service.wanted_card import wanted_card
+from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
 
 
 def test_a_card_is_told_once_when_it_comes_and_once_when_it_goes():
@@ -475,3 +479,72 @@ def test_a_card_picture_is_a_jpeg_of_bounded_size():
     jpeg = card_picture(Frame(noise, 0, 0), card_at(20).quad)
     assert jpeg.startswith(b"\xff\xd8")
     assert len(jpeg) <= 131_072
+
+
+def wait_for(happened):
+    deadline_s = time.monotonic() + 30
+    while not happened() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+
+
+def test_a_card_is_added_while_the_scanner_works():
+    cast = Cast(Stage().show(2, {20: "a"}))
+    payload = json.dumps({"card_id": "promo-1", "name": "The Stranger", "transaction": 7}).encode()
+    cast.stage.cue(lambda: cast.sink.command("index/add", payload)).show(0.2, {20: "a"})
+    cast.stage.cue(lambda: wait_for(lambda: cast.store.added or not cast.changer._inputs.empty())).show(0.2, {20: "a"})
+    until_changed(cast).stage.show(1, {20: "a"})
+    sink = cast.play()
+    (reply,) = sink.replies
+    assert (reply["status"], reply["transaction"]) == ("ok", 7)
+    ((card, embedding),) = cast.store.added
+    assert (card.card_id, card.name, card.rectified) == ("promo-1", "The Stranger", False)
+    assert card.pixels().shape == (110, 400, 3), "what the camera sees"
+    assert embedding.shape == (1, 4)
+    assert sink.of("state/index")[-1]["added"] == 1
+    assert cast.store.stopped
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        ({"image": "?", "name": "x"}, "no base64"),
+        ({"image": "AAAA", "name": "x"}, "not a picture"),
+        ({"rectified": True, "name": "x"}, "send the rectified picture"),
+        ({}, "name: Field required"),
+    ],
+)
+def test_a_card_that_cannot_be_added_is_refused_with_the_field(payload, says):
+    def add():
+        _, request = parse_request("index/add", json.dumps({"card_id": "promo-1", **payload}).encode())
+        return wanted_card(request, np.zeros((10, 10, 3), dtype=np.uint8)).pixels()
+
+    with pytest.raises(EdgeError, match=says):
+        add()
+
+
+def test_what_is_due_is_done_between_two_frames_and_what_was_reverted_is_told():
+    cast = Cast(Stage().show(2, {20: "a"}))
+
+    def revert():
+        cast.store.reverted_because = "bundle 1 was reverted: nobody confirmed it"
+        cast.store.tended.append(opened_index(NEW_INDEX))
+
+    cast.stage.cue(revert).show(1, {20: "a"})
+    until_changed(cast).stage.show(2, {20: "a"})
+    sink = cast.play()
+    assert cast.recognizer.loaded.index_id == NEW_INDEX
+    assert "nobody confirmed it" in sink.of("state/index")[-1]["problem"]
+    assert {"index"} == {problem["part"] for problem in sink.of("health")[-1]["problems"]}
+
+
+def test_a_bundle_that_waits_to_be_confirmed():
+    cast = Cast(Stage().show(1, {20: "a"}))
+    payload = json.dumps({"index_id": NEW_INDEX, "confirm_within_s": 90}).encode()
+    cast.stage.cue(lambda: cast.sink.command("index/activate", payload)).show(1, {20: "a"})
+    until_changed(cast).stage.show(1, {20: "a"})
+    cast.stage.cue(lambda: cast.sink.command("index/confirm", json.dumps({"index_id": NEW_INDEX}).encode())).show(1, {20: "a"})
+    until_changed(cast).stage.show(1, {20: "a"})
+    sink = cast.play()
+    assert [reply["status"] for reply in sink.replies] == ["ok", "ok"]
+    assert (cast.store.activated, cast.store.confirm_within_s, cast.store.confirmed) == ([NEW_INDEX], 90.0, [NEW_INDEX])
+    assert [state["progress"] for state in sink.of("state/index")][-1] is None

@@ -1,0 +1,143 @@
+"""Cut a change of a device's index at each of its steps, as a power cut would, and start the daemon's store afterwards.
+
+    python -m tests.cut_changes ACTION FOLDER
+
+FOLDER holds ``before/`` (the index as it was), ``ids.json`` (old, new and third release) and ``card.npy``. The steps are not written
+down: a first run that is not cut notes every file opened for writing, every rename, link and removal; then a forked process is killed
+just before each of them. One JSON object per step is written.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edge.adapters.hnsw import write_graph
+from edge.app import load_gallery, make_vector_index
+from edge.bundles import overlay, releases
+from edge.bundles.adding import Loading
+from edge.bundles.bundle import open_bundle
+from edge.bundles.device_index import DeviceIndex
+from edge.bundles.manifest import read_manifest
+from edge.embedding import ModelId
+from edge.gallery import Card
+from edge.neighbors import CardId
+from edge.settings import IndexSection, Settings
+from tests.receiving.killed import change
+
+
+class Device:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.root = folder, folder / "index"
+        self.ids = json.loads((folder / "ids.json").read_text())
+        manifest = read_manifest(folder / "before" / "releases" / self.ids["old"])
+        self.loading = Loading(
+            ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
+        )
+
+    def store(self) -> DeviceIndex:
+        return DeviceIndex(Path("unused.toml"), Settings(index=IndexSection(directory=self.root)), self.loading, lambda level: None)
+
+    def as_before(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(self.folder / "before", self.root, symlinks=True)
+
+    def activate(self) -> None:
+        """As a daemon does."""
+        store = self.store()
+        store.open_active()
+        store.open(self.ids["new"])
+        store.activate(self.ids["new"], 60.0)
+
+    def prove(self) -> None:
+        """Activate, serve for a minute, be confirmed."""
+        store = self.store()
+        releases.activate(self.root, self.ids["new"], confirm_within_s=60.0)
+        store.open_active()
+        releases.stand(self.root)
+        releases.confirm(self.root, self.ids["new"])
+
+    def revert(self) -> None:
+        """A daemon that died on the new release starts again."""
+        releases.activate(self.root, self.ids["third"])
+        releases.stand(self.root)
+        releases.activate(self.root, self.ids["new"])
+        releases.begin_try(self.root)
+        self.store().open_active()
+
+    def rollback(self) -> None:
+        releases.activate(self.root, self.ids["new"])
+        releases.rollback(self.root)
+
+    def add(self) -> None:
+        """Add two pictures one after the other and remove one card again."""
+        shop = self.loading.workshop(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
+        pixels = np.load(self.folder / "card.npy")
+        for card_id in ("promo-1", "promo-2"):
+            overlay.add_pictures(self.root, [overlay.AddedPicture(Card(CardId(card_id), "A card", card_id), pixels)], shop)
+        overlay.remove_card(self.root, "promo-1", write_graph)
+
+    def start(self) -> dict:
+        """Open what serves as the daemon does, having read every byte of it."""
+        opened = self.store().open_active()
+        open_bundle(self.root / "current")
+        trial = releases.trial(self.root)
+        return {
+            "serving": opened.manifest.bundle_id, "cards": sorted(opened.loaded.gallery.cards), "problem": opened.added_problem,
+            "previous": releases.previous_id(self.root), "on_trial": trial and trial.bundle_id,
+        }  # fmt: skip
+
+
+def in_a_fork(work) -> tuple[int, bytes]:
+    """Do some work in a process of its own; return its status as wait(2) gives it, and what it returned."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.close(reading)
+            os.write(writing, json.dumps(work()).encode())
+        except BaseException as error:  # noqa: BLE001 - told to the test
+            os.write(writing, json.dumps({"error": repr(error)}).encode())
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    return os.waitpid(child, 0)[1], said
+
+
+def cut_at(number: int, device: Device, action: str) -> list[str]:
+    """Run an action and end this process at a change (0: at none); return the changes it came to."""
+    changes: list[str] = []
+
+    def hook(event, arguments) -> None:
+        if (what := change(event, arguments, str(device.root))) is not None:
+            changes.append(what)
+            if len(changes) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    getattr(device, action)()
+    return changes
+
+
+def main(action: str, folder: str) -> None:
+    device = Device(Path(folder))
+    device.as_before()
+    steps = json.loads(in_a_fork(lambda: cut_at(0, device, action))[1])
+    if isinstance(steps, dict):
+        raise SystemExit(f"{action}: {steps['error']}")
+    for number, step in enumerate(steps, start=1):
+        device.as_before()
+        status, _ = in_a_fork(lambda number=number: cut_at(number, device, action))
+        started = json.loads(in_a_fork(device.start)[1])
+        again = json.loads(in_a_fork(device.start)[1])
+        line = json.dumps({"step": step, "killed": status == signal.SIGKILL, "started": started, "again": again})
+        sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,76 @@
+"""Every change of the device's index is killed at each of its steps: the daemon then starts with a complete bundle, the old or the new."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.bundles import releases
+from tests.small_world import write_index
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def device(small_world, tmp_path):
+    before = tmp_path / "before"
+    before.mkdir()
+    cards = list(small_world.pictures.items())
+    ids = {}
+    for name, count in (("old", 8), ("new", 5), ("third", 3)):
+        source = write_index(tmp_path / name, small_world.model, dict(cards[:count]))
+        ids[name] = releases.install(before, source).bundle_id
+    releases.activate(before, ids["old"])
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    np.save(tmp_path / "card.npy", small_world.stranger)
+    return tmp_path, ids
+
+
+def cut(device, action):
+    """Return what each cut left, after checking that it was one."""
+    folder, _ = device
+    command = [sys.executable, "-m", "tests.cut_changes", action, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
+    assert done.returncode == 0, done.stderr
+    cuts = [json.loads(line) for line in done.stdout.splitlines()]
+    for made in cuts:
+        assert made["killed"], made
+        assert "error" not in made["started"], made
+        assert "error" not in made["again"], made
+        assert made["started"]["problem"] is None, made
+    return cuts
+
+
+@pytest.mark.parametrize("action", ["activate", "prove", "rollback"])
+def test_after_a_cut_the_old_or_the_new_bundle_serves(device, action):
+    _, ids = device
+    cuts = cut(device, action)
+    steps = " ".join(made["step"] for made in cuts)
+    for named in ("trial.json", "current", "previous", ".verified"):
+        assert named in steps, "the walk went through it"
+    assert {made["started"]["serving"] for made in cuts} <= {ids["old"], ids["new"]}
+    assert {made["again"]["serving"] for made in cuts} <= {ids["old"], ids["new"]}
+    assert cuts[0]["started"]["serving"] == ids["old"]
+
+
+def test_a_revert_that_is_cut_is_done_by_the_next_start(device):
+    _, ids = device
+    cuts = cut(device, "revert")
+    begun = next(place for place, made in enumerate(cuts) if "reverted.json" in made["step"])
+    assert {made["started"]["serving"] for made in cuts} <= set(ids.values())
+    assert all(made["started"]["serving"] == ids["third"] for made in cuts[begun:])
+    assert all(made["started"]["on_trial"] is None for made in cuts[begun:])
+
+
+def test_added_cards_are_there_whole_or_not_at_all(device):
+    _, ids = device
+    cuts = cut(device, "add")
+    assert {made["started"]["serving"] for made in cuts} == {ids["old"]}
+    found = [tuple(card for card in made["started"]["cards"] if card.startswith("promo")) for made in cuts]
+    assert set(found) == {(), ("promo-1",), ("promo-1", "promo-2"), ("promo-2",)}
+    assert found == sorted(found, key=[(), ("promo-1",), ("promo-1", "promo-2"), ("promo-2",)].index), "never backwards"

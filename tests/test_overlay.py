@@ -1,0 +1,297 @@
+"""Cards added on the device: kept over updates, searched with the release, exported, removed, and left out when broken."""
+
+import csv
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge.adapters.hnsw import write_graph
+from edge.adapters.onnx import OnnxEmbedder
+from edge.app import load_gallery, make_vector_index
+from edge.bundles import overlay, releases
+from edge.bundles.adding import Loading, added_picture, with_added
+from edge.bundles.index_change import WantedCard
+from edge.bundles.picture_of_card import card_in_photo, card_in_scan
+from edge.card import LocatedCard, whole_image_quad
+from edge.decision import Identified
+from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
+from edge.gallery import Card
+from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
+from edge.model import open_model
+from edge.neighbors import CardId
+from edge.pipeline import Recognizer
+from edge.settings import Settings
+from edge.verification import signature_of
+from tests.small_world import make_small_world, on_table, write_index, write_network
+from tools.card_list import read_card_list
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_small_world(tmp_path_factory.mktemp("world"))
+
+
+def loading_of(model_folder, embedder):
+    return Loading(
+        open_model(model_folder).model_id,
+        embedder.artefact,
+        load_gallery,
+        lambda bundle: make_vector_index(bundle, "exact"),
+        write_graph,
+    )
+
+
+@pytest.fixture(scope="module")
+def network(world):
+    embedder = OnnxEmbedder(open_model(world.model), threads=1)
+    yield SimpleNamespace(
+        embedder=embedder, loading=loading_of(world.model, embedder), embed=lambda batch: embedder.submit(batch).result(30)
+    )
+    embedder.close()
+
+
+@pytest.fixture
+def root(world, tmp_path):
+    root = tmp_path / "index"
+    root.mkdir()
+    releases.activate(root, releases.install(root, world.index).bundle_id)
+    return root
+
+
+@pytest.fixture
+def shop(network):
+    return network.loading.workshop(network.embed)
+
+
+def a_card(card_id="promo-1", **facts):
+    return Card(CardId(card_id), facts.pop("name", "The Stranger"), card_id, **facts)
+
+
+def opened(root, network):
+    return with_added(root, releases.open_index(root), Settings(), network.loading)
+
+
+def seen(root, network, pixels):
+    """What a scanner with this index says about an upright card."""
+    recognizer = Recognizer(network.embedder, opened(root, network).loaded)
+    (sighting,) = recognizer.recognize(pixels, [LocatedCard(whole_image_quad(pixels), BOTH_WAYS, 0.0)])
+    return sighting.decision
+
+
+def test_an_added_card_is_recognised_beside_the_others(root, network, shop, world):
+    before = seen(root, network, world.stranger)
+    assert not (isinstance(before, Identified) and before.best.card_id == "promo-1")
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(set="promo"), world.stranger)], shop)
+    decision = seen(root, network, world.stranger)
+    assert isinstance(decision, Identified)
+    assert decision.best.card_id == "promo-1"
+    for card_id, picture in world.pictures.items():
+        assert seen(root, network, picture).best.card_id == card_id
+    answer = opened(root, network)
+    assert answer.loaded.gallery.cards[CardId("promo-1")].set == "promo"
+    assert (answer.added_pictures, answer.added_problem) == (1, None)
+    assert answer.loaded.index_id == releases.current_id(root)
+
+
+def test_it_survives_an_update_of_the_bundle(root, network, shop, world, tmp_path):
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    fewer = write_index(tmp_path / "fewer", world.model, dict(list(world.pictures.items())[:3]))
+    releases.activate(root, releases.install(root, fewer).bundle_id)
+    assert seen(root, network, world.stranger).best.card_id == "promo-1"
+
+
+def test_it_joins_an_empty_release(network, shop, world, tmp_path):
+    root = tmp_path / "index"
+    root.mkdir()
+    releases.activate(root, releases.install(root, write_index(tmp_path / "none", world.model, {})).bundle_id)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    assert seen(root, network, world.stranger).best.card_id == "promo-1"
+
+
+def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, shop, world, tmp_path):
+    cards = list(world.pictures.items())
+    main = write_index(tmp_path / "main", world.model, dict(cards[:5]))
+    releases.activate(root, releases.install(root, main).bundle_id)
+    added = [overlay.AddedPicture(a_card(card_id, name=f"Name {card_id}"), picture) for card_id, picture in cards[5:]]
+    overlay.add_pictures(root, added, shop)
+    whole = make_vector_index(releases.open_index(world.index), "exact")
+    joined = opened(root, network).loaded
+    queries = np.random.default_rng(0).standard_normal((20, 64)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    for k in (1, 4, 8, 50):
+        for ours, theirs in zip(joined.index.search(queries, k), whole.search(queries, k), strict=True):
+            # the one holds rows as float16, the other as float32: near ties may change places
+            assert [joined.gallery.entry_card_ids[near.entry] for near in ours] == [near.card_id for near in ours]
+            assert np.allclose([near.similarity for near in ours], [near.similarity for near in theirs], atol=2e-3)
+
+
+def test_two_pictures_of_one_card(root, network, shop, world):
+    darker = (world.stranger * 0.7).astype(np.uint8)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), darker)], shop)
+    gallery = opened(root, network).loaded.gallery
+    assert gallery.entry_card_ids.count("promo-1") == 2
+    assert len(gallery.cards) == len(world.pictures) + 1
+    assert np.array_equal(gallery.signatures[-1], signature_of(darker))
+
+
+def test_another_picture_of_a_card_of_the_release_keeps_the_releases_facts(root, network, shop, world):
+    known = next(iter(world.pictures))
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(known, name=f"Name {known}"), world.stranger)], shop)
+    gallery = opened(root, network).loaded.gallery
+    assert gallery.cards[known].set == "T"
+    assert gallery.entry_card_ids.count(known) == 2
+    assert seen(root, network, world.stranger).best.card_id == known
+
+
+def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
+    known, picture = next(iter(world.pictures.items()))
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card("reprint"), picture), overlay.AddedPicture(a_card(), world.stranger)], shop)
+    gallery = opened(root, network).loaded.gallery
+    assert gallery.printings("reprint") == tuple(sorted([known, "reprint"]))
+    assert gallery.printings("promo-1") == ("promo-1",)
+    decision = seen(root, network, picture)
+    assert isinstance(decision, Identified)
+    assert set(decision.printings) == {known, "reprint"}, "a reprint does not eat the margin"
+
+
+def test_a_group_name_of_the_release_is_not_taken_over_by_chance(root, network, shop, world):
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card("art-D1-1"), world.stranger)], shop)
+    assert opened(root, network).loaded.gallery.printings("art-D1-1") == ("art-D1-1",)
+
+
+def test_facts_that_contradict_each_other_are_refused(root, shop, world):
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    before = overlay.overlay_id(root)
+    with pytest.raises(DataError, match="promo-1 was added before as 'The Stranger'"):
+        overlay.add_pictures(root, [overlay.AddedPicture(a_card(name="Somebody else"), world.stranger)], shop)
+    assert overlay.overlay_id(root) == before
+
+
+def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, world):
+    pictures = list(world.pictures.values())
+    added = [overlay.AddedPicture(a_card(f"p{number}"), pictures[number]) for number in range(3)]
+    overlay.add_pictures(root, added, shop)
+    before = overlay.open_overlay(root).bundle.vectors[[0, 2]].copy()
+    overlay.remove_card(root, "p1", write_graph)
+    kept = overlay.open_overlay(root)
+    assert kept.bundle.gallery.entry_card_ids == ("p0", "p2")
+    assert np.array_equal(kept.bundle.vectors, before)
+    assert len(list((root / "overlay").glob("?" * 16))) == 1, "the generation before is gone"
+    overlay.remove_card(root, "p0", write_graph)
+    overlay.remove_card(root, "p2", write_graph)
+    assert overlay.open_overlay(root) is None
+    with pytest.raises(DataError, match="no such card was added"):
+        overlay.remove_card(root, "p2", write_graph)
+
+
+def test_an_export_can_be_built_from(root, shop, world, tmp_path):
+    card = a_card(set="promo", number="1", rarity="rare", language="en", attributes={"signed": "yes"})
+    overlay.add_pictures(root, [overlay.AddedPicture(card, world.stranger)], shop)
+    assert overlay.export(root, tmp_path / "mine") == 1
+    with (tmp_path / "mine" / "cards.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row == {
+        "card_id": "promo-1", "name": "The Stranger", "image": "pictures/0000.png", "set": "promo", "number": "1", "rarity": "rare",
+        "language": "en", "signed": "yes",
+    }  # fmt: skip
+    (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
+    assert (tmp_path / "mine" / listed.image).is_file()
+    assert overlay.read_pictures(root)[0].card == card
+    with pytest.raises(DataError, match="exists already"):
+        overlay.export(root, tmp_path / "mine")
+
+
+def test_nothing_to_export(root, tmp_path):
+    with pytest.raises(DataError, match="no card was added"):
+        overlay.export(root, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_another_network_is_refused_with_the_remedy_and_the_remedy_works(root, shop, world, tmp_path):
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    other = write_network(tmp_path / "other", seed=1)
+    with pytest.raises(ModelMismatchError, match="run `cardedge index refresh`"):
+        overlay.open_overlay(root, expected_model_id=open_model(other).model_id)
+    embedder = OnnxEmbedder(open_model(other), threads=1)
+    try:
+        loading = loading_of(other, embedder)
+        assert overlay.refresh(root, loading.workshop(lambda batch: embedder.submit(batch).result(30))) == 1
+    finally:
+        embedder.close()
+    assert overlay.open_overlay(root, expected_model_id=open_model(other).model_id).bundle.gallery.entry_card_ids == ("promo-1",)
+
+
+def of_generation(root, *parts):
+    return root.joinpath("overlay", overlay.overlay_id(root), *parts)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda root: of_generation(root, "bundle", "vectors.npy").write_bytes(b"short"), r"vectors\.npy"),
+        (lambda root: of_generation(root, "bundle", "manifest.json").write_text("{"), "not JSON"),
+        (lambda root: of_generation(root, "cards.csv").unlink(), r"cards\.csv: cannot be read"),
+        (lambda root: of_generation(root, "cards.csv").write_text("a,b\n1,2\n"), r"cards\.csv: cannot be read"),
+        (lambda root: of_generation(root, "pictures", "0000.png").write_bytes(b"no picture"), r"0000\.png"),
+        (lambda root: shutil.rmtree(of_generation(root)), "no readable manifest"),
+    ],
+)
+def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root, network, shop, world, break_it, says):
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    break_it(root)
+    answer = opened(root, network)
+    assert set(answer.loaded.gallery.cards) == set(world.pictures)
+    assert answer.added_pictures == 0
+    with pytest.raises((BundleError, DataError), match=says):
+        raise DataError(answer.added_problem)
+    overlay.remove_all(root)
+    assert opened(root, network).added_problem is None
+
+
+def wanted(pixels, **fields):
+    return WantedCard(**{"card_id": "promo-1", "name": "The Stranger", "pixels": lambda: pixels} | fields)
+
+
+@pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
+def test_a_bad_field_is_named(world, field):
+    with pytest.raises(DataError, match=next(iter(field))):
+        added_picture(wanted(world.stranger, rectified=True, **field), {}, LocateSettings())
+
+
+def test_a_card_of_the_release_keeps_its_name(world):
+    known = {CardId("promo-1"): a_card(name="Ember Fox")}
+    with pytest.raises(DataError, match="promo-1 is 'Ember Fox' in the bundle"):
+        added_picture(wanted(world.stranger, rectified=True), known, LocateSettings())
+    assert added_picture(wanted(world.stranger, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
+
+
+def test_a_photo_gives_the_card_upright(world):
+    card = card_in_photo(on_table(world.stranger), "the photo", LocateSettings())
+    assert card.shape == (352, 252, 3)
+    assert np.abs(signature_of(card).astype(int) - signature_of(world.stranger).astype(int)).mean() < 8
+
+
+@pytest.mark.parametrize(
+    ("scene", "says"),
+    [
+        (lambda world: on_table(), "no cards found, exactly one is needed"),
+        (lambda world: on_table(world.stranger, next(iter(world.pictures.values()))), "2 cards found, exactly one is needed"),
+        (lambda world: on_table(world.stranger, turned=1), "the card lies on its side"),
+    ],
+)
+def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
+    pixels = scene(world)
+    assert len(locate_cards(pixels, LocateSettings())) in (0, 1, 2)
+    with pytest.raises(ImageError, match=f"the photo: {says}"):
+        card_in_photo(pixels, "the photo", LocateSettings())
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"), [((352, 500, 3), "not the shape"), ((60, 43, 3), "too few"), ((352, 252, 3), "the card is blank")]
+)
+def test_a_scan_must_be_a_card(shape, says):
+    with pytest.raises(ImageError, match=says):
+        card_in_scan(np.full(shape, 90, dtype=np.uint8), "the scan")

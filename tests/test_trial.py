@@ -1,0 +1,243 @@
+"""A release on trial: proven, confirmed, or left again, also by the next start."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from edge.adapters.hnsw import write_graph
+from edge.app import load_gallery, make_vector_index
+from edge.bundles import device_index, releases, trial
+from edge.bundles.adding import Loading
+from edge.bundles.device_index import DeviceIndex
+from edge.bundles.manifest import read_manifest
+from edge.embedding import ModelId
+from edge.errors import BundleError
+from edge.settings import IndexSection, Settings
+from tests.small_world import write_index
+
+
+class Scanner:
+    """A device's index and its daemon's store; ``start`` is a start of the daemon, ``now_s`` its clock."""
+
+    def __init__(self, folder, world):
+        self.root = folder / "index"
+        self.root.mkdir()
+        self.world, self.folder = world, folder
+        self.config = folder / "cardedge.toml"
+        self.config.write_text(f'[index]\ndirectory = "{self.root}"\n')
+        cards = list(world.pictures.items())
+        self.old, self.new, self.third = (self.install(dict(cards[:count])) for count in (8, 5, 3))
+        releases.activate(self.root, self.old)
+        self.now_s = 0.0
+        self.broken = set()
+
+    def install(self, pictures):
+        return releases.install(self.root, write_index(self.folder / f"of-{len(pictures)}", self.world.model, pictures)).bundle_id
+
+    def load(self, bundle, settings):
+        if bundle.manifest.bundle_id in self.broken:
+            raise MemoryError("no room for it")
+        return load_gallery(bundle, settings)
+
+    def start(self):
+        manifest = read_manifest(self.world.index)
+        loading = Loading(
+            ModelId(manifest.model_id), manifest.artefact, self.load, lambda bundle: make_vector_index(bundle, "exact"), write_graph
+        )
+        settings = Settings(index=IndexSection(directory=self.root))
+        self.store = DeviceIndex(self.config, settings, loading, lambda level: None, monotonic_s=lambda: self.now_s)
+        return self.store.open_active().manifest.bundle_id
+
+    def tend(self, after_s=0.0):
+        """Let time pass; return what shall serve, None when nothing else shall."""
+        self.now_s += after_s
+        assert self.store.due()
+        opened = self.store.tend()
+        return opened and opened.manifest.bundle_id
+
+    @property
+    def links(self):
+        return releases.current_id(self.root), releases.previous_id(self.root)
+
+
+@pytest.fixture
+def scanner(small_world, tmp_path):
+    return Scanner(tmp_path, small_world)
+
+
+def test_the_first_release_is_not_on_trial(scanner):
+    assert releases.trial(scanner.root) is None
+    assert scanner.start() == scanner.old
+    assert not scanner.store.due()
+
+
+def test_a_release_that_serves_for_a_minute_is_proven(scanner):
+    scanner.start()
+    scanner.store.activate(scanner.new)
+    found = releases.trial(scanner.root)
+    assert (found.bundle_id, found.previous_id, found.deadline) == (scanner.new, scanner.old, None)
+    assert releases.probation(scanner.root) is None, "nobody has to confirm it"
+    scanner.now_s += 59
+    assert not scanner.store.due()
+    assert scanner.tend(after_s=1) is None
+    assert releases.trial(scanner.root) is None
+    assert scanner.start() == scanner.new
+
+
+def test_a_daemon_that_dies_within_the_minute_comes_back_with_the_old_release(scanner):
+    scanner.start()
+    scanner.store.activate(scanner.new)
+    assert scanner.start() == scanner.old
+    assert scanner.links == (scanner.old, None)
+    gone = releases.reverted(scanner.root)
+    assert (gone.bundle_id, gone.back_to_id) == (scanner.new, scanner.old)
+    assert "failed or lost power" in gone.reason
+    assert scanner.new in scanner.store.reverted()
+    assert scanner.store.latest_id() != scanner.new, "what was just reverted is not offered"
+    assert scanner.start() == scanner.old, "and stays there"
+
+
+def test_a_stop_in_good_order_is_not_held_against_the_release(scanner):
+    scanner.start()
+    scanner.store.activate(scanner.new)
+    scanner.store.stop()
+    assert scanner.start() == scanner.new
+    assert scanner.tend(after_s=60) is None
+    assert releases.trial(scanner.root) is None
+
+
+def test_a_release_activated_while_no_daemon_runs_is_tried_once(scanner):
+    releases.activate(scanner.root, scanner.new)
+    assert scanner.start() == scanner.new
+    assert releases.trial(scanner.root).serving
+    assert scanner.start() == scanner.old
+
+
+def test_a_release_that_does_not_load_at_the_start_is_left(scanner):
+    releases.activate(scanner.root, scanner.new)
+    scanner.broken.add(scanner.new)
+    assert scanner.start() == scanner.old
+    assert "no room for it" in releases.reverted(scanner.root).reason
+
+
+def test_without_a_way_back_the_start_fails_with_the_reason(scanner):
+    scanner.broken.add(scanner.old)
+    with pytest.raises(MemoryError):
+        scanner.start()
+
+
+def test_what_another_process_activates_is_taken_up_and_reverted_when_it_does_not_load(scanner):
+    scanner.start()
+    assert not scanner.store.due()
+    releases.activate(scanner.root, scanner.new)
+    assert scanner.tend() == scanner.new
+    scanner.broken.add(scanner.third)
+    releases.activate(scanner.root, scanner.third)
+    assert scanner.tend() == scanner.old, "the last proven one: the second was not proven yet"
+    assert not scanner.store.due()
+    assert "no room" in scanner.store.reverted()
+
+
+def test_an_index_that_cannot_be_opened_is_told_once_and_not_tried_for_ever(scanner):
+    scanner.start()
+    (scanner.root / "current").unlink()
+    with pytest.raises(BundleError, match="no release is active"):
+        scanner.tend()
+    assert not scanner.store.due()
+
+
+def test_a_release_nobody_confirms_is_left_when_its_time_is_over(scanner):
+    scanner.start()
+    scanner.store.activate(scanner.new, confirm_within_s=90)
+    assert releases.probation(scanner.root).serving
+    assert scanner.tend(after_s=60) is None
+    assert releases.probation(scanner.root).stood
+    scanner.now_s += 29
+    assert not scanner.store.due()
+    assert scanner.tend(after_s=1) == scanner.old
+    assert "nobody confirmed it within 90 s" in scanner.store.reverted()
+    with pytest.raises(BundleError, match="it was reverted: nobody confirmed it within 90 s"):
+        releases.confirm(scanner.root, scanner.new)
+
+
+@pytest.mark.parametrize("confirmed_after_s", [10, 70])
+def test_a_release_that_was_confirmed_stays(scanner, confirmed_after_s):
+    scanner.start()
+    scanner.store.activate(scanner.new, confirm_within_s=90)
+    for at_s in (10, 60, 70, 90, 200):
+        scanner.now_s = at_s
+        if at_s == confirmed_after_s:
+            scanner.store.confirm(scanner.new)
+            scanner.store.confirm(scanner.new)
+        if scanner.store.due():
+            assert scanner.store.tend() is None
+    assert scanner.links == (scanner.new, scanner.old)
+    assert releases.trial(scanner.root) is None
+    assert not scanner.store.due()
+
+
+def test_time_runs_out_while_the_scanner_is_off(scanner, monkeypatch):
+    releases.activate(scanner.root, scanner.new, confirm_within_s=5)
+    later = trial.utc_now() + timedelta(seconds=6)
+    monkeypatch.setattr(device_index, "utc_now", lambda: later)
+    assert scanner.start() == scanner.old
+
+
+def test_a_clock_that_was_set_back_grants_no_more_time_than_was_asked_for(scanner, monkeypatch):
+    releases.activate(scanner.root, scanner.new, confirm_within_s=70)
+    yesterday = trial.utc_now() - timedelta(days=1)
+    monkeypatch.setattr(device_index, "utc_now", lambda: yesterday)
+    assert scanner.start() == scanner.new
+    assert scanner.tend(after_s=60) is None
+    assert scanner.tend(after_s=10) == scanner.old
+
+
+def test_it_is_too_late_to_confirm_after_the_deadline(scanner, monkeypatch):
+    releases.activate(scanner.root, scanner.new, confirm_within_s=5)
+    later = trial.utc_now() + timedelta(seconds=6)
+    monkeypatch.setattr(releases, "utc_now", lambda: later)
+    with pytest.raises(BundleError, match="its time ended at"):
+        releases.confirm(scanner.root, scanner.new)
+
+
+def test_what_is_not_active_cannot_be_confirmed(scanner):
+    with pytest.raises(BundleError, match="not the active release"):
+        releases.confirm(scanner.root, scanner.new)
+
+
+def test_going_back_by_hand_ends_the_trial(scanner):
+    releases.activate(scanner.root, scanner.new, confirm_within_s=60)
+    releases.rollback(scanner.root)
+    assert releases.trial(scanner.root) is None
+    assert scanner.links == (scanner.old, scanner.new)
+
+
+def test_reverting_restores_the_way_back_too(scanner):
+    releases.activate(scanner.root, scanner.new)
+    scanner.start()
+    scanner.tend(after_s=60)
+    releases.activate(scanner.root, scanner.third)
+    assert scanner.links == (scanner.third, scanner.new)
+    releases.revert(scanner.root, "a test")
+    assert scanner.links == (scanner.new, scanner.old)
+    with pytest.raises(BundleError, match="not on trial"):
+        releases.revert(scanner.root, "again")
+
+
+def test_a_newly_proven_release_ends_the_story_of_the_reverted_one(scanner):
+    releases.activate(scanner.root, scanner.new)
+    releases.revert(scanner.root, "a test")
+    scanner.start()
+    scanner.store.activate(scanner.third)
+    assert scanner.store.reverted() is not None
+    scanner.tend(after_s=60)
+    assert scanner.store.reverted() is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", json.dumps({"bundle_id": "../../etc", "previous_id": "x"}), "\x00"])
+def test_a_damaged_trial_is_none(scanner, content):
+    releases.activate(scanner.root, scanner.new)
+    (scanner.root / "trial.json").write_text(content)
+    assert releases.trial(scanner.root) is None
+    assert scanner.start() == scanner.new
