@@ -9,6 +9,7 @@ import hnswlib
 import numpy as np
 
 from edge.adapters.exact import all_similarities, ranked
+from edge.adapters.hnsw_file import read_state
 from edge.bundles.bundle import Bundle
 from edge.bundles.bundle_writing import BuiltGraph
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
@@ -98,13 +99,10 @@ def _measured(graph: hnswlib.Index, vectors: StoredVectors, parameters: GraphPar
 
 
 def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> hnswlib.Index:
-    graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
     try:
-        graph.load_index(str(path))
-    except RuntimeError as error:
-        raise BundleError(f"{path}: hnswlib cannot read it ({error}); build the bundle again") from error
-    if graph.get_current_count() != len(vectors):
-        raise BundleError(f"{path}: holds {graph.get_current_count()} entries, {len(vectors)} expected; build the bundle again")
-    graph.set_ef(expansion)
-    graph.set_num_threads(threads)
-    return graph
+        state = read_state(path, vectors.shape[1], expansion=expansion, threads=threads)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: is no graph of these vectors ({error}); build the bundle again") from error
+    if state["cur_element_count"] != len(vectors):
+        raise BundleError(f"{path}: holds {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
+    return hnswlib.Index(params=state)
