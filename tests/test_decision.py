@@ -1,10 +1,24 @@
 """The decision: what is named, what stays open, what is refused and why."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Uncertain, Unknown, decide
+from edge.decision import (
+    AcceptanceThresholds,
+    Candidate,
+    Comparison,
+    EvidenceWeights,
+    Identified,
+    RejectReason,
+    Uncertain,
+    Unknown,
+    acceptance_score,
+    decide,
+    weigh,
+)
 from edge.neighbors import CardId
 
 THRESHOLDS = AcceptanceThresholds(min_similarity=0.3, min_verification=0.7, uncertain_verification=0.5, min_margin=0.1)
@@ -76,3 +90,70 @@ def test_nothing_below_a_threshold_is_ever_identified(candidates):
         assert decision.best.similarity >= THRESHOLDS.min_similarity
         others = [each.verification for each in candidates if each.artwork_group != decision.best.artwork_group]
         assert all(decision.best.verification - other >= THRESHOLDS.min_margin for other in others)
+
+
+WEIGHTS = EvidenceWeights(intercept=-6.0, agreement=3.0, agreement_lead=12.0, similarity_lead=20.0)
+
+comparisons = st.lists(
+    st.builds(
+        lambda card, agreement, similarity, rotation: Comparison(CardId(card), card[0], similarity, agreement, rotation),
+        st.sampled_from(["a1", "a2", "b1", "c1"]),
+        st.floats(0, 1),
+        st.floats(-1, 1),
+        st.sampled_from([0, 180]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(comparisons, st.randoms())
+def test_a_verification_is_a_share_and_no_order_changes_it(compared, random):
+    weighed = weigh(compared, WEIGHTS)
+    assert all(0.0 <= each.verification <= 1.0 for each in weighed)
+    assert {each.card_id for each in weighed} == {each.card_id for each in compared}
+    mixed = list(compared)
+    random.shuffle(mixed)
+    verifications = {each.card_id: each.verification for each in weighed}
+    assert {each.card_id: each.verification for each in weigh(mixed, WEIGHTS)} == verifications
+
+
+@given(comparisons, st.data(), st.floats(0, 1), st.sampled_from(["agreement", "similarity"]))
+def test_better_evidence_never_lowers_a_verification(compared, data, gain, what):
+    index = data.draw(st.integers(0, len(compared) - 1))
+    chosen = compared[index]
+    raised = replace(chosen, **{what: min(getattr(chosen, what) + gain, 1.0)})
+    better = [*compared[:index], raised, *compared[index + 1 :]]
+
+    def verification(of):
+        return next(each.verification for each in weigh(of, WEIGHTS) if each.card_id == chosen.card_id)
+
+    assert verification(better) >= verification(compared) - 1e-12
+
+
+def test_a_reprint_takes_no_lead_and_another_artwork_does():
+    own, reprint = Comparison(CardId("a1"), "a", 0.7, 0.9, 0), Comparison(CardId("a2"), "a", 0.69, 0.89, 0)
+    other = Comparison(CardId("b1"), "b", 0.69, 0.89, 0)
+    alone = weigh([own], WEIGHTS)[0].verification
+    assert weigh([own, reprint], WEIGHTS)[0].verification == alone
+    assert weigh([own, other], WEIGHTS)[0].verification < 0.1 < alone
+
+
+def test_nothing_to_lead_over_counts_as_an_unrelated_card():
+    """A lead over nobody is not earned: it is taken over what an unrelated card of a full index reaches."""
+    own = Comparison(CardId("a1"), "a", 0.7, 0.9, 0)
+    usual = Comparison(CardId("b1"), "b", WEIGHTS.usual_similarity, WEIGHTS.usual_agreement, 0)
+    far = Comparison(CardId("b1"), "b", -0.5, 0.0, 0)
+    assert weigh([own], WEIGHTS)[0] == weigh([own, usual], WEIGHTS)[0] == weigh([own, far], WEIGHTS)[0]
+
+
+@pytest.mark.parametrize("field", ["agreement", "agreement_lead", "similarity_lead"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_weights_that_would_punish_good_evidence_are_refused(field, value):
+    with pytest.raises(ValueError, match="calibrate the bundle again"):
+        replace(WEIGHTS, **{field: value})
+
+
+def test_the_score_of_a_decision_is_its_best_verification():
+    assert acceptance_score(decide([], THRESHOLDS, alone)) == 0.0
+    assert acceptance_score(decide([candidate("a", 0.3), candidate("b", 0.1)], THRESHOLDS, alone)) == 0.3

@@ -199,7 +199,7 @@ def as_calibration(outcome: Outcome, provenance: Provenance) -> Calibration:
     views = provenance.left_out_views + provenance.stranger_views
     source = (
         f"{provenance.known_views} simulated views of {provenance.cards} indexed cards, {views} of cards that are not in the index, "
-        f"{provenance.negative_views} pictures without a card; {provenance.measured.isoformat()}"
+        f"{provenance.negative_views} pictures without a card"
     )
     return Calibration(thresholds=outcome.thresholds, source=source, figures=outcome.figures, curve=outcome.curve, provenance=provenance)
 

@@ -1,0 +1,99 @@
+"""The command on the world in miniature: thresholds land in the manifest, twice the same, and bad input changes nothing."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from edge.bundles.bundle import open_bundle
+from edge.bundles.manifest import read_manifest
+from edge.errors import ExitCode
+from tests.small_world import make_small_world, save
+from tools.calibrate import main
+from tools.make_cards import card_specs, draw_card, over_white
+from tools.simulated_camera import PRESETS
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A small world with its pictures as files, a card that is in no index, and two pictures without a card."""
+    folder = tmp_path_factory.mktemp("calibrate")
+    world = make_small_world(folder)
+    for name in ("images", "strangers", "negatives"):
+        (folder / name).mkdir()
+    with (folder / "cards.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["card_id", "name", "image", "set"])
+        for number, (card_id, picture) in enumerate(world.pictures.items()):
+            save(folder / "images" / f"{card_id}.png", picture)
+            rows.writerow([card_id, f"Name {card_id}", f"{card_id}.png", "odd" if number % 2 else "even"])
+    for spec in card_specs(1, seed=99):
+        save(folder / "strangers" / f"{spec.card_id}.png", over_white(draw_card(spec)))
+    for shade in (40, 200):
+        picture = world.stranger.copy()
+        picture[::7] = shade
+        picture[:, ::5] = 255 - shade
+        save(folder / "negatives" / f"{shade}.png", picture[:100, :160])
+    return folder
+
+
+@pytest.fixture
+def bundle(material, tmp_path):
+    return shutil.copytree(material / "index", tmp_path / "index")
+
+
+def arguments(material, bundle, *more):
+    paths = {"--images": "images", "--cards": "cards.csv", "--negatives": "negatives", "--strangers": "strangers", "--model": "hef/tiny"}
+    named = [part for option, name in paths.items() for part in (option, str(material / name))]
+    return ["--index", str(bundle), *named, "--sets", "even", "--limit", "2", "--views", "1", "--threads", "1", *more]
+
+
+def test_thresholds_land_in_the_manifest_twice_the_same(material, bundle, tmp_path, capsys):
+    before = read_manifest(bundle)
+    again = shutil.copytree(bundle, tmp_path / "again")
+    assert main(arguments(material, bundle, "--date", "2026-01-01", "--json")) == ExitCode.OK
+    told = json.loads(capsys.readouterr().out)
+    assert main(arguments(material, again, "--date", "2026-02-02")) == ExitCode.OK
+    opened = open_bundle(bundle)
+    calibration = opened.manifest.calibration
+    assert told["bundle_id"] == opened.manifest.bundle_id == read_manifest(again).bundle_id != before.bundle_id
+    assert told["thresholds"]["weights"]["intercept"] == opened.thresholds.weights.intercept
+    assert calibration.provenance.measured.isoformat() == "2026-01-01"
+    assert read_manifest(again).calibration.thresholds == calibration.thresholds
+    assert (calibration.provenance.cards, calibration.provenance.known_views, calibration.provenance.left_out_views) == (2, 18, 18)
+    assert (calibration.provenance.stranger_views, calibration.provenance.negative_views) == (9, 1)
+    assert calibration.figures["false_accept_rate"] <= 0.01
+    assert calibration.figures["negatives_refused"] == 1.0
+    assert len(calibration.curve) > 20
+    table = capsys.readouterr().out
+    assert all(preset in table for preset in PRESETS)
+
+
+def test_a_trial_leaves_the_bundle_as_it_is(material, bundle, capsys):
+    before = read_manifest(bundle)
+    assert main(arguments(material, bundle, "--limit", "1", "--dry-run")) == ExitCode.OK
+    assert read_manifest(bundle) == before
+    assert "unchanged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "says"),
+    [
+        (["--sets", "none-such"], ExitCode.BAD_DATA, "lists no card of"),
+        (["--negatives", "missing"], ExitCode.BAD_DATA, "missing: cannot be read"),
+        (["--cards", "missing.csv"], ExitCode.BAD_DATA, "missing.csv"),
+    ],
+)
+def test_bad_material_changes_nothing(material, bundle, capsys, more, status, says):
+    before = read_manifest(bundle)
+    assert main(arguments(material, bundle, *more)) == status
+    assert says in capsys.readouterr().err
+    assert read_manifest(bundle) == before
+
+
+@pytest.mark.parametrize("share", ["0", "0.7", "-1"])
+def test_a_false_acceptance_that_is_none_is_refused(material, bundle, share):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(material, bundle, "--false-acceptance", share))
+    assert caught.value.code == ExitCode.USAGE

@@ -1,0 +1,118 @@
+"""Calibration from made-up comparisons: what the weights learn, where the bound comes to stand, and what can never be accepted."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.decision import Comparison, EvidenceWeights, weigh
+from edge.errors import DataError
+from edge.neighbors import CardId
+from tools.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
+
+
+def comparison(group, agreement, similarity, rotation=0):
+    return Comparison(CardId(f"card-{group}"), group, similarity, agreement, rotation)
+
+
+def view(rng, kind, preset="camera-4", true=(0.85, 0.6), false=(0.5, 0.3)):
+    """A view of artwork "t" (known) or of none, compared with three others; each agreement and cosine varies by 0.08."""
+    others = tuple(comparison(f"o{number}", *(np.array(false) + rng.normal(0, 0.08, 2)).clip(0, 1)) for number in range(3))
+    if kind is Kind.KNOWN:
+        own = comparison("t", *(np.array(true) + rng.normal(0, 0.08, 2)).clip(0, 1))
+        return Observation(kind, preset, (own, *others), "t")
+    return Observation(kind, preset, others)
+
+
+def views(seed=1, count=300, **levels):
+    rng = np.random.default_rng(seed)
+    return [view(rng, kind, **levels) for _ in range(count) for kind in (Kind.KNOWN, Kind.LEFT_OUT)]
+
+
+def accepted(observations, thresholds, kind):
+    asked = [each for each in observations if each.kind is kind]
+    return sum(weigh(each.comparisons, thresholds.weights)[0].verification >= thresholds.min_verification for each in asked) / len(asked)
+
+
+def test_the_wanted_share_of_unindexed_cards_is_accepted_and_nearly_all_indexed_ones():
+    observations = views()
+    for wanted in (0.01, 0.05):
+        outcome = calibrate(observations, false_acceptance=wanted)
+        assert accepted(observations, outcome.thresholds, Kind.LEFT_OUT) <= wanted
+        assert outcome.figures["false_accept_rate"] == pytest.approx(accepted(observations, outcome.thresholds, Kind.LEFT_OUT), abs=1e-4)
+        assert accepted(observations, outcome.thresholds, Kind.KNOWN) > 0.9
+    fresh = views(seed=2)
+    assert accepted(fresh, calibrate(observations, false_acceptance=0.01).thresholds, Kind.LEFT_OUT) < 0.04
+
+
+def test_it_does_not_matter_in_which_order_views_and_candidates_come():
+    observations = views(count=60)
+    turned = [Observation(each.kind, each.preset, each.comparisons[::-1], each.artwork_group) for each in observations[::-1]]
+    assert calibrate(observations, false_acceptance=0.02) == calibrate(turned, false_acceptance=0.02)
+
+
+def test_evidence_that_misleads_gets_no_weight():
+    """Here true cards have the *smaller* cosine: it is left out instead of being held against them."""
+    weights = fit_weights(views(true=(0.85, 0.2), false=(0.5, 0.5)))
+    assert weights.similarity_lead == 0.0
+    assert weights.agreement + weights.agreement_lead > 1.0
+
+
+def test_no_picture_without_a_card_is_accepted_though_it_costs_coverage():
+    observations = views()
+    tough = Observation(Kind.NEGATIVE, "as it is", (comparison("o1", 0.8, 0.55), comparison("o2", 0.5, 0.3)))
+    with_it = calibrate([*observations, tough], false_acceptance=0.01)
+    assert accepted([tough], with_it.thresholds, Kind.NEGATIVE) == 0.0
+    assert with_it.figures["negatives_refused"] == 1.0
+    assert with_it.figures["true_accept_rate"] < calibrate(observations, false_acceptance=0.01).figures["true_accept_rate"]
+
+
+@pytest.mark.parametrize("similarity", [0.1, 0.9])
+def test_an_index_without_look_alikes_still_refuses_a_likely_stranger(similarity):
+    """Left-out cards that resemble nothing would allow any bound; a stranger of the same layout must not profit from it."""
+    outcome = calibrate(views(false=(0.15, 0.05), true=(0.7, similarity)), false_acceptance=0.01)
+    weights = outcome.thresholds.weights
+    agreement, agreement_lead, similarity_lead = LIKELY_STRANGER
+    stranger = (
+        comparison("nearest", agreement, 0.4),
+        comparison("other", agreement - agreement_lead, 0.4 - similarity_lead),
+    )
+    assert weigh(stranger, weights)[0].verification < outcome.thresholds.min_verification
+
+
+def test_the_curve_runs_from_cautious_to_bold():
+    outcome = calibrate(views(), false_acceptance=0.01)
+    coverage = [point.coverage for point in outcome.curve]
+    assert coverage == sorted(coverage)
+    assert [point.verification for point in outcome.curve] == sorted((point.verification for point in outcome.curve), reverse=True)
+    assert outcome.curve[0].risk <= 0.01 < outcome.curve[-1].risk
+    bound = outcome.thresholds.min_verification
+    near = min(outcome.curve, key=lambda point: abs(point.verification - bound))
+    assert near.coverage == pytest.approx(outcome.figures["true_accept_rate"], abs=0.05)
+    assert outcome.figures["coverage_at_99_precision"] > 0.9
+
+
+def test_figures_are_told_for_each_camera():
+    figures = calibrate([*views(count=50), *views(seed=3, count=50, preset="glare")], false_acceptance=0.02).figures
+    assert figures["top_1 camera-4"] > 0.95
+    assert figures["true_accept_rate glare"] > 0.8
+
+
+@pytest.mark.parametrize("kind", [Kind.KNOWN, Kind.LEFT_OUT])
+def test_one_kind_of_views_alone_calibrates_nothing(kind):
+    with pytest.raises(DataError, match="--strangers"):
+        calibrate([each for each in views(count=5) if each.kind is kind], false_acceptance=0.01)
+
+
+def test_known_views_that_never_meet_their_card_are_an_error():
+    wrong = [Observation(each.kind, each.preset, each.comparisons[1:], "t") for each in views(count=5)]
+    with pytest.raises(DataError, match="belong together"):
+        calibrate(wrong, false_acceptance=0.01)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.floats(0.1, 0.9))
+@settings(max_examples=25, deadline=None)
+def test_whatever_was_measured_better_evidence_never_counts_less(seed, agreement, similarity):
+    weights = fit_weights(views(seed=seed, count=20, true=(agreement, similarity)))
+    assert isinstance(weights, EvidenceWeights)
+    assert min(weights.agreement, weights.agreement_lead, weights.similarity_lead) >= 0.0
