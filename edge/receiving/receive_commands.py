@@ -87,8 +87,8 @@ def _confirm(args: argparse.Namespace) -> ExitCode:
 
 
 def _prune(args: argparse.Namespace) -> ExitCode:
+    staging.sweep(args.index)  # first: it is refused while a push is under way
     removed = prune(args.index, args.keep)
-    staging.sweep(args.index)
     _print(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK
 

@@ -91,8 +91,8 @@ class Receiver:
             case RollbackRequest():
                 self._change("rollback", "rolled_back", None)
             case PruneRequest(keep=keep):
+                staging.sweep(self.root)  # first: it is refused while a push is under way
                 removed = prune(self.root, keep)
-                staging.sweep(self.root)
                 line = self.audit.write("prune", None, "pruned", reason=f"removed {', '.join(removed) or 'nothing'}")
                 self.channel.send(Done(result="pruned", bundle_id=None, removed=removed, audit=line.facts()))
             case Chunk() | Commit():

@@ -170,7 +170,14 @@ def low_recall(fleet):
     return fleet.new_bundle("bad", recall=MeasuredRecall(queries=10, k=5, at_1=0.7, at_k=0.7)), "recall@1 against exact search is 0.7"
 
 
-@pytest.mark.parametrize("spoiled", [wrong_hash, wrong_signer, not_signed, wrong_model, failing_self_test, low_recall])
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        wrong_hash,
+        wrong_signer,
+        *(pytest.param(reason, marks=pytest.mark.slow) for reason in (not_signed, wrong_model, failing_self_test, low_recall)),
+    ],
+)
 def test_a_bad_bundle_stops_at_the_canary_and_changes_nothing_anywhere(fleet, push, spoiled):
     folder, said = spoiled(fleet)
     before = [sorted(path.name for path in (fleet.root(host) / "releases").iterdir()) for host in HOSTS]

@@ -170,7 +170,7 @@ class HostPush:
         """Come back over a new connection and confirm, once the daemon serves what was activated."""
         self._add_audit(done)
         if done.confirm_before is None:
-            self._note(result=done.result, after=done.bundle_id)
+            self._note_serving()
             return
         bundle_id = self._bundle.manifest.bundle_id
         gives_up_s = time.monotonic() + self._options.confirm_within_s + _BEYOND_DEADLINE_S
@@ -188,12 +188,17 @@ class HostPush:
                 time.sleep(POLL_S)
             device.send(ConfirmRequest(bundle_id=bundle_id))
             self._add_audit(device.expect(Done))
-        self._note(result=done.result if done.result == "unchanged" else "activated", after=bundle_id)
+        self._note_serving()
         self._tell("confirmed")
 
     def _status(self, device: Connection) -> Status:
         device.send(StatusRequest())
         return device.expect(Status)
+
+    def _note_serving(self) -> None:
+        # by what served at first: a push that went on after a cut may find its own bundle serving
+        bundle_id = self._bundle.manifest.bundle_id
+        self._note(result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
 
     def _note_reverted(self, status: Status) -> None:
         now = status.current.bundle_id if status.current else None

@@ -1,0 +1,33 @@
+"""What sshd makes of our drop-in: the service's user gets in by a listed key alone, and to nothing but the command of that key."""
+
+import subprocess
+from pathlib import Path
+
+from tests.ssh_server import SSHD, make_key, needs_sshd
+
+DROP_IN = Path(__file__).resolve().parent.parent / "systemd" / "sshd-cardedge.conf"
+
+pytestmark = needs_sshd
+
+
+def effective(tmp_path, user):
+    """The settings of sshd for a user, by their names in lower case."""
+    if not (tmp_path / "key").exists():
+        make_key(tmp_path / "key")
+    (tmp_path / "sshd_config").write_text(f"Include {DROP_IN}\nHostKey {tmp_path / 'key'}\nPasswordAuthentication yes\n")
+    command = [str(SSHD), "-T", "-f", str(tmp_path / "sshd_config"), "-C", f"user={user},host=a,addr=192.0.2.7"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(line.partition(" ")[::2] for line in printed.splitlines())
+
+
+def test_the_user_of_the_service_is_bound_to_keys_that_root_lists(tmp_path):
+    found = effective(tmp_path, "cardedge")
+    assert found["authorizedkeysfile"] == "/etc/cardedge/authorized_keys"
+    assert found["authenticationmethods"] == "publickey"
+    assert (found["disableforwarding"], found["permittty"], found["permituserrc"]) == ("yes", "no", "no")
+
+
+def test_nobody_else_is_touched(tmp_path):
+    found = effective(tmp_path, "somebody")
+    assert found["authorizedkeysfile"] == ".ssh/authorized_keys .ssh/authorized_keys2"
+    assert (found["authenticationmethods"], found["permittty"]) == ("any", "yes")
