@@ -35,7 +35,7 @@ from edge.errors import EdgeError, UsageError
 from edge.model import Model, open_model
 from edge.model_search import find_model
 from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.acceptance.acceptance import TRACKS, Plan, Subject, measure_acceptance, shown
+from tools.acceptance.acceptance import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
 from tools.acceptance.report import write_report
 from tools.acceptance.tables import as_records as acceptance_records
 from tools.acceptance.tables import as_text, heading
@@ -111,6 +111,7 @@ def _accept(args: argparse.Namespace, subject: Subject, material: Material, pres
         presets=tuple(presets),
         neighbors_k=args.neighbors_k,
         tracks=args.tracks,
+        strangers=args.strangers,
         calibration=tuple(cards_outside(args.cards, args.images, {*held_out, *(_sets(args, subject.model) or ())})),
         teacher=args.teacher,
     )
@@ -163,6 +164,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     accepting.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html, one page with curve and pictures")
     accepting.add_argument("--strict", action="store_true", help="exit with 1 where a row misses its bound")
     accepting.add_argument("--tracks", type=int, default=TRACKS, metavar="N", help=f"simulated tracks per hard view (default {TRACKS})")
+    accepting.add_argument(
+        "--strangers", type=int, default=STRANGERS, metavar="N", help=f"card backs, and as many drawn cards (default {STRANGERS})"
+    )
     accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the network this one was distilled from, exported")
     args = parser.parse_args(arguments)
     needless = [name for name in ("report", "strict", "teacher") if getattr(args, name) and not args.acceptance]

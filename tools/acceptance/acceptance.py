@@ -31,13 +31,14 @@ from tools.acceptance.figures import (
     risk_coverage,
     view_figures,
 )
-from tools.acceptance.strangers import BACKS, DRAWN_CARDS, card_backs, drawn_cards
+from tools.acceptance.strangers import card_backs, drawn_cards
 from tools.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
 from tools.evaluation import ask
 from tools.questions import Material, Question, negatives, views
 from tools.simulated_camera import PRESETS
 
 TRACKS: Final = 60
+STRANGERS: Final = 90
 
 STRANGER_BOUNDS: Final = {"pictures without a card, taken as a card": 1.0, "card backs": 1.0, "drawn cards of another game": 0.99}
 
@@ -54,11 +55,16 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. ``calibration`` are pictures of cards that may calibrate the 8-bit copy; without any it is left out."""
+    """What to measure.
+
+    ``tracks`` are made per hard preset, ``strangers`` card backs and as many drawn cards asked. ``calibration`` are pictures of
+    cards that may calibrate the 8-bit copy; without any it is left out.
+    """
 
     presets: tuple[str, ...] = tuple(PRESETS)
     neighbors_k: int = NEIGHBORS_K
     tracks: int = TRACKS
+    strangers: int = STRANGERS
     calibration: tuple[Path, ...] = ()
     teacher: Path | None = None
 
@@ -93,7 +99,7 @@ def measure_acceptance(material: Material, subject: Subject, plan: Plan) -> Acce
         album.view = preset
         count = len(material.scans) * material.views_per_card
         view_sets.append(examiner.views(preset, shown(views(material, preset), count, preset)))
-    strangers = ask_strangers(material, examiner, album)
+    strangers = ask_strangers(material, examiner, album, plan.strangers)
     photos = photos_named_nothing(material, embedder, loaded, plan.neighbors_k)
     tracks = []
     for preset in (preset for preset in TRACK_PRESETS if preset in plan.presets):
@@ -151,15 +157,18 @@ def view_criteria(view_sets: Sequence[ViewSet], examiner: Examiner) -> list[Crit
     return rows
 
 
-def ask_strangers(material: Material, examiner: Examiner, album: Album) -> dict[str, tuple[Answer, ...]]:
+def ask_strangers(material: Material, examiner: Examiner, album: Album, count: int) -> dict[str, tuple[Answer, ...]]:
     """Ask for pictures that show no card of the index, by kind; a kind without pictures has no answers."""
     no_card, backs, drawn = STRANGER_BOUNDS
-    questions = {no_card: negatives(material, rectified=True), backs: card_backs(material), drawn: drawn_cards(material)}
-    counts = {no_card: len(material.negatives), backs: BACKS, drawn: DRAWN_CARDS}
+    questions = {
+        no_card: (negatives(material, rectified=True), len(material.negatives)),
+        backs: (card_backs(material, count), count),
+        drawn: (drawn_cards(material, count), count),
+    }
     answers = {}
-    for kind, pictures in questions.items():
+    for kind, (pictures, asked) in questions.items():
         album.view = kind
-        answers[kind] = examiner.strangers(shown(pictures, counts[kind], kind))
+        answers[kind] = examiner.strangers(shown(pictures, asked, kind))
     return answers
 
 

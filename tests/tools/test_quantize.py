@@ -1,0 +1,157 @@
+"""The 8-bit copy: what is quantised, what stays, and that half-precision weights come back whole."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationMethod
+
+from edge.errors import DataError, ModelError
+from edge.model import open_model
+from tools.onnx_file import OnnxFile, squares
+from tools.quantize import RECIPES, Bench, Recipe, agreement, layer_costs, main, part_of, quantize, simulated_views, single_precision
+
+SIDE, CHANNELS = 32, 8
+
+
+def network(path, *, half=True):
+    """Two convolutions with a GELU between them, pooled and normalised; weights in half precision behind a Cast."""
+    random = np.random.default_rng(0)
+    first = (random.standard_normal((CHANNELS, 3, 4, 4)) / 900).astype(np.float32)
+    second = random.standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32)
+    constants = [
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("root", 2**0.5), ("one", 1.0), ("halved", 0.5))
+    ]
+    kind = np.float16 if half else np.float32
+    weights = [numpy_helper.from_array(first.astype(kind), "first_half"), numpy_helper.from_array(second.astype(kind), "second_half")]
+    nodes = [
+        helper.make_node("Cast", ["first_half"], ["first"], "c1", to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["second_half"], ["second"], "c2", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], "t", perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["real"], "c3", to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["real", "first"], ["a"], "/stem/Conv", strides=[4, 4], kernel_shape=[4, 4]),
+        helper.make_node("Div", ["a", "root"], ["b"], "/stages/stages.0/stages.0.0/Div"),
+        helper.make_node("Erf", ["b"], ["c"], "/stages/stages.0/stages.0.0/Erf"),
+        helper.make_node("Add", ["c", "one"], ["d"], "/stages/stages.0/stages.0.0/Add"),
+        helper.make_node("Mul", ["a", "d"], ["e"], "/stages/stages.0/stages.0.0/Mul"),
+        helper.make_node("Mul", ["e", "halved"], ["f"], "/stages/stages.0/stages.0.0/Mul_1"),
+        helper.make_node("Conv", ["f", "second"], ["g"], "/stages/stages.0/stages.0.0/project/Conv", kernel_shape=[1, 1]),
+        helper.make_node("Add", ["f", "g"], ["h"], "/stages/stages.0/stages.0.0/Add_1"),
+        helper.make_node("AveragePool", ["h"], ["i"], "/head/AveragePool", kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Flatten", ["i"], ["j"], "/Flatten"),
+        helper.make_node("LpNormalization", ["j"], ["embedding"], "/n", axis=1, p=2),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", CHANNELS * 4])],
+        [*weights, *constants],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def pictures(count, seed=0):
+    cells = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return cells.repeat(SIDE // 4, axis=1).repeat(SIDE // 4, axis=2)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return network(tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("name", ["minmax", "percentile", "16-bit-activations"])
+def test_eight_bits_stay_near(source, tmp_path, name):
+    target = tmp_path / "int8.onnx"
+    quantize(source, target, pictures(16), RECIPES[name])
+    single, quantized = OnnxFile(source).run(pictures(8, 1)), OnnxFile(target).run(pictures(8, 1))
+    mean, least = agreement(single, quantized)
+    assert 0.98 < least <= mean < 1.0 - 1e-9
+    weights = [
+        weight for weight in onnx.load(str(target)).graph.initializer if weight.data_type == TensorProto.INT8 and len(weight.dims) == 4
+    ]
+    assert len(weights) == 2
+
+
+def test_gelu_stays_whole_and_spared_parts_stay_single(source, tmp_path):
+    target = tmp_path / "int8.onnx"
+    quantize(source, target, pictures(8), Recipe(CalibrationMethod.MinMax, spared=("stem",)))
+    graph = onnx.load(str(target)).graph
+    inputs = {node.name: node.input for node in graph.node}
+    assert inputs["/stages/stages.0/stages.0.0/Add"] == ["c", "one"]
+    assert not any("DequantizeLinear" in name for name in inputs["/stem/Conv"])
+    assert all("DequantizeLinear" in name for name in inputs["/stages/stages.0/stages.0.0/project/Conv"])
+
+
+def test_the_part_that_hurts_is_named(source, tmp_path):
+    network_file = OnnxFile(source)
+    checked = pictures(6, 2)
+    bench = Bench(source, pictures(12), checked, network_file.run(checked))
+    costs = layer_costs(bench, tmp_path)
+    assert {part for part, _, _ in costs} == {"stem", "stages.0.0"}
+    assert costs[0][1] <= costs[1][1]
+
+
+def test_half_precision_comes_back_as_single(source, tmp_path):
+    single = single_precision(onnx.load(str(source)))
+    assert not any(weight.data_type == TensorProto.FLOAT16 for weight in single.graph.initializer)
+    onnx.save(single, str(tmp_path / "single.onnx"))
+    before, after = OnnxFile(source).run(pictures(4)), OnnxFile(tmp_path / "single.onnx").run(pictures(4))
+    assert np.allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("node", "part"),
+    [
+        ("/stem/Conv", "stem"),
+        ("/stages/stages.2/stages.2.1/expand/Conv", "stages.2.1"),
+        ("/stages/stages.3/stages.3.1/Conv", "stages.3.1"),
+        ("/head/project/Conv", "head"),
+        ("/backbone/blocks.4/blocks.4.0/mlp/fc1/MatMul", "blocks.4.0"),
+    ],
+)
+def test_nodes_belong_to_parts(node, part):
+    assert part_of(node) == part
+
+
+def test_other_sides_are_squeezed_like_the_scanners_own():
+    from edge.embedding import to_input_batch  # noqa: PLC0415
+
+    card = np.random.default_rng(0).integers(0, 256, (352, 252, 3), dtype=np.uint8)
+    assert np.array_equal(squares([card], 224), to_input_batch([card]))
+    assert squares([card], 384).shape == (1, 384, 384, 3)
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"x\.onnx"):
+        OnnxFile(tmp_path / "x.onnx")
+
+
+def test_calibration_cards_are_the_known_ones(small_world, tmp_path):
+    (tmp_path / "cards.csv").write_text("card_id,name,image,set\na,a,a.png,\n")
+    model = open_model(small_world.model)
+    model.manifest.training.settings.clear()
+    held = model.manifest.model_copy(update={"training": model.manifest.training.model_copy(update={"held_out": ("T9",)})})
+    (tmp_path / "only.csv").write_text("card_id,name,image,set\na,a,a.png,T9\n")
+    object.__setattr__(model, "manifest", held)
+    with pytest.raises(DataError, match=r"only\.csv: lists only cards of the held-out sets"):
+        Bench.open(model, tmp_path / "only.csv", tmp_path)
+
+
+def test_the_tool_quantises_a_network_and_keeps_it(small_world, tmp_path, capsys):
+    from PIL import Image  # noqa: PLC0415
+
+    lines = ["card_id,name,image"]
+    for card_id, picture in small_world.pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{card_id}.png")
+        lines.append(f"{card_id},{card_id},{card_id}.png")
+    (tmp_path / "cards.csv").write_text("\n".join(lines))
+    options = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--model", small_world.model, "--out", tmp_path / "int8.onnx"]
+    assert main([str(option) for option in options]) == 0
+    assert "minmax: cosine" in capsys.readouterr().out
+    assert OnnxFile(tmp_path / "int8.onnx").side == 224
+    paths = sorted(tmp_path.glob("*.png"))
+    assert np.array_equal(simulated_views(paths, 3, 1, 224), simulated_views(paths, 3, 1, 224))
