@@ -137,7 +137,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
     if manifest.entries == 0:
         yield _warning("index", f"{folder}: holds no card, so every card will be unknown; build a bundle with tools/build_index.py")
     elif manifest.calibration is None:
-        yield _ok("thresholds", "the defaults, measured on 1,570 real cards; not calibrated for this bundle")
+        yield _ok("thresholds", "the cautious defaults; not calibrated for this bundle: use tools/calibrate.py on the workstation")
     else:
         yield _ok("thresholds", f"calibrated: {manifest.calibration.source}")
 

@@ -137,7 +137,7 @@ class RecognitionSection(Schema):
     """How one card is looked up."""
 
     neighbors_k: int = Field(
-        10, ge=1, le=200, description="Nearest entries looked at; the first five are verified, the others tell what look-alikes share."
+        16, ge=1, le=200, description="Nearest entries asked for; as many are compared pixel by pixel as a picture needs, three to twelve."
     )
     read_numbers: ReadNumbers = Field(
         "auto",
