@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
 
-from edge.errors import DataError
 from tools.card_list import CardList
 from tools.gallery_build.finding import KEPT, Finding, Kind
+from tools.html_page import anchor, page, picture, write_page
 
 PICTURES_PER_KIND: Final = 300
 """More thumbnails of one kind would make a page that no browser likes; the rest is listed as text."""
@@ -31,51 +30,14 @@ _ADVICE: Final[dict[Kind, str]] = {
     Kind.SAME_ARTWORK: "Cards that share their artwork. Nothing is wrong: answers name all printings.",
 }
 
-_STYLE: Final = """
-:root {
-  color-scheme: light dark;
-  --ink: #1d2126; --soft: #5c636e; --line: #d8dbe0; --ground: #fff; --tile: #f5f6f8; --out: #b3261e; --kept: #2a6f4e;
-}
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --soft: #9aa1ab; --line: #343a42; --ground: #16191d; --tile: #1f2328; --out: #ff8a80; --kept: #7fd1a5; }
-}
-body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 76rem; background: var(--ground); color: var(--ink); }
-body { font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; }
-h2 { font-size: 1.1rem; margin: 2.5rem 0 0; scroll-margin-top: 1rem; }
-p { margin: .3rem 0 1rem; color: var(--soft); }
-a { color: inherit; }
-table { border-collapse: collapse; margin: 1.5rem 0; }
-td, th { padding: .25rem 1.6rem .25rem 0; text-align: left; }
-th { font-weight: normal; color: var(--soft); }
-tr + tr td { border-top: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.out { color: var(--out); }
-.kept { color: var(--kept); }
-.soft { color: var(--soft); font-weight: normal; }
-ul { list-style: none; margin: 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); gap: .8rem; }
-ul li { background: var(--tile); border-radius: 8px; padding: .7rem; font-size: .82rem; line-height: 1.4; overflow-wrap: anywhere; }
-.picture { display: flex; align-items: center; justify-content: center; height: 11rem; margin-bottom: .6rem; color: var(--soft); }
-.picture img { max-width: 100%; max-height: 100%; border-radius: 4px; }
-b { display: block; }
-ol { font-size: .82rem; color: var(--soft); }
-"""
-
 
 def write_report(path: Path, findings: Sequence[Finding], card_list: CardList) -> None:
     """Write the page. Raises ``DataError`` when the file cannot be written."""
-    try:
-        path.write_text("".join(_page(findings, card_list)), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: the report cannot be written ({error.strerror}); name another file") from error
+    write_page(path, page(f"Pictures of {card_list.path.name}", _body(findings, card_list)))
 
 
-def _page(findings: Sequence[Finding], card_list: CardList) -> Iterator[str]:
-    left_out = sum(finding.left_out for finding in findings)
-    yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    yield f"<title>Pictures of {escape(card_list.path.name)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-    rows = len(card_list.rows)
+def _body(findings: Sequence[Finding], card_list: CardList) -> Iterator[str]:
+    left_out, rows = sum(finding.left_out for finding in findings), len(card_list.rows)
     yield f"<h1>Pictures of {escape(str(card_list.path))}</h1>\n"
     if not findings:
         yield f"<p>All {rows} pictures are fit for the gallery; nothing to note.</p>\n"
@@ -86,20 +48,19 @@ def _page(findings: Sequence[Finding], card_list: CardList) -> Iterator[str]:
     yield from _contents(kinds)
     for kind, found in kinds.items():
         yield from _section(kind, found)
-    yield "</body></html>\n"
 
 
 def _contents(kinds: dict[Kind, list[Finding]]) -> Iterator[str]:
     if kinds:
         yield '<table><tr><th>what</th><th class="n">pictures</th><th>in the gallery</th></tr>\n'
         for kind, found in kinds.items():
-            name = f'<a href="#{_anchor(kind)}">{kind}</a>'
+            name = f'<a href="#{anchor(kind)}">{kind}</a>'
             yield f'<tr><td>{name}</td><td class="n">{len(found)}</td><td>{_fate(kind)}</td></tr>\n'
         yield "</table>\n"
 
 
 def _section(kind: Kind, found: Sequence[Finding]) -> Iterator[str]:
-    yield f'<h2 id="{_anchor(kind)}">{str(kind).capitalize()} <span class="soft">({len(found)})</span></h2>\n'
+    yield f'<h2 id="{anchor(kind)}">{str(kind).capitalize()} <span class="soft">({len(found)})</span></h2>\n'
     yield f"<p>{_ADVICE[kind]}</p>\n<ul>\n"
     for finding in found[:PICTURES_PER_KIND]:
         yield _tile(finding)
@@ -113,17 +74,8 @@ def _tile(finding: Finding) -> str:
     card = finding.row.card
     title = card.card_id if card.name == card.card_id else f"{card.card_id} · {card.name}"
     where = f'<span class="soft">line {finding.row.line}, {escape(finding.row.image)}</span>'
-    picture = f'<div class="picture">{_picture(finding.thumbnail)}</div>'
-    return f"<li>{picture}<b>{escape(title)}</b>{where}<br>{escape(finding.told)}</li>\n"
-
-
-def _picture(jpeg: bytes) -> str:
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">' if jpeg else "no picture"
+    return f"<li>{picture(finding.thumbnail)}<b>{escape(title)}</b>{where}<br>{escape(finding.told)}</li>\n"
 
 
 def _fate(kind: Kind) -> str:
-    return '<span class="kept">yes</span>' if kind in KEPT else '<span class="out">no</span>'
-
-
-def _anchor(kind: Kind) -> str:
-    return str(kind).replace(" ", "-")
+    return '<span class="good">yes</span>' if kind in KEPT else '<span class="bad">no</span>'

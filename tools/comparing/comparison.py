@@ -1,0 +1,71 @@
+"""What changed from one bundle to the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from edge.neighbors import CardId
+from tools.comparing.answers import Answer, Grade
+
+Change: TypeAlias = Literal["better", "worse", "other wrong card", "changed", "same"]
+CHANGES: tuple[Change, ...] = ("better", "worse", "other wrong card", "changed", "same")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One photo. ``truth`` is None where nobody said what it shows. ``thumbnail`` is a JPEG."""
+
+    photo: Path
+    truth: frozenset[CardId] | None
+    old: Answer
+    new: Answer
+    thumbnail: bytes
+
+    @property
+    def change(self) -> Change:
+        """Say what became of the answer; without a truth it can only be the same or changed."""
+        if self.truth is None:
+            return "same" if self.old.says() == self.new.says() else "changed"
+        before, after = self.old.grade(self.truth), self.new.grade(self.truth)
+        if before != after:
+            return "better" if after > before else "worse"
+        return "other wrong card" if after is Grade.WRONG and self.old.says() != self.new.says() else "same"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts over all photos. ``graded`` holds photos per grade, old and new; wrong cards are counted by how often they were named."""
+
+    photos: int
+    labelled: int
+    changes: Counter[Change]
+    graded: dict[Grade, tuple[int, int]]
+    vanished: Counter[CardId]
+    appeared: Counter[CardId]
+
+
+def summarise(compared: Sequence[Compared]) -> Summary:
+    """Count what changed, and which wrong cards are named more or less often than before."""
+    labelled = [(one, one.truth) for one in compared if one.truth is not None]
+    old: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.old.wrong(truth))
+    new: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.new.wrong(truth))
+    before, after = (
+        (Counter(grades) for grades in zip(*((o.old.grade(t), o.new.grade(t)) for o, t in labelled), strict=True))
+        if labelled
+        else (
+            Counter(),
+            Counter(),
+        )
+    )
+    return Summary(
+        photos=len(compared),
+        labelled=len(labelled),
+        changes=Counter(one.change for one in compared),
+        graded={grade: (before[grade], after[grade]) for grade in reversed(Grade)},
+        vanished=old - new,
+        appeared=new - old,
+    )
