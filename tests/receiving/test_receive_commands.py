@@ -1,0 +1,88 @@
+"""``cardedge index status | confirm | prune | receive`` as a person on the device, and a key that opens too little, see them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.bundles import releases
+from edge.cli import main
+from edge.errors import ExitCode
+from tests.receiving.scanner import Scanner, bundle, day
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def scanner(tmp_path):
+    made = Scanner(tmp_path / "index")
+    made.ids = [made.serving(bundle(tmp_path / f"b{seed}", seed=seed, created=day(seed))) for seed in (1, 2, 3)]
+    return made
+
+
+@pytest.fixture
+def cardedge(scanner, capsys):
+    def run(*arguments):
+        status = main(["index", *map(str, arguments), "--index", str(scanner.root)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_status_says_what_serves_and_what_waits(scanner, cardedge):
+    releases.activate(scanner.root, scanner.ids[0], confirm_within_s=600)
+    status, printed, _ = cardedge("status", "--json")
+    answer = json.loads(printed)
+    assert status == 0
+    assert (answer["current"]["bundle_id"], answer["trial"]["before"]) == (scanner.ids[0], scanner.ids[2])
+    printed = cardedge("status")[1]
+    assert "to be confirmed before" in printed
+    assert "not yet taken by a daemon" in printed
+
+
+def test_confirm_keeps_the_bundle_that_waits(scanner, cardedge):
+    assert cardedge("confirm")[0] == ExitCode.BAD_DATA
+    releases.activate(scanner.root, scanner.ids[0], confirm_within_s=600)
+    assert cardedge("confirm", "--json")[:2] == (0, json.dumps({"confirmed": scanner.ids[0]}) + "\n")
+    assert releases.probation(scanner.root) is None
+
+
+def test_a_bundle_whose_time_is_over_is_left_by_whoever_looks(scanner, cardedge):
+    releases.activate(scanner.root, scanner.ids[0], confirm_within_s=0.001)
+    status, printed, _ = cardedge("status")
+    assert status == 0
+    assert printed.splitlines()[0].split()[1] == scanner.ids[2]
+    assert "nobody confirmed it in time" in printed
+
+
+def test_prune_keeps_what_is_in_use(scanner, cardedge):
+    status, printed, _ = cardedge("prune", "--keep", "1", "--json")
+    assert (status, json.loads(printed)) == (0, {"removed": [scanner.ids[0]]})
+    assert cardedge("prune", "--keep", "0")[0] == ExitCode.USAGE
+
+
+def receive(tmp_path, *, command="cardedge index receive", settings=""):
+    """Start the command of a restricted key with nothing on its standard input."""
+    (tmp_path / "cardedge.toml").write_text(settings)
+    words = [sys.executable, "-m", "edge", "index", "receive", "--config", str(tmp_path / "cardedge.toml")]
+    environment = {"SSH_ORIGINAL_COMMAND": command, "PATH": "/usr/bin:/bin"}
+    return subprocess.run(words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["id", "cardedge index receive; id", "/usr/lib/openssh/sftp-server", "scp -t /etc"])
+def test_a_key_that_asks_for_anything_else_is_sent_away(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", command)
+    assert main(["index", "receive"]) == ExitCode.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "opens nothing but" in printed.err
+
+
+def test_a_device_that_is_not_set_up_says_so_and_sends_no_frame(tmp_path):
+    ended = receive(tmp_path, settings=f'[index]\ndirectory = "{tmp_path / "none"}"\n')
+    assert (ended.returncode, ended.stdout) == (ExitCode.UNAVAILABLE, b"")
+    assert b"none: cannot be read" in ended.stderr
+    ended = receive(tmp_path, settings="[push]\nallow_all = true\n")
+    assert (ended.returncode, ended.stdout) == (ExitCode.CONFIG, b"")
