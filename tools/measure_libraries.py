@@ -1,0 +1,98 @@
+"""Other libraries' graph search beside ours, for ``tools/benchmark.py``; they come with the extra ``benchmark``."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from edge.adapters.exact import ExactIndex
+from edge.adapters.hnsw import HnswIndex, disturbed_entries
+from edge.bundles.bundle import Bundle
+from edge.bundles.manifest import GraphParameters
+from edge.embedding import EmbeddingMatrix
+from edge.errors import UsageError
+
+_K: Final = 10
+_QUERIES: Final = 300
+
+Nearest: TypeAlias = "Callable[[EmbeddingMatrix], int]"
+"""Takes one query (1, dim) and returns the nearest entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFigures:
+    """Medians of single queries on one thread; recall@1 by similarity against exact search."""
+
+    name: str
+    version: str
+    search_ms: float
+    ours_ms: float
+    recall_at_1: float
+
+
+def measure_libraries(bundle: Bundle, *, queries: int = _QUERIES) -> Iterator[LibraryFigures]:
+    """Build each library's graph with the bundle's parameters and ask all of them the same queries in turn.
+
+    Raises ``UsageError`` when a library is not installed.
+    """
+    vectors = np.asarray(bundle.vectors, dtype=np.float32)
+    asked = disturbed_entries(bundle.vectors, queries, seed=1)
+    exact, ours = ExactIndex(bundle), HnswIndex(bundle)
+    best = np.array([exact.search(query[np.newaxis], 1)[0][0].similarity for query in asked])
+    for name, build in (("usearch", _usearch), ("faiss-cpu", _faiss)):
+        nearest = build(vectors, bundle.manifest.graph)
+        theirs_ms, found = _ask(nearest, asked)
+        ours_ms, _ = _ask(lambda query: ours.search(query, _K)[0][0].entry, asked)
+        similarities = np.einsum("ij,ij->i", asked, vectors[found])
+        recall = float(np.mean(similarities >= best - 1e-3))
+        yield LibraryFigures(name, version(name), theirs_ms, ours_ms, recall)
+
+
+def _ask(nearest: Nearest, queries: EmbeddingMatrix) -> tuple[float, list[int]]:
+    nearest(queries[:1])
+    times, found = [], []
+    for query in queries:
+        started = time.perf_counter()
+        found.append(nearest(query[np.newaxis]))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1e3, found
+
+
+def _usearch(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
+    try:
+        from usearch.index import Index  # noqa: PLC0415 an extra
+    except ImportError as error:
+        raise _missing("usearch") from error
+    index = Index(
+        ndim=vectors.shape[1],
+        metric="ip",
+        dtype="f32",
+        connectivity=graph.connectivity,
+        expansion_add=graph.expansion_add,
+        expansion_search=graph.expansion_search,
+    )
+    index.add(np.arange(len(vectors)), vectors)
+    return lambda query: int(index.search(query[0], _K, threads=1).keys[0])
+
+
+def _faiss(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
+    try:
+        import faiss  # noqa: PLC0415 an extra
+    except ImportError as error:
+        raise _missing("faiss-cpu") from error
+    index = faiss.IndexHNSWFlat(vectors.shape[1], graph.connectivity, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = graph.expansion_add
+    index.hnsw.efSearch = graph.expansion_search
+    index.add(vectors)
+    faiss.omp_set_num_threads(1)
+    return lambda query: int(index.search(query, _K)[1][0, 0])
+
+
+def _missing(name: str) -> UsageError:
+    return UsageError(f"--rows libraries: {name} is not installed; install the extra: pip install 'cardedge[benchmark]'")
