@@ -1,0 +1,133 @@
+"""Fifty activations while frames come as fast as they are looked at: none is lost, nothing is raised, and the memory stays."""
+
+import gc
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge.app import _assemble, load_gallery, loading_for, numbered_names, open_network
+from edge.bundles import releases
+from edge.bundles.device_index import DeviceIndex
+from edge.bundles.manifest import read_manifest
+from edge.camera.capture import CaptureState, CaptureStatus
+from edge.frame import Frame
+from edge.pipeline import LoadedGallery
+from edge.service.clock import Clock
+from edge.service.machine import resident_mb
+from edge.service.supervision import NoSupervisor
+from edge.settings import IndexSection, NetworkSection, Settings
+from edge.testing import random_vectors, write_vectors_bundle
+from tests.small_world import on_table, write_index
+from tests.stage import ListSink
+
+SWAPS = 50
+WARM_UP = 10
+MAX_GROWTH_MB = 25.0
+"""After the first ten swaps; what ONNX Runtime and OpenCV take at their first pictures is over by then."""
+
+
+class EndlessCamera:
+    """A new frame whenever one is wanted: the pictures of cards in turn."""
+
+    over = False
+
+    def __init__(self, scenes):
+        self.scenes, self.taken, self.looked_at = scenes, 0, 0
+
+    def start(self):
+        """Nothing to open."""
+
+    def take(self, timeout_s):
+        self.taken += 1
+        return Frame(self.scenes[self.taken // 20 % len(self.scenes)], self.taken, time.monotonic_ns())
+
+    def status(self):
+        return CaptureStatus(
+            CaptureState.RUNNING, None, frames=self.taken, dropped=0, reopens=0, hung_calls=0, last_frame_ns=time.monotonic_ns()
+        )
+
+    def stop(self, timeout_s):
+        return True
+
+
+class SwappingSink(ListSink):
+    """Asks for the other bundle as soon as the last change was answered; ``done`` is called after the last one."""
+
+    def __init__(self, ids):
+        super().__init__(SimpleNamespace(now_ns=0))
+        self.ids, self.done = ids, None
+        self.memory_mb = []
+        self.asked = 0
+
+    def poll_commands(self):
+        self.stage.now_ns = time.monotonic_ns()
+        if self.asked == len(self.replies):
+            gc.collect()
+            self.memory_mb.append(resident_mb())
+            if self.asked == SWAPS:
+                self.done()
+            else:
+                self.asked += 1
+                self.command("index/activate", json.dumps({"index_id": self.ids[self.asked % 2]}).encode())
+        return super().poll_commands()
+
+
+@pytest.mark.slow
+def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
+    root = tmp_path / "index"
+    root.mkdir()
+    ids = []
+    for count in (8, 5):
+        source = write_index(tmp_path / f"of-{count}", small_world.model, dict(list(small_world.pictures.items())[:count]))
+        ids.append(releases.install(root, source).bundle_id)
+    releases.activate(root, ids[0])
+    settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_world.model, threads=1))
+    scenes = [on_table(picture) for picture in list(small_world.pictures.values())[:4]]
+    with open_network(settings.network) as network:
+        store = DeviceIndex(tmp_path / "unused.toml", settings, loading_for(network), lambda level: None)
+        camera = EndlessCamera(scenes)
+        sink = SwappingSink(ids)
+        daemon = _assemble(
+            settings, numbered_names(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
+            clock=Clock(), read_band=None,
+        )  # fmt: skip
+        sink.done = daemon.stop
+        locate = daemon._locate
+
+        def counted(pixels):
+            camera.looked_at += 1
+            return locate(pixels)
+
+        daemon._locate = counted
+        daemon.run()
+    assert [reply["status"] for reply in sink.replies] == ["ok"] * SWAPS
+    assert [reply["data"]["index_id"] for reply in sink.replies] == [ids[number % 2] for number in range(1, SWAPS + 1)]
+    health = sink.of("health")[-1]
+    assert (health["drops"]["recognitions"], health["drops"]["events"], health["problems"]) == (0, 0, [])
+    assert camera.looked_at == camera.taken, "every frame that was taken was looked at"
+    assert {event.index_id for event in sink.events} == set(ids)
+    assert max(sink.memory_mb[WARM_UP:]) - max(sink.memory_mb[:WARM_UP]) < MAX_GROWTH_MB
+
+
+@pytest.mark.slow
+def test_the_memory_of_large_bundles_is_given_back(tmp_path):
+    """Fifty times a bundle of 4,000 entries, loaded beside the one before, as a swap does: what was swapped out is gone."""
+    root = tmp_path / "index"
+    ids = []
+    for seed in range(2):
+        write_vectors_bundle(tmp_path / f"source-{seed}", random_vectors(4000, 384, seed=seed))
+        ids.append(releases.install(root, tmp_path / f"source-{seed}").bundle_id)
+    serving: LoadedGallery | None = None
+    memory_mb = []
+    query = random_vectors(1, 384, seed=9).astype(np.float32)
+    for number in range(SWAPS):
+        serving = load_gallery(releases.open_release(root, ids[number % 2]), Settings())
+        serving.index.search(query, 10)
+        gc.collect()
+        memory_mb.append(resident_mb())
+    graph_mb = read_manifest(root / "releases" / ids[0]).files["hnsw.bin"].size_bytes / 1e6
+    assert graph_mb > 6
+    assert max(memory_mb[WARM_UP:]) - max(memory_mb[:WARM_UP]) < 2 * graph_mb, "fifty of them would be a hundred times that"
