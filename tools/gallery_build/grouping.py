@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.artwork import same_artwork
 from edge.gallery import Card, Gallery
 from edge.neighbors import CardId
 from edge.verification import SIGNATURE_BYTES
-from tools.artwork import same_artwork
 from tools.card_list import FACES
 from tools.gallery_build.stages import Examined
 
