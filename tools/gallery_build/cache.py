@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from edge import card, embedding, image_file, verification
+from edge import artwork, card, embedding, image_file, verification
 from edge.errors import DataError
-from tools import artwork, reference
+from tools import reference
 from tools.gallery_build import picture_checks, record
 from tools.gallery_build.embedded import Embedded
 
