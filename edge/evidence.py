@@ -1,11 +1,16 @@
 """What several decisions about one card add up to.
 
-Each decision is a vote for an artwork group (printings of one artwork are one hypothesis here): 1 for an identified card,
-``confirm_votes`` when its verification is strong and far ahead of any other artwork, 0 for uncertain and unknown. A card is named when
-one group leads the next by enough votes - Wald's sequential test with bounded steps ("Sequential Tests of Statistical Hypotheses",
-1945). The steps are few and bounded instead of being likelihoods, because frames of a still card are near copies: summed log-odds would
-count one glare ten times. Only the newest decisions vote, so that rare mistakes about a card lying there for hours never add up.
-Pictures that show nothing do not vote against a name: most of them are bad pictures.
+Each picture that names a card votes for its artwork group (printings of one artwork are one hypothesis here) with its log-odds: a
+verification is a calibrated logistic, so ``log(v / (1 - v))`` is what the picture says for its best card, less what it says for the best
+card of another artwork. The unit is the log-odds at the bound of acceptance, so that a picture just accepted has one vote; the most is
+``confirm_votes``. A card is named when one group leads the next by enough - Wald's sequential test ("Sequential Tests of Statistical
+Hypotheses", 1945) with bounded steps.
+
+Why bounded, and why not the sum of all log-odds: frames of a still card are near copies. What makes one of them wrong - a glare, a thumb, a
+card of no index that resembles a known one - is in the next one too, so their errors do not cancel and their sum says more than is known.
+For the same reason pictures below the bound of acceptance (uncertain, unknown) have no vote, however many agree: an unindexed card that
+resembles a known one does so in every picture. Nor do they vote against a name: most of them are bad pictures of the right card. Only the
+newest decisions vote, so that rare mistakes about a card lying there for hours never add up.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
+from math import log
 from typing import Final
 
 from edge.decision import Decision, Identified, RejectReason, Uncertain, Unknown
@@ -36,13 +42,11 @@ class EvidencePolicy:
     window_decisions: int = 8
     """Decisions that vote, newest ones."""
     confirm_votes: float = 2.0
-    """Lead over the next artwork that names a card: two pictures that agree, or one strong one."""
+    """Lead over the next artwork that names a card: two pictures that agree, or one with twice the log-odds (a verification of 0.85)."""
     revise_votes: float = 3.0
     """Lead that names a card told unknown, or replaces an identified one."""
-    strong_verification: float = 0.85
-    """A decision is strong from this verification ..."""
-    strong_lead: float = 0.25
-    """... when the verification of every other artwork stays this far below."""
+    unit_verification: float = 0.70
+    """The verification whose log-odds are one vote: the bound of acceptance that calibration keeps, see ``edge.decision``."""
     settle_decisions: int = 3
     settle_s: float = 1.0
     """Decisions and time before a card is called unknown or uncertain: the first pictures of a card sliding in are bad.
@@ -113,18 +117,19 @@ class Evidence:
         for decision in self._decisions:
             if isinstance(decision, Identified):
                 group = decision.best.artwork_group
-                votes[group] = votes.get(group, 0.0) + self._weight(decision)
+                votes[group] = votes.get(group, 0.0) + self._votes_of(decision)
                 best[group] = max(best.get(group, decision), decision, key=lambda named: named.best.verification)
         if not votes:
             return None, 0.0
         first, *others = sorted(votes, key=lambda group: -votes[group])
         return best[first], votes[first] - (votes[others[0]] if others else 0.0)
 
-    def _weight(self, decision: Identified) -> float:
+    def _votes_of(self, decision: Identified) -> float:
         best, policy = decision.best, self._policy
         others = (candidate.verification for candidate in decision.candidates if candidate.artwork_group != best.artwork_group)
-        ahead = best.verification - max(others, default=0.0) >= policy.strong_lead
-        return policy.confirm_votes if ahead and best.verification >= policy.strong_verification else 1.0
+        lead = _log_odds(best.verification) - max(0.0, _log_odds(max(others, default=0.0)))
+        # a bound of acceptance set lower than the usual one still makes a whole vote
+        return min(max(1.0, lead / _log_odds(policy.unit_verification)), policy.confirm_votes)
 
     def _newest_doubt(self) -> Uncertain:
         """Return the newest decision that points somewhere; pictures naming different cards make their names uncertain."""
@@ -132,6 +137,12 @@ class Evidence:
         if isinstance(newest, Uncertain):
             return newest
         return Uncertain(newest.best, newest.margin, newest.printings, newest.candidates, RejectReason.AMBIGUOUS)
+
+
+def _log_odds(probability: float) -> float:
+    """Return log(p / (1 - p)), finite for 0 and 1 too."""
+    bounded = min(max(probability, 1e-6), 1.0 - 1e-6)
+    return log(bounded / (1.0 - bounded))
 
 
 def pointed_at(decision: Decision) -> str | None:

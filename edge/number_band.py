@@ -14,8 +14,8 @@ BAND_TOP: Final = 0.89
 """Share of the card's height above the band; the number stands below it in most games, left, right or in the middle."""
 BAND_SIZE: Final = Size(1008, 155)
 """16 pixels per millimetre: a number of 1.2 mm is 20 pixels high, what text recognition was trained on."""
-MIN_CARD_WIDTH_PX: Final = 300.0
-"""A card seen narrower than this has digits under 6 pixels, which are hardly ever read."""
+MIN_CARD_WIDTH_PX: Final = 200.0
+"""A card seen narrower than this has digits under 4 pixels, which are never read."""
 
 
 def number_band(pixels: RgbImage, quad: Quad) -> RgbImage | None:

@@ -180,7 +180,7 @@ class TrackSection(Schema):
         _EVIDENCE.confirm_votes,
         ge=1,
         le=8,
-        description="Pictures by which one artwork leads before it is named; a strong picture has two votes.",
+        description="Votes by which one artwork leads before it is named: a picture just accepted has one, a clear one up to all of them.",
     )
     settle_s: float = Field(
         _EVIDENCE.settle_s, ge=0, le=10, description="How long a card is looked at before it is called unknown or uncertain."

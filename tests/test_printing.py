@@ -100,7 +100,7 @@ def test_the_band_is_the_cards_foot_upright_and_of_one_size(width, turns):
 
 
 def test_a_card_seen_small_has_no_band():
-    assert number_band(PICTURE, Quad(Point(0, 0), Point(200, 0), Point(200, 280), Point(0, 280))) is None
+    assert number_band(PICTURE, Quad(Point(0, 0), Point(190, 0), Point(190, 266), Point(0, 266))) is None
 
 
 def test_a_tilted_card_gives_an_upright_band():
