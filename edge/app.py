@@ -139,7 +139,11 @@ def graph_writer() -> GraphWriter:
 def loading_for(network: Network) -> Loading:
     """Return how bundles are made ready for a network, and cards are added with it."""
     model_id, artefact = network.model.model_id, network.embedder.artefact
-    return Loading(model_id, artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), graph_writer())
+    return Loading(model_id, artefact, load_gallery, _added_index, graph_writer())
+
+
+def _added_index(bundle: Bundle) -> VectorIndex:
+    return for_embeddings(make_vector_index(bundle, "exact"), bundle)
 
 
 def open_gallery(settings: Settings, network: Network) -> OpenedIndex:

@@ -192,6 +192,18 @@ def test_the_daemon_asks_a_projected_gallery_with_embeddings(tmp_path, vectors, 
     assert asked.search(np.empty((0, DIM), np.float32), 3) == ()
 
 
+def test_cards_added_to_a_projected_gallery_are_seen_through_its_projection(tmp_path, vectors):
+    reduction = fit_pca(vectors, 24)
+    main = open_bundle(write(tmp_path / "main", vectors, reduction=reduction))
+    added = open_bundle(write(tmp_path / "added", vectors[30:40])).projected(main.projection)
+    query = disturbed_entries(vectors, 20, seed=2)
+    theirs = for_embeddings(ExactIndex(main), main).search(query, len(vectors))
+    ours = for_embeddings(ExactIndex(added), added).search(query, 10)
+    for one, other in zip(ours, theirs, strict=True):
+        known = {neighbor.entry: neighbor.similarity for neighbor in other}
+        assert [neighbor.similarity for neighbor in one] == pytest.approx([known[30 + neighbor.entry] for neighbor in one], abs=2e-3)
+
+
 def test_an_embedding_that_is_the_mean_has_no_direction(vectors):
     projection = fit_pca(vectors, 8).projection
     with pytest.raises(EmbedderError, match="zero"):

@@ -64,7 +64,9 @@ def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading,
             overlay = open_overlay(root, expected_model_id=loading.model_id)
             pictures = read_pictures(root)
             if overlay is not None and pictures:
-                loaded = join(loaded, bundle, overlay.bundle, pictures, loading.load_added(overlay.bundle))
+                # similarities of both are compared, so both see an embedding through the release's projection
+                searched = overlay.bundle.projected(bundle.projection) if bundle.projection else overlay.bundle
+                loaded = join(loaded, bundle, overlay.bundle, pictures, loading.load_added(searched))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with them, the release serves
             problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
             pictures = []

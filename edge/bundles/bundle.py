@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,6 +54,11 @@ class Bundle:
     def thresholds(self) -> AcceptanceThresholds:
         """The calibrated thresholds; the defaults where ``manifest.calibration`` is None, which the caller must say."""
         return self.manifest.calibration.thresholds if self.manifest.calibration else AcceptanceThresholds()
+
+    def projected(self, projection: Projection) -> Bundle:
+        """Return this bundle of embeddings with its rows projected, so that similarities are those of another, projected gallery."""
+        rows = projection.apply(np.asarray(self.vectors, dtype=np.float32))
+        return replace(self, vectors=rows, coarse=None, projection=projection)
 
     def reference_picture(self, card_id: CardId) -> bytes:
         """Return the card's small reference picture, a JPEG of 126x176 pixels, read from disk on each call."""
