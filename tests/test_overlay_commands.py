@@ -1,0 +1,59 @@
+"""``cardedge index add`` and its kin, typed as a technician would."""
+
+import json
+
+import pytest
+
+from edge.bundles import releases
+from edge.cli import main
+from tests.small_world import on_table, save
+
+
+@pytest.fixture
+def cardedge(small_world, tmp_path, capsys):
+    root = tmp_path / "index"
+    root.mkdir()
+    releases.activate(root, releases.install(root, small_world.index).bundle_id)
+    save(tmp_path / "photo.png", on_table(small_world.stranger))
+
+    def run(action, *arguments):
+        network = ["--model", str(small_world.model)] if action in ("add", "refresh") else []
+        status = main(["index", action, *map(str, arguments), "--index", str(root), *network])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def test_a_card_is_added_listed_exported_refreshed_and_removed(cardedge, tmp_path):
+    card = ("--card-id", "promo-1", "--name", "The Stranger")
+    assert cardedge("add", "--image", tmp_path / "photo.png", *card, "--set", "promo")[0] == 0
+    status, out, _ = cardedge("added", "--json")
+    assert (status, json.loads(out)) == (
+        0, {"card_id": "promo-1", "name": "The Stranger", "set": "promo", "number": None, "rarity": None, "language": None, "pictures": 1},
+    )  # fmt: skip
+    assert json.loads(cardedge("refresh", "--json")[1])["refreshed"] == 1
+    assert json.loads(cardedge("export", "--out", tmp_path / "mine", "--json")[1])["exported"] == 1
+    assert (tmp_path / "mine" / "pictures" / "0000.png").is_file()
+    assert cardedge("remove", "promo-1")[0] == 0
+    assert cardedge("added")[:2] == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("add", "--image", "none.png", "--card-id", "x", "--name", "X"), 65, "none.png: cannot be read"),
+        (("remove",), 64, "give either the ID of a card or --all"),
+        (("remove", "x"), 65, "no such card was added"),
+        (("export", "--out", "mine"), 65, "no card was added"),
+    ],
+)
+def test_what_cannot_be_done_says_why(cardedge, arguments, status, says):
+    found, out, err = cardedge(*arguments)
+    assert (found, out) == (status, "")
+    assert says in err
+
+
+def test_a_plain_bundle_takes_no_cards(small_world, capsys):
+    assert main(["index", "added", "--index", str(small_world.index)]) == 65
+    assert "is no device's index" in capsys.readouterr().err
