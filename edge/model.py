@@ -120,7 +120,7 @@ class Agreement(Schema):
 class ModelManifest(Schema):
     """The content of ``model.json``. ``agreement`` lets a bundle embedded by one artefact serve another: see ``may_stand_in``.
 
-    ``npu`` is what compiling for an NPU was planned to cost and measured to take, free of form.
+    ``npu`` is what compiling for an NPU was planned to cost and measured to take, ``coreml`` the package for iOS; both free of form.
     """
 
     format_version: Literal[1] = MODEL_FORMAT_VERSION
@@ -137,6 +137,7 @@ class ModelManifest(Schema):
     measured: Measured
     agreement: dict[ArtefactKind, Agreement] = Field(default_factory=dict)
     npu: dict[str, Any] | None = None
+    coreml: dict[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the text of ``model.json``."""

@@ -1,0 +1,220 @@
+"""Export of tiny networks for every target: forms that agree with what was trained, and a folder that says what it holds."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge.adapters.onnx import OnnxEmbedder
+from edge.embedding import to_input_batch
+from edge.errors import DataError, ModelError
+from edge.model import open_model, read_model_manifest, self_test
+from tests.published_networks import TINY_VIT, import_timm
+from tests.tiny_training import TINY, TINY_REGNET, draw
+from tools import export_model
+from tools.card_pictures import read_cards
+from tools.exporting import coreml_form
+from tools.exporting.coreml_form import compare_weights
+from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
+from tools.exporting.onnx_form import HALF_FROM_ELEMENTS
+from tools.exporting.targets import TARGETS
+from tools.networks.factory import make_network
+from tools.onnx_file import OnnxFile, squares
+from tools.training.checkpoint import StageRecord, Trained, save, save_trained
+
+STAGES = (
+    StageRecord("warm", {"rate": 0.001}, 100, 600.0, 20, "a test"),
+    StageRecord("metric", {"margin": 0.25}, 60, 1200.0, 24, "a test"),
+)
+needs_coreml = pytest.mark.skipif(
+    importlib.util.find_spec("coremltools") is None, reason="the target ios needs coremltools: install the extra `ios`"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "negatives").mkdir()
+    lines = ["card_id,name,set,image"]
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number}.png"), draw(number))
+        lines.append(f"c{number},Card {number},{'T2' if number > 8 else 'T1'},{number}.png")
+    (folder / "cards.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for number in range(4):
+        cv2.imwrite(str(folder / "negatives" / f"{number}.png"), draw(1000 + number)[:200])
+    return folder
+
+
+def trained(settings, side):
+    """A network with weights and norms away from their start, so that folding them wrongly would show."""
+    torch.manual_seed(0)
+    network = make_network(settings)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.2)
+    network.train()
+    for _ in range(3):
+        network(torch.rand(4, 3, side, side) * 255.0)
+    return Trained(network.eval(), side, 1, ("T2",), STAGES, whitened=True)
+
+
+@pytest.fixture(scope="module")
+def convnext(tmp_path_factory):
+    network = trained(TINY, 112)
+    path = tmp_path_factory.mktemp("convnext") / "final.pt"
+    save_trained(path, network)
+    return network, path
+
+
+@pytest.fixture(scope="module")
+def exported(convnext, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("hef") / "tiny"
+    export_model.export(convnext[1], data, out, views_per_card=1)
+    return out
+
+
+def test_a_scanner_opens_what_was_exported_and_hears_what_was_trained(exported, convnext, data):
+    model = open_model(exported)
+    cards = list(read_cards(data).pixels[:3])
+    embedder = OnnxEmbedder(model, threads=1)
+    assert self_test(embedder.submit, model, kind="onnx") > 0.999
+    vectors = embedder.submit(to_input_batch(cards)).result(timeout=60)
+    embedder.close()
+    assert np.sum(vectors * embed_as_trained(convnext[0], 2, to_input_batch(cards)), axis=1).min() > 0.9999
+
+
+def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
+    manifest = read_model_manifest(exported)
+    assert manifest.model_id == weights_id(convnext[0].network)
+    assert manifest.training.note == "briefly trained: 30 minutes on a test, 160 views of 24 cards"
+    assert manifest.training.settings == {"warm": {"rate": 0.001}, "metric": {"margin": 0.25}}
+    assert manifest.training.recipe.count("; then ") == 1
+    assert manifest.measured.parity_min_cosine >= 0.9999
+    assert {view.view for view in manifest.measured.views} >= {"clean", "camera-8", "glare"}
+    for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
+        assert hashlib.sha256((exported / record.file).read_bytes()).hexdigest() == record.sha256
+
+
+def test_the_form_for_one_picture_leaves_no_size_open(exported, data):
+    graph = onnx.load(str(exported / export_model.FOR_ONE_FILE)).graph
+    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)]
+    assert shapes == [[1, 224, 224, 3], [1, 768]]
+    cards = list(read_cards(data).pixels[:2])
+    one, many = OnnxFile(exported / export_model.FOR_ONE_FILE).embed(cards), OnnxFile(exported / "model.onnx").embed(cards)
+    assert np.allclose(one, many, atol=1e-5)
+
+
+def test_large_weights_are_stored_in_half_precision_and_norms_are_gone(exported):
+    graph = onnx.load(str(exported / "model.onnx")).graph
+    single = [weight for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT]
+    assert all(np.prod(weight.dims) < HALF_FROM_ELEMENTS for weight in single)
+    assert any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in graph.initializer)
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize(
+    ("settings", "side", "target", "wanted"),
+    [
+        (dataclasses.replace(TINY, norm="layer"), 112, "android", 224),
+        (TINY_REGNET, 112, "server", 112),
+        (TINY, 96, "server", 96),
+    ],
+)
+def test_other_targets_take_their_own_size(settings, side, target, wanted, data, tmp_path):
+    network = trained(settings, side)
+    save_trained(tmp_path / "final.pt", network)
+    arguments = [
+        "--checkpoint",
+        tmp_path / "final.pt",
+        "--data",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--target",
+        target,
+        "--views-per-card",
+        "0",
+    ]
+    assert export_model.main([str(argument) for argument in arguments]) == 0
+    manifest = read_model_manifest(tmp_path / "out")
+    assert (manifest.input.width, manifest.input.preprocessing) == (wanted, f"area-{wanted}-rgb-u8/1")
+    assert not (tmp_path / "out" / export_model.FOR_ONE_FILE).exists()
+    cards = list(read_cards(data).pixels[:3])
+    answered = OnnxFile(tmp_path / "out" / "model.onnx").embed(cards)
+    assert np.sum(answered * embed_as_trained(network, wanted // side, squares(cards, wanted)), axis=1).min() > 0.9999
+    goldens = np.stack([cv2.imread(str(tmp_path / "out" / record.file))[:, :, ::-1] for record in manifest.golden.pictures])
+    stored = np.load(tmp_path / "out" / manifest.golden.embeddings.file)
+    assert np.sum(OnnxFile(tmp_path / "out" / "model.onnx").run(goldens) * stored, axis=1).min() > 0.999
+
+
+def test_a_vision_transformer_is_exported_for_a_server(data, tmp_path):
+    import_timm()
+    network = trained(TINY_VIT, TINY_VIT.side)
+    save_trained(tmp_path / "final.pt", network)
+    manifest = export_model.export(tmp_path / "final.pt", data, tmp_path / "out", target=TARGETS["server"], views_per_card=0)
+    assert manifest.architecture.startswith("vit_small_patch16_224 (timm)")
+    assert manifest.measured.parity_min_cosine >= 0.9999
+
+
+@needs_coreml
+def test_an_ios_package_holds_every_weight_and_says_what_was_not_run(convnext, data, tmp_path):
+    export_model.export(convnext[1], data, tmp_path / "out", target=TARGETS["ios"], views_per_card=0)
+    record = json.loads((tmp_path / "out" / "model.json").read_text())["coreml"]
+    assert record["package"] == "model.mlpackage"
+    assert record["weights_compared"] > 5
+    for name, digest in record["files"].items():
+        assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest
+    assert (record["parity_min_cosine"] is None) == ("not run" in record["parity_note"])
+
+
+@needs_coreml
+def test_a_weight_that_was_lost_is_noticed(convnext):
+    class Program:
+        _mil_program = type("MIL", (), {"functions": {"main": type("Main", (), {"operations": []})}})
+
+    with pytest.raises(ModelError, match="was lost"):
+        compare_weights(Deployed(convnext[0], 112), Program())
+
+
+def test_without_coremltools_the_next_step_is_named(convnext, data, tmp_path, monkeypatch, capsys):
+    def missing():
+        raise ModelError("the target ios needs coremltools; pip install 'cardedge[ios]'")
+
+    monkeypatch.setattr(coreml_form, "coreml_library", missing)
+    arguments = ["--checkpoint", convnext[1], "--data", data, "--out", tmp_path / "out", "--target", "ios", "--views-per-card", "0"]
+    assert export_model.main([str(argument) for argument in arguments]) == 65
+    assert "cardedge[ios]" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_form_that_does_not_agree_leaves_the_old_folder(exported, convnext, data, monkeypatch):
+    before = {path.name: path.read_bytes() for path in exported.iterdir()}
+    original = export_model.embed_as_trained
+    monkeypatch.setattr(export_model, "embed_as_trained", lambda *given: np.roll(original(*given), 1, axis=0))
+    with pytest.raises(ModelError, match=r"model\.onnx differs from the trained network"):
+        export_model.export(convnext[1], data, exported, views_per_card=0)
+    assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
+    assert not list(exported.parent.glob(".*"))
+
+
+def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
+    with pytest.raises(ModelError, match="side 112; the deployed 200"):
+        export_model.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_named(convnext, data, tmp_path):
+    save(tmp_path / "other.pt", {"network_settings": {"kind": "nothing"}, **dict.fromkeys(asdict(STAGES[0]), 1)})
+    with pytest.raises(DataError, match="names a network this version does not know"):
+        export_model.export(tmp_path / "other.pt", data, tmp_path / "out", views_per_card=0)
+    (tmp_path / "cards.csv").write_text((data / "cards.csv").read_text().replace("T2", "T1").replace(",0.png", f",{data}/0.png"))
+    with pytest.raises(DataError):
+        export_model.export(convnext[1], tmp_path, tmp_path / "out", views_per_card=1)

@@ -1,0 +1,114 @@
+"""A trained network as a Core ML package (``.mlpackage``) for iOS, through coremltools (the extra ``ios``).
+
+Converting works on Linux, predicting only on macOS. So the numbers are compared where they can be, on macOS; elsewhere it is checked that
+every large weight of the folded network stands in the converted program as half precision keeps it, and the record says just that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from edge.embedding import EmbeddingMatrix, InputBatch
+from edge.errors import ModelError
+from tools.exporting.deployed import Deployed
+
+PACKAGE: Final = "model.mlpackage"
+COMPARED_FROM_ELEMENTS: Final = 1024
+HALF_TOLERANCE: Final = 2e-3
+"""Relative to the largest weight of a tensor: half precision keeps 11 bits."""
+
+
+class _Planes(nn.Module):
+    """RGB 0..255 (1, 3, side, side), as Core ML hands a picture over."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        super().__init__()
+        self.network = deployed.network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.network.embed(pixels)
+
+
+def coreml_library() -> ModuleType:
+    """Import coremltools. Raises ``ModelError`` naming the extra where it is missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it advises about versions it was not tested with
+            import coremltools  # noqa: PLC0415 - only this target needs it
+    except ImportError as error:
+        raise ModelError(f"the target ios needs coremltools ({error}); pip install 'cardedge[ios]'") from error
+    return cast(ModuleType, coremltools)
+
+
+def write_coreml(deployed: Deployed, folder: Path) -> dict[str, Any]:
+    """Write ``folder/model.mlpackage`` for one picture and return its record: files with hashes, what was compared.
+
+    Raises ``ModelError`` without coremltools, or when weights were lost on the way.
+    """
+    library = coreml_library()
+    picture = torch.zeros(1, 3, deployed.side, deployed.side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # not traced: a traced size is an array of one number, which newer versions of NumPy no longer take for a number
+        program = torch.export.export(_Planes(deployed).eval(), (picture,)).run_decompositions({})
+        converted = library.convert(
+            program,
+            inputs=[library.ImageType(name="pixels", shape=tuple(picture.shape), color_layout=library.colorlayout.RGB)],
+            outputs=[library.TensorType(name="embedding", dtype=np.float32)],
+            minimum_deployment_target=library.target.iOS16,
+            compute_precision=library.precision.FLOAT16,
+            convert_to="mlprogram",
+        )
+        converted.short_description = "Card embedding: RGB picture of a rectified card to a unit vector"
+        converted.save(str(folder / PACKAGE))
+    compared = compare_weights(deployed, converted)
+    files = sorted(path for path in (folder / PACKAGE).rglob("*") if path.is_file())
+    return {
+        "package": PACKAGE,
+        "coremltools": str(library.__version__),
+        "precision": "float16",
+        "minimum_target": "iOS16",
+        "files": {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "weights_compared": compared,
+        "parity_min_cosine": None,
+        "parity_note": "not run: Core ML predicts on macOS only; every large weight was found in the program",
+    }
+
+
+def compare_weights(deployed: Deployed, converted: Any) -> int:
+    """Return how many large weights were found again in the converted program. Raises ``ModelError`` naming the first that was not."""
+    constants: dict[int, list[Any]] = {}
+    for operation in converted._mil_program.functions["main"].operations:  # noqa: SLF001 - there is no public way to the program
+        value = getattr(operation.outputs[0], "val", None) if operation.op_type == "const" else None
+        if isinstance(value, np.ndarray) and value.size >= COMPARED_FROM_ELEMENTS and value.dtype.kind == "f":
+            constants.setdefault(value.size, []).append(value.astype(np.float32).ravel())
+    compared = 0
+    for name, weight in deployed.network.named_parameters():
+        wanted = weight.detach().numpy()
+        if wanted.size < COMPARED_FROM_ELEMENTS:
+            continue
+        orders = [wanted.ravel(), *([wanted.T.ravel()] if wanted.ndim == 2 else [])]  # a linear layer may be stored transposed
+        near = HALF_TOLERANCE * float(np.abs(wanted).max())
+        if not any(np.abs(found - order).max() <= near for found in constants.get(wanted.size, []) for order in orders):
+            raise ModelError(f"{PACKAGE}: the weight {name} was lost in the conversion; try another version of coremltools")
+        compared += 1
+    return compared
+
+
+def predicted(folder: Path, batch: InputBatch) -> EmbeddingMatrix | None:
+    """Return what the package says to pictures, uint8 (n, side, side, 3); None where Core ML cannot predict."""
+    if platform.system() != "Darwin":
+        return None
+    model = coreml_library().models.MLModel(str(folder / PACKAGE))
+    rows = [model.predict({"pixels": Image.fromarray(picture)})["embedding"] for picture in batch]
+    return np.asarray(np.concatenate(rows), dtype=np.float32)

@@ -1,0 +1,56 @@
+"""What ``model.json`` says about a trained network: its shape and its history, in words and in numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.model import Training
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.convnext import ConvNextSettings
+from tools.networks.regnet import RegNetSettings
+from tools.training.checkpoint import Trained
+
+BRIEF_MINUTES: Final = 600.0
+
+RECIPES: Final = {
+    "warm": "regression of a whitened cosine-transform descriptor of the clean card from its degraded view, with classification against "
+    "all known descriptors",
+    "metric": "InfoNCE between two views of a card with proxies of all known cards as negatives, ArcFace towards the proxies, the "
+    "descriptor through a linear head",
+}
+"""What a stage of training is, in words; a stage that is not here speaks for itself."""
+
+
+def training_record(trained: Trained) -> Training:
+    """Describe the stages that a network came from."""
+    minutes = trained.elapsed_s / 60.0
+    last = trained.stages[-1]
+    if minutes < BRIEF_MINUTES:
+        note = f"briefly trained: {minutes:.0f} minutes on {last.machine}"
+    else:
+        note = f"trained for {minutes / 60.0:.1f} hours on {last.machine}"
+    note += f", {trained.views:,} views of {last.known_cards:,} cards"
+    recipe = "; then ".join(RECIPES.get(stage.stage, stage.stage) for stage in trained.stages)
+    return Training(
+        note=note,
+        recipe=f"{recipe}; moving average of the weights{', output whitened over the known cards' if trained.whitened else ''}",
+        known_cards=last.known_cards,
+        held_out=trained.held_out,
+        views=trained.views,
+        minutes=round(minutes, 1),
+        machine=last.machine,
+        settings={stage.stage: stage.settings for stage in trained.stages},
+    )
+
+
+def architecture(network: EmbeddingNetwork, shrink: int) -> str:
+    """Describe a network in words."""
+    settings = network.settings
+    if isinstance(settings, ConvNextSettings):
+        norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"
+        body = f"ConvNeXt, depths {settings.depths}, widths {settings.widths}, {norm}, {4 * shrink}x{4 * shrink} stem"
+    elif isinstance(settings, RegNetSettings):
+        body = f"RegNetX, depths {settings.depths}, widths {settings.widths}, BatchNorm, folded, input averaged down {shrink} times"
+    else:
+        return f"{settings.model} (timm) with a projection head, input averaged down {shrink} times"
+    return f"{body}; head: average and 3x3 map"

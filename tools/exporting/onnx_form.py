@@ -1,0 +1,67 @@
+"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly one picture."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from tools.exporting.deployed import Deployed
+
+OPSET: Final = 17
+HALF_FROM_ELEMENTS: Final = 1024
+"""Smaller tensors (biases) stay in single precision: they cost nothing and matter more."""
+
+
+def write_onnx(deployed: Deployed, path: Path) -> None:
+    """Write uint8 (n, side, side, 3) → float32 (n, dim), any n; weights in half precision, turned to single by the graph itself."""
+    pixels = torch.zeros(2, deployed.side, deployed.side, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # the tracing exporter is deprecated and says so, but writes the GELU pattern that the NPU's compiler knows; the sizes it turns
+        # into constants are constant
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            deployed,
+            (pixels,),
+            str(path),
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=["embedding"],
+            dynamic_axes={"pixels": {0: "n"}, "embedding": {0: "n"}},
+            dynamo=False,
+        )
+    graph = onnx.load(str(path))
+    halve_weights(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, str(path))
+
+
+def write_for_one(source: Path, path: Path) -> None:
+    """Write the same graph for exactly one picture: compilers of NPUs refuse a size that is left open."""
+    graph = onnx.load(str(source))
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].Clear()
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del graph.graph.value_info[:]
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, str(path))
+
+
+def halve_weights(model: onnx.ModelProto) -> None:
+    """Store the large weights in half precision, each followed by a Cast that a runtime folds when it loads."""
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or values.size < HALF_FROM_ELEMENTS:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_single", to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -1,0 +1,31 @@
+"""The devices a network is exported for: which picture size they take, and which forms they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from edge.embedding import INPUT_SIZE
+from tools.training.checkpoint import Trained
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``side`` is fixed, or None: that of the training. Every target gets the ONNX for any number of pictures."""
+
+    purpose: str
+    side: int | None
+    for_one: bool = False
+    coreml: bool = False
+
+    def side_for(self, trained: Trained) -> int:
+        """Return the side of the pictures this target takes."""
+        return self.side or trained.side
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "hailo": Target("a scanner: ONNX for the CPU, and for exactly one picture for the NPU's compiler", INPUT_SIZE.width, for_one=True),
+    "android": Target("ONNX Runtime Mobile, any number of pictures", INPUT_SIZE.width),
+    "server": Target("ONNX Runtime on a server, at the size of the training", None),
+    "ios": Target("Core ML package, and the ONNX it is compared with, at the size of the training", None, coreml=True),
+}
