@@ -44,11 +44,12 @@ STARTS_THE_DEMO = "cli"
 
 FAKES = "testing"
 RIGHT_OF = {
-    "app": {"check", "receiving.receive_commands", "bundles.index_questions", "bundles.index_commands", "bundles.overlay_commands", "cli"},
+    "app": {"check", "receiving.receive_commands", "bundles.index_questions", "bundles.index_commands", "bundles.overlay_commands", "bundles.reembed_command", "cli"},
     "receiving.receive_commands": {"bundles.index_commands"},
     "check": {"cli"},
-    "bundles.index_questions": {"bundles.index_commands", "bundles.overlay_commands"},
+    "bundles.index_questions": {"bundles.index_commands", "bundles.overlay_commands", "bundles.reembed_command"},
     "bundles.overlay_commands": {"bundles.index_commands"},
+    "bundles.reembed_command": {"bundles.index_commands"},
     "bundles.index_commands": {"cli"},
     "cli": {"__main__"},
     "testing": set(),
@@ -170,7 +171,7 @@ def test_no_room_imports_in_a_circle():
         (wiring_breaches, "app", "from edge import cli", "app imports edge.cli, which stands to its right"),
         (wiring_breaches, "adapters.onnx", "from edge.testing import X", "adapters.onnx imports edge.testing, which stands to its right"),
         (wiring_breaches, "pipeline", "import torch.nn", "pipeline imports torch.nn, which a device does not have"),
-        (wiring_breaches, "pipeline", "import tools.train", "pipeline imports tools.train, which a device does not have"),
+        (wiring_breaches, "pipeline", "import tools.training", "pipeline imports tools.training, which a device does not have"),
     ],
 )
 def test_a_planted_breach_is_found(check, room, source, breach):

@@ -21,3 +21,17 @@ def draw(seed):
         corners = random.integers(0, 252, (3, 2)).astype(np.int32)
         cv2.fillConvexPoly(picture, corners, tuple(int(value) for value in random.integers(0, 256, 3)))
     return picture
+
+
+def write_data(folder):
+    """Write a folder as training expects it: 20 cards of set T1, 8 of T2, one pair that shares its artwork, 6 things that are no cards."""
+    (folder / "negatives").mkdir(parents=True)
+    lines = ["card_id,name,set,number,rarity,image"]
+    for number in range(28):
+        card_set = "T1" if number < 20 else "T2"
+        cv2.imwrite(str(folder / f"{number}.png"), draw(number))
+        lines.append(f"{card_set}-{number},Card {number},{card_set},{number},C,{number}.png")
+    (folder / "cards.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "same_artwork.json").write_text('[["T1-3", "T1-4"]]', encoding="utf-8")
+    for number in range(6):
+        cv2.imwrite(str(folder / "negatives" / f"{number}.png"), draw(1000 + number)[:200])

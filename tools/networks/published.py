@@ -6,6 +6,7 @@ Names are timm's. Used here: ``vit_large_patch16_dinov3`` (DINOv3, Simeoni et al
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,12 +95,11 @@ def _sized(settings: PublishedSettings) -> dict[str, int]:
 def timm_library() -> ModuleType:
     """Import timm, which only those need who start from published networks. Raises ``DataError``."""
     try:
-        import timm  # noqa: PLC0415 - most trainings do without it
+        return importlib.import_module("timm")  # most trainings do without it
     except (ImportError, RuntimeError) as error:  # torchvision, which it imports, raises RuntimeError where it does not fit torch
         raise DataError(
             f"published networks need timm, which cannot be imported here ({error}); pip install 'cardedge[teacher]'"
         ) from error
-    return cast(ModuleType, timm)
 
 
 def published_weights(model: str, weights: str, options: Mapping[str, object] | None = None) -> Weights:

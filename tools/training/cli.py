@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 DISTILL_STEPS: Final = 20_000
 DISTILL_BATCH: Final = 32
+STUDENT_RATE: Final = 5e-4
 SERVER_RATE: Final = 1e-5
 """The teacher knows its answers already and only has to get used to larger pictures."""
 
@@ -169,7 +170,7 @@ def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwor
         network: EmbeddingNetwork = server_student(open_trained(args.teacher), args.side or SERVER_SIDE)
         side, rate = network.settings.side, SERVER_RATE
     else:
-        network, side, rate = make_network(STUDENTS[args.student][0]), args.side or STUDENTS[args.student][1], 5e-4
+        network, side, rate = make_network(STUDENTS[args.student][0]), args.side or STUDENTS[args.student][1], STUDENT_RATE
         if args.weights:
             load_published(network, args.weights)
     course = Course(pictures=(Pictures(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)

@@ -163,6 +163,7 @@ def unbroken(script, data, tmp_path_factory):
     return load(out / "last.pt")["log"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_been(script, data, unbroken, tmp_path):
     last = tmp_path / "last.pt"
     process = subprocess.Popen([sys.executable, script, data, tmp_path, "new", "12"], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
@@ -181,6 +182,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(script, data, unbroken, tmp
     assert losses(log) == pytest.approx(losses(unbroken), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_course_of_one(script, data, unbroken, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*torchrun, script, data, tmp_path, "new", "12"], env=ENVIRONMENT, check=True, timeout=280)

@@ -1,0 +1,77 @@
+"""The comparison of networks, with tiny ones and a budget of a few views."""
+
+import dataclasses
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
+
+from tests.tiny_training import TINY, TINY_REGNET, write_data
+from tools import compare_networks
+from tools.compare_networks import Contender
+
+pytestmark = pytest.mark.slow
+
+CONTENDERS = (
+    Contender("Tiny, BatchNorm", TINY, 112, 4),
+    Contender("Tiny, LayerNorm", dataclasses.replace(TINY, norm="layer"), 112, 4),
+    Contender("Tiny RegNet", TINY_REGNET, 112, 4),
+    Contender("Tiny, 224 px", TINY, 224, 4),
+)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder, patch = tmp_path_factory.mktemp("compare"), pytest.MonkeyPatch()
+    write_data(folder / "data")
+    patch.setattr(compare_networks, "CONTENDERS", CONTENDERS)
+    patch.setattr(compare_networks, "PRESETS", {name: compare_networks.PRESETS[name] for name in compare_networks.INT8_PRESETS})
+    patch.setattr(compare_networks, "CALIBRATION_PRESETS", ("clean", "camera-6"))
+    patch.setattr(compare_networks, "CALIBRATION_VIEWS", 6)
+    patch.setattr(compare_networks, "LATENCY_RUNS", 3)
+
+    def compare(views="8"):
+        options = ["--views", views, "--threads", "1", "--workers", "0", "--hold-out", "T2"]
+        return compare_networks.main(["--data", str(folder / "data"), "--out", str(folder / "out"), *options])
+
+    yield folder / "out", compare
+    patch.undo()
+
+
+def test_all_networks_stand_in_one_table_after_equal_views(compared, capsys):
+    out, compare = compared
+    assert compare() == 0
+    table = (out / "table.md").read_text()
+    assert table.strip() in capsys.readouterr().out
+    rows = [json.loads(path.read_text())["row"] for path in sorted(out.glob("*/row.json"))]
+    assert len(rows) == 4
+    for row in rows:
+        assert row["views"] == 8
+        assert row["name"] in table
+        assert set(row["top1"]) == set(compare_networks.INT8_PRESETS)
+        assert row["questions"] == 8
+        assert 0.5 < row["int8_cosine"] <= 1.0
+        assert row["latency_ms"] > 0.0
+    assert len({row["parameters"] for row in rows}) == 2
+
+
+def test_what_is_done_is_not_done_again_and_other_budgets_are_refused(compared, monkeypatch, capsys):
+    out, compare = compared
+    assert compare() == 0
+    slowest = out / "tiny-regnet"
+    (slowest / "row.json").unlink()
+    trained = []
+    monkeypatch.setattr(compare_networks, "plan_warm", lambda *_: trained.append(1))
+    assert compare() == 0
+    assert not trained, "the training was done; only its figures were missing"
+    assert (slowest / "row.json").exists()
+    assert compare(views="16") == 65
+    assert "another --out" in capsys.readouterr().err
+
+
+def test_nothing_honest_can_be_measured_without_held_out_cards(compared, capsys):
+    out, _ = compared
+    status = compare_networks.main(["--data", str(out.parent / "data"), "--out", str(out), "--hold-out", "T9"])
+    assert status == 65
+    assert "--hold-out" in capsys.readouterr().err
