@@ -38,7 +38,7 @@ from edge.errors import SettingsError
 from edge.event import Topics
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
-from edge.model import Model, open_model, self_test
+from edge.model import Model, check_pairing, open_model, self_test
 from edge.model_search import find_model
 from edge.npu import NpuReadings
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
@@ -139,7 +139,12 @@ def graph_writer() -> GraphWriter:
 def loading_for(network: Network) -> Loading:
     """Return how bundles are made ready for a network, and cards are added with it."""
     model_id, artefact = network.model.model_id, network.embedder.artefact
-    return Loading(model_id, artefact, load_gallery, _added_index, graph_writer())
+
+    def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
+        check_pairing(network.model.manifest, bundle.manifest.artefact, artefact)
+        return load_gallery(bundle, settings)
+
+    return Loading(model_id, artefact, load, _added_index, graph_writer())
 
 
 def _added_index(bundle: Bundle) -> VectorIndex:

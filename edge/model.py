@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
 
 from edge.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
-from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
+from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError, ModelMismatchError
 from edge.schema import Schema
 
 MODEL_FILE: Final = "model.json"
@@ -118,7 +118,7 @@ class Agreement(Schema):
 
 
 class ModelManifest(Schema):
-    """The content of ``model.json``. ``agreement`` lets a bundle embedded by one artefact serve another: see ``may_stand_in``.
+    """The content of ``model.json``. ``agreement`` lets a bundle embedded by one artefact serve another: see ``check_pairing``.
 
     ``npu`` is what compiling for an NPU was planned to cost and measured to take, ``coreml`` the package for iOS; both free of form.
     """
@@ -209,6 +209,35 @@ def read_model_manifest(folder: Path) -> ModelManifest:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
         raise ModelError(f"{path}: {field}: {first['msg']}; export the network again or copy the folder again") from error
+
+
+PAIRED_MIN_COSINE: Final = 0.99
+PAIRED_MIN_TOP1: Final = 0.99
+"""From this measured agreement on, vectors of one artefact serve queries of another (practice: > 0.99 is good, facts of the field)."""
+
+
+def check_pairing(manifest: ModelManifest, embedded_by: str | None, running: str) -> None:
+    """Raise ``ModelMismatchError`` unless a bundle embedded by the file ``embedded_by`` may be asked by the file ``running`` (sha256 both).
+
+    The same file always may. Another artefact of these weights may when ``model.json`` records that the two were measured to agree.
+    """
+    if embedded_by == running:
+        return
+    kinds = {artefact.sha256: kind for kind, artefact in manifest.artefacts.items()}
+    asking, stored = kinds.get(running), kinds.get(embedded_by or "")
+    other = asking if asking != "onnx" else stored  # agreement is told of the artefact that is not the reference
+    agreement = manifest.agreement.get(other) if other is not None and None not in {asking, stored} else None
+    if agreement is None:
+        raise ModelMismatchError(
+            f"the bundle was embedded by file {(embedded_by or 'unknown')[:12]}… and {running[:12]}… runs here; model.json does not say "
+            "how far they agree. Measure it with tools/verify_hef.py, or run `cardedge index reembed` on this device"
+        )
+    if agreement.mean_cosine < PAIRED_MIN_COSINE or agreement.top1 < PAIRED_MIN_TOP1:
+        raise ModelMismatchError(
+            f"the bundle's embeddings and this backend's agree too little (mean cosine {agreement.mean_cosine:.4f}, same answer "
+            f"{100 * agreement.top1:.1f} %; at least {PAIRED_MIN_COSINE} and {100 * PAIRED_MIN_TOP1:g} %); run `cardedge index reembed` on "
+            "this device"
+        )
 
 
 def self_test(submit: Submit, model: Model, *, kind: ArtefactKind, timeout_s: float = 30.0) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge.app import make_vector_index
-from edge.bundles import overlay_commands, releases
+from edge.bundles import overlay_commands, reembed_command, releases
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.index_questions import add_info_options, add_search_options, chosen_directory, info, print_json, print_line, search
 from edge.bundles.manifest import Manifest
@@ -49,6 +49,7 @@ def add_parser(subparsers: _Subparsers, common: argparse.ArgumentParser | None =
     _index_option(asking)
     add_actions(add, _index_option)
     overlay_commands.add_actions(add, _index_option)
+    reembed_command.add_action(add)
 
 
 def run(args: argparse.Namespace) -> ExitCode:

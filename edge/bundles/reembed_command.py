@@ -1,0 +1,52 @@
+"""``cardedge index reembed``: the cards of the active bundle embedded again by the network that runs on this device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.app import graph_writer, open_network
+from edge.bundles import releases
+from edge.bundles.index_questions import print_json, print_line
+from edge.bundles.reembedding import Reembedding, reembed
+from edge.errors import ExitCode
+from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
+
+NETWORK_TIMEOUT_S = 60.0
+
+
+def add_action(add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str], argparse.ArgumentParser]) -> None:
+    """Add the action to ``cardedge index``; ``add`` makes an action's parser."""
+    parser = add("reembed", _reembed, "Embed the active bundle's cards again with the network that runs here, as a new release.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help="settings: backend, network and index")
+    parser.add_argument("--activate", action="store_true", help="let the new release serve")
+
+
+def _reembed(args: argparse.Namespace) -> ExitCode:
+    settings = load_settings(args.config)
+    root = settings.index.directory
+    with open_network(settings.network) as network:
+        here = Reembedding(
+            network.model.model_id,
+            network.embedder.artefact,
+            network.embedder.dim,
+            network.embedder.max_batch,
+            lambda batch: network.embedder.submit(batch).result(NETWORK_TIMEOUT_S),
+            graph_writer(),
+        )
+        bundle = releases.open_index(root, expected_model_id=network.model.model_id)
+        made = reembed(root, bundle, here, _show_progress)
+    if args.activate:
+        releases.activate(root, made.bundle_id, expected_model_id=here.model_id)
+    if args.json:
+        print_json({"bundle_id": made.bundle_id, "cards": made.cards, "active": args.activate})
+    else:
+        next_step = "it serves" if args.activate else f"`cardedge index activate {made.bundle_id}` lets it serve"
+        print_line(f"{made.bundle_id}: {made.cards} cards embedded by the {settings.network.backend} backend; {next_step}")
+    return ExitCode.OK
+
+
+def _show_progress(done: int, of: int) -> None:
+    print(f"\r{done} of {of} cards", end="\n" if done == of else "", file=sys.stderr, flush=True)
