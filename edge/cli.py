@@ -105,6 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--realtime", action="store_true", help="at the source's own pace, dropping frames like the daemon; else every frame in turn"
     )
+    replay.add_argument(
+        "--http", type=_address, metavar="HOST:PORT", help="serve the scanner's page meanwhile; HOST is this machine's own address"
+    )
     index_commands.add_parser(commands, common)
     return parser
 
@@ -225,6 +228,14 @@ def _positive_count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8080")
+    return host, int(port)
 
 
 def _positive_number(text: str) -> float:

@@ -6,9 +6,9 @@ own dataclass here, so that the room knows nothing of settings; its defaults are
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge.decision import AcceptanceThresholds
 from edge.evidence import EvidencePolicy
@@ -198,6 +198,30 @@ class ImageSection(Schema):
     enabled: bool = Field(False, description="Publish a JPEG of each identified card.")
 
 
+class HttpSection(Schema):
+    """The page the scanner serves, see docs/web.md."""
+
+    enabled: bool = Field(False, description="Serve the page.")
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on; `0.0.0.0` is all of them, with a token.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0: any that is free.")
+    names: tuple[str, ...] = Field((), description="Further names the page is reached by, beside the machine's own and addresses.")
+    token: str | None = Field(None, min_length=16, max_length=512, repr=False, description="What everybody but this machine must know.")
+    token_file: Path | None = Field(
+        None, description="File that holds the token alone. Absent: the systemd credential `http-token`, if there is one."
+    )
+    max_upload_mb: int = Field(10, ge=1, le=100, description="Largest picture taken.")
+    preview_fps: float = Field(10.0, gt=0, le=60, description="Most preview pictures per second.")
+    preview_width: int = Field(960, ge=160, le=4096, description="Widest preview, pixels.")
+    review_dir: Path = Field(Path("/var/lib/cardedge/review"), description="Where corrections and the list of the session are kept.")
+    review_max_mb: int = Field(200, ge=1, le=100_000, description="More corrections than this: the oldest are removed.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("token and token_file are both set; keep one, best the file")
+        return self
+
+
 class LogSection(Schema):
     """What the journal gets."""
 
@@ -220,4 +244,5 @@ class Settings(Schema):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     home_assistant: HomeAssistantSettings = Field(default_factory=HomeAssistantSettings)
     image: ImageSection = Field(default_factory=ImageSection)
+    http: HttpSection = Field(default_factory=HttpSection)
     log: LogSection = Field(default_factory=LogSection)

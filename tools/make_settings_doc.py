@@ -104,6 +104,8 @@ def _default(field: FieldInfo) -> str:
         return "absent"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        value = list(value)
     return f'`"{value}"`' if isinstance(value, str | Path) else f"`{value}`"
 
 

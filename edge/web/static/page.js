@@ -1,0 +1,79 @@
+// Making elements. Nothing is ever put in as HTML: what the scanner sends is text.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+const ICONS = {
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  question: "M9 9a3 3 0 1 1 4.4 2.6c-.9.5-1.4 1.1-1.4 2.2M12 17.6v.1",
+  cross: "M7 7l10 10M17 7L7 17",
+  person: "M12 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM5 20c.6-3.6 3.4-5.5 7-5.5s6.4 1.9 7 5.5",
+  card: "M8 4h8a1.5 1.5 0 0 1 1.5 1.5v13A1.5 1.5 0 0 1 16 20H8a1.5 1.5 0 0 1-1.5-1.5v-13A1.5 1.5 0 0 1 8 4zM9.5 7h5v5.5h-5zM9.5 16h5",
+  list: "M9 6.5h10M9 12h10M9 17.5h10M5 6.5h.1M5 12h.1M5 17.5h.1",
+  sound: "M4.5 9.5v5h3.3L12 18.5v-13L7.8 9.5zM15.5 9a4.2 4.2 0 0 1 0 6M17.8 6.5a7.8 7.8 0 0 1 0 11",
+  silence: "M4.5 9.5v5h3.3L12 18.5v-13L7.8 9.5zM15.5 9.8l4.5 4.5M20 9.8l-4.5 4.5",
+  gauge: "M4.5 17a8.5 8.5 0 1 1 15 0M12 14.5l3.8-5M12 14.6v.1",
+  again: "M19 12a7 7 0 1 1-2.2-5.1M19 4.5v4h-4",
+  plus: "M12 5.5v13M5.5 12h13",
+  undo: "M8.5 5.5L4.5 9.5l4 4M5 9.5h8.5a5 5 0 0 1 0 10H9",
+  download: "M12 4.5v10M7.8 10.8L12 15l4.2-4.2M5 19h14",
+  back: "M19 12H5.5M11 6l-6 6 6 6",
+  warning: "M12 4.5L3.5 19h17zM12 10v4.2M12 16.6v.1",
+  pause: "M8.5 6v12M15.5 6v12",
+  plug: "M9 4v4M15 4v4M6.5 8h11v3a5.5 5.5 0 0 1-11 0zM12 16.5V20M4 4l16 16",
+};
+
+/** A new element; `properties` are attributes, but for text, and on… which are listeners. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter(Boolean));
+  return element;
+}
+
+export function drawn(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export function icon(name) {
+  return drawn("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, drawn("path", { d: ICONS[name] }));
+}
+
+export function putIcons(root = document) {
+  for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
+}
+
+/** A picture that says so when there is none. */
+export function picture(address, alternative, properties = {}) {
+  const image = make("img", { alt: alternative, decoding: "async", ...properties });
+  image.addEventListener("error", () => image.classList.add("missing"));
+  image.src = address;
+  return image;
+}
+
+export function cardPicture(cardId) {
+  return `/api/pictures/${encodeURIComponent(cardId)}.jpg`;
+}
+
+export function cropPicture(eventId) {
+  return `/api/crops/${encodeURIComponent(eventId)}.jpg`;
+}
+
+let toastTimer = 0;
+
+/** A short message that goes away by itself; screen readers read it. */
+export function toast(text, kind = "info") {
+  const place = document.getElementById("toast");
+  clearTimeout(toastTimer);
+  place.textContent = text;
+  place.dataset.kind = kind;
+  place.classList.add("shown");
+  toastTimer = setTimeout(() => place.classList.remove("shown"), 5000);
+}

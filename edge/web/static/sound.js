@@ -1,0 +1,41 @@
+// Soft sounds, made here: two rising notes for a card that was named, one for a doubt, a low one for a card nobody knows.
+
+const KEY = "cardedge.sound";
+const NOTES = {
+  identified: [[659.3, 0], [987.8, 0.09]],
+  corrected: [[783.99, 0], [987.8, 0.09]],
+  uncertain: [[587.3, 0]],
+  unknown: [[329.6, 0], [293.7, 0.12]],
+};
+const LOUDNESS = 0.07;
+const LENGTH_S = 0.45;
+
+let context = null;
+
+export function isOn() {
+  return localStorage.getItem(KEY) !== "off";
+}
+
+export function turn(on) {
+  localStorage.setItem(KEY, on ? "on" : "off");
+  if (on) play("identified");
+}
+
+/** Play the sound of an event. Browsers keep silent until the page was touched once; the kiosk's is told not to. */
+export function play(type) {
+  if (!isOn() || !(type in NOTES)) return;
+  context ??= new AudioContext();
+  if (context.state === "suspended") context.resume();
+  for (const [frequency, after] of NOTES[type]) note(frequency, context.currentTime + after);
+}
+
+function note(frequency, at) {
+  const tone = new OscillatorNode(context, { type: "sine", frequency });
+  const volume = new GainNode(context, { gain: 0 });
+  volume.gain.setValueAtTime(0, at);
+  volume.gain.linearRampToValueAtTime(LOUDNESS, at + 0.02);
+  volume.gain.exponentialRampToValueAtTime(0.0001, at + LENGTH_S);
+  tone.connect(volume).connect(context.destination);
+  tone.start(at);
+  tone.stop(at + LENGTH_S);
+}
