@@ -45,9 +45,14 @@ STARTS_THE_DEMO = "cli"
 FAKES = "testing"
 RIGHT_OF = {
     "app": {
-        "bundles.index_commands", "bundles.index_questions", "bundles.overlay_commands",
-        "bundles.reembed_command", "check", "cli", "receiving.receive_commands",
-    },  # fmt: skip
+        "bundles.index_commands",
+        "bundles.index_questions",
+        "bundles.overlay_commands",
+        "bundles.reembed_command",
+        "check",
+        "cli",
+        "receiving.receive_commands",
+    },
     "receiving.receive_commands": {"bundles.index_commands"},
     "check": {"cli"},
     "bundles.index_questions": {"bundles.index_commands", "bundles.overlay_commands", "bundles.reembed_command"},
