@@ -11,6 +11,21 @@ card of no index that resembles a known one - is in the next one too, so their e
 For the same reason pictures below the bound of acceptance (uncertain, unknown) have no vote, however many agree: an unindexed card that
 resembles a known one does so in every picture. Nor do they vote against a name: most of them are bad pictures of the right card. Only the
 newest decisions vote, so that rare mistakes about a card lying there for hours never add up.
+
+Measured on 80 cards no network has seen, in six bad views each (6 to 8 % corner error, hard light, glare, 35 % covered, 80 px wide), as
+3,200 tracks of six frames; a frame repeats the one before with probability 0.9 (a still card) or 0 (a moving one). Per cent of tracks:
+
+=============================  ==================  =====================  ==================
+rule                           named right         unindexed card named   frames to the name
+=============================  ==================  =====================  ==================
+one picture                    95.2                1.25                   1
+first accepted picture         96.9 / 99.9         1.7 / 3.0              1.2 / 1.1
+sum of all log-odds            97.0 / 99.8         2.5 / 1.5              1.2 / 1.1
+this rule                      96.9 / 99.8         1.6 / 1.8              1.2 / 1.1
+this rule, one vote more       96.3 / 99.6         1.6 / 1.7              2.2 / 2.1
+=============================  ==================  =====================  ==================
+
+No known card was named wrongly by any rule. The sum is the better one only where frames are independent, which a card on a table never is.
 """
 
 from __future__ import annotations

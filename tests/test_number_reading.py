@@ -1,0 +1,125 @@
+"""Numbers on the way through the daemon, and the reader itself on drawn cards."""
+
+import sys
+from concurrent.futures import Future
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.adapters import ocr
+from edge.app import open_text_reader
+from edge.card import Point, Quad, Size
+from edge.collector_number import TextLine
+from edge.decision import Candidate, Identified, Sighting
+from edge.errors import TextReaderError
+from edge.neighbors import CardId
+from edge.number_band import number_band
+from edge.service import number_desk
+from edge.service.number_desk import NumberDesk
+from edge.settings import RecognitionSection
+from tests import stage
+from tests.stage import Cast, Stage
+from tools.make_cards import card_specs, draw_card, over_white
+
+
+@pytest.fixture
+def reprinted(monkeypatch):
+    """Card "a" has two printings, and the stage's small cards are large enough to be read."""
+
+    def sighting(self, located):
+        best = Candidate(CardId("a"), "art-a", 0.9, 0.95, 0)
+        return Sighting(located, located.quad, Identified(best, 0.3, ("a", "b"), (best,)))
+
+    monkeypatch.setattr(stage.ScriptedPending, "_sighting", sighting)
+    monkeypatch.setattr(number_desk, "number_band", lambda pixels, quad: pixels)
+
+
+def play(scenes: Stage, future: Future):
+    cast = Cast(scenes)
+    cast.daemon._numbers = NumberDesk(lambda _: future, cast.daemon._tracker)
+    return cast.play()
+
+
+def done(*texts) -> Future:
+    future: Future = Future()
+    future.set_result(tuple(TextLine(text, 0.95) for text in texts))
+    return future
+
+
+def test_a_number_that_was_read_stands_in_the_event(reprinted):
+    [came, went] = play(Stage().show(2, {20: "a"}).show(4), done("007/165")).events
+    assert (came.type, came.number_read, came.printings) == ("identified", "007/165", ("a", "b"))
+    assert (went.type, went.card_id) == ("removed", "a")
+
+
+def test_picture_and_number_that_disagree_make_the_card_uncertain_for_good(reprinted):
+    sink = play(Stage().show(20, {20: "a"}).show(4), done("121/150"))
+    assert sink.told() == [("uncertain", None), ("removed", None)]
+    assert (sink.events[0].reason, sink.events[0].number_read) == ("number_disagrees", "121/150")
+
+
+def test_an_identified_card_waits_for_its_number_no_longer_than_patience_allows(reprinted):
+    [came] = play(Stage().show(5, {20: "a"}), Future()).events
+    assert (came.type, came.number_read, came.printings) == ("identified", None, ("a", "b"))
+    assert 2000.0 <= came.timing_ms["capture_to_event"] < 2500.0
+
+
+def test_a_card_that_leaves_while_its_number_is_read_is_told_in_order(reprinted, monkeypatch):
+    monkeypatch.setattr(number_desk, "PATIENCE_S", 100.0)
+    cast = Cast(Stage().show(1, {20: "a"}).show(4))
+    cast.daemon._numbers = NumberDesk(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    assert cast.play().told() == [("identified", "a"), ("removed", "a")]
+
+
+def test_a_stop_tells_what_still_waits(reprinted):
+    cast = Cast(Stage().show(1, {20: "a"}))
+    cast.daemon._numbers = NumberDesk(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    assert cast.play().told() == [("identified", "a")]
+
+
+# --- the reader ------------------------------------------------------------------------------------------------------------------------
+
+
+def settings(wanted) -> RecognitionSection:
+    return RecognitionSection(read_numbers=wanted)
+
+
+def test_without_the_extra_nobody_reads_unless_told_to(monkeypatch):
+    monkeypatch.setattr(ocr, "find_spec", lambda _: None)
+    assert open_text_reader(settings("auto")) is None
+    assert open_text_reader(settings("never")) is None
+    for wanted in ("ambiguous", "always"):
+        with pytest.raises(TextReaderError, match=r"cardedge\[ocr\]"):
+            open_text_reader(settings(wanted))
+
+
+def test_an_incomplete_extra_is_an_error_and_nothing_is_downloaded(monkeypatch, tmp_path):
+    class Spec:
+        origin = str(tmp_path / "__init__.py")
+
+    monkeypatch.setattr(ocr, "find_spec", lambda _: Spec)
+    with pytest.raises(TextReaderError, match="holds no det model"):
+        open_text_reader(settings("auto"))
+
+
+@pytest.fixture(scope="module")
+def reader():
+    pytest.importorskip("rapidocr", reason="the extra ocr is not installed")
+    return ocr.RapidOcrReader()
+
+
+def test_the_number_of_a_drawn_card_is_read_from_a_frame(reader):
+    [spec] = [spec for spec in card_specs(8, seed=3) if spec.number == 1]
+    card = over_white(draw_card(spec, Size(504, 704)))
+    frame = np.full((800, 900, 3), 60, dtype=np.uint8)
+    quad = Quad(Point(150, 40), Point(520, 60), Point(500, 580), Point(120, 560))
+    corners = np.array([[-0.5, -0.5], [503.5, -0.5], [503.5, 703.5], [-0.5, 703.5]], dtype=np.float32)
+    cv2.warpPerspective(card, cv2.getPerspectiveTransform(corners, quad.to_array()), (900, 800), frame, borderMode=cv2.BORDER_TRANSPARENT)
+    texts = [line.text for line in reader.read(number_band(frame, quad))]
+    assert any(spec.collector_number in text for text in texts), texts
+    assert "rapidocr" in sys.modules
+
+
+def test_a_band_without_text_has_no_lines(reader):
+    assert reader.read(np.full((155, 1008, 3), 128, dtype=np.uint8)) == ()
