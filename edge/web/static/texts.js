@@ -142,6 +142,7 @@ export const languages = {
     "status.brightness.dark": "too dark: more light or a longer exposure",
     "status.brightness.good": "good",
     "status.brightness.bright": "too bright: less light or a shorter exposure",
+    "status.brightness.glare": "glare: light from the side, not from above the lens",
     "status.sharpness.best": "as sharp as it was at best",
     "status.sharpness.near": "nearly as sharp as at best",
     "status.sharpness.far": "was sharper: turn back",

@@ -1,0 +1,74 @@
+// What was laid under the camera in this session: counts, taking back, export.
+
+import { ApiError, ask, tell } from "./api.js";
+import { whereFrom } from "./choices.js";
+import { cardPicture, make, picture, toast } from "./page.js";
+import { say, timeOfDay } from "./words.js";
+
+const SURE_MS = 4000;
+
+export class Session {
+  #dialog = document.getElementById("session");
+  #count = document.getElementById("session-count");
+  #sureTimer = 0;
+  #total = 0;
+
+  constructor() {
+    document.getElementById("open-session").addEventListener("click", () => this.#dialog.showModal());
+    document.getElementById("undo").addEventListener("click", () => this.#do("/api/session/undo"));
+    document.getElementById("clear").addEventListener("click", ({ currentTarget }) => this.#clear(currentTarget));
+    // a touch beside the sheet closes it
+    this.#dialog.addEventListener("click", ({ target }) => target === this.#dialog && this.#dialog.close());
+  }
+
+  async load() {
+    this.show(await ask("/api/session"));
+  }
+
+  show({ since, total, cards }) {
+    this.#total = total;
+    this.#count.textContent = total;
+    const sum = this.#dialog.querySelector(".session-sum");
+    sum.querySelector("b").textContent = total === 1 ? say("session.total.one") : say("session.total", { count: total });
+    sum.querySelector(".different").textContent = say("session.different", { count: cards.length });
+    sum.querySelector(".since").textContent = since ? say("session.since", { time: timeOfDay(since) }) : "";
+    this.#dialog.classList.toggle("none", total === 0);
+    document.getElementById("undo").disabled = document.getElementById("clear").disabled = total === 0;
+    this.#dialog.querySelector(".session-list").replaceChildren(...cards.map(row));
+  }
+
+  /** Forgetting is asked about once more, on the button itself. */
+  #clear(button) {
+    clearTimeout(this.#sureTimer);
+    const ready = button.dataset.sure === "yes";
+    button.dataset.sure = ready ? "" : "yes";
+    button.textContent = say(ready ? "session.clear" : "session.clear.sure", { count: this.#total });
+    if (ready) this.#do("/api/session/clear");
+    else this.#sureTimer = setTimeout(() => this.#unsure(button), SURE_MS);
+  }
+
+  #unsure(button) {
+    button.dataset.sure = "";
+    button.textContent = say("session.clear");
+  }
+
+  async #do(path) {
+    try {
+      await tell(path);
+      await this.load();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "bad");
+    }
+  }
+}
+
+function row(card) {
+  return make(
+    "li",
+    { "data-card": card.card_id },
+    make("span", { class: "frame" }, picture(cardPicture(card.card_id), "", { loading: "lazy" })),
+    make("span", { class: "choice-words" }, make("b", { text: card.name ?? card.card_id }), make("small", { text: whereFrom(card) })),
+    make("span", { class: "times", text: `${card.count}×` }),
+  );
+}

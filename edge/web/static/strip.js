@@ -1,0 +1,60 @@
+// The last cards, newest first.
+
+import { nameOf } from "./card_view.js";
+import { cropPicture, make, picture } from "./page.js";
+import { say, timeOfDay } from "./words.js";
+
+const MOST = 24;
+
+export class Strip {
+  #place = document.querySelector(".strip");
+  #list = document.querySelector(".strip ol");
+  #events = [];
+
+  /** `choose(event)` is called with the one that was pressed. */
+  constructor(choose) {
+    this.choose = choose;
+  }
+
+  /** Take the last events, newest first. */
+  fill(events) {
+    this.#events = [];
+    for (const event of [...events].reverse()) this.#take(event);
+    this.#draw();
+  }
+
+  add(event) {
+    this.#take(event);
+    this.#draw();
+  }
+
+  /** The newest event of a card in view, undefined for one nobody told of. */
+  ofTrack(trackId) {
+    return this.#events.find((event) => event.track_id === trackId);
+  }
+
+  /** What a card turned out to be takes the place of what was said of it before. */
+  #take(event) {
+    if (event.type === "removed") return;
+    const others = this.#events.filter((known) => known.event_id !== event.event_id && known.track_id !== event.track_id);
+    this.#events = [event, ...others].slice(0, MOST);
+  }
+
+  #draw() {
+    this.#place.classList.toggle("none", this.#events.length === 0);
+    const known = new Map([...this.#list.children].map((item) => [item.dataset.event, item]));
+    this.#list.replaceChildren(...this.#events.map((event) => known.get(event.event_id) ?? this.#item(event)));
+  }
+
+  #item(event) {
+    const short = event.card_id === null ? say(`strip.${event.type}`) : nameOf(event);
+    const button = make(
+      "button",
+      { type: "button", "data-type": event.type, "aria-label": `${say(`verdict.${event.type}`)}: ${nameOf(event)}, ${timeOfDay(event.at)}` },
+      make("span", { class: "frame" }, picture(cropPicture(event.event_id), "")),
+      make("span", { class: "strip-words" }, make("b", { text: short }), make("small", { text: timeOfDay(event.at) })),
+    );
+    button.addEventListener("click", () => this.choose(event));
+    return make("li", { "data-event": event.event_id }, button);
+  }
+}
