@@ -36,6 +36,7 @@ from edge.card_picture import card_picture
 from edge.daemon import Camera, Daemon, DaemonBounds
 from edge.errors import SettingsError
 from edge.event import Topics
+from edge.lent_network import LentNetwork
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.model import Model, check_pairing, open_model, self_test
@@ -361,6 +362,7 @@ def _assemble(
         dim=manifest.dim,
     )
     recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
+    lent = LentNetwork(network.embedder)
     tracker = Tracker(names.new_track_id, settings.track.policy())
     announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
     about = Setting(names.identity, _shown(settings.camera), backend, manifest.model_id, _versions())
@@ -370,12 +372,13 @@ def _assemble(
         lambda pixels: locate_cards(pixels, locate),
         recognizer,
         tracker,
-        ControlDesk(recognizer, tracker, opened, IndexChanger(store, network.embedder.submit), announcer, supervisor),
+        ControlDesk(recognizer, tracker, opened, IndexChanger(store, lent.embed), announcer, supervisor),
         sink,
         supervisor,
         announcer=announcer,
         reporter=HealthReporter(sink, about, clock, npu=network.npu),
         make_picture=card_picture if settings.image.enabled else None,
+        lent=lent,
         numbers=NumberDesk(read_band, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
         bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),

@@ -18,23 +18,25 @@ from typing import Final, Protocol, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Quad, Size
-from edge.card_picture import image_id
+from edge.card_picture import card_picture, image_id
 from edge.decision import Unknown
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.frame import Frame, RgbImage
+from edge.lent_network import LentNetwork
 from edge.locating.background import StaticBackground
 from edge.pipeline import PendingSightings, Recognizer
 from edge.publishing.announce import Announcer, Backing
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
+from edge.publishing.state import HealthState
 from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
 from edge.service.health import HealthReporter, Phase, Snapshot
 from edge.service.number_desk import NumberDesk
 from edge.service.supervision import NoSupervisor, Supervisor, Watchdog
-from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
+from edge.track import ChangeKind, Outline, RecognitionRequest, TrackChange, Tracker, TrackId
 
-__all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor"]
+__all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor", "Viewer"]
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,27 @@ class Camera(Protocol):
 
     def stop(self, timeout_s: float) -> bool:
         """End, within the given time; False when the driver had to be left behind."""
+        ...
+
+
+class Viewer(Protocol):
+    """Whoever looks over the loop's shoulder. No method waits: what cannot be taken at once is left out."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody watches the camera now; while nobody does, nothing is made for it."""
+        ...
+
+    def show(self, frame: Frame, outlines: Sequence[Outline]) -> None:
+        """Take a frame and where cards lie in it. The pixels stay unchanged."""
+        ...
+
+    def crop(self, track_id: TrackId, jpeg: bytes) -> None:
+        """Take the picture of a card about which an event is told next."""
+        ...
+
+    def feel(self, health: HealthState) -> None:
+        """Take how the scanner is now, several times a second."""
         ...
 
 
@@ -125,6 +148,8 @@ class Daemon:
         announcer: Announcer,
         reporter: HealthReporter,
         make_picture: MakePicture | None = None,
+        viewer: Viewer | None = None,
+        lent: LentNetwork | None = None,
         numbers: NumberDesk[Backed] | None = None,
         clock: Clock | None = None,
         bounds: DaemonBounds | None = None,
@@ -140,6 +165,8 @@ class Daemon:
         self._reporter = reporter
         self._counters = reporter.counters
         self._make_picture = make_picture
+        self._viewer = viewer
+        self._lent = lent
         self._numbers: NumberDesk[Backed] = numbers or NumberDesk(None, tracker)
         self._clock = clock or Clock()
         self._bounds = bounds or DaemonBounds()
@@ -210,10 +237,17 @@ class Daemon:
         located_ns = self._clock.monotonic_ns()
         self._counters.frames.add(located_ns)
         self._counters.latencies.add(located_ns, "locate", (located_ns - started_ns) / _NS_PER_MS)
-        observation = self._tracker.observe(located, frame.captured_ns, asking=len(self._in_flight) < self._bounds.in_flight)
+        observation = self._tracker.observe(located, frame.captured_ns, asking=self._network_has_room)
+        if self._viewer is not None and self._viewer.watched:
+            self._viewer.show(frame, self._tracker.outlines())
         self._tell(observation.changes, {}, None)
         if observation.requests:
             self._ask(frame, observation.requests)
+
+    @property
+    def _network_has_room(self) -> bool:
+        lent = self._lent is not None and self._lent.in_use
+        return len(self._in_flight) + lent < self._bounds.in_flight
 
     def _ask(self, frame: Frame, requests: tuple[RecognitionRequest, ...]) -> None:
         submitted_ns = self._clock.monotonic_ns()
@@ -288,10 +322,15 @@ class Daemon:
         self._announcer.tell(change, replace(backed.backing, image_id=image_id))
 
     def _show_picture(self, frame: Frame, change: TrackChange) -> str | None:
-        """Publish the picture of an identified card, if pictures are wanted; return what identifies it."""
-        if self._make_picture is None or change.kind is not ChangeKind.IDENTIFIED:
+        """Show the card's picture to the viewer, publish that of an identified card if pictures are wanted; return what identifies it."""
+        wanted = self._make_picture is not None and change.kind is ChangeKind.IDENTIFIED
+        if not wanted and self._viewer is None:
             return None
-        jpeg = self._make_picture(frame, change.quad)
+        jpeg = (self._make_picture or card_picture)(frame, change.quad)
+        if self._viewer is not None:
+            self._viewer.crop(change.track_id, jpeg)
+        if not wanted:
+            return None
         self._sink.set_image(jpeg)
         return image_id(jpeg)
 
@@ -299,6 +338,8 @@ class Daemon:
         """Carry out what signals and commands want, and swap to a new index that has become ready."""
         desk = self._desk
         desk.attend()
+        if self._lent is not None and self._network_has_room:
+            self._lent.lend()
         for command in self._sink.poll_commands():
             if isinstance(command.request, ScanRequest):
                 self._background = StaticBackground()  # whoever asks for a scan wants to hear of everything in view
@@ -327,7 +368,9 @@ class Daemon:
 
     def _report(self) -> None:
         self._reported_ns = self._clock.monotonic_ns()
-        self._reporter.report(self._snapshot())
+        health = self._reporter.report(self._snapshot())
+        if self._viewer is not None:
+            self._viewer.feel(health)
 
     def _snapshot(self) -> Snapshot:
         problems = dict.fromkeys(self._hanging, "has not finished any work for too long")

@@ -122,7 +122,7 @@ class CardEvent(Payload):
     ``quad`` runs clockwise from the card's own top-left in pixels of ``frame``; ``similarity``, ``margin`` and ``verification`` belong
     to the best candidate and are null when there was none; ``printings`` are the cards that share the artwork and remain possible.
     ``number_read`` is the collector number read from the card, null where none was. ``seq`` counts events per ``boot_id``; ``reason``
-    says why a card is not named.
+    says why a card is not named. ``corrects`` is the ``event_id`` a ``corrected`` event puts right.
     """
 
     schema_: Literal["cardedge.event/1"] = Field(EVENT_SCHEMA, alias="schema")
@@ -150,6 +150,7 @@ class CardEvent(Payload):
     timing_ms: dict[str, FiniteFloat]
     image_id: str | None = None
     number_read: str | None = None
+    corrects: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

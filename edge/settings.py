@@ -202,7 +202,12 @@ class HttpSection(Schema):
     """The page the scanner serves, see docs/web.md."""
 
     enabled: bool = Field(False, description="Serve the page.")
-    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on; `0.0.0.0` is all of them, with a token.")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        max_length=255,
+        description="Address to listen on, `0.0.0.0` for all. Others than this machine's own need a token.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0: any that is free.")
     names: tuple[str, ...] = Field((), description="Further names the page is reached by, beside the machine's own and addresses.")
     token: str | None = Field(None, min_length=16, max_length=512, repr=False, description="What everybody but this machine must know.")

@@ -85,6 +85,14 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """Where a track is now, for whoever wants to draw it; ``quad`` starts at the card's own top-left once it was identified."""
+
+    track_id: TrackId
+    quad: Quad
+
+
+@dataclass(frozen=True, slots=True)
 class TrackPolicy:
     """How cards are matched, missed and asked about. Lengths are ratios of the card's size, the square root of its area."""
 
@@ -193,6 +201,10 @@ class Tracker:
         """Take back a request that got no decision; the card is asked about again at its next turn."""
         if track := self._tracks.get(track_id):
             track.pending -= 1
+
+    def outlines(self) -> tuple[Outline, ...]:
+        """Return the tracks that the newest frame shows, oldest first."""
+        return tuple(Outline(track.track_id, track.quad) for track in self._tracks.values() if track.missing_since_ns is None)
 
     def force_recheck(self) -> None:
         """Doubt every card: what decides about them has changed. Only what turns out different is told."""

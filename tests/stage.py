@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectRea
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.frame import Frame
 from edge.gallery import Card, Gallery
+from edge.lent_network import LentNetwork
 from edge.neighbors import CardId
 from edge.pipeline import LoadedGallery
 from edge.publishing.announce import Announcer, Identity
@@ -325,7 +327,7 @@ class ScriptedStore:
 class Cast:
     """The daemon and everybody it meets."""
 
-    def __init__(self, stage: Stage, *, make_picture=None, temperatures=lambda: {"cpu-thermal": 51.0}) -> None:
+    def __init__(self, stage: Stage, *, make_picture=None, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0}):
         self.stage = stage
         clock = Clock(lambda: stage.now_ns, lambda: MORNING + timedelta(microseconds=stage.now_ns // 1000))
         opened = opened_index(OLD_INDEX)
@@ -334,17 +336,19 @@ class Cast:
         self.sink = ListSink(stage)
         self.supervisor = ListSupervisor(stage)
         self.store = ScriptedStore()
-        self.changer = IndexChanger(self.store, lambda batch: done(np.ones((len(batch), 4), dtype=np.float32)))
+        self.lent = LentNetwork(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
+        self.changer = IndexChanger(self.store, self.lent.embed)
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
-        announcer = Announcer(self.sink, identity, model, clock)
+        told = sink(self.sink)
+        announcer = Announcer(told, identity, model, clock)
         setting = Setting(identity, "a film", "onnx", "m", {"cardedge": "0"})
         self.desk = ControlDesk(self.recognizer, tracker, opened, self.changer, announcer, self.supervisor)
         self.daemon = Daemon(
-            self.camera, locate, self.recognizer, tracker, self.desk, self.sink, self.supervisor,
-            announcer=announcer, reporter=HealthReporter(self.sink, setting, clock, Machine(temperatures, lambda: 200.0)),
-            make_picture=make_picture, clock=clock,
+            self.camera, locate, self.recognizer, tracker, self.desk, told, self.supervisor,
+            announcer=announcer, reporter=HealthReporter(told, setting, clock, Machine(temperatures, lambda: 200.0)),
+            make_picture=make_picture, viewer=viewer, lent=self.lent, clock=clock,
         )  # fmt: skip
         self.camera.when_done = self.daemon.stop
 

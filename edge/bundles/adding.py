@@ -58,6 +58,7 @@ def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading,
     """
     loaded = loading.load(bundle, settings)
     pictures: list[AddedPicture] = []
+    bundles = [bundle]
     problem = None
     if overlay_id(root) is not None:
         try:
@@ -67,11 +68,12 @@ def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading,
                 # similarities of both are compared, so both see an embedding through the release's projection
                 searched = overlay.bundle.projected(bundle.projection) if bundle.projection else overlay.bundle
                 loaded = join(loaded, bundle, overlay.bundle, pictures, loading.load_added(searched))
+                bundles.append(overlay.bundle)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with them, the release serves
             problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
             pictures = []
             _log.error("the added cards are left out: %s", problem)
-    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem)
+    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem, tuple(bundles))
 
 
 def added_picture(wanted: WantedCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedPicture:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
+from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.bundles.overlay import Embed
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import CommandError, EdgeError
 from edge.frame import RgbImage
 from edge.pipeline import LoadedGallery
@@ -20,16 +19,14 @@ from edge.receiving.audit import AuditLine
 
 _log = logging.getLogger(__name__)
 
-EMBED_TIMEOUT_S: Final = 20.0
-"""How long a card that is added may wait for the network, which works for the camera too."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedIndex:
     """A bundle that was opened, checked and asked its self-test queries.
 
     ``waiting_settings`` names changed settings that take effect only at the next start (after a reload). ``added_pictures`` of cards that
-    were added on the device are searched too; ``added_problem`` says why they are not, though there are some.
+    were added on the device are searched too; ``added_problem`` says why they are not, though there are some. ``bundles`` are what the
+    gallery was made of, the release first: they know reference pictures and names.
     """
 
     loaded: LoadedGallery
@@ -37,6 +34,7 @@ class OpenedIndex:
     waiting_settings: tuple[str, ...] = ()
     added_pictures: int = 0
     added_problem: str | None = None
+    bundles: tuple[Bundle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,22 +107,20 @@ class IndexStore(Protocol):
         ...
 
 
-Submit: TypeAlias = Callable[[InputBatch], "Future[EmbeddingMatrix]"]
 _Job: TypeAlias = Callable[[], OpenedIndex | None]
 
 
 class IndexChanger:
     """Runs one change at a time in a thread of its own. The daemon asks ``finished`` between two frames.
 
-    ``submit`` starts the network on an input; it has one owner, the daemon's loop, which lends it in ``embed_next``.
+    ``embed`` runs the network on what is added; it is called in the thread of the change and waits for the daemon's loop, which owns it.
     ``progress`` is how far a change of the bundle is, in per cent; None when none is under way.
     """
 
-    def __init__(self, store: IndexStore, submit: Submit) -> None:
+    def __init__(self, store: IndexStore, embed: Embed) -> None:
         self._store = store
-        self._submit = submit
+        self._embed = embed
         self._change: Future[OpenedIndex | None] | None = None
-        self._inputs: queue.SimpleQueue[tuple[InputBatch, Future[EmbeddingMatrix]]] = queue.SimpleQueue()
         self.progress: int | None = None
 
     @property
@@ -145,7 +141,7 @@ class IndexChanger:
         self._begin(lambda: self._confirm(index_id))
 
     def begin_add(self, card: WantedCard) -> None:
-        """Start to add a card; ``embed_next`` must be called until that is done."""
+        """Start to add a card."""
         self._begin(lambda: self._store.add(card, self._embed))
 
     def begin_remove(self, card_id: str) -> None:
@@ -158,19 +154,6 @@ class IndexChanger:
             return False
         self._begin(self._store.tend)
         return True
-
-    def embed_next(self) -> None:
-        """Hand what a card being added needs embedded to the network. Only for the thread that owns it."""
-        try:
-            batch, wanted = self._inputs.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            answer = self._submit(batch)
-        except EdgeError as error:
-            wanted.set_exception(error)
-        else:
-            answer.add_done_callback(lambda done: _hand_over(done, wanted))
 
     def previous_id(self) -> str:
         """Return the bundle to go back to. Raises ``CommandError`` when there is none."""
@@ -218,15 +201,6 @@ class IndexChanger:
     def _confirm(self, index_id: str) -> None:
         self._store.confirm(index_id)
 
-    def _embed(self, batch: InputBatch) -> EmbeddingMatrix:
-        """Wait for the daemon's network, in the thread of the change. Raises ``EdgeError``."""
-        answer: Future[EmbeddingMatrix] = Future()
-        self._inputs.put((batch, answer))
-        try:
-            return answer.result(EMBED_TIMEOUT_S)
-        except TimeoutError as error:
-            raise CommandError(f"the network did not answer within {EMBED_TIMEOUT_S:g} s; try again") from error
-
     def _begin(self, job: _Job | Callable[[], None], progress: int | None = None) -> None:
         if self._change is not None:
             raise CommandError("a bundle is being loaded already; try again when it is done")
@@ -242,13 +216,6 @@ def _run(change: Future[OpenedIndex | None], job: _Job) -> None:
         change.set_exception(error)
     else:
         change.set_result(opened)
-
-
-def _hand_over(done: Future[EmbeddingMatrix], wanted: Future[EmbeddingMatrix]) -> None:
-    if (error := done.exception()) is not None:
-        wanted.set_exception(error)
-    else:
-        wanted.set_result(done.result())
 
 
 def _there(index_id: str | None, otherwise: str) -> str:

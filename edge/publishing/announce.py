@@ -16,6 +16,7 @@ from edge.errors import OutboxError
 from edge.event import CardEvent, Origin, to_event
 from edge.gallery import Card
 from edge.neighbors import CardId
+from edge.publishing.corrections import Corrections
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
     CARDS,
@@ -34,7 +35,7 @@ from edge.publishing.state import (
 )
 from edge.receiving.audit import AuditLine
 from edge.service.clock import Clock
-from edge.track import TrackChange
+from edge.track import ChangeKind, TrackChange
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Announcer:
         self._new_event_id = new_event_id
         self._seq = 0
         self._in_view: dict[str, CardInView] = {}
+        self._corrections = Corrections()
         self._waiting: deque[CardEvent] = deque()
         self.lost = 0
         self.outbox_error: str | None = None
@@ -97,7 +99,9 @@ class Announcer:
         self._show_cards()
 
     def tell(self, change: TrackChange, backing: Backing) -> None:
-        """Publish one change as an event, and the states it alters."""
+        """Publish one change as an event, and the states it alters; nothing about a card that a person named, until it leaves."""
+        if change.kind is not ChangeKind.REMOVED and self._corrections.holds(change.track_id):
+            return
         latency_ms = max(0, self._clock.monotonic_ns() - change.captured_ns) / 1e6
         event = to_event(
             change,
@@ -110,7 +114,24 @@ class Announcer:
             timing_ms={**backing.timing_ms, "capture_to_event": latency_ms},
             image_id=backing.image_id,
         )
+        self._publish(self._corrections.applied(event))
+
+    def correct(self, event_id: str, card: Card) -> CardEvent:
+        """Publish that a person named the card of an event, and return the new event. Raises ``CommandError`` for one too old."""
+        in_view = self._corrections.find(event_id).track_id in self._in_view
+        original, fields = self._corrections.correct(event_id, card, in_view=in_view)
+        fields |= {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
+        event = original.model_copy(update={**fields, "corrects": event_id, "timing_ms": {}})
+        self._publish(event)
+        return event
+
+    def decide_afresh(self) -> None:
+        """Let the network's word count again for cards that a person named."""
+        self._corrections.forget()
+
+    def _publish(self, event: CardEvent) -> None:
         self._seq += 1
+        self._corrections.note(event)
         self._commit(event)
         self._note_in_view(event)
         self._show_cards()
@@ -176,6 +197,10 @@ class Announcer:
         match event.type:
             case "identified" | "uncertain" | "unknown":
                 status = event.type
+            case "corrected" if event.track_id in self._in_view:
+                status = "identified"
+            case "corrected":
+                return
             case _:
                 self._in_view.pop(event.track_id, None)
                 return

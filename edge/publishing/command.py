@@ -39,6 +39,13 @@ class ThresholdRequest(Request):
     threshold: FiniteFloat = Field(ge=0, le=1)
 
 
+class CorrectRequest(Request):
+    """``correct``: a person says which card an event was about; published as an event of type ``corrected``."""
+
+    event_id: str = Field(min_length=1, max_length=64, description="One of the last 200 events of this start.")
+    card_id: str = Field(min_length=1, max_length=128, description="The card it truly was, of the index in use.")
+
+
 class ActivateIndexRequest(Request):
     """``index/activate``: use this bundle, which is on the device."""
 
@@ -93,14 +100,15 @@ class HealthRequest(Request):
 
 
 CommandName = Literal[
-    "scan", "enabled", "threshold", "index/activate", "index/confirm", "index/rollback", "index/install", "index/add", "index/remove",
-    "reload", "health",
+    "scan", "enabled", "threshold", "correct", "index/activate", "index/confirm", "index/rollback", "index/install", "index/add",
+    "index/remove", "reload", "health",
 ]  # fmt: skip
 
 REQUESTS: Final[Mapping[CommandName, type[Request]]] = {
     "scan": ScanRequest,
     "enabled": EnabledRequest,
     "threshold": ThresholdRequest,
+    "correct": CorrectRequest,
     "index/activate": ActivateIndexRequest,
     "index/confirm": ConfirmIndexRequest,
     "index/rollback": RollbackIndexRequest,

@@ -12,7 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge.bundles.index_change import IndexChanger, OpenedIndex
-from edge.errors import EdgeError
+from edge.errors import CommandError, EdgeError
+from edge.gallery import Card
+from edge.neighbors import CardId
 from edge.pipeline import Recognizer
 from edge.publishing.announce import Announcer
 from edge.publishing.command import (
@@ -20,6 +22,7 @@ from edge.publishing.command import (
     AddCardRequest,
     Command,
     ConfirmIndexRequest,
+    CorrectRequest,
     EnabledRequest,
     HealthRequest,
     InstallIndexRequest,
@@ -91,7 +94,7 @@ class ControlDesk:
 
     def carry_out(self, command: Command, health: Callable[[], HealthState]) -> None:
         """Carry out one command. What cannot be done is refused with the reason."""
-        _log.info("command %s", command.name)
+        _log.log(logging.DEBUG if isinstance(command.request, HealthRequest) else logging.INFO, "command %s", command.name)
         try:
             answer = self._do(command, health)
         except EdgeError as error:
@@ -125,8 +128,7 @@ class ControlDesk:
         self._changer.stop()
 
     def attend(self) -> None:
-        """Swap to the new index, if one has become ready, and publish how the change went; lend the network to a card being added."""
-        self._changer.embed_next()
+        """Swap to the new index, if one has become ready, and publish how the change went."""
         change = self._changer.finished()
         if change is None:
             if (self._changer.progress, self._changer.last_push()) != (self._shown_progress, self._shown_push):
@@ -147,7 +149,11 @@ class ControlDesk:
         """Return the answer, or None when it comes later."""
         match command.request:
             case ScanRequest():
+                self._announcer.decide_afresh()
                 return {"cards": self._tracker.decide_afresh()}
+            case CorrectRequest() as request:
+                event = self._announcer.correct(request.event_id, self._known_card(request.card_id))
+                return {"event": event.model_dump(mode="json", by_alias=True)}
             case EnabledRequest(enabled=enabled):
                 self.enabled = enabled
                 self.show()
@@ -164,6 +170,12 @@ class ControlDesk:
             case _:
                 self._begin(self._index_change(command), command)
         return None
+
+    def _known_card(self, card_id: str) -> Card:
+        card = self._recognizer.loaded.gallery.cards.get(CardId(card_id))
+        if card is None:
+            raise CommandError(f"correct: card_id: {card_id!r} is not in the index; search for it by name, or add it as a new card")
+        return card
 
     def _index_change(self, command: Command) -> Callable[[], None]:
         """Return what begins the change of the index that a command wants."""

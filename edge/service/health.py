@@ -93,14 +93,15 @@ class HealthReporter:
         self._since: dict[tuple[str, str], datetime] = {}
         self.counters = Counters()
 
-    def report(self, snapshot: Snapshot) -> None:
-        """Publish if something that matters changed, or the last report is old."""
+    def report(self, snapshot: Snapshot) -> HealthState:
+        """Publish if something that matters changed, or the last report is old; return how we are now in either case."""
         state, now_ns = self.state(snapshot), self._clock.monotonic_ns()
         signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems)
         old = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * _NS_PER_S
         if old or signature != self._signature:
             self._signature, self._published_ns = signature, now_ns
             self._sink.set_state(HEALTH, state.to_json())
+        return state
 
     def state(self, snapshot: Snapshot) -> HealthState:
         """Return the payload of this moment."""
