@@ -15,6 +15,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -84,7 +85,7 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
     options: dict[str, Any] = {"CalibPercentile": PERCENTILE} if recipe.method is CalibrationMethod.Percentile else {}
     if recipe.activation_bits == 16:
         options["UseQDQContribOps"] = True  # 16 bits came into the standard with opset 21 only
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_advice():
         prepared = Path(folder) / "single.onnx"
         onnx.save(graph, str(prepared))
         quantize_static(
@@ -100,6 +101,16 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
             calibrate_method=recipe.method,
             extra_options=options,
         )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep the library's advice about every graph it is given out of the log: the graph is prepared already."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def single_precision(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -193,7 +204,6 @@ def layer_costs(bench: Bench, folder: Path) -> list[tuple[str, float, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
-    logging.getLogger().setLevel(logging.ERROR)  # the library advises about every graph it is given
     cv2.setNumThreads(1)
     try:
         bench = Bench.open(open_model(find_model(args.model)), args.cards, args.images)

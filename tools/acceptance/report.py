@@ -27,6 +27,8 @@ from tools.acceptance.tables import (
 from tools.questions import Material
 
 PAGE: Final = "index.html"
+SHORT_CELL: Final = 34
+"""Characters of a cell that is not broken into lines."""
 STYLE: Final = Path(__file__).with_name("report.css")
 
 
@@ -86,8 +88,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    mark = {"pass": ' class="pass"', "FAIL": ' class="fail"'}.get(text, "")
-    return f"<td{mark}>{escape(text)}</td>"
+    mark = {"pass": "short pass", "FAIL": "short fail"}.get(text, "short" if len(text) <= SHORT_CELL else "")
+    return f'<td class="{mark}">{escape(text)}</td>'
 
 
 def _section(title: str, text: str, content: str) -> str:

@@ -8,10 +8,9 @@ from dataclasses import asdict
 from tools.acceptance.acceptance import Acceptance, Subject
 from tools.acceptance.figures import WANTED_PRECISION, Criterion, Interval, Share, ViewFigures
 from tools.acceptance.tracks import TrackFigures
-from tools.intervals import wilson_interval
 from tools.questions import Material
 
-CRITERIA_HEAD = ("", "criterion", "value", "bound", "holds", "n", "95 % interval", "")
+CRITERIA_HEAD = ("", "criterion", "value", "bound", "holds", "n", "95 % interval", "note")
 VIEWS_HEAD = (
     "view",
     "n",
@@ -55,7 +54,7 @@ def view_cells(row: ViewFigures) -> tuple[str, ...]:
         row.preset,
         str(row.raw_top1.n),
         f"{_percent(row.raw_top1)} / {_percent(row.raw_accepted)}",
-        f"{_percent(row.verified_top1)} / {_with_interval(row.verified_accepted)}",
+        f"{100 * row.verified_top1.value:.2f} / {100 * row.verified_accepted.value:.2f} {_interval(row.verified_accepted)}",
         goal,
         holds_text(row.passed),
         _with_interval(row.named),
@@ -68,7 +67,7 @@ def stage_cells(view: ViewFigures, tracks: TrackFigures | None) -> tuple[str, ..
     """Return the cells of one row of the table of stages; the last four belong to the frames and tracks of the same preset."""
     head = (view.preset, _with_interval(view.raw_accepted), _with_interval(view.verified_accepted))
     if tracks is None:
-        return (*head, "", "", "", "")
+        return (*head, "-", "-", "-", "-")
     frames, whole = tracks.frames, tracks.tracks
     return (
         *head,
@@ -182,8 +181,12 @@ def _percent(share: Share) -> str:
 
 
 def _with_interval(share: Share) -> str:
-    low, high = wilson_interval(share.hits, share.n)
-    return f"{_percent(share)} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{_percent(share)} {_interval(share)}"
+
+
+def _interval(share: Share) -> str:
+    low, high = share.interval
+    return f"({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _number(value: float) -> str:
