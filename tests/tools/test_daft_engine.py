@@ -175,13 +175,13 @@ def test_ten_thousand_drawn_cards(tmp_path, capsys):
     write_network(tmp_path / "tiny")
     folder = tmp_path / "cards"
     folder.mkdir()
-    # drawing ten thousand cards takes longer than building them: each of a hundred drawings is tinted a hundred ways
-    make_cards(card_specs(100, seed=8), tmp_path / "drawn")
+    # drawing ten thousand cards takes longer than building them: each of twenty drawings is tinted five hundred ways
+    make_cards(card_specs(20, seed=8), tmp_path / "drawn")
     rows = ["card_id,name,image,artwork_group"]
     random = np.random.default_rng(0)
     for number, path in enumerate(sorted((tmp_path / "drawn").rglob("*.png"))):
         drawn = np.asarray(Image.open(path).convert("RGB").resize((126, 176)), dtype=np.float32)
-        for tint in range(100):
+        for tint in range(500):
             pixels = np.clip(drawn * random.uniform(0.5, 1.5, 3) + random.uniform(-40, 40, 3), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}-{tint}.jpg", quality=90)
             rows.append(f"c{number}-{tint},Card {number} {tint},{number}-{tint}.jpg,c{number}-{tint}")

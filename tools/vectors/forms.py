@@ -23,7 +23,7 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
         "--vectors",
         choices=FORMS,
         default="float16",
-        help="float16 (default) or float32 with a graph; int8: half the size and a quarter of the memory, but slower to search",
+        help="float16 (default) or float32 with a graph; int8: no graph, so less memory, but slower to search",
     )
     parser.add_argument(
         "--pca",
