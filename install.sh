@@ -134,7 +134,7 @@ demo() {
 
 check() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
-    packages mosquitto openssh-client openssh-server openssl procps shellcheck systemd
+    packages chromium mosquitto openssh-client openssh-server openssl procps shellcheck systemd
     environment "$VENV" "${HERE}[test]" --editable
     cd "$HERE"
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"

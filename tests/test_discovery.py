@@ -33,7 +33,7 @@ KEYS = {
     "sensor": ENTITY | READ | ATTRIBUTES,
     "binary_sensor": ENTITY | READ | ATTRIBUTES | {"payload_on", "payload_off"},
     "event": ENTITY | READ | {"event_types"},
-    "image": ENTITY | {"image_topic", "content_type"},
+    "image": ENTITY | ATTRIBUTES | {"image_topic", "content_type"},
     "update": ENTITY | READ | {"command_topic", "payload_install"},
     "switch": ENTITY | READ | {"command_topic"},
     "button": ENTITY | {"command_topic", "payload_press"},
@@ -125,6 +125,7 @@ def test_topics_are_those_of_the_device_and_commands_are_known(components):
 
 PLACES = {
     "last_card": LastCardState,
+    "image": LastCardState,
     "card_present": CardsState,
     "problem": HealthState,
     "enabled": ControlsState,
@@ -137,7 +138,7 @@ PLACES = {
 
 @pytest.mark.parametrize("key", PLACES)
 def test_templates_read_fields_that_their_payload_has(components, key):
-    text = components[key]["value_template"] + components[key].get("json_attributes_template", "")
+    text = components[key].get("value_template", "") + components[key].get("json_attributes_template", "")
     fields = {field.alias or name for name, field in PLACES[key].model_fields.items()}
     named = set(re.findall(r"value_json\.(\w+)", text))
     assert named

@@ -28,6 +28,8 @@ EVENT_ATTRIBUTES: Final = (
 )  # fmt: skip
 """What Home Assistant sees of an event; outlines and candidates are left to programs, its recorder would keep them for ever."""
 
+PICTURE_ATTRIBUTES: Final = ("image_id", "event_id", "card_id", "name")
+
 Component = dict[str, Any]
 
 
@@ -175,6 +177,9 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             "name": "Last picture",
             "image_topic": topics.image,
             "content_type": "image/jpeg",
+            # the picture is sent before the card's event and this state: with an event's `image_id` here, it is that event's
+            "json_attributes_topic": last,
+            "json_attributes_template": _picture_template(),
         },
     }
 
@@ -240,6 +245,12 @@ def _event_template() -> str:
     """
     fields = ", ".join(f"'{name}': value_json.{name}" for name in EVENT_ATTRIBUTES)
     return "{{ {'event_type': value_json.type, " + fields + "} | to_json }}"
+
+
+def _picture_template() -> str:
+    """Return the template of what Home Assistant is told about the picture: which one it is, and of which card."""
+    fields = ", ".join(f"'{name}': value_json.{name}" for name in PICTURE_ATTRIBUTES)
+    return "{{ {" + fields + "} | to_json }}"
 
 
 def _announced(payload: bytes) -> Mapping[str, str]:
