@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import edge.adapters.hailo
+import edge.adapters.hailo_device
 from tests.hailo_double import binding
 
 BINDING = {
@@ -82,6 +82,6 @@ def foreign_attributes(source):
 
 def test_the_adapter_asks_only_for_what_the_real_binding_has():
     known = {name.rpartition(".")[2] for name in BINDING} | RECORDS | TOP_LEVEL
-    asked = foreign_attributes(Path(edge.adapters.hailo.__file__).read_text(encoding="utf-8"))
+    asked = foreign_attributes(Path(edge.adapters.hailo_device.__file__).read_text(encoding="utf-8"))
     assert asked - known == set()
     assert {"create_infer_model", "run_async", "wait_for_async_ready", "set_format_type"} <= asked

@@ -33,7 +33,7 @@ DRIVERS = {
     "paho": "mqtt",
     "picamera2": "picamera",
     "libcamera": "picamera",
-    "hailo_platform": "hailo",
+    "hailo_platform": "hailo_device",
     "systemd": "systemd",
 }
 """Driver library → the one adapter that may import it."""
@@ -171,7 +171,7 @@ def test_no_room_imports_in_a_circle():
         (purity_breaches, "decision", "from edge import track", "decision imports edge.track"),
         (purity_breaches, "locate", "import cv2\ncv2.imread('a')", "locate calls cv2.imread"),
         (purity_breaches, "event", "from datetime import datetime\ndatetime.now()", "event calls datetime.now"),
-        (driver_breaches, "card", "import hailo_platform", "card imports hailo_platform, which only adapters.hailo may"),
+        (driver_breaches, "card", "import hailo_platform", "card imports hailo_platform, which only adapters.hailo_device may"),
         (driver_breaches, "adapters.onnx", "import hnswlib", "adapters.onnx imports hnswlib, which only adapters.hnsw may"),
         (driver_breaches, "capture", "import cv2\ncv2.VideoCapture(0)", "capture opens a cv2.VideoCapture, which only an adapter may"),
         (wiring_breaches, "daemon", "from edge.adapters.mqtt import X", "daemon imports edge.adapters.mqtt, which only app may"),

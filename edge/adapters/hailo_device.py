@@ -1,0 +1,206 @@
+"""A Hailo-8L with one network on it, through HailoRT's Python binding 4.20 to 4.23: open, start a job, read the gauges, release.
+
+The only place that knows ``hailo_platform``. Used by the one thread that owns the device (``edge/adapters/hailo.py``); whatever the binding
+raises is told as a ``NpuFailure``, by its status number where one can be found.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
+from edge.errors import ModelError, NpuError
+from edge.npu import Doing, NpuFailure, NpuReadings, explain
+
+_LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
+_PCI: Final = Path("/sys/bus/pci/devices")
+_GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3", "16.0 GT/s": "Gen4"}
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A batch and what its caller waits for. ``outputs`` belong to the runtime until the job has ended well."""
+
+    batch: InputBatch
+    future: Future[EmbeddingMatrix]
+    outputs: list[NDArray[np.float32]]
+    deadline_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ended:
+    """The runtime's note that a job has ended; ``error`` is what it ended with."""
+
+    job: Job
+    error: Exception | None
+
+
+class OpenDevice:
+    """A device with the network on it. Raises named errors from opening on."""
+
+    def __init__(self, hef: str, dim: int, batch: int) -> None:
+        platform, bindings = _import_platform()
+        ids = _scan(platform)
+        if not ids:
+            raise explain(NpuFailure("scan", None, "Device.scan() is empty"))
+        self._id = ids[0]
+        self._configured: Any = None
+        self._vdevice: Any = None
+        self._control: Any = None
+        doing: Doing = "open"
+        try:
+            parameters = platform.VDevice.create_params()
+            parameters.scheduling_algorithm = platform.HailoSchedulingAlgorithm.ROUND_ROBIN
+            self._vdevice = platform.VDevice(parameters)
+            doing = "load"
+            infer_model = self._vdevice.create_infer_model(hef)
+            _check_shapes(infer_model, hef, dim)
+            infer_model.set_batch_size(batch)
+            infer_model.input().set_format_type(platform.FormatType.UINT8)
+            infer_model.output().set_format_type(platform.FormatType.FLOAT32)
+            self._shape = tuple(infer_model.output().shape)
+            doing = "configure"
+            self._configured = infer_model.configure()
+        except (NpuError, ModelError):
+            self.release()
+            raise
+        except Exception as error:
+            self.release()
+            raise explain(replace(failure_of(doing, error), devices=len(ids))) from error
+        self._bindings = bindings
+        with suppress(Exception):  # readings are a comfort; recognition does not depend on them
+            self._control = platform.Device(self._id)
+
+    def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
+        """Hand a job to the runtime; ``post`` gets an ``Ended`` from the runtime's thread."""
+        requests = []
+        for pixels, output in zip(job.batch, job.outputs, strict=True):
+            request = self._configured.create_bindings()
+            request.input().set_buffer(pixels)
+            request.output().set_buffer(output.reshape(self._shape))
+            requests.append(request)
+
+        def ended(completion_info: Any) -> None:
+            # on the runtime's own thread: an exception here would end the process
+            with suppress(Exception):
+                post(Ended(job, completion_info.exception))
+
+        self._configured.wait_for_async_ready(timeout_ms=round(1000 * timeout_s), frames_count=len(requests))
+        self._configured.run_async(requests, ended)
+
+    def gauge(self, before: NpuReadings) -> NpuReadings:
+        """Return ``before`` with what the device tells now."""
+        if self._control is None:
+            return replace(before, pcie=_pcie(self._id))
+        read: dict[str, Any] = {"pcie": _pcie(self._id)}
+        control = self._control.control
+        with suppress(Exception):
+            temperature = control.get_chip_temperature()
+            read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
+        with suppress(Exception):
+            read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
+        with suppress(Exception):
+            read["throttling_level"] = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
+        with suppress(Exception):
+            board = control.identify()
+            version = board.firmware_version
+            read["architecture"] = str(board.device_architecture)
+            read["firmware"] = f"{version.major}.{version.minor}.{version.revision}"
+        return replace(before, **read)
+
+    def release(self) -> None:
+        """Give everything back: the configured model first, then the device; what fails to close is dropped."""
+        configured, self._configured = self._configured, None
+        if configured is not None:
+            with suppress(Exception):
+                configured.__exit__(None, None, None)
+        del configured
+        for holder in (self._control, self._vdevice):
+            if holder is not None:
+                with suppress(Exception):
+                    holder.release()
+        self._control = self._vdevice = None
+
+
+def _import_platform() -> tuple[ModuleType, ModuleType]:
+    """Load HailoRT's Python package, telling its logger beforehand where not to write."""
+    os.environ.setdefault(_LOGGER_PATH, "NONE")
+    try:
+        return importlib.import_module("hailo_platform"), importlib.import_module("hailo_platform.pyhailort.pyhailort")
+    except Exception as error:  # ImportError for versions, MissingPyHRTLib for the library
+        raise explain(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
+
+
+def _scan(platform: ModuleType) -> list[str]:
+    try:
+        return list(platform.Device.scan())
+    except Exception as error:  # the one call that is not wrapped by the binding
+        raise explain(failure_of("scan", error)) from error
+
+
+def device_count() -> int:
+    """Return how many devices the driver lists, 0 when it cannot be asked."""
+    with suppress(Exception):
+        return len(_scan(importlib.import_module("hailo_platform")))
+    return 0
+
+
+def _check_shapes(infer_model: Any, hef: str, dim: int) -> None:
+    """Refuse a HEF of another network; shapes carry no batch dimension, an embedding may be (768,) or (1, 1, 768)."""
+    seen, answer = list(infer_model.input().shape), list(infer_model.output().shape)
+    if seen != [INPUT_SIZE.height, INPUT_SIZE.width, 3] or int(np.prod(answer)) != dim:
+        raise ModelError(f"{hef}: takes {seen} and gives {answer}, not [224, 224, 3] and {dim} numbers; compile the network again")
+
+
+def failure_of(doing: Doing, error: Exception) -> NpuFailure:
+    """Read the status number out of what the binding raised: wrapped errors chain the raw one, some only have it in their text."""
+    if isinstance(error, NpuError):
+        return NpuFailure(doing, None, str(error))
+    for source in (error, error.__cause__):
+        if source is not None and source.args and str(source.args[0]).isdigit():
+            return NpuFailure(doing, int(str(source.args[0])), str(error))
+    _, found, rest = str(error).partition("failed with error: ")
+    number = rest.split(" ", 1)[0]
+    if found and number.isdigit():
+        return NpuFailure(doing, int(number), str(error))
+    return NpuFailure(doing, _STATUS_OF_CLASS.get(type(error).__name__), f"{type(error).__name__}: {error}")
+
+
+_STATUS_OF_CLASS: Final = {
+    "HailoRTTimeout": 4,
+    "HailoRTInvalidOperationException": 6,
+    "HailoRTInvalidArgumentException": 2,
+    "HailoRTFirmwareControlFailedException": 18,
+    "HailoRTInvalidFrameException": 25,
+    "HailoRTInvalidHEFException": 26,
+    "HailoRTDriverOperationFailedException": 36,
+    "HailoRTPCIeDriverException": 36,
+    "HailoRTNotFoundException": 61,
+    "HailoCommunicationClosedException": 62,
+    "HailoRTStreamAborted": 63,
+    "HailoRTStreamAbortedByUser": 63,
+    "HailoRTHEFNotCompatibleWithDevice": 93,
+}
+"""Classes the binding makes of a status (pyhailort.py, ``ExceptionWrapper``): a job's error has no cause to read the number from."""
+
+
+def _pcie(device_id: str, devices: Path = _PCI) -> str | None:
+    """Return generation and width of the link of a PCI address, like ``Gen3 x1``."""
+    try:
+        speed = (devices / device_id / "current_link_speed").read_text().strip()
+        width = (devices / device_id / "current_link_width").read_text().strip()
+    except OSError:
+        return None
+    generation = next((name for rate, name in _GENERATIONS.items() if speed.startswith(rate)), speed)
+    return f"{generation} x{width}"
