@@ -3,6 +3,7 @@
 #   ./install.sh --demo        private environment, broker, film, daemon: events on the screen, nothing installed into the system but packages
 #   ./install.sh --test        everything the checks need, then all checks
 #   sudo ./install.sh          installs the service
+#   sudo ./install.sh --kiosk    shows the scanner's page full screen on this machine's screen
 #   sudo ./install.sh --allow-technician KEY.pub     lets the owner of an SSH key push index bundles
 # Each step looks first whether its work is already done, so a second run repairs and never overwrites settings.
 set -euo pipefail
@@ -21,11 +22,12 @@ python=
 
 usage() {
     cat <<'TEXT'
-Usage: ./install.sh [--demo | --test | --allow-technician KEY.pub | --uninstall [--purge]] [--dry-run]
+Usage: ./install.sh [--demo | --test | --kiosk | --allow-technician KEY.pub | --uninstall [--purge]] [--dry-run]
 
   (nothing)      install the service: user, program, network, sample cards, settings, unit; needs root
   --demo         play a film of drawn cards to a scanner on this machine and check its answers (under a minute)
   --test         install what the checks need and run them all
+  --kiosk        show the scanner's page full screen on this machine's screen, in the place of a login or desktop; needs root
   --allow-technician KEY.pub
                  let the owner of this SSH key sign index bundles and push them over SSH, and nothing else; needs root
   --uninstall    stop and remove the service; settings, cards and events stay
@@ -170,6 +172,22 @@ install_service() {
     say "Installed. Next: name your camera and broker in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge; cardedge check"
 }
 
+kiosk() {
+    need_root "showing the page on the screen"
+    [ -e /etc/systemd/system/cardedge.service ] || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "no scanner here; run sudo ./install.sh first"
+    packages cage chromium
+    run install -D -m 644 "$HERE/systemd/cardedge-kiosk.sysusers" /usr/lib/sysusers.d/cardedge-kiosk.conf
+    run systemd-sysusers /usr/lib/sysusers.d/cardedge-kiosk.conf
+    run install -D -m 644 "$HERE/systemd/cardedge-kiosk.service" /etc/systemd/system/cardedge-kiosk.service
+    if systemd_runs || [ "$dry_run" = yes ]; then
+        run systemctl daemon-reload
+        run systemctl enable cardedge-kiosk.service
+        run systemctl restart --no-block cardedge-kiosk.service
+    fi
+    grep -Eq '^\[http\]' "$CONFIG/cardedge.toml" 2>/dev/null || say "The page is off: add [http] with enabled = true to $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"
+    say "The page appears on the screen. To give the screen back: sudo systemctl disable --now cardedge-kiosk"
+}
+
 # add_line FILE LINE: append a line that is not there yet.
 add_line() {
     if [ -e "$1" ] && grep -qxF -- "$2" "$1"; then return 0; fi
@@ -207,11 +225,16 @@ uninstall() {
     if systemd_runs && [ -e /etc/systemd/system/cardedge.service ]; then
         run systemctl disable --now cardedge.service || true
     fi
+    if systemd_runs && [ -e /etc/systemd/system/cardedge-kiosk.service ]; then
+        run systemctl disable --now cardedge-kiosk.service || true
+    fi
+    run rm -rf /etc/systemd/system/cardedge-kiosk.service /usr/lib/sysusers.d/cardedge-kiosk.conf
     run rm -rf /etc/ssh/sshd_config.d/cardedge.conf /etc/systemd/system/cardedge.service "$PREFIX" "$SHARE" /usr/local/bin/cardedge \
         /usr/lib/sysusers.d/cardedge.conf /usr/lib/tmpfiles.d/cardedge.conf
     systemd_runs && run systemctl daemon-reload
     if [ "$1" = yes ]; then
-        run rm -rf "$STATE" "$CONFIG"
+        run rm -rf "$STATE" "$STATE-kiosk" "$CONFIG"
+        if id cardedge-kiosk >/dev/null 2>&1; then run userdel cardedge-kiosk; fi
         if id cardedge >/dev/null 2>&1; then run userdel cardedge; fi
         say "Removed, with settings, cards and events."
     else
@@ -225,6 +248,7 @@ main() {
         case $1 in
             --demo) task=demo ;;
             --test) task=check ;;
+            --kiosk) task=kiosk ;;
             --allow-technician)
                 [ $# -gt 1 ] || die "$EX_USAGE" "--allow-technician needs the file of a public key"
                 task=allow_technician key=$2

@@ -35,6 +35,19 @@ def test_systemd_understands_every_line(unit):
 
 
 @needs_systemd
+def test_systemd_understands_the_kiosk(unit, tmp_path):
+    kiosk = tmp_path / "cardedge-kiosk.service"
+    kiosk.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", (SYSTEMD / "cardedge-kiosk.service").read_text()))
+    result = run("systemd-analyze", "verify", "--recursive-errors=yes", unit, kiosk)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("wish", [r"--kiosk\b", r"http://127\.0\.0\.1:8080/\?kiosk=1", "--autoplay-policy=no-user-gesture-required"])
+def test_the_kiosk_shows_the_page_full_screen_with_sound(wish):
+    assert re.search(wish, (SYSTEMD / "cardedge-kiosk.service").read_text())
+
+
+@needs_systemd
 def test_the_service_is_exposed_to_little(unit):
     result = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
     assert result.returncode == 0, result.stdout[-200:]
@@ -75,10 +88,11 @@ def test_devices_are_named_by_class():
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
-def test_the_user_is_made(tmp_path):
-    result = run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", SYSTEMD / "cardedge.sysusers")
+@pytest.mark.parametrize("user", ["cardedge", "cardedge-kiosk"])
+def test_the_user_is_made(tmp_path, user):
+    result = run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", SYSTEMD / f"{user}.sysusers")
     assert result.returncode == 0, result.stderr
-    assert "Creating user 'cardedge'" in result.stderr + result.stdout
+    assert f"Creating user '{user}'" in result.stderr + result.stdout
 
 
 @pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
