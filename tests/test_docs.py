@@ -73,7 +73,9 @@ def test_a_broken_promise_is_found(tmp_path):
 def test_tools_and_modules_exist(document):
     named = {name for line in code_in(document) for name in re.findall(r"python3? -m ((?:tools|edge)[\w.]*)", line)}
     missing = [
-        name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").is_file() and not (ROOT / name / "__main__.py").is_file()
+        name
+        for name in named
+        if not (ROOT / f"{name.replace('.', '/')}.py").is_file() and not (ROOT / name.replace(".", "/") / "__main__.py").is_file()
     ]
     assert missing == []
 
