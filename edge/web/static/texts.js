@@ -3,15 +3,12 @@
 
 export const languages = {
   en: {
-    "title.kiosk": "CardEdge",
     "title.status": "CardEdge: status",
     "title.login": "CardEdge: sign in",
     "skip": "Skip to the card",
     "back": "Back to the cards",
     "close": "Close",
     "cancel": "Cancel",
-    "loading": "Loading …",
-    "noscript": "This page needs JavaScript; it loads nothing from outside the scanner.",
 
     "link.ready": "Ready",
     "link.starting": "Starting",
@@ -36,7 +33,6 @@ export const languages = {
     "picture.crop": "Camera",
     "picture.of": "{name}, picture from the index",
     "picture.seen": "The card as the camera saw it",
-    "picture.none": "no picture",
 
     "verdict.idle": "Ready",
     "verdict.identified": "Recognised",
@@ -112,12 +108,10 @@ export const languages = {
     "session.different": "{count} different",
     "session.empty": "Nothing counted yet. Each recognised card is counted once when it is laid down.",
     "session.undo": "Undo the last",
-    "session.undone": "Taken back",
     "session.clear": "Start anew",
     "session.clear.sure": "Forget {count} cards?",
     "session.csv": "CSV",
     "session.json": "JSON",
-    "session.export": "Export",
 
     "error.network": "The scanner does not answer. Is it switched on and in this network?",
     "error.status": "The scanner answered with error {status}.",
@@ -126,7 +120,6 @@ export const languages = {
     "login.help": "It is the value of http.token in its settings, or of the credential http-token.",
     "login.token": "Token",
     "login.submit": "Sign in",
-    "login.wrong": "This is not the token.",
 
     "status.title": "Status",
     "status.problems": "What needs attention",

@@ -1,0 +1,102 @@
+"""The files of the page, without a browser: texts, markup under a strict policy, colours a person can read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).resolve().parent.parent / "edge" / "web" / "static"
+PAGES = sorted(STATIC.glob("*.html"))
+SCRIPTS = sorted(STATIC.glob("*.js"))
+STYLES = (STATIC / "page.css").read_text()
+LEAST_CONTRAST = 4.5
+"""WCAG 2.2, success criterion 1.4.3, for text of any size."""
+
+
+def named(path):
+    return path.name
+
+
+def texts():
+    return set(re.findall(r'(?m)^    "([\w.]+)":', (STATIC / "texts.js").read_text()))
+
+
+def used_texts():
+    """Keys written out, and what begins a key that is put together from data: ``say(`why.${…}`)``."""
+    written, begun = set(), set()
+    for path in [*PAGES, *SCRIPTS]:
+        if path.name == "texts.js":
+            continue
+        text = path.read_text()
+        written |= set(re.findall(r'data-(?:text|label|hint)="([\w.]+)"', text))
+        written |= set(re.findall(r'"([a-z]+(?:\.[a-z_]+)+)"', text)) & texts()
+        written |= set(re.findall(r'\bsay\((?:[^"()]*\? )?"([\w.]+)"', text))
+        written |= set(re.findall(r'\bsay\([^()]*\? "[\w.]+" : "([\w.]+)"', text))
+        begun |= set(re.findall(r"`([a-z]+(?:\.[a-z_]+)*\.)\$\{", text))
+    return written, begun
+
+
+def test_every_text_that_is_used_exists():
+    written, begun = used_texts()
+    assert written, begun
+    assert written - texts() == set()
+    assert {start for start in begun if not any(key.startswith(start) for key in texts())} == set()
+
+
+def test_no_text_is_left_over():
+    """What nobody uses nobody should have to translate."""
+    written, begun = used_texts()
+    assert {key for key in texts() - written if not any(key.startswith(start) for start in begun)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_markup_holds_no_script_style_handler_or_foreign_address(page):
+    text = page.read_text()
+    assert re.findall(r"<script(?![^>]* src=\"/static/)", text) == []
+    assert re.findall(r"<style|\sstyle=|\son[a-z]+=|https?:|//[a-z]", text) == []
+    assert re.search(r'<html lang="en">', text)
+    assert 'name="viewport"' in text
+    assert re.findall(r"<img(?![^>]* alt=)", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_the_markup_asks_for_exists(page):
+    for name in re.findall(r'(?:src|href)="/static/([^"]+)"', page.read_text()):
+        assert (STATIC / name).is_file(), name
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=named)
+def test_scripts_import_what_exists_and_never_make_markup_from_text(script):
+    text = script.read_text()
+    for name, wanted in re.findall(r'import (.+?) from "\./([^"]+)"', text, re.DOTALL)[::-1]:
+        there = (STATIC / wanted).read_text()
+        for each in re.findall(r"\w+", re.sub(r"\* as \w+", "", name)):
+            assert re.search(rf"export (?:async )?(?:function|class|const) {each}\b", there), f"{wanted} exports no {each}"
+    dangerous = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://(?!www\.w3\.org/2000/svg)"
+    assert re.findall(dangerous, text) == []
+
+
+def colours(block):
+    return dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6});", block))
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_every_colour_of_a_text_stands_out_from_every_ground(scheme):
+    dark, light = STYLES.split("@media (prefers-color-scheme: light)")[0], STYLES.split("@media (prefers-color-scheme: light)")[1]
+    palette = colours(dark if scheme == "dark" else light[: light.index("}\n}")])
+    for text in ("text", "soft", "good", "warn", "bad", "info"):
+        for ground in ("ground", "surface", "raised"):
+            assert contrast(palette[text], palette[ground]) >= LEAST_CONTRAST, (text, ground)
+    for accent in ("good", "warn", "bad", "info"):
+        assert contrast(palette["on-accent"], palette[accent]) >= LEAST_CONTRAST, accent
