@@ -10,6 +10,7 @@ import faulthandler
 import platform
 import re
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ulid import ULID
 
@@ -60,8 +61,14 @@ from edge.settings import BackendName, CameraSection, NetworkSection, Recognitio
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId
 
+if TYPE_CHECKING:
+    from edge.web.page import Page
+
 RECORDED: Final = {"film", "stills"}
 """Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
+
+TOP_K: Final = 5
+"""Candidates listed for a picture that somebody sends to the page."""
 
 ANSWER_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
 """A CPU that is busy is slow and an NPU that is silent hangs; both stay below what the watchdog allows the recogniser."""
@@ -282,6 +289,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
 
     identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
     with ExitStack() as stack:
+        page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         network = stack.enter_context(open_network(settings.network))
         store = DeviceIndex(config, settings, loading_for(network), set_up_logging)
         opened = store.open_active()
@@ -293,7 +301,8 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         if reader := open_text_reader(settings.recognition):
             read_band = ReadingThread(reader)
             stack.callback(read_band.close)
-        yield _assemble(
+        lent = LentNetwork(network.embedder)
+        daemon = _assemble(
             settings,
             Names(identity),
             network,
@@ -304,7 +313,40 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             supervisor=supervisor,
             clock=Clock(),
             read_band=read_band,
+            lent=lent,
+            page=page,
         )
+        if page is not None:
+            stack.enter_context(serve_page(page, settings, daemon, lent))
+        yield daemon
+
+
+@contextmanager
+def open_page(settings: Settings) -> Iterator[Page]:
+    """Return the scanner's page, not yet served. Raises ``SettingsError`` when its address needs a token and has none."""
+    from edge.web.page import Page
+
+    page = Page(settings.http)
+    page.open()
+    with closing(page):
+        yield page
+
+
+@contextmanager
+def serve_page(page: Page, settings: Settings, daemon: Daemon, lent: LentNetwork) -> Iterator[str]:
+    """Serve the page of a daemon while the block lasts; its address is the value. Raises ``DeviceError`` for a port in use."""
+    from edge.adapters.http import HttpServer
+    from edge.identify import Request
+    from edge.web.page import Recognition
+
+    # without a reader of collector numbers: the daemon's own reads one at a time
+    recognition = Recognition(
+        lambda: daemon.opened, lambda: daemon.loaded, lent, Request(settings.locate.settings(), TOP_K), settings.recognition.neighbors_k
+    )
+    server = HttpServer(page.serve(recognition), page.hub, settings.http.host, settings.http.port)
+    with closing(server):
+        server.start()
+        yield server.url
 
 
 def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None], *, realtime: bool) -> None:
@@ -316,11 +358,19 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
     realtime = realtime or section.kind not in RECORDED
     camera = ReplayCamera(open_camera(section, realtime=realtime, recover=False))
     clock = Clock() if realtime else camera.film_clock()
-    with open_network(settings.network) as opened_network:
+    with ExitStack() as stack:
+        if settings.http.enabled:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cardedge-review-"))
+            http = settings.http.model_copy(update={"review_dir": Path(folder)})
+            page = stack.enter_context(open_page(settings.model_copy(update={"http": http})))
+        else:
+            page = None
+        opened_network = stack.enter_context(open_network(settings.network))
         network = opened_network if realtime else replace(opened_network, embedder=WaitingEmbedder(opened_network.embedder))
         opened = open_gallery(settings, network)
         sink = EventPrinter(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
+        lent = LentNetwork(network.embedder)
         daemon = _assemble(
             settings,
             numbered_names(),
@@ -332,7 +382,11 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             supervisor=NoSupervisor(),
             clock=clock,
             read_band=read_at_once(reader) if reader else None,
+            lent=lent,
+            page=page,
         )
+        if page is not None:
+            stack.enter_context(serve_page(page, settings, daemon, lent))
         camera.on_over = daemon.stop
         daemon.run()
 
@@ -349,8 +403,12 @@ def _assemble(
     supervisor: Supervisor,
     clock: Clock,
     read_band: ReadBand | None,
+    lent: LentNetwork,
+    page: Page | None,
 ) -> Daemon:
     """Put a daemon together from open parts."""
+    if page is not None:
+        sink = page.beside(sink)
     manifest = network.model.manifest
     backend = settings.network.backend
     model = ModelState(
@@ -362,7 +420,6 @@ def _assemble(
         dim=manifest.dim,
     )
     recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
-    lent = LentNetwork(network.embedder)
     tracker = Tracker(names.new_track_id, settings.track.policy())
     announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
     about = Setting(names.identity, _shown(settings.camera), backend, manifest.model_id, _versions())
@@ -378,6 +435,7 @@ def _assemble(
         announcer=announcer,
         reporter=HealthReporter(sink, about, clock, npu=network.npu),
         make_picture=card_picture if settings.image.enabled else None,
+        viewer=page.showcase if page else None,
         lent=lent,
         numbers=NumberDesk(read_band, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,

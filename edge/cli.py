@@ -204,11 +204,17 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 def _replay(args: argparse.Namespace) -> ExitCode:
     from edge.app import replay
     from edge.replay import describe
+    from edge.settings import HttpSection
 
     def emit(event: ReplayedEvent) -> None:
         _print(event.to_json().decode() if args.json else describe(event))
 
-    replay(args.source, _recognition_settings(args), emit, realtime=args.realtime)
+    settings = _recognition_settings(args)
+    if args.http is not None:
+        host, port = args.http
+        settings = settings.model_copy(update={"http": HttpSection(enabled=True, host=host, port=port)})
+        _complain(f"the page: http://{args.http[0]}:{args.http[1]}/")
+    replay(args.source, settings, emit, realtime=args.realtime)
     return ExitCode.OK
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, Protocol, TypeAlias
 
+from edge.bundles.index_change import OpenedIndex
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import card_picture, image_id
@@ -24,7 +25,7 @@ from edge.errors import EmbedderError, NpuReopeningError
 from edge.frame import Frame, RgbImage
 from edge.lent_network import LentNetwork
 from edge.locating.background import StaticBackground
-from edge.pipeline import PendingSightings, Recognizer
+from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
 from edge.publishing.announce import Announcer, Backing
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
@@ -189,6 +190,16 @@ class Daemon:
         """Read settings and index again soon. Safe in a signal handler and from any thread."""
         self._reload_wanted = True
 
+    @property
+    def opened(self) -> OpenedIndex:
+        """The index in use. May be read from any thread."""
+        return self._desk.opened
+
+    @property
+    def loaded(self) -> LoadedGallery:
+        """What the next card is looked up in, under the threshold in force. May be read from any thread."""
+        return self._recognizer.loaded
+
     def run(self) -> None:
         """Run until ``stop``; then finish what is under way, say goodbye, and return within 5 s.
 
@@ -217,6 +228,8 @@ class Daemon:
         self._between_frames()
         if frame is not None and self._desk.enabled:
             self._look(frame)
+        elif frame is not None and self._viewer is not None and self._viewer.watched:
+            self._viewer.show(frame, ())  # while paused too, a person can adjust the camera
         self._tell_settled()
         while self._in_flight and (self._in_flight[0].pending.done() or self._remaining_s(self._in_flight[0]) <= 0.0):
             self._conclude_oldest()

@@ -59,11 +59,11 @@ def identify_images(paths: Iterable[Path], recognizer: Recognizer, request: Requ
         except ImageError as error:
             yield ImageFailure(image=str(path), error=str(error))
         else:
-            yield _identify(path, pixels, recognizer, request)
+            yield identify_pixels(str(path), pixels, recognizer, request)
 
 
-def _identify(path: Path, pixels: RgbImage, recognizer: Recognizer, request: Request) -> ImageAnswer:
-    """Answer for one picture."""
+def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, request: Request) -> ImageAnswer:
+    """Answer for one picture, named ``image`` in the answer. Raises ``EmbedderError``."""
     began_s = perf_counter()
     located = locate_cards(pixels, request.locate) if request.locate else _one_card(pixels)
     located_s = perf_counter()
@@ -74,7 +74,7 @@ def _identify(path: Path, pixels: RgbImage, recognizer: Recognizer, request: Req
     sightings = tuple(_with_number(sighting, pixels, gallery, request) for sighting in sightings)
     ended_s = perf_counter()
     answer = ImageAnswer(
-        image=str(path),
+        image=image,
         width=pixels.shape[1],
         height=pixels.shape[0],
         timing_ms=StageTimes(

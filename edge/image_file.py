@@ -29,6 +29,9 @@ _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _MOSTLY_OPAQUE: Final = [0] * 128 + [255] * 128
 """Alpha to opaque or not: what is mostly see-through is no picture."""
 
+COMMON_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What people upload; every further decoder is one more that a crafted file can reach."""
+
 _PROGRAM_FORMATS: Final = frozenset({"EPS"})
 """Formats that Pillow decodes by running a program on the file."""
 
@@ -63,10 +66,25 @@ def decode_image(content: bytes, path: Path | str, *, max_side: int | None = Non
     return _decoded(BytesIO(content), path, max_side, trim_transparent=trim_transparent)
 
 
-def _decoded(source: Path | BytesIO, path: Path | str, max_side: int | None, *, trim_transparent: bool) -> RgbImage:
+def decode_stranger(content: bytes, path: str, *, max_pixels: int) -> RgbImage:
+    """Do the same with a picture from somebody we do not know: common formats alone, and no more than ``max_pixels``."""
+    if not content:
+        raise _empty(path)
+    return _decoded(BytesIO(content), path, None, trim_transparent=False, formats=COMMON_FORMATS, max_pixels=max_pixels)
+
+
+def _decoded(
+    source: Path | BytesIO,
+    path: Path | str,
+    max_side: int | None,
+    *,
+    trim_transparent: bool,
+    formats: tuple[str, ...] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> RgbImage:
     try:
-        with Image.open(source) as image:
-            _refuse_unwanted(image, path)
+        with Image.open(source, formats=formats) as image:
+            _refuse_unwanted(image, path, max_pixels)
             if max_side is not None:
                 image.draft(None, (max_side, max_side))
             upright = ImageOps.exif_transpose(image)
@@ -99,16 +117,16 @@ def _empty(path: Path | str) -> ImageError:
     return ImageError(f"{path}: is empty (0 bytes); copy the file again or leave it out")
 
 
-def _refuse_unwanted(image: Image.Image, path: Path | str) -> None:
+def _refuse_unwanted(image: Image.Image, path: Path | str, max_pixels: int) -> None:
     """Refuse by what the header says, before a pixel is decoded."""
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(path, image.width * image.height, f"{image.width}x{image.height}, ")
+    if image.width * image.height > max_pixels:
+        raise _too_large(path, image.width * image.height, f"{image.width}x{image.height}, ", max_pixels)
     if image.format in _PROGRAM_FORMATS:
         raise ImageError(f"{path}: {image.format} is a program, not a picture; convert it to PNG")
 
 
-def _too_large(path: Path | str, pixels: int, size: str = "") -> ImageError:
-    return ImageError(f"{path}: too large ({size}{pixels / 1e6:.0f} megapixels; the limit is {MAX_PIXELS // 10**6}); scale it down")
+def _too_large(path: Path | str, pixels: int, size: str = "", limit: int = MAX_PIXELS) -> ImageError:
+    return ImageError(f"{path}: too large ({size}{pixels / 1e6:.0f} megapixels; the limit is {limit // 10**6}); scale it down")
 
 
 def _pixels_in_message(message: str) -> int:

@@ -35,8 +35,12 @@ DRIVERS = {
     "libcamera": "picamera",
     "hailo_platform": "hailo_device",
     "systemd": "systemd",
+    "uvicorn": "http",
 }
 """Driver library → the one adapter that may import it."""
+
+WEB_LIBRARIES = {"fastapi", "starlette", "prometheus_client"}
+"""Imported in ``web`` alone, which nothing but the composition root and the server know: with the page switched off none of it is loaded."""
 
 WORKSTATION_ONLY = {"torch", "torchvision", "timm", "daft", "ray", "tools", "tests", "tqdm", "onnx"}
 STARTS_THE_DEMO = "cli"
@@ -123,6 +127,10 @@ def wiring_breaches(room: str, source: str) -> list[str]:
     for name in imported(source):
         if name.startswith("edge.adapters") and room not in {"app", FAKES} and not room.startswith("adapters"):
             breaches.append(f"{room} imports {name}, which only app may")
+        if (name.partition(".")[0] in WEB_LIBRARIES or name.startswith("edge.web")) and not (
+            room.startswith("web") or (name.startswith("edge.web") and room in {"app", "adapters.http", FAKES})
+        ):
+            breaches.append(f"{room} imports {name}, which only web may")
         if room not in RIGHT_OF.get(name.removeprefix("edge."), {room}):
             breaches.append(f"{room} imports {name}, which stands to its right")
         if name.partition(".")[0] in WORKSTATION_ONLY and not (room == STARTS_THE_DEMO and name == "tools"):
@@ -178,6 +186,9 @@ def test_no_room_imports_in_a_circle():
         (wiring_breaches, "daemon", "from edge.app import X", "daemon imports edge.app, which stands to its right"),
         (wiring_breaches, "app", "from edge import cli", "app imports edge.cli, which stands to its right"),
         (wiring_breaches, "adapters.onnx", "from edge.testing import X", "adapters.onnx imports edge.testing, which stands to its right"),
+        (wiring_breaches, "daemon", "from edge.web.showcase import X", "daemon imports edge.web.showcase, which only web may"),
+        (wiring_breaches, "adapters.http", "import fastapi", "adapters.http imports fastapi, which only web may"),
+        (driver_breaches, "web.page", "import uvicorn", "web.page imports uvicorn, which only adapters.http may"),
         (wiring_breaches, "pipeline", "import torch.nn", "pipeline imports torch.nn, which a device does not have"),
         (wiring_breaches, "pipeline", "import tools.training", "pipeline imports tools.training, which a device does not have"),
     ],

@@ -1,0 +1,73 @@
+"""The cards of the index in use, for the page: found by name or number, with their reference pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import BundleError
+from edge.neighbors import CardId
+
+if TYPE_CHECKING:
+    from edge.bundles.index_change import OpenedIndex
+    from edge.gallery import Card
+
+MAX_QUERY_CHARS: Final = 100
+_NUMBER: Final = re.compile(r"#?[a-z]{0,4}0*(\d{1,5})[a-z]?(?:/\d{1,5})?", re.IGNORECASE)
+_AMONG: Final = 200
+"""So many cards found by name are looked through for a number."""
+
+
+class Catalogue:
+    """Asks ``opened`` anew each time, so a changed index is seen at once. Any thread."""
+
+    def __init__(self, opened: Callable[[], OpenedIndex]) -> None:
+        self._opened = opened
+
+    def picture(self, card_id: str) -> bytes | None:
+        """Return a card's reference picture, None for a card that has none."""
+        for bundle in self._opened().bundles:
+            if card_id in bundle.gallery.cards:
+                try:
+                    return bundle.reference_picture(CardId(card_id)) or None
+                except BundleError:  # the folder of added cards was just replaced
+                    return None
+        return None
+
+    def search(self, text: str, limit: int) -> list[Card]:
+        """Return cards by beginnings of words of their name or id, by collector number, or by both: ``fox 7``."""
+        words = text[:MAX_QUERY_CHARS].split()
+        numbers = [word for word in words if _NUMBER.fullmatch(word)]
+        names = [word for word in words if word not in numbers]
+        found = list(self._by_name(text, limit))
+        if len(numbers) == 1:
+            among = self._by_name(" ".join(names), _AMONG) if names else iter(self._opened().loaded.gallery.cards.values())
+            found = [*(card for card in among if _same_number(card.number, numbers[0])), *found]
+        return list(islice({card.card_id: card for card in found}.values(), limit))
+
+    def _by_name(self, text: str, limit: int) -> Iterator[Card]:
+        opened = self._opened()
+        cards = opened.loaded.gallery.cards
+        for bundle in opened.bundles:
+            try:
+                found = bundle.search_names(text, limit)
+            except BundleError:
+                continue
+            # the facts of the joined gallery count
+            yield from (cards[card.card_id] for card in found if card.card_id in cards)
+
+
+def _same_number(number: str | None, wanted: str) -> bool:
+    """Compare collector numbers as people read them: ``007/102`` is 7."""
+    if number is None:
+        return False
+    if number.casefold() == wanted.casefold():
+        return True
+    mine, theirs = _NUMBER.fullmatch(number), _NUMBER.fullmatch(wanted)
+    return mine is not None and theirs is not None and mine[1] == theirs[1] and _letters(number) == _letters(wanted)
+
+
+def _letters(number: str) -> str:
+    return re.sub(r"[^a-z]", "", number.partition("/")[0].casefold())

@@ -1,0 +1,52 @@
+"""The last log lines, for the technician's page. What must stay secret is crossed out before it is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from edge.event import format_instant
+from edge.web.hub import Hub, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEPT_LINES: Final = 500
+MAX_CHARS: Final = 2000
+_LOGIN_IN_ADDRESS: Final = re.compile(r"//[^/@\s]+@")
+
+
+class LogRing(logging.Handler):
+    """Keeps the last lines; ``secrets`` are crossed out in them, and so is the login in an address."""
+
+    def __init__(self, hub: Hub, secrets: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._hub = hub
+        self._secrets = tuple(secret for secret in secrets if secret)
+        self._lines: deque[dict[str, str]] = deque(maxlen=KEPT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record and tell whoever listens."""
+        try:
+            text = self._without_secrets(record.getMessage())
+            if record.exc_info and record.exc_info[1] is not None:
+                text += self._without_secrets(f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})")
+            at = format_instant(datetime.fromtimestamp(record.created, UTC))
+            line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": text[:MAX_CHARS]}
+            self._lines.append(line)
+            self._hub.post(Message("log", lambda: json.dumps(line, ensure_ascii=False).encode()))
+        except Exception:  # noqa: BLE001 - as logging.Handler does it: a line that cannot be written ends nothing
+            self.handleError(record)
+
+    def lines(self, limit: int) -> list[dict[str, str]]:
+        """Return the last lines, oldest first."""
+        return list(self._lines)[-limit:]
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return _LOGIN_IN_ADDRESS.sub("//…@", text)

@@ -1,0 +1,144 @@
+"""The page as a whole: what its routes need, put together from the parts of a daemon, and the ASGI application made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import DataError
+from edge.identify import Request
+from edge.pipeline import Embedder, LoadedGallery, Recognizer
+from edge.publishing.sink import EventSink
+from edge.web.access import Access, Guard, own_names, read_token
+from edge.web.action_routes import IDENTIFY
+from edge.web.body import BoundedBodies
+from edge.web.catalogue import Catalogue
+from edge.web.hub import Hub
+from edge.web.log_ring import LogRing
+from edge.web.metrics import Metrics
+from edge.web.preview import Preview
+from edge.web.review import ReviewFile
+from edge.web.routes import make_app
+from edge.web.session_list import SessionList
+from edge.web.showcase import Showcase
+from edge.web.tee import PageCommands, TeeSink
+from edge.web.uploads import Identifier
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from edge.bundles.index_change import OpenedIndex
+    from edge.publishing.state import HealthState
+    from edge.settings import HttpSection
+
+_log = logging.getLogger(__name__)
+_EDGE: Final = logging.getLogger("edge")
+
+SAVE_INTERVAL_S: Final = 5.0
+SESSION_FILE: Final = "session.json"
+NICENESS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognition:
+    """What answers pictures that somebody sends: the index in use, a network that may be asked from any thread, and how to look."""
+
+    opened: Callable[[], OpenedIndex]
+    loaded: Callable[[], LoadedGallery]
+    network: Embedder
+    request: Request
+    neighbors_k: int
+
+    def recognizer(self) -> Recognizer:
+        """Return what asks the index in use."""
+        return Recognizer(self.network, self.loaded(), neighbors_k=self.neighbors_k)
+
+
+class Page:
+    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``edge.web.tee``)."""
+
+    def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
+        token = read_token(settings)
+        self.settings = settings
+        self.hub = Hub()
+        self.session = SessionList(lambda: datetime.now(UTC))
+        self.showcase = Showcase(self.hub, self.session)
+        self.commands = PageCommands()
+        self.access = Access(token, own_names(settings))
+        self.logs = LogRing(self.hub, (*secrets, token or ""))
+        self.metrics = Metrics(self.newest_health)
+        self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
+        self.workers = ThreadPoolExecutor(2, "page", initializer=yield_to_the_recogniser)
+        self.preview = Preview(self.showcase, self.hub, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
+        self.showcase.on_correction = self.review.keep
+        self._session_file = settings.review_dir / SESSION_FILE
+
+    def serve(self, recognition: Recognition) -> ASGIApp:
+        """Return the application, which answers for this recognition."""
+        self.catalogue = Catalogue(recognition.opened)
+        self.identifier = Identifier(recognition.recognizer, recognition.request)
+        app = BoundedBodies(make_app(self, self._life), IDENTIFY, self.settings.max_upload_mb * 1_000_000)
+        return Guard(app, self.access)
+
+    def beside(self, sink: EventSink) -> EventSink:
+        """Return a sink that tells the page what it tells the house, and takes the page's commands."""
+        return TeeSink(sink, self.showcase, self.commands)
+
+    def open(self) -> None:
+        """Take up the list of the last session, and the log."""
+        try:
+            self.session.load(self._session_file)
+        except DataError as error:
+            _log.warning("%s; a new list begins", error)
+        _EDGE.addHandler(self.logs)  # not the root, whose handlers are replaced when the settings are read again
+
+    def close(self) -> None:
+        """Write what is to be kept."""
+        _EDGE.removeHandler(self.logs)
+        self.review.close()
+        self._save_session()
+        self.workers.shutdown(wait=False, cancel_futures=True)
+
+    def newest_health(self) -> tuple[HealthState | None, float | None]:
+        """Return the newest health and its age in seconds."""
+        felt_s = self.showcase.felt_s
+        return self.showcase.health, None if felt_s is None else time.monotonic() - felt_s
+
+    @asynccontextmanager
+    async def _life(self, _app: object) -> AsyncIterator[None]:
+        """Keep the hub open and the list saved while the server runs, in its loop."""
+        self.hub.open()
+        saving = asyncio.create_task(self._keep_session())
+        try:
+            yield
+        finally:
+            saving.cancel()
+            with suppress(asyncio.CancelledError):
+                await saving
+
+    async def _keep_session(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            await asyncio.get_running_loop().run_in_executor(self.workers, self._save_session)
+
+    def _save_session(self) -> None:
+        if self.session.changed:
+            try:
+                self.session.save(self._session_file)
+            except OSError as error:
+                _log.error("%s: the list of the session is not kept (%s); set http.review_dir", self._session_file, error)
+
+
+def yield_to_the_recogniser() -> None:
+    """Make the calling thread less urgent than the daemon's."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,0 +1,99 @@
+"""The application: every route of ``docs/web.md``. Routes only translate; what they do is elsewhere."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from edge import __version__
+from edge.errors import CommandError, DataError, EdgeError
+from edge.web.action_routes import action_routes
+from edge.web.login_route import login_route
+from edge.web.uploads import RefusedError
+from edge.web.view_routes import view_routes
+
+if TYPE_CHECKING:
+    from edge.web.page import Page
+
+_log = logging.getLogger(__name__)
+
+STATIC: Final = Path(__file__).resolve().parent / "static"
+_PAGES: Final = {"/": "kiosk.html", "/status": "status.html", "/login": "login.html"}
+
+Life = Callable[[object], AbstractAsyncContextManager[None]]
+
+
+class _Revalidated(StaticFiles):
+    """Files that a browser asks about each time, so that an update is seen at once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Return the file, or that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def make_app(page: "Page", life: Life) -> FastAPI:
+    """Return the application around a page; ``life`` runs while it is served."""
+    app = FastAPI(
+        title="CardEdge",
+        version=__version__,
+        description="The scanner's own page and interface.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=life,
+    )
+    for path, file in _PAGES.items():
+        app.add_api_route(path, _shows(STATIC / file), methods=["GET"], include_in_schema=False)
+    app.mount("/static", _Revalidated(directory=STATIC))
+    app.include_router(login_route(page))
+    app.include_router(view_routes(page))
+    app.include_router(action_routes(page))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(EdgeError, _edge_error)
+    return app
+
+
+def _shows(file: Path) -> Callable[[], AsyncIterator[FileResponse]]:
+    async def show() -> FileResponse:
+        return FileResponse(file, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+    return show  # type: ignore[return-value]
+
+
+def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": error}, status, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    text = {404: f"there is no {request.url.path}; see /api/openapi.json", 405: f"{request.method} is not possible here"}
+    return _refused(error.status_code, text.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return _refused(422, f"{place or 'request'}: {first['msg']}; see /api/openapi.json")
+
+
+async def _edge_error(_request: Request, error: Exception) -> Response:
+    match error:
+        case RefusedError(status=status):
+            return _refused(status, str(error))
+        case DataError():
+            return _refused(422, str(error))
+        case CommandError():
+            return _refused(409, str(error))
+    _log.error("a request was not served: %s", error)
+    return _refused(503, str(error))

@@ -1,0 +1,61 @@
+"""Pictures that somebody sends: bounded in pixels before anything decodes them, looked at one at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import EdgeError
+from edge.identify import identify_pixels
+from edge.image_file import decode_stranger
+
+if TYPE_CHECKING:
+    from edge.identify import Request
+    from edge.picture_answer import ImageAnswer
+    from edge.pipeline import Recognizer
+
+MAX_PIXELS: Final = 24_000_000
+PER_MINUTE: Final = 60
+"""Pictures taken per minute, from everybody together."""
+NAME: Final = "the picture"
+
+
+class RefusedError(EdgeError):
+    """A request cannot be served; ``status`` is its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Identifier:
+    """Answers pictures; ``identify`` takes seconds and is called in a worker thread, by one at a time."""
+
+    def __init__(self, recognizer: Callable[[], Recognizer], request: Request, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._recognizer = recognizer
+        self._request = request
+        self._monotonic_s = monotonic_s
+        self._busy = threading.Lock()
+        self._taken_s: list[float] = []
+
+    def identify(self, content: bytes, *, rectified: bool) -> ImageAnswer:
+        """Return the answer. Raises ``RefusedError`` when too much is asked, ``ImageError`` for a picture that cannot be used."""
+        if not self._busy.acquire(blocking=False):
+            raise RefusedError(429, "another picture is being looked at; try again in a moment")
+        try:
+            self._count()
+            pixels = decode_stranger(content, NAME, max_pixels=MAX_PIXELS)
+            request = replace(self._request, locate=None) if rectified else self._request
+            return identify_pixels(NAME, pixels, self._recognizer(), request)
+        finally:
+            self._busy.release()
+
+    def _count(self) -> None:
+        now_s = self._monotonic_s()
+        self._taken_s = [taken_s for taken_s in self._taken_s if now_s - taken_s < 60.0]
+        if len(self._taken_s) >= PER_MINUTE:
+            raise RefusedError(429, f"more than {PER_MINUTE} pictures a minute; try again later")
+        self._taken_s.append(now_s)
