@@ -15,7 +15,10 @@ BAND_TOP: Final = 0.89
 BAND_SIZE: Final = Size(1008, 155)
 """16 pixels per millimetre: a number of 1.2 mm is 20 pixels high, what text recognition was trained on."""
 MIN_CARD_WIDTH_PX: Final = 200.0
-"""A card seen narrower than this has digits under 4 pixels, which are never read."""
+"""A card seen narrower than this has digits under 4 pixels, which are never read.
+
+Drawn cards through the simulated camera: lying still, 19 of 23 numbers are read exactly at 250 pixels and 22 of 23 at 320; moving and out
+of focus (``camera-4``) none at 250 and 6 of 23 at 340."""
 
 
 def number_band(pixels: RgbImage, quad: Quad) -> RgbImage | None:
