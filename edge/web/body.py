@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S: Final = 15.0
 MAX_JSON_BYTES: Final = 65_536
+_PATIENCE: Final = 10
+_HANG_UP: Final = {"Connection": "close"}
+"""What is still on its way after a refusal is not read."""
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -52,7 +55,7 @@ class _Bounded:
             async with asyncio.timeout_at(self._deadline_s):
                 message = await self._receive()
         except TimeoutError as error:
-            raise HTTPException(408, f"not sent within {READ_TIMEOUT_S:g} s; send less, or faster") from error
+            raise HTTPException(408, f"not sent within {READ_TIMEOUT_S:g} s; send less, or faster", _HANG_UP) from error
         self._taken += len(message.get("body", b""))
         if self._taken > self._max_bytes:
             raise self._too_large()
@@ -61,4 +64,7 @@ class _Bounded:
 
     def _too_large(self) -> HTTPException:
         most = f"{self._max_bytes // 1_000_000} MB" if self._max_bytes >= 1_000_000 else f"{self._max_bytes // 1024} KiB"
-        return HTTPException(413, f"more than {most}; send less (for pictures see http.max_upload_mb)")
+        announced = int(self._announced) if self._announced.isdigit() else 0
+        # a little too much is read and thrown away, so that the sender gets to read why
+        hang_up = None if 0 < announced <= _PATIENCE * self._max_bytes else _HANG_UP
+        return HTTPException(413, f"more than {most}; send less (for pictures see http.max_upload_mb)", hang_up)

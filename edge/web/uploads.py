@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from edge.errors import EdgeError
+import numpy as np
+
+from edge.errors import EdgeError, ImageError
 from edge.identify import identify_pixels
 from edge.image_file import decode_stranger
 
@@ -21,6 +23,9 @@ MAX_PIXELS: Final = 24_000_000
 PER_MINUTE: Final = 60
 """Pictures taken per minute, from everybody together."""
 NAME: Final = "the picture"
+SMALLEST: Final = 64
+FLAT: Final = 8
+"""Of 255, from the darkest to the lightest: less shows nothing, and a network may find no direction in it."""
 
 
 class RefusedError(EdgeError):
@@ -48,6 +53,8 @@ class Identifier:
         try:
             self._count()
             pixels = decode_stranger(content, NAME, max_pixels=MAX_PIXELS)
+            if min(pixels.shape[:2]) < SMALLEST or np.ptp(pixels) < FLAT:
+                raise ImageError(f"{NAME}: too small, or of one colour; send one that shows a card")
             request = replace(self._request, locate=None) if rectified else self._request
             return identify_pixels(NAME, pixels, self._recognizer(), request)
         finally:

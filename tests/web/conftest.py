@@ -1,0 +1,34 @@
+from contextlib import closing
+
+import pytest
+
+from edge.adapters.onnx import OnnxEmbedder
+from edge.app import load_gallery
+from edge.bundles.bundle import open_bundle
+from edge.bundles.index_change import OpenedIndex
+from edge.identify import Request
+from edge.locate import LocateSettings
+from edge.model import open_model
+from edge.settings import Settings
+from edge.web.page import Recognition
+from tests.web.served import serve
+
+
+@pytest.fixture
+def served(tmp_path):
+    with serve(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def small_index(small_world):
+    """The real index of eight drawn cards."""
+    bundle = open_bundle(small_world.index)
+    return OpenedIndex(load_gallery(bundle, Settings()), bundle.manifest, bundles=(bundle,))
+
+
+@pytest.fixture(scope="session")
+def recognition(small_world, small_index):
+    """A real network that answers pictures."""
+    with closing(OnnxEmbedder(open_model(small_world.model), threads=1)) as embedder:
+        yield Recognition(lambda: small_index, lambda: small_index.loaded, embedder, Request(LocateSettings(), 5), 16)

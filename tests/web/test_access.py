@@ -1,0 +1,197 @@
+"""Who may see the page, and from where."""
+
+import socket
+
+import httpx
+import pytest
+
+from edge.adapters.http import HttpServer
+from edge.errors import DeviceError, ExitCode, SettingsError
+from edge.settings import HttpSection
+from edge.web import access as rooms
+from edge.web.access import FAILURES, FAILURES_WINDOW_S, Access, FailedTokens, is_loopback, own_names, read_token
+from tests.web.served import serve
+
+TOKEN = "correct-horse-battery"  # noqa: S105 - of this test alone
+FAR = {"X-Forwarded-For": "192.0.2.9"}
+"""A request that came through somebody else is not from this machine."""
+
+
+class Hand:
+    now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def asked(access, method="GET", path="/", client="192.0.2.1", **headers):
+    refusal = access.refusal(method, path, client, {"host": "192.0.2.7:8080"} | {k.replace("_", "-"): v for k, v in headers.items()})
+    return refusal and refusal[0]
+
+
+@pytest.fixture
+def locked():
+    return Access(TOKEN, frozenset({"localhost", "scanner.local"}))
+
+
+# --- the token: where it comes from -------------------------------------------------------------------------------------------------
+
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound here
+
+
+@pytest.mark.parametrize("host", [ANYWHERE, "192.0.2.7", "::", "scanner.local"])
+def test_an_address_that_others_reach_needs_a_token(host):
+    with pytest.raises(SettingsError, match=r"http\.token_file") as refused:
+        read_token(HttpSection(host=host))
+    assert refused.value.exit_code == ExitCode.CONFIG
+    assert read_token(HttpSection(host=host, token=TOKEN)) == TOKEN
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
+def test_this_machine_needs_none(host):
+    assert is_loopback(host)
+    assert read_token(HttpSection(host=host)) is None
+
+
+def test_the_token_is_read_from_a_file_or_a_credential(tmp_path, monkeypatch):
+    (tmp_path / "http-token").write_text(f"{TOKEN}\n")
+    assert read_token(HttpSection(host=ANYWHERE, token_file=tmp_path / "http-token")) == TOKEN
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_token(HttpSection(host=ANYWHERE)) == TOKEN
+    (tmp_path / "http-token").write_text("short\n")
+    with pytest.raises(SettingsError, match="16"):
+        read_token(HttpSection())
+    with pytest.raises(SettingsError, match="nowhere"):
+        read_token(HttpSection(token_file=tmp_path / "nowhere"))
+
+
+def test_the_token_is_not_in_what_is_printed_of_the_settings():
+    assert TOKEN not in repr(HttpSection(token=TOKEN))
+
+
+# --- the token: who needs it --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_needs_the_token_and_this_machine_does_not(locked):
+    assert asked(locked) == 401
+    assert asked(locked, authorization=f"Bearer {TOKEN}") is None
+    assert asked(locked, authorization="Bearer wrong") == 401
+    assert asked(locked, authorization=f"Basic {TOKEN}") == 401
+    assert asked(locked, cookie=locked.cookie.partition(";")[0]) is None
+    assert asked(locked, cookie=f"cardedge={TOKEN}") == 401
+    assert asked(locked, client="127.0.0.1") is None
+    assert asked(locked, client="127.0.0.1", x_forwarded_for="192.0.2.9") == 401
+    assert [asked(locked, path=path) for path in ("/healthz", "/login", "/static/page.css")] == [None] * 3
+
+
+def test_tokens_are_compared_in_constant_time(locked, monkeypatch):
+    compared = []
+    real = rooms.hmac.compare_digest
+    monkeypatch.setattr(rooms.hmac, "compare_digest", lambda given, kept: compared.append(given) or real(given, kept))
+    assert asked(locked, authorization="Bearer wröng") == 401
+    assert asked(locked, cookie="cardedge=wrong") == 401
+    assert compared == ["wröng".encode(), b"wrong"]
+
+
+def test_wrong_tokens_make_an_address_wait_and_no_other():
+    hand = Hand()
+    access = Access(TOKEN, frozenset(), FailedTokens(hand))
+    assert [asked(access, authorization="Bearer wrong") for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert asked(access, authorization=f"Bearer {TOKEN}") == 429
+    assert asked(access, client="192.0.2.2", authorization=f"Bearer {TOKEN}") is None
+    hand.now_s += FAILURES_WINDOW_S
+    assert asked(access, authorization=f"Bearer {TOKEN}") is None
+
+
+def test_a_network_of_ipv6_addresses_counts_as_one():
+    access = Access(TOKEN, frozenset(), FailedTokens(Hand()))
+    answers = [asked(access, client=f"2001:db8::{place:x}", authorization="Bearer wrong") for place in range(FAILURES + 1)]
+    assert answers[-1] == 429
+
+
+def test_a_request_without_a_token_is_no_wrong_one(locked):
+    assert [asked(locked) for _ in range(3 * FAILURES)] == [401] * 3 * FAILURES
+    assert asked(locked, authorization=f"Bearer {TOKEN}") is None
+
+
+# --- names and origins --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", None), ("[::1]:8080", None), ("localhost", None), ("LOCALHOST:1", None), ("192.0.2.7", None),
+        ("scanner.local", None), ("scanner.local.", None), ("evil.example", 421), ("localhost.evil.example", 421), ("", 421),
+        ("[::1", 421),
+    ],
+)  # fmt: skip
+def test_a_name_that_somebody_made_to_lead_here_is_refused(host, status):
+    access = Access(None, frozenset({"localhost", "scanner.local"}))
+    assert asked(access, host=host) == status
+
+
+def test_the_machines_own_names_and_those_of_the_settings_are_known():
+    assert {"localhost", socket.gethostname().lower(), "counter.example"} <= own_names(HttpSection(names=("Counter.example",)))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, None),
+        ({"origin": "http://192.0.2.7:8080"}, None),
+        ({"origin": "http://192.0.2.7:9090"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://[evil"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "same-origin"}, None),
+    ],
+)
+def test_what_changes_something_must_come_from_our_own_page(headers, status):
+    access = Access(None, frozenset())
+    assert asked(access, "POST", "/api/commands/scan", **headers) == status
+    assert asked(access, "GET", **headers) is None
+
+
+# --- over the wire ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked_page(tmp_path):
+    with serve(tmp_path, token=TOKEN) as served:
+        yield served
+
+
+def test_signing_in_gives_a_cookie_that_lets_in(locked_page):
+    url = locked_page.server.url
+    with httpx.Client(base_url=url, headers=FAR) as browser:
+        led = browser.get("/status", headers={"Accept": "text/html"})
+        assert (led.status_code, led.headers["location"]) == (303, "/login?next=/status")
+        refused = browser.get("/api/state")
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert "default-src 'none'" in refused.headers["content-security-policy"]
+        assert browser.post("/login", json={"token": "wrong"}).status_code == 403
+        assert browser.get("/login").status_code == 200
+        answer = browser.post("/login", json={"token": TOKEN})
+        assert answer.status_code == 200
+        assert {"HttpOnly", "SameSite=Strict"} <= set(answer.headers["set-cookie"].split("; "))
+        assert TOKEN not in answer.headers["set-cookie"]
+        assert browser.get("/api/state").status_code == 200
+
+
+def test_guessing_at_the_form_is_slowed_down(locked_page):
+    with httpx.Client(base_url=locked_page.server.url, headers=FAR) as browser:
+        answers = [browser.post("/login", json={"token": f"guess {place}"}).status_code for place in range(FAILURES + 1)]
+    assert answers == [403] * FAILURES + [429]
+
+
+def test_another_name_and_another_page_are_refused(served):
+    assert served.client.get("/api/state", headers={"Host": "evil.example"}).status_code == 421
+    assert served.client.post("/api/commands/scan", headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+def test_a_port_in_use_is_said_at_the_start(served, tmp_path):
+    with pytest.raises(DeviceError, match=r"http\.port"):
+        HttpServer(None, served.page.hub, "127.0.0.1", served.server.port)

@@ -1,0 +1,144 @@
+"""Pictures that somebody sends: answered, or refused in words."""
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+
+import httpx
+import pytest
+from PIL import Image
+
+from edge.errors import ImageError
+from edge.picture_answer import ImageAnswer
+from edge.web.uploads import PER_MINUTE, Identifier, RefusedError
+from tests.small_world import on_table
+from tests.web.served import serve
+
+
+@pytest.fixture(scope="module")
+def identifying(tmp_path_factory, recognition):
+    with serve(tmp_path_factory.mktemp("page"), recognition, max_upload_mb=2) as served:
+        yield served
+
+
+def encoded(pixels, kind="JPEG"):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return content.getvalue()
+
+
+def bomb(side=20_000):
+    """A PNG of 400 megapixels in a few hundred bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+def test_a_photo_is_answered_as_the_command_would(identifying, small_world):
+    card_id, card = next(iter(small_world.pictures.items()))
+    answer = identifying.client.post("/api/identify", content=encoded(on_table(card)))
+    assert answer.status_code == 200
+    found = ImageAnswer.model_validate(answer.json())
+    assert [shown.card_id for shown in found.cards] == [card_id]
+    assert (found.width, found.height) == (1280, 720)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_a_scan_of_one_card_says_so(identifying, small_world, kind):
+    card_id, card = next(iter(small_world.pictures.items()))
+    answer = identifying.client.post("/api/identify?rectified=1", content=encoded(card, kind)).json()
+    assert answer["cards"][0]["card_id"] == card_id
+
+
+def test_a_strange_card_is_not_named(identifying, small_world):
+    answer = identifying.client.post("/api/identify?rectified=1", content=encoded(small_world.stranger)).json()
+    assert answer["cards"][0]["card_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"", 422, "empty"),
+        (b"no picture at all", 422, "format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", 422, "format"),
+        (bomb(), 422, "megapixels"),
+        (bomb(5500), 422, "megapixels"),
+        (bytes(2_000_001), 413, "2 MB"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), 422, "picture"),
+    ],
+    ids=["empty", "text", "a program", "bomb", "too many pixels", "too many bytes", "a broken header"],
+)
+def test_what_is_no_picture_is_refused_in_words(identifying, content, status, said):
+    answer = identifying.client.post("/api/identify", content=content)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+
+
+def test_a_picture_that_ends_too_soon_is_refused(identifying, small_world):
+    whole = encoded(on_table(next(iter(small_world.pictures.values()))), "PNG")
+    for part in (0.2, 0.5, 0.9):
+        answer = identifying.client.post("/api/identify", content=whole[: int(part * len(whole))])
+        assert answer.status_code == 422
+        assert "damaged" in answer.json()["error"]
+
+
+def test_an_upload_that_hides_its_length_is_cut_off(identifying):
+    taken = []
+
+    def pieces():
+        for place in range(1000):
+            taken.append(place)
+            yield bytes(100_000)
+
+    with suppress(httpx.TransportError):  # hung up before the answer was read
+        assert identifying.client.post("/api/identify", content=pieces()).status_code == 413
+    assert len(taken) < 1000
+
+
+def test_other_requests_take_less(identifying):
+    answer = identifying.client.post("/api/corrections", content=b'{"event_id": "' + bytes(100_000) + b'"}')
+    assert answer.status_code == 413
+
+
+def test_one_picture_at_a_time(recognition, small_world):
+    content, inner = encoded(next(iter(small_world.pictures.values()))), []
+
+    def recognizer():
+        with pytest.raises(RefusedError) as refused:
+            identifier.identify(content, rectified=True)
+        inner.append(refused.value.status)
+        return recognition.recognizer()
+
+    identifier = Identifier(recognizer, recognition.request)
+    assert identifier.identify(content, rectified=True).cards[0].card_id
+    assert inner == [429]
+
+
+def test_so_many_pictures_a_minute(recognition):
+    now_s = [0.0]
+    identifier = Identifier(recognition.recognizer, recognition.request, lambda: now_s[0])
+    for _ in range(PER_MINUTE):
+        with pytest.raises(ImageError):
+            identifier.identify(b"x", rectified=True)
+    with pytest.raises(RefusedError) as refused:
+        identifier.identify(b"x", rectified=True)
+    assert refused.value.status == 429
+    now_s[0] = 60.0
+    with pytest.raises(ImageError):
+        identifier.identify(b"x", rectified=True)
+
+
+def test_cards_are_found_by_name_id_and_number_and_shown(identifying, small_world):
+    card_id = next(iter(small_world.pictures))
+    found = identifying.client.get("/api/search", params={"q": card_id}).json()
+    assert found[0] == {"card_id": card_id, "name": f"Name {card_id}", "set": "T", "number": card_id}
+    assert len(identifying.client.get("/api/search?q=name&limit=3").json()) == 3
+    assert identifying.client.get("/api/search", params={"q": '" OR * NEAR('}).json() == []
+    picture = identifying.client.get(f"/api/pictures/{card_id}.jpg")
+    assert Image.open(io.BytesIO(picture.content)).size == (126, 176)
+    for nobody in ("nobody", "../../etc/passwd", "..%2f..%2fmanifest"):
+        assert identifying.client.get(f"/api/pictures/{nobody}.jpg").status_code == 404
