@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _config_option(add("run", _run, "The daemon: watch the camera and publish what it sees, until told to stop."))
     demo = add("demo", _demo, "Broker, filmed cards and daemon on this machine; every event next to the truth.")
     demo.add_argument("--seconds", type=_positive_number, metavar="S", help="stop after S seconds of film")
+    demo.add_argument("--http", type=_address, metavar="HOST:PORT", help="serve the scanner's page meanwhile, as 127.0.0.1:8080")
     check = add("check", _check, "The doctor: what works on this machine, what does not, and the next step.")
     _config_option(check)
     _json_option(check)
@@ -150,7 +151,7 @@ def _demo(args: argparse.Namespace) -> ExitCode:
         from tools import demo
     except ModuleNotFoundError as error:
         raise UsageError(f"the demo needs tools/ of a clone ({error.name} is missing): run ./install.sh --demo there") from None
-    return ExitCode(demo.main(args.seconds))
+    return ExitCode(demo.main(args.seconds, args.http))
 
 
 def _check(args: argparse.Namespace) -> ExitCode:
@@ -213,7 +214,7 @@ def _replay(args: argparse.Namespace) -> ExitCode:
     if args.http is not None:
         host, port = args.http
         settings = settings.model_copy(update={"http": HttpSection(enabled=True, host=host, port=port)})
-        _complain(f"the page: http://{args.http[0]}:{args.http[1]}/")
+        _complain(f"The page: http://{host}:{port}/")
     replay(args.source, settings, emit, realtime=args.realtime)
     return ExitCode.OK
 

@@ -548,3 +548,113 @@ def test_a_bundle_that_waits_to_be_confirmed():
     assert [reply["status"] for reply in sink.replies] == ["ok", "ok"]
     assert (cast.store.activated, cast.store.confirm_within_s, cast.store.confirmed) == ([NEW_INDEX], 90.0, [NEW_INDEX])
     assert [state["progress"] for state in sink.of("state/index")][-1] is None
+
+
+# --- what a person says, and who looks over the shoulder ---------------------------------------------------------------------------
+
+
+def correcting(cast, card_id):
+    """A cue that corrects the newest event over MQTT."""
+
+    def correct():
+        body = {"event_id": cast.sink.events[-1].event_id, "card_id": card_id, "transaction": 1}
+        cast.sink.command("correct", json.dumps(body).encode())
+
+    return correct
+
+
+def test_a_correction_over_mqtt_is_an_event_and_holds_until_the_card_leaves():
+    cast = Cast(Stage().show(2, {20: "a"}))
+    cast.stage.cue(correcting(cast, "b")).show(8, {20: "a"}).show(4)
+    sink = cast.play()
+    assert sink.told() == [("identified", "a"), ("corrected", "b"), ("removed", "b")]
+    told, corrected, _ = sink.events
+    assert (corrected.corrects, corrected.track_id, corrected.seq) == (told.event_id, told.track_id, 1)
+    assert corrected.candidates == told.candidates
+    assert [state["card_id"] for state in sink.of("state/last_card")] == ["a", "b"]
+    assert sink.of("state/cards")[2]["cards"][0]["name"] == "Card B"
+    assert sink.replies[0]["data"]["event"]["event_id"] == corrected.event_id
+
+
+def test_an_unknown_card_can_be_named_and_scan_lets_the_network_speak_again():
+    cast = Cast(Stage().show(1.5).show(4, {20: "z"}))
+    cast.stage.cue(correcting(cast, "c")).show(4, {20: "z"}).cue(lambda: cast.sink.command("scan")).show(4, {20: "z"})
+    assert cast.play().told() == [("unknown", None), ("corrected", "c"), ("unknown", None)]
+
+
+def test_a_card_that_has_left_can_still_be_corrected_and_does_not_come_back():
+    cast = Cast(Stage().show(2, {20: "a"}).show(4))
+    cast.stage.cue(correcting(cast, "b")).show(1)
+    sink = cast.play()
+    assert sink.told()[-1] == ("corrected", "b")
+    assert sink.of("state/cards")[-1]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [({"event_id": "no such", "card_id": "a"}, "last 200 events"), ({"event_id": "no such", "card_id": "y"}, "not in the index")],
+)
+def test_what_cannot_be_corrected_is_refused_with_the_reason(body, said):
+    cast = Cast(Stage().show(1, {20: "a"}))
+    cast.stage.cue(lambda: cast.sink.command("correct", json.dumps(body).encode())).show(1)
+    sink = cast.play()
+    assert sink.told() == [("identified", "a")]
+    assert said in sink.replies[0]["error"]
+
+
+class ListViewer:
+    """Keeps what it is shown; watches while told to."""
+
+    def __init__(self):
+        self.watched = False
+        self.shown, self.crops, self.healths = [], [], []
+
+    def show(self, frame, outlines):
+        self.shown.append((frame.sequence, [(outline.track_id, outline.quad) for outline in outlines]))
+
+    def crop(self, track_id, jpeg):
+        self.crops.append((track_id, jpeg))
+
+    def feel(self, health):
+        self.healths.append(health)
+
+
+def test_a_viewer_is_shown_frames_only_while_somebody_watches():
+    viewer = ListViewer()
+    cast = Cast(Stage().show(1, {20: "a"}), viewer=viewer)
+    cast.stage.cue(lambda: setattr(viewer, "watched", True)).show(0.5, {20: "a"})
+    cast.stage.cue(lambda: setattr(viewer, "watched", False)).show(1, {20: "a"})
+    cast.play()
+    assert [sequence for sequence, _ in viewer.shown] == [11, 12, 13, 14, 15]
+    assert viewer.shown[0][1] == [("t0", card_at(20.0).quad)]
+    assert [track_id for track_id, _ in viewer.crops] == ["t0"]
+    assert cast.sink.images == []
+    assert viewer.healths[-1].state == "stopping"
+
+
+def test_a_viewer_sees_the_camera_while_recognition_is_paused():
+    viewer = ListViewer()
+    viewer.watched = True
+    cast = Cast(Stage().show(1, {20: "a"}), viewer=viewer)
+    cast.stage.cue(lambda: cast.sink.command("enabled", b"OFF")).show(1, {20: "a"})
+    cast.play()
+    assert len(viewer.shown) == 20
+    assert viewer.shown[-1][1] == []
+
+
+def test_the_network_is_lent_between_frames_and_only_while_it_has_room():
+    cast = Cast(Stage(fps=30).show(1, {20: "a"}))
+    busy = []
+    real = cast.lent._owned.submit
+
+    def submit(batch):
+        busy.append(len(cast.daemon._in_flight))
+        return real(batch)
+
+    cast.lent._owned.submit = submit
+    cast.recognizer.latency_s = 0.5
+    wanted = [cast.lent.submit(np.zeros((1, 224, 224, 3), dtype=np.uint8)) for _ in range(3)]
+    sink = cast.play()
+    assert [future.result(0).shape for future in wanted] == [(1, 4)] * 3
+    assert max(busy) < cast.daemon._bounds.in_flight
+    assert sink.told() == [("identified", "a")]

@@ -59,6 +59,14 @@ file = "{outbox}"
 enabled = false
 """
 
+PAGE: Final = """
+[http]
+enabled = true
+host = "{host}"
+port = {port}
+review_dir = "{review}"
+"""
+
 
 @dataclass
 class Inbox:
@@ -76,8 +84,8 @@ class Inbox:
             self.started_at = datetime.fromisoformat(payload["at"])
 
 
-def main(seconds: float | None = None) -> int:
-    """Play the demo; return 0 only if every card was named right, every unknown one refused and nothing else named."""
+def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> int:
+    """Play the demo, with the scanner's page at ``http`` if given; return 0 only if every card was named right, every unknown one refused and nothing else named."""
     length_s = SECONDS if seconds is None else seconds
     if length_s < LEAST_SECONDS:
         raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {LEAST_SECONDS:g}")
@@ -89,11 +97,11 @@ def main(seconds: float | None = None) -> int:
         _say(f"Rendering {length_s:.0f} s of film: drawn cards under a simulated camera ...")
         script = demo_script(sample_film_cards(24), [drawn_film_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
         write_film(script, folder / "demo.mp4")
-        return _play(truth(script), folder, broker)
+        return _play(truth(script), folder, broker, http)
 
 
-def _play(story: Truth, folder: Path, broker: DemoBroker) -> int:
-    with _listener(broker) as inbox, _daemon(folder, broker) as daemon:
+def _play(story: Truth, folder: Path, broker: DemoBroker, http: tuple[str, int] | None) -> int:
+    with _listener(broker) as inbox, _daemon(folder, broker, http) as daemon:
         _wait_until_running(inbox, daemon)
         if inbox.started_at is None:
             raise EdgeError("the daemon said nothing over MQTT; what it printed is above")
@@ -125,7 +133,7 @@ def _listener(broker: DemoBroker) -> Iterator[Inbox]:
 
 
 @contextmanager
-def _daemon(folder: Path, broker: DemoBroker) -> Iterator[subprocess.Popen[bytes]]:
+def _daemon(folder: Path, broker: DemoBroker, http: tuple[str, int] | None) -> Iterator[subprocess.Popen[bytes]]:
     settings = folder / "cardedge.toml"
     settings.write_text(
         SETTINGS.format(
@@ -138,6 +146,10 @@ def _daemon(folder: Path, broker: DemoBroker) -> Iterator[subprocess.Popen[bytes
             outbox=folder / "outbox.sqlite",
         )
     )
+    if http is not None:
+        with settings.open("a") as file:
+            file.write(PAGE.format(host=http[0], port=http[1], review=folder / "review"))
+        _say(f"The page: http://{http[0]}:{http[1]}/")
     process = subprocess.Popen([sys.executable, "-m", "edge", "run", "--config", str(settings)], cwd=Path(__file__).resolve().parents[1])
     try:
         yield process

@@ -120,8 +120,8 @@ class Announcer:
         """Publish that a person named the card of an event, and return the new event. Raises ``CommandError`` for one too old."""
         in_view = self._corrections.find(event_id).track_id in self._in_view
         original, fields = self._corrections.correct(event_id, card, in_view=in_view)
-        fields |= {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
-        event = original.model_copy(update={**fields, "corrects": event_id, "timing_ms": {}})
+        said = {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
+        event = original.model_copy(update={**fields, **said, "corrects": event_id, "timing_ms": {}})
         self._publish(event)
         return event
 

@@ -20,7 +20,8 @@ def test_no_request_makes_the_server_fail(tmp_path, recognition):
         told = subprocess.run(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", url, "--checks", "not_a_server_error", "--max-examples", "25",
-                "--exclude-path", "/api/stream", "--exclude-path", "/api/preview.mjpg", "--exclude-path", "/api/preview.jpg", "--exclude-path", "/healthz",
+                "--exclude-path", "/api/stream", "--exclude-path", "/api/preview.mjpg", "--exclude-path", "/api/preview.jpg",
+                "--exclude-path", "/healthz",
                 "--seed", "1", "--phases", "examples,coverage,fuzzing", "--no-color", "--suppress-health-check", "all",
             ],
             capture_output=True, text=True, check=False, cwd=tmp_path, timeout=280,

@@ -200,7 +200,7 @@ def test_a_correction_is_published_kept_with_its_picture_and_holds(served, tmp_p
     assert (state["last_card"]["card_id"], state["cards"]["cards"][0]["card_id"]) == ("b", "b")
     assert [card["card_id"] for card in state["session"]["cards"]] == ["b"]
     review = tmp_path / "review"
-    until(lambda: (review / "truth.csv").exists())
+    until((review / "truth.csv").exists)
     assert (review / "truth.csv").read_text() == f"image,card_id\n{corrected['event_id']}.jpg,b\n"
     assert cv2.imread(str(review / f"{corrected['event_id']}.jpg")).shape == (352, 252, 3)
     assert json.loads((review / f"{corrected['event_id']}.json").read_text())["original"]["card_id"] == "a"
