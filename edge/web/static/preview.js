@@ -49,20 +49,25 @@ export class Preview {
   }
 }
 
+function labelOf(status, name) {
+  if (status === "tentative") return say("preview.looking");
+  return status === "uncertain" || status === "unknown" ? say(`strip.${status}`) : (name ?? "");
+}
+
 function mark({ quad, status, name }, width, height) {
   const size = Math.round(Math.max(width / 34, height / 19));
-  const text = status === "identified" || status === "corrected" ? name : say(status === "unknown" ? "strip.unknown" : "preview.looking");
+  const text = labelOf(status, name);
   const middle = quad.reduce((sum, [x]) => sum + x, 0) / 4;
   const top = Math.min(...quad.map(([, y]) => y));
-  const half = Math.min(width / 2, ((text ?? "").length * size * 0.58 + size) / 2);
+  const half = Math.min(width / 2, (text.length * size * 0.64 + size) / 2);
   const x = Math.min(Math.max(middle, half), width - half);
   const y = Math.min(Math.max(top - size * 0.75, size * 1.1), height - size * 0.6);
   return drawn(
     "g",
-    { class: "mark", "data-status": status ?? "looking" },
+    { class: "mark", "data-status": status },
     drawn("polygon", { points: quad.map((corner) => corner.join(",")).join(" "), "stroke-width": Math.max(3, width / 260) }),
     drawn("circle", { cx: quad[0][0], cy: quad[0][1], r: Math.max(4, width / 150) }),
     drawn("rect", { x: x - half, y: y - size * 0.95, width: 2 * half, height: size * 1.5, rx: size * 0.4 }),
-    drawn("text", { x, y: y + size * 0.16, "font-size": size, "text-anchor": "middle" }, text ?? ""),
+    drawn("text", { x, y: y + size * 0.16, "font-size": size, "text-anchor": "middle" }, text),
   );
 }
