@@ -1,6 +1,6 @@
 """Measure the budgets of the design as ratios taken in one run on this machine.
 
-    python -m tools.benchmark [--rows work,search,libraries,build,start,swap,throughput] [--cards 17592] [--npu-latency MS] [--json]
+    python -m tools.benchmark [--rows work,search,libraries,build,start,swap,throughput,previews] [--cards N] [--npu-latency MS] [--json]
 
 Each row is compared with something measured beside it (the bare network, exact search, the NPU alone), so a slow machine slows both sides.
 """
@@ -51,6 +51,7 @@ from tools.gallery_build.stages import EMBED_TIMEOUT_S
 from tools.make_cards import draw_card, make_cards, over_white
 from tools.measure_index import measure_building, measure_search
 from tools.measure_libraries import measure_libraries
+from tools.measure_previews import measure_previews
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
 CATALOGUE: Final = 17_592
@@ -234,6 +235,24 @@ def throughput(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("throughput / NPU alone", rate * latency_s, "", 0.95, "higher", detail)
 
 
+def previews(bench: Bench) -> Iterator[Measurement]:
+    """Frames recognised per second with ten live previews open, against the same without; an NPU of a fixed latency, as fast as it goes."""
+    latency_s = bench.npu_latency_ms / 1e3
+    network = FixedLatency(latency_s, bench.bundle.vectors[:1].astype(np.float32))
+    recognizer = Recognizer(network, bench.loaded())
+    pending: list[PendingSightings] = []
+
+    def recognise() -> None:
+        located = locate_cards(bench.photo, LocateSettings())
+        pending.append(recognizer.submit(bench.photo, located))
+        if len(pending) > 1:
+            pending.pop(0).result(10.0)
+
+    figures = measure_previews(recognise, bench.photo, network, recognizer.loaded)
+    detail = f"{figures.watched_per_s:.1f} against {figures.alone_per_s:.1f} frames/s; {figures.encoded_per_s:.1f} pictures/s for all ten"
+    yield Measurement("ten previews open / none", figures.watched_per_s / figures.alone_per_s, "", 0.97, "higher", detail)
+
+
 ROWS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "work": work,
     "search": search,
@@ -242,6 +261,7 @@ ROWS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "start": start,
     "swap": swap,
     "throughput": throughput,
+    "previews": previews,
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from edge.errors import DeviceError
-from edge.web.page import yield_to_the_recogniser
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 START_TIMEOUT_S: Final = 10.0
+SWITCH_INTERVAL_S: Final = 0.0005
 MAX_CONNECTIONS: Final = 300
 _USER_TIMEOUT_MS: Final = 20_000
 """A peer that acknowledges nothing for so long is hung up on by the kernel, whatever waits to be sent (tcp(7), TCP_USER_TIMEOUT)."""
@@ -58,6 +59,8 @@ class HttpServer:
     def start(self) -> None:
         """Begin to serve, in the background. Raises ``DeviceError`` when the server does not come up."""
         logging.getLogger("uvicorn.error").addFilter(_is_news)
+        # the recogniser waits so long for the interpreter when the server has work; the default of 5 ms would cost it frames
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
         waited = threading.Event()
         for _ in range(round(START_TIMEOUT_S / 0.02)):
@@ -77,7 +80,6 @@ class HttpServer:
         self._socket.close()
 
     def _run(self) -> None:
-        yield_to_the_recogniser()
         try:
             self._server.run(sockets=[self._socket])
         except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the daemon is not to end with it

@@ -139,6 +139,6 @@ class Page:
 
 
 def yield_to_the_recogniser() -> None:
-    """Make the calling thread less urgent than the daemon's."""
+    """Make the calling thread less urgent than the daemon's. Not for one that runs much Python: others wait for what it holds."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

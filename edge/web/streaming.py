@@ -55,8 +55,10 @@ class Endless(Response):
 
     async def _send_all(self, send: Send) -> None:
         async for part in self._parts:
-            await asyncio.wait_for(send({"type": "http.response.body", "body": part, "more_body": True}), SEND_TIMEOUT_S)
-        await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), SEND_TIMEOUT_S)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def _until_gone(receive: Receive) -> None:
