@@ -10,6 +10,7 @@ from edge.errors import DataError
 from tools.networks.contract import parameter_count
 from tools.networks.factory import make_network
 from tools.networks.published import PublishedNetwork
+from tools.training.blend import blended
 from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_of
 from tools.training.loop import Plan, Training
 from tools.training.material import Material
@@ -60,10 +61,16 @@ def run_teacher(settings: TeacherSettings, material: Material, network: Publishe
     return run_stage(plan_teacher("blocks", settings, material, blocks, (trained_of(head), head["own"])), run.inside("blocks"))
 
 
-def finish(state: State, known: Material, run: Run) -> Path:
-    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; the first process does. Returns where it is."""
+def finish(state: State, known: Material, run: Run, start: State | None = None) -> Path:
+    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; the first process does. Returns where it is.
+
+    ``start`` is what a metric stage began with, if the two are to be blended before.
+    """
     path = run.out / FINAL
     if run.processes.first:
-        save_trained(path, whitened(trained_of(state), known.cards, known.backgrounds))
+        trained = trained_of(state)
+        if start is not None:
+            trained = blended(trained_of(start), trained, known.cards, known.backgrounds)
+        save_trained(path, whitened(trained, known.cards, known.backgrounds))
     run.processes.wait()
     return path

@@ -1,9 +1,10 @@
 """Train an embedding network: from nothing on this machine, or from published weights through a teacher.
 
-    python -m tools.training direct  --data DIR --out runs/next --hold-out A4a,B2a          warm start, metric stage, whitening
+    python -m tools.training direct  --data DIR --out runs/next --hold-out A4a,B2a          warm start, metric stage, blend, whitening
     python -m tools.training warm    --data DIR --out runs/warm                             the warm start alone
     python -m tools.training metric  --data DIR --out runs/metric --start runs/warm/last.pt the metric stage alone
-    python -m tools.training whiten  --data DIR --checkpoint runs/metric/last.pt --out runs/metric/final.pt
+    python -m tools.training blend   --data DIR --first runs/warm/last.pt --second runs/metric/last.pt --out runs/metric/blended.pt
+    python -m tools.training whiten  --data DIR --checkpoint runs/metric/blended.pt --out runs/metric/final.pt
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
 
@@ -26,6 +27,7 @@ from edge.errors import EdgeError, ExitCode
 from tools.networks.contract import EmbeddingNetwork
 from tools.networks.factory import BY_NAME, make_network
 from tools.networks.published import HUB, PublishedNetwork, load_published
+from tools.training.blend import SHARE, blended
 from tools.training.chain import Run, finish, run_stage, run_teacher
 from tools.training.checkpoint import open_trained, save_trained, trained_of
 from tools.training.course import Course, Pictures
@@ -125,12 +127,20 @@ def metric(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def direct(args: argparse.Namespace, processes: Processes) -> None:
-    """Run warm start, metric stage and whitening; drawn cards join in the second."""
+    """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
     run, known, settings = _run(args, processes), _material(args), _warm_settings(args, args.warm_minutes)
     start = run_stage(plan_warm(settings, known, processes, _fresh(args, settings)), run.inside("warm"))
     material = _material(args, args.drawn) if args.drawn else known
     state = run_stage(plan_metric(_metric_settings(args), trained_of(start), material, processes), run.inside("metric"))
-    _tell(finish(state, known, run), processes)
+    _tell(finish(state, known, run, start), processes)
+
+
+def blend(args: argparse.Namespace, processes: Processes) -> None:
+    """Blend a network before and after its metric stage."""
+    first, second = open_trained(args.first), open_trained(args.second)
+    known = Material.read(args.data, second.held_out)
+    save_trained(args.out, blended(first, second, known.cards, known.backgrounds, share=args.share))
+    _tell(args.out, processes)
 
 
 def whiten(args: argparse.Namespace, processes: Processes) -> None:
@@ -190,7 +200,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="STAGE")
     stages = {
-        "direct": _stage(commands, direct, "warm start, metric stage, whitening"),
+        "direct": _stage(commands, direct, "warm start, metric stage, blend, whitening"),
         "warm": _stage(commands, warm, "the warm start alone"),
         "metric": _stage(commands, metric, "metric learning from the end of a warm start"),
         "teacher": _stage(commands, teacher, "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
@@ -213,6 +223,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     stages["metric"].add_argument("--start", type=Path, required=True, help="last.pt of the warm start")
     stages["teacher"].add_argument("--weights", help=f"its published weights: a file, or {HUB!r} (default)")
     _distill_options(stages["distill"])
+    blend_parser = commands.add_parser("blend", help="the mean of the weights before and after the metric stage")
+    blend_parser.set_defaults(command=blend)
+    blend_parser.add_argument("--data", type=Path, required=True, help="the folder the network was trained on")
+    blend_parser.add_argument("--first", type=Path, required=True, help="last.pt of the warm start")
+    blend_parser.add_argument("--second", type=Path, required=True, help="last.pt of the metric stage")
+    blend_parser.add_argument("--share", type=float, default=SHARE, help=f"how much of the second ({SHARE})")
+    blend_parser.add_argument("--out", type=Path, required=True, help="where the blended network goes")
     whiten_parser = commands.add_parser("whiten", help="whiten the output over the known cards")
     whiten_parser.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
     whiten_parser.add_argument("--data", type=Path, required=True, help="the folder the run was trained on")
