@@ -338,12 +338,14 @@ def serve_page(page: Page, settings: Settings, daemon: Daemon, lent: LentNetwork
     from edge.adapters.http import HttpServer
     from edge.identify import Request
     from edge.web.page import Recognition
+    from edge.web.routes import make_application
 
     # without a reader of collector numbers: the daemon's own reads one at a time
     recognition = Recognition(
         lambda: daemon.opened, lambda: daemon.loaded, lent, Request(settings.locate.settings(), TOP_K), settings.recognition.neighbors_k
     )
-    server = HttpServer(page.serve(recognition), page.hub, settings.http.host, settings.http.port)
+    page.answer_for(recognition)
+    server = HttpServer(make_application(page), page.hub, settings.http.host, settings.http.port)
     with closing(server):
         server.start()
         yield server.url

@@ -85,7 +85,10 @@ class Inbox:
 
 
 def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> int:
-    """Play the demo, with the scanner's page at ``http`` if given; return 0 only if every card was named right, every unknown one refused and nothing else named."""
+    """Play the demo, with the scanner's page at ``http`` if given.
+
+    Return 0 only if every card was named right, every unknown one refused and nothing else named.
+    """
     length_s = SECONDS if seconds is None else seconds
     if length_s < LEAST_SECONDS:
         raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {LEAST_SECONDS:g}")

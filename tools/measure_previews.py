@@ -25,6 +25,7 @@ from edge.identify import Request
 from edge.pipeline import Embedder, LoadedGallery
 from edge.settings import HttpSection
 from edge.web.page import Page, Recognition
+from edge.web.routes import make_application
 
 VIEWERS: Final = 10
 PIECES: Final = 12
@@ -48,8 +49,8 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
         page = Page(settings)
-        app = page.serve(Recognition(_no_index, lambda: loaded, network, Request(None, 1), 1))
-        with closing(page), closing(HttpServer(app, page.hub, settings.host, settings.port)) as server:
+        page.answer_for(Recognition(_no_index, lambda: loaded, network, Request(None, 1), 1))
+        with closing(page), closing(HttpServer(make_application(page), page.hub, settings.host, settings.port)) as server:
             server.start()
             for piece in range(PIECES):
                 watched = piece % 2 == 1

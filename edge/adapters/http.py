@@ -13,9 +13,8 @@ import uvicorn
 from edge.errors import DeviceError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from edge.web.hub import Hub
+    from edge.web.routes import Application
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _USER_TIMEOUT_MS: Final = 20_000
 class HttpServer:
     """Serves ``app``. ``hub`` is closed first when the server ends, so that no endless answer holds it up."""
 
-    def __init__(self, app: ASGIApp, hub: Hub, host: str, port: int) -> None:
+    def __init__(self, app: Application, hub: Hub, host: str, port: int) -> None:
         self._hub = hub
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])

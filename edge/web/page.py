@@ -1,4 +1,4 @@
-"""The page as a whole: what its routes need, put together from the parts of a daemon, and the ASGI application made of it."""
+"""The page as a whole: what its routes need, put together from the parts of a daemon."""
 
 from __future__ import annotations
 
@@ -18,24 +18,19 @@ from edge.errors import DataError
 from edge.identify import Request
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
 from edge.publishing.sink import EventSink
-from edge.web.access import Access, Guard, own_names, read_token
-from edge.web.action_routes import IDENTIFY
-from edge.web.body import BoundedBodies
+from edge.web.access import Access, own_names, read_token
 from edge.web.catalogue import Catalogue
 from edge.web.hub import Hub
 from edge.web.log_ring import LogRing
 from edge.web.metrics import Metrics
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
-from edge.web.routes import make_app
 from edge.web.session_list import SessionList
 from edge.web.showcase import Showcase
 from edge.web.tee import PageCommands, TeeSink
 from edge.web.uploads import Identifier
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from edge.bundles.index_change import OpenedIndex
     from edge.publishing.state import HealthState
     from edge.settings import HttpSection
@@ -82,12 +77,10 @@ class Page:
         self.showcase.on_correction = self.review.keep
         self._session_file = settings.review_dir / SESSION_FILE
 
-    def serve(self, recognition: Recognition) -> ASGIApp:
-        """Return the application, which answers for this recognition."""
+    def answer_for(self, recognition: Recognition) -> None:
+        """Answer about the cards of this recognition from now on. Before the page is served."""
         self.catalogue = Catalogue(recognition.opened)
         self.identifier = Identifier(recognition.recognizer, recognition.request)
-        app = BoundedBodies(make_app(self, self._life), IDENTIFY, self.settings.max_upload_mb * 1_000_000)
-        return Guard(app, self.access)
 
     def beside(self, sink: EventSink) -> EventSink:
         """Return a sink that tells the page what it tells the house, and takes the page's commands."""
@@ -114,7 +107,7 @@ class Page:
         return self.showcase.health, None if felt_s is None else time.monotonic() - felt_s
 
     @asynccontextmanager
-    async def _life(self, _app: object) -> AsyncIterator[None]:
+    async def life(self, _app: object) -> AsyncIterator[None]:
         """Keep the hub open and the list saved while the server runs, in its loop."""
         self.hub.open()
         saving = asyncio.create_task(self._keep_session())

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from edge import __version__
 from edge.errors import CommandError, DataError, EdgeError
-from edge.web.action_routes import action_routes
+from edge.web.access import Guard
+from edge.web.action_routes import IDENTIFY, action_routes
+from edge.web.body import BoundedBodies
 from edge.web.login_route import login_route
 from edge.web.uploads import RefusedError
 from edge.web.view_routes import view_routes
@@ -27,7 +29,8 @@ _log = logging.getLogger(__name__)
 STATIC: Final = Path(__file__).resolve().parent / "static"
 _PAGES: Final = {"/": "kiosk.html", "/status": "status.html", "/login": "login.html"}
 
-Life = Callable[[object], AbstractAsyncContextManager[None]]
+Application: TypeAlias = ASGIApp
+"""What a web server serves."""
 
 
 class _Revalidated(StaticFiles):
@@ -40,8 +43,13 @@ class _Revalidated(StaticFiles):
         return response
 
 
-def make_app(page: "Page", life: Life) -> FastAPI:
-    """Return the application around a page; ``life`` runs while it is served."""
+def make_application(page: "Page") -> Application:
+    """Return what serves a page: its routes, bounded in what they take and guarded against whoever must not see them."""
+    bounded = BoundedBodies(_make_routes(page), IDENTIFY, page.settings.max_upload_mb * 1_000_000)
+    return Guard(bounded, page.access)
+
+
+def _make_routes(page: "Page") -> FastAPI:
     app = FastAPI(
         title="CardEdge",
         version=__version__,
@@ -49,7 +57,7 @@ def make_app(page: "Page", life: Life) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=life,
+        lifespan=page.life,
     )
     for path, file in _PAGES.items():
         app.add_api_route(path, _shows(STATIC / file), methods=["GET"], include_in_schema=False)

@@ -16,6 +16,7 @@ from edge.identify import Request
 from edge.locate import LocateSettings
 from edge.settings import HttpSection
 from edge.web.page import Page, Recognition
+from edge.web.routes import make_application
 from tests.stage import Cast, ScriptedCamera, Stage
 
 PATIENCE_S = 60.0
@@ -106,7 +107,8 @@ def serve(folder, recognition=None, **settings):
     cast.camera = cast.daemon._camera = camera
     if recognition is None:
         recognition = Recognition(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, Request(LocateSettings(), 5), 16)
-    server = HttpServer(page.serve(recognition), page.hub, "127.0.0.1", 0)
+    page.answer_for(recognition)
+    server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
     daemon = threading.Thread(target=cast.daemon.run)
     server.start()
     daemon.start()

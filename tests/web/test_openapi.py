@@ -1,5 +1,6 @@
 """The OpenAPI document against the server, by generated requests: whatever is sent, the server itself never fails."""
 
+import re
 import subprocess
 import sys
 
@@ -27,5 +28,5 @@ def test_no_request_makes_the_server_fail(tmp_path, recognition):
             capture_output=True, text=True, check=False, cwd=tmp_path, timeout=280,
         )  # fmt: skip
         assert told.returncode == 0, told.stdout[-4000:] + told.stderr[-2000:]
-        assert "not_a_server_error" in told.stdout or "No issues found" in told.stdout
+        assert re.search(r"\d{2,} passed", told.stdout), told.stdout[-2000:]
         assert served.client.get("/healthz").status_code == 200

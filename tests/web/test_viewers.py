@@ -17,6 +17,7 @@ from edge.settings import HttpSection
 from edge.web import streaming
 from edge.web.hub import QUEUE, Hub, Listener, Message
 from edge.web.page import Page, Recognition
+from edge.web.routes import make_application
 from tests.stage import Cast, Stage
 from tests.web.served import until
 
@@ -165,7 +166,8 @@ def play_with(viewers, folder):
         stage.show(3, {20: "a", 120: "b"}).show(4)
     cast = Cast(stage, viewer=page.showcase, sink=page.beside)
     recognition = Recognition(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, Request(LocateSettings(), 5), 16)
-    server = HttpServer(page.serve(recognition), page.hub, "127.0.0.1", 0)
+    page.answer_for(recognition)
+    server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
     server.start()
     try:
         with ExitStack() as stack:
