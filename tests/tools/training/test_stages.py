@@ -55,8 +55,8 @@ def direct(data, tmp_path_factory):
 
 def test_direct_training_passes_through_its_stages(direct):
     trained = open_trained(direct / "batch" / "final.pt")
-    assert [stage.stage for stage in trained.stages] == ["warm", "metric"]
-    assert [stage.views for stage in trained.stages] == [4 * 4, 4 * 4 * 2]
+    assert [stage.stage for stage in trained.stages] == ["warm", "metric", "blend"]
+    assert [stage.views for stage in trained.stages] == [4 * 4, 4 * 4 * 2, 0]
     assert trained.held_out == ("T2",)
     assert trained.whitened
     assert trained.views == 48
