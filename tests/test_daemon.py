@@ -491,7 +491,7 @@ def test_a_card_is_added_while_the_scanner_works():
     cast = Cast(Stage().show(2, {20: "a"}))
     payload = json.dumps({"card_id": "promo-1", "name": "The Stranger", "transaction": 7}).encode()
     cast.stage.cue(lambda: cast.sink.command("index/add", payload)).show(0.2, {20: "a"})
-    cast.stage.cue(lambda: wait_for(lambda: cast.store.added or not cast.changer._inputs.empty())).show(0.2, {20: "a"})
+    cast.stage.cue(lambda: wait_for(lambda: cast.store.added or not cast.lent._inputs.empty())).show(0.2, {20: "a"})
     until_changed(cast).stage.show(1, {20: "a"})
     sink = cast.play()
     (reply,) = sink.replies
@@ -578,7 +578,7 @@ def test_a_correction_over_mqtt_is_an_event_and_holds_until_the_card_leaves():
 
 def test_an_unknown_card_can_be_named_and_scan_lets_the_network_speak_again():
     cast = Cast(Stage().show(1.5).show(4, {20: "z"}))
-    cast.stage.cue(correcting(cast, "c")).show(4, {20: "z"}).cue(lambda: cast.sink.command("scan")).show(4, {20: "z"})
+    cast.stage.cue(correcting(cast, "c")).show(4, {20: "z"}).cue(lambda: cast.sink.command("scan")).show(2.5, {20: "z"})
     assert cast.play().told() == [("unknown", None), ("corrected", "c"), ("unknown", None)]
 
 

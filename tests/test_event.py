@@ -67,6 +67,8 @@ def test_an_identified_card_is_told_with_all_that_belongs_to_it():
         "model_id": "model-1",
         "timing_ms": {"capture_to_event": 61.23},
         "image_id": None,
+        "number_read": None,
+        "corrects": None,
     }
 
 

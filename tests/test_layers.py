@@ -40,7 +40,7 @@ DRIVERS = {
 """Driver library → the one adapter that may import it."""
 
 WEB_LIBRARIES = {"fastapi", "starlette", "prometheus_client"}
-"""Imported in ``web`` alone, which nothing but the composition root and the server know: with the page switched off none of it is loaded."""
+"""Imported in ``web`` alone, which only the composition root and the server know: with the page switched off none of it is loaded."""
 
 WORKSTATION_ONLY = {"torch", "torchvision", "timm", "daft", "ray", "tools", "tests", "tqdm", "onnx"}
 STARTS_THE_DEMO = "cli"

@@ -23,9 +23,9 @@ _LABEL_BYTES: Final = 8
 
 def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[str, Any]:
     """Return the state of an index of inner products over ``dim`` numbers. Raises ``ValueError`` or ``OSError`` for another file."""
+    if (found := path.stat().st_size) < _HEAD.size:
+        raise ValueError(f"{found} bytes are too few for a graph")
     raw = np.memmap(path, dtype=np.int8, mode="r")
-    if len(raw) < _HEAD.size:
-        raise ValueError(f"{len(raw)} bytes are too few for a graph")
     head = _HEAD.unpack(raw[: _HEAD.size].tobytes())
     (
         level0,
