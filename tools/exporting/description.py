@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 from edge.model import Training
@@ -17,6 +18,7 @@ RECIPES: Final = {
     "all known descriptors",
     "metric": "InfoNCE between two views of a card with proxies of all known cards as negatives, ArcFace towards the proxies, the "
     "descriptor through a linear head",
+    "blend": "the mean of the weights before and after that, with BatchNorm statistics measured again",
 }
 """What a stage of training is, in words; a stage that is not here speaks for itself."""
 
@@ -25,19 +27,20 @@ def training_record(trained: Trained) -> Training:
     """Describe the stages that a network came from."""
     minutes = trained.elapsed_s / 60.0
     last = trained.stages[-1]
+    known_cards = max(stage.known_cards for stage in trained.stages)
     if minutes < BRIEF_MINUTES:
         note = f"briefly trained: {minutes:.0f} minutes on {last.machine}"
     else:
         note = f"trained for {minutes / 60.0:.1f} hours on {last.machine}"
-    note += f", {trained.views:,} views of {last.known_cards:,} cards"
+    note += f", {trained.views:,} views of {known_cards:,} cards"
     recipe = "; then ".join(RECIPES.get(stage.stage, stage.stage) for stage in trained.stages)
     return Training(
         note=note,
         recipe=f"{recipe}; moving average of the weights{', output whitened over the known cards' if trained.whitened else ''}",
-        known_cards=last.known_cards,
+        known_cards=known_cards,
         held_out=trained.held_out,
         views=trained.views,
-        minutes=round(minutes, 1),
+        minutes=ceil(10.0 * minutes) / 10.0,  # a tiny training takes some time too
         machine=last.machine,
         settings={stage.stage: stage.settings for stage in trained.stages},
     )
