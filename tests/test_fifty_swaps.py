@@ -14,6 +14,7 @@ from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.frame import Frame
+from edge.lent_network import LentNetwork
 from edge.pipeline import LoadedGallery
 from edge.service.clock import Clock
 from edge.service.machine import resident_mb
@@ -92,7 +93,7 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
         sink = SwappingSink(ids)
         daemon = _assemble(
             settings, numbered_names(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
-            clock=Clock(), read_band=None,
+            clock=Clock(), read_band=None, lent=LentNetwork(network.embedder), page=None,
         )  # fmt: skip
         sink.done = daemon.stop
         locate = daemon._locate
