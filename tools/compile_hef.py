@@ -40,7 +40,7 @@ HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8
 CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
 HEF_MIN_COSINE: Final = 0.97
-"""What the chip's answer to a golden picture must at least reach; 8-bit networks lie at 0.98 to 0.999 (see docs/raspberry-pi.md)."""
+"""What the chip's answer to a golden picture must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
 
 MIN_QUANTISED_COSINE: Final = 0.98
 MIN_TOP1: Final = 0.995
@@ -76,7 +76,7 @@ def compile_model(model: Model, known: CardPictures, held_out: CardPictures, neg
     if quantised.mean_cosine < MIN_QUANTISED_COSINE or quantised.top1 < MIN_TOP1:
         raise DataError(
             f"quantisation costs too much: mean cosine {quantised.mean_cosine:.4f} (at least {MIN_QUANTISED_COSINE}), same answer "
-            f"{100 * quantised.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see docs/raspberry-pi.md"
+            f"{100 * quantised.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
         )
     write_artefact(model, compilation.compile(), quantised)
     return proof
