@@ -42,6 +42,14 @@ def to_input_batch(cards: Sequence[RgbImage]) -> InputBatch:
     return batch
 
 
+def check_input_batch(batch: InputBatch, *, most: int) -> None:
+    """Raise ``EmbedderError`` unless ``batch`` is 1 to ``most`` inputs as ``to_input_batch`` makes them."""
+    if batch.dtype != np.uint8 or batch.shape[1:] != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
+        raise EmbedderError(f"input {batch.dtype}{batch.shape} is not uint8 (n, 224, 224, 3); prepare it with `to_input_batch`")
+    if not 1 <= len(batch) <= most:
+        raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {most} at a time")
+
+
 def turn_upside_down(batch: InputBatch) -> InputBatch:
     """Return the same cards turned by 180 degrees."""
     return np.ascontiguousarray(batch[:, ::-1, ::-1])

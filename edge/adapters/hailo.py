@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
-from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, l2_normalize
+from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_batch, l2_normalize
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
 from edge.model import Model
 from edge.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
@@ -70,8 +70,6 @@ class HailoEmbedder:
             opened.result(self._timeouts.open_s)
         except TimeoutError as error:
             raise explain(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
-        # the future holds the error and the error holds this frame; nothing else breaks that circle
-        del opened
 
     @property
     def model_id(self) -> ModelId:
@@ -104,10 +102,7 @@ class HailoEmbedder:
         """
         if self._closed:
             raise EmbedderError("the network was closed; open it again before embedding")
-        if batch.dtype != np.uint8 or batch.shape[1:] != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
-            raise EmbedderError(f"input {batch.dtype}{batch.shape} is not uint8 (n, 224, 224, 3); prepare it with `to_input_batch`")
-        if not 1 <= len(batch) <= self.max_batch:
-            raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {self.max_batch} at a time")
+        check_input_batch(batch, most=self.max_batch)
         if self._failure is not None:
             raise self._failure
         if not self._free.acquire(timeout=self._timeouts.submit_s):

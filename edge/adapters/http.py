@@ -52,7 +52,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where the page is, as seen from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)  # noqa: S104 - read, not bound to
         return f"http://{host}:{self.port}/"
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import onnxruntime
 
-from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, checked_embeddings
+from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, check_input_batch, checked_embeddings
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
 from edge.model import Model
 
@@ -92,10 +92,7 @@ class OnnxEmbedder:
         """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.pipeline.Embedder``."""
         if self._closed:
             raise EmbedderError("the network was closed; open it again before embedding")
-        if batch.dtype != np.uint8 or batch.shape[1:] != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
-            raise EmbedderError(f"input {batch.dtype}{batch.shape} is not uint8 (n, 224, 224, 3); prepare it with `to_input_batch`")
-        if not 1 <= len(batch) <= self.max_batch:
-            raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {self.max_batch} at a time")
+        check_input_batch(batch, most=self.max_batch)
         if not self._free.acquire(timeout=self._submit_timeout_s):
             raise EmbedderTimeoutError(f"the network did not finish earlier batches within {self._submit_timeout_s:g} s")
         future: Future[EmbeddingMatrix] = Future()

@@ -123,7 +123,7 @@ def _encode(pixels: RgbImage, width: int) -> bytes:
         height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
         # averaging costs several times as much, and shows only where much is left out
         how = cv2.INTER_AREA if pixels.shape[1] > 2 * width else cv2.INTER_LINEAR
-        pixels = cv2.resize(pixels, (width, height), interpolation=how)  # type: ignore[assignment]
+        pixels = cv2.resize(pixels, (width, height), interpolation=how)  # type: ignore[assignment]  # its stub forgets the dtype
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return encoded.tobytes()
 
@@ -161,7 +161,7 @@ def _picture_quality(seen: Seen) -> dict[str, float]:
     if place.shape[1] > _SHARPNESS_WIDTH:
         scale = _SHARPNESS_WIDTH / place.shape[1]
         size = (_SHARPNESS_WIDTH, max(2, round(place.shape[0] * scale)))
-        place = cv2.resize(place, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        place = cv2.resize(place, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]  # its stub forgets the dtype
     luma = cv2.cvtColor(place, cv2.COLOR_RGB2GRAY)
     sharpness = float(cv2.Laplacian(luma, cv2.CV_32F).var()) / _GOOD_SHARPNESS
     return {

@@ -103,7 +103,7 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
         except FileNotFoundError:
             raise UsageError("ssh is not installed; install the package openssh-client") from None
         assert process.stdin is not None  # noqa: S101 - asked for above
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101 - the same
         channel = Channel(process.stdout.fileno(), process.stdin.fileno(), ANSWERS, idle_s=ssh.idle_s, session_s=ssh.session_s)
         hello = None
         try:

@@ -91,7 +91,7 @@ class HostPush:
         return self._report
 
     def _note(self, **facts: object) -> None:
-        self._report = replace(self._report, **facts)  # type: ignore[arg-type]
+        self._report = replace(self._report, **facts)  # type: ignore[arg-type]  # callers name fields
 
     def _push_with_retries(self) -> None:
         for pause_s in (*self._options.retry_after_s, None):
