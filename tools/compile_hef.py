@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,8 @@ from edge.model_search import find_model
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.command_line import CommandLine
 from tools.npu.agreement import HEAD, agreement_of, as_row
-from tools.npu.compiler import CALIBRATION_IMAGES, Compilation, Graph
+from tools.npu.compiled_part import write_compiled_part
+from tools.npu.compiler import CALIBRATION_IMAGES, Compilation
 from tools.npu.plan import as_markdown, as_record, plan_of
 from tools.onnx_file import OnnxFile
 from tools.simulated_camera import PRESETS, degrade
@@ -59,19 +61,15 @@ def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, ha
     return views
 
 
-def graph_of(path: Path) -> Graph:
-    """Return what is compiled of an ONNX: from its first convolution to its last."""
-    convolutions = [layer.name for layer in plan_of(path).layers]
-    return Graph(path, convolutions[0], convolutions[-1], INPUT_SIZE.width)
-
-
 def compile_model(model: Model, known: CardPictures, held_out: CardPictures, negatives: Path | None, count: int) -> dict[str, Agreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
     script = (model.folder / SCRIPT_FILE).read_text(encoding="utf-8")
-    compilation = Compilation(graph_of(model.artefact_path("onnx")), model.manifest.name)
-    compilation.translate()
+    source = model.artefact_path("onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
+        compilation.translate()
     compilation.optimize(script, views_of(known, negatives, count, seed=1, half=0))
-    proof = three_way(compilation, OnnxFile(model.artefact_path("onnx")), held_out, negatives)
+    proof = three_way(compilation, OnnxFile(source), held_out, negatives)
     quantised = proof["quantised emulation"]
     if quantised.mean_cosine < MIN_QUANTISED_COSINE or quantised.top1 < MIN_TOP1:
         raise DataError(

@@ -23,7 +23,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 if not __package__:  # started as a script: the repository's root holds both packages
@@ -35,10 +34,11 @@ from edge.frame import RgbImage
 from edge.model import Model, open_model
 from edge.model_search import find_model
 from tools.onnx_file import OnnxFile, squares
+from tools.onnx_weights import single_precision
 from tools.questions import cards_outside, read_card
 from tools.simulated_camera import PRESETS, degrade
 
-QUANTIZED_OPERATIONS: Final = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "Concat")
+QUANTIZED_OPERATIONS: Final = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "GlobalAveragePool")
 CALIBRATION_VIEWS: Final = 64
 """Histograms of all layers are made of all views at once, about 26 MB each for the shipped network."""
 
@@ -113,23 +113,6 @@ def _without_advice() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def single_precision(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn weights stored in half precision, each behind a Cast, back into plain single precision; changes ``model``."""
-    weights = {weight.name: weight for weight in model.graph.initializer}
-    kept = []
-    for node in model.graph.node:
-        if node.op_type == "Cast" and node.input[0] in weights:
-            half = weights[node.input[0]]
-            half.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(half).astype(np.float32), node.output[0]))
-        else:
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    if any(weight.data_type == TensorProto.FLOAT16 for weight in model.graph.initializer):
-        raise DataError("the ONNX holds half-precision weights without a Cast; export the network again")
-    return model
-
-
 def _inside_gelu(model: onnx.ModelProto) -> set[str]:
     """Return the names of the additions inside the GELU pattern: x * (erf(x / sqrt 2) + 1) / 2."""
     erf = {output for node in model.graph.node if node.op_type == "Erf" for output in node.output}
@@ -142,7 +125,7 @@ def part_of(node: str) -> str:
     for word in words:
         if word.startswith(("stages.", "blocks.")) and word.count(".") >= 2:
             return word
-    if words and words[0] in {"Concat", "AveragePool", "AveragePool_1", "layout", "head", "Flatten"}:
+    if words and words[0] in {"head", "Flatten"}:
         return "head"
     return words[1] if len(words) > 1 and words[0] == "stages" else (words[0] if words else node)
 

@@ -23,9 +23,10 @@ from tools.card_pictures import read_cards
 from tools.exporting import coreml_form
 from tools.exporting.coreml_form import compare_weights
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
-from tools.exporting.onnx_form import HALF_FROM_ELEMENTS
+from tools.exporting.onnx_form import HALF_FROM_ELEMENTS, write_onnx
 from tools.exporting.targets import TARGETS
 from tools.networks.factory import make_network
+from tools.npu.compiled_part import write_compiled_part
 from tools.onnx_file import OnnxFile, squares
 from tools.training.checkpoint import StageRecord, Trained, save, save_trained
 
@@ -118,6 +119,27 @@ def test_large_weights_are_stored_in_half_precision_and_norms_are_gone(exported)
     assert all(np.prod(weight.dims) < HALF_FROM_ELEMENTS for weight in single)
     assert any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in graph.initializer)
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+COMPILED_BY_AN_NPU = {"Conv", "Div", "Erf", "Add", "Mul", "AveragePool", "GlobalAveragePool"}
+"""Convolutions, GELU (Div, Erf, Add, Mul, Mul), sums and averages. Around them, on the host: picture to planes, length."""
+
+
+@pytest.mark.parametrize(("settings", "side"), [(TINY, 112), (TINY, 224), (TINY_REGNET, 112)])
+def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(settings, side, tmp_path):
+    source = tmp_path / "model.onnx"
+    write_onnx(Deployed(trained(settings, side), side), source)
+    part = write_compiled_part(source, tmp_path / "part.onnx", side)
+    graph = onnx.load(str(part.onnx)).graph
+    allowed = COMPILED_BY_AN_NPU | ({"Relu"} if settings is TINY_REGNET else set())
+    weights = {weight.name for weight in graph.initializer}
+    computing = [node for node in graph.node if not weights.issuperset(node.input)]  # equal weights are written once and named twice
+    assert {node.op_type for node in computing} <= allowed
+    assert [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input] == [[1, 3, side, side]]
+    assert all(weight.data_type == onnx.TensorProto.FLOAT for weight in graph.initializer)
+    nodes = [node.name for node in onnx.load(str(source)).graph.node]
+    outside = {node.op_type for node in onnx.load(str(source)).graph.node[nodes.index(part.end) + 1 :]}
+    assert outside <= {"Flatten", "Cast", "ReduceL2", "Constant", "Clip", "Div"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Depths and widths of ConvNeXt-Tiny are those of the paper, section 3. The differ
 - BatchNorm instead of LayerNorm (``norm="batch"``): it disappears into the neighbouring convolution. ``norm="layer"`` keeps the
   published LayerNorm, for those who start from published weights (``tools/networks/published.py`` reads them).
 - Layer scale disappears into the second 1x1 convolution.
+- The head, once folded, is convolutions, an average and a sum: no reshape, no concatenation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional
 
 from tools.networks.contract import EmbeddingNetwork, draw_weights
 from tools.networks.folding import affine, scale_inputs, scale_outputs
-from tools.networks.head import LayoutHead
+from tools.networks.head import DeployedHead, LayoutHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class ConvNext(EmbeddingNetwork):
             stages.append(nn.Sequential(*(Block(settings, width) for _ in range(depth))))
         self.stages = nn.Sequential(*stages)
         self.final_norm = make_norm(settings, widths[-1])
-        self.head = LayoutHead(widths[-1], settings.layout_channels, settings.dim)
+        self.head: LayoutHead | DeployedHead = LayoutHead(widths[-1], settings.layout_channels, settings.dim)
         self.apply(draw_weights)
 
     def raw(self, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class ConvNext(EmbeddingNetwork):
     @property
     def output_layer(self) -> nn.Conv2d:
         """Return the last convolution of the head."""
-        return self.head.project
+        return cast(LayoutHead, self.head).project
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
@@ -136,9 +137,11 @@ class ConvNext(EmbeddingNetwork):
             if isinstance(parts[0], nn.BatchNorm2d):
                 scale_inputs(cast(nn.Conv2d, parts[1]), *affine(parts[0]))
                 cast(nn.Sequential, stage)[0] = nn.Identity()
+        head = cast(LayoutHead, self.head)
         if isinstance(self.final_norm, nn.BatchNorm2d):
-            self.head.take_in(*affine(self.final_norm))
+            head.take_in(*affine(self.final_norm))
             self.final_norm = nn.Identity()
+        self.head = head.deployed()
 
     def _widen_stem(self, shrink: int) -> None:
         small = self.stem

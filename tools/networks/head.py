@@ -5,7 +5,7 @@ Besides the global average, a reduced map pooled to 3x3: a card's layout is half
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,40 @@ class LayoutHead(nn.Module):
         features = torch.cat([functional.avg_pool2d(x, side), layout.reshape(-1, 9 * layout.shape[1], 1, 1)], dim=1)
         return torch.flatten(self.project(features), 1)
 
+    def deployed(self) -> DeployedHead:
+        """Return the same function in the operations an NPU's compiler takes."""
+        return DeployedHead(self)
+
     def take_in(self, factor: Tensor, shift: Tensor) -> None:
         """Make the head take ``x`` for ``factor * x + shift``: averaging and a shift per channel commute."""
         scale_inputs(self.layout, factor, shift)
         others = self.project.in_channels - len(factor)
         scale_inputs(self.project, torch.cat([factor, factor.new_ones(others)]), torch.cat([shift, shift.new_zeros(others)]))
+
+
+class DeployedHead(nn.Module):
+    """What a ``LayoutHead`` answers, without its reshape and concatenation, which compilers of NPUs take badly.
+
+    The projection of joined features is the sum of the projections of its parts: a 1x1 convolution of the global average and a 3x3
+    convolution, as large as its map, of the places. Its weights are those of the projection, arranged anew.
+    """
+
+    def __init__(self, head: LayoutHead) -> None:
+        super().__init__()
+        weight, bias = head.project.weight.detach(), cast(Tensor, head.project.bias).detach()
+        dim, places = len(weight), head.layout.out_channels
+        channels = head.layout.in_channels
+        self.layout = head.layout
+        self.average = nn.Conv2d(channels, dim, 1, bias=False)
+        self.places = nn.Conv2d(places, dim, 3)
+        self.average.weight = nn.Parameter(weight[:, :channels].clone(), requires_grad=False)
+        self.places.weight = nn.Parameter(weight[:, channels:].reshape(dim, places, 3, 3).clone(), requires_grad=False)
+        self.places.bias = nn.Parameter(bias.clone(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return vectors of any length."""
+        kernel, stride = POOL_TO_3X3[int(x.shape[-1])]
+        layout = self.layout(x)
+        if kernel > 1:
+            layout = functional.avg_pool2d(layout, kernel, stride)
+        return torch.flatten(self.average(functional.adaptive_avg_pool2d(x, 1)) + self.places(layout), 1)

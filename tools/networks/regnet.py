@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tools.networks.contract import EmbeddingNetwork, draw_weights
 from tools.networks.folding import affine, scale_outputs
-from tools.networks.head import LayoutHead
+from tools.networks.head import DeployedHead, LayoutHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class RegNet(EmbeddingNetwork):
             stages.append(nn.Sequential(*blocks))
             channels = width
         self.stages = nn.Sequential(*stages)
-        self.head = LayoutHead(channels, settings.layout_channels, settings.dim)
+        self.head: LayoutHead | DeployedHead = LayoutHead(channels, settings.layout_channels, settings.dim)
         self.apply(draw_weights)
         for block in self.modules():
             if isinstance(block, Bottleneck):  # each block starts as the identity (Goyal et al. 2017, arXiv 1706.02677)
@@ -101,7 +101,7 @@ class RegNet(EmbeddingNetwork):
     @property
     def output_layer(self) -> nn.Conv2d:
         """Return the last convolution of the head."""
-        return self.head.project
+        return cast(LayoutHead, self.head).project
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
@@ -110,3 +110,4 @@ class RegNet(EmbeddingNetwork):
         for module in self.modules():
             if isinstance(module, NormedConvolution):
                 module.fold()
+        self.head = cast(LayoutHead, self.head).deployed()

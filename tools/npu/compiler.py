@@ -11,8 +11,6 @@ import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge.embedding import EmbeddingMatrix, InputBatch, l2_normalize
 from edge.errors import DataError, DeviceError
+from tools.npu.compiled_part import CompiledPart
 
 RUNTIME_OF_COMPILER: Final = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
 """Dataflow Compiler -> HailoRT that reads its files (hailo_model_zoo, docs/CHANGELOG.rst)."""
@@ -39,40 +38,30 @@ LOST_ACCURACY: Final = (
 """Log lines, in lower case, after which the result is not what was asked for."""
 
 EMBEDDING_LAYER: Final = "{embedding_layer}"
-"""Stands in a model script for the name the compiler gave to the last convolution."""
+"""Stands in a model script for the name the compiler gave to the layer that computes the embedding."""
 
 Emulation: TypeAlias = Literal["SDK_NATIVE", "SDK_FP_OPTIMIZED", "SDK_QUANTIZED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """Which part of an ONNX is compiled: from the first convolution to the last, the length is divided out on the host."""
-
-    onnx: Path
-    start: str
-    end: str
-    side: int
 
 
 class Compilation:
     """One network on its way through the compiler. Raises ``DataError`` with the compiler's words when a step fails."""
 
-    def __init__(self, graph: Graph, name: str, *, chip: str = "hailo8l") -> None:
+    def __init__(self, part: CompiledPart, name: str, *, chip: str = "hailo8l") -> None:
         self._sdk = load_compiler()
-        self._graph = graph
+        self._part = part
         self._name = name
         self._runner: Any = self._sdk.ClientRunner(hw_arch=chip)
 
     def translate(self) -> None:
         """Parse the ONNX, static batch 1."""
-        graph = self._graph
+        part = self._part
         with watched("translating"):
             self._runner.translate_onnx_model(
-                str(graph.onnx),
+                str(part.onnx),
                 self._name,
-                start_node_names=[graph.start],
-                end_node_names=[graph.end],
-                net_input_shapes={graph.start: [1, 3, graph.side, graph.side]},
+                start_node_names=[part.start],
+                end_node_names=[part.end],
+                net_input_shapes={part.start: [1, 3, part.side, part.side]},
             )
 
     def optimize(self, script: str, calibration: InputBatch) -> None:
@@ -98,11 +87,11 @@ class Compilation:
         return l2_normalize(answers.reshape(len(batch), -1))
 
     def _embedding_layer(self) -> str:
-        """Return the name the compiler gave to the last convolution: scripts go by its names, not the ONNX's."""
+        """Return the name the compiler gave to the last layer: scripts go by its names, not the ONNX's."""
         layers = self._runner.get_hn()["layers"]
-        found = [name for name, layer in layers.items() if self._graph.end in layer.get("original_names", ())]
+        found = [name for name, layer in layers.items() if self._part.end in layer.get("original_names", ())]
         if not found:
-            raise DataError(f"{self._graph.onnx}: the compiler knows no layer of `{self._graph.end}`; its names: {', '.join(layers)}")
+            raise DataError(f"{self._part.onnx}: the compiler knows no layer of `{self._part.end}`; its names: {', '.join(layers)}")
         return str(found[-1])
 
 

@@ -17,6 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from edge.errors import ModelError
+from tools.npu.compiled_part import single_picture
 
 PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)
@@ -88,9 +89,7 @@ class CompilePlan:
 def plan_of(path: Path) -> CompilePlan:
     """Read an ONNX and count. Raises ``ModelError`` for a file that is none or has no layers with weights."""
     try:
-        model = onnx.load(str(path))
-        _fix_batch(model)
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        model = single_picture(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx raise classes without a common base
         raise ModelError(f"{path}: no readable ONNX ({error}); export the network again") from error
     shapes = _shapes(model)
@@ -98,12 +97,6 @@ def plan_of(path: Path) -> CompilePlan:
     if not layers:
         raise ModelError(f"{path}: holds no layer with weights; name the network's ONNX")
     return CompilePlan(_stages(layers))
-
-
-def _fix_batch(model: ModelProto) -> None:
-    """Make the batch 1: compiled networks are static."""
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
 def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:

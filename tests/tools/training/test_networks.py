@@ -14,6 +14,7 @@ from tools.networks.contract import parameter_count
 from tools.networks.convnext import ConvNextSettings
 from tools.networks.embed_pictures import embed_at
 from tools.networks.factory import BY_NAME, make_network, settings_from
+from tools.networks.head import POOL_TO_3X3, LayoutHead
 from tools.networks.regnet import Bottleneck, RegNetSettings
 from tools.training.whiten import apply_to_output, whitening
 
@@ -71,6 +72,15 @@ def test_folding_changes_nothing(settings, shrink):
         after = network.embed(pixels)
     assert torch.allclose(before, after, atol=2e-5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize("side", POOL_TO_3X3)
+def test_the_deployed_head_is_the_trained_one_in_other_operations(side):
+    torch.manual_seed(1)
+    head = LayoutHead(24, 6, 16)
+    maps = torch.randn(3, 24, side, side)
+    with torch.inference_mode():
+        assert torch.allclose(head.deployed()(maps), head(maps), atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", NETWORKS)

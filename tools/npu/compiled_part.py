@@ -1,0 +1,59 @@
+"""Which part of a network's ONNX the NPU runs: convolutions and what lies between them. Around it, on the host: planes, and the length.
+
+The compiler is given that part alone, in the plainest form: float32 planes in, weights in single precision, one picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import ModelProto, NodeProto, shape_inference
+from onnx.utils import Extractor
+
+from edge.errors import ModelError
+from tools.onnx_weights import single_precision
+
+ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identity", "Div", "LpNormalization"})
+"""What may follow the embedding: it takes its shape and its length, the numbers stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPart:
+    """An ONNX that holds what is compiled and nothing else: ``start`` and ``end`` are its first and last node, ``side`` the picture's."""
+
+    onnx: Path
+    start: str
+    end: str
+    side: int
+
+
+def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
+    """Write what is compiled of ``source``: float32 (1, 3, side, side) in, the embedding of any length out. Raises ``ModelError``."""
+    model = single_precision(onnx.load(str(source)))
+    start, end = part_of(model, source)
+    part = single_picture(model)
+    onnx.save(Extractor(part).extract_model([start.input[0]], [end.output[0]]), str(target))
+    return CompiledPart(target, start.name, end.name, side)
+
+
+def single_picture(model: ModelProto) -> ModelProto:
+    """Return the graph for exactly one picture, every shape in it known: compiled networks are static. Changes ``model``."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.graph.value_info[:]
+    return shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def part_of(model: ModelProto, path: Path) -> tuple[NodeProto, NodeProto]:
+    """Return the first and the last node that are compiled: the first convolution, and what computes the embedding before its length."""
+    start = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    end = makers.get(model.graph.output[0].name)
+    while end is not None and end.op_type in ON_THE_HOST:
+        end = makers.get(end.input[0])
+    if start is None or end is None:
+        raise ModelError(f"{path}: holds no convolution that its output comes from; name the network's ONNX")
+    return start, end

@@ -1,0 +1,25 @@
+"""Weights of an ONNX file that are stored in half precision, each behind a Cast, as the export writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from edge.errors import DataError
+
+
+def single_precision(model: ModelProto) -> ModelProto:
+    """Turn weights stored in half precision, each behind a Cast, back into plain single precision; changes ``model``."""
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in weights:
+            half = weights[node.input[0]]
+            half.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(half).astype(np.float32), node.output[0]))
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    if any(weight.data_type == TensorProto.FLOAT16 for weight in model.graph.initializer):
+        raise DataError("the ONNX holds half-precision weights without a Cast; export the network again")
+    return model
