@@ -36,6 +36,9 @@ LOW_DISK_MB, FULL_DISK_MB = 1000, 100
 HOT_C: Final = 80.0
 """A Pi 5 begins to throttle at 80 °C (Raspberry Pi documentation, "Frequency management and thermal control")."""
 
+RUNNING_ONLY: Final = {"camera", "broker", "clock", "temperature"}
+"""Examinations that say nothing of a scanner at rest."""
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -51,17 +54,23 @@ class Finding(Schema):
 Examination = Callable[[Settings], Iterator[Finding]]
 
 
-def check_device(config: Path) -> Iterator[Finding]:
-    """Examine everything the settings in ``config`` name, one finding after the other as they come."""
+def check_device(config: Path, *, at_rest: bool = False, index: Path | None = None) -> Iterator[Finding]:
+    """Examine everything the settings in ``config`` name, one finding after the other as they come.
+
+    ``at_rest`` leaves out what a running scanner holds (camera, NPU) or may lack for a while (broker), and judges no weather: it tells
+    whether the program, the settings, the network and the cards fit together. ``index`` stands in for the index of the settings.
+    """
     yield from _versions()
     try:
         settings = load_settings(config)
     except EdgeError as error:
         yield _failure("settings", error)
         return
+    if index is not None:
+        settings = settings.model_copy(update={"index": settings.index.model_copy(update={"directory": index})})
     examinations: dict[str, Examination] = {
         "settings": lambda settings: _settings(config, settings),
-        "network": _network,
+        "network": lambda settings: _network(settings, at_rest=at_rest),
         "index": _index,
         "camera": _camera,
         "broker": _broker,
@@ -71,6 +80,8 @@ def check_device(config: Path) -> Iterator[Finding]:
         "temperature": lambda _: _temperature(),
     }
     for name, examine in examinations.items():
+        if at_rest and name in RUNNING_ONLY:
+            continue
         try:
             yield from examine(settings)
         except EdgeError as error:
@@ -116,12 +127,16 @@ def _settings(config: Path, settings: Settings) -> Iterator[Finding]:
     yield _ok("settings", f"{config}; this is {settings.device.id or derive_device_id()}")
 
 
-def _network(settings: Settings) -> Iterator[Finding]:
+def _network(settings: Settings, *, at_rest: bool) -> Iterator[Finding]:
     folder = find_model(settings.network.model)
-    manifest = open_model(folder).manifest
+    model = open_model(folder)
+    manifest = model.manifest
     yield _ok("model", f"{manifest.name} {manifest.model_id} in {folder}: all files are whole")
     views = ", ".join(f"{view.view} {100 * view.top1:.1f} %" for view in manifest.measured.views)
     yield _ok("training", manifest.training.note + (f"\nmeasured, first answer right: {views}" if views else ""))
+    if at_rest and settings.network.backend == "hailo":
+        yield _ok("backend", f"hailo: {model.artefact_path('hef').name} is there; the NPU itself was left alone")
+        return
     with app.open_network(settings.network) as network:
         began_s = time.perf_counter()
         network.embedder.submit(network.model.golden_inputs[:1]).result(timeout=60.0)

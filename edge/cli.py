@@ -91,6 +91,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--http", type=_address, metavar="HOST:PORT", help="serve the scanner's page meanwhile, as 127.0.0.1:8080")
     check = add("check", _check, "The doctor: what works on this machine, what does not, and the next step.")
     _config_option(check)
+    check.add_argument(
+        "--at-rest", action="store_true", help="leave camera, NPU and broker alone: do program, settings and cards fit together?"
+    )
+    check.add_argument("--index", type=Path, metavar="DIR", help="examine this bundle instead of the one the settings name")
     _json_option(check)
     identify = add("identify", _identify, "Name the cards in pictures.")
     identify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture in any format Pillow reads")
@@ -160,7 +164,7 @@ def _check(args: argparse.Namespace) -> ExitCode:
     if not args.verbose:
         set_up_logging("error")  # what the parts would warn of is a finding
     findings = []
-    for finding in check_device(args.config):
+    for finding in check_device(args.config, at_rest=args.at_rest, index=args.index):
         findings.append(finding)
         _print(finding.model_dump_json() if args.json else describe(finding))
     return exit_code(findings)

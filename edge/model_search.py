@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
 from edge.errors import ModelError
 from edge.model import MODEL_FILE
 
-MODEL_PLACES: Final = (Path(__file__).resolve().parent.parent / "hef", Path("/usr/share/cardedge/hef"))
-"""Beside the package in a clone, then where the installation puts networks; the first place that holds any network is the one."""
+MODEL_PLACES: Final = (Path(__file__).resolve().parent.parent / "hef", Path(sys.prefix) / "hef")
+"""Beside the package in a clone, then beside the environment of an installed version; the first place that holds any network is the one."""
 
 
 def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> Path:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import PydanticUndefined
 
-from edge.model_search import MODEL_PLACES
 from edge.settings import Settings
 from edge.settings_file import DEFAULT_SETTINGS_FILE, allowed_values, section_model
 
@@ -51,7 +50,7 @@ The unit of a number stands in its name: `_s` seconds, `_us` microseconds, `_px`
 The broker's password comes from the file `mqtt.password_file` names, else from the systemd credential `mqtt-password`.
 
 **The network**, when `network.model` is absent, is the only folder with a `model.json` in `hef/` beside the program,
-else in `{MODEL_PLACES[-1]}`.
+else in that of the version that serves, `/opt/cardedge/current/hef`.
 Several to choose from are an error, not a guess.
 """
 

@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 # first capture is made, so this is early enough; a technician may set both to see more.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # 4.10 and 4.11, all that Debian 12's numpy takes, name it differently from later ones; 0 is silence in both
+    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 _V4L2_TIMEOUT_S: Final = 3
 # OpenCV would wait 10 s for each picture of a silent device; it reads this when it waits for the first time, and knows no other way.

@@ -1,0 +1,190 @@
+# shellcheck shell=bash
+# The service: its user and settings, its cards, which version serves, and whether that one becomes ready.
+
+readonly UNIT=/etc/systemd/system/cardedge.service
+readonly READY_S=${CARDEDGE_READY_S:-90}
+readonly SETTLED_S=5
+
+# system_files VERSION: put that version's files into the system.
+system_files() {
+    local files="$1/systemd"
+    [ "$dry_run" = no ] || files="$HERE/systemd"
+    run install -D -m 644 "$files/cardedge.sysusers" /usr/lib/sysusers.d/cardedge.conf
+    run install -D -m 644 "$files/cardedge.tmpfiles" /usr/lib/tmpfiles.d/cardedge.conf
+    run install -D -m 644 "$files/cardedge.udev" /usr/lib/udev/rules.d/50-cardedge.rules
+    run install -D -m 644 "$files/cardedge.service" "$UNIT"
+    run systemd-sysusers /usr/lib/sysusers.d/cardedge.conf
+    run systemd-tmpfiles --create /usr/lib/tmpfiles.d/cardedge.conf
+    if systemd_runs || [ "$dry_run" = yes ]; then
+        run systemctl daemon-reload
+        run udevadm control --reload || true
+        run udevadm trigger --subsystem-match=hailo_chardev --subsystem-match=dma_heap || true
+    fi
+}
+
+# write_settings VERSION CAMERA: once, with what this machine has; a file that is there is only compared with that.
+write_settings() {
+    local file="$CONFIG/cardedge.toml" edits=() said
+    choose_backend "$1"
+    if [ -e "$file" ]; then
+        said=$("$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1], "rb")).get("network", {}).get("backend", "onnx"))' "$file" 2>/dev/null) || return 0
+        if [ "$said" != "$backend" ]; then
+            note "$file says backend = \"$said\", and this machine looks like \"$backend\": $backend_why. The file is yours and stays as it is"
+        fi
+        return 0
+    fi
+    choose_camera "$2" "$1/bin/python"
+    say "Writing $file: backend $backend ($backend_why), camera ${camera_kind:-not found}"
+    edits=(-e "s|^#backend = .*|backend = \"$backend\"             # onnx: the CPU; hailo: the NPU. Chosen by install.sh: $backend_why|")
+    if [ -n "$camera_kind" ]; then
+        edits+=(-e "s|^#kind = \"picamera2\" |kind = \"$camera_kind\" |" -e "s|^#source = \"0\" |source = \"$camera_source\" |")
+    fi
+    sed "${edits[@]}" "$HERE/systemd/cardedge.toml" | put_text "$file" 644
+}
+
+active_cards() { basename "$(readlink "$STATE/index/current" 2>/dev/null)"; }
+bundle_of() { sed -n 's/.*"bundle_id": *"\([0-9a-f]*\)".*/\1/p' "$1/manifest.json" 2>/dev/null | head -n 1; }
+
+# is_sample BUNDLE-ID: did one of our versions bring it along?
+is_sample() {
+    local version
+    for version in "$VERSIONS"/*; do
+        if [ "$1" = "$(bundle_of "$version/sample")" ]; then return 0; fi
+    done
+    return 1
+}
+
+# cards_for VERSION WANTED: the bundle to put in with a version: the one asked for, else the sample where there is none or an older sample.
+cards_for() {
+    local active
+    active=$(active_cards)
+    if [ -n "$2" ]; then
+        printf '%s' "$2"
+    elif [ -z "$active" ] || { [ "$active" != "$(bundle_of "$HERE/index/sample")" ] && is_sample "$active"; }; then
+        printf '%s' "$1/sample"
+    fi
+}
+
+# bundle_folder CARDS: where a bundle lies that is named by its folder, or by its id on this device.
+bundle_folder() {
+    if [ -z "$1" ] || [ -d "$1" ]; then printf '%s' "$1"; else printf '%s' "$STATE/index/releases/$1"; fi
+}
+
+# activate VERSION CARDS: let a bundle (a folder, or the id of one that is installed) serve.
+activate() {
+    run "$1/bin/cardedge" index activate "$2" --index "$STATE/index" >/dev/null
+    run chown -R cardedge:cardedge "$STATE/index"
+}
+
+property() { systemctl show --property="$1" --value cardedge.service; }
+
+# ready: does the daemon say within the bound that it is ready, and stay so? One that was started three times over is not waited for.
+ready() {
+    local deadline=$((SECONDS + READY_S)) before now
+    before=$(property NRestarts)
+    while [ "$SECONDS" -lt "$deadline" ]; do
+        now=$(property NRestarts)
+        case $(property ActiveState) in
+            active)
+                sleep "$SETTLED_S"
+                if [ "$(property ActiveState) $(property NRestarts)" = "active $now" ]; then return 0; fi
+                ;;
+            failed) return 1 ;;
+        esac
+        if [ "$now" -ge $((before + 3)) ]; then return 1; fi
+        sleep 0.5
+    done
+    return 1
+}
+
+restart() {
+    systemctl stop cardedge.service || true
+    systemctl reset-failed cardedge.service 2>/dev/null || true
+    systemctl start --no-block cardedge.service
+}
+
+last_lines() {
+    note "The last lines of its log:"
+    journalctl --unit cardedge.service --no-pager --lines 20 --output cat 2>/dev/null | sed 's/^/    /' >&2
+}
+
+# serve VERSION CARDS: switch to a version (and to cards, where they are named), and back again when it does not become ready.
+# The file trial tells the version that is tried, the cards that served before and the version before that; it outlives a cut, and the
+# next run judges the trial again.
+serve() {
+    local id old bundle=$2
+    id=$(basename "$1") old=$(serving)
+    if [ -n "$old" ] && [ "$old" != "$id" ]; then
+        printf '%s %s %s\n' "$id" "$(active_cards)" "$(previous)" | put_text "$PREFIX/trial" 644
+        point "$PREFIX/previous" "versions/$old"
+    fi
+    # a daemon that sees cards of another network would refuse them, and say so in its log
+    if [ -n "$bundle" ] && [ -n "$old" ] && systemd_runs; then run systemctl stop cardedge.service; fi
+    system_files "$1"
+    if [ -n "$bundle" ]; then
+        say "Putting in the cards of $bundle"
+        activate "$1" "$bundle"
+    fi
+    point "$PREFIX/current" "versions/$id"
+    run ln -sfn "$PREFIX/current/bin/cardedge" /usr/local/bin/cardedge
+    start "$id"
+}
+
+# start VERSION-ID: start what the link names and see whether it becomes ready; if it is on trial and does not, go back.
+start() {
+    local tried='' former='' before=''
+    if [ "$no_start" = yes ] || { [ "$dry_run" = no ] && ! systemd_runs; }; then
+        run systemctl enable --quiet cardedge.service
+        return 0
+    fi
+    run systemctl enable --quiet cardedge.service
+    if [ "$dry_run" = yes ]; then
+        note "would start the service and wait up to $READY_S s until it is ready; if it does not become so, would go back to the version before"
+        return 0
+    fi
+    if needs_reboot; then return 0; fi
+    restart
+    if ready; then
+        rm -f "$PREFIX/trial"
+        return 0
+    fi
+    last_lines
+    read -r tried former before <"$PREFIX/trial" 2>/dev/null || true
+    if [ "$tried" != "$1" ]; then
+        die "$EX_FAILED" "version $1 did not become ready; see \`cardedge check\` and \`journalctl -u cardedge\`"
+    fi
+    go_back "$(previous)" "$former" "$before"
+    die "$EX_FAILED" "version $1 did not become ready; $(serving) serves again"
+}
+
+# go_back VERSION-ID CARDS BEFORE: let the version before serve again, with its system files and cards, and the one before it behind it.
+go_back() {
+    say "Going back to version $1"
+    systemctl stop cardedge.service || true
+    system_files "$VERSIONS/$1"
+    if [ -n "$2" ] && [ "$2" != "$(active_cards)" ]; then activate "$VERSIONS/$1" "$2"; fi
+    point "$PREFIX/current" "versions/$1"
+    if [ -n "$3" ]; then point "$PREFIX/previous" "versions/$3"; else rm -f "$PREFIX/previous"; fi
+    rm -f "$PREFIX/trial"
+    restart
+    ready || die "$EX_FAILED" "neither the new version nor $1 became ready; see \`journalctl -u cardedge\`"
+}
+
+# needs_reboot: the NPU is chosen and its driver came just now.
+needs_reboot() { hailo_slot >/dev/null && grep -qs '^backend = "hailo"' "$CONFIG/cardedge.toml" && [ ! -e "$dev/hailo0" ]; }
+
+# broker: Mosquitto for this machine alone, with persistence; a broker that somebody set up stays as it is.
+broker() {
+    local ours=/etc/mosquitto/conf.d/cardedge.conf
+    packages mosquitto
+    if [ ! -e "$ours" ]; then
+        if grep -rqsE '^ *(listener|port|bind_address)\b' /etc/mosquitto/mosquitto.conf /etc/mosquitto/conf.d; then
+            note "Mosquitto has listeners of its own here; they stay as they are (a proposal: $HERE/systemd/mosquitto-cardedge.conf)"
+            return 0
+        fi
+        # a kernel without IPv6 has no ::1 to listen on
+        sed "$([ -e "$proc/net/if_inet6" ] || printf '/^listener 1883 ::1$/d')" "$HERE/systemd/mosquitto-cardedge.conf" | put_text "$ours" 644
+        if systemd_runs; then run systemctl restart mosquitto.service; fi
+    fi
+    if systemd_runs; then run systemctl enable --quiet --now mosquitto.service; fi
+}
