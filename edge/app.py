@@ -1,4 +1,4 @@
-"""The composition root: the only place that knows which adapter serves which port.
+"""The composition root: puts the parts together. With ``edge.wiring`` the only place that knows which adapter serves which port.
 
 Everything opens in order and closes in reverse, on failure too. Adapters are imported where they are chosen, so that a command loads only
 the drivers it uses.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import faulthandler
 import platform
-import re
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,32 +17,21 @@ from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from ulid import ULID
 
 from edge import __version__
 from edge.adapters.systemd import open_supervisor
-from edge.bundles.adding import Loading, with_added
-from edge.bundles.bundle import Bundle, run_self_test
-from edge.bundles.bundle_writing import GraphWriter
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
-from edge.bundles.releases import open_index
-from edge.camera.capture import CameraThread, FrameSource
-from edge.camera.frame_watch import FrameWatch
-from edge.card import Size
 from edge.card_picture import card_picture
 from edge.daemon import Camera, Daemon, DaemonBounds
-from edge.errors import SettingsError
 from edge.event import Topics
 from edge.lent_network import LentNetwork
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
-from edge.model import Model, check_pairing, open_model, self_test
-from edge.model_search import find_model
-from edge.npu import NpuReadings
-from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
+from edge.pipeline import Recognizer
 from edge.printing import TextReader
 from edge.publishing.announce import Announcer, Identity
 from edge.publishing.discovery import Device
@@ -57,112 +45,21 @@ from edge.service.device_id import derive_device_id
 from edge.service.health import HealthReporter, Setting
 from edge.service.number_desk import NumberDesk, ReadBand, ReadingThread, read_at_once
 from edge.service.supervision import NoSupervisor, Supervisor
-from edge.settings import BackendName, CameraSection, NetworkSection, RecognitionSection, Settings
+from edge.settings import BackendName, RecognitionSection, Settings
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId
+from edge.wiring.camera import RECORDED, open_camera, shown_source
+from edge.wiring.index import loading_for, open_gallery
+from edge.wiring.network import Network, open_network
 
 if TYPE_CHECKING:
     from edge.web.page import Page
-
-RECORDED: Final = {"film", "stills"}
-"""Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
 
 TOP_K: Final = 5
 """Candidates listed for a picture that somebody sends to the page."""
 
 ANSWER_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
 """A CPU that is busy is slow and an NPU that is silent hangs; both stay below what the watchdog allows the recogniser."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """A network that runs and has passed its self-test with the least cosine ``agreement``; ``npu`` reads the chip, where it is one."""
-
-    model: Model
-    embedder: Embedder
-    agreement: float
-    npu: Callable[[], NpuReadings] | None = None
-
-
-@contextmanager
-def open_network(settings: NetworkSection) -> Iterator[Network]:
-    """Open the network, run it on its golden pictures, and close it at the end. Raises ``ModelError`` or ``EmbedderError``."""
-    model = open_model(find_model(settings.model))
-    if settings.backend == "hailo":
-        from edge.adapters.hailo import HailoEmbedder
-
-        npu = HailoEmbedder(model)
-        with closing(npu):
-            yield Network(model, npu, self_test(npu.submit, model, kind="hef"), npu.readings)
-        return
-    from edge.adapters.onnx import OnnxEmbedder
-
-    embedder = OnnxEmbedder(
-        model, threads=settings.threads, arena=settings.arena, spin=settings.spin, graph_optimization=settings.graph_optimization
-    )
-    with closing(embedder):
-        yield Network(model, embedder, self_test(embedder.submit, model, kind="onnx"))
-
-
-def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorIndex:
-    """Return the index among the rows of an open bundle; ``hnsw`` is the bundle's own, which may be a scan. Raises ``BundleError``."""
-    if kind == "exact":
-        from edge.adapters.exact import ExactIndex
-
-        return ExactIndex(bundle)
-    if bundle.coarse is not None:
-        from edge.adapters.int8 import Int8Index
-
-        return Int8Index(bundle)
-    from edge.adapters.hnsw import HnswIndex
-
-    return HnswIndex(bundle)
-
-
-def for_embeddings(index: VectorIndex, bundle: Bundle) -> VectorIndex:
-    """Return ``index``, which searches the rows of ``bundle``, such that embeddings can be asked for."""
-    if bundle.projection is None:
-        return index
-    from edge.adapters.projected import ProjectedIndex
-
-    return ProjectedIndex(index, bundle.projection)
-
-
-def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
-    """Return a bundle made ready to be asked. Raises ``BundleError``."""
-    index = make_vector_index(bundle, settings.index.search)
-    run_self_test(bundle, index.search)
-    return LoadedGallery(
-        bundle.manifest.bundle_id, bundle.gallery, for_embeddings(index, bundle), settings.thresholds.over(bundle.thresholds)
-    )
-
-
-def graph_writer() -> GraphWriter:
-    """Return what writes the graphs of bundles."""
-    from edge.adapters.hnsw import write_graph
-
-    return write_graph
-
-
-def loading_for(network: Network) -> Loading:
-    """Return how bundles are made ready for a network, and cards are added with it."""
-    model_id, artefact = network.model.model_id, network.embedder.artefact
-
-    def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
-        check_pairing(network.model.manifest, bundle.manifest.artefact, artefact)
-        return load_gallery(bundle, settings)
-
-    return Loading(model_id, artefact, load, _added_index, graph_writer())
-
-
-def _added_index(bundle: Bundle) -> VectorIndex:
-    return for_embeddings(make_vector_index(bundle, "exact"), bundle)
-
-
-def open_gallery(settings: Settings, network: Network) -> OpenedIndex:
-    """Open the bundle or the device's index that the settings name, with the cards that were added there. Raises ``BundleError``."""
-    bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-    return with_added(settings.index.directory, bundle, settings, loading_for(network))
 
 
 @contextmanager
@@ -180,57 +77,6 @@ def open_text_reader(settings: RecognitionSection) -> TextReader | None:
     if wanted == "never" or (wanted == "auto" and not is_installed()):
         return None
     return RapidOcrReader()
-
-
-def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
-    """Return what makes a fresh source for each opening. ``realtime`` is for films and stills; cameras know nothing else.
-
-    Raises ``SettingsError`` for a ``source`` that does not fit the ``kind``.
-    """
-    size = Size(settings.width, settings.height)
-    match settings.kind:
-        case "film":
-            from edge.adapters.video import FilmSource
-
-            return lambda: FilmSource(Path(settings.source), loop=settings.loop, realtime=realtime)
-        case "stills":
-            from edge.adapters.stills import StillsSource
-
-            folder, shown_s = Path(settings.source), settings.seconds_per_still
-            return lambda: StillsSource(folder, seconds_per_still=shown_s, fps=settings.fps, loop=settings.loop, realtime=realtime)
-        case "stream":
-            from edge.adapters.video import StreamSource
-
-            return lambda: StreamSource(settings.source, open_timeout_s=settings.open_timeout_s, read_timeout_s=settings.read_timeout_s)
-        case "v4l2":
-            from edge.adapters.video import DeviceSource
-
-            return lambda: DeviceSource(settings.source, size=size, fps=settings.fps, pixel_format=settings.pixel_format)
-        case "picamera2":
-            from edge.adapters.picamera import PicameraSource
-
-            number = _camera_number(settings.source)
-            return lambda: PicameraSource(
-                number,
-                size=size,
-                fps=settings.fps,
-                lens_position_dioptres=settings.lens_position_dioptres,
-                exposure_us=settings.exposure_us,
-                gain=settings.gain,
-            )
-
-
-def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool = True) -> CameraThread:
-    """Return the camera's thread, not yet started. A recorded source that is not ``realtime`` runs in lockstep: no frame is dropped."""
-    recorded = settings.kind in RECORDED
-    return CameraThread(
-        frame_source(settings, realtime=realtime),
-        watch=None if recorded else FrameWatch(settings.frozen_after_s),
-        lockstep=recorded and not realtime,
-        recover=recover,
-        open_timeout_s=settings.open_timeout_s,
-        read_timeout_s=settings.read_timeout_s,
-    )
 
 
 def probe_broker(settings: Settings) -> str:
@@ -302,7 +148,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             read_band = ReadingThread(reader)
             stack.callback(read_band.close)
         lent = LentNetwork(network.embedder)
-        daemon = _assemble(
+        daemon = assemble(
             settings,
             Names(identity),
             network,
@@ -373,7 +219,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         sink = EventPrinter(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
         lent = LentNetwork(network.embedder)
-        daemon = _assemble(
+        daemon = assemble(
             settings,
             numbered_names(),
             network,
@@ -393,7 +239,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         daemon.run()
 
 
-def _assemble(
+def assemble(
     settings: Settings,
     names: Names,
     network: Network,
@@ -424,7 +270,7 @@ def _assemble(
     recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
     tracker = Tracker(names.new_track_id, settings.track.policy())
     announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
-    about = Setting(names.identity, _shown(settings.camera), backend, manifest.model_id, _versions())
+    about = Setting(names.identity, shown_source(settings.camera), backend, manifest.model_id, _versions())
     locate = settings.locate.settings()
     return Daemon(
         camera,
@@ -449,14 +295,3 @@ def _versions() -> dict[str, str]:
     """Return the versions that matter when two scanners behave differently."""
     libraries = {name: version(name) for name in ("onnxruntime", "hnswlib", "numpy", "opencv-python-headless", "paho-mqtt")}
     return {"cardedge": __version__, "python": platform.python_version(), **libraries}
-
-
-def _shown(settings: CameraSection) -> str:
-    """Return where the frames come from, for everybody to see: an address without its user and password."""
-    return f"{settings.kind} {re.sub(r'//[^/@]*@', '//…@', settings.source)}"
-
-
-def _camera_number(source: str) -> int:
-    if not re.fullmatch(r"\d{1,2}", source):
-        raise SettingsError(f'camera.source = "{source}": a Pi camera is named by its number, "0" for the first')
-    return int(source)

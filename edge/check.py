@@ -24,6 +24,8 @@ from edge.service import machine
 from edge.service.device_id import derive_device_id
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.wiring.camera import open_camera
+from edge.wiring.network import open_network
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
 CAMERA_FRAMES: Final = 10
@@ -137,7 +139,7 @@ def _network(settings: Settings, *, at_rest: bool) -> Iterator[Finding]:
     if at_rest and settings.network.backend == "hailo":
         yield _ok("backend", f"hailo: {model.artefact_path('hef').name} is there; the NPU itself was left alone")
         return
-    with app.open_network(settings.network) as network:
+    with open_network(settings.network) as network:
         began_s = time.perf_counter()
         network.embedder.submit(network.model.golden_inputs[:1]).result(timeout=60.0)
         took_ms = 1000.0 * (time.perf_counter() - began_s)
@@ -170,7 +172,7 @@ def _camera(settings: Settings) -> Iterator[Finding]:
     bounds_s = section.open_timeout_s + section.read_timeout_s
     frames = 0
     began_s = time.monotonic()
-    with app.open_camera(section, recover=False) as camera:
+    with open_camera(section, recover=False) as camera:
         frame = newest = camera.take(bounds_s)
         while newest is not None and frames < CAMERA_FRAMES:
             frame, frames = newest, frames + 1

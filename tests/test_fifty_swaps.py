@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge.app import _assemble, load_gallery, loading_for, numbered_names, open_network
+from edge.app import assemble, numbered_names
 from edge.bundles import releases
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
@@ -21,6 +21,8 @@ from edge.service.machine import resident_mb
 from edge.service.supervision import NoSupervisor
 from edge.settings import IndexSection, NetworkSection, Settings
 from edge.testing import random_vectors, write_vectors_bundle
+from edge.wiring.index import load_gallery, loading_for
+from edge.wiring.network import open_network
 from tests.small_world import on_table, write_index
 from tests.stage import ListSink
 
@@ -91,7 +93,7 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
         store = DeviceIndex(tmp_path / "unused.toml", settings, loading_for(network), lambda level: None)
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)
-        daemon = _assemble(
+        daemon = assemble(
             settings, numbered_names(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
             clock=Clock(), read_band=None, lent=LentNetwork(network.embedder), page=None,
         )  # fmt: skip

@@ -47,16 +47,23 @@ STARTS_THE_DEMO = "cli"
 """It imports tools/ when the demo is asked for, which exists only in a clone."""
 
 FAKES = "testing"
+COMPOSITION = {"app", "wiring.camera", "wiring.index", "wiring.network"}
+"""The composition root: what knows which adapter serves which port."""
+
+COMMANDS = {
+    "bundles.index_commands",
+    "bundles.index_questions",
+    "bundles.overlay_commands",
+    "bundles.reembed_command",
+    "check",
+    "cli",
+    "receiving.receive_commands",
+}
 RIGHT_OF = {
-    "app": {
-        "bundles.index_commands",
-        "bundles.index_questions",
-        "bundles.overlay_commands",
-        "bundles.reembed_command",
-        "check",
-        "cli",
-        "receiving.receive_commands",
-    },
+    "app": COMMANDS,
+    "wiring.camera": {"app", *COMMANDS},
+    "wiring.index": {"app", *COMMANDS},
+    "wiring.network": {"app", "wiring.index", *COMMANDS},
     "receiving.receive_commands": {"bundles.index_commands"},
     "check": {"cli"},
     "bundles.index_questions": {"bundles.index_commands", "bundles.overlay_commands", "bundles.reembed_command"},
@@ -125,8 +132,8 @@ def driver_breaches(room: str, source: str) -> list[str]:
 def wiring_breaches(room: str, source: str) -> list[str]:
     breaches = []
     for name in imported(source):
-        if name.startswith("edge.adapters") and room not in {"app", FAKES} and not room.startswith("adapters"):
-            breaches.append(f"{room} imports {name}, which only app may")
+        if name.startswith("edge.adapters") and room not in {*COMPOSITION, FAKES} and not room.startswith("adapters"):
+            breaches.append(f"{room} imports {name}, which only the composition root may")
         if (name.partition(".")[0] in WEB_LIBRARIES or name.startswith("edge.web")) and not (
             room.startswith("web") or (name.startswith("edge.web") and room in {"app", "adapters.http", FAKES})
         ):
@@ -182,8 +189,15 @@ def test_no_room_imports_in_a_circle():
         (driver_breaches, "card", "import hailo_platform", "card imports hailo_platform, which only adapters.hailo_device may"),
         (driver_breaches, "adapters.onnx", "import hnswlib", "adapters.onnx imports hnswlib, which only adapters.hnsw may"),
         (driver_breaches, "capture", "import cv2\ncv2.VideoCapture(0)", "capture opens a cv2.VideoCapture, which only an adapter may"),
-        (wiring_breaches, "daemon", "from edge.adapters.mqtt import X", "daemon imports edge.adapters.mqtt, which only app may"),
+        (
+            wiring_breaches,
+            "daemon",
+            "from edge.adapters.mqtt import X",
+            "daemon imports edge.adapters.mqtt, which only the composition root may",
+        ),
         (wiring_breaches, "daemon", "from edge.app import X", "daemon imports edge.app, which stands to its right"),
+        (wiring_breaches, "daemon", "from edge.wiring.network import X", "daemon imports edge.wiring.network, which stands to its right"),
+        (wiring_breaches, "wiring.camera", "from edge.app import X", "wiring.camera imports edge.app, which stands to its right"),
         (wiring_breaches, "app", "from edge import cli", "app imports edge.cli, which stands to its right"),
         (wiring_breaches, "adapters.onnx", "from edge.testing import X", "adapters.onnx imports edge.testing, which stands to its right"),
         (wiring_breaches, "daemon", "from edge.web.showcase import X", "daemon imports edge.web.showcase, which only web may"),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from edge.app import Network, graph_writer, loading_for, open_network
 from edge.bundles import overlay, releases
 from edge.bundles.adding import added_picture
 from edge.bundles.bundle import Bundle
@@ -20,6 +19,8 @@ from edge.image_file import read_image
 from edge.locate import LocateSettings
 from edge.neighbors import CardId
 from edge.settings import NetworkSection
+from edge.wiring.index import graph_writer, loading_for
+from edge.wiring.network import Network, open_network
 
 NETWORK_TIMEOUT_S: Final = 60.0
 _TAKEN_UP: Final = "a running daemon takes it up within a second"

@@ -1,0 +1,79 @@
+"""The frame source by the settings, and the thread that keeps it running."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from edge.camera.capture import CameraThread, FrameSource
+from edge.camera.frame_watch import FrameWatch
+from edge.card import Size
+from edge.errors import SettingsError
+from edge.settings import CameraSection
+
+RECORDED: Final = {"film", "stills"}
+"""Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
+
+
+def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
+    """Return what makes a fresh source for each opening. ``realtime`` is for films and stills; cameras know nothing else.
+
+    Raises ``SettingsError`` for a ``source`` that does not fit the ``kind``.
+    """
+    size = Size(settings.width, settings.height)
+    match settings.kind:
+        case "film":
+            from edge.adapters.video import FilmSource
+
+            return lambda: FilmSource(Path(settings.source), loop=settings.loop, realtime=realtime)
+        case "stills":
+            from edge.adapters.stills import StillsSource
+
+            folder, shown_s = Path(settings.source), settings.seconds_per_still
+            return lambda: StillsSource(folder, seconds_per_still=shown_s, fps=settings.fps, loop=settings.loop, realtime=realtime)
+        case "stream":
+            from edge.adapters.video import StreamSource
+
+            return lambda: StreamSource(settings.source, open_timeout_s=settings.open_timeout_s, read_timeout_s=settings.read_timeout_s)
+        case "v4l2":
+            from edge.adapters.video import DeviceSource
+
+            return lambda: DeviceSource(settings.source, size=size, fps=settings.fps, pixel_format=settings.pixel_format)
+        case "picamera2":
+            from edge.adapters.picamera import PicameraSource
+
+            number = _camera_number(settings.source)
+            return lambda: PicameraSource(
+                number,
+                size=size,
+                fps=settings.fps,
+                lens_position_dioptres=settings.lens_position_dioptres,
+                exposure_us=settings.exposure_us,
+                gain=settings.gain,
+            )
+
+
+def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool = True) -> CameraThread:
+    """Return the camera's thread, not yet started. A recorded source that is not ``realtime`` runs in lockstep: no frame is dropped."""
+    recorded = settings.kind in RECORDED
+    return CameraThread(
+        frame_source(settings, realtime=realtime),
+        watch=None if recorded else FrameWatch(settings.frozen_after_s),
+        lockstep=recorded and not realtime,
+        recover=recover,
+        open_timeout_s=settings.open_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+    )
+
+
+def shown_source(settings: CameraSection) -> str:
+    """Return where the frames come from, for everybody to see: an address without its user and password."""
+    return f"{settings.kind} {re.sub(r'//[^/@]*@', '//…@', settings.source)}"
+
+
+def _camera_number(source: str) -> int:
+    if not re.fullmatch(r"\d{1,2}", source):
+        raise SettingsError(f'camera.source = "{source}": a Pi camera is named by its number, "0" for the first')
+    return int(source)
