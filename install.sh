@@ -101,8 +101,7 @@ install_service() {
     provide_camera "$camera"
     directory="$VERSIONS/$(version_id)"
     build "$directory" "$wheelhouse"
-    run install -D -m 644 "$HERE/systemd/cardedge.sysusers" /usr/lib/sysusers.d/cardedge.conf
-    run systemd-sysusers /usr/lib/sysusers.d/cardedge.conf
+    user_and_folders "$directory"
     write_settings "$directory" "$camera"
     [ "$with_broker" = no ] || broker
     switch "$directory"
@@ -133,7 +132,7 @@ switch() {
 
 # what_next: the steps that are left, fitted to what is here.
 what_next() {
-    say "Installed."
+    if [ "$dry_run" = yes ]; then say "A dry run: nothing was changed. After an installation it would say:"; else say "Installed: $(serving) serves."; fi
     if needs_reboot; then note "The NPU's driver is new: reboot now, the service starts by itself then"; fi
     if ! grep -qsE '^kind *=' "$CONFIG/cardedge.toml"; then note "No camera was found: connect one and name it under [camera] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"; fi
     pcie_hint

@@ -4,7 +4,7 @@
 # the kernel's folders; tests put others here
 sys=${CARDEDGE_SYS:-/sys} dev=${CARDEDGE_DEV:-/dev} proc=${CARDEDGE_PROC:-/proc}
 
-is_raspberry_pi() { tr -d '\0' <"$proc/device-tree/model" 2>/dev/null | grep -q '^Raspberry Pi'; }
+is_raspberry_pi() { grep -aqs '^Raspberry Pi' "$proc/device-tree/model"; }
 
 # hailo_slot [DEVICE]: the PCI folder of the first board of vendor Hailo (1e60); 2864 is Hailo-8 and 8L, others need another HailoRT.
 hailo_slot() {
@@ -83,7 +83,7 @@ pcie_hint() {
 # memory_hint: MemoryMax needs the kernel's memory controller, which a Pi leaves out unless asked.
 memory_hint() {
     local controllers="$sys/fs/cgroup/cgroup.controllers"
-    if [ -r "$controllers" ] && ! grep -qw memory "$controllers"; then
+    if is_raspberry_pi && [ -r "$controllers" ] && ! grep -qw memory "$controllers"; then
         note "This kernel does not bound the memory of services: add cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, then reboot"
     fi
 }

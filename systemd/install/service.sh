@@ -5,16 +5,19 @@ readonly UNIT=/etc/systemd/system/cardedge.service
 readonly READY_S=${CARDEDGE_READY_S:-90}
 readonly SETTLED_S=5
 
-# system_files VERSION: put that version's files into the system.
-system_files() {
-    local files="$1/systemd"
-    [ "$dry_run" = no ] || files="$HERE/systemd"
-    run install -D -m 644 "$files/cardedge.sysusers" /usr/lib/sysusers.d/cardedge.conf
-    run install -D -m 644 "$files/cardedge.tmpfiles" /usr/lib/tmpfiles.d/cardedge.conf
-    run install -D -m 644 "$files/cardedge.udev" /usr/lib/udev/rules.d/50-cardedge.rules
-    run install -D -m 644 "$files/cardedge.service" "$UNIT"
+# user_and_folders VERSION
+user_and_folders() {
+    run install -D -m 644 "$1/systemd/cardedge.sysusers" /usr/lib/sysusers.d/cardedge.conf
+    run install -D -m 644 "$1/systemd/cardedge.tmpfiles" /usr/lib/tmpfiles.d/cardedge.conf
     run systemd-sysusers /usr/lib/sysusers.d/cardedge.conf
     run systemd-tmpfiles --create /usr/lib/tmpfiles.d/cardedge.conf
+}
+
+# system_files VERSION: put that version's unit and rules into the system.
+system_files() {
+    user_and_folders "$1"
+    run install -D -m 644 "$1/systemd/cardedge.udev" /usr/lib/udev/rules.d/50-cardedge.rules
+    run install -D -m 644 "$1/systemd/cardedge.service" "$UNIT"
     if systemd_runs || [ "$dry_run" = yes ]; then
         run systemctl daemon-reload
         run udevadm control --reload || true
@@ -175,16 +178,21 @@ needs_reboot() { hailo_slot >/dev/null && grep -qs '^backend = "hailo"' "$CONFIG
 
 # broker: Mosquitto for this machine alone, with persistence; a broker that somebody set up stays as it is.
 broker() {
-    local ours=/etc/mosquitto/conf.d/cardedge.conf
+    local ours=/etc/mosquitto/conf.d/cardedge.conf without=()
+    if ! is_installed mosquitto && (: <>/dev/tcp/127.0.0.1/1883) 2>/dev/null; then
+        note "Another broker answers on port 1883 of this machine: it stays, and Mosquitto is not installed"
+        return 0
+    fi
     packages mosquitto
     if [ ! -e "$ours" ]; then
         if grep -rqsE '^ *(listener|port|bind_address)\b' /etc/mosquitto/mosquitto.conf /etc/mosquitto/conf.d; then
-            note "Mosquitto has listeners of its own here; they stay as they are (a proposal: $HERE/systemd/mosquitto-cardedge.conf)"
+            note "Mosquitto has listeners of its own here; they stay as they are (a proposal: systemd/mosquitto-cardedge.conf)"
             return 0
         fi
         # a kernel without IPv6 has no ::1 to listen on
-        sed "$([ -e "$proc/net/if_inet6" ] || printf '/^listener 1883 ::1$/d')" "$HERE/systemd/mosquitto-cardedge.conf" | put_text "$ours" 644
-        if systemd_runs; then run systemctl restart mosquitto.service; fi
+        [ -e "$proc/net/if_inet6" ] || without=(-e '/^listener 1883 ::1$/d')
+        sed "${without[@]}" -e '' "$HERE/systemd/mosquitto-cardedge.conf" | put_text "$ours" 644
+        if systemd_runs; then run systemctl restart mosquitto.service || note "Mosquitto does not start with $ours; see \`journalctl -u mosquitto\`"; fi
     fi
-    if systemd_runs; then run systemctl enable --quiet --now mosquitto.service; fi
+    if systemd_runs; then run systemctl enable --quiet mosquitto.service; fi
 }

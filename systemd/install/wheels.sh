@@ -54,7 +54,7 @@ wheels_for() {
     "$2/venv/bin/python" -m pip download "${options[@]}" --platform "manylinux2014_$4" --only-binary :all: --implementation cp \
         --python-version "$number" --abi "cp${number/./}" --abi abi3 --abi none --constraint "$2/constraints.txt" --requirement "$2/wheels.txt" pybind11 ||
         die "$EX_UNAVAILABLE" "the wheels for $3 on $4 could not be fetched"
-    "$2/venv/bin/python" -m pip download --quiet --disable-pip-version-check --dest "$1" --no-deps --no-binary :all: --no-build-isolation \
+    "$2/venv/bin/python" -m pip download --quiet --disable-pip-version-check --dest "$1" --no-deps --no-binary hnswlib \
         --requirement "$2/source.txt" || die "$EX_UNAVAILABLE" "the source of hnswlib could not be fetched"
     say "hnswlib has no wheel: it goes along as source and is built on the scanner, which needs g++ and python3-dev"
     if [ "$3" = trixie ]; then note "trixie has it as a package, too: sudo apt install python3-hnswlib, and nothing is built"; fi
