@@ -5,6 +5,7 @@
     python -m tools.training metric  --data DIR --out runs/metric --start runs/warm/last.pt the metric stage alone
     python -m tools.training blend   --data DIR --first runs/warm/last.pt --second runs/metric/last.pt --out runs/metric/blended.pt
     python -m tools.training whiten  --data DIR --checkpoint runs/metric/blended.pt --out runs/metric/final.pt
+    python -m tools.training refine  --data DIR --start runs/metric/final.pt --out runs/refine                    its own answers as targets
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
 
@@ -45,6 +46,7 @@ from tools.training.distill import (
 from tools.training.material import Material
 from tools.training.metric import MetricSettings, plan_metric
 from tools.training.processes import Processes, joined_processes
+from tools.training.refine import RefineSettings, plan_refine
 from tools.training.teacher import TEACHER, TeacherSettings
 from tools.training.warm import WarmSettings, plan_warm
 from tools.training.whiten import whitened
@@ -126,6 +128,14 @@ def metric(args: argparse.Namespace, processes: Processes) -> None:
     _tell(finish(state, _material(args), run), processes)
 
 
+def refine(args: argparse.Namespace, processes: Processes) -> None:
+    """Refine a whitened network: its own answers to clean cards are the targets."""
+    run, start, settings = _run(args, processes), open_trained(args.start), RefineSettings()
+    settings = replace(settings, course=_course(settings.course, args, args.minutes))
+    state = run_stage(plan_refine(settings, start, _material(args, args.drawn), processes), run)
+    _tell(finish(state, _material(args), run), processes)
+
+
 def direct(args: argparse.Namespace, processes: Processes) -> None:
     """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
     run, known, settings = _run(args, processes), _material(args), _warm_settings(args, args.warm_minutes)
@@ -203,14 +213,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "direct": _stage(commands, direct, "warm start, metric stage, blend, whitening"),
         "warm": _stage(commands, warm, "the warm start alone"),
         "metric": _stage(commands, metric, "metric learning from the end of a warm start"),
+        "refine": _stage(commands, refine, "refine a whitened network towards its own answers to clean cards"),
         "teacher": _stage(commands, teacher, "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
         "distill": _stage(commands, distill, "teach a student the teacher's answers"),
     }
-    for name in ("direct", "warm", "metric", "distill"):
+    for name in ("direct", "warm", "metric", "refine", "distill"):
         budget = stages[name].add_mutually_exclusive_group()
         budget.add_argument("--minutes", type=float, help="budget of time")
         budget.add_argument("--steps", type=int, help="budget of steps: the same course on every machine")
-    for name in ("direct", "metric", "teacher", "distill"):
+    for name in ("direct", "metric", "refine", "teacher", "distill"):
         stages[name].add_argument(
             "--drawn", type=Path, action="append", default=[], metavar="DIR", help="a folder of tools/make_cards.py; repeat for more"
         )
@@ -221,6 +232,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         stages[name].add_argument("--weights", help=f"published ConvNeXt-Tiny weights to start `layer` from: a file, or {HUB!r}")
     stages["direct"].add_argument("--warm-minutes", type=float, help="budget of the warm start (82); --steps counts for each of both")
     stages["metric"].add_argument("--start", type=Path, required=True, help="last.pt of the warm start")
+    stages["refine"].add_argument("--start", type=Path, required=True, help="final.pt of a training: whitened")
     stages["teacher"].add_argument("--weights", help=f"its published weights: a file, or {HUB!r} (default)")
     _distill_options(stages["distill"])
     blend_parser = commands.add_parser("blend", help="the mean of the weights before and after the metric stage")

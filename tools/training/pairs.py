@@ -6,7 +6,6 @@ another), so that each batch holds the differences that are hard to see.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
 import cv2
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from edge.card import Size
 from edge.frame import RgbImage
 from tools.card_pictures import CardPictures
-from tools.simulated_camera import ViewSettings, degrade, training_view_settings
+from tools.simulated_camera import ViewSettings, degrade
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, compose, no_card, recolour
-from tools.training.views import ENDLESS, fitting
+from tools.training.views import ENDLESS, fitting, hard_view_settings
 
 LOOK_ALIKES: Final = 12
 LOOK_ALIKE_SHARE: Final = 0.35
@@ -90,7 +89,7 @@ class Pairs:
 
     def _view(self, card: RgbImage, rng: np.random.Generator, *, first: bool) -> RgbImage:
         light = first and rng.random() < 0.5
-        settings = LIGHT if light else fitting(pair_view_settings(rng), self._side)
+        settings = LIGHT if light else fitting(hard_view_settings(rng), self._side)
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
         view = degrade(card, settings, rng, background, Size(self._side, self._side))
         return view if light or rng.random() >= 0.12 else self._partly_covered(view, rng)
@@ -107,12 +106,6 @@ class Pairs:
         covered: RgbImage = view.copy()
         covered[part] = cv2.resize(other, (side, side), interpolation=cv2.INTER_AREA)[part]
         return covered
-
-
-def pair_view_settings(rng: np.random.Generator) -> ViewSettings:
-    """Return the settings of a view that is not light: those of training, with large corner errors more often."""
-    settings = training_view_settings(rng)
-    return replace(settings, corner_error=float(rng.uniform(0.04, 0.10))) if rng.random() < 0.5 else settings
 
 
 def look_alikes(targets: Vectors) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from edge.card import Size
 from edge.frame import RgbImage
 from tools.card_pictures import CardPictures
-from tools.simulated_camera import ViewSettings, degrade, training_view_settings
+from tools.simulated_camera import ViewSettings, degrade, resized, training_view_settings
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, compose, no_card, recolour
 
@@ -19,6 +20,7 @@ ENDLESS = 1 << 40
 """A length no training reaches: samples are made on demand."""
 
 DescribedView: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
+ClearView: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
 NamedView: TypeAlias = tuple[NDArray[np.uint8], int]
 
 
@@ -37,15 +39,18 @@ def fitting(settings: ViewSettings, side: int) -> ViewSettings:
     return replace(settings, seen_width_px=(min(settings.seen_width_px[0], most), most))
 
 
-class DescribedViews:
-    """Number → (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a card that was made up)."""
+def hard_view_settings(rng: np.random.Generator) -> ViewSettings:
+    """Return the settings of a training view with large corner errors more often."""
+    settings = training_view_settings(rng)
+    return replace(settings, corner_error=float(rng.uniform(0.04, 0.10))) if rng.random() < 0.5 else settings
 
-    def __init__(
-        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
-    ) -> None:
+
+class _Views:
+    """Degraded views of known and of made-up cards."""
+
+    def __init__(self, cards: CardPictures, backgrounds: list[RgbImage], side: int, seed: int, made_up: MadeUpCards) -> None:
         self._cards = cards
         self._backgrounds = backgrounds
-        self._descriptor = descriptor
         self._side = side
         self._seed = seed
         self._made_up = made_up
@@ -54,27 +59,50 @@ class DescribedViews:
         """Return a length no training reaches."""
         return ENDLESS
 
-    def __getitem__(self, number: int) -> DescribedView:
-        """Return sample ``number``."""
+    def _drawn(self, number: int, settings: Callable[[np.random.Generator], ViewSettings]) -> tuple[RgbImage, RgbImage, int]:
+        """Return (view of ``side``, the clean card, its row or -1 for one that was made up) of sample ``number``."""
         rng = np.random.default_rng((self._seed, number))
-        card, group = self._card(rng)
+        card, row = self._card(rng)
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
-        settings = fitting(training_view_settings(rng), self._side)
-        return degrade(card, settings, rng, background, Size(self._side, self._side)), self._descriptor.describe(card), group
+        view = degrade(card, fitting(settings(rng), self._side), rng, background, Size(self._side, self._side))
+        return view, card, row
 
     def _card(self, rng: np.random.Generator) -> tuple[RgbImage, int]:
         row = int(rng.integers(len(self._cards.pixels)))
         card: RgbImage = self._cards.pixels[row]
-        group = int(self._cards.groups[row])
         kind = rng.random()
         if kind < self._made_up.no_card:
             return no_card(self._backgrounds, rng), -1
         if kind < self._made_up.no_card + self._made_up.composed:
             other = self._cards.pixels[int(rng.integers(len(self._cards.pixels)))]
-            card, group = compose(card, other, rng), -1
+            card, row = compose(card, other, rng), -1
         if rng.random() < self._made_up.recoloured:
-            card, group = recolour(card, rng), -1
-        return card, group
+            card, row = recolour(card, rng), -1
+        return card, row
+
+
+class DescribedViews(_Views):
+    """Number → (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a card that was made up)."""
+
+    def __init__(
+        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
+    ) -> None:
+        super().__init__(cards, backgrounds, side, seed, made_up)
+        self._descriptor = descriptor
+
+    def __getitem__(self, number: int) -> DescribedView:
+        """Return sample ``number``."""
+        view, card, row = self._drawn(number, training_view_settings)
+        return view, self._descriptor.describe(card), int(self._cards.groups[row]) if row >= 0 else -1
+
+
+class ClearViews(_Views):
+    """Number → (view uint8 (side, side, 3), the clean card of the same shape, its row or -1 for a card that was made up)."""
+
+    def __getitem__(self, number: int) -> ClearView:
+        """Return sample ``number``."""
+        view, card, row = self._drawn(number, hard_view_settings)
+        return view, resized(card, (self._side, self._side)), row
 
 
 class KnownViews:

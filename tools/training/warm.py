@@ -23,44 +23,51 @@ from tools.training.views import DescribedViews, MadeUpCards
 
 
 @dataclass(frozen=True, slots=True)
+class TargetWeights:
+    """How cosine distance and cross-entropy towards targets are weighed."""
+
+    classification: float = 0.5
+    classification_scale: float = 20.0
+    too_alike: float = 0.7
+    """Cosine of two targets from which on they no longer count as different cards."""
+
+
+@dataclass(frozen=True, slots=True)
 class WarmSettings:
     """Everything that decides a warm start."""
 
     network: NetworkSettings = field(default_factory=ConvNextSettings)
     course: Course = field(default_factory=lambda: Course(minutes=82.0))
-    classification: float = 0.5
-    classification_scale: float = 20.0
-    too_alike: float = 0.7
-    """Cosine of two targets from which on they no longer count as different cards."""
+    weights: TargetWeights = field(default_factory=TargetWeights)
     made_up: MadeUpCards = field(default_factory=MadeUpCards)
 
 
-class WarmObjective(Objective):
+class TargetObjective(Objective):
     """Cosine distance to the own target plus cross-entropy against the targets of the batch and of all known cards."""
 
     bank: Tensor
     bank_groups: Tensor
 
     def __init__(
-        self, network: EmbeddingNetwork, bank: Tensor, bank_groups: Tensor, settings: WarmSettings, processes: Processes = ALONE
+        self, network: EmbeddingNetwork, bank: Tensor, bank_groups: Tensor, weights: TargetWeights, processes: Processes = ALONE
     ) -> None:
         super().__init__(network)
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("bank_groups", bank_groups, persistent=False)
-        self._settings = settings
+        self._weights = weights
         self._processes = processes
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
         """Return the loss. Labels: targets (n, dim), groups (n,)."""
         targets, groups = labels
-        settings, processes = self._settings, self._processes
+        weights, processes = self._weights, self._processes
         others = torch.cat([processes.gathered(targets), self.bank])
         other_groups = torch.cat([processes.gathered(groups), self.bank_groups])
-        left_out = alike(targets, others, groups, other_groups, settings.too_alike)
+        left_out = alike(targets, others, groups, other_groups, weights.too_alike)
         own = torch.arange(len(vectors), device=vectors.device) + processes.rank * len(vectors)
-        classification = own_among(settings.classification_scale * vectors @ others.T, own, left_out)
+        classification = own_among(weights.classification_scale * vectors @ others.T, own, left_out)
         distance = cosine_distance(vectors, targets)
-        return {"loss": distance + settings.classification * classification, "cosine": 1.0 - distance}
+        return {"loss": distance + weights.classification * classification, "cosine": 1.0 - distance}
 
 
 def plan_warm(settings: WarmSettings, material: Material, processes: Processes = ALONE, network: EmbeddingNetwork | None = None) -> Plan:
@@ -74,7 +81,7 @@ def plan_warm(settings: WarmSettings, material: Material, processes: Processes =
 
     return Plan(
         stage="warm",
-        objective=WarmObjective(network or make_network(settings.network), bank, groups, settings, processes),
+        objective=TargetObjective(network or make_network(settings.network), bank, groups, settings.weights, processes),
         samples=samples,
         course=course,
         settings=asdict(settings),

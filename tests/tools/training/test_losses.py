@@ -14,7 +14,7 @@ from tools.training.distill import DistillObjective, DistillSettings
 from tools.training.losses import alike, arc_face, contrastive, cosine_distance, mean_squared, own_among, relational
 from tools.training.metric import MetricObjective, MetricSettings
 from tools.training.objective import Objective
-from tools.training.warm import WarmObjective
+from tools.training.warm import TargetObjective
 
 
 def unit(*shape, seed=0):
@@ -105,14 +105,14 @@ def test_the_contrastive_loss_pushes_no_reprint_away():
 def test_the_warm_start_rewards_the_own_target_and_ignores_reprints():
     network = make_network(TINY)
     targets, groups = torch.eye(4, 768), torch.tensor([0, 1, 2, -1])
-    objective = WarmObjective(network, torch.eye(6, 768)[[0, 1, 2, 4, 5]], torch.tensor([0, 1, 2, 4, 5]), WARM)
+    objective = TargetObjective(network, torch.eye(6, 768)[[0, 1, 2, 4, 5]], torch.tensor([0, 1, 2, 4, 5]), WARM.weights)
     right, wrong = (number(objective.losses(rows, (targets, groups))["loss"]) for rows in (targets, targets.roll(1, dims=0)))
     assert right < 0.01
     assert wrong > 1.0
 
     reprint = functional.normalize(torch.eye(5, 768)[[3]] + 0.1 * torch.eye(5, 768)[[0]])
     one, no_group = torch.tensor([7]), torch.tensor([-1])
-    objective = WarmObjective(network, reprint, one, WARM)
+    objective = TargetObjective(network, reprint, one, WARM.weights)
     assert number(objective.losses(targets[:1], (targets[:1], one))["loss"]) < 1e-4
     assert number(objective.losses(reprint, (targets[:1], no_group))["loss"]) > 1e-4
 

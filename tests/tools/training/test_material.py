@@ -8,8 +8,8 @@ from edge.errors import DataError
 from tools.card_pictures import read_backgrounds, read_cards
 from tools.training.made_up import compose, joined, recolour
 from tools.training.material import Material
-from tools.training.pairs import Pairs, look_alikes, pair_view_settings
-from tools.training.views import DescribedViews, KnownViews, MadeUpCards
+from tools.training.pairs import Pairs, look_alikes
+from tools.training.views import DescribedViews, KnownViews, MadeUpCards, hard_view_settings
 
 
 def test_reprints_share_a_group_and_held_out_cards_are_left_out(data, material):
@@ -136,7 +136,7 @@ def test_two_views_of_a_pair_show_one_card_and_made_up_ones_have_no_row(material
 
 def test_pairs_have_larger_corner_errors_than_single_views():
     random = np.random.default_rng(0)
-    errors = [pair_view_settings(random).corner_error for _ in range(300)]
+    errors = [hard_view_settings(random).corner_error for _ in range(300)]
     assert max(errors) > 0.085
     assert max(errors) <= 0.10
     assert np.mean(np.array(errors) > 0.04) > 0.5

@@ -120,6 +120,20 @@ def test_a_folder_with_a_run_in_it_is_refused(direct, data, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
+def test_refining_starts_where_the_whitened_network_is_and_keeps_its_space(direct, data, tmp_path):
+    start = direct / "batch" / "final.pt"
+    out = run("refine", data, tmp_path / "refined", "--start", start, "--steps", "3")
+    before, after = open_trained(start), open_trained(out / "final.pt")
+    assert [stage.stage for stage in after.stages] == ["warm", "metric", "blend", "refine"]
+    assert after.views == before.views + 3 * 4
+    assert after.whitened
+    log = load(out / "last.pt")["log"]
+    assert set(log[0]) == {"step", "loss", "cosine", "rate"}
+    assert log[0]["cosine"] > 0.2  # the teacher's own answer to the degraded view, before anything was learnt
+    resumed = load(run("refine", data, out, "--start", start, "--steps", "3", "--resume") / "last.pt")
+    assert resumed["log"] == log
+
+
 # --- teacher and students ---
 
 

@@ -1,0 +1,92 @@
+"""Refining: answer the degraded view of a card as the network, before this stage, answered the clean one.
+
+The network is its own teacher. Its whitened answers to clean cards are well spread and stay where they are, so nothing can draw together
+as in the metric stage; and unlike the descriptor of the warm start they are answers a network of this kind can give. What is learnt is
+only to see through corners, light, blur and hands. (Distillation of a network into itself: Furlanello et al. 2018, arXiv 1805.04770.)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.networks.contract import EmbeddingNetwork
+from tools.networks.embed_pictures import embed_at
+from tools.training.checkpoint import Trained
+from tools.training.course import Course, Pictures
+from tools.training.loop import Plan
+from tools.training.material import Material
+from tools.training.objective import Labels
+from tools.training.processes import ALONE, Processes
+from tools.training.views import ClearViews, MadeUpCards
+from tools.training.warm import TargetObjective, TargetWeights
+
+
+@dataclass(frozen=True, slots=True)
+class RefineSettings:
+    """Everything that decides the refining."""
+
+    course: Course = field(
+        default_factory=lambda: Course(pictures=(Pictures(112, 48),), minutes=80.0, learning_rate=4e-4, final_rate_share=0.01, seed=11)
+    )
+    weights: TargetWeights = field(default_factory=TargetWeights)
+    made_up: MadeUpCards = field(default_factory=MadeUpCards)
+
+
+class RefineObjective(TargetObjective):
+    """The loss towards what ``answers`` says of the clean card: asked once for known cards, each time for made-up ones."""
+
+    def __init__(
+        self,
+        network: EmbeddingNetwork,
+        answers: Callable[[Tensor], Tensor],
+        bank: Tensor,
+        bank_groups: Tensor,
+        weights: TargetWeights,
+        processes: Processes = ALONE,
+    ) -> None:
+        super().__init__(network, bank, bank_groups, weights, processes)
+        self._answers = answers
+
+    def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss. Labels: clean cards uint8 (n, side, side, 3), rows of the known cards (n,), -1 for a made-up one."""
+        clean, rows = labels
+        targets, made_up = self.bank[rows.clamp_min(0)].clone(), rows < 0
+        if made_up.any():
+            targets[made_up] = self._answers(clean[made_up])
+        groups = torch.where(made_up, rows, self.bank_groups[rows.clamp_min(0)])
+        return super().losses(vectors, (targets, groups))
+
+
+def plan_refine(settings: RefineSettings, start: Trained, material: Material, processes: Processes = ALONE) -> Plan:
+    """Plan the refining of a trained, whitened network."""
+    torch.manual_seed(settings.course.seed)
+    course = settings.course
+    teacher = copy.deepcopy(start.network).requires_grad_(requires_grad=False).eval().to(processes.device)
+    bank = torch.from_numpy(embed_at(teacher, list(material.cards.pixels), course.pictures[0].side))
+
+    def answers(clean: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(clean.device.type, dtype=torch.bfloat16):
+            answered: Tensor = teacher(clean.permute(0, 3, 1, 2).float())
+        return answered.float()
+
+    def samples(side: int) -> ClearViews:
+        return ClearViews(material.cards, material.backgrounds, side, course.seed, settings.made_up)
+
+    groups = torch.from_numpy(material.cards.groups.astype(np.int64))
+    return Plan(
+        stage="refine",
+        objective=RefineObjective(start.network, answers, bank, groups, settings.weights, processes),
+        samples=samples,
+        course=course,
+        settings=asdict(settings),
+        network_settings=asdict(start.network.settings),
+        known_cards=len(material.cards.card_ids),
+        held_out=material.held_out,
+        earlier=start.stages,
+    )
