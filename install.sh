@@ -192,4 +192,5 @@ main() {
     esac
 }
 
-main "$@"
+# in one line with the end: a clone that is updated meanwhile changes nothing of this run
+main "$@"; exit

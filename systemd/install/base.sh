@@ -1,9 +1,11 @@
 # shellcheck shell=bash
 # What every part of install.sh stands on: words, exit statuses, changes that a dry run only tells.
 
-readonly PREFIX=/opt/cardedge
-readonly CONFIG=/etc/cardedge
-readonly STATE=/var/lib/cardedge
+# tests look at parts of this in a file system of their own
+readonly ROOT=${CARDEDGE_TEST_ROOT:-}
+readonly PREFIX=$ROOT/opt/cardedge
+readonly CONFIG=$ROOT/etc/cardedge
+readonly STATE=$ROOT/var/lib/cardedge
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_FAILED=70 EX_BUSY=75
 
 dry_run=no
@@ -80,6 +82,6 @@ need_root() { is_root || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "$1 needs
 # Held until we end, by our children too: a pip that outlived a killed run still writes.
 lock() {
     if [ "$dry_run" = yes ] || ! is_root; then return 0; fi
-    exec 9>/run/lock/cardedge-install
-    flock --wait 5 9 || die "$EX_BUSY" "another install.sh is at work here; wait until it has ended, then run this again"
+    exec 9>"$ROOT/run/lock/cardedge-install"
+    flock --wait 2 9 || die "$EX_BUSY" "another install.sh is at work here; wait until it has ended, then run this again"
 }

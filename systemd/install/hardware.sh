@@ -1,15 +1,14 @@
 # shellcheck shell=bash
 # What this machine has: a Raspberry Pi, a Hailo board, a camera; and what follows from that for packages and settings.
 
-# the kernel's folders; tests put others here
-sys=${CARDEDGE_SYS:-/sys} dev=${CARDEDGE_DEV:-/dev} proc=${CARDEDGE_PROC:-/proc}
+readonly SYS=$ROOT/sys DEV=$ROOT/dev PROC=$ROOT/proc
 
-is_raspberry_pi() { grep -aqs '^Raspberry Pi' "$proc/device-tree/model"; }
+is_raspberry_pi() { grep -aqs '^Raspberry Pi' "$PROC/device-tree/model"; }
 
 # hailo_slot [DEVICE]: the PCI folder of the first board of vendor Hailo (1e60); 2864 is Hailo-8 and 8L, others need another HailoRT.
 hailo_slot() {
     local slot
-    for slot in "$sys"/bus/pci/devices/*; do
+    for slot in "$SYS"/bus/pci/devices/*; do
         if grep -qsx 0x1e60 "$slot/vendor" && grep -qsx "${1:-0x2864}" "$slot/device"; then
             printf '%s' "$slot"
             return 0
@@ -82,7 +81,7 @@ pcie_hint() {
 
 # memory_hint: MemoryMax needs the kernel's memory controller, which a Pi leaves out unless asked.
 memory_hint() {
-    local controllers="$sys/fs/cgroup/cgroup.controllers"
+    local controllers="$SYS/fs/cgroup/cgroup.controllers"
     if is_raspberry_pi && [ -r "$controllers" ] && ! grep -qw memory "$controllers"; then
         note "This kernel does not bound the memory of services: add cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, then reboot"
     fi
@@ -131,12 +130,12 @@ camera_kind='' camera_source=''
 choose_camera() {
     local usb
     # by its name: the number of /dev/video* changes from start to start, and a Pi has many that are no camera
-    usb=$(compgen -G "$dev/v4l/by-id/*-video-index0" | head -n 1 || true)
-    if [ -z "$usb" ] && [ -e "$dev/video0" ] && ! is_raspberry_pi; then usb=$dev/video0; fi
+    usb=$(compgen -G "$DEV/v4l/by-id/*-video-index0" | head -n 1 || true)
+    if [ -z "$usb" ] && [ -e "$DEV/video0" ] && ! is_raspberry_pi; then usb=$DEV/video0; fi
     camera_kind=$1 camera_source=0
     case $1 in
         picamera2) ;;
-        v4l2) camera_source=${usb:-$dev/video0} ;;
+        v4l2) camera_source=${usb:-$DEV/video0} ;;
         *)
             if camera_source=$(libcamera_number "$2"); then
                 camera_kind=picamera2

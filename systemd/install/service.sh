@@ -174,7 +174,7 @@ go_back() {
 }
 
 # needs_reboot: the NPU is chosen and its driver came just now.
-needs_reboot() { hailo_slot >/dev/null && grep -qs '^backend = "hailo"' "$CONFIG/cardedge.toml" && [ ! -e "$dev/hailo0" ]; }
+needs_reboot() { hailo_slot >/dev/null && grep -qs '^backend = "hailo"' "$CONFIG/cardedge.toml" && [ ! -e "$DEV/hailo0" ]; }
 
 # broker: Mosquitto for this machine alone, with persistence; a broker that somebody set up stays as it is.
 broker() {
@@ -190,7 +190,7 @@ broker() {
             return 0
         fi
         # a kernel without IPv6 has no ::1 to listen on
-        [ -e "$proc/net/if_inet6" ] || without=(-e '/^listener 1883 ::1$/d')
+        [ -e "$PROC/net/if_inet6" ] || without=(-e '/^listener 1883 ::1$/d')
         sed "${without[@]}" -e '' "$HERE/systemd/mosquitto-cardedge.conf" | put_text "$ours" 644
         if systemd_runs; then run systemctl restart mosquitto.service || note "Mosquitto does not start with $ours; see \`journalctl -u mosquitto\`"; fi
     fi

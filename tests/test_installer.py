@@ -1,0 +1,408 @@
+"""install.sh: what it finds, chooses, refuses, and would do. That it does it is proven in booted systems, by tests/appliance."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.settings_file import load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTALLER = ROOT / "install.sh"
+PARTS = sorted((ROOT / "systemd" / "install").glob("*.sh"))
+ORDER = ("base", "packages", "hardware", "versions", "service", "wheels", "people", "removal")
+
+needs_debian = pytest.mark.skipif(not Path("/usr/bin/python3").exists() or shutil.which("dpkg-query") is None, reason="no Debian here")
+
+
+def installer(*arguments):
+    command = ["bash", str(INSTALLER), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A file system of our own, and what a script of the installer's functions says and leaves in it."""
+    for folder in (
+        "dev",
+        "sys/bus/pci/devices",
+        "proc/device-tree",
+        "etc/cardedge",
+        "var/lib/cardedge/index",
+        "opt/cardedge/versions",
+        "run/lock",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+
+    class Machine:
+        root = tmp_path
+
+        def run(self, script, *, here=ROOT):
+            sources = "\n".join(f'source "{ROOT}/systemd/install/{name}.sh"' for name in ORDER)
+            settled = f"HERE={here} task=install_service no_start=no purge=no python={sys.executable}"
+            program = f"set -euo pipefail\nHERE={here} task=install_service\n{sources}\n{settled}\n{script}"
+            environment = {**os.environ, "CARDEDGE_TEST_ROOT": str(tmp_path), "CARDEDGE_READY_S": "1"}
+            return subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+        def pci(self, vendor="0x1e60", device="0x2864", speed="8.0 GT/s PCIe"):
+            slot = tmp_path / "sys/bus/pci/devices/0001:01:00.0"
+            slot.mkdir()
+            for name, value in {"vendor": vendor, "device": device, "current_link_speed": speed}.items():
+                (slot / name).write_text(value + "\n")
+
+        def version(self, name="new", *, modules=None, hef=False):
+            """A version whose Python finds the given modules besides ours."""
+            folder = tmp_path / "opt/cardedge/versions" / name
+            (folder / "bin").mkdir(parents=True)
+            for module, text in (modules or {}).items():
+                (folder / "modules").mkdir(exist_ok=True)
+                (folder / "modules" / f"{module}.py").write_text(text)
+            python = folder / "bin/python"
+            python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}/modules" exec {sys.executable} "$@"\n')
+            python.chmod(0o755)
+            network = folder / "hef" / "net"
+            network.mkdir(parents=True)
+            network.joinpath("model.json").write_text(json.dumps({"artefacts": {"hef": {"file": "net.hef"}} if hef else {}}))
+            if hef:
+                network.joinpath("net.hef").write_bytes(b"compiled")
+            return folder
+
+        def pi(self):
+            (tmp_path / "proc/device-tree/model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+
+    return Machine()
+
+
+# --- the command line ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dance"], "unknown option: --dance"),
+        (["--purge"], "--purge goes with --uninstall"),
+        (["--for", "trixie"], "--for goes with --make-wheelhouse"),
+        (["--make-wheelhouse", "/nowhere", "--for", "buster"], "bookworm or trixie"),
+        (["--make-wheelhouse"], "--make-wheelhouse needs a value"),
+        (["--wheelhouse", "/nowhere"], "no wheels there; make them with --make-wheelhouse"),
+        (["--allow-technician"], "--allow-technician needs a value"),
+        (["--camera", "webcam"], "picamera2 or v4l2"),
+        (["--cards"], "--cards needs a value"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, said):
+    result = installer(*arguments)
+    assert result.returncode == 64
+    assert said in result.stderr
+
+
+def test_help_names_every_option():
+    known = set(
+        re.findall(r"^ +(--[a-z-]+)", re.search(r"parse\(\) \{(.*?)^\}", INSTALLER.read_text(), re.DOTALL | re.MULTILINE)[1], re.MULTILINE)
+    )
+    said = installer("--help")
+    assert said.returncode == 0
+    assert {option for option in known if option not in said.stdout} == set()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="we are root")
+def test_root_is_asked_for():
+    result = installer()
+    assert result.returncode == 69
+    assert "run it with sudo" in result.stderr
+
+
+@needs_debian
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+@pytest.mark.parametrize(
+    "options", [[], ["--uninstall", "--purge"], ["--kiosk"], ["--rollback"], ["--make-wheelhouse", "/nowhere"]], ids=" ".join
+)
+def test_a_dry_run_changes_nothing(options, tmp_path):
+    """It runs where nothing can be written; that this holds is shown first."""
+    script = (
+        f'mount --make-rprivate / && mount -o remount,bind,ro / && ! touch {ROOT}/x 2>/dev/null && exec bash {INSTALLER} --dry-run "$@"'
+    )
+    result = subprocess.run(
+        ["unshare", "-m", "bash", "-c", script, "-", *options], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "would " in result.stderr
+
+
+@needs_debian
+def test_what_is_installed_is_also_removed():
+    put = installer("--dry-run").stderr
+    taken = installer("--uninstall", "--purge", "--dry-run").stderr
+    files = set(re.findall(r"install -D -m 644 \S+ (\S+)", put)) | {
+        "/usr/local/bin/cardedge",
+        "/opt/cardedge",
+        "/etc/cardedge",
+        "/var/lib/cardedge",
+    }
+    assert len(files) > 7
+    assert {file for file in files if f" {file}" not in taken} == set()
+
+
+def test_two_at_once_are_not_allowed(machine):
+    with (machine.root / "run/lock/cardedge-install").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = machine.run("is_root() { true; }; lock; echo went on")
+    assert (result.returncode, result.stdout) == (75, "")
+    assert "another install.sh is at work" in result.stderr
+
+
+# --- what is found and chosen ---
+
+LIBRARY = {"hailo_platform": ""}
+
+
+@pytest.mark.parametrize(
+    ("board", "modules", "hef", "backend", "why"),
+    [
+        (None, LIBRARY, True, "onnx", "no Hailo board on the PCI bus"),
+        ("0x45c4", LIBRARY, True, "onnx", "no Hailo board on the PCI bus"),
+        ("0x2864", {}, True, "onnx", "hailo_platform cannot be imported"),
+        ("0x2864", {"hailo_platform": "raise ImportError('versions differ')"}, True, "onnx", "hailo_platform cannot be imported"),
+        ("0x2864", LIBRARY, False, "onnx", "no network compiled for it"),
+        ("0x2864", LIBRARY, True, "hailo", "are there"),
+    ],
+)
+def test_the_npu_is_chosen_when_board_library_and_network_are_there(machine, board, modules, hef, backend, why):
+    if board:
+        machine.pci(device=board)
+    version = machine.version(modules=modules, hef=hef)
+    result = machine.run(f'choose_backend {version}; echo "$backend: $backend_why"')
+    assert result.stdout.startswith(f"{backend}: "), result.stderr
+    assert why in result.stdout
+
+
+def picamera2(*ids):
+    cameras = [{"Num": number, "Id": name} for number, name in enumerate(ids)]
+    return {"picamera2": f"class Picamera2:\n    @staticmethod\n    def global_camera_info():\n        return {cameras!r}\n"}
+
+
+PI_CAMERA, USB_CAMERA = "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "/base/axi/pcie@120000/rp1/usb@200000-1:1.0-046d:0825"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "modules", "devices", "pi", "expected"),
+    [
+        ("", picamera2(PI_CAMERA), [], True, "picamera2 0"),
+        ("", picamera2(USB_CAMERA, PI_CAMERA), ["v4l/by-id/usb-cam-video-index0"], True, "picamera2 1"),
+        ("", picamera2(USB_CAMERA), ["v4l/by-id/usb-cam-video-index0"], True, "v4l2 DEV/v4l/by-id/usb-cam-video-index0"),
+        (
+            "",
+            {},
+            ["v4l/by-id/usb-cam-video-index1", "v4l/by-id/usb-cam-video-index0", "video0"],
+            False,
+            "v4l2 DEV/v4l/by-id/usb-cam-video-index0",
+        ),
+        ("", {}, ["video0"], False, "v4l2 DEV/video0"),
+        ("", {}, ["video0", "video19"], True, " "),
+        ("", {}, [], False, " "),
+        ("picamera2", {}, [], True, "picamera2 0"),
+        ("v4l2", picamera2(PI_CAMERA), [], True, "v4l2 DEV/video0"),
+    ],
+)
+def test_the_camera_is_the_one_that_is_there(machine, wanted, modules, devices, pi, expected):
+    if pi:
+        machine.pi()
+    for device in devices:
+        path = machine.root / "dev" / device
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    version = machine.version(modules=modules)
+    result = machine.run(f'choose_camera "{wanted}" {version}/bin/python; echo "$camera_kind $camera_source"')
+    assert result.stdout.rstrip("\n").replace(str(machine.root / "dev"), "DEV") == expected, result.stderr
+
+
+def test_settings_are_written_once_with_what_is_there(machine):
+    machine.pci()
+    version = machine.version(modules=LIBRARY | picamera2(USB_CAMERA, PI_CAMERA), hef=True)
+    result = machine.run(f'write_settings {version} ""')
+    assert result.returncode == 0, result.stderr
+    file = machine.root / "etc/cardedge/cardedge.toml"
+    settings = load_settings(file)
+    assert (settings.network.backend, settings.camera.kind, settings.camera.source) == ("hailo", "picamera2", "1")
+
+    file.write_text('[network]\nbackend = "onnx"\n')
+    result = machine.run(f'write_settings {version} ""')
+    assert file.read_text() == '[network]\nbackend = "onnx"\n'
+    assert 'says backend = "onnx", and this machine looks like "hailo"' in result.stderr
+
+
+def test_without_a_camera_its_lines_stay_comments(machine):
+    machine.run(f'write_settings {machine.version()} ""')
+    text = (machine.root / "etc/cardedge/cardedge.toml").read_text()
+    assert re.search(r'(?m)^backend = "onnx" .*no Hailo board', text)
+    assert not re.search(r"(?m)^(kind|source)", text)
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        ("hailo-all python3-hailort dkms", "dkms hailo-all"),
+        ("dkms hailort hailort-pcie-driver python3-hailort", "dkms hailort-pcie-driver hailort python3-hailort"),
+        ("dkms hailofw hailo-dkms hailort python3-hailort", "dkms hailofw hailo-dkms hailort python3-hailort"),
+        ("dkms", ""),
+    ],
+)
+def test_the_packages_of_the_npu_are_those_that_apt_knows(machine, known, wanted):
+    result = machine.run(f'apt_knows() {{ [[ " {known} " == *" $1 "* ]]; }}; hailo_packages | paste -sd " "')
+    assert result.stdout.strip() == wanted, result.stderr
+
+
+@pytest.mark.parametrize(("speed", "told"), [("5.0 GT/s PCIe", True), ("2.5 GT/s PCIe", True), ("8.0 GT/s PCIe", False)])
+def test_a_slow_link_is_told_with_the_line_to_add(machine, speed, told):
+    machine.pci(speed=speed)
+    result = machine.run("pcie_hint")
+    assert result.returncode == 0
+    assert ("dtparam=pciex1_gen=3" in result.stderr) is told
+
+
+# --- what is built on ---
+
+
+@pytest.mark.parametrize(
+    ("wheel", "debian", "asked_for"),
+    [
+        ("hnswlib-0.8.0-{tag}-{tag}-linux_{arch}.whl", "", ""),
+        ("hnswlib-0.8.0-cp399-cp399-linux_{arch}.whl", "", "g++ python3-dev"),
+        (None, "0.8.0-2", "python3-hnswlib"),
+        (None, "0.6.2-2+deb12u1", "g++ python3-dev"),
+        (None, "", "g++ python3-dev"),
+    ],
+)
+def test_a_compiler_is_wanted_only_where_no_wheel_and_no_package_is(machine, tmp_path, wheel, debian, asked_for):
+    house = tmp_path / "wheels"
+    house.mkdir()
+    if wheel:
+        tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        (house / wheel.format(tag=tag, arch=os.uname().machine)).touch()
+    stubs = f"""
+    packages() {{ echo "$*"; }}; refresh_lists() {{ :; }}; can_build() {{ false; }}; has_system_hnswlib() {{ false; }}
+    candidate() {{ printf '%s' '{debian}'; }}; python_tag() {{ printf cp{sys.version_info.major}{sys.version_info.minor}; }}
+    python=/usr/bin/python3"""
+    result = machine.run(f'{stubs}\nprovide_hnswlib "{house if wheel else ""}"')
+    assert result.stdout.strip() == asked_for, result.stderr
+
+
+def test_the_wheelhouse_holds_what_the_program_and_its_build_need(machine):
+    names = set(re.findall(r"(?m)^[\w-]+", machine.run("requirements").stdout))
+    assert {"numpy", "onnxruntime", "opencv-python-headless", "hnswlib", "setuptools", "wheel"} <= names
+
+
+def test_a_version_is_named_by_what_is_in_it(machine, tmp_path):
+    clone = tmp_path / "clone"
+    for folder in ("edge", "hef", "index/sample", "systemd"):
+        (clone / folder).mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "edge/app.py"):
+        (clone / name).write_text("x\n")
+    (clone / "edge/__init__.py").write_text('__version__ = "1.2.3"\n')
+
+    def named():
+        return machine.run("version_id", here=clone).stdout
+
+    first = named()
+    assert re.fullmatch(r"1\.2\.3-[0-9a-f]{12}", first)
+    (clone / "edge/__pycache__").mkdir()
+    (clone / "edge/__pycache__/app.pyc").write_text("compiled")
+    assert named() == first
+    (clone / "edge/app.py").write_text("y\n")
+    assert named() != first
+
+
+# --- which version serves ---
+
+STUBS = """
+system_files() { :; }
+systemctl() { :; }
+journalctl() { echo "ERROR the last line of its log"; }
+systemd_runs() { true; }
+sync() { :; }
+activate() { ln -sfn "releases/$(basename "$2")" "$STATE/index/current"; }
+"""
+
+
+def serve(machine, script, *, works):
+    """Run ``script`` where the versions named in ``works`` become ready. The program's own link in the system is not ours to touch."""
+    ready = f'ready() {{ [[ " {works} " == *" $(serving) "* ]]; }}'
+    run = 'run() { if [ "${*: -1}" = /usr/local/bin/cardedge ]; then return 0; fi; "$@"; }'
+    return machine.run(f"{STUBS}\n{ready}\n{run}\n{script}")
+
+
+def link(machine, name):
+    path = machine.root / "opt/cardedge" / name
+    return path.readlink().name if path.is_symlink() else None
+
+
+@pytest.fixture
+def upgraded(machine):
+    """The versions old and new are there, old serves with the cards a."""
+    machine.version("old")
+    machine.version("new")
+    (machine.root / "opt/cardedge/current").symlink_to("versions/old")
+    (machine.root / "var/lib/cardedge/index/current").symlink_to("releases/a")
+    return machine
+
+
+def test_a_new_version_serves_once_it_is_ready(upgraded):
+    result = serve(upgraded, 'serve "$VERSIONS/new" ""; prune', works="new")
+    assert result.returncode == 0, result.stderr
+    assert (link(upgraded, "current"), link(upgraded, "previous")) == ("new", "old")
+    assert not (upgraded.root / "opt/cardedge/trial").exists()
+
+
+def test_one_that_does_not_become_ready_gives_way_with_its_cards(upgraded):
+    result = serve(upgraded, 'serve "$VERSIONS/new" /media/b', works="old")
+    assert result.returncode == 70
+    assert "version new did not become ready; old serves again" in result.stderr
+    assert "the last line of its log" in result.stderr
+    assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
+    assert (upgraded.root / "var/lib/cardedge/index/current").readlink() == Path("releases/a")
+    assert not (upgraded.root / "opt/cardedge/trial").exists()
+
+
+def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
+    cut = 'start() { kill -9 $$; }\nserve "$VERSIONS/new" ""'
+    assert serve(upgraded, cut, works="").returncode == -9
+    assert link(upgraded, "current") == "new"
+    result = serve(upgraded, 'serve "$VERSIONS/new" ""', works="old")
+    assert (result.returncode, link(upgraded, "current")) == (70, "old")
+
+
+def test_the_same_version_again_is_not_given_up(upgraded):
+    result = serve(upgraded, 'serve "$VERSIONS/old" ""', works="")
+    assert result.returncode == 70
+    assert "version old did not become ready" in result.stderr
+    assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
+
+
+def test_the_version_before_is_kept_and_no_other(upgraded):
+    upgraded.version("ancient")
+    upgraded.version("newest")
+    serve(upgraded, 'serve "$VERSIONS/new" ""; serve "$VERSIONS/newest" ""; prune', works="new newest")
+    assert sorted(path.name for path in (upgraded.root / "opt/cardedge/versions").iterdir()) == ["new", "newest"]
+
+
+@pytest.mark.parametrize(("active", "put_in"), [(None, True), ("aaaa", True), ("bbbb", False), ("cccc", False)])
+def test_sample_cards_follow_the_program_and_other_cards_stay(machine, tmp_path, active, put_in):
+    """``aaaa`` is an older version's sample, ``bbbb`` the new one's, ``cccc`` a technician's."""
+    clone = tmp_path / "clone"
+    for folder, bundle in ((machine.version("old") / "sample", "aaaa"), (clone / "index/sample", "bbbb")):
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"bundle_id": bundle}))
+    if active:
+        (machine.root / "var/lib/cardedge/index/current").symlink_to(f"releases/{active}")
+    result = machine.run('cards_for "$VERSIONS/new" ""', here=clone)
+    assert result.stdout == (f"{machine.root}/opt/cardedge/versions/new/sample" if put_in else ""), result.stderr
+
+
+def test_every_part_is_sourced():
+    assert sorted(re.findall(r'(?m)^source ".*/(\w+)\.sh"', INSTALLER.read_text())) == [part.stem for part in PARTS]
