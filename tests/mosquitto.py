@@ -12,6 +12,8 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 WAIT_S = 20.0
@@ -80,18 +82,25 @@ class Mosquitto:
 
 
 class Listener:
-    """Hears everything under a filter. ``messages`` holds (topic, payload, retained) in order of arrival."""
+    """Hears everything under a filter. ``messages`` holds (topic, payload, retained) in order of arrival.
 
-    def __init__(self, port: int, *, topic: str = "#", qos: int = 1) -> None:
+    With a ``client_id`` the broker keeps what comes while the listener is away, and tells it to the next one of that name.
+    """
+
+    def __init__(self, port: int, *, topic: str = "#", qos: int = 1, client_id: str = "", login: tuple[str, str] | None = None) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._subscribed = threading.Event()
         self._ended = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
+        if login is not None:
+            self._client.username_pw_set(*login)
         self._client.on_connect = lambda client, *_: client.subscribe(topic, qos)
         self._client.on_disconnect = lambda *_: self._ended.set()
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _c, _d, message: self.messages.append((message.topic, bytes(message.payload), message.retain))
-        self._client.connect("127.0.0.1", port)
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 3600 if client_id else 0
+        self._client.connect("127.0.0.1", port, clean_start=not client_id, properties=kept)
         self._client.loop_start()
         assert self._subscribed.wait(WAIT_S)
 

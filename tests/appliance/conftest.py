@@ -1,0 +1,37 @@
+"""One installed scanner per distribution, for the whole session; a test gets it ready and looking at the film."""
+
+import pytest
+
+from tests.appliance.debian import why_not
+from tests.appliance.scanner import SETTINGS_FILE
+from tests.appliance.workshop import Workshop
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(f"no machine can be booted here: {reason}")
+    made = Workshop(tmp_path_factory.mktemp("appliance"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", params=["bookworm", "trixie"])
+def installed(request, workshop):
+    """As the installer left it; a test may find it used already."""
+    return workshop.installed(request.param)
+
+
+@pytest.fixture
+def machine(installed):
+    return installed.scanner.machine
+
+
+@pytest.fixture
+def scanner(installed):
+    """Ready, with the settings of the tests: at once where the test before left it so."""
+    scanner = installed.scanner
+    if scanner.machine.read(SETTINGS_FILE) != scanner.settings or not scanner.is_ready():
+        scanner.look_at_the_film()
+    return scanner

@@ -1,0 +1,151 @@
+"""What the machines are made of: root file systems, Python packages, clones of this repository, a film; or why they cannot be made.
+
+The mirror and the package index are those this host is set up with; the machines themselves have no network and must do without.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.appliance.container import cgroup_of, leave_cgroup, spawn
+from tools.film import write_film
+from tools.film_script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
+from tools.sample_bundle import sample_film_cards
+from tools.simulated_camera import CardPose
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux", "pgrep": "procps", "git": "git"}
+WITHOUT_WHEELS = "hnswlib"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A Debian, with the Python it brings."""
+
+    name: str
+    python: str
+    systemd: int
+    packages: tuple[str, ...]
+    """What install.sh may ask apt for; fetched, not installed, since the machine has no network."""
+
+
+BOOKWORM = Distribution("bookworm", "3.11", 252, ("g++", "mosquitto", "openssh-client", "python3-dev", "python3-venv"))
+TRIXIE = Distribution("trixie", "3.13", 257, ("mosquitto", "openssh-client", "python3-hnswlib", "python3-venv"))
+
+# what a minimal image of the Pi has and a bare Debian lacks
+IN_THE_SYSTEM = ("systemd", "systemd-sysv", "dbus", "udev", "python3", "ca-certificates", "iproute2", "procps", "sudo")
+
+
+def why_not() -> str | None:
+    """Return why no machine can be booted here, or None. Found by trying, not by what the host says of itself."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    if missing:
+        return f"needs packages: apt install {' '.join(missing)}"
+    with tempfile.TemporaryDirectory(prefix="appliance-probe-") as directory:
+        folder = Path(directory)
+        return _no_overlay(folder) or _no_container(folder) or (None if mirror() else "none of this host's apt sources has Debian")
+
+
+def _no_overlay(folder: Path) -> str | None:
+    for name in ("lower", "upper", "work", "merged"):
+        (folder / name).mkdir()
+    layers = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+    tried = subprocess.run(
+        ["mount", "-t", "overlay", "probe", "-o", layers, f"{folder}/merged"], capture_output=True, text=True, check=False
+    )
+    if tried.returncode != 0:
+        return f"no overlay file systems here: {tried.stderr.strip()}"
+    subprocess.run(["umount", f"{folder}/merged"], check=True)
+    return None
+
+
+def _no_container(folder: Path) -> str | None:
+    """Run one program in a container of this host's own /usr, in the way the machines are run."""
+    console, cgroup = folder / "console.log", cgroup_of(f"cardedge-probe-{os.getpid()}")
+    try:
+        tried = spawn(["--directory=/", "--volatile=yes", "--console=pipe", "/usr/bin/true"], cgroup, console).wait(30.0)
+        said = console.read_text().strip().splitlines()
+        return None if tried == 0 else f"systemd-nspawn does not run here: {said[-1] if said else f'status {tried}'}"
+    except OSError as error:
+        return f"no control group of our own: {error}"
+    except subprocess.TimeoutExpired:
+        return "systemd-nspawn does not run here: no end within 30 s"
+    finally:
+        leave_cgroup(cgroup)
+
+
+def mirror() -> str | None:
+    """Return the first of this host's apt sources that has all our distributions."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"], capture_output=True, text=True, check=False
+    ).stdout
+    addresses = dict.fromkeys(line.rstrip("/") for line in listed.splitlines() if line.startswith("http"))
+    return next((address for address in addresses if all(_has(address, each) for each in (BOOKWORM, TRIXIE))), None)
+
+
+def _has(address: str, distribution: Distribution) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/dists/{distribution.name}/InRelease", timeout=20.0) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def make_root(distribution: Distribution, target: Path) -> None:
+    """Make a root file system with a systemd, as small as a machine can be, and beside it what install.sh may ask apt for."""
+    fetch = f'chroot "$1" apt-get install -qq --download-only --no-install-recommends {" ".join(distribution.packages)} >/dev/null'
+    fast = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/fast"'
+    names = f'printf "127.0.0.1 localhost\\n::1 localhost\\n" >"$1/etc/hosts"; echo {distribution.name} >"$1/etc/hostname"'
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}"]
+    hooks = [f"--customize-hook={each}" for each in (fetch, fast, names)]
+    subprocess.run([*command, *hooks, distribution.name, str(target), str(mirror())], check=True)
+
+
+def fetch_packages(distribution: Distribution, target: Path) -> None:
+    """Fetch what pip needs to make our wheels for a distribution's Python: wheels, and sources where there is none."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "pip", "pybind11", "wheel"]
+    wheels = [each for each in wanted if not each.startswith(WITHOUT_WHEELS)]
+    sources = [each for each in wanted if each.startswith(WITHOUT_WHEELS)]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target)]
+    subprocess.run([*pip, "--python-version", distribution.python, "--only-binary=:all:", *wheels], check=True)
+    subprocess.run([*pip, "--no-deps", f"--no-binary={WITHOUT_WHEELS}", *sources], check=True)
+
+
+def make_clone(target: Path) -> Path:
+    """Copy what git holds of this repository, as it lies here."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True).stdout
+    target.mkdir(parents=True)
+    for name in filter(None, files.decode().split("\0")):
+        if (REPOSITORY / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, target / name)
+    return target
+
+
+def set_version(clone: Path, version: str) -> None:
+    """Make a clone another version."""
+    file = clone / "edge" / "__init__.py"
+    changed, count = re.subn(r'(?m)^(__version__.*= )".*"$', rf'\1"{version}"', file.read_text())
+    assert count == 1, "edge/__init__.py tells no version"
+    file.write_text(changed)
+
+
+def make_film(path: Path) -> list[str]:
+    """Film two cards of the sample bundle, one after the other, to be shown again and again. Return their ids."""
+    cards = sample_film_cards(2)
+    lying = CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0)
+    shown = tuple(
+        Appearance("card", card.name, card, from_s, from_s + 2.5, lying, 90.0) for card, from_s in zip(cards, (0.2, 3.7), strict=True)
+    )
+    write_film(DemoScript(7, FILM_SIZE, FPS, 7.0, shown, ()), path)
+    return [card.card_id for card in cards]

@@ -1,0 +1,48 @@
+"""What the unit does with settings: wrong ones are not tried again and again, and the broker's password is the service's alone."""
+
+import pytest
+
+from tests.appliance.container import wait_until
+from tests.appliance.scanner import DEVICE, EVENT_S, START_S
+
+pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200), pytest.mark.parametrize("installed", ["bookworm"], indirect=True)]
+
+AVAILABILITY = f"cardedge/{DEVICE}/availability"
+CREDENTIAL = "/etc/credstore/mqtt-password"
+GUARDED_PORT = 1884
+LOGIN = ("scanner", "correct horse")
+
+
+def test_with_wrong_settings_it_ends_with_78_and_is_not_started_again(scanner, machine):
+    machine.write("/etc/cardedge/cardedge.toml", scanner.settings + "[mqtt]\nport = 'ninety'\n")
+    assert machine.run("systemctl", "restart", "cardedge", check=False).returncode != 0
+    machine.run("sleep", "5")  # RestartSec is 2
+    assert scanner.shown("ActiveState", "Result", "ExecMainStatus", "NRestarts") == ["failed", "exit-code", "78", "0"]
+    assert "mqtt.port" in scanner.journal()
+
+
+@pytest.fixture
+def guarded_broker(machine):
+    """A broker that lets in who knows the password."""
+    machine.write("/srv/guarded.conf", f"listener {GUARDED_PORT} 127.0.0.1\nallow_anonymous false\npassword_file /srv/passwords\n")
+    machine.run("mosquitto_passwd", "-b", "-c", "/srv/passwords", *LOGIN)
+    machine.run("chown", "mosquitto", "/srv/passwords")
+    machine.run("systemd-run", "--unit=guarded-broker", "mosquitto", "-c", "/srv/guarded.conf")
+    yield f'[mqtt]\nport = {GUARDED_PORT}\nusername = "{LOGIN[0]}"\n'
+    machine.run("systemctl", "stop", "guarded-broker")
+    machine.at(CREDENTIAL).unlink(missing_ok=True)
+
+
+def test_the_password_comes_from_a_credential_that_only_root_can_read(scanner, machine, guarded_broker):
+    machine.write(CREDENTIAL, LOGIN[1], 0o600)
+    scanner.look_at_the_film(guarded_broker)
+    with scanner.hearing(GUARDED_PORT, login=LOGIN) as heard:
+        wait_until(lambda: b"online" in heard.on(AVAILABILITY), EVENT_S, "the scanner is online at the guarded broker")
+        scanner.wait_for_cards(heard)
+    assert machine.run("runuser", "-u", "cardedge", "--", "cat", CREDENTIAL, check=False).returncode != 0
+
+
+def test_without_the_credential_it_runs_and_says_that_the_broker_refuses(scanner, machine, guarded_broker):
+    scanner.look_at_the_film(guarded_broker)
+    assert scanner.is_ready()
+    wait_until(lambda: "authoriz" in scanner.journal() or "authoris" in scanner.journal(), START_S, "the journal names the refusal")

@@ -1,0 +1,73 @@
+"""Versions come and go: an upgrade, one that fails, and the end of it all. In this order: afterwards nothing is left to test."""
+
+import re
+
+import pytest
+
+from tests.appliance.debian import set_version
+from tests.appliance.scanner import SETTINGS_FILE
+
+pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200)]
+
+BROKEN = """
+def _fails(self):
+    raise RuntimeError("this version does not work")
+
+
+Daemon.run = _fails
+"""
+
+
+def version(machine):
+    return machine.run("cardedge", "--version").stdout.split()[-1]
+
+
+@pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
+def test_an_upgrade_serves_with_the_settings_and_cards_that_were_there(scanner, machine, installed, workshop):
+    clone, former, cards = workshop.new_clone("newer"), scanner.process, machine.at("/var/lib/cardedge/index/current").readlink()
+    set_version(clone, "9.0.0")
+    scanner.install(clone, *installed.options)
+    assert version(machine) == "9.0.0"
+    assert scanner.is_ready()
+    assert scanner.process != former
+    assert machine.read(SETTINGS_FILE) == scanner.settings
+    assert machine.at("/var/lib/cardedge/index/current").readlink() == cards
+    with scanner.hearing() as heard:
+        scanner.wait_for_cards(heard)
+
+
+@pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
+def test_a_version_that_does_not_become_ready_gives_way_to_the_one_before(scanner, machine, installed, workshop):
+    clone, before = workshop.new_clone("broken"), version(machine)
+    set_version(clone, "9.9.9")
+    with (clone / "edge" / "daemon.py").open("a") as daemon:
+        daemon.write(BROKEN)
+    status, said = scanner.install(clone, *installed.options, check=False)
+    assert status == 70, said
+    assert "this version does not work" in said
+    assert version(machine) == before
+    assert scanner.is_ready()
+    with scanner.hearing() as heard:
+        scanner.wait_for_cards(heard)
+
+
+OF_THE_TESTS = r"/root/cardedge/.*|/root/wheels/.*|/srv/.*|/etc/pip\.conf"
+OF_DEBIAN = (
+    r"/var/(cache|lib/dpkg|lib/apt|lib/ucf|log|tmp|backups|lib/mosquitto|lib/python|lib/systemd)/.*|.*/__pycache__/.*|/etc/.*-|/etc/rc.\.d/.*"
+    r"|/etc/(alternatives|ssl|ssh|mosquitto)/.*|/etc/(ld\.so\.cache|\.pwd\.lock)|/etc/systemd/system/multi-user\.target\.wants/mosquitto\.service"
+)
+NOT_OURS = re.compile(f"{OF_THE_TESTS}|{OF_DEBIAN}")
+
+
+def test_after_the_uninstaller_nothing_is_left(scanner, machine):
+    scanner.machine.run("/root/cardedge/install.sh", "--uninstall", "--purge")
+    owned = set(machine.run("sh", "-c", "cat /var/lib/dpkg/info/*.list").stdout.splitlines())
+    left = sorted(
+        path
+        for path in (f"/{each.relative_to(machine.changes)}" for each in machine.changes.rglob("*") if not each.is_dir())
+        if path not in owned and not NOT_OURS.fullmatch(path)
+    )
+    assert left == []
+    assert machine.run("systemctl", "list-unit-files", "cardedge*", check=False).stdout.count("cardedge") == 0
+    assert machine.run("sh", "-c", "getent passwd; getent group").stdout.count("cardedge") == 0
+    assert machine.run("pgrep", "-f", "cardedge run", check=False).returncode == 1

@@ -1,0 +1,100 @@
+"""Sets the machines up: root file systems, packages, the film, and a scanner installed on each distribution.
+
+What a network would bring is fetched once into a folder: the session's own, or the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where it is
+found again.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.appliance.container import Container
+from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_film, make_root
+from tests.appliance.scanner import Scanner
+
+CACHE = "CARDEDGE_APPLIANCE_CACHE"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A scanner as its installer left it, and what that said."""
+
+    scanner: Scanner
+    said: str
+    options: tuple[object, ...]
+    """What its installer was called with."""
+
+
+class Workshop:
+    """Works on all distributions at once, in threads of its own: one's tests run while the other is still being set up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else folder / "store"
+        self._machines: list[Container] = []
+        self._shared = folder / "shared"
+        self.clone = make_clone(self._shared / "clone")
+        self._film = self._shared / "film.mp4"
+        self._threads = ThreadPoolExecutor(2)
+        self._card_ids = self._threads.submit(make_film, self._film)
+        self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE)}
+
+    def installed(self, name: str) -> Installed:
+        """Return the scanner on a distribution; all tests share it."""
+        return self._installed[name].result()
+
+    def new_clone(self, name: str) -> Path:
+        """Return a clone to be changed."""
+        return Path(shutil.copytree(self.clone, self._shared / name))
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for machine in self._machines:
+            machine.remove()
+
+    def _install(self, distribution: Distribution) -> Installed:
+        """Install on a machine that has nothing yet: on one distribution without network, on the other with an index of packages."""
+        root = self._made(f"root-{distribution.name}", lambda target: make_root(distribution, target))
+        packages = self._made(f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
+        wheels = None
+        if distribution is BOOKWORM:
+            wheels = self._made(f"wheels-{distribution.name}", lambda target: self._make_wheelhouse(root, packages, target))
+        machine = self._boot(distribution.name, root)
+        if wheels is None:
+            use_index(machine, packages)
+        scanner = Scanner(machine, self._film, tuple(self._card_ids.result()))
+        options = () if wheels is None else ("--wheelhouse", wheels)
+        _, said = scanner.install(self.clone, *options)
+        return Installed(scanner, said, options)
+
+    def _make_wheelhouse(self, root: Path, packages: Path, target: Path) -> None:
+        """Let another machine of the same kind make the wheels, with the compiler that the scanner need not have."""
+        machine = self._boot("workbench", root)
+        use_index(machine, packages)
+        Scanner(machine, self._film, ()).install(self.clone, "--make-wheelhouse", "/root/wheels")
+        shutil.copytree(machine.at("/root/wheels"), target)
+        machine.power_off()
+
+    def _boot(self, name: str, root: Path) -> Container:
+        machine = Container(name, root, self._folder / name, shared=(self._shared, self._store))
+        self._machines.append(machine)
+        machine.boot()
+        return machine
+
+    def _made(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return what ``make`` makes, whole: what a broken-off session left is made again."""
+        target, half = self._store / name, self._store / f"{name}.half"
+        if not target.exists():
+            self._store.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(half, ignore_errors=True)
+            make(half)
+            half.rename(target)
+        return target
+
+
+def use_index(machine: Container, packages: Path) -> None:
+    """Let pip find its packages in a folder, as in an index of the house."""
+    machine.write("/etc/pip.conf", f"[global]\nno-index = true\nfind-links = {packages}\n")
