@@ -98,17 +98,35 @@ class CompletedRequest:
         self._camera.free_buffers += 1
 
 
+class CameraManager:
+    """Knows the cameras that were there when it was made; forgets them when the last one is closed."""
+
+    def __init__(self, hardware):
+        self._hardware = hardware
+        self._known = None
+
+    @property
+    def models(self):
+        if self._known is None:
+            self._known = list(self._hardware.models)
+        return self._known
+
+    def reset(self):
+        self._known = None
+
+
 class Picamera2:
-    hardware: Hardware  # set by ``installed``
+    hardware: Hardware  # set by ``installed``, with it
+    _cm: CameraManager
 
     @staticmethod
     def global_camera_info():
-        return [{"Model": model, "Location": 2, "Id": f"/base/{model}", "Num": n} for n, model in enumerate(Picamera2.hardware.models)]
+        return [{"Model": model, "Location": 2, "Id": f"/base/{model}", "Num": n} for n, model in enumerate(Picamera2._cm.models)]
 
     def __init__(self, camera_num=0, verbose_console=None, tuning=None, allocator=None):
         if self.hardware.in_use:
             raise RuntimeError("Failed to acquire camera: Device or resource busy")
-        self.hardware.models[camera_num]
+        self._cm.models[camera_num]
         self.hardware.in_use = True
         self.hardware.opened.append(self)
         self.camera_config = None
@@ -195,6 +213,7 @@ class Picamera2:
         self.started = False
         if not self.closed:
             self.hardware.in_use = False
+            self._cm.reset()
         self.closed = True
 
     def _run(self):
@@ -224,7 +243,7 @@ def installed(monkeypatch, hardware):
     """Put the double in the place of the ``picamera2`` and ``libcamera`` modules."""
     picamera2, libcamera = types.ModuleType("picamera2"), types.ModuleType("libcamera")
     picamera2.Picamera2 = type("Picamera2", (Picamera2,), {"hardware": hardware})
-    Picamera2.hardware = hardware
+    Picamera2.hardware, Picamera2._cm = hardware, CameraManager(hardware)
     libcamera.controls = types.SimpleNamespace(AfModeEnum=types.SimpleNamespace(Manual=0, Auto=1, Continuous=2))
     monkeypatch.setitem(sys.modules, "picamera2", picamera2)
     monkeypatch.setitem(sys.modules, "libcamera", libcamera)

@@ -185,12 +185,22 @@ def test_a_loose_ribbon_recovers_by_a_new_camera_object(hardware):
     assert all(each.closed for each in hardware.opened)
 
 
-def test_no_camera_and_too_few_cameras_say_what_was_found(hardware):
-    with pytest.raises(CameraError, match=r"camera 1: not found \(found: 0 imx708\); check the ribbon cable"):
+@pytest.mark.parametrize(("models", "found"), [(["imx708"], "0 imx708"), ([], "none")])
+def test_no_camera_and_too_few_cameras_say_what_was_found(hardware, models, found):
+    hardware.models = models
+    with pytest.raises(CameraError, match=rf"camera 1: not found \(found: {found}\); check the ribbon cable"):
         PicameraSource(1).open()
+
+
+def test_a_camera_that_comes_back_is_found_by_the_next_opening(hardware, opened):
+    found = list(hardware.models)
     hardware.models = []
-    with pytest.raises(CameraError, match=r"found: none"):
-        PicameraSource(0).open()
+    source = PicameraSource(0, size=SIZE)
+    for _ in range(2):
+        with pytest.raises(CameraError, match=r"found: none"):
+            source.open()
+    hardware.models = found
+    assert opened().read(5.0).width == 160
 
 
 def test_a_camera_in_use_elsewhere(hardware):

@@ -118,6 +118,8 @@ class PicameraSource:
             ) from error
         found = Picamera2.global_camera_info()
         if self._number >= len(found):
+            found = _found_anew(Picamera2)
+        if self._number >= len(found):
             names = ", ".join(f"{index} {info.get('Model', '?')}" for index, info in enumerate(found)) or "none"
             raise CameraError(f"camera {self._number}: not found (found: {names}); check the ribbon cable (rpicam-hello --list-cameras)")
         try:
@@ -187,3 +189,15 @@ class PicameraSource:
         if self._sequence == 0:
             _log.info("camera %d: its time stamps are not of the monotonic clock; the time of arrival is used", self._number)
         return now_ns
+
+
+def _found_anew(picamera2: Any) -> Any:
+    """Return what a new look finds.
+
+    libcamera looks for cameras when its manager is made, and Picamera2 keeps a manager for as long as no camera is opened and closed: a
+    camera that comes back would never be found. There is no public way to a new one; a Picamera2 without this one tells what it knows.
+    """
+    reset = getattr(getattr(picamera2, "_cm", None), "reset", None)
+    if reset is not None:
+        reset()
+    return picamera2.global_camera_info()

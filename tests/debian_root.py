@@ -1,0 +1,135 @@
+"""A Debian in a folder, of this processor or another's, with this project installed as on a device; entered by chroot, without systemd.
+
+Roots are made once, in the folder that ``CARDEDGE_APPLIANCE_CACHE`` names or, without it, for one session. Mirror and package index are
+those that apt and pip are set up with here. Foreign programs run under qemu-user, as a Raspberry Pi's processor would run them, 20 times
+slower.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CACHE = "CARDEDGE_APPLIANCE_CACHE"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+INSTALLED = ("edge", "hef", "index/sample", "LICENSE", "README.md", "pyproject.toml")
+FOREIGN = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PIP_CERT": str(CERTIFICATES),
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "HNSWLIB_NO_NATIVE": "1",  # a root outlives the machine it was made on
+    "QEMU_CPU": "cortex-a76",  # a Raspberry Pi 5's; numpy warns of the default
+}
+NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def why_not(architecture: str) -> str | None:
+    """Return why no root of this architecture can be made or entered here, or None."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [program for program in ("mmdebstrap", "unshare") if shutil.which(program) is None]
+    if missing:
+        return f"needs programs: apt install mmdebstrap util-linux (not found: {', '.join(missing)})"
+    if architecture != native() and not FOREIGN.exists():
+        return (
+            "this kernel runs no arm64 programs: apt install qemu-user-static binfmt-support; in a container also "
+            "'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc' and 'update-binfmts --enable qemu-aarch64'"
+        )
+    return None
+
+
+def native() -> str:
+    """Return this machine's architecture in Debian's words."""
+    return NATIVE.get(platform.machine(), platform.machine())
+
+
+class DebianRoot:
+    """One root. ``run`` and ``start`` enter it with mounts and process numbers of their own, so nothing stays mounted or running."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, *command: object, environment: dict[str, str] | None = None, **options) -> "subprocess.Popen[str]":
+        """Start a program inside, as root with a clean environment; it ends at the latest with the process that entered."""
+        enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", f"--root={self.path}", "--wd=/", "--mount-proc"]
+        return subprocess.Popen([*enter, *map(str, command)], env={**ENVIRONMENT, **(environment or {})}, text=True, **options)
+
+    def run(self, *command: object, environment: dict[str, str] | None = None, timeout_s: float = 1800.0) -> str:
+        """Return what a program said on standard output; a failure is one of the test and shows the rest."""
+        with self.start(*command, environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                said, complained = process.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert process.returncode == 0, f"{' '.join(map(str, command))}: status {process.returncode}\n{said[-2000:]}\n{complained[-3000:]}"
+        return said
+
+    def at(self, path: str) -> Path:
+        """Return where a file of the root is seen from here."""
+        return self.path / path.lstrip("/")
+
+    def install_project(self, *, system_packages: bool = False) -> None:
+        """Install this project with pip into /opt/cardedge, its network and sample bundle into /opt/source; again when it changed."""
+        state = _state_of_project()
+        stamp = self.at("/opt/installed")
+        if stamp.exists() and stamp.read_text() == state:
+            return
+        stamp.unlink(missing_ok=True)
+        _copy_project(self.at("/opt/source"))
+        if not self.at("/opt/cardedge/bin/python").is_symlink():
+            self.run("/usr/bin/python3", "-m", "venv", *(["--system-site-packages"] if system_packages else []), "/opt/cardedge")
+        self.pip("install", "--upgrade", "/opt/source")
+        self.pip("install", "--no-deps", "--force-reinstall", "/opt/source")  # the same version may be another program
+        stamp.write_text(state)
+
+    def pip(self, *arguments: str) -> str:
+        """Run the environment's pip."""
+        return self.run("/opt/cardedge/bin/python", "-m", "pip", *arguments)
+
+
+def debian_root(session_folder: Path, suite: str, architecture: str, packages: Sequence[str], *, name: str) -> DebianRoot:
+    """Return the root, made now where it is not in the cache; whole or not at all.
+
+    A foreign root's packages are unpacked and not set up: their scripts would run for a quarter of an hour, and Python needs none.
+    """
+    store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else session_folder
+    target, half = store / name, store / f"{name}.{os.getpid()}"
+    if not target.exists():
+        store.mkdir(parents=True, exist_ok=True)
+        variant = "minbase" if architecture == native() else "extract"
+        command = ["mmdebstrap", "--quiet", f"--variant={variant}", f"--architectures={architecture}", f"--include={','.join(packages)}"]
+        subprocess.run([*command, suite, str(half)], check=True, env={**os.environ, "QEMU_CPU": ENVIRONMENT["QEMU_CPU"]})
+        for folder in ("etc/ssl/certs", "opt", "proc", "root", "run", "tmp"):
+            (half / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(CERTIFICATES, half / "etc/ssl/certs")
+        half.rename(target)
+    for file in ("/etc/resolv.conf", "/etc/hosts"):
+        shutil.copy(file, target / "etc")
+    return DebianRoot(target)
+
+
+def _project_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z", *INSTALLED], cwd=REPOSITORY, capture_output=True, check=True).stdout.decode()
+    return [Path(name) for name in sorted(filter(None, listed.split("\0"))) if (REPOSITORY / name).is_file()]
+
+
+def _state_of_project() -> str:
+    state = hashlib.sha256()
+    for name in _project_files():
+        state.update(f"{name}\0".encode() + hashlib.sha256((REPOSITORY / name).read_bytes()).digest())
+    return state.hexdigest()
+
+
+def _copy_project(target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    for name in _project_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, target / name)
