@@ -47,8 +47,9 @@ class Embedder(Protocol):
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Start embedding 1..max_batch inputs; returns at once.
 
-        The future ends with float32 (n, dim) unit rows or ``EmbedderError``; never with a substitute. Up to two submissions may
-        be in flight; a third waits (bounded, ``EmbedderTimeoutError``). The batch must not be changed until the future is done.
+        The future ends with float32 (n, dim) unit rows or ``EmbedderError``; never with a substitute. Two submissions are in
+        flight at a time; more wait, and when they are too many the caller waits too (bounded, ``EmbedderTimeoutError``). The batch must
+        not be changed until the future is done.
         """
         ...
 

@@ -96,13 +96,15 @@ def test_a_chip_that_answers_differently_each_time_is_refused(start, model):
         self_test(embedder.submit, model, kind="hef")
 
 
-def test_two_batches_are_with_the_chip_at_a_time_and_a_fourth_waits_in_vain(start):
-    embedder = start(Board(latency_s=0.1), timeouts=HailoTimeouts(submit_s=0.02, run_s=5.0))
-    futures = [embedder.submit(pictures(2, seed)) for seed in range(3)]
+def test_two_batches_are_with_the_chip_at_a_time_and_a_fifth_waits_in_vain(start):
+    board = Board(latency_s=0.1)
+    embedder = start(board, timeouts=HailoTimeouts(submit_s=0.02, run_s=5.0))
+    futures = [embedder.submit(pictures(2, seed)) for seed in range(4)]
     with pytest.raises(EmbedderError, match="earlier batches"):
         embedder.submit(pictures(1))
     for seed, future in enumerate(futures):
         assert np.min(np.sum(future.result(5) * expected(pictures(2, seed)), axis=1)) > 0.99
+    assert board.deepest == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Measure the budgets of the design as ratios taken in one run on this machine.
 
-    python -m tools.benchmark [--rows work,search,libraries,build,start,swap,throughput,previews] [--cards N] [--npu-latency MS] [--json]
+    python -m tools.benchmark [--rows NAME,NAME …] [--cards N] [--npu-latency MS] [--json]
 
 Each row is compared with something measured beside it (the bare network, exact search, the NPU alone), so a slow machine slows both sides.
 """
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,7 @@ from tools.gallery_build.stages import EMBED_TIMEOUT_S
 from tools.make_cards import draw_card, make_cards, over_white
 from tools.measure_index import measure_building, measure_search
 from tools.measure_libraries import measure_libraries
+from tools.measure_npu import NpuBench, make_npu_bench, measure_events, measure_share
 from tools.measure_previews import measure_previews
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
@@ -83,12 +84,18 @@ class Bench:
     model: Model
     bundle: Bundle
     photo: RgbImage
+    card: RgbImage
     folder: Path
     npu_latency_ms: float
 
     def loaded(self) -> LoadedGallery:
         """Return the bundle ready to be asked."""
         return LoadedGallery(self.bundle.manifest.bundle_id, self.bundle.gallery, HnswIndex(self.bundle), self.bundle.thresholds)
+
+    def npu(self) -> NpuBench:
+        """Return the NPU's double with a network on it."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        return make_npu_bench(self.model, self.bundle, self.loaded(), self.card, folder, self.npu_latency_ms / 1e3)
 
 
 class FixedLatency:
@@ -204,7 +211,7 @@ def swap(bench: Bench) -> Iterator[Measurement]:
     due_s = time.perf_counter()
     while due_s < deadline_s:
         if loading is None:
-            loading = _in_thread(lambda: Bench(bench.model, open_bundle(bench.bundle.path), bench.photo, bench.folder, 0.0).loaded())
+            loading = _in_thread(lambda: replace(bench, bundle=open_bundle(bench.bundle.path)).loaded())
         elif loading.done():
             recognizer.swap(loading.result())
             swaps, loading = swaps + 1, None
@@ -217,22 +224,27 @@ def swap(bench: Bench) -> Iterator[Measurement]:
 
 
 def throughput(bench: Bench) -> Iterator[Measurement]:
-    """Frames per second with an NPU of a fixed latency, locating overlapped with it, against the NPU alone."""
-    latency_s = bench.npu_latency_ms / 1e3
-    recognizer = Recognizer(FixedLatency(latency_s, bench.bundle.vectors[:1].astype(np.float32)), bench.loaded())
-    count, pending = 80, None
-    started = time.perf_counter()
-    for _ in range(count):
-        located = locate_cards(bench.photo, LocateSettings())
-        submitted: PendingSightings = recognizer.submit(bench.photo, located)
-        if pending is not None:
-            pending.result(10.0)
-        pending = submitted
-    if pending is not None:
-        pending.result(10.0)
-    rate = count / (time.perf_counter() - started)
-    detail = f"{rate:.1f} frames/s against {1 / latency_s:.1f} of an NPU of {bench.npu_latency_ms:g} ms per frame"
-    yield Measurement("throughput / NPU alone", rate * latency_s, "", 0.95, "higher", detail)
+    """Pictures per second of the daemon over the Hailo adapter and HailoRT's double, against the NPU alone, with one card and several."""
+    for cards in (1, 2, 4):
+        figures = measure_share(bench.npu(), cards)
+        detail = (
+            f"{figures.daemon_per_s:.1f} of {figures.npu_per_s:.1f} pictures/s ({bench.npu_latency_ms:g} ms each); the adapter "
+            f"alone {figures.adapter_per_s:.1f}, one frame after the other {figures.in_turn_per_s:.1f}; {figures.deepest} in flight"
+        )
+        share = figures.daemon_per_s / figures.npu_per_s
+        yield Measurement(f"NPU, {cards} in view: rate / its own", share, "", 0.95, "higher", detail)
+
+
+def overload(bench: Bench) -> Iterator[Measurement]:
+    """Time from capture to event with a camera faster than the NPU, against one that asks half of what it can."""
+    calm, loaded = (measure_events(bench.npu(), overloaded=overloaded) for overloaded in (False, True))
+    frames = f"of {loaded.frames} frames {loaded.asked} asked about, the others looked at ({loaded.overwritten} overwritten) and let go"
+    for name, unloaded_ms, loaded_ms in (("p50", calm.p50_ms, loaded.p50_ms), ("p95", calm.p95_ms, loaded.p95_ms)):
+        detail = (
+            f"{loaded_ms:.0f} ms at {loaded.camera_fps:.0f} frames/s against {unloaded_ms:.0f} at {calm.camera_fps:.0f}; "
+            f"{loaded.events} and {calm.events} events; {frames}"
+        )
+        yield Measurement(f"NPU overloaded: event {name} / unloaded", loaded_ms / unloaded_ms, "times", 2.5, "lower", detail)
 
 
 def previews(bench: Bench) -> Iterator[Measurement]:
@@ -261,6 +273,7 @@ ROWS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "start": start,
     "swap": swap,
     "throughput": throughput,
+    "overload": overload,
     "previews": previews,
 }
 
@@ -292,7 +305,7 @@ def make_bench(folder: Path, model: Model, cards: int, npu_latency_ms: float) ->
     table = np.full((720, 1280, 3), (96, 84, 70), np.uint8)
     pose = CardPose(620.0, 360.0, 4.0, roll_deg=12.0, tilt_deg=12.0)
     photo, _ = photograph([(drawn[0], pose)], table, PRESETS["clean"], np.random.default_rng(1))
-    return Bench(model, open_bundle(folder / "bundle"), photo, folder, npu_latency_ms)
+    return Bench(model, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)
 
 
 def _cpu_seconds(action: Callable[[], object]) -> float:
@@ -322,7 +335,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"comma-separated: {', '.join(ROWS)} (default all but {WITH_EXTRA})",
     )
     parser.add_argument("--cards", type=int, default=CATALOGUE, metavar="N", help=f"entries of the bundle (default {CATALOGUE})")
-    parser.add_argument("--npu-latency", type=float, default=25.0, metavar="MS", help="latency of the stand-in NPU (default 25)")
+    parser.add_argument(
+        "--npu-latency", type=float, default=25.0, metavar="MS", help="what the stand-in NPU takes per picture (default 25)"
+    )
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
     args = parser.parse_args(arguments)

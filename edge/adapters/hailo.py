@@ -29,7 +29,8 @@ from edge.model import Model
 from edge.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
 
 _IN_FLIGHT: Final = 2
-_WAITING: Final = 1
+_WAITING: Final = 2
+"""Two frames of eight cards, both ways up, are four batches of eight: whoever submits them is not held up."""
 _READINGS_S: Final = 10.0
 _JOIN_S: Final = 12.0  # releasing a configured model waits up to 10 s for its transfers
 

@@ -6,6 +6,6 @@ board there is and how it shall fail. ``install`` puts the package into ``sys.mo
 """
 
 from tests.hailo_double.board import Board, Fault, write_hef
-from tests.hailo_double.install import install
+from tests.hailo_double.install import install, installed
 
-__all__ = ["Board", "Fault", "install", "write_hef"]
+__all__ = ["Board", "Fault", "install", "installed", "write_hef"]

@@ -38,12 +38,18 @@ class Board:
     architecture: str = "HAILO8L"
     newest_compiler: tuple[int, int] = (3, 33)
     latency_s: float = 0.0
+    """Of one picture; a submission takes as many as it has pictures, one submission after the other."""
     queue_size: int = 16
     output_bits: int = 16
     noise: bool = False
     """Answers differ each time (runtime and compiler of different versions)."""
     temperature_c: float = 48.0
     throttling_level: int = 0
+    pictures: int = 0
+    """Answered so far."""
+    submissions: int = 0
+    deepest: int = 0
+    """Most submissions that were with the runtime at one time."""
     faults: list[Fault] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
     """What happened to the board, in order."""

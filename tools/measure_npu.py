@@ -1,0 +1,262 @@
+"""What the daemon makes of an NPU: the share of its own rate that it reaches, and what a camera faster than it does to an event.
+
+The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/hailo_double``), which answers after a settable time per picture
+as a chip does: one submission after the other, whatever this process does meanwhile. So it needs a clone of the repository. The network
+that the double runs takes no time of its own and always answers with the first entry of the bundle; every picture shows that card.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge.adapters.hailo import HailoEmbedder
+from edge.app import assemble, numbered_names
+from edge.bundles.bundle import Bundle
+from edge.bundles.index_change import OpenedIndex
+from edge.embedding import EmbeddingMatrix, to_input_batch
+from edge.errors import UsageError
+from edge.frame import RgbImage
+from edge.lent_network import LentNetwork
+from edge.locate import locate_cards
+from edge.model import Artefact, Model
+from edge.pipeline import Embedder, LoadedGallery, Recognizer
+from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
+from edge.service.clock import Clock
+from edge.service.supervision import NoSupervisor
+from edge.settings import CameraSection, NetworkSection, Settings, TrackSection
+from edge.wiring.camera import open_camera
+from edge.wiring.network import Network
+from tools.simulated_camera import PRESETS, CardPose, photograph
+
+READINGS: Final = 2
+"""Pictures of one card: both ways up."""
+
+MAX_BATCH: Final = 8
+CAMERA_FPS: Final = 30.0
+CALM_LOAD: Final = 0.5
+"""Share of the NPU's rate that the frames of the unloaded camera ask for."""
+
+TURNS: Final = 3
+PIECE_S: Final = 4.0
+WARM_UP_S: Final = 1.0
+EVENTS_S: Final = 30.0
+SHOWN_S: Final = 1.2
+"""How long cards lie there, and how long they are away, while events are timed."""
+
+_POSES: Final = {1: (640,), 2: (380, 900), 4: (190, 490, 790, 1090)}
+_FRAME: Final = (720, 1280)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareFigures:
+    """Pictures per second: of the daemon, of the adapter alone, of locating and naming one frame after the other; and of the NPU itself."""
+
+    cards: int
+    daemon_per_s: float
+    adapter_per_s: float
+    in_turn_per_s: float
+    npu_per_s: float
+    deepest: int
+    """Most submissions that were with the runtime at one time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFigures:
+    """How long events took from the capture of their frame, in milliseconds, and what became of the camera's frames."""
+
+    camera_fps: float
+    events: int
+    p50_ms: float
+    p95_ms: float
+    frames: int
+    overwritten: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NpuBench:
+    """A model with a HEF that the double runs, a gallery, and the card that all its answers mean. ``npu`` is the double."""
+
+    npu: Any
+    model: Model
+    bundle: Bundle
+    loaded: LoadedGallery
+    card: RgbImage
+    folder: Path
+    latency_s: float
+
+    @contextmanager
+    def network(self) -> Iterator[tuple[Network, Any]]:
+        """Open the adapter over the double; the second value is the board under it."""
+        board = self.npu.Board(latency_s=self.latency_s)
+        with ExitStack() as stack:
+            stack.enter_context(self.npu.installed(board))
+            embedder = stack.enter_context(closing(HailoEmbedder(self.model)))
+            yield Network(self.model, embedder, 1.0, embedder.readings), board
+
+    def scene(self, xs: tuple[int, ...]) -> RgbImage:
+        """Photograph the card, once at each place of a table."""
+        table = np.full((*_FRAME, 3), (96, 84, 70), np.uint8)
+        poses = [(self.card, CardPose(float(x), 360.0, 2.9, roll_deg=6.0, tilt_deg=8.0)) for x in xs]
+        return photograph(poses, table, PRESETS["clean"], np.random.default_rng(1))[0]
+
+
+def make_npu_bench(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuBench:
+    """Write the network that the double runs. Raises ``UsageError`` where the double is not at hand."""
+    try:
+        npu = importlib.import_module("tests.hailo_double")
+    except ImportError as error:
+        raise UsageError(
+            f"the NPU's double is not here ({error}); run this row from the root of a clone, its extra `dev` installed"
+        ) from error
+    folder = folder / "npu"
+    folder.mkdir()
+    _write_constant_network(folder / "constant.onnx", bundle.vectors[:1].astype(np.float32))
+    npu.write_hef(folder / "model.hef", folder / "constant.onnx")
+    hef = Artefact(file="model.hef", sha256="0" * 64, size_bytes=1, precision="int8", max_batch=MAX_BATCH)
+    manifest = model.manifest.model_copy(update={"artefacts": {**model.manifest.artefacts, "hef": hef}})
+    return NpuBench(npu, replace(model, folder=folder, manifest=manifest), bundle, loaded, card, folder, latency_s)
+
+
+def _write_constant_network(path: Path, answer: EmbeddingMatrix) -> None:
+    """Write uint8 (n, 224, 224, 3) → ``answer``, n times."""
+    constants = {"from": [0, 0, 0, 0], "to": [1 << 30, 1, 1, 1], "flat": [-1, 1]}
+    nodes = [
+        helper.make_node("Slice", ["pixels", "from", "to"], ["corner"]),
+        helper.make_node("Reshape", ["corner", "flat"], ["column"]),
+        helper.make_node("Cast", ["column"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["number", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "answer"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", 224, 224, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", answer.shape[1]])],
+        [
+            *(numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()),
+            numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
+            numpy_helper.from_array(answer, "answer"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+
+
+# --- the share of the NPU's own rate ---
+
+
+def measure_share(bench: NpuBench, cards: int) -> ShareFigures:
+    """Measure with so many cards in view, all asked about in every frame that finds the network free; in turns, on one machine."""
+    scene = bench.scene(_POSES[cards])
+    stills = _stills(bench.folder / f"scene-{cards}", scene)
+    rates: dict[str, list[float]] = {"daemon": [], "adapter": [], "in turn": []}
+    with bench.network() as (network, board):
+        for _ in range(TURNS):
+            rates["adapter"].append(_rate(board, _keep_busy(network.embedder, scene, cards)))
+            rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, bench.loaded), scene)))
+            with _running(bench, network, stills, CAMERA_FPS, lambda _: None):
+                time.sleep(WARM_UP_S)
+                rates["daemon"].append(_rate(board, lambda: time.sleep(0.01)))
+    daemon, adapter, in_turn = (statistics.median(rates[name]) for name in ("daemon", "adapter", "in turn"))
+    return ShareFigures(cards, daemon, adapter, in_turn, 1.0 / bench.latency_s, board.deepest)
+
+
+def _rate(board: Any, work: Callable[[], object]) -> float:
+    """Return the pictures per second that the board answers while ``work`` is repeated."""
+    before, began_s = board.pictures, time.perf_counter()
+    while time.perf_counter() - began_s < PIECE_S:
+        work()
+    return float(board.pictures - before) / (time.perf_counter() - began_s)
+
+
+def _keep_busy(embedder: Embedder, scene: RgbImage, cards: int) -> Callable[[], object]:
+    batch = np.repeat(to_input_batch([scene]), READINGS * cards, axis=0)
+    under_way: deque[Future[EmbeddingMatrix]] = deque()
+
+    def work() -> None:
+        under_way.append(embedder.submit(batch))
+        if len(under_way) > 2:
+            under_way.popleft().result(10.0)
+
+    return work
+
+
+def _one_after_the_other(recognizer: Recognizer, scene: RgbImage) -> Callable[[], object]:
+    settings = Settings().locate.settings()
+    return lambda: recognizer.recognize(scene, locate_cards(scene, settings))
+
+
+# --- events under overload ---
+
+
+def measure_events(bench: NpuBench, *, overloaded: bool) -> EventFigures:
+    """Time the events of two cards that come and go beside two that stay; all are asked about in every frame that finds room."""
+    places = _POSES[4]
+    stills = _stills(bench.folder / f"coming-{overloaded}", bench.scene(places), bench.scene(places[::2]))
+    frame_s = len(places) * READINGS * bench.latency_s
+    fps = max(CAMERA_FPS, 2.0 / frame_s) if overloaded else CALM_LOAD / frame_s
+    told: list[ReplayedEvent] = []
+    with bench.network() as (network, board), _running(bench, network, stills, fps, told.append) as camera:
+        time.sleep(WARM_UP_S)
+        told.clear()
+        time.sleep(EVENTS_S)
+        status = camera.status()
+    took_ms = [event.timing_ms["capture_to_event"] for event in told if event.type == "identified"]
+    if len(took_ms) < 4:
+        raise UsageError(f"only {len(took_ms)} events in {EVENTS_S:g} s; measure with a smaller --npu-latency")
+    p50, p95 = (float(np.percentile(took_ms, percent)) for percent in (50, 95))
+    return EventFigures(fps, len(took_ms), p50, p95, status.frames, status.dropped, board.submissions)
+
+
+def _stills(folder: Path, *scenes: RgbImage) -> Path:
+    folder.mkdir()
+    for number, scene in enumerate(scenes):
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+@contextmanager
+def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]) -> Iterator[ReplayCamera]:
+    """Run the daemon's loop before a camera that shows ``stills`` in turn, asking about every card in every frame."""
+    settings = Settings(
+        network=NetworkSection(backend="hailo"),
+        camera=CameraSection(kind="stills", source=str(stills), loop=True, fps=fps, seconds_per_still=SHOWN_S),
+        track=TrackSection(evidence_interval_s=0.0, retry_s=0.0, recheck_s=0.0, removed_after_s=0.2),
+    )
+    camera, clock = ReplayCamera(open_camera(settings.camera)), Clock()
+    daemon = assemble(
+        settings,
+        numbered_names(),
+        network,
+        OpenedIndex(bench.loaded, bench.bundle.manifest, bundles=(bench.bundle,)),
+        camera=camera,
+        store=OneIndex(),
+        sink=EventPrinter(emit, camera, clock),
+        supervisor=NoSupervisor(),
+        clock=clock,
+        read_band=None,
+        lent=LentNetwork(network.embedder),
+        page=None,
+    )
+    loop = threading.Thread(target=daemon.run, name="daemon", daemon=True)
+    loop.start()
+    try:
+        yield camera
+    finally:
+        daemon.stop()
+        loop.join(10.0)
