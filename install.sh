@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets CardEdge up on Debian, Ubuntu or Raspberry Pi OS with Python 3.11 or newer; ./install.sh --help says how. The parts are in systemd/install/.
 # Each step looks first whether its work is already done: a second run repairs, goes on after a cut, and never overwrites settings.
+# shellcheck disable=SC2317 # the tasks are called by their names, at the end
 set -euo pipefail
 
 HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -190,7 +191,7 @@ main() {
         make_wheelhouse) make_wheelhouse "$operand" "$target" ;;
         *) "$task" ;;
     esac
+    exit # before the rest of this file is read again: a clone that is updated meanwhile changes nothing of this run
 }
 
-# in one line with the end: a clone that is updated meanwhile changes nothing of this run
-main "$@"; exit
+main "$@"

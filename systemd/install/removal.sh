@@ -17,7 +17,7 @@ uninstall() {
     if systemd_runs; then
         run systemctl daemon-reload
         run systemctl reset-failed 'cardedge*' 2>/dev/null || true
-        run udevadm control --reload || true
+        run udevadm control --reload 2>/dev/null || true
     fi
     if [ "$purge" = yes ]; then
         purge_data

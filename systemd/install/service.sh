@@ -20,8 +20,8 @@ system_files() {
     run install -D -m 644 "$1/systemd/cardedge.service" "$UNIT"
     if systemd_runs || [ "$dry_run" = yes ]; then
         run systemctl daemon-reload
-        run udevadm control --reload || true
-        run udevadm trigger --subsystem-match=hailo_chardev --subsystem-match=dma_heap || true
+        run udevadm control --reload 2>/dev/null || true
+        run udevadm trigger --subsystem-match=hailo_chardev --subsystem-match=dma_heap 2>/dev/null || true
     fi
 }
 
