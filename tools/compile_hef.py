@@ -1,9 +1,10 @@
 """Compile a network for the Hailo-8L, and prove that it still answers the same.
 
-    python -m tools.compile_hef --plan [--model DIR]
-    python -m tools.compile_hef --model DIR --images DIR --cards cards.csv --hold-out SET,SET [--negatives DIR]
+    python -m tools.compile_hef --plan [--write] [--model DIR]
+    python -m tools.compile_hef --model DIR --images DIR --hold-out SET,SET [--negatives DIR]
 
-``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows. Compiling prepares 1,024 and more
+``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
+writes the same into ``model.json``, ``--write`` does it for a network that was exported before. Compiling prepares 1,024 and more
 rectified views of cards outside the held-out sets as calibration, follows the model script beside the network (``model.alls``), fails on
 the log lines that mean lost accuracy, compares native, quantised emulation and ONNX on held-out cards, and only then puts ``model.hef`` and
 what was measured into the network's folder. The chip itself is asked by ``tools/verify_hef.py`` on the Pi.
@@ -34,6 +35,7 @@ from tools.npu.agreement import HEAD, agreement_of, as_row
 from tools.npu.compiled_part import write_compiled_part
 from tools.npu.compiler import CALIBRATION_IMAGES, Compilation
 from tools.npu.plan import as_markdown, as_record, plan_of
+from tools.npu.record import write_npu_record
 from tools.onnx_file import OnnxFile
 from tools.simulated_camera import PRESETS, degrade
 
@@ -93,25 +95,30 @@ def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardPictu
 
 
 def write_artefact(model: Model, hef: bytes, emulated: Agreement) -> None:
-    """Put the HEF beside the ONNX and tell ``model.json``, which is written last."""
+    """Put the HEF beside the ONNX, then tell ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
     artefact = Artefact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest
-    npu = dict(manifest.npu or {}) | {
-        "plan": as_record(plan_of(model.artefact_path("onnx"))),
-        "emulated": emulated.model_dump(mode="json"),
-    }
     golden = manifest.golden.model_copy(update={"min_cosine": {**manifest.golden.min_cosine, "hef": HEF_MIN_COSINE}})
-    changed = manifest.model_copy(update={"artefacts": {**manifest.artefacts, "hef": artefact}, "golden": golden, "npu": npu})
-    partial = model.folder / f"{MODEL_FILE}.part"
-    partial.write_text(changed.to_json(), encoding="utf-8")
-    partial.replace(model.folder / MODEL_FILE)
+    artefacts = {**manifest.artefacts, "hef": artefact}
+    write_npu_record(model, "emulated", emulated.model_dump(mode="json"), artefacts=artefacts, golden=golden)
+
+
+def tell_plan(model: Model, *, write: bool) -> ExitCode:
+    """Print what the network will cost, and put it into ``model.json`` if wanted."""
+    plan = plan_of(model.artefact_path("onnx"))
+    print(as_markdown(plan))
+    if write:
+        write_npu_record(model, "plan", as_record(plan))
+        print(f"\n{model.folder / MODEL_FILE}: the plan stands in it, as npu.plan", file=sys.stderr)
+    return ExitCode.OK
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="compile_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of the network; the only one under hef/ when absent")
     parser.add_argument("--plan", action="store_true", help="only print what the network costs on a Hailo-8L")
+    parser.add_argument("--write", action="store_true", help="with --plan: put it into model.json too, as npu.plan")
     parser.add_argument("--images", type=Path, help="folder with cards.csv and the pictures it names")
     parser.add_argument("--negatives", type=Path, help="folder of pictures without a card, as backgrounds")
     parser.add_argument("--hold-out", default="", help="comma-separated sets that prove and do not calibrate")
@@ -125,8 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = open_model(find_model(options.model))
         if options.plan:
-            print(as_markdown(plan_of(model.artefact_path("onnx"))))
-            return ExitCode.OK
+            return tell_plan(model, write=options.write)
+        if options.write:
+            raise UsageError("--write goes with --plan; what compiling finds out is always written")
         held_out = tuple(filter(None, options.hold_out.split(",")))
         if options.images is None or not held_out:
             raise UsageError("compiling needs --images DIR and --hold-out SETS: what proves must not calibrate")

@@ -39,6 +39,7 @@ from tools.exporting.onnx_form import write_for_one, write_onnx
 from tools.exporting.targets import TARGETS, Target
 from tools.measure_network import as_table, measure_views
 from tools.networks.contract import parameter_count
+from tools.npu.plan import as_record, plan_of
 from tools.onnx_file import OnnxFile, squares
 from tools.simulated_camera import PRESETS, degrade
 from tools.training.checkpoint import Trained, open_trained
@@ -109,6 +110,8 @@ def write_folder(trained: Trained, side: int, target: Target, proof: Proof, fold
     views = measured_views(OnnxFile(folder / ONNX_FILE), trained, proof)
     measured = Measured(parity_min_cosine=least, parity_images=PARITY_IMAGES, gallery_cards=len(proof.cards.card_ids), views=views)
     manifest = describe(trained, deployed, folder, name, write_golden(trained, side, folder), measured, coreml)
+    if target.for_one:
+        manifest = manifest.model_copy(update={"npu": {"plan": as_record(plan_of(folder / ONNX_FILE))}})
     (folder / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
     if side == INPUT_SIZE.width:
         open_as_a_scanner(folder)

@@ -26,13 +26,14 @@ from edge.adapters.hailo import HailoEmbedder
 from edge.adapters.onnx import OnnxEmbedder
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import EdgeError, ExitCode
-from edge.model import MODEL_FILE, Agreement, Model, open_model
+from edge.model import Agreement, Model, open_model
 from edge.model_search import find_model
 from edge.pipeline import Embedder
 from tools.card_pictures import read_cards
 from tools.command_line import CommandLine
 from tools.compile_hef import views_of
 from tools.npu.agreement import HEAD, agreement_of, as_row
+from tools.npu.record import write_npu_record
 
 BATCHES: Final = (1, 2, 4, 8)
 REPEATS: Final = 100
@@ -95,14 +96,8 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
 
 
 def write_record(model: Model, agreement: Agreement, record: dict[str, Any]) -> None:
-    """Put the measurement into ``model.json``, whole or not at all."""
-    manifest = model.manifest
-    changed = manifest.model_copy(
-        update={"agreement": {**manifest.agreement, "hef": agreement}, "npu": dict(manifest.npu or {}) | {"measured": record}}
-    )
-    partial = model.folder / f"{MODEL_FILE}.part"
-    partial.write_text(changed.to_json(), encoding="utf-8")
-    partial.replace(model.folder / MODEL_FILE)
+    """Put the measurement into ``model.json``."""
+    write_npu_record(model, "measured", record, agreement={**model.manifest.agreement, "hef": agreement})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,11 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ExitCode
 from edge.model import open_model
+from edge.model_search import find_model
 from tests import hailo_sdk_double
 from tests.small_model import record, write_manifest, write_model
 from tools.compile_hef import SCRIPT_FILE, main
 from tools.make_cards import card_specs, make_cards
-from tools.npu.plan import PCIE_GB_PER_S, plan_of
+from tools.npu.plan import PCIE_GB_PER_S, as_record, plan_of
 
 
 def write_convolutions(path, dim=16):
@@ -109,6 +110,24 @@ def test_the_plan_needs_no_compiler(model, capsys, monkeypatch):
     assert "Gen3 x1" in said
 
 
+def test_the_plan_is_written_where_the_network_is_described(model, capsys):
+    before = open_model(model).manifest
+    assert main(["--plan", "--write", "--model", str(model)]) == ExitCode.OK
+    after = open_model(model).manifest
+    plan = after.npu["plan"]
+    assert plan["weights"] == sum(stage["weights"] for stage in plan["stages"])
+    gen2, gen3 = (plan["least_ms_per_picture"][link]["8 bit"]["batch 1"] for link in ("Gen2 x1", "Gen3 x1"))
+    assert gen2 >= gen3
+    assert plan["road"] in capsys.readouterr().out
+    assert after.model_copy(update={"npu": None}) == before
+    assert main(["--write", "--model", str(model)]) == ExitCode.USAGE
+
+
+def test_the_published_network_tells_its_own_plan():
+    model = open_model(find_model(None))
+    assert model.manifest.npu["plan"] == as_record(plan_of(model.artefact_path("onnx")))
+
+
 # --- compiling ---
 
 
@@ -134,7 +153,6 @@ def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypa
     opened = open_model(model)
     assert opened.artefact("hef").precision == "int8"
     assert opened.manifest.npu["emulated"]["top1"] == 1.0
-    assert opened.manifest.npu["plan"]["weights"] > 0
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
     assert manifest.training.settings == {"warm": {"rate": 0.001}, "metric": {"margin": 0.25}}
     assert manifest.training.recipe.count("; then ") == 1
     assert manifest.measured.parity_min_cosine >= 0.9999
+    assert manifest.npu["plan"]["weight_bytes"]["8 bit"] == manifest.npu["plan"]["weights"] > 0
     assert {view.view for view in manifest.measured.views} >= {"clean", "camera-8", "glare"}
     for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
         assert hashlib.sha256((exported / record.file).read_bytes()).hexdigest() == record.sha256

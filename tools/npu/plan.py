@@ -21,6 +21,7 @@ from tools.npu.compiled_part import single_picture
 
 PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)
+WEIGHTS: Final = {"8 bit": False, "big 1x1 layers 4 bit": True}
 LARGE_1X1_WEIGHTS: Final = 200_000
 """Layers with so many weights and a 1x1 kernel are candidates for 4 bits: ConvNeXt's widest three stages hold most weights there."""
 
@@ -144,9 +145,9 @@ def as_markdown(plan: CompilePlan) -> str:
     lines += ["", "| link | weights | " + " | ".join(f"ms per picture, batch {batch}" for batch in BATCHES) + " |"]
     lines.append("|---" * (2 + len(BATCHES)) + "|")
     for link in PCIE_GB_PER_S:
-        for four_bit in (False, True):
+        for bits, four_bit in WEIGHTS.items():
             cells = " | ".join(f"{plan.stream_ms(link, batch, four_bit=four_bit):.1f}" for batch in BATCHES)
-            lines.append(f"| {link} | {'big 1x1 layers 4 bit' if four_bit else '8 bit'} | {cells} |")
+            lines.append(f"| {link} | {bits} | {cells} |")
     return "\n".join([*lines, "", road(plan)])
 
 
@@ -166,13 +167,20 @@ def road(plan: CompilePlan, bound_ms: float = 25.0) -> str:
 
 
 def as_record(plan: CompilePlan) -> dict[str, Any]:
-    """Return the plan for ``model.json``."""
+    """Return the plan for ``model.json``: weights and MACs by stage, the least ms per picture by link, weights and batch."""
     return {
         "weights": sum(layer.weights for layer in plan.layers),
         "macs": sum(layer.macs for layer in plan.layers),
-        "weight_bytes_8_bit": plan.weight_bytes(four_bit=False),
-        "weight_bytes_4_bit": plan.weight_bytes(four_bit=True),
-        "stream_ms_per_picture": {
-            f"{link}, batch {batch}": round(plan.stream_ms(link, batch, four_bit=False), 2) for link in PCIE_GB_PER_S for batch in BATCHES
+        "weight_bytes": {bits: plan.weight_bytes(four_bit=four_bit) for bits, four_bit in WEIGHTS.items()},
+        "stages": [
+            {"output": stage.name, "layers": len(stage.layers), "weights": stage.weights, "macs": stage.macs} for stage in plan.stages
+        ],
+        "least_ms_per_picture": {
+            link: {
+                bits: {f"batch {batch}": round(plan.stream_ms(link, batch, four_bit=four_bit), 2) for batch in BATCHES}
+                for bits, four_bit in WEIGHTS.items()
+            }
+            for link in PCIE_GB_PER_S
         },
+        "road": road(plan),
     }

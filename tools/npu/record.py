@@ -1,0 +1,16 @@
+"""What planning, compiling and measuring found out, put into a network's ``model.json``: whole or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.model import MODEL_FILE, Model
+
+
+def write_npu_record(model: Model, part: str, found: dict[str, Any], **more: Any) -> None:
+    """Set ``npu.<part>`` to ``found``, and other fields of ``model.json`` to ``more``; what else it holds stays."""
+    manifest = model.manifest
+    changed = manifest.model_copy(update={"npu": {**(manifest.npu or {}), part: found}, **more})
+    partial = model.folder / f"{MODEL_FILE}.part"
+    partial.write_text(changed.to_json(), encoding="utf-8")
+    partial.replace(model.folder / MODEL_FILE)
