@@ -3,7 +3,7 @@
 import pytest
 
 from tests.appliance.debian import why_not
-from tests.appliance.scanner import SETTINGS_FILE
+from tests.appliance.scanner import SETTINGS, SETTINGS_FILE
 from tests.appliance.workshop import Workshop
 
 
@@ -32,6 +32,6 @@ def machine(installed):
 def scanner(installed):
     """Ready, with the settings of the tests: at once where the test before left it so."""
     scanner = installed.scanner
-    if scanner.machine.read(SETTINGS_FILE) != scanner.settings or not scanner.is_ready():
+    if scanner.machine.read(SETTINGS_FILE) != SETTINGS or not scanner.is_ready():
         scanner.look_at_the_film()
     return scanner

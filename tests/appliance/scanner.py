@@ -18,6 +18,22 @@ EVENT_TOPIC = f"cardedge/{DEVICE}/event"
 SETTINGS_FILE = "/etc/cardedge/cardedge.toml"
 OUTBOX = "/var/lib/cardedge/outbox.sqlite"
 MQTT_PORT = 1883
+FILM = "/srv/film.mp4"
+"""Not under /tmp: the service has one of its own."""
+
+SETTINGS = f"""\
+[device]
+id = "{DEVICE}"
+
+[camera]
+kind = "film"
+source = "{FILM}"
+loop = true
+
+[track]
+removed_after_s = 0.5
+"""
+
 START_S = 60.0
 EVENT_S = 60.0
 """Far more than the film's seven seconds: the machines running the checks may be slow, and busy."""
@@ -25,18 +41,10 @@ EVENT_S = 60.0
 
 @dataclass(frozen=True)
 class Scanner:
-    """``settings`` are those it runs with when a test begins; ``card_ids`` are filmed, again and again."""
+    """``card_ids`` are those in the film."""
 
     machine: Container
-    film: Path
     card_ids: tuple[str, ...]
-
-    @property
-    def settings(self) -> str:
-        return (
-            f'[device]\nid = "{DEVICE}"\n[camera]\nkind = "film"\nsource = "{self.film}"\nloop = true\n'
-            "[track]\nremoved_after_s = 0.5\n[network]\nthreads = 1\n"
-        )
 
     def install(self, clone: Path, *options: object, check: bool = True) -> tuple[int, str]:
         """Copy a clone into the machine, as a person would have it there, and run its installer. Return its status and what it said."""
@@ -48,7 +56,7 @@ class Scanner:
 
     def look_at_the_film(self, more: str = "") -> None:
         """Let it run with our settings, whatever it ran with."""
-        self.machine.write(SETTINGS_FILE, self.settings + more)
+        self.machine.write(SETTINGS_FILE, SETTINGS + more)
         self.restart()
 
     def restart(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.appliance.scanner import SETTINGS_FILE, events, identified
+from tests.appliance.scanner import SETTINGS, SETTINGS_FILE, events, identified
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200)]
 
@@ -41,5 +41,5 @@ def test_a_second_run_repairs_and_overwrites_no_settings(scanner, machine, insta
     machine.at("/etc/systemd/system/cardedge.service").unlink()
     scanner.install(workshop.clone, *installed.options)
     assert scanner.is_ready()
-    assert machine.read(SETTINGS_FILE) == scanner.settings
+    assert machine.read(SETTINGS_FILE) == SETTINGS
     assert machine.at("/etc/systemd/system/cardedge.service").exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.appliance.container import wait_until
-from tests.appliance.scanner import DEVICE, EVENT_S, START_S
+from tests.appliance.scanner import DEVICE, EVENT_S, SETTINGS, SETTINGS_FILE, START_S
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200), pytest.mark.parametrize("installed", ["bookworm"], indirect=True)]
 
@@ -14,7 +14,7 @@ LOGIN = ("scanner", "correct horse")
 
 
 def test_with_wrong_settings_it_ends_with_78_and_is_not_started_again(scanner, machine):
-    machine.write("/etc/cardedge/cardedge.toml", scanner.settings + "[mqtt]\nport = 'ninety'\n")
+    machine.write(SETTINGS_FILE, SETTINGS + "[mqtt]\nport = 'ninety'\n")
     assert machine.run("systemctl", "restart", "cardedge", check=False).returncode != 0
     machine.run("sleep", "5")  # RestartSec is 2
     assert scanner.shown("ActiveState", "Result", "ExecMainStatus", "NRestarts") == ["failed", "exit-code", "78", "0"]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.appliance.debian import set_version
-from tests.appliance.scanner import SETTINGS_FILE
+from tests.appliance.scanner import SETTINGS, SETTINGS_FILE
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200)]
 
@@ -30,7 +30,7 @@ def test_an_upgrade_serves_with_the_settings_and_cards_that_were_there(scanner, 
     assert version(machine) == "9.0.0"
     assert scanner.is_ready()
     assert scanner.process != former
-    assert machine.read(SETTINGS_FILE) == scanner.settings
+    assert machine.read(SETTINGS_FILE) == SETTINGS
     assert machine.at("/var/lib/cardedge/index/current").readlink() == cards
     with scanner.hearing() as heard:
         scanner.wait_for_cards(heard)

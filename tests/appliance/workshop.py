@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.appliance.container import Container
 from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_film, make_root
-from tests.appliance.scanner import Scanner
+from tests.appliance.scanner import FILM, Scanner
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 
@@ -37,10 +37,13 @@ class Workshop:
         self._machines: list[Container] = []
         self._shared = folder / "shared"
         self.clone = make_clone(self._shared / "clone")
-        self._film = self._shared / "film.mp4"
         self._threads = ThreadPoolExecutor(2)
         self._card_ids = self._threads.submit(make_film, self._film)
         self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE)}
+
+    @property
+    def _film(self) -> Path:
+        return self._shared / "film.mp4"
 
     def installed(self, name: str) -> Installed:
         """Return the scanner on a distribution; all tests share it."""
@@ -51,9 +54,10 @@ class Workshop:
         return Path(shutil.copytree(self.clone, self._shared / name))
 
     def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for machine in self._machines:
-            machine.remove()
+            machine.remove()  # ends what a thread still does in it
+        self._threads.shutdown()
 
     def _install(self, distribution: Distribution) -> Installed:
         """Install on a machine that has nothing yet: on one distribution without network, on the other with an index of packages."""
@@ -65,7 +69,8 @@ class Workshop:
         machine = self._boot(distribution.name, root)
         if wheels is None:
             use_index(machine, packages)
-        scanner = Scanner(machine, self._film, tuple(self._card_ids.result()))
+        scanner = Scanner(machine, tuple(self._card_ids.result()))
+        shutil.copy(self._film, machine.at(FILM))
         options = () if wheels is None else ("--wheelhouse", wheels)
         _, said = scanner.install(self.clone, *options)
         return Installed(scanner, said, options)
@@ -74,7 +79,7 @@ class Workshop:
         """Let another machine of the same kind make the wheels, with the compiler that the scanner need not have."""
         machine = self._boot("workbench", root)
         use_index(machine, packages)
-        Scanner(machine, self._film, ()).install(self.clone, "--make-wheelhouse", "/root/wheels")
+        Scanner(machine, ()).install(self.clone, "--make-wheelhouse", "/root/wheels")
         shutil.copytree(machine.at("/root/wheels"), target)
         machine.power_off()
 
