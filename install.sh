@@ -44,6 +44,7 @@ Usage: ./install.sh [TASK] [OPTION...]
                  gather the Python libraries for machines without network: like this one, or for a Raspberry Pi (ARCH is aarch64)
   --demo         play a film of drawn cards to a scanner on this machine and check its answers (under a minute)
   --test         install what the checks need and run them all
+  --test-board   ask the Hailo board of this machine whether it does what the scanner relies on
   --help         this text
 
 Options for installing:
@@ -60,21 +61,24 @@ install.sh is at work. The demo runs without root when Python and a C++ compiler
 TEXT
 }
 
-# environment REQUIREMENT: make the clone's own environment and install the clone into it, unless just that was done before.
+# environment DIR REQUIREMENT OPTION...: make an environment of the clone's own and install the clone into it, unless just that was done before.
+# OPTIONs are those of venv.
 environment() {
-    local stamp
-    stamp="$VENV/.installed-$(cat "$HERE/pyproject.toml" <(printf '%s' "$1") | sha256sum | cut -c1-16)"
+    local directory=$1 requirement=$2 stamp
+    shift 2
+    stamp="$directory/.installed-$(cat "$HERE/pyproject.toml" <(printf '%s' "$requirement") | sha256sum | cut -c1-16)"
     [ ! -e "$stamp" ] || return 0
-    say "Making a private Python environment in $VENV (a few minutes the first time)"
-    [ -x "$VENV/bin/python" ] || run "$python" -m venv "$VENV"
-    run "$VENV/bin/python" -m pip install --quiet --editable "$1"
+    say "Making a private Python environment in $directory (a few minutes the first time)"
+    [ -x "$directory/bin/python" ] || run "$python" -m venv "$@" "$directory"
+    if [ $# -gt 0 ]; then constraints; fi | put_text "$directory/constraints.txt" 644
+    run "$directory/bin/python" -m pip install --quiet --constraint "$directory/constraints.txt" --editable "$requirement"
     [ "$dry_run" = yes ] || touch "$stamp"
 }
 
 demo() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
     build_tools
-    environment "${HERE}[demo,workstation]"
+    environment "$VENV" "${HERE}[demo,workstation]"
     # the demo prefers Mosquitto; where it is neither running nor installable, it brings its own small broker and says so
     if is_root; then packages mosquitto; fi
     cd "$HERE"
@@ -85,9 +89,22 @@ check() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
     build_tools
     packages chromium mosquitto openssh-client openssh-server openssl procps shellcheck systemd
-    environment "${HERE}[test]"
+    environment "$VENV" "${HERE}[test]"
     cd "$HERE"
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
+}
+
+# The contract of the network adapter, on the board: it must be nobody's meanwhile.
+board_test() {
+    local directory="$HERE/.venv-board"
+    if systemd_runs && systemctl is-active --quiet cardedge.service; then
+        die "$EX_UNAVAILABLE" "the service holds the NPU: sudo systemctl stop cardedge, then run this again"
+    fi
+    choose_python /usr/bin/python3
+    provide_hnswlib ""
+    environment "$directory" "${HERE}[board]" --system-site-packages
+    cd "$HERE"
+    run "$directory/bin/python" -m pytest -q -rs -m hardware tests/contract
 }
 
 install_service() {
@@ -150,6 +167,7 @@ parse() {
         case $1 in
             --demo) task=demo ;;
             --test) task=check ;;
+            --test-board) task=board_test ;;
             --kiosk) task=kiosk ;;
             --rollback) task=rollback ;;
             --uninstall) task=uninstall ;;

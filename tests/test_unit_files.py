@@ -81,10 +81,32 @@ def test_the_password_may_be_absent():
     assert [line for line in lines if line.startswith("LoadCredential")] == ["LoadCredential=mqtt-password", "LoadCredential=http-token"]
 
 
+def test_memory_is_bounded_by_shares_of_the_machine():
+    service = settings()["Service"]
+    high, most = (int(service[name].removesuffix("%")) for name in ("MemoryHigh", "MemoryMax"))
+    assert 0 < high < most <= 80
+
+
+def test_the_version_that_serves_is_started():
+    assert settings()["Service"]["ExecStart"].startswith("/opt/cardedge/current/bin/cardedge run ")
+
+
+@pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm is not installed")
+def test_udev_understands_the_rules():
+    """``udevadm verify`` is newer than Debian 12: there, what the rules say is looked at alone."""
+    rules = SYSTEMD / "cardedge.udev"
+    said = run("udevadm", "verify", "--help")
+    if said.returncode == 0:
+        copy = run("udevadm", "verify", "--resolve-names=late", rules)
+        assert copy.returncode == 0, copy.stdout + copy.stderr
+    lines = [line for line in rules.read_text().splitlines() if not line.startswith("#")]
+    assert [re.fullmatch(r'SUBSYSTEM=="(\w+)", GROUP="video", MODE="0660"', line)[1] for line in lines] == ["hailo_chardev", "dma_heap"]
+
+
 def test_devices_are_named_by_class():
     """A path that is absent when the service starts makes the start fail."""
     devices = re.findall(r"(?m)^DeviceAllow=(\S+)", UNIT.read_text())
-    assert devices
+    assert set(devices) == {"char-video4linux", "char-media", "char-dma_heap", "char-hailo"}
     assert all(device.startswith("char-") for device in devices)
 
 
@@ -112,15 +134,17 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
-def test_mosquitto_takes_the_example(tmp_path):
+def test_mosquitto_takes_our_file_beside_debians(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     text = (SYSTEMD / "mosquitto-cardedge.conf").read_text()
     assert re.findall(r"(?m)^listener \d+ (\S+)", text) == ["127.0.0.1", "::1"]
+    (tmp_path / "conf.d").mkdir()
     text = text.replace("listener 1883 ::1\n", "").replace("listener 1883", f"listener {port}")
+    (tmp_path / "conf.d" / "cardedge.conf").write_text(text)
     config = tmp_path / "mosquitto.conf"
-    config.write_text(text.replace("/var/lib/mosquitto/", f"{tmp_path}/"))
+    config.write_text(f"persistence true\npersistence_location {tmp_path}/\ninclude_dir {tmp_path}/conf.d\n")
     broker = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert _answers(port), broker.stdout.read()
