@@ -1,0 +1,178 @@
+"""The daemon on Picamera2 itself, with libcamera's virtual camera: frames, colours, a cable pulled out, a camera gone silent.
+
+``tests/test_picamera.py`` tries what this camera cannot do (a close that hangs, formats, focus) on a double.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.appliance.virtual_pi_camera import ENVIRONMENT, FOLDER, NUMBER, PROGRAM, VirtualCamera, camera_root
+from tests.debian_root import native, why_not
+from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tools.film_script import PX_PER_MM
+from tools.sample_bundle import sample_film_cards
+from tools.simulated_camera import CardPose, lay_card
+
+DEVICE = "virtual"
+TABLE = (52, 66, 58)
+SETTINGS = """
+[device]
+id = "{device}"
+[camera]
+kind = "picamera2"
+source = "{number}"
+fps = 10
+read_timeout_s = 1.0
+frozen_after_s = 1.5
+[network]
+model = "/opt/source/hef/convnext-tiny-bn"
+threads = 1
+[index]
+directory = "/opt/index"
+[mqtt]
+host = "127.0.0.1"
+port = {port}
+[outbox]
+file = "/run/outbox.sqlite"
+[image]
+enabled = true
+"""
+RECOVERY_S = 60.0
+COLOURS = {
+    "red": (200, 40, 30), "green": (40, 170, 60), "blue": (35, 60, 190), "skin": (224, 172, 140),
+    "white": (235, 235, 235), "grey": (120, 120, 120), "yellow": (220, 200, 40), "black": (20, 20, 20),
+}  # fmt: skip
+
+pytestmark = [pytest.mark.appliance, needs_mosquitto, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    reason = why_not(native())
+    if reason is not None:
+        pytest.skip(f"no Debian with Picamera2 can be made here: {reason}")
+    return camera_root(tmp_path_factory.getbasetemp().parent / "cardedge-roots")
+
+
+@pytest.fixture(scope="module")
+def camera(root):
+    return VirtualCamera(root)
+
+
+@pytest.fixture(scope="module")
+def cards():
+    return sample_film_cards(2)
+
+
+def on_the_table(card):
+    scene = np.full((720, 1280, 3), TABLE, dtype=np.float32)
+    return lay_card(scene, card.picture, CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0))
+
+
+class Scanner:
+    """The running daemon, heard over MQTT."""
+
+    def __init__(self, process: "subprocess.Popen[str]", listener: Listener, errors: Path) -> None:
+        self.process, self._listener, self._errors = process, listener, errors
+
+    def heard(self, topic: str) -> list[bytes]:
+        return self._listener.on(f"cardedge/{DEVICE}/{topic}")
+
+    def identified(self, card_id: str) -> dict | None:
+        """Return the first event that names a card."""
+        events = map(json.loads, self.heard("event"))
+        return next((event for event in events if event["type"] == "identified" and event["card_id"] == card_id), None)
+
+    def health(self) -> dict:
+        told = self.heard("health")
+        return json.loads(told[-1]) if told else {"camera": {"state": None, "last_error": None}, "problems": []}
+
+    def wait_for_camera(self, state: str, error: str = "") -> dict:
+        """Wait for a health report with the camera in a state, for a reason; the daemon must live through it."""
+
+        def told() -> bool:
+            assert self.process.poll() is None, self._errors.read_text()[-3000:]
+            camera = self.health()["camera"]
+            return camera["state"] == state and error in (camera["last_error"] or "")
+
+        try:
+            wait_until(told, RECOVERY_S)
+        except AssertionError as late:
+            raise AssertionError(f"camera: {self.health()['camera']}\n{self._errors.read_text()[-3000:]}") from late
+        return self.health()
+
+
+@pytest.fixture(scope="module")
+def scanner(root, camera, cards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("broker")
+    broker = Mosquitto(folder).start()
+    listener = Listener(broker.port)
+    root.run(PROGRAM, "-m", "edge", "index", "activate", "/opt/source/index/sample", "--index", "/opt/index")
+    root.at("/opt/settings.toml").write_text(SETTINGS.format(device=DEVICE, number=NUMBER, port=broker.port))
+    root.at("/run/outbox.sqlite").unlink(missing_ok=True)
+    camera.show(on_the_table(cards[0]))
+    camera.plug_in()
+    command = (PROGRAM, f"{FOLDER}/cardedge_with_virtual_camera.py", "run", "--config", "/opt/settings.toml")
+    with (folder / "stderr").open("w") as errors, root.start(*command, environment=ENVIRONMENT, stderr=errors) as process:
+        yield Scanner(process, listener, folder / "stderr")
+        process.kill()
+    listener.close()
+    broker.stop()
+
+
+def test_colours_are_those_before_the_camera(root, camera):
+    """Red and blue the wrong way round differ by 150 and more."""
+    picture = np.zeros((720, 1280, 3), dtype=np.uint8)
+    for place, colour in enumerate(COLOURS.values()):
+        row, column = divmod(place, 4)
+        picture[row * 360 : row * 360 + 360, column * 320 : column * 320 + 320] = colour
+    camera.show(picture)
+    camera.plug_in()
+    told = json.loads(root.run(PROGRAM, f"{FOLDER}/frames_told.py", NUMBER, 4, 2, environment=ENVIRONMENT, timeout_s=60.0))
+    assert told["facts"]["granted"] == "1280x720 NV12"
+    for name, colour in zip(COLOURS, told["colours"], strict=True):
+        assert colour == pytest.approx(COLOURS[name], abs=5), name
+
+
+def test_a_card_before_the_camera_is_told_over_mqtt(scanner, cards):
+    health = scanner.wait_for_camera("running")
+    assert (health["camera"]["width"], health["camera"]["height"]) == (1280, 720)
+    wait_until(lambda: scanner.identified(cards[0].card_id), RECOVERY_S)
+    event = scanner.identified(cards[0].card_id)
+    assert event["frame"] == {"width": 1280, "height": 720}
+    assert 0 < event["timing_ms"]["capture_to_event"] < 60_000  # the sensor's time stamp is of our clock
+
+
+def test_a_silent_camera_is_frozen_and_recovers(scanner, camera):
+    scanner.wait_for_camera("running")
+    camera.silence()
+    health = scanner.wait_for_camera("frozen", "no picture for 1 s; check ribbon cable and power")
+    assert [problem["part"] for problem in health["problems"]] == ["camera"]
+    camera.plug_in()
+    assert scanner.wait_for_camera("running")["problems"] == []
+
+
+def test_a_camera_that_shows_one_picture_for_ever_is_frozen_and_recovers(scanner, camera, cards):
+    scanner.wait_for_camera("running")
+    camera.show(on_the_table(cards[0]), pictures=1)
+    camera.silence()  # the pictures are read by the next opening
+    scanner.wait_for_camera("frozen", "no picture")
+    camera.plug_in()
+    scanner.wait_for_camera("frozen", "the same picture, bit by bit, for 1.5 s")
+    camera.show(on_the_table(cards[0]))
+    assert scanner.wait_for_camera("running")["problems"] == []
+
+
+def test_a_camera_pulled_out_is_missed_by_name_and_found_again(scanner, camera, cards):
+    scanner.wait_for_camera("running")
+    camera.unplug()
+    health = scanner.wait_for_camera("disconnected", f"camera {NUMBER}: not found (found: 0 wall); check the ribbon cable")
+    assert [problem["part"] for problem in health["problems"]] == ["camera"]
+    camera.show(on_the_table(cards[1]))
+    camera.plug_in()
+    assert scanner.wait_for_camera("running")["problems"] == []
+    wait_until(lambda: scanner.identified(cards[1].card_id), RECOVERY_S)

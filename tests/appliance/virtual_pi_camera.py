@@ -1,0 +1,96 @@
+"""Picamera2 as it is installed, on libcamera's virtual camera, which shows pictures from files: a Debian with both, and its switches.
+
+The files in ``virtual_camera/`` stand for what such a camera has on a Pi and has not here: memory heaps, a display library, a pace.
+"""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tests.debian_root import DebianRoot, debian_root, native
+
+PACKAGES = ("python3-libcamera", "libcamera-ipa", "python3-venv", "python3-dev", "g++", "libcap-dev", "linux-libc-dev")
+INSIDE = Path(__file__).resolve().parent / "virtual_camera"
+FOLDER = "/opt/virtual-camera"
+PROGRAM = "/opt/cardedge/bin/python"
+ENVIRONMENT = {"LD_PRELOAD": f"{FOLDER}/kernel.so", "PYTHONPATH": FOLDER, "PYTHONFAULTHANDLER": "1", "LIBCAMERA_LOG_LEVELS": "*:ERROR"}
+NUMBER = 1
+"""Ours. Camera 0 is always there: libcamera 0.4 looks for virtual cameras never again once it has found none at all."""
+
+CAMERA = """
+"{name}":
+  supported_formats:
+  - {{width: 1280, height: 720, frame_rates: [30]}}
+  {pictures}
+  location: "CameraLocationExternal"
+  model: "{name}"
+"""
+OTHER = CAMERA.format(name="wall", pictures='test_pattern: "bars"')
+OURS = CAMERA.format(name="table", pictures=f"frames: {{path: '{FOLDER}/frames/'}}")  # cameras are numbered by name, backwards
+
+
+def camera_root(session_folder: Path) -> DebianRoot:
+    """Return a Debian with this project, libcamera and Picamera2; trixie is the first whose libcamera has the virtual camera."""
+    root = debian_root(session_folder, "trixie", native(), PACKAGES, name=f"trixie-{native()}-camera")
+    root.install_project(system_packages=True)
+    if "picamera2" not in root.pip("list"):
+        root.pip("install", "picamera2")
+    shutil.rmtree(root.at(FOLDER), ignore_errors=True)
+    shutil.copytree(INSIDE, root.at(FOLDER))
+    root.run(
+        "/usr/bin/gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", f"{FOLDER}/kernel.so", f"{FOLDER}/kernel.c", "-ldl"
+    )
+    return root
+
+
+class VirtualCamera:
+    """What a person does to a camera: holds something before it, pulls its cable out, shakes it loose."""
+
+    def __init__(self, root: DebianRoot) -> None:
+        self._frames = root.at(f"{FOLDER}/frames")
+        self._cameras = root.at("/usr/share/libcamera/pipeline/virtual/virtual.yaml")
+        self._silent = root.at("/run/virtual-camera-silent")
+
+    def show(self, picture: np.ndarray, *, pictures: int = 6) -> None:
+        """Hold a picture, RGB, before the camera; with several they differ by a sensor's noise. Seen from the next opening on."""
+        shutil.rmtree(self._frames, ignore_errors=True)
+        self._frames.mkdir(parents=True)
+        noise = np.random.default_rng(1)
+        for number in range(pictures):
+            noisy = np.clip(picture + noise.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(self._frames / f"{number}.jpg"), _with_planes_of_a_sensor(noisy), [cv2.IMWRITE_JPEG_QUALITY, 97])
+
+    def plug_in(self) -> None:
+        self._configure(OTHER + OURS)
+        self._silent.unlink(missing_ok=True)
+
+    def unplug(self) -> None:
+        """Gone from the list of cameras, and silent at once."""
+        self._configure(OTHER)
+        self.silence()
+
+    def silence(self) -> None:
+        """There, but no frame is ever done: a ribbon that is not quite in."""
+        self._silent.touch()
+
+    def _configure(self, cameras: str) -> None:
+        self._cameras.parent.mkdir(parents=True, exist_ok=True)
+        self._cameras.write_text(f"%YAML 1.1\n---{cameras}...\n")
+
+
+def _with_planes_of_a_sensor(picture: np.ndarray) -> np.ndarray:
+    """Return the BGR picture whose JPEG holds the limited-range YCbCr planes that a sensor delivers of ``picture``.
+
+    The virtual camera hands a JPEG's planes out as they are, full range (JFIF), and calls them limited.
+    """
+    red, green, blue = (picture[:, :, channel].astype(np.float32) for channel in range(3))
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = (
+        16 + 219 / 255 * luma,
+        128 + 224 / 255 * 0.5 * (red - luma) / (1 - 0.299),
+        128 + 224 / 255 * 0.5 * (blue - luma) / (1 - 0.114),
+    )
+    rounded = np.clip(np.dstack(planes), 0, 255).round().astype(np.uint8)
+    return np.asarray(cv2.cvtColor(rounded, cv2.COLOR_YCrCb2BGR))
