@@ -88,7 +88,7 @@ demo() {
 check() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
     build_tools
-    packages chromium mosquitto openssh-client openssh-server openssl procps shellcheck systemd
+    packages chromium mmdebstrap mosquitto openssh-client openssh-server openssl procps shellcheck systemd systemd-container
     environment "$VENV" "${HERE}[test]"
     cd "$HERE"
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
