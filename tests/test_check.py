@@ -26,7 +26,7 @@ def doctor(small_world, tmp_path, capsys):
     (tmp_path / "stills").mkdir()
     save(tmp_path / "stills" / "card.png", on_table(next(iter(small_world.pictures.values()))))
 
-    def run(**changes):
+    def run(*options, **changes):
         values = {
             "device": {"id": "bench"},
             "camera": {"kind": "stills", "source": str(tmp_path / "stills")},
@@ -42,7 +42,7 @@ def doctor(small_world, tmp_path, capsys):
             f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()) for section, keys in values.items()
         ]
         config.write_text("".join(lines))
-        status = main(["check", "--config", str(config), "--json"])
+        status = main(["check", "--config", str(config), "--json", *map(str, options)])
         findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert all(list(finding) == ["check", "level", "message", "exit_code"] for finding in findings)
         assert all((finding["exit_code"] != 0) == (finding["level"] == FAIL) for finding in findings)
@@ -221,3 +221,23 @@ def test_a_person_reads_one_screen(small_world, tmp_path, capsys):
     assert len(lines) <= 24
     assert lines[0].startswith("OK   versions")
     assert any(line.startswith("FAIL camera") for line in lines)
+
+
+def test_at_rest_camera_and_broker_are_left_alone(doctor):
+    status, findings = doctor("--at-rest", camera={"kind": "v4l2", "source": "/dev/no-camera"})
+    assert status == ExitCode.OK
+    assert {"settings", "model", "backend", "index", "outbox"} <= set(findings)
+    assert not {"camera", "picture", "broker", "clock", "temperature"} & set(findings)
+
+
+def test_at_rest_an_npu_without_its_network_is_found(doctor):
+    status, findings = doctor("--at-rest", network={"backend": "hailo"})
+    assert status == ExitCode.BAD_DATA
+    assert "no `hef` artefact" in findings["network"]["message"]
+
+
+def test_another_index_is_examined_in_the_place_of_the_settings(doctor, small_world, tmp_path):
+    status, findings = doctor("--at-rest", "--index", small_world.index, index={"directory": str(tmp_path / "none")})
+    assert (status, findings["index"]["level"]) == (ExitCode.OK, OK)
+    status, findings = doctor("--at-rest", "--index", tmp_path / "none")
+    assert (status, findings["index"]["level"]) == (ExitCode.BAD_DATA, FAIL)
