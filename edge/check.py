@@ -19,6 +19,7 @@ from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxErro
 from edge.frame import Frame
 from edge.model import open_model, read_model_manifest
 from edge.model_search import find_model
+from edge.npu import NpuReadings, concerns, described, slow_link
 from edge.schema import Schema
 from edge.service import machine
 from edge.service.device_id import derive_device_id
@@ -145,6 +146,15 @@ def _network(settings: Settings, *, at_rest: bool) -> Iterator[Finding]:
         took_ms = 1000.0 * (time.perf_counter() - began_s)
         backend = settings.network.backend
         yield _ok("backend", f"{backend}: self-test passed (cosine {network.agreement:.4f}), {took_ms:.0f} ms for one picture")
+        if network.npu is not None:
+            yield from _npu(network.npu())
+
+
+def _npu(readings: NpuReadings) -> Iterator[Finding]:
+    yield _ok("npu", described(readings))
+    for concern in (*concerns(readings), slow_link(readings)):
+        if concern is not None:
+            yield _warning("npu", concern)
 
 
 def _index(settings: Settings) -> Iterator[Finding]:

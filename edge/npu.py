@@ -63,6 +63,8 @@ class NpuReadings:
     firmware: str | None = None
     pcie: str | None = None
     """Generation and width of the link, like ``Gen3 x1``."""
+    gauges_error: str | None = None
+    """Why the newest readings could not be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,39 @@ class ReopenPolicy:
 
 WARM_C: Final = 85.0
 """From here a look at the cooling is due; the firmware slows the clock from about 104 °C and closes the streams at about 120 °C."""
+
+SLOW_LINKS: Final = ("Gen1", "Gen2")
+
+
+def concerns(readings: NpuReadings) -> tuple[str, ...]:
+    """Return what is wrong with a device that works, each with the next step."""
+    found = []
+    if readings.throttling_level:
+        found.append(f"slowed down by heat (level {readings.throttling_level}); give the board air")
+    if readings.temperature_c is not None and readings.temperature_c >= WARM_C:
+        found.append(f"{readings.temperature_c:.0f} °C; at about 104 °C it slows down, at 120 °C it stops: give the board air")
+    if readings.gauges_error is not None:
+        found.append(readings.gauges_error)
+    return tuple(found)
+
+
+def slow_link(readings: NpuReadings) -> str | None:
+    """Return what is to be said about a PCIe link slower than the device takes: a network that streams its weights waits for it."""
+    if readings.pcie is None or not readings.pcie.startswith(SLOW_LINKS):
+        return None
+    return f"PCIe {readings.pcie}: the network's weights come at half the speed; set dtparam=pciex1_gen=3 in config.txt and reboot"
+
+
+def described(readings: NpuReadings) -> str:
+    """Return what the device says of itself, in one line."""
+    said = (
+        readings.architecture,
+        readings.firmware and f"firmware {readings.firmware}",
+        readings.pcie and f"PCIe {readings.pcie}",
+        readings.temperature_c is not None and f"{readings.temperature_c:.0f} °C",
+        readings.clock_mhz is not None and f"{readings.clock_mhz:.0f} MHz",
+    )
+    return ", ".join(part for part in said if part) or "tells nothing of itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +176,8 @@ MEANINGS: Final = (
     ),
     _row(
         NpuVersionError,
-        "the NPU's firmware does not fit the HailoRT library; reinstall `hailo-all` and switch the Pi off and on",
+        "the NPU's firmware is not loaded or does not fit the HailoRT library; reinstall `hailo-all` and switch the Pi off and on",
+        6,
         15,
         16,
         18,

@@ -1,8 +1,10 @@
 """The Hailo adapter over the contract double: failures by name, recovery, order of release."""
 
+import logging
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,20 +14,18 @@ from edge.errors import (
     EmbedderError,
     ModelError,
     NpuAbsentError,
-    NpuBusyError,
     NpuError,
     NpuHefError,
     NpuOverheatedError,
-    NpuPermissionError,
     NpuRemovedError,
     NpuReopeningError,
-    NpuTimeoutError,
     NpuVersionError,
 )
 from edge.model import open_model, self_test
 from edge.npu import NpuState, ReopenPolicy
 from tests.hailo_double import Board, Fault, install, write_hef
 from tests.hailo_double.model import write_hailo_model
+from tests.hailo_failures import OPENING, WORKING
 from tests.small_model import MAX_BATCH, expected, write_network
 
 QUICK = ReopenPolicy((0.02, 0.04, 0.08))
@@ -120,29 +120,28 @@ def test_what_would_shut_the_model_down_never_reaches_it(start, batch):
 # --- opening fails by name ---
 
 
-@pytest.mark.parametrize(
-    ("board", "error", "advice"),
-    [
-        (Board(present=False), NpuAbsentError, "modprobe hailo_pci"),
-        (Board(busy=True), NpuBusyError, "fuser -v /dev/hailo0"),
-        (Board(permission=False), NpuPermissionError, "udev"),
-        (Board(driver="4.20.0"), NpuVersionError, "hailortcli --version"),
-        (Board(import_error="libhailort.so.4.20.0"), NpuVersionError, "hailo-all"),
-        (Board(architecture="HAILO8"), NpuHefError, "another chip"),
-        (Board(newest_compiler=(3, 30)), NpuHefError, "newer compiler"),
-        (Board(faults=[Fault("vdevice", 16)]), NpuVersionError, "firmware"),
-        (Board(faults=[Fault("vdevice", 77)]), NpuVersionError, "disable --now hailort"),
-        (Board(faults=[Fault("configure", 26)]), NpuHefError, "another chip"),
-        (Board(faults=[Fault("configure", 7)]), NpuError, "cardedge check"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, board, error, advice):
-    with pytest.raises(error, match=advice):
+@pytest.mark.parametrize("situation", OPENING)
+def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, situation):
+    failure = OPENING[situation]
+    board = failure.make_board()
+    with pytest.raises(failure.error, match=failure.advice):
         start(board)
     held = [what for what in board.journal if what == "vdevice opened"]
     given_back = [what for what in board.journal if what == "vdevice released"]
     assert len(held) == len(given_back), "a failed start must not keep the device"
+
+
+def test_a_missing_library_is_named_and_the_logger_was_told_before(start, tmp_path, monkeypatch):
+    package = tmp_path / "packages" / "hailo_platform"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "import os\nclass MissingPyHRTLib(Exception): pass\n"
+        "assert os.environ['HAILORT_LOGGER_PATH'] == 'NONE'\nraise MissingPyHRTLib('libhailort.so')\n"
+    )
+    monkeypatch.delenv("HAILORT_LOGGER_PATH", raising=False)
+    monkeypatch.syspath_prepend(package.parent)
+    with pytest.raises(NpuVersionError, match=r"hailo-all.*MissingPyHRTLib: libhailort.so"):
+        HailoEmbedder(open_model(tmp_path / "small"))
 
 
 def test_a_damaged_hef_is_named(start, folder, model):
@@ -168,26 +167,19 @@ def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
 # --- failing while it works ---
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (Fault("job", 63), NpuOverheatedError),
-        (Fault("job", 36), NpuRemovedError),
-        (Fault("job", 87), NpuRemovedError),
-        (Fault("job", 4), NpuTimeoutError),
-        (Fault("job"), NpuTimeoutError),
-        (Fault("submit", 6), NpuError),
-    ],
-    ids=["streams closed", "gone", "driver silent", "runtime timeout", "never answers", "submission refused"],
-)
-def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, fault, error):
+@pytest.mark.parametrize("situation", WORKING)
+def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situation, caplog):
+    failure = WORKING[situation]
     board = Board()
     embedder = start(board)
-    board.faults.append(fault)
-    with pytest.raises(error):
+    board.faults.append(replace(failure.fault))
+    caplog.set_level(logging.INFO)
+    with pytest.raises(failure.error, match=failure.advice):
         embedder.submit(pictures(1)).result(5)
     until(lambda: embedder.readings().state is NpuState.READY)
     assert embedder.readings().reopened == 1
+    assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]
+    until(lambda: "the NPU works again" in caplog.text)
     batch = pictures(2)
     assert np.min(np.sum(embedder.submit(batch).result(5) * expected(batch), axis=1)) > 0.99
 
@@ -267,6 +259,13 @@ def test_what_the_board_says_of_itself(start):
     readings = start(Board(temperature_c=61.0, throttling_level=2)).readings()
     assert (readings.state, readings.temperature_c, readings.throttling_level) == (NpuState.READY, 61.0, 2)
     assert (readings.clock_mhz, readings.architecture, readings.firmware) == (400.0, "HAILO8L", "4.23.0")
+
+
+@pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "gone from the bus")])
+def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said):
+    embedder = start(Board(faults=[Fault("control", status)]))
+    assert said in embedder.readings().gauges_error
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
 
 
 def test_the_runtime_is_told_where_not_to_write_before_it_is_loaded(start, monkeypatch):

@@ -11,6 +11,7 @@ whoever runs us ends the process. A call that never returns while it holds the l
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -27,6 +28,8 @@ from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_bat
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
 from edge.model import Model
 from edge.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
+
+_log = logging.getLogger(__name__)
 
 _IN_FLIGHT: Final = 2
 _WAITING: Final = 2
@@ -194,6 +197,7 @@ class HailoEmbedder:
         error = explain(replace(failure, devices=device_count()))
         self._failure = NpuReopeningError(f"{error}; it is being opened again")
         self._turn(NpuState.FAILED, str(error))
+        _log.error("the NPU failed and is opened again: %s", error)
         for job in (*self._in_flight, *self._waiting):
             self._give_up(job, error)
         self._in_flight.clear()
@@ -210,7 +214,9 @@ class HailoEmbedder:
             else:
                 self._readings = replace(self._readings, reopened=self._readings.reopened + 1)
                 self._failure = None
+                _log.info("the NPU works again")
                 return
+        _log.error("the NPU stays away: %s", error)
         self._failure = error
 
     def _closing_within(self, pause_s: float) -> bool:

@@ -24,6 +24,9 @@ from edge.errors import ModelError, NpuError
 from edge.npu import Doing, NpuFailure, NpuReadings, explain
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
+_RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")
+"""Releases whose binding is the one used here: before 4.20 it differs, 4.23 is the last of the Hailo-8 line."""
+
 _PCI: Final = Path("/sys/bus/pci/devices")
 _GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3", "16.0 GT/s": "Gen4"}
 
@@ -50,7 +53,7 @@ class OpenDevice:
     """A device with the network on it. Raises named errors from opening on."""
 
     def __init__(self, hef: str, dim: int, batch: int) -> None:
-        platform, bindings = _import_platform()
+        platform = _import_platform()
         ids = _scan(platform)
         if not ids:
             raise explain(NpuFailure("scan", None, "Device.scan() is empty"))
@@ -78,7 +81,6 @@ class OpenDevice:
         except Exception as error:
             self.release()
             raise explain(replace(failure_of(doing, error), devices=len(ids))) from error
-        self._bindings = bindings
         with suppress(Exception):  # readings are a comfort; recognition does not depend on them
             self._control = platform.Device(self._id)
 
@@ -100,23 +102,24 @@ class OpenDevice:
         self._configured.run_async(requests, ended)
 
     def gauge(self, before: NpuReadings) -> NpuReadings:
-        """Return ``before`` with what the device tells now."""
+        """Return ``before`` with what the device tells now; ``gauges_error`` is what asking it ended with."""
+        read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": None}
         if self._control is None:
-            return replace(before, pcie=_pcie(self._id))
-        read: dict[str, Any] = {"pcie": _pcie(self._id)}
+            return replace(before, **read)
         control = self._control.control
-        with suppress(Exception):
-            temperature = control.get_chip_temperature()
-            read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
-        with suppress(Exception):
-            read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
-        with suppress(Exception):
-            read["throttling_level"] = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
-        with suppress(Exception):
+        try:
             board = control.identify()
             version = board.firmware_version
             read["architecture"] = str(board.device_architecture)
             read["firmware"] = f"{version.major}.{version.minor}.{version.revision}"
+            temperature = control.get_chip_temperature()
+            read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
+        except Exception as error:  # noqa: BLE001 - told, and nothing else: recognition does not depend on it
+            read["gauges_error"] = str(explain(failure_of("control", error)))
+        with suppress(Exception):  # not every board has these two
+            read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
+        with suppress(Exception):
+            read["throttling_level"] = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
         return replace(before, **read)
 
     def release(self) -> None:
@@ -133,13 +136,16 @@ class OpenDevice:
         self._control = self._vdevice = None
 
 
-def _import_platform() -> tuple[ModuleType, ModuleType]:
+def _import_platform() -> ModuleType:
     """Load HailoRT's Python package, telling its logger beforehand where not to write."""
     os.environ.setdefault(_LOGGER_PATH, "NONE")
     try:
-        return importlib.import_module("hailo_platform"), importlib.import_module("hailo_platform.pyhailort.pyhailort")
+        platform = importlib.import_module("hailo_platform")
     except Exception as error:  # ImportError for versions, MissingPyHRTLib for the library
         raise explain(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
+    if not str(platform.__version__).startswith(_RUNTIMES):
+        raise explain(NpuFailure("import", None, f"HailoRT {platform.__version__} is none of 4.20 to 4.23; 5.x does not know the Hailo-8L"))
+    return platform
 
 
 def _scan(platform: ModuleType) -> list[str]:

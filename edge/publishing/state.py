@@ -147,6 +147,7 @@ class NpuHealth(Payload):
     architecture: str | None = None
     firmware: str | None = None
     pcie: str | None = Field(None, description="Generation and width of the link, like `Gen3 x1`.")
+    gauges_error: str | None = Field(None, description="Why the newest readings could not be taken.")
 
 
 class NetworkHealth(Payload):

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import Size
-from edge.npu import NpuReadings, NpuState
+from edge.npu import NpuReadings, NpuState, concerns
 from edge.publishing.announce import Identity
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
@@ -149,8 +149,8 @@ class HealthReporter:
             problems["network"] = self.counters.last_failure or "no answer"
         if npu is not None and npu.state is NpuState.FAILED:
             problems["network"] = npu.last_error or "the NPU failed"
-        if npu is not None and npu.throttling_level:
-            problems["npu"] = f"slowed down by heat (level {npu.throttling_level}); give the board air"
+        if npu is not None and (found := concerns(npu)):
+            problems["npu"] = "; ".join(found)
         if not snapshot.publisher.alive:
             problems["publisher"] = "its thread has ended"
         hot = [name for name, value in temperatures_c.items() if value >= HOT_C]

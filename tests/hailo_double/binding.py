@@ -148,6 +148,7 @@ class Control:
     def _alive(self):
         if self._device.released:
             raise HailoRTInvalidOperationException("device was released")
+        strike("control")
         if not BOARD.present:
             check(36)
 
@@ -182,6 +183,9 @@ class Device:
 
     @staticmethod
     def scan():
+        fault = BOARD.fault("scan")
+        if fault is not None:
+            raise HailoRTStatusException(str(fault.status))  # one of the calls the binding does not wrap
         return ["0001:01:00.0"] if BOARD.present else []
 
     @property
@@ -403,6 +407,7 @@ class ConfiguredInferModel:
     def wait_for_async_ready(self, timeout_ms=1000, frames_count=1):
         if frames_count > BOARD.queue_size:
             check(2)
+        strike("ready")
         with self._room:
             ready = self._room.wait_for(lambda: self._pending + frames_count <= BOARD.queue_size, timeout_ms / 1000.0)
         check(0 if ready else 4)

@@ -18,7 +18,10 @@ STATUS = {
 
 @dataclass
 class Fault:
-    """What goes wrong at ``at`` (``vdevice``, ``create``, ``configure``, ``submit``, ``job``): a status, or silence; so many times."""
+    """What goes wrong: a status, or silence; so many times.
+
+    ``at`` is one of ``scan``, ``vdevice``, ``create``, ``configure``, ``control``, ``ready``, ``submit``, ``job``.
+    """
 
     at: str
     status: int | None = None
