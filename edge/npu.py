@@ -57,7 +57,7 @@ class NpuReadings:
     last_error: str | None = None
     temperature_c: float | None = None
     throttling_level: int | None = None
-    """Step of the firmware's clock reduction by heat, 0 none."""
+    """Step of the firmware's clock reduction by heat, from 0; ``None`` while there is none (the firmware says -1)."""
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None
@@ -83,7 +83,7 @@ SLOW_LINKS: Final = ("Gen1", "Gen2")
 def concerns(readings: NpuReadings) -> tuple[str, ...]:
     """Return what is wrong with a device that works, each with the next step."""
     found = []
-    if readings.throttling_level:
+    if readings.throttling_level is not None:
         found.append(f"slowed down by heat (level {readings.throttling_level}); give the board air")
     if readings.temperature_c is not None and readings.temperature_c >= WARM_C:
         found.append(f"{readings.temperature_c:.0f} °C; at about 104 °C it slows down, at 120 °C it stops: give the board air")

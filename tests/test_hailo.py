@@ -22,7 +22,7 @@ from edge.errors import (
     NpuVersionError,
 )
 from edge.model import open_model, self_test
-from edge.npu import NpuState, ReopenPolicy
+from edge.npu import NpuState, ReopenPolicy, concerns
 from tests.hailo_double import Board, Fault, install, write_hef
 from tests.hailo_double.model import write_hailo_model
 from tests.hailo_failures import OPENING, WORKING
@@ -255,15 +255,23 @@ def test_close_finishes_what_is_under_way(start):
     assert futures[0].result(0).shape == (1, embedder.dim)
 
 
+def test_a_board_that_is_not_slowed_down_says_minus_one(start):
+    readings = start(Board()).readings()
+    assert readings.throttling_level is None
+    assert concerns(readings) == ()
+    assert "level 0" in concerns(start(Board(throttling_level=0)).readings())[0]
+
+
 def test_what_the_board_says_of_itself(start):
     readings = start(Board(temperature_c=61.0, throttling_level=2)).readings()
     assert (readings.state, readings.temperature_c, readings.throttling_level) == (NpuState.READY, 61.0, 2)
     assert (readings.clock_mhz, readings.architecture, readings.firmware) == (400.0, "HAILO8L", "4.23.0")
 
 
+@pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "gone from the bus")])
-def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said):
-    embedder = start(Board(faults=[Fault("control", status)]))
+def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said, times):
+    embedder = start(Board(faults=[Fault("control", status, times)]))
     assert said in embedder.readings().gauges_error
     assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
 

@@ -81,8 +81,11 @@ class OpenDevice:
         except Exception as error:
             self.release()
             raise explain(replace(failure_of(doing, error), devices=len(ids))) from error
-        with suppress(Exception):  # readings are a comfort; recognition does not depend on them
+        self._no_control: str | None = None
+        try:  # it asks the device who it is at once
             self._control = platform.Device(self._id)
+        except Exception as error:  # noqa: BLE001 - told with the gauges: recognition does not depend on them
+            self._no_control = str(explain(failure_of("control", error)))
 
     def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
         """Hand a job to the runtime; ``post`` gets an ``Ended`` from the runtime's thread."""
@@ -103,11 +106,11 @@ class OpenDevice:
 
     def gauge(self, before: NpuReadings) -> NpuReadings:
         """Return ``before`` with what the device tells now; ``gauges_error`` is what asking it ended with."""
-        read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": None}
+        read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": self._no_control, "throttling_level": None}
         if self._control is None:
             return replace(before, **read)
-        control = self._control.control
         try:
+            control = self._control.control
             board = control.identify()
             version = board.firmware_version
             read["architecture"] = str(board.device_architecture)
@@ -116,10 +119,12 @@ class OpenDevice:
             read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
         except Exception as error:  # noqa: BLE001 - told, and nothing else: recognition does not depend on it
             read["gauges_error"] = str(explain(failure_of("control", error)))
+            return replace(before, **read)
         with suppress(Exception):  # not every board has these two
             read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
         with suppress(Exception):
-            read["throttling_level"] = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
+            level = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
+            read["throttling_level"] = level if level >= 0 else None
         return replace(before, **read)
 
     def release(self) -> None:

@@ -142,7 +142,7 @@ class NpuHealth(Payload):
     reopened: int
     last_error: str | None = None
     temperature_c: float | None = None
-    throttling_level: int | None = Field(None, description="Step of the chip's clock reduction by heat, 0 none.")
+    throttling_level: int | None = Field(None, description="Step of the chip's clock reduction by heat, from 0; null while there is none.")
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None

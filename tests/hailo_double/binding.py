@@ -144,6 +144,7 @@ class _Architecture(IntEnum):
 class Control:
     def __init__(self, device):
         self._device = device
+        self._identify_info = self.identify()
 
     def _alive(self):
         if self._device.released:

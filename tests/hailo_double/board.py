@@ -47,7 +47,8 @@ class Board:
     noise: bool = False
     """Answers differ each time (runtime and compiler of different versions)."""
     temperature_c: float = 48.0
-    throttling_level: int = 0
+    throttling_level: int = -1
+    """-1: not throttled, 0 the first step (hailort.h, hailo_health_info_t)."""
     pictures: int = 0
     """Answered so far."""
     submissions: int = 0
