@@ -369,6 +369,22 @@ def test_one_that_does_not_become_ready_gives_way_with_its_cards(upgraded):
     assert not (upgraded.root / "opt/cardedge/trial").exists()
 
 
+def test_cards_that_cannot_be_put_in_change_nothing(upgraded):
+    result = serve(upgraded, 'activate() { return 65; }\nserve "$VERSIONS/new" /media/b', works="old")
+    assert result.returncode == 70
+    assert "could not be put in; nothing was switched, old serves on" in result.stderr
+    assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
+    assert (upgraded.root / "var/lib/cardedge/index/current").readlink() == Path("releases/a")
+
+
+def test_a_switch_that_was_cut_before_the_link_is_made_again(upgraded):
+    cut = 'system_files() { kill -9 $$; }\nserve "$VERSIONS/new" ""'
+    assert serve(upgraded, cut, works="").returncode == -9
+    assert link(upgraded, "current") == "old"
+    result = serve(upgraded, 'serve "$VERSIONS/new" ""', works="old")
+    assert (result.returncode, link(upgraded, "current"), link(upgraded, "previous")) == (70, "old", None)
+
+
 def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
     cut = 'start() { kill -9 $$; }\nserve "$VERSIONS/new" ""'
     assert serve(upgraded, cut, works="").returncode == -9

@@ -75,8 +75,7 @@ bundle_folder() {
 
 # activate VERSION CARDS: let a bundle (a folder, or the id of one that is installed) serve.
 activate() {
-    run "$1/bin/cardedge" index activate "$2" --index "$STATE/index" >/dev/null
-    run chown -R cardedge:cardedge "$STATE/index"
+    run "$1/bin/cardedge" index activate "$2" --index "$STATE/index" >/dev/null && run chown -R cardedge:cardedge "$STATE/index"
 }
 
 property() { systemctl show --property="$1" --value cardedge.service; }
@@ -115,10 +114,11 @@ last_lines() {
 # The file trial tells the version that is tried, the cards that served before and the version before that; it outlives a cut, and the
 # next run judges the trial again.
 serve() {
-    local id old bundle=$2
-    id=$(basename "$1") old=$(serving)
+    local id old bundle=$2 former before
+    id=$(basename "$1") old=$(serving) former=$(active_cards) before=$(previous)
+    [ "$before" != "$old" ] || before='' # a run that was cut had pointed it already
     if [ -n "$old" ] && [ "$old" != "$id" ]; then
-        printf '%s %s %s\n' "$id" "$(active_cards)" "$(previous)" | put_text "$PREFIX/trial" 644
+        printf '%s %s %s\n' "$id" "${former:--}" "${before:--}" | put_text "$PREFIX/trial" 644
         point "$PREFIX/previous" "versions/$old"
     fi
     # a daemon that sees cards of another network would refuse them, and say so in its log
@@ -126,7 +126,10 @@ serve() {
     system_files "$1"
     if [ -n "$bundle" ]; then
         say "Putting in the cards of $bundle"
-        activate "$1" "$bundle"
+        if ! activate "$1" "$bundle"; then
+            if [ -n "$old" ] && systemd_runs; then go_back "$old" "${former:--}" "${before:--}"; fi
+            die "$EX_FAILED" "the cards of $bundle could not be put in; nothing was switched$(serves_on)"
+        fi
     fi
     point "$PREFIX/current" "versions/$id"
     run ln -sfn "$PREFIX/current/bin/cardedge" /usr/local/bin/cardedge
@@ -160,14 +163,15 @@ start() {
     die "$EX_FAILED" "version $1 did not become ready; $(serving) serves again"
 }
 
-# go_back VERSION-ID CARDS BEFORE: let the version before serve again, with its system files and cards, and the one before it behind it.
+# go_back VERSION-ID CARDS BEFORE: let the version before serve again, with its system files and cards, and the one before it behind it;
+# a - stands for none.
 go_back() {
     say "Going back to version $1"
     systemctl stop cardedge.service || true
     system_files "$VERSIONS/$1"
-    if [ -n "$2" ] && [ "$2" != "$(active_cards)" ]; then activate "$VERSIONS/$1" "$2"; fi
+    if [ "$2" != - ] && [ "$2" != "$(active_cards)" ]; then activate "$VERSIONS/$1" "$2"; fi
     point "$PREFIX/current" "versions/$1"
-    if [ -n "$3" ]; then point "$PREFIX/previous" "versions/$3"; else rm -f "$PREFIX/previous"; fi
+    if [ "$3" != - ]; then point "$PREFIX/previous" "versions/$3"; else rm -f "$PREFIX/previous"; fi
     rm -f "$PREFIX/trial"
     restart
     ready || die "$EX_FAILED" "neither the new version nor $1 became ready; see \`journalctl -u cardedge\`"
