@@ -77,7 +77,10 @@ class DebianRoot:
         return self.path / path.lstrip("/")
 
     def install_project(self, *, system_packages: bool = False) -> None:
-        """Install this project with pip into /opt/cardedge, its network and sample bundle into /opt/source; again when it changed."""
+        """Install this project with pip into /opt/cardedge, its network and sample bundle into /opt/source; again when it changed.
+
+        Wheels in the root's /opt/wheels are taken before what the index has.
+        """
         state = _state_of_project()
         stamp = self.at("/opt/installed")
         if stamp.exists() and stamp.read_text() == state:
@@ -86,7 +89,7 @@ class DebianRoot:
         _copy_project(self.at("/opt/source"))
         if not self.at("/opt/cardedge/bin/python").is_symlink():
             self.run("/usr/bin/python3", "-m", "venv", *(["--system-site-packages"] if system_packages else []), "/opt/cardedge")
-        self.pip("install", "--upgrade", "/opt/source")
+        self.pip("install", "--upgrade", "--find-links", "/opt/wheels", "/opt/source")
         self.pip("install", "--no-deps", "--force-reinstall", "/opt/source")  # the same version may be another program
         stamp.write_text(state)
 
@@ -107,7 +110,7 @@ def debian_root(session_folder: Path, suite: str, architecture: str, packages: S
         variant = "minbase" if architecture == native() else "extract"
         command = ["mmdebstrap", "--quiet", f"--variant={variant}", f"--architectures={architecture}", f"--include={','.join(packages)}"]
         subprocess.run([*command, suite, str(half)], check=True, env={**os.environ, "QEMU_CPU": ENVIRONMENT["QEMU_CPU"]})
-        for folder in ("etc/ssl/certs", "opt", "proc", "root", "run", "tmp"):
+        for folder in ("etc/ssl/certs", "opt/wheels", "proc", "root", "run", "tmp"):
             (half / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(CERTIFICATES, half / "etc/ssl/certs")
         half.rename(target)

@@ -2,7 +2,7 @@
 
     CARDEDGE_APPLIANCE_CACHE=DIR pytest -m aarch64 -s
 
-The first run makes four roots and builds hnswlib for each, a quarter of an hour and more; with the cache a later one takes two minutes.
+The first run makes four roots and installs into each: ten minutes and more; with the cache a later one takes two.
 What was found is printed and written to ``aarch64-SUITE.log`` in the folder of the roots.
 """
 
@@ -10,12 +10,15 @@ import json
 import re
 import shutil
 import time
+import tomllib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.aarch64.cross_wheel import PACKAGE, build_wheel
+from tests.aarch64.cross_wheel import why_not as no_compiler
 from tests.debian_root import debian_root, native, why_not
 from tools.film_script import PX_PER_MM
 from tools.make_cards import card_specs, draw_card, over_white
@@ -48,16 +51,24 @@ def picture(tmp_path_factory):
 def systems(request, tmp_path_factory):
     """The suite, and its two roots: this processor's and a Pi's."""
     architectures = (native(), "arm64")
-    reason = next(filter(None, map(why_not, architectures)), None)
+    reason = next(filter(None, map(why_not, architectures)), None) or no_compiler()
     if reason is not None:
         pytest.skip(f"no arm64 system can be entered here: {reason}")
     if native() == "arm64":
         pytest.skip("this is an arm64 machine: the other tests run on it as they are")
     folder, suite = tmp_path_factory.getbasetemp().parent / "cardedge-roots", request.param
     roots = [debian_root(folder, suite, each, PACKAGES, name=f"{suite}-{each}") for each in architectures]
+    pi = roots[-1]
+    if not any(pi.at("/opt/wheels").iterdir()):
+        build_wheel(pi, _requirement(PACKAGE), PYTHON[suite], tmp_path_factory.mktemp("wheel"))
     for root in roots:
         root.install_project()
     return suite, *roots
+
+
+def _requirement(package):
+    dependencies = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
+    return next(line for line in dependencies if line.startswith(package))
 
 
 @pytest.fixture
