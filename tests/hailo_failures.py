@@ -3,7 +3,9 @@
 The situations are those of the table in docs/npu.md, which a test holds against this one.
 """
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge.errors import (
     NpuAbsentError,
@@ -31,6 +33,18 @@ class Failure:
     def make_board(self):
         fields = dict(self.board or {})
         return Board(**{**fields, "faults": [Fault(fault.at, fault.status, fault.times) for fault in fields.get("faults", ())]})
+
+
+def promises():
+    """Return what docs/npu.md says, by situation: the error's name, and its words."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "npu.md").read_text(encoding="utf-8")
+    rows = [re.split(r"(?<!\\)\|", line) for line in page.splitlines() if re.match(r"\| [^|]+ \| `Npu\w*Error` \|", line)]
+    return {situation.strip(): (error.strip(" `"), words.strip().replace("\\|", "|")) for _, situation, error, words, _ in rows}
+
+
+def promised(situation):
+    """Return the row of one situation."""
+    return promises()[situation]
 
 
 def struck(at, status):

@@ -25,7 +25,7 @@ from edge.model import open_model, self_test
 from edge.npu import NpuState, ReopenPolicy, concerns
 from tests.hailo_double import Board, Fault, install, write_hef
 from tests.hailo_double.model import write_hailo_model
-from tests.hailo_failures import OPENING, WORKING
+from tests.hailo_failures import OPENING, WORKING, promised
 from tests.small_model import MAX_BATCH, expected, write_network
 
 QUICK = ReopenPolicy((0.02, 0.04, 0.08))
@@ -124,8 +124,11 @@ def test_what_would_shut_the_model_down_never_reaches_it(start, batch):
 def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, situation):
     failure = OPENING[situation]
     board = failure.make_board()
-    with pytest.raises(failure.error, match=failure.advice):
+    with pytest.raises(failure.error, match=failure.advice) as raised:
         start(board)
+    name, words = promised(situation)
+    assert name == type(raised.value).__name__
+    assert words in str(raised.value)
     held = [what for what in board.journal if what == "vdevice opened"]
     given_back = [what for what in board.journal if what == "vdevice released"]
     assert len(held) == len(given_back), "a failed start must not keep the device"
@@ -174,8 +177,11 @@ def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situa
     embedder = start(board)
     board.faults.append(replace(failure.fault))
     caplog.set_level(logging.INFO)
-    with pytest.raises(failure.error, match=failure.advice):
+    with pytest.raises(failure.error, match=failure.advice) as raised:
         embedder.submit(pictures(1)).result(5)
+    name, words = promised(situation)
+    assert name == type(raised.value).__name__
+    assert words in str(raised.value)
     until(lambda: embedder.readings().state is NpuState.READY)
     assert embedder.readings().reopened == 1
     assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]

@@ -1,0 +1,100 @@
+"""A failing board is told where a person looks: in ``cardedge check`` and in ``health``."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.camera.capture import CaptureState, CaptureStatus
+from edge.check import check_device
+from edge.errors import ExitCode, NpuError
+from edge.model import open_model
+from edge.npu import NpuState, ReopenPolicy
+from edge.publishing.announce import Identity
+from edge.replay import EventPrinter
+from edge.service.clock import Clock
+from edge.service.health import HealthReporter, Machine, Setting, Snapshot
+from tests.hailo_double import Board, install
+from tests.hailo_double.model import write_hailo_model
+from tests.hailo_failures import OPENING, WORKING, promised, promises
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "small"
+    write_hailo_model(folder)
+    return folder
+
+
+@pytest.fixture
+def network_findings(folder, tmp_path):
+    """Return what the doctor says about the network, and nothing else."""
+
+    def examine():
+        config = tmp_path / "cardedge.toml"
+        config.write_text(f'[network]\nbackend = "hailo"\nmodel = {json.dumps(str(folder))}\n')
+        findings = []
+        for finding in check_device(config):
+            if finding.check == "index":
+                break
+            findings.append(finding)
+        return findings
+
+    return examine
+
+
+def test_the_document_lists_what_is_tested_and_nothing_else():
+    assert list(promises()) == [*OPENING, *WORKING]
+
+
+@pytest.mark.parametrize("situation", OPENING)
+def test_the_doctor_names_what_keeps_the_board_from_opening(network_findings, monkeypatch, situation):
+    install(monkeypatch, OPENING[situation].make_board())
+    failed = network_findings()[-1]
+    assert (failed.check, failed.level, failed.exit_code) == ("network", "fail", ExitCode.UNAVAILABLE)
+    assert promised(situation)[1] in failed.message
+
+
+@pytest.mark.parametrize(
+    ("board", "said"),
+    [({}, None), ({"temperature_c": 91.0}, "91 °C"), ({"throttling_level": 1}, "slowed down by heat (level 1)")],
+    ids=["well", "warm", "slowed down"],
+)
+def test_the_doctor_says_how_a_working_board_is(network_findings, monkeypatch, board, said):
+    install(monkeypatch, Board(**board))
+    facts, *warnings = [finding for finding in network_findings() if finding.check == "npu"]
+    assert facts.level == "ok"
+    assert "HAILO8L, firmware 4.23.0" in facts.message
+    assert [(finding.level, said in finding.message) for finding in warnings] == ([] if said is None else [("warn", True)])
+
+
+@pytest.mark.parametrize("situation", WORKING)
+def test_health_names_what_a_board_fails_with(folder, monkeypatch, situation):
+    board, clock = Board(), Clock()
+    install(monkeypatch, board)
+    embedder = HailoEmbedder(open_model(folder), timeouts=HailoTimeouts(run_s=0.2), reopen=ReopenPolicy((30.0,)))
+    reporter = HealthReporter(
+        EventPrinter(lambda _: None, None, clock),
+        Setting(Identity("dev", "boot"), "a film", "hailo", "m", {}),
+        clock,
+        Machine(dict, lambda: 100.0),
+        npu=embedder.readings,
+    )
+    camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
+    snapshot = Snapshot("running", camera, None, EventPrinter(lambda _: None, None, clock).health(), {}, {})
+    try:
+        assert reporter.state(snapshot).state == "ok"
+        board.faults.append(replace(WORKING[situation].fault))
+        with pytest.raises(NpuError):
+            embedder.submit(open_model(folder).golden_inputs[:1]).result(5)
+        deadline_s = time.monotonic() + 5.0
+        while embedder.readings().state is not NpuState.FAILED and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        health = reporter.state(snapshot)
+    finally:
+        embedder.close()
+    assert health.state == "problem"
+    assert [promised(situation)[1] in problem.message for problem in health.problems if problem.part == "network"] == [True]
+    assert promised(situation)[1] in health.network.npu.last_error
