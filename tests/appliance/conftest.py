@@ -30,8 +30,11 @@ def machine(installed):
 
 @pytest.fixture
 def scanner(installed):
-    """Ready, with the settings of the tests: at once where the test before left it so."""
+    """Ready, its broker too, with the settings of the tests: at once where the test before left it so."""
     scanner = installed.scanner
+    if not scanner.machine.has_power:
+        scanner.machine.boot()
+    scanner.machine.run("systemctl", "start", "mosquitto")
     if scanner.machine.read(SETTINGS_FILE) != SETTINGS or not scanner.is_ready():
         scanner.look_at_the_film()
     return scanner

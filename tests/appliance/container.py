@@ -91,6 +91,10 @@ class Container:
         layers = f"lowerdir={root_file_system},upperdir={self.changes},workdir={work}"
         subprocess.run(["mount", "-t", "overlay", name, "-o", layers, str(self.disk)], check=True)
 
+    @property
+    def has_power(self) -> bool:
+        return self._nspawn is not None
+
     def boot(self) -> None:
         """Start the machine and wait until its systemd has started all it wants to."""
         self._start()
@@ -114,7 +118,7 @@ class Container:
 
     def remove(self) -> None:
         """Leave nothing on the host, whatever state the machine is in."""
-        if self._nspawn is not None:
+        if self.has_power:
             with suppress(AssertionError, subprocess.SubprocessError):
                 self.cut_power()
         subprocess.run(["umount", "--lazy", str(self.disk)], check=True)

@@ -34,8 +34,8 @@ loop = true
 removed_after_s = 0.5
 """
 
-START_S = 60.0
-EVENT_S = 60.0
+START_S = 120.0
+EVENT_S = 120.0
 """Far more than the film's seven seconds: the machines running the checks may be slow, and busy."""
 
 
@@ -113,21 +113,16 @@ class Scanner:
         wait_until(lambda: set(self.card_ids) <= identified(events(heard)[begin:]), EVENT_S, f"{self.card_ids} identified over MQTT")
 
     def waiting_events(self) -> list[dict[str, Any]]:
-        """Return the events in the outbox of the running scanner, oldest first."""
-        return _waiting(self.machine.at(OUTBOX))
+        """Return the events in the outbox as they lie on the disk, oldest first; nothing there is touched.
 
-    def events_on_disk(self) -> list[dict[str, Any]]:
-        """Return the events in the outbox of a machine without power, and leave everything as it lies there."""
+        A copy is read: the daemon lets nobody else open its database, and a machine without power must stay as it was left.
+        """
         with TemporaryDirectory() as folder:
             for name in (OUTBOX, f"{OUTBOX}-wal"):
                 if self.machine.at(name).exists():
                     shutil.copy(self.machine.at(name), folder)
-            return _waiting(Path(folder) / Path(OUTBOX).name)
-
-
-def _waiting(outbox: Path) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(outbox, timeout=10.0)) as opened:
-        return [json.loads(payload) for (payload,) in opened.execute("SELECT payload FROM waiting ORDER BY row_id")]
+            with closing(sqlite3.connect(Path(folder) / Path(OUTBOX).name)) as outbox:
+                return [json.loads(payload) for (payload,) in outbox.execute("SELECT payload FROM waiting ORDER BY row_id")]
 
 
 def events(heard: Listener) -> list[dict[str, Any]]:
