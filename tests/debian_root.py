@@ -79,7 +79,7 @@ class DebianRoot:
     def install_project(self, *, system_packages: bool = False) -> None:
         """Install this project with pip into /opt/cardedge, its network and sample bundle into /opt/source; again when it changed.
 
-        Wheels in the root's /opt/wheels are taken before what the index has.
+        What lies in the root's /opt/wheels is all that pip gets to see; where nothing does, it asks the index.
         """
         state = _state_of_project()
         stamp = self.at("/opt/installed")
@@ -89,8 +89,9 @@ class DebianRoot:
         _copy_project(self.at("/opt/source"))
         if not self.at("/opt/cardedge/bin/python").is_symlink():
             self.run("/usr/bin/python3", "-m", "venv", *(["--system-site-packages"] if system_packages else []), "/opt/cardedge")
-        self.pip("install", "--upgrade", "--find-links", "/opt/wheels", "/opt/source")
-        self.pip("install", "--no-deps", "--force-reinstall", "/opt/source")  # the same version may be another program
+        offered = ("--no-index", "--find-links", "/opt/wheels") if any(self.at("/opt/wheels").iterdir()) else ()
+        self.pip("install", "--upgrade", *offered, "/opt/source")
+        self.pip("install", "--no-deps", "--force-reinstall", *offered, "/opt/source")  # the same version may be another program
         stamp.write_text(state)
 
     def pip(self, *arguments: str) -> str:
@@ -101,15 +102,14 @@ class DebianRoot:
 def debian_root(session_folder: Path, suite: str, architecture: str, packages: Sequence[str], *, name: str) -> DebianRoot:
     """Return the root, made now where it is not in the cache; whole or not at all.
 
-    A foreign root's packages are unpacked and not set up: their scripts would run for a quarter of an hour, and Python needs none.
+    Its packages are unpacked and not set up: a foreign one's scripts would run for a quarter of an hour, and Python and compiler need none.
     """
     store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else session_folder
     target, half = store / name, store / f"{name}.{os.getpid()}"
     if not target.exists():
         store.mkdir(parents=True, exist_ok=True)
-        variant = "minbase" if architecture == native() else "extract"
-        command = ["mmdebstrap", "--quiet", f"--variant={variant}", f"--architectures={architecture}", f"--include={','.join(packages)}"]
-        subprocess.run([*command, suite, str(half)], check=True, env={**os.environ, "QEMU_CPU": ENVIRONMENT["QEMU_CPU"]})
+        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}", f"--include={','.join(packages)}"]
+        subprocess.run([*command, suite, str(half)], check=True)
         for folder in ("etc/ssl/certs", "opt/wheels", "proc", "root", "run", "tmp"):
             (half / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(CERTIFICATES, half / "etc/ssl/certs")

@@ -1,6 +1,6 @@
-"""Builds for arm64, on this machine, the one dependency that has no wheel: under qemu its compilation alone takes a quarter of an hour.
+"""Fetches an arm64 root's packages on this machine, and builds the one that has no wheel: under qemu that alone takes a quarter of an hour.
 
-Source, flags and headers are those that pip would use inside the root; compiled against that root's Python and C library.
+Source and flags are those that pip would use inside the root; it is compiled against that root's Python and C library.
 """
 
 import base64
@@ -16,12 +16,21 @@ from tests.debian_root import DebianRoot
 
 PACKAGE = "hnswlib"
 COMPILER = "aarch64-linux-gnu-g++"
-FLAGS = ("-O3", "-std=c++14", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
+PLATFORMS = [f"manylinux{version}_aarch64" for version in ("2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34")]
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+FLAGS = ("-O3", "-w", "-std=c++14", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
 
 
 def why_not() -> str | None:
     """Return why it cannot be built here, or None."""
     return None if shutil.which(COMPILER) else f"{COMPILER} is not installed: apt install g++-aarch64-linux-gnu"
+
+
+def fetch_wheels(root: DebianRoot, requirements: list[str], python: str) -> None:
+    """Put the newest wheels of these requirements, and of what they require, into the root's /opt/wheels."""
+    platforms = [f"--platform={platform}" for platform in PLATFORMS]
+    only = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", "--dest", str(root.at("/opt/wheels"))]
+    subprocess.run([*PIP, "download", *platforms, *only, *requirements], check=True)
 
 
 def build_wheel(root: DebianRoot, requirement: str, python: str, folder: Path) -> Path:
@@ -48,9 +57,8 @@ def build_wheel(root: DebianRoot, requirement: str, python: str, folder: Path) -
 
 def _source(requirement: str, folder: Path) -> Path:
     """Fetch and unpack the source, and the headers it is compiled with; return its folder."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "download", "--no-deps", f"--no-binary={PACKAGE}", "--dest", str(folder), requirement], check=True)
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "headers"), "pybind11"], check=True)
+    subprocess.run([*PIP, "download", "--no-deps", f"--no-binary={PACKAGE}", "--dest", str(folder), requirement], check=True)
+    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder / "headers"), "pybind11"], check=True)
     archive = next(folder.glob(f"{PACKAGE}-*.tar.gz"))
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")

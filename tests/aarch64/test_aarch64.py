@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.aarch64.cross_wheel import PACKAGE, build_wheel
+from tests.aarch64.cross_wheel import PACKAGE, build_wheel, fetch_wheels
 from tests.aarch64.cross_wheel import why_not as no_compiler
 from tests.debian_root import debian_root, native, why_not
 from tools.film_script import PX_PER_MM
@@ -60,15 +60,18 @@ def systems(request, tmp_path_factory):
     roots = [debian_root(folder, suite, each, PACKAGES, name=f"{suite}-{each}") for each in architectures]
     pi = roots[-1]
     if not any(pi.at("/opt/wheels").iterdir()):
-        build_wheel(pi, _requirement(PACKAGE), PYTHON[suite], tmp_path_factory.mktemp("wheel"))
+        needed = _requirements()
+        fetch_wheels(pi, [each for each in needed if not each.startswith(PACKAGE)], PYTHON[suite])
+        source = next(each for each in needed if each.startswith(PACKAGE))
+        build_wheel(pi, source, PYTHON[suite], tmp_path_factory.mktemp("wheel"))
     for root in roots:
         root.install_project()
     return suite, *roots
 
 
-def _requirement(package):
-    dependencies = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
-    return next(line for line in dependencies if line.startswith(package))
+def _requirements():
+    project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())
+    return [*project["project"]["dependencies"], *project["build-system"]["requires"]]
 
 
 @pytest.fixture
