@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from edge.bundles.index_change import OpenedIndex
-from edge.camera.capture import CaptureState, CaptureStatus
+from edge.camera.capture import CaptureState
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import card_picture, image_id
 from edge.decision import Unknown
@@ -29,13 +29,13 @@ from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
 from edge.publishing.announce import Announcer, Backing
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
-from edge.publishing.state import HealthState
 from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
 from edge.service.health import HealthReporter, Phase, Snapshot
+from edge.service.loop_ports import Camera, Viewer
 from edge.service.number_desk import NumberDesk
 from edge.service.supervision import NoSupervisor, Supervisor, Watchdog
-from edge.track import ChangeKind, Outline, RecognitionRequest, TrackChange, Tracker, TrackId
+from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 
 __all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor", "Viewer"]
 
@@ -52,52 +52,6 @@ _REPORT_INTERVAL_S: Final = 0.25
 LocateCards: TypeAlias = Callable[[RgbImage], tuple[LocatedCard, ...]]
 MakePicture: TypeAlias = Callable[[Frame, Quad], bytes]
 """JPEG of one card of a frame."""
-
-
-class Camera(Protocol):
-    """Hands over the newest frame; ``edge.camera.capture.CameraThread`` in the product."""
-
-    def start(self) -> None:
-        """Begin to capture, in the background."""
-        ...
-
-    def take(self, timeout_s: float) -> Frame | None:
-        """Return the newest frame not taken yet, None when none came in time."""
-        ...
-
-    @property
-    def over(self) -> bool:
-        """Whether no frame will ever come again (the end of a film)."""
-        ...
-
-    def status(self) -> CaptureStatus:
-        """Return how the source is, without waiting for its driver."""
-        ...
-
-    def stop(self, timeout_s: float) -> bool:
-        """End, within the given time; False when the driver had to be left behind."""
-        ...
-
-
-class Viewer(Protocol):
-    """Whoever looks over the loop's shoulder. No method waits: what cannot be taken at once is left out."""
-
-    @property
-    def watched(self) -> bool:
-        """Whether somebody watches the camera now; while nobody does, nothing is made for it."""
-        ...
-
-    def show(self, frame: Frame, outlines: Sequence[Outline]) -> None:
-        """Take a frame and where cards lie in it. The pixels stay unchanged."""
-        ...
-
-    def crop(self, track_id: TrackId, jpeg: bytes) -> None:
-        """Take the picture of a card about which an event is told next."""
-        ...
-
-    def feel(self, health: HealthState) -> None:
-        """Take how the scanner is now, several times a second."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
