@@ -318,6 +318,33 @@ def test_a_version_is_named_by_what_is_in_it(machine, tmp_path):
     assert named() != first
 
 
+def test_debians_numpy_is_kept(machine):
+    library = machine.root / "usr/lib/python3/dist-packages"
+    library.mkdir(parents=True)
+    (library / "numpy.py").write_text('__version__ = "1.24.2"\n')
+    result = machine.run(f"export PYTHONPATH={library}\nconstraints")
+    assert result.stdout == "numpy==1.24.2\n", result.stderr
+
+
+def test_a_numpy_of_somebody_elses_binds_nobody(machine):
+    assert machine.run("constraints").stdout == ""
+
+
+def test_a_binding_that_the_environment_breaks_stops_the_installation(machine):
+    system = machine.version("system", modules={"picamera2": ""})
+    new = machine.version("new", modules={"picamera2": "raise ImportError('numpy.dtype size changed')"})
+    result = machine.run(f"python={system}/bin/python\nworks {new}")
+    assert result.returncode == 1
+    assert "numpy.dtype size changed" in result.stderr
+    assert "picamera2 loads with" in result.stderr
+
+
+def test_a_binding_that_is_broken_in_the_system_is_not_the_installations_fault(machine):
+    broken = {"hailo_platform": "raise ImportError('versions differ')"}
+    system, new = machine.version("system", modules=broken), machine.version("new", modules=broken)
+    assert machine.run(f"python={system}/bin/python\nworks {new}").returncode == 0
+
+
 # --- which version serves ---
 
 STUBS = """
@@ -391,6 +418,14 @@ def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
     assert link(upgraded, "current") == "new"
     result = serve(upgraded, 'serve "$VERSIONS/new" ""', works="old")
     assert (result.returncode, link(upgraded, "current")) == (70, "old")
+
+
+def test_a_driver_that_just_came_waits_for_the_reboot(upgraded):
+    upgraded.pci()
+    (upgraded.root / "etc/cardedge/cardedge.toml").write_text('[network]\nbackend = "hailo"\n')
+    assert serve(upgraded, 'serve "$VERSIONS/new" ""', works="").returncode == 0
+    (upgraded.root / "dev/hailo0").touch()
+    assert serve(upgraded, 'serve "$VERSIONS/new" ""', works="").returncode == 70
 
 
 def test_the_same_version_again_is_not_given_up(upgraded):

@@ -12,7 +12,7 @@ previous() { basename "$(readlink "$PREFIX/previous" 2>/dev/null)"; }
 
 # constraints: a numpy from Debian is kept, since Debian's camera and NPU bindings are built for it; pip would put a newer one before it.
 constraints() {
-    "$python" -I - <<'PYTHON'
+    "$python" -P - <<'PYTHON'
 try:
     import numpy
 except ImportError:
