@@ -8,11 +8,12 @@ from tests.appliance.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
+def workshop(request, tmp_path_factory):
     reason = why_not()
     if reason is not None:
         pytest.skip(f"no machine can be booted here: {reason}")
-    made = Workshop(tmp_path_factory.mktemp("appliance"))
+    asked = [item.callspec.params.get("installed") for item in request.session.items if hasattr(item, "callspec")]
+    made = Workshop(tmp_path_factory.mktemp("appliance"), {name for name in asked if name is not None})
     yield made
     made.close()
 

@@ -6,7 +6,7 @@ found again.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,9 @@ class Installed:
 
 
 class Workshop:
-    """Works on all distributions at once, in threads of its own: one's tests run while the other is still being set up."""
+    """Works on the distributions that are named at once, in threads of its own: one's tests run while the other is still being set up."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Collection[str]) -> None:
         self._folder = folder
         self._store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else folder / "store"
         self._machines: list[Container] = []
@@ -39,7 +39,7 @@ class Workshop:
         self.clone = make_clone(self._shared / "clone")
         self._threads = ThreadPoolExecutor(2)
         self._card_ids = self._threads.submit(make_film, self._film)
-        self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE)}
+        self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE) if each.name in names}
 
     @property
     def _film(self) -> Path:
