@@ -153,6 +153,13 @@ def test_a_damaged_hef_is_named(start, folder, model):
         start(Board(), of=model)
 
 
+def test_batches_larger_than_the_runtimes_queue_are_refused_at_once(start):
+    board = Board(queue_size=MAX_BATCH - 1)
+    with pytest.raises(ModelError, match=f"{MAX_BATCH - 1} pictures at a time"):
+        start(board)
+    assert board.journal[-1] == "vdevice released"
+
+
 def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
     write_network(tmp_path / "small" / "other.onnx", dim=16)
     write_hef(folder / "model.hef", folder / "other.onnx")

@@ -75,6 +75,7 @@ BINDING = {
     "InferModel.InferStream.shape": ("property", None),
     "InferModel.InferStream.set_format_type": ("(self, type)", None),
     "ConfiguredInferModel.create_bindings": ("(self, input_buffers=None, output_buffers=None)", "ConfiguredInferModel.Bindings"),
+    "ConfiguredInferModel.get_async_queue_size": ("(self)", None),
     "ConfiguredInferModel.wait_for_async_ready": ("(self, timeout_ms=1000, frames_count=1)", None),
     "ConfiguredInferModel.run_async": ("(self, bindings, callback=None)", None),
     "ConfiguredInferModel.__exit__": ("(self, exc_type, exc_value, traceback)", None),

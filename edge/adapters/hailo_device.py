@@ -75,6 +75,7 @@ class OpenDevice:
             self._shape = tuple(infer_model.output().shape)
             doing = "configure"
             self._configured = infer_model.configure()
+            _check_room(self._configured.get_async_queue_size(), hef, batch)
         except (NpuError, ModelError):
             self.release()
             raise
@@ -172,6 +173,14 @@ def _check_shapes(infer_model: Any, hef: str, dim: int) -> None:
     seen, answer = list(infer_model.input().shape), list(infer_model.output().shape)
     if seen != [INPUT_SIZE.height, INPUT_SIZE.width, 3] or int(np.prod(answer)) != dim:
         raise ModelError(f"{hef}: takes {seen} and gives {answer}, not [224, 224, 3] and {dim} numbers; compile the network again")
+
+
+def _check_room(pictures: int, hef: str, batch: int) -> None:
+    """Refuse batches larger than the runtime's queue: it would refuse each of them, and shut the model down."""
+    if pictures < batch:
+        raise ModelError(
+            f"{hef}: the runtime takes {pictures} pictures at a time; set max_batch in model.json to {pictures} or less, not {batch}"
+        )
 
 
 def failure_of(doing: Doing, error: Exception) -> NpuFailure:
