@@ -155,7 +155,7 @@ what_next() {
     if ! grep -qsE '^kind *=' "$CONFIG/cardedge.toml"; then note "No camera was found: connect one and name it under [camera] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"; fi
     pcie_hint
     memory_hint
-    note "See what works and what does not:     cardedge check"
+    note "See what works and what does not:     sudo -u cardedge cardedge check"
     note "Lay a card under the camera and look:  mosquitto_sub -t 'cardedge/+/event' -v   (package mosquitto-clients)"
     note "Put in cards of your own, the page, Home Assistant: README.md; NPU, camera, upgrades: docs/raspberry-pi.md"
 }
