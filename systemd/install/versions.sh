@@ -70,7 +70,7 @@ build() {
     works "$directory" || die "$EX_FAILED" "version $(basename "$directory") cannot load its libraries; nothing was changed$(serves_on)"
     sync -f "$directory"
     touch "$directory/.complete"
-    sync -f "$directory"
+    sync "$directory/.complete" "$directory"
 }
 
 install_program() {
