@@ -66,6 +66,7 @@ def systems(request, tmp_path_factory):
         build_wheel(pi, source, PYTHON[suite], tmp_path_factory.mktemp("wheel"))
     for root in roots:
         root.install_project()
+    log_of(suite, roots[0]).unlink(missing_ok=True)
     return suite, *roots
 
 
@@ -74,13 +75,15 @@ def _requirements():
     return [*project["project"]["dependencies"], *project["build-system"]["requires"]]
 
 
+def log_of(suite, root):
+    return root.path.parent / f"aarch64-{suite}.log"
+
+
 @pytest.fixture
 def log(systems):
     """Note a line, on the screen and in the log; one log per suite, both tests' lines in it."""
     suite, here, _ = systems
-    path = here.path.parent / f"aarch64-{suite}.log"
-    if not path.exists() or time.time() - path.stat().st_mtime > 60:
-        path.unlink(missing_ok=True)
+    path = log_of(suite, here)
     with path.open("a") as file:
 
         def note(line: str) -> None:

@@ -7,8 +7,14 @@ import re
 import time
 from importlib import metadata
 
-needed = {re.match(r"[\w.-]+", line).group() for line in metadata.requires("cardedge") if "extra ==" not in line}
-modules = {name: sorted(dists) for name, dists in metadata.packages_distributions().items()}
+
+def as_one(name: str) -> str:
+    """Return a package's name as all its spellings (Python packaging, "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+needed = {as_one(re.match(r"[\w.-]+", line).group()) for line in metadata.requires("cardedge") if "extra ==" not in line}
+modules = {name: [as_one(package) for package in packages] for name, packages in metadata.packages_distributions().items()}
 versions, imported = {}, []
 began_s = time.perf_counter()
 for package in sorted(needed):
