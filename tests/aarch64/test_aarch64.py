@@ -59,7 +59,7 @@ def systems(request, tmp_path_factory):
     folder, suite = tmp_path_factory.getbasetemp().parent / "cardedge-roots", request.param
     roots = [debian_root(folder, suite, each, PACKAGES, name=f"{suite}-{each}") for each in architectures]
     pi = roots[-1]
-    if not any(pi.at("/opt/wheels").iterdir()):
+    if not any(pi.at("/opt/wheels").glob(f"{PACKAGE}-*.whl")):  # it comes last: without it something broke off
         needed = _requirements()
         fetch_wheels(pi, [each for each in needed if not each.startswith(PACKAGE)], PYTHON[suite])
         source = next(each for each in needed if each.startswith(PACKAGE))
