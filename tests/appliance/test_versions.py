@@ -53,21 +53,30 @@ def test_a_version_that_does_not_become_ready_gives_way_to_the_one_before(scanne
 
 OF_THE_TESTS = r"/root/cardedge/.*|/root/wheels/.*|/srv/.*|/etc/pip\.conf"
 OF_DEBIAN = (
-    r"/var/(cache|lib/dpkg|lib/apt|lib/ucf|log|tmp|backups|lib/mosquitto|lib/python|lib/systemd)/.*|.*/__pycache__/.*|/etc/.*-|/etc/rc.\.d/.*"
-    r"|/etc/(alternatives|ssl|ssh|mosquitto)/.*|/etc/(ld\.so\.cache|\.pwd\.lock)|/etc/systemd/system/multi-user\.target\.wants/mosquitto\.service"
+    r"/var/(cache|lib/dpkg|lib/apt|lib/ucf|log|tmp|backups|lib/mosquitto|lib/python|lib/systemd)/.*|.*/__pycache__/.*|(/etc|/var)/\.updated"
+    r"|/etc/.*-|/etc/(passwd|group|g?shadow|\.pwd\.lock|hosts\.(allow|deny)|ld\.so\.cache|machine-id)|/var/lib/dbus/machine-id"
+    r"|/etc/(alternatives|ssl|ssh|mosquitto|rc.\.d)/.*|/etc/systemd/(system|user)/.*\.wants/(mosquitto\.service|ssh-agent\.socket)"
 )
 NOT_OURS = re.compile(f"{OF_THE_TESTS}|{OF_DEBIAN}")
 
 
+def owned_by_packages(machine):
+    """Files of Debian's packages; since /lib is a link to /usr/lib, under both names."""
+    listed = set(machine.run("sh", "-c", "cat /var/lib/dpkg/info/*.list").stdout.splitlines())
+    return listed | {f"/usr{path}" for path in listed}
+
+
+def is_alternative(path):
+    return path.is_symlink() and str(path.readlink()).startswith("/etc/alternatives/")
+
+
 def test_after_the_uninstaller_nothing_is_left(scanner, machine):
-    scanner.machine.run("/root/cardedge/install.sh", "--uninstall", "--purge")
-    owned = set(machine.run("sh", "-c", "cat /var/lib/dpkg/info/*.list").stdout.splitlines())
-    left = sorted(
-        path
-        for path in (f"/{each.relative_to(machine.changes)}" for each in machine.changes.rglob("*") if not each.is_dir())
-        if path not in owned and not NOT_OURS.fullmatch(path)
-    )
-    assert left == []
+    machine.run("/root/cardedge/install.sh", "--uninstall", "--purge")
+    owned = owned_by_packages(machine)
+    changed = [each for each in machine.changes.rglob("*") if not each.is_dir() and not is_alternative(each)]
+    paths = sorted(f"/{each.relative_to(machine.changes)}" for each in changed)
+    assert [path for path in paths if path not in owned and not NOT_OURS.fullmatch(path)] == []
+    assert [str(path) for path in machine.changes.rglob("*cardedge*") if path.is_dir() and "/root/" not in str(path)] == []
     assert machine.run("systemctl", "list-unit-files", "cardedge*", check=False).stdout.count("cardedge") == 0
     assert machine.run("sh", "-c", "getent passwd; getent group").stdout.count("cardedge") == 0
     assert machine.run("pgrep", "-f", "cardedge run", check=False).returncode == 1
