@@ -10,6 +10,9 @@ readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_FAILED=70 EX_BUSY=75
 
 dry_run=no
 
+# ONNX Runtime, imported to see whether it loads, would leave a device id and usage records in the home
+export ORT_DISABLE_TELEMETRY=1
+
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 note() { printf '  %s\n' "$*" >&2; }
 die() {
