@@ -54,7 +54,7 @@ def test_a_version_that_does_not_become_ready_gives_way_to_the_one_before(scanne
 OF_THE_TESTS = r"/root/cardedge/.*|/root/wheels/.*|/srv/.*|/etc/pip\.conf"
 OF_DEBIAN = (
     r"/var/(cache|lib/dpkg|lib/apt|lib/ucf|log|tmp|backups|lib/mosquitto|lib/python|lib/systemd)/.*|.*/__pycache__/.*|(/etc|/var)/\.updated"
-    r"|/etc/.*-|/etc/(passwd|group|g?shadow|\.pwd\.lock|hosts\.(allow|deny)|ld\.so\.cache|machine-id)|/var/lib/dbus/machine-id"
+    r"|/etc/.*-|/etc/(passwd|group|g?shadow|\.pwd\.lock|hosts\.(allow|deny)|sub[ug]id|ld\.so\.cache|machine-id)|/var/lib/dbus/machine-id"
     r"|/etc/(alternatives|ssl|ssh|mosquitto|rc.\.d)/.*|/etc/systemd/(system|user)/.*\.wants/(mosquitto\.service|ssh-agent\.socket)"
 )
 NOT_OURS = re.compile(f"{OF_THE_TESTS}|{OF_DEBIAN}")
