@@ -141,13 +141,13 @@ def _padded_cost(read: str, known: str) -> float:
 
 
 def _by_set(lines: Sequence[TextLine], printings: Sequence[Card]) -> NumberReading | None:
-    """Return the printings whose set's code stands on the card, where that leaves some out."""
+    """Return the printings whose set's code stands on the card, where that leaves some out. The 81 of 001/81 is no B1."""
     codes = {card.set.upper() for card in printings if card.set and len(card.set) >= 2}
     seen = {
         code: line.text
         for line in lines
         if line.confidence >= CLEAR
-        for word in _WORD.findall(line.text)
+        for word in _WORD.findall(_FRACTION.sub(" ", line.text))
         for code in codes
         if _cost(word, code) <= _LETTER_FOR_DIGIT
     }
