@@ -123,7 +123,7 @@ class Container:
                 self.cut_power()
         subprocess.run(["umount", "--lazy", str(self.disk)], check=True)
         for path in (self.changes, self.changes.parent / "work"):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         leave_cgroup(self._cgroup)
 
     def run(self, *command: object, check: bool = True, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
