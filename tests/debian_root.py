@@ -17,7 +17,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 INSTALLED = ("edge", "hef", "index/sample", "LICENSE", "README.md", "pyproject.toml")
+FOREIGN_MACHINE = "aarch64"
 FOREIGN = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+ARCHITECTURES = {"x86_64": "amd64", FOREIGN_MACHINE: "arm64"}
+"""Debian's words for them."""
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -27,19 +30,24 @@ ENVIRONMENT = {
     "HNSWLIB_NO_NATIVE": "1",  # a root outlives the machine it was made on
     "QEMU_CPU": "cortex-a76",  # a Raspberry Pi 5's; numpy warns of the default
 }
-ENTER = 'mount -t proc proc "$0/proc" && mount -t sysfs -o ro sysfs "$0/sys" && exec chroot "$0" "$@"'
-"""In namespaces of its own; ONNX Runtime reads the processor's features from /sys."""
-NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}
+BASE = ("base-files", "dash")  # they bring the links /bin and /lib, and a shell; not even that much is unpacked by itself
+ENTER = 'mount -t proc proc "$0/proc" && { chroot "$0" "$@"; exit $?; }'
+"""In namespaces of its own. The shell stays: a crashed program would hang for ever as the first of its namespace, nothing kills that one.
+Without /sys, ONNX Runtime for arm64 does not try to make sense of the x86 processor that /proc tells of; it crashes of it."""
 
 
-def why_not(architecture: str) -> str | None:
-    """Return why no root of this architecture can be made or entered here, or None."""
+def why_not(machine: str = platform.machine()) -> str | None:
+    """Return why no root for this processor, this machine's own or aarch64, can be made or entered here, or None."""
     if os.geteuid() != 0:
         return "needs root"
     missing = [program for program in ("mmdebstrap", "unshare") if shutil.which(program) is None]
     if missing:
         return f"needs programs: apt install mmdebstrap util-linux (not found: {', '.join(missing)})"
-    if architecture != native() and not FOREIGN.exists():
+    if machine == platform.machine():
+        return None
+    if machine != FOREIGN_MACHINE:
+        return f"this is a {platform.machine()}"
+    if not FOREIGN.exists():
         return (
             "this kernel runs no arm64 programs: apt install qemu-user-static binfmt-support; in a container also "
             "'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc' and 'update-binfmts --enable qemu-aarch64'"
@@ -47,9 +55,9 @@ def why_not(architecture: str) -> str | None:
     return None
 
 
-def native() -> str:
-    """Return this machine's architecture in Debian's words."""
-    return NATIVE.get(platform.machine(), platform.machine())
+def architecture_of(machine: str = platform.machine()) -> str:
+    """Return Debian's word for a processor, without one for this machine's own."""
+    return ARCHITECTURES.get(machine, machine)
 
 
 class DebianRoot:
@@ -78,27 +86,27 @@ class DebianRoot:
         """Return where a file of the root is seen from here."""
         return self.path / path.lstrip("/")
 
-    def install_project(self, *, system_packages: bool = False) -> None:
-        """Install this project with pip into /opt/cardedge, its network and sample bundle into /opt/source; again when it changed.
+    def put_project(self) -> Path:
+        """Put the project as it is now into /opt/source, its network and sample bundle too; return where that is seen from here."""
+        target = self.at("/opt/source")
+        shutil.rmtree(target, ignore_errors=True)
+        for name in _project_files():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, target / name)
+        return target
 
-        What lies in the root's /opt/wheels is all that pip gets to see; where nothing does, it asks the index.
-        """
+    def install_project(self, *others: str) -> None:
+        """Install it and other packages with pip into /opt/cardedge, before Debian's own; again when it changed."""
         state = _state_of_project()
         stamp = self.at("/opt/installed")
         if stamp.exists() and stamp.read_text() == state:
             return
         stamp.unlink(missing_ok=True)
-        _copy_project(self.at("/opt/source"))
+        self.put_project()
         if not self.at("/opt/cardedge/bin/python").is_symlink():
-            self.run("/usr/bin/python3", "-m", "venv", *(["--system-site-packages"] if system_packages else []), "/opt/cardedge")
-        offered = ("--no-index", "--find-links", "/opt/wheels") if any(self.at("/opt/wheels").iterdir()) else ()
-        self.pip("install", "--upgrade", *offered, "/opt/source")
-        self.pip("install", "--no-deps", "--force-reinstall", *offered, "/opt/source")  # the same version may be another program
+            self.run("/usr/bin/python3", "-m", "venv", "--system-site-packages", "/opt/cardedge")
+        self.run("/opt/cardedge/bin/python", "-m", "pip", "install", "--upgrade", "/opt/source", *others)
         stamp.write_text(state)
-
-    def pip(self, *arguments: str) -> str:
-        """Run the environment's pip."""
-        return self.run("/opt/cardedge/bin/python", "-m", "pip", *arguments)
 
 
 def debian_root(session_folder: Path, suite: str, architecture: str, packages: Sequence[str], *, name: str) -> DebianRoot:
@@ -110,9 +118,10 @@ def debian_root(session_folder: Path, suite: str, architecture: str, packages: S
     target, half = store / name, store / f"{name}.{os.getpid()}"
     if not target.exists():
         store.mkdir(parents=True, exist_ok=True)
-        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}", f"--include={','.join(packages)}"]
-        subprocess.run([*command, suite, str(half)], check=True)
-        for folder in ("etc/ssl/certs", "opt/wheels", "proc", "root", "run", "sys", "tmp"):
+        contents = f"--include={','.join((*BASE, *packages))}"
+        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}", contents, suite, str(half)]
+        subprocess.run(command, check=True)
+        for folder in ("etc/ssl/certs", "opt", "proc", "root", "run", "sys", "tmp"):
             (half / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(CERTIFICATES, half / "etc/ssl/certs")
         half.rename(target)
@@ -131,10 +140,3 @@ def _state_of_project() -> str:
     for name in _project_files():
         state.update(f"{name}\0".encode() + hashlib.sha256((REPOSITORY / name).read_bytes()).digest())
     return state.hexdigest()
-
-
-def _copy_project(target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    for name in _project_files():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPOSITORY / name, target / name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.appliance.virtual_pi_camera import ENVIRONMENT, FOLDER, NUMBER, PROGRAM, VirtualCamera, camera_root
-from tests.debian_root import native, why_not
+from tests.debian_root import why_not
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tools.film_script import PX_PER_MM
 from tools.sample_bundle import sample_film_cards
@@ -52,7 +52,7 @@ pytestmark = [pytest.mark.appliance, needs_mosquitto, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    reason = why_not(native())
+    reason = why_not()
     if reason is not None:
         pytest.skip(f"no Debian with Picamera2 can be made here: {reason}")
     return camera_root(tmp_path_factory.getbasetemp().parent / "cardedge-roots")

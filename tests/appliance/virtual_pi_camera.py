@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.debian_root import DebianRoot, debian_root, native
+from tests.debian_root import DebianRoot, architecture_of, debian_root
 
 PACKAGES = ("python3-libcamera", "libcamera-ipa", "python3-venv", "python3-dev", "g++", "libcap-dev", "linux-libc-dev")
 INSIDE = Path(__file__).resolve().parent / "virtual_camera"
@@ -33,10 +33,8 @@ OURS = CAMERA.format(name="table", pictures=f"frames: {{path: '{FOLDER}/frames/'
 
 def camera_root(session_folder: Path) -> DebianRoot:
     """Return a Debian with this project, libcamera and Picamera2; trixie is the first whose libcamera has the virtual camera."""
-    root = debian_root(session_folder, "trixie", native(), PACKAGES, name=f"trixie-{native()}-camera")
-    root.install_project(system_packages=True)
-    if "picamera2" not in root.pip("list"):
-        root.pip("install", "picamera2")
+    root = debian_root(session_folder, "trixie", architecture_of(), PACKAGES, name=f"trixie-{architecture_of()}-camera")
+    root.install_project("picamera2")
     shutil.rmtree(root.at(FOLDER), ignore_errors=True)
     shutil.copytree(INSIDE, root.at(FOLDER))
     root.run(

@@ -1,0 +1,71 @@
+"""Puts this project and what it requires into a Debian from outside: under qemu pip takes minutes, a compiler a quarter of an hour."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+from tests.debian_root import REPOSITORY, DebianRoot
+
+PACKAGES, BUILT = "/opt/python", "/opt/built"
+SOURCE_ONLY = "hnswlib"
+GLIBC = range(17, 37)
+"""Of the wheels' platforms; Debian 12 has 2.36."""
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
+FLAGS = ("-O3", "-w", "-std=c++14", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
+
+
+def requirements() -> list[str]:
+    """Return what the installed project requires, each as ``pyproject.toml`` has it."""
+    return list(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"])
+
+
+def why_not(machine: str) -> str | None:
+    """Return why nothing can be built for it here, or None."""
+    compiler = _compiler(machine)
+    return None if shutil.which(compiler) else f"{compiler} is not installed: apt install g++-{machine.replace('_', '-')}-linux-gnu"
+
+
+def install(root: DebianRoot, machine: str, python: str) -> None:
+    """Install the newest wheels for the root's processor and Python, such as ``3.11``, and the project as it is now."""
+    target = root.at(PACKAGES)
+    shutil.rmtree(target, ignore_errors=True)
+    platforms = [f"--platform=manylinux_2_{version}_{machine}" for version in GLIBC]
+    wheels_only = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", *platforms]
+    needed = [each for each in requirements() if not each.startswith(SOURCE_ONLY)]
+    subprocess.run([*PIP, "install", "--target", str(target), *wheels_only, *needed], check=True)
+    subprocess.run([*PIP, "install", "--target", str(target), "--no-deps", "--upgrade", str(root.put_project())], check=True)
+
+
+def build(root: DebianRoot, machine: str, python: str, folder: Path) -> None:
+    """Build hnswlib, which has no wheels, for the root's Python and C library, as its own ``setup.py`` would; done once per root."""
+    if root.at(BUILT).exists():
+        return
+    source = _fetch_source(folder)
+    half = folder / "built"
+    half.mkdir()
+    headers = [source / SOURCE_ONLY, folder / "headers/pybind11/include", root.at(f"/usr/include/python{python}")]
+    module = half / f"{SOURCE_ONLY}.cpython-{python.replace('.', '')}-{machine}-linux-gnu.so"
+    version = source.name.removeprefix(f"{SOURCE_ONLY}-")
+    command = [_compiler(machine), f"--sysroot={root.path}", *FLAGS, f'-DVERSION_INFO="{version}"', *(f"-I{each}" for each in headers)]
+    subprocess.run([*command, str(source / "python_bindings/bindings.cpp"), "-o", str(module)], check=True)
+    shutil.copytree(source / f"{SOURCE_ONLY}.egg-info", half / f"{SOURCE_ONLY}.egg-info")  # name and version, for importlib.metadata
+    shutil.copytree(half, root.at(BUILT))
+
+
+def _fetch_source(folder: Path) -> Path:
+    """Unpack the newest source that we take, and the headers it is compiled with; return its folder."""
+    wanted = next(each for each in requirements() if each.startswith(SOURCE_ONLY))
+    fetch = [*PIP, "download", "--no-deps", "--no-binary", SOURCE_ONLY, "--dest", str(folder), wanted]
+    subprocess.run(fetch, check=True)
+    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder / "headers"), "pybind11"], check=True)
+    archive = next(folder.glob(f"{SOURCE_ONLY}-*.tar.gz"))
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def _compiler(machine: str) -> str:
+    return f"{machine}-linux-gnu-g++"
