@@ -83,7 +83,7 @@ def _system(suite: Suite, machine: str, folder: Path, tmp_path_factory) -> Syste
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> list[Path]:
-    """A card on a table in each: two of the sample bundle, one of no bundle. In one picture they would take qemu longer than it may take."""
+    """A card on a table in each: two of the sample bundle, one of no bundle. In one picture they would take qemu longer than allowed."""
     known = [card.picture for card in sample_film_cards(2)]
     folder = tmp_path_factory.mktemp("pictures")
     return [
