@@ -5,7 +5,7 @@
 
 ``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
 writes the same into ``model.json``, ``--write`` does it for a network that was exported before. Compiling prepares 1,024 and more
-rectified views of cards outside the held-out sets as calibration, follows the model script beside the network (``model.alls``), fails on
+rectified views of cards outside the held-out sets as calibration, follows the network's model script (``<name>/<name>.alls``), fails on
 the log lines that mean lost accuracy, compares native, quantised emulation and ONNX on held-out cards, and only then puts ``model.hef`` and
 what was measured into the network's folder. The chip itself is asked by ``tools/verify_hef.py`` on the Pi.
 """
@@ -39,7 +39,6 @@ from tools.npu.record import write_npu_record
 from tools.onnx_file import OnnxFile
 from tools.simulated_camera import PRESETS, degrade
 
-SCRIPT_FILE: Final = "model.alls"
 HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8
 CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
@@ -48,6 +47,11 @@ HEF_MIN_COSINE: Final = 0.97
 
 MIN_QUANTISED_COSINE: Final = 0.98
 MIN_TOP1: Final = 0.995
+
+
+def script_of(folder: Path) -> Path:
+    """Return where the compiler's model script of a network lies: ``<name>/<name>.alls``."""
+    return folder / f"{folder.name}.alls"
 
 
 def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
@@ -65,7 +69,7 @@ def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, ha
 
 def compile_model(model: Model, known: CardPictures, held_out: CardPictures, negatives: Path | None, count: int) -> dict[str, Agreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
-    script = (model.folder / SCRIPT_FILE).read_text(encoding="utf-8")
+    script = script_of(model.folder).read_text(encoding="utf-8")
     source = model.artefact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
         compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)

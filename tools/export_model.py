@@ -4,7 +4,8 @@
 
 Folds what can be folded, writes the forms the target takes (weights in half precision), proves each against the trained network on real
 cards, measures the ONNX on simulated views of the held-out cards and writes ``model.json``: hashes, golden embeddings, the stages of the
-training, the figures. The folder appears only when everything held, and replaces one of the same name in one step.
+training, the figures. The folder appears only when everything held, and replaces one of the same name in one step; only the model script
+for the compiler (``*.alls``) stays.
 Exit status: 0 done, 64 usage, 65 a checkpoint or data that cannot be used, or a form that does not agree.
 """
 
@@ -88,6 +89,8 @@ def export(
     partial.mkdir(parents=True)
     try:
         manifest = write_folder(trained, side or target.side_for(trained), target, proof, partial, out.name)
+        for script in out.glob("*.alls"):  # written by hand for the compiler, no part of an export
+            shutil.copy2(script, partial)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     finally:

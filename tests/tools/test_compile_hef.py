@@ -13,7 +13,7 @@ from edge.model import open_model
 from edge.model_search import find_model
 from tests import hailo_sdk_double
 from tests.small_model import record, write_manifest, write_model
-from tools.compile_hef import SCRIPT_FILE, main
+from tools.compile_hef import main, script_of
 from tools.make_cards import card_specs, make_cards
 from tools.npu.plan import PCIE_GB_PER_S, as_record, plan_of
 
@@ -52,7 +52,7 @@ def model(tmp_path):
     manifest = write_model(folder)
     write_convolutions(folder / "model.onnx")
     manifest["artefacts"]["onnx"] |= record(folder / "model.onnx")
-    (folder / SCRIPT_FILE).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
+    script_of(folder).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
     write_manifest(folder, manifest)
     return folder
 

@@ -228,6 +228,16 @@ def test_a_form_that_does_not_agree_leaves_the_old_folder(exported, convnext, da
     assert not list(exported.parent.glob(".*"))
 
 
+def test_an_export_over_an_old_one_keeps_the_compilers_script(convnext, data, tmp_path):
+    out = tmp_path / "tiny"
+    out.mkdir()
+    (out / "tiny.alls").write_text("model_optimization_flavor(optimization_level=2)\n")
+    (out / "stale.onnx").touch()
+    export_model.export(convnext[1], data, out, views_per_card=0)
+    assert (out / "tiny.alls").read_text() == "model_optimization_flavor(optimization_level=2)\n"
+    assert not (out / "stale.onnx").exists()
+
+
 def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
     with pytest.raises(ModelError, match="side 112; the deployed 200"):
         export_model.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)

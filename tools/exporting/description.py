@@ -19,6 +19,8 @@ RECIPES: Final = {
     "metric": "InfoNCE between two views of a card with proxies of all known cards as negatives, ArcFace towards the proxies, the "
     "descriptor through a linear head",
     "blend": "the mean of the weights before and after that, with BatchNorm statistics measured again",
+    "refine": "regression of its own whitened answer to the clean card from a degraded view, with classification against those to all "
+    "known cards",
 }
 """What a stage of training is, in words; a stage that is not here speaks for itself."""
 

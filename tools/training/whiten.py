@@ -24,7 +24,7 @@ from tools.networks.embed_pictures import embed_at
 from tools.simulated_camera import degrade, training_view_settings
 from tools.training.checkpoint import Trained
 
-FLOOR: Final = 1.0
+FLOOR: Final = 3.0
 """Added to the eigenvalues, whose mean is 1: directions that hardly vary must not be blown up into noise."""
 
 
