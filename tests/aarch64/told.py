@@ -10,12 +10,13 @@ from importlib import metadata
 NOT_MEANT_FOR_IMPORT = {"bin", "docs", "examples", "samples", "tests"}
 """What some wheels leave beside their package."""
 
-mine = {distribution.metadata["Name"] for distribution in metadata.distributions(path=sys.argv[1:])} | {"hnswlib"}
-modules = sorted(
-    name
-    for name, owners in metadata.packages_distributions().items()
-    if mine & set(owners) and name.isidentifier() and not name.startswith("_") and name not in NOT_MEANT_FOR_IMPORT
-)
+FROM_ANYWHERE = "hnswlib"
+"""Debian's own too, which does not tell the modules of its packages."""
+
+mine = {distribution.metadata["Name"] for distribution in metadata.distributions(path=sys.argv[1:])} | {FROM_ANYWHERE}
+owned = (name for name, owners in metadata.packages_distributions().items() if mine & set(owners))
+named = (name for name in owned if name.isidentifier() and not name.startswith("_") and name not in NOT_MEANT_FOR_IMPORT)
+modules = sorted({*named, FROM_ANYWHERE})
 began_s = time.perf_counter()
 for name in modules:
     importlib.import_module(name)
