@@ -29,7 +29,7 @@ def why_not(machine: str) -> str | None:
 
 
 def install(root: DebianRoot, machine: str, python: str) -> None:
-    """Install the newest wheels for the root's processor and Python, such as ``3.11``, and the project as it is now."""
+    """Install wheels for the root's processor and Python, such as ``3.11``, and the project as it is now."""
     target = root.at(PACKAGES)
     shutil.rmtree(target, ignore_errors=True)
     platforms = [f"--platform=manylinux_2_{version}_{machine}" for version in GLIBC]
