@@ -240,16 +240,23 @@ def test_a_card_is_shown_when_its_event_is_published(open_page, ear, record_prop
 
 def test_what_is_shown_of_a_card(open_page, scanner):
     page = open_page()
-    wait_for_type(page, "identified")
-    assert page.locator(".name").inner_text() in [f"Name {card}" for card in scanner.cards]
-    assert "Set T" in page.locator(".printing").inner_text()
-    assert page.locator(".sure-text").inner_text() in ("Very sure", "Sure", "Fairly sure")
-    assert "%" not in page.locator(".words").inner_text()
+    # read in one go: the film goes on
+    shown = page.wait_for_function("""() => {
+        const text = (place) => document.querySelector(place).innerText;
+        return document.body.dataset.type === "identified" && {
+            name: text(".name"), printing: text(".printing"), sure: text(".sure-text"), words: text(".words"),
+            earlier: document.querySelectorAll(".strip li").length,
+        };
+    }""").json_value()
+    assert shown["name"] in [f"Name {card}" for card in scanner.cards]
+    assert "Set T" in shown["printing"]
+    assert shown["sure"] in ("Very sure", "Sure", "Fairly sure")
+    assert "%" not in shown["words"]
+    assert shown["earlier"] >= 1
     for place in ("#reference img", "#crop img", ".preview img"):
         page.wait_for_function("place => document.querySelector(place)?.naturalWidth > 0", arg=place)
     page.wait_for_selector(".mark[data-status=identified] polygon")
-    assert page.locator(".strip li").count() >= 1
-    assert page.locator("#spoken").inner_text().startswith("Recognised: ")
+    page.wait_for_function("() => document.getElementById('spoken').textContent.startsWith('Recognised: ')")
 
 
 def test_a_correction_is_published_and_kept_for_evaluation(open_page, ear, scanner):
