@@ -174,7 +174,7 @@ def open_page(scanner, browser):
         page = context.new_page()
         page.set_default_timeout(LONG_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: said.type in ("error", "warning") and errors.append(said.text))
+        page.on("console", lambda said: said.type in ("error", "warning") and errors.append(f"{said.text} {said.location}"))
         page.outage_planned = outage_planned
         wait_for_answer(scanner.address)
         page.goto(scanner.address + path, wait_until="domcontentloaded")
@@ -182,9 +182,10 @@ def open_page(scanner, browser):
 
     yield open_page
     planned = any(page.outage_planned for context in contexts for page in context.pages)
+    told = [text for text in errors if not (planned and OUTAGE.search(text))]  # before closing, which cuts requests off
     for context in contexts:
         context.close()
-    assert [text for text in errors if not (planned and OUTAGE.search(text))] == []
+    assert told == []
 
 
 def wait_for_answer(address):
@@ -407,7 +408,7 @@ def test_both_views_fit_and_can_be_looked_at(open_page, album, size, scheme):
     page.click("#wrong")
     page.wait_for_selector("#correction[open]")
     page.screenshot(path=album / f"correction-{size}-{scheme}.png")
-    page.goto(page.url + "status", wait_until="domcontentloaded")
+    page = open_page("/status", size, scheme)
     link_word(page, "ready")
     page.wait_for_selector(".preview.live .mark polygon")
     page.wait_for_selector(".latencies tbody tr")
