@@ -19,6 +19,8 @@ SETTINGS_FILE = "/etc/cardedge/cardedge.toml"
 OUTBOX = "/var/lib/cardedge/outbox.sqlite"
 MQTT_PORT = 1883
 FILM = "/srv/film.mp4"
+CLONE = "/srv/clone"
+"""Where the machine's owner keeps the program's clone."""
 """Not under /tmp: the service has one of its own."""
 
 SETTINGS = f"""\
@@ -48,10 +50,9 @@ class Scanner:
 
     def install(self, clone: Path, *options: object, check: bool = True) -> tuple[int, str]:
         """Copy a clone into the machine, as a person would have it there, and run its installer. Return its status and what it said."""
-        home = "/root/cardedge"
-        self.machine.run("rm", "-rf", home)
-        self.machine.run("cp", "-r", clone, home)
-        ended = self.machine.run(f"{home}/install.sh", *options, check=check, timeout_s=900.0)
+        self.machine.run("rm", "-rf", CLONE)
+        self.machine.run("cp", "-r", clone, CLONE)
+        ended = self.machine.run(f"{CLONE}/install.sh", *options, check=check, timeout_s=900.0)
         return ended.returncode, ended.stderr
 
     def look_at_the_film(self, more: str = "") -> None:

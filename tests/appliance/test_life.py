@@ -32,13 +32,18 @@ def test_it_is_back_after_a_restart_of_the_machine(scanner, machine):
         scanner.wait_for_cards(heard)
 
 
+def events_without_a_broker(scanner, client_id):
+    """Stop the broker when both cards were heard; return what was heard until then, and at least three events that wait."""
+    with scanner.hearing(client_id=client_id) as heard:
+        scanner.wait_for_cards(heard)
+        scanner.machine.run("systemctl", "stop", "mosquitto")
+        heard.wait_for_end()
+    return heard, wait_until(lambda: len(scanner.waiting_events()) >= 3 and scanner.waiting_events(), EVENT_S, "events wait for the broker")
+
+
 @pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
 def test_what_is_told_while_the_broker_is_away_arrives_afterwards(scanner, machine):
-    with scanner.hearing(client_id="patient") as before:
-        scanner.wait_for_cards(before)
-        machine.run("systemctl", "stop", "mosquitto")
-        before.wait_for_end()
-    waiting = wait_until(lambda: len(scanner.waiting_events()) >= 3 and scanner.waiting_events(), EVENT_S, "events wait for the broker")
+    before, waiting = events_without_a_broker(scanner, "patient")
     machine.run("systemctl", "start", "mosquitto")
     with scanner.hearing(client_id="patient") as after:
         wait_until(lambda: ids(waiting) <= ids(events(after)), EVENT_S, "the events that waited arrived")
@@ -47,11 +52,7 @@ def test_what_is_told_while_the_broker_is_away_arrives_afterwards(scanner, machi
 
 @pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
 def test_events_that_wait_for_the_broker_outlive_a_power_cut(scanner, machine):
-    with scanner.hearing(client_id="cut-while-away") as before:
-        scanner.wait_for_cards(before)
-        machine.run("systemctl", "stop", "mosquitto")
-        before.wait_for_end()
-    seen = wait_until(lambda: len(scanner.waiting_events()) >= 3 and scanner.waiting_events(), EVENT_S, "events wait for the broker")
+    before, seen = events_without_a_broker(scanner, "cut-while-away")
     machine.cut_power()
     kept = scanner.waiting_events()
     assert ids(seen) <= ids(kept)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.appliance.debian import set_version
-from tests.appliance.scanner import SETTINGS, SETTINGS_FILE
+from tests.appliance.scanner import CLONE, SETTINGS, SETTINGS_FILE
 
 pytestmark = [pytest.mark.appliance, pytest.mark.timeout(1200)]
 
@@ -51,7 +51,7 @@ def test_a_version_that_does_not_become_ready_gives_way_to_the_one_before(scanne
         scanner.wait_for_cards(heard)
 
 
-OF_THE_TESTS = r"/root/cardedge/.*|/root/wheels/.*|/srv/.*|/etc/pip\.conf"
+OF_THE_TESTS = r"/srv/.*|/etc/pip\.conf"
 OF_DEBIAN = (
     r"/var/(cache|lib/dpkg|lib/apt|lib/ucf|log|tmp|backups|lib/mosquitto|lib/python|lib/systemd)/.*|.*/__pycache__/.*|(/etc|/var)/\.updated"
     r"|/etc/.*-|/etc/(passwd|group|g?shadow|\.pwd\.lock|hosts\.(allow|deny)|sub[ug]id|ld\.so\.cache|machine-id)|/var/lib/dbus/machine-id"
@@ -71,12 +71,12 @@ def is_alternative(path):
 
 
 def test_after_the_uninstaller_nothing_is_left(scanner, machine):
-    machine.run("/root/cardedge/install.sh", "--uninstall", "--purge")
+    machine.run(f"{CLONE}/install.sh", "--uninstall", "--purge")
     owned = owned_by_packages(machine)
     changed = [each for each in machine.changes.rglob("*") if not each.is_dir() and not is_alternative(each)]
     paths = sorted(f"/{each.relative_to(machine.changes)}" for each in changed)
     assert [path for path in paths if path not in owned and not NOT_OURS.fullmatch(path)] == []
-    assert [str(path) for path in machine.changes.rglob("*cardedge*") if path.is_dir() and "/root/" not in str(path)] == []
+    assert [str(path) for path in machine.changes.rglob("*cardedge*") if path.is_dir() and "/srv/" not in str(path)] == []
     assert machine.run("systemctl", "list-unit-files", "cardedge*", check=False).stdout.count("cardedge") == 0
     assert machine.run("sh", "-c", "getent passwd; getent group").stdout.count("cardedge") == 0
     assert machine.run("pgrep", "-f", "cardedge run", check=False).returncode == 1

@@ -16,6 +16,7 @@ from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_package
 from tests.appliance.scanner import FILM, Scanner
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
+WHEELS = "/srv/wheels"
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Workshop:
         """Let another machine of the same kind make the wheels, with the compiler that the scanner need not have."""
         machine = self._boot("workbench", root)
         use_index(machine, packages)
-        Scanner(machine, ()).install(self.clone, "--make-wheelhouse", "/root/wheels")
-        shutil.copytree(machine.at("/root/wheels"), target)
+        Scanner(machine, ()).install(self.clone, "--make-wheelhouse", WHEELS)
+        shutil.copytree(machine.at(WHEELS), target)
         machine.power_off()
 
     def _boot(self, name: str, root: Path) -> Container:
