@@ -12,7 +12,10 @@ from typing import Final, Literal
 
 import cv2
 
-from edge import __version__, app
+from edge import __version__
+from edge.app import daemon as app
+from edge.app.camera import open_camera
+from edge.app.network import open_network
 from edge.bundles.releases import open_index
 from edge.embedding import ModelId
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
@@ -25,8 +28,6 @@ from edge.service import machine
 from edge.service.device_id import derive_device_id
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.wiring.camera import open_camera
-from edge.wiring.network import open_network
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
 CAMERA_FRAMES: Final = 10

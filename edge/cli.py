@@ -19,7 +19,7 @@ from edge.logs import set_up_logging, writes_to_journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.replay import ReplayedEvent
+    from edge.app.replay import ReplayedEvent
     from edge.settings import Settings
 
     Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
@@ -144,7 +144,7 @@ def _recognition_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> ExitCode:
-    from edge.app import run_daemon
+    from edge.app.daemon import run_daemon
 
     run_daemon(args.config, verbose=args.verbose)
     return ExitCode.OK
@@ -171,7 +171,7 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 
 def _identify(args: argparse.Namespace) -> ExitCode:
-    from edge.app import open_recognizer, open_text_reader
+    from edge.app.daemon import open_recognizer, open_text_reader
     from edge.identify import Request, exit_code, identify_images
     from edge.neighbors import CardId
     from edge.picture_answer import describe
@@ -207,8 +207,8 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 
 
 def _replay(args: argparse.Namespace) -> ExitCode:
-    from edge.app import replay
-    from edge.replay import describe
+    from edge.app.daemon import replay
+    from edge.app.replay import describe
     from edge.settings import HttpSection
 
     def emit(event: ReplayedEvent) -> None:

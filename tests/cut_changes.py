@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.adapters.hnsw import write_graph
+from edge.app.index import load_gallery, make_vector_index
 from edge.bundles import overlay, releases
 from edge.bundles.adding import Loading
 from edge.bundles.bundle import open_bundle
@@ -26,7 +27,6 @@ from edge.embedding import ModelId
 from edge.gallery import Card
 from edge.neighbors import CardId
 from edge.settings import IndexSection, Settings
-from edge.wiring.index import load_gallery, make_vector_index
 from tests.receiving.killed import change
 
 

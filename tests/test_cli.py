@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import __version__, app
+from edge import __version__
+from edge.app import daemon as app
 from edge.cli import INTERRUPTED, main
 from edge.errors import ExitCode
 from tests.small_world import on_table, save

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from edge.adapters.hnsw import write_graph
+from edge.app.index import load_gallery, make_vector_index
 from edge.bundles import releases
 from edge.bundles.adding import Loading
 from edge.bundles.device_index import DeviceIndex, waiting_settings
@@ -13,7 +14,6 @@ from edge.embedding import ModelId
 from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
 from edge.model_search import find_model
 from edge.settings import IndexSection, Settings, ThresholdsSection, TrackSection
-from edge.wiring.index import load_gallery, make_vector_index
 from tests.small_world import write_index, write_network
 
 

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge.app import assemble, numbered_names
+from edge.app.daemon import assemble, numbered_names
+from edge.app.index import load_gallery, loading_for
+from edge.app.network import open_network
 from edge.bundles import releases
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
@@ -21,8 +23,6 @@ from edge.service.machine import resident_mb
 from edge.service.supervision import NoSupervisor
 from edge.settings import IndexSection, NetworkSection, Settings
 from edge.testing import random_vectors, write_vectors_bundle
-from edge.wiring.index import load_gallery, loading_for
-from edge.wiring.network import open_network
 from tests.small_world import on_table, write_index
 from tests.stage import ListSink
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.app.replay import EventPrinter
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.check import check_device
 from edge.errors import ExitCode, NpuError
 from edge.model import open_model
 from edge.npu import NpuState, ReopenPolicy
 from edge.publishing.announce import Identity
-from edge.replay import EventPrinter
 from edge.service.clock import Clock
 from edge.service.health import HealthReporter, Machine, Setting, Snapshot
 from tests.hailo_double import Board, install

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.adapters import ocr
-from edge.app import open_text_reader
+from edge.app.daemon import open_text_reader
 from edge.card import Point, Quad, Size
 from edge.collector_number import TextLine
 from edge.decision import Candidate, Identified, Sighting

@@ -9,6 +9,7 @@ import pytest
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import load_gallery, make_vector_index
 from edge.bundles import overlay, releases
 from edge.bundles.adding import Loading, added_picture, with_added
 from edge.bundles.index_change import WantedCard
@@ -23,7 +24,6 @@ from edge.neighbors import CardId
 from edge.pipeline import Recognizer
 from edge.settings import Settings
 from edge.verification import signature_of
-from edge.wiring.index import load_gallery, make_vector_index
 from tests.small_world import make_small_world, on_table, write_index, write_network
 from tools.card_list import read_card_list
 

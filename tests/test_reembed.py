@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
+from edge.app.index import graph_writer
 from edge.bundles import releases
 from edge.bundles.reembedding import Reembedding, reembed
 from edge.cli import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.model import Agreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder
-from edge.wiring.index import graph_writer
 from tests.hailo_double import Board, install, write_hef
 from tests.small_model import record, write_manifest
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.replay import camera_for
 from edge.cli import main
 from edge.errors import ExitCode
 from edge.event import CardEvent
-from edge.replay import camera_for
 from tests.mosquitto import free_port
 from tests.small_world import on_table, save
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from edge.adapters.hnsw import write_graph
+from edge.app.index import load_gallery, make_vector_index
 from edge.bundles import device_index, releases, trial
 from edge.bundles.adding import Loading
 from edge.bundles.device_index import DeviceIndex
@@ -13,7 +14,6 @@ from edge.bundles.manifest import read_manifest
 from edge.embedding import ModelId
 from edge.errors import BundleError
 from edge.settings import IndexSection, Settings
-from edge.wiring.index import load_gallery, make_vector_index
 from tests.small_world import write_index
 
 

@@ -9,6 +9,7 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import disturbed_entries, write_graph
 from edge.adapters.int8 import Int8Index, write_coarse
 from edge.adapters.projected import ProjectedIndex
+from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles import manifest as manifests
 from edge.bundles import releases
 from edge.bundles.bundle import open_bundle, run_self_test
@@ -18,7 +19,6 @@ from edge.bundles.vector_files import coarse_rows
 from edge.embedding import l2_normalize
 from edge.errors import BundleError, DataError, EmbedderError
 from edge.testing import random_vectors, write_vectors_bundle
-from edge.wiring.index import for_embeddings, make_vector_index
 from tools.vectors.reduction import describe_reduction, fit_pca, measure_reduction
 
 DIM = 48

@@ -33,6 +33,7 @@ if not __package__:  # started as a script: the repository's root holds both pac
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.bundle_writing import set_calibration
 from edge.bundles.calibration import Calibration, Provenance
@@ -47,7 +48,6 @@ from edge.model import open_model
 from edge.model_search import find_model
 from edge.neighbors import CardId, Neighbors
 from edge.pipeline import NEIGHBORS_K, Embedder, VectorIndex, readings_of
-from edge.wiring.index import for_embeddings, make_vector_index
 from tools.calibration import Kind, Observation, Outcome, calibrate
 from tools.card_list import read_card_list
 from tools.command_line import CommandLine

@@ -26,6 +26,7 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
 from edge.bundles.releases import open_index
 from edge.card import LocatedCard, whole_image_quad
@@ -36,7 +37,6 @@ from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.model import open_model
 from edge.model_search import find_model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
-from edge.wiring.index import for_embeddings, make_vector_index
 from tools.cached_embedder import CachedEmbedder
 from tools.command_line import CommandLine
 from tools.comparing.answers import Answer, answer_of

@@ -29,12 +29,12 @@ if not __package__:  # started as a script: the repository's root holds both pac
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.releases import open_index
 from edge.errors import EdgeError, UsageError
 from edge.model import Model, open_model
 from edge.model_search import find_model
 from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
-from edge.wiring.index import for_embeddings, make_vector_index
 from tools.acceptance.acceptance import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
 from tools.acceptance.report import write_report
 from tools.acceptance.tables import as_records as acceptance_records

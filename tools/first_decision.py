@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.app import open_recognizer
+from edge.app.daemon import open_recognizer
 from edge.image_file import read_image
 from edge.locate import LocateSettings, locate_cards
 from edge.settings import IndexSection, NetworkSection, Settings

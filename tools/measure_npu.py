@@ -25,7 +25,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.adapters.hailo import HailoEmbedder
-from edge.app import assemble, numbered_names
+from edge.app.camera import open_camera
+from edge.app.daemon import assemble, numbered_names
+from edge.app.network import Network
+from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
 from edge.bundles.bundle import Bundle
 from edge.bundles.index_change import OpenedIndex
 from edge.embedding import EmbeddingMatrix, to_input_batch
@@ -35,12 +38,9 @@ from edge.lent_network import LentNetwork
 from edge.locate import locate_cards
 from edge.model import Artefact, Model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
-from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
 from edge.service.clock import Clock
 from edge.service.supervision import NoSupervisor
 from edge.settings import CameraSection, NetworkSection, Settings, TrackSection
-from edge.wiring.camera import open_camera
-from edge.wiring.network import Network
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
 READINGS: Final = 2

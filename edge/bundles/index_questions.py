@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles import releases
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
@@ -16,7 +17,6 @@ from edge.bundles.similar_cards import read_vector, similar_to_card, similar_to_
 from edge.bundles.similarity_statistics import SimilarityStatistics, Spread, similarity_statistics
 from edge.errors import ExitCode, UsageError
 from edge.gallery import Card
-from edge.wiring.index import for_embeddings, make_vector_index
 
 FOUND_BY_NAME: Final = 20
 FOUND_SIMILAR: Final = 6

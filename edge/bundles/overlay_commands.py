@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from edge.app.index import graph_writer, loading_for
+from edge.app.network import Network, open_network
 from edge.bundles import overlay, releases
 from edge.bundles.adding import added_picture
 from edge.bundles.bundle import Bundle
@@ -19,8 +21,6 @@ from edge.image_file import read_image
 from edge.locate import LocateSettings
 from edge.neighbors import CardId
 from edge.settings import NetworkSection
-from edge.wiring.index import graph_writer, loading_for
-from edge.wiring.network import Network, open_network
 
 NETWORK_TIMEOUT_S: Final = 60.0
 _TAKEN_UP: Final = "a running daemon takes it up within a second"

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from edge.app.index import graph_writer
+from edge.app.network import open_network
 from edge.bundles import releases
 from edge.bundles.index_questions import print_json, print_line
 from edge.bundles.reembedding import Reembedding, reembed
 from edge.errors import ExitCode
 from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
-from edge.wiring.index import graph_writer
-from edge.wiring.network import open_network
 
 NETWORK_TIMEOUT_S = 60.0
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from edge.app.index import make_vector_index
 from edge.bundles import releases
 from edge.bundles.pruning import prune
 from edge.embedding import ModelId
@@ -24,7 +25,6 @@ from edge.receiving.session import Receiver, keep_time, status
 from edge.receiving.transfer import Channel
 from edge.service.device_id import derive_device_id
 from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
-from edge.wiring.index import make_vector_index
 
 REMOTE_COMMAND: Final = "cardedge index receive"
 """What a pusher asks an SSH server to run; a server that forces a command of its own tells it in ``SSH_ORIGINAL_COMMAND``."""

@@ -40,7 +40,7 @@ version_id() {
 # works VERSION: every library loads, and the bindings from packages that load without the environment load within it too.
 works() {
     local binding
-    "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app' || return 1
+    "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app.daemon' || return 1
     for binding in picamera2 hailo_platform; do
         if imports "$python" "$binding" && ! imports "$1/bin/python" "$binding"; then
             HAILORT_LOGGER_PATH=NONE "$1/bin/python" -c "import $binding" || true

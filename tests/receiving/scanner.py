@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from edge.app.index import make_vector_index
 from edge.bundles import releases
 from edge.bundles.manifest import MANIFEST_FILE, read_manifest
 from edge.errors import EdgeError
@@ -16,7 +17,6 @@ from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings import PushSection
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
-from edge.wiring.index import make_vector_index
 from tools.pushing.connection import Connection
 from tools.pushing.local_bundle import LocalBundle, read_bundle
 

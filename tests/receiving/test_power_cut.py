@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.app.index import load_gallery
 from edge.bundles import releases
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
@@ -20,7 +21,6 @@ from edge.model import read_model_manifest
 from edge.receiving.messages import ANSWERS
 from edge.receiving.transfer import Channel
 from edge.settings import Settings
-from edge.wiring.index import load_gallery
 from tests.receiving.scanner import change_manifest, day, push
 from tests.small_world import write_index
 from tools.pushing.connection import Connection

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.app.index import load_gallery
 from edge.bundles import releases
 from edge.bundles.bundle import open_bundle
 from edge.cli import main as cardedge
@@ -16,7 +17,6 @@ from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
 from edge.settings import Settings
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 from edge.vector_bytes import to_bytes
-from edge.wiring.index import load_gallery
 from tools import export_vectors, import_vectors
 from tools.vectors.table import Columns, VectorTable, ids_beside, read_vector_table
 from tools.vectors.table_writing import table_of, write_vector_table

@@ -3,6 +3,7 @@ from contextlib import closing
 import pytest
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
 from edge.bundles.index_change import OpenedIndex
 from edge.identify import Request
@@ -10,7 +11,6 @@ from edge.locate import LocateSettings
 from edge.model import open_model
 from edge.settings import Settings
 from edge.web.page import Recognition
-from edge.wiring.index import load_gallery
 from tests.web.served import serve
 
 

@@ -14,16 +14,7 @@ from edge.neighbors import CardId
 from tools.acceptance.acceptance import Acceptance, Subject
 from tools.acceptance.charts import risk_coverage_chart, stage_chart
 from tools.acceptance.failures import KINDS, Failure
-from tools.acceptance.tables import (
-    CRITERIA_HEAD,
-    STAGES_HEAD,
-    VIEWS_HEAD,
-    coverage_text,
-    criteria_cells,
-    heading,
-    stage_rows,
-    view_cells,
-)
+from tools.acceptance.tables import CRITERIA_HEAD, STAGES_HEAD, VIEWS_HEAD, coverage_text, criteria_cells, heading, stage_rows, view_cells
 from tools.questions import Material
 
 PAGE: Final = "index.html"

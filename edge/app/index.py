@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edge.app.network import Network
 from edge.bundles.adding import Loading, with_added
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.bundle_writing import GraphWriter
@@ -12,7 +13,6 @@ from edge.bundles.releases import open_index
 from edge.model import check_pairing
 from edge.pipeline import LoadedGallery, VectorIndex
 from edge.settings import Settings
-from edge.wiring.network import Network
 
 
 def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorIndex:

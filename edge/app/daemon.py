@@ -23,6 +23,10 @@ from ulid import ULID
 
 from edge import __version__
 from edge.adapters.systemd import open_supervisor
+from edge.app.camera import RECORDED, open_camera, shown_source
+from edge.app.index import loading_for, open_gallery
+from edge.app.network import Network, open_network
+from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
 from edge.card_picture import card_picture
@@ -37,7 +41,6 @@ from edge.publishing.announce import Announcer, Identity
 from edge.publishing.discovery import Device
 from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
-from edge.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
 from edge.service import machine
 from edge.service.clock import Clock
 from edge.service.commands import ControlDesk
@@ -48,9 +51,6 @@ from edge.service.supervision import NoSupervisor, Supervisor
 from edge.settings import BackendName, RecognitionSection, Settings
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId
-from edge.wiring.camera import RECORDED, open_camera, shown_source
-from edge.wiring.index import loading_for, open_gallery
-from edge.wiring.network import Network, open_network
 
 if TYPE_CHECKING:
     from edge.web.page import Page
