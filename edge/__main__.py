@@ -1,6 +1,6 @@
 """``python -m edge`` is the ``cardedge`` command."""
 
-from edge.cli import main
+from edge.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

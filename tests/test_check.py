@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import check
 from edge.bundles.bundle_writing import set_calibration
 from edge.bundles.calibration import Calibration
-from edge.cli import main
+from edge.cli import check
+from edge.cli.main import main
 from edge.decision import AcceptanceThresholds
 from edge.errors import ExitCode
 from edge.service import machine

@@ -9,7 +9,7 @@ import pytest
 
 from edge import __version__
 from edge.app import daemon as app
-from edge.cli import INTERRUPTED, main
+from edge.cli.main import INTERRUPTED, main
 from edge.errors import ExitCode
 from tests.small_world import on_table, save
 
@@ -123,7 +123,7 @@ def test_a_reader_that_leaves_early_is_no_error(small_world, tmp_path):
 def test_help_loads_no_driver():
     """Start-up counts: the drivers of camera, network and broker are loaded by the commands that use them."""
     code = (
-        "import sys; from edge.cli import main; main(['--version']); print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
+        "import sys; from edge.cli.main import main; main(['--version']); print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -13,7 +13,7 @@ import pytest
 
 from edge.bundles.bundle_writing import describe_files
 from edge.bundles.manifest import read_manifest
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.small_world import save, write_index, write_network

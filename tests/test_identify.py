@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.card import Point, Quad
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.picture_answer import quarter_turns
 from tests.small_world import on_table, save, write_index

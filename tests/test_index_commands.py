@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edge.bundles import releases
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.testing import random_vectors, write_vectors_bundle
 

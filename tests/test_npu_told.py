@@ -9,7 +9,7 @@ import pytest
 from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
 from edge.app.replay import EventPrinter
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.check import check_device
+from edge.cli.check import check_device
 from edge.errors import ExitCode, NpuError
 from edge.model import open_model
 from edge.npu import NpuState, ReopenPolicy

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edge.bundles import releases
-from edge.cli import main
+from edge.cli.main import main
 from tests.small_world import on_table, save
 
 

@@ -9,7 +9,7 @@ import pytest
 from edge.app.index import graph_writer
 from edge.bundles import releases
 from edge.bundles.reembedding import Reembedding, reembed
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.model import Agreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder

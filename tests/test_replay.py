@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.app.replay import camera_for
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.event import CardEvent
 from tests.mosquitto import free_port

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from edge.cli import main
+from edge.cli.main import main
 
 CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 

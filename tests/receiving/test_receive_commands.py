@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.bundles import releases
-from edge.cli import main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.receiving.scanner import Scanner, bundle, day
 

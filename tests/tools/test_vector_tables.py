@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge.app.index import load_gallery
 from edge.bundles import releases
 from edge.bundles.bundle import open_bundle
-from edge.cli import main as cardedge
+from edge.cli.main import main as cardedge
 from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
 from edge.settings import Settings

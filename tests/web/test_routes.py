@@ -242,6 +242,6 @@ def test_the_picture_of_an_event_becomes_a_card_of_this_device(served):
 
 def test_with_the_page_off_none_of_it_is_loaded():
     libraries = {"fastapi", "uvicorn", "starlette", "prometheus_client"}
-    program = "import sys, edge.app.daemon, edge.cli, edge.adapters.mqtt; print(*sys.modules)"
+    program = "import sys, edge.app.daemon, edge.cli.main, edge.adapters.mqtt; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.partition(".")[0] in libraries or name.startswith("edge.web")] == []

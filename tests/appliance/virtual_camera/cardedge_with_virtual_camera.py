@@ -10,7 +10,7 @@ import libcamera
 from picamera2 import picamera2 as library
 from picamera2.allocators.libcameraallocator import LibcameraAllocator
 
-from edge.cli import main
+from edge.cli.main import main
 
 
 class TwoPlanes(LibcameraAllocator):

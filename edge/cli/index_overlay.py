@@ -13,7 +13,7 @@ from edge.bundles import overlay, releases
 from edge.bundles.adding import added_picture
 from edge.bundles.bundle import Bundle
 from edge.bundles.index_change import WantedCard
-from edge.bundles.index_questions import print_json, print_line
+from edge.cli.index_info import print_json, print_line
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.gallery import Card

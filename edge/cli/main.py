@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; each command sets ``command``, the function that runs it."""
-    from edge.bundles import index_commands
+    from edge.cli import index as index_commands
 
     common = _Parser(add_help=False)
     common.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="say on standard error what happens")
@@ -159,7 +159,7 @@ def _demo(args: argparse.Namespace) -> ExitCode:
 
 
 def _check(args: argparse.Namespace) -> ExitCode:
-    from edge.check import check_device, describe, exit_code
+    from edge.cli.check import check_device, describe, exit_code
 
     if not args.verbose:
         set_up_logging("error")  # what the parts would warn of is a finding

@@ -10,8 +10,8 @@ from pathlib import Path
 from edge.app.index import graph_writer
 from edge.app.network import open_network
 from edge.bundles import releases
-from edge.bundles.index_questions import print_json, print_line
 from edge.bundles.reembedding import Reembedding, reembed
+from edge.cli.index_info import print_json, print_line
 from edge.errors import ExitCode
 from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
 
