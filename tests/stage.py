@@ -14,21 +14,21 @@ from edge.bundles.index_change import IndexChanger, OpenedIndex
 from edge.bundles.manifest import Manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Point, Quad
-from edge.daemon import Daemon
+from edge.daemon.announcer import Announcer, Identity
+from edge.daemon.control import ControlDesk
+from edge.daemon.health import HealthReporter, Machine, Setting
+from edge.daemon.loop import Daemon
+from edge.daemon.shared_embedder import LentNetwork
 from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.frame import Frame
 from edge.gallery import Card, Gallery
-from edge.lent_network import LentNetwork
 from edge.neighbors import CardId
 from edge.pipeline import LoadedGallery
-from edge.publishing.announce import Announcer, Identity
 from edge.publishing.command import Command, parse_request
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import ModelState, PublisherHealth
 from edge.service.clock import Clock
-from edge.service.commands import ControlDesk
-from edge.service.health import HealthReporter, Machine, Setting
 from edge.track import Tracker
 
 S = 1_000_000_000

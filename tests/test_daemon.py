@@ -10,10 +10,10 @@ import pytest
 
 from edge.camera.capture import CameraThread, CaptureState
 from edge.card_picture import card_picture, image_id
+from edge.daemon.add_request import wanted_card
 from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
 from edge.frame import Frame
 from edge.publishing.command import parse_request
-from edge.service.wanted_card import wanted_card
 from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
 
 
@@ -142,7 +142,7 @@ def test_the_end_of_a_film_is_a_state_and_no_end_of_the_daemon(monkeypatch):
         if len(turns) == 20:
             cast.daemon.stop()
 
-    monkeypatch.setattr("edge.daemon.time.sleep", nap)
+    monkeypatch.setattr("edge.daemon.loop.time.sleep", nap)
 
     def end():
         cast.camera.over, cast.camera.state = True, CaptureState.ENDED

@@ -15,12 +15,12 @@ from edge.bundles import releases
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
+from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.supervision import NoSupervisor
 from edge.frame import Frame
-from edge.lent_network import LentNetwork
 from edge.pipeline import LoadedGallery
 from edge.service.clock import Clock
 from edge.service.machine import resident_mb
-from edge.service.supervision import NoSupervisor
 from edge.settings import IndexSection, NetworkSection, Settings
 from edge.testing import random_vectors, write_vectors_bundle
 from tests.small_world import on_table, write_index

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.service.measures import Latencies, Rate
+from edge.daemon.rolling_stats import Latencies, Rate
 
 S = 1_000_000_000
 

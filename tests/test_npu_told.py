@@ -10,12 +10,12 @@ from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
 from edge.app.replay import EventPrinter
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.cli.check import check_device
+from edge.daemon.announcer import Identity
+from edge.daemon.health import HealthReporter, Machine, Setting, Snapshot
 from edge.errors import ExitCode, NpuError
 from edge.model import open_model
 from edge.npu import NpuState, ReopenPolicy
-from edge.publishing.announce import Identity
 from edge.service.clock import Clock
-from edge.service.health import HealthReporter, Machine, Setting, Snapshot
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model
 from tests.hailo_failures import OPENING, WORKING, promised, promises

@@ -11,12 +11,12 @@ from edge.adapters import ocr
 from edge.app.daemon import open_text_reader
 from edge.card import Point, Quad, Size
 from edge.collector_number import TextLine
+from edge.daemon import number_queue as number_desk
+from edge.daemon.number_queue import NumberDesk
 from edge.decision import Candidate, Identified, Sighting
 from edge.errors import TextReaderError
 from edge.neighbors import CardId
 from edge.number_band import number_band
-from edge.service import number_desk
-from edge.service.number_desk import NumberDesk
 from edge.settings import RecognitionSection
 from tests import stage
 from tests.stage import Cast, Stage

@@ -8,13 +8,13 @@ import pytest
 
 from edge.card import Point, Quad
 from edge.collector_number import TextLine
+from edge.daemon.number_queue import MOST_WAITING, NumberDesk, ReadingThread, read_at_once
 from edge.decision import Candidate, Identified, RejectReason, Uncertain
 from edge.errors import TextReaderError
 from edge.gallery import Card, Gallery
 from edge.neighbors import CardId
 from edge.number_band import BAND_SIZE, BAND_TOP, number_band
 from edge.printing import settle_printing, wants_number
-from edge.service.number_desk import MOST_WAITING, NumberDesk, ReadingThread, read_at_once
 from edge.track import ChangeKind, TrackChange
 
 S = 1_000_000_000

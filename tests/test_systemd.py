@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from edge.adapters.systemd import Systemd, open_supervisor
-from edge.service.supervision import NoSupervisor
+from edge.daemon.supervision import NoSupervisor
 
 
 class Listener:

@@ -9,7 +9,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Final
 
-from edge.service.supervision import NoSupervisor, Supervisor
+from edge.daemon.supervision import NoSupervisor, Supervisor
 
 _log = logging.getLogger(__name__)
 

@@ -30,24 +30,24 @@ from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent,
 from edge.bundles.device_index import DeviceIndex
 from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
 from edge.card_picture import card_picture
-from edge.daemon import Camera, Daemon, DaemonBounds
+from edge.daemon.announcer import Announcer, Identity
+from edge.daemon.control import ControlDesk
+from edge.daemon.health import HealthReporter, Setting
+from edge.daemon.loop import Camera, Daemon, DaemonBounds
+from edge.daemon.number_queue import NumberDesk, ReadBand, ReadingThread, read_at_once
+from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.event import Topics
-from edge.lent_network import LentNetwork
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.pipeline import Recognizer
 from edge.printing import TextReader
-from edge.publishing.announce import Announcer, Identity
 from edge.publishing.discovery import Device
 from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
 from edge.service import machine
 from edge.service.clock import Clock
-from edge.service.commands import ControlDesk
 from edge.service.device_id import derive_device_id
-from edge.service.health import HealthReporter, Setting
-from edge.service.number_desk import NumberDesk, ReadBand, ReadingThread, read_at_once
-from edge.service.supervision import NoSupervisor, Supervisor
 from edge.settings import BackendName, RecognitionSection, Settings
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId

@@ -1,6 +1,6 @@
 """What the page shows: the newest states, the last events with their pictures, the newest frame. Written by the daemon's thread.
 
-Implements ``edge.daemon.Viewer``. Nothing here waits for the server or for anybody who looks.
+Implements ``edge.daemon.loop.Viewer``. Nothing here waits for the server or for anybody who looks.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from ulid import ULID
 
 from edge.bundles.index_change import OpenedIndex
 from edge.card import Size
+from edge.daemon.corrections import Corrections
 from edge.errors import OutboxError
 from edge.event import CardEvent, Origin, to_event
 from edge.gallery import Card
 from edge.neighbors import CardId
-from edge.publishing.corrections import Corrections
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
     CARDS,

@@ -20,21 +20,21 @@ from edge.bundles.index_change import OpenedIndex
 from edge.camera.capture import CaptureState
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import card_picture, image_id
+from edge.daemon.announcer import Announcer, Backing
+from edge.daemon.control import ControlDesk
+from edge.daemon.health import HealthReporter, Phase, Snapshot
+from edge.daemon.number_queue import NumberDesk
+from edge.daemon.ports import Camera, Viewer
+from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.decision import Unknown
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.frame import Frame, RgbImage
-from edge.lent_network import LentNetwork
 from edge.locating.background import StaticBackground
 from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
-from edge.publishing.announce import Announcer, Backing
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.service.clock import Clock
-from edge.service.commands import ControlDesk
-from edge.service.health import HealthReporter, Phase, Snapshot
-from edge.service.loop_ports import Camera, Viewer
-from edge.service.number_desk import NumberDesk
-from edge.service.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 
 __all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor", "Viewer"]

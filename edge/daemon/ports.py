@@ -1,4 +1,4 @@
-"""What the daemon's loop (``edge.daemon``) meets and does not know: whatever delivers frames, and whoever looks over its shoulder."""
+"""What the daemon's loop (``edge.daemon.loop``) meets and does not know: whatever delivers frames, and whoever looks over its shoulder."""
 
 from __future__ import annotations
 

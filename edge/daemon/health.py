@@ -9,13 +9,13 @@ from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import Size
+from edge.daemon.announcer import Identity
+from edge.daemon.rolling_stats import Latencies, Rate
 from edge.npu import NpuReadings, NpuState, concerns
-from edge.publishing.announce import Identity
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.service import machine
 from edge.service.clock import Clock
-from edge.service.measures import Latencies, Rate
 
 INTERVAL_S: Final = 30.0
 HOT_C: Final = 85.0

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge.bundles.index_change import IndexChanger, OpenedIndex
+from edge.daemon.add_request import wanted_card
+from edge.daemon.announcer import Announcer
+from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
 from edge.gallery import Card
 from edge.neighbors import CardId
 from edge.pipeline import Recognizer
-from edge.publishing.announce import Announcer
 from edge.publishing.command import (
     ActivateIndexRequest,
     AddCardRequest,
@@ -34,8 +36,6 @@ from edge.publishing.command import (
 )
 from edge.publishing.state import HealthState
 from edge.receiving.audit import AuditLine
-from edge.service.supervision import Supervisor
-from edge.service.wanted_card import wanted_card
 from edge.track import Tracker
 
 if TYPE_CHECKING:
