@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
-from edge.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, Agreement, judge
 from edge.gallery import Card, Gallery
+from edge.identification.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, Agreement, judge
 from edge.neighbors import CardId
 
 CARDS = {

@@ -8,7 +8,7 @@ import pytest
 from edge.card import Point, Quad
 from edge.cli.main import main
 from edge.errors import ExitCode
-from edge.picture_answer import quarter_turns
+from edge.identification.answer import quarter_turns
 from tests.small_world import on_table, save, write_index
 
 IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]

@@ -21,7 +21,7 @@ from edge.adapters.http import HttpServer
 from edge.bundles.index_change import OpenedIndex
 from edge.errors import EdgeError
 from edge.frame import Frame, RgbImage
-from edge.identify import Request
+from edge.identification.images import Request
 from edge.pipeline import Embedder, LoadedGallery
 from edge.settings import HttpSection
 from edge.web.page import Page, Recognition

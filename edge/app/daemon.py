@@ -182,7 +182,7 @@ def open_page(settings: Settings) -> Iterator[Page]:
 def serve_page(page: Page, settings: Settings, daemon: Daemon, lent: LentNetwork) -> Iterator[str]:
     """Serve the page of a daemon while the block lasts; its address is the value. Raises ``DeviceError`` for a port in use."""
     from edge.adapters.http import HttpServer
-    from edge.identify import Request
+    from edge.identification.images import Request
     from edge.web.page import Recognition
     from edge.web.routes import make_application
 

@@ -172,9 +172,9 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 def _identify(args: argparse.Namespace) -> ExitCode:
     from edge.app.daemon import open_recognizer, open_text_reader
-    from edge.identify import Request, exit_code, identify_images
+    from edge.identification.answer import describe
+    from edge.identification.images import Request, exit_code, identify_images
     from edge.neighbors import CardId
-    from edge.picture_answer import describe
 
     settings = _recognition_settings(args)
     request = Request(

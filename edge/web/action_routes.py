@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from edge.picture_answer import ImageAnswer
+from edge.identification.answer import ImageAnswer
 from edge.web.answers import Corrected, Correction, NewCard, Refusal, Reply
 from edge.web.session_list import Session
 from edge.web.uploads import RefusedError

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError
-from edge.identify import Request
+from edge.identification.images import Request
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
 from edge.publishing.sink import EventSink
 from edge.web.access import Access, own_names, read_token

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge.errors import EdgeError, ImageError
-from edge.identify import identify_pixels
+from edge.identification.images import identify_pixels
 from edge.image_file import decode_stranger
 
 if TYPE_CHECKING:
-    from edge.identify import Request
-    from edge.picture_answer import ImageAnswer
+    from edge.identification.answer import ImageAnswer
+    from edge.identification.images import Request
     from edge.pipeline import Recognizer
 
 MAX_PIXELS: Final = 24_000_000

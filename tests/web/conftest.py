@@ -6,7 +6,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
 from edge.bundles.index_change import OpenedIndex
-from edge.identify import Request
+from edge.identification.images import Request
 from edge.locate import LocateSettings
 from edge.model import open_model
 from edge.settings import Settings

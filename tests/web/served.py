@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.adapters.http import HttpServer
 from edge.frame import Frame
-from edge.identify import Request
+from edge.identification.images import Request
 from edge.locate import LocateSettings
 from edge.settings import HttpSection
 from edge.web.page import Page, Recognition

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edge.errors import ImageError
-from edge.picture_answer import ImageAnswer
+from edge.identification.answer import ImageAnswer
 from edge.web.uploads import PER_MINUTE, Identifier, RefusedError
 from tests.small_world import on_table
 from tests.web.served import serve

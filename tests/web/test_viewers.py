@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.adapters.http import HttpServer
-from edge.identify import Request
+from edge.identification.images import Request
 from edge.locate import LocateSettings
 from edge.settings import HttpSection
 from edge.web import streaming

@@ -5,8 +5,8 @@ from typing import Literal, assert_never
 
 from edge.card import Quad, Rotation
 from edge.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
-from edge.expectation import Ground, Verdict
 from edge.gallery import Gallery
+from edge.identification.expectation import Ground, Verdict
 from edge.neighbors import CardId
 from edge.schema import Schema
 

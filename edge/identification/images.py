@@ -11,14 +11,9 @@ from typing import Final
 from edge.card import LocatedCard, whole_image_quad
 from edge.decision import Identified, Sighting, Unknown
 from edge.errors import ExitCode, ImageError, UsageError
-from edge.expectation import Finding, Ground, Verdict, agreement_with, judge
 from edge.frame import RgbImage
 from edge.gallery import Gallery
-from edge.image_file import read_image
-from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
-from edge.neighbors import CardId
-from edge.number_band import number_band
-from edge.picture_answer import (
+from edge.identification.answer import (
     ComparedImageAnswer,
     ExpectedAnswer,
     ImageAnswer,
@@ -28,6 +23,11 @@ from edge.picture_answer import (
     card_answer,
     rounded,
 )
+from edge.identification.expectation import Finding, Ground, Verdict, agreement_with, judge
+from edge.image_file import read_image
+from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
+from edge.neighbors import CardId
+from edge.number_band import number_band
 from edge.pipeline import Recognizer
 from edge.printing import TextReader, settle_printing, wants_number
 

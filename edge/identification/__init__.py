@@ -1,0 +1,1 @@
+"""The answer for a single image; is it the expected card?"""
