@@ -18,13 +18,13 @@ import numpy as np
 
 from edge.adapters.hnsw import write_graph
 from edge.app.index import load_gallery, make_vector_index
-from edge.bundles import overlay, releases
-from edge.bundles.adding import Loading
 from edge.bundles.bundle import open_bundle
-from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
 from edge.embedding import ModelId
 from edge.gallery import Card
+from edge.index import overlay, releases
+from edge.index.device_index import DeviceIndex
+from edge.index.loading import Loading
 from edge.neighbors import CardId
 from edge.settings import IndexSection, Settings
 from tests.receiving.killed import change

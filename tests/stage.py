@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from edge.bundles.index_change import IndexChanger, OpenedIndex
 from edge.bundles.manifest import Manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.card import LocatedCard, Point, Quad
@@ -23,6 +22,7 @@ from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectRea
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.frame import Frame
 from edge.gallery import Card, Gallery
+from edge.index.change import IndexChanger, OpenedIndex
 from edge.neighbors import CardId
 from edge.pipeline import LoadedGallery
 from edge.publishing.command import Command, parse_request

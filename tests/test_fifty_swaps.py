@@ -11,13 +11,13 @@ import pytest
 from edge.app.daemon import assemble, numbered_names
 from edge.app.index import load_gallery, loading_for
 from edge.app.network import open_network
-from edge.bundles import releases
-from edge.bundles.device_index import DeviceIndex
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
 from edge.frame import Frame
+from edge.index import releases
+from edge.index.device_index import DeviceIndex
 from edge.pipeline import LoadedGallery
 from edge.service.clock import Clock
 from edge.service.machine import resident_mb

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from edge.bundles import releases
 from edge.cli.main import main
 from edge.errors import ExitCode
+from edge.index import releases
 from edge.testing import random_vectors, write_vectors_bundle
 
 

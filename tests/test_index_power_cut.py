@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundles import releases
+from edge.index import releases
 from tests.small_world import write_index
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from edge.bundles import releases
 from edge.cli.main import main
+from edge.index import releases
 from tests.small_world import on_table, save
 
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundles import releases
+from edge.index import releases
 from tests.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
 from tests.small_world import on_table
 from tools.film import UNKNOWN_SEED, drawn_film_card

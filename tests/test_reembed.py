@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edge.app.index import graph_writer
-from edge.bundles import releases
-from edge.bundles.reembedding import Reembedding, reembed
 from edge.cli.main import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
+from edge.index import releases
+from edge.index.reembedding import Reembedding, reembed
 from edge.model import Agreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder
 from tests.hailo_double import Board, install, write_hef

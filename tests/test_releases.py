@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from edge.bundles import releases
 from edge.bundles.manifest import read_manifest
 from edge.embedding import ModelId
 from edge.errors import BundleError, ModelMismatchError
+from edge.index import releases
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 
 

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundles import releases
 from edge.errors import ExitCode
+from edge.index import releases
 from tests.mosquitto import Listener, needs_mosquitto, wait_until
 from tests.small_world import on_table, write_index
 

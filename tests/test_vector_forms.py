@@ -11,13 +11,13 @@ from edge.adapters.int8 import Int8Index, write_coarse
 from edge.adapters.projected import ProjectedIndex
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles import manifest as manifests
-from edge.bundles import releases
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.bundle_writing import VectorForm, describe_files
 from edge.bundles.manifest import read_manifest
 from edge.bundles.vector_files import coarse_rows
 from edge.embedding import l2_normalize
 from edge.errors import BundleError, DataError, EmbedderError
+from edge.index import releases
 from edge.testing import random_vectors, write_vectors_bundle
 from tools.vectors.reduction import describe_reduction, fit_pca, measure_reduction
 

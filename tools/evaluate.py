@@ -30,8 +30,8 @@ if not __package__:  # started as a script: the repository's root holds both pac
 
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
-from edge.bundles.releases import open_index
 from edge.errors import EdgeError, UsageError
+from edge.index.releases import open_index
 from edge.model import Model, open_model
 from edge.model_search import find_model
 from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery

@@ -20,8 +20,8 @@ from pathlib import Path
 if not __package__:  # started as a file: the project's root is not on the path yet
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge.bundles.releases import open_index
 from edge.errors import EdgeError, ExitCode
+from edge.index.releases import open_index
 from tools.command_line import CommandLine
 from tools.vectors.table_writing import table_of, write_vector_table
 

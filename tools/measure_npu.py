@@ -30,12 +30,12 @@ from edge.app.daemon import assemble, numbered_names
 from edge.app.network import Network
 from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
 from edge.bundles.bundle import Bundle
-from edge.bundles.index_change import OpenedIndex
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
 from edge.embedding import EmbeddingMatrix, to_input_batch
 from edge.errors import UsageError
 from edge.frame import RgbImage
+from edge.index.change import OpenedIndex
 from edge.locate import locate_cards
 from edge.model import Artefact, Model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from edge.adapters.http import HttpServer
-from edge.bundles.index_change import OpenedIndex
 from edge.errors import EdgeError
 from edge.frame import Frame, RgbImage
 from edge.identification.images import Request
+from edge.index.change import OpenedIndex
 from edge.pipeline import Embedder, LoadedGallery
 from edge.settings import HttpSection
 from edge.web.page import Page, Recognition

@@ -27,8 +27,6 @@ from edge.app.camera import RECORDED, open_camera, shown_source
 from edge.app.index import loading_for, open_gallery
 from edge.app.network import Network, open_network
 from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
-from edge.bundles.device_index import DeviceIndex
-from edge.bundles.index_change import IndexChanger, IndexStore, OpenedIndex
 from edge.card_picture import card_picture
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import ControlDesk
@@ -38,6 +36,8 @@ from edge.daemon.number_queue import NumberDesk, ReadBand, ReadingThread, read_a
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.event import Topics
+from edge.index.change import IndexChanger, IndexStore, OpenedIndex
+from edge.index.device_index import DeviceIndex
 from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.pipeline import Recognizer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from edge.app.network import Network
-from edge.bundles.adding import Loading, with_added
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.bundle_writing import GraphWriter
-from edge.bundles.index_change import OpenedIndex
-from edge.bundles.releases import open_index
+from edge.index.change import OpenedIndex
+from edge.index.loading import Loading, with_added
+from edge.index.releases import open_index
 from edge.model import check_pairing
 from edge.pipeline import LoadedGallery, VectorIndex
 from edge.settings import Settings

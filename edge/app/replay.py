@@ -11,18 +11,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from edge.bundles.index_change import OpenedIndex, WantedCard
-from edge.bundles.overlay import Embed
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import BundleError
 from edge.event import CardEvent
 from edge.frame import Frame
+from edge.index.audit import AuditLine
+from edge.index.change import OpenedIndex, WantedCard
+from edge.index.overlay import Embed
 from edge.pipeline import Embedder
 from edge.publishing.command import Command
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
-from edge.receiving.audit import AuditLine
 from edge.service.clock import Clock
 from edge.settings import CameraSection
 

@@ -73,7 +73,7 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     """Open a bundle and check it.
 
     Sizes, counts, ids, versions and every vector are always checked. ``verify_hashes=False`` leaves out the hashes of the data
-    files; that is for a release whose hashes were checked when it was activated (``edge.bundles.releases``).
+    files; that is for a release whose hashes were checked when it was activated (``edge.index.releases``).
     Raises ``ModelMismatchError`` for another network than ``expected_model_id``, else ``BundleError``.
     """
     path = path.resolve()

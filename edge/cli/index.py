@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge.app.index import make_vector_index
-from edge.bundles import releases
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import Manifest
 from edge.cli import index_overlay as overlay_commands
@@ -16,6 +15,7 @@ from edge.cli import index_reembed as reembed_command
 from edge.cli.index_info import add_info_options, add_search_options, chosen_directory, info, print_json, print_line, search
 from edge.cli.index_receive import add_actions
 from edge.errors import ExitCode
+from edge.index import releases
 
 DEFAULT_INDEX: Final = Path("/var/lib/cardedge/index")
 

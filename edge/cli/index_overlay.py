@@ -9,15 +9,15 @@ from typing import Final
 
 from edge.app.index import graph_writer, loading_for
 from edge.app.network import Network, open_network
-from edge.bundles import overlay, releases
-from edge.bundles.adding import added_picture
 from edge.bundles.bundle import Bundle
-from edge.bundles.index_change import WantedCard
 from edge.cli.index_info import print_json, print_line
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.gallery import Card
 from edge.image_file import read_image
+from edge.index import overlay, releases
+from edge.index.change import WantedCard
+from edge.index.loading import added_picture
 from edge.locate import LocateSettings
 from edge.neighbors import CardId
 from edge.settings import NetworkSection

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edge.app.index import make_vector_index
-from edge.bundles import releases
-from edge.bundles.pruning import prune
 from edge.embedding import ModelId
 from edge.errors import BundleError, DeviceError, ExitCode, UsageError
+from edge.index import releases
+from edge.index.audit import Audit
+from edge.index.pruning import prune
 from edge.model import read_model_manifest
 from edge.model_search import find_model
 from edge.receiving import staging
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.audit import Audit
 from edge.receiving.messages import REQUESTS, Status
 from edge.receiving.session import Receiver, keep_time, status
 from edge.receiving.transfer import Channel

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edge.app.index import graph_writer
 from edge.app.network import open_network
-from edge.bundles import releases
-from edge.bundles.reembedding import Reembedding, reembed
 from edge.cli.index_info import print_json, print_line
 from edge.errors import ExitCode
+from edge.index import releases
+from edge.index.reembedding import Reembedding, reembed
 from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
 
 NETWORK_TIMEOUT_S = 60.0

@@ -6,9 +6,9 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from edge.bundles.index_change import WantedCard
 from edge.errors import CommandError
 from edge.image_file import decode_image
+from edge.index.change import WantedCard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,13 @@ from typing import Final, Literal
 
 from ulid import ULID
 
-from edge.bundles.index_change import OpenedIndex
 from edge.card import Size
 from edge.daemon.corrections import Corrections
 from edge.errors import OutboxError
 from edge.event import CardEvent, Origin, to_event
 from edge.gallery import Card
+from edge.index.audit import AuditLine
+from edge.index.change import OpenedIndex
 from edge.neighbors import CardId
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
@@ -33,7 +34,6 @@ from edge.publishing.state import (
     last_card,
     shorten,
 )
-from edge.receiving.audit import AuditLine
 from edge.service.clock import Clock
 from edge.track import ChangeKind, TrackChange
 

@@ -11,12 +11,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edge.bundles.index_change import IndexChanger, OpenedIndex
 from edge.daemon.add_request import wanted_card
 from edge.daemon.announcer import Announcer
 from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
 from edge.gallery import Card
+from edge.index.audit import AuditLine
+from edge.index.change import IndexChanger, OpenedIndex
 from edge.neighbors import CardId
 from edge.pipeline import Recognizer
 from edge.publishing.command import (
@@ -35,7 +36,6 @@ from edge.publishing.command import (
     ThresholdRequest,
 )
 from edge.publishing.state import HealthState
-from edge.receiving.audit import AuditLine
 from edge.track import Tracker
 
 if TYPE_CHECKING:

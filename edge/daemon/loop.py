@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, TypeAlias
 
-from edge.bundles.index_change import OpenedIndex
 from edge.camera.capture import CaptureState
 from edge.card import LocatedCard, Quad, Size
 from edge.card_picture import card_picture, image_id
@@ -30,6 +29,7 @@ from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.decision import Unknown
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.frame import Frame, RgbImage
+from edge.index.change import OpenedIndex
 from edge.locating.background import StaticBackground
 from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
 from edge.publishing.command import ScanRequest

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge import __version__
-from edge.bundles import releases
 from edge.bundles.manifest import read_manifest
-from edge.bundles.pruning import prune
-from edge.bundles.trial import utc_now
 from edge.errors import BundleError, ConnectionLostError, DeviceError, EdgeError, ExitCode, ProtocolError
+from edge.index import releases
+from edge.index.audit import Audit, last_line
+from edge.index.pruning import prune
+from edge.index.trial import utc_now
 from edge.receiving import staging
-from edge.receiving.audit import Audit, last_line
 from edge.receiving.messages import (
     Chunk,
     Commit,
@@ -53,7 +53,7 @@ _MAX_REASON: Final = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Receiver:
-    """The device's end of one conversation. ``root`` is the index folder, see ``edge.bundles.releases``."""
+    """The device's end of one conversation. ``root`` is the index folder, see ``edge.index.releases``."""
 
     channel: Channel[Request]
     root: Path

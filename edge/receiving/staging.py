@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge.bundles import releases
 from edge.bundles.bundle import file_sha256
 from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import MANIFEST_FILE, DataFile, FileFacts, Manifest
 from edge.errors import BundleError, DeviceError
+from edge.index import releases
 from edge.receiving.messages import WantedFile
 from edge.receiving.signature import SIGNATURE_FILE
 

@@ -11,8 +11,8 @@ from edge.errors import BundleError
 from edge.neighbors import CardId
 
 if TYPE_CHECKING:
-    from edge.bundles.index_change import OpenedIndex
     from edge.gallery import Card
+    from edge.index.change import OpenedIndex
 
 MAX_QUERY_CHARS: Final = 100
 _NUMBER: Final = re.compile(r"#?[a-z]{0,4}0*(\d{1,5})[a-z]?(?:/\d{1,5})?", re.IGNORECASE)

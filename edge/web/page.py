@@ -31,7 +31,7 @@ from edge.web.tee import PageCommands, TeeSink
 from edge.web.uploads import Identifier
 
 if TYPE_CHECKING:
-    from edge.bundles.index_change import OpenedIndex
+    from edge.index.change import OpenedIndex
     from edge.publishing.state import HealthState
     from edge.settings import HttpSection
 

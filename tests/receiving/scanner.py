@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from edge.app.index import make_vector_index
-from edge.bundles import releases
 from edge.bundles.manifest import MANIFEST_FILE, read_manifest
 from edge.errors import EdgeError
+from edge.index import releases
+from edge.index.audit import Audit
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.audit import Audit
 from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Commit, Done, Offer, Plan
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel

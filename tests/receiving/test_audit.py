@@ -3,7 +3,7 @@
 import json
 import socket
 
-from edge.receiving.audit import AUDIT_FILE, MAX_BYTES, Audit, AuditReader, last_line
+from edge.index.audit import AUDIT_FILE, MAX_BYTES, Audit, AuditReader, last_line
 from edge.receiving.signature import Signer
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from edge.app.index import load_gallery
-from edge.bundles import releases
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ConnectionLostError
+from edge.index import releases
 from edge.model import read_model_manifest
 from edge.receiving.messages import ANSWERS
 from edge.receiving.transfer import Channel

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundles import releases
 from edge.cli.main import main
 from edge.errors import ExitCode
+from edge.index import releases
 from tests.receiving.scanner import Scanner, bundle, day
 
 ROOT = Path(__file__).resolve().parents[2]

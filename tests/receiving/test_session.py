@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from edge.bundles import releases
 from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ConnectionLostError, ExitCode
+from edge.index import releases
+from edge.index.audit import last_line
 from edge.receiving import session
-from edge.receiving.audit import last_line
 from edge.receiving.messages import (
     Chunk,
     Commit,

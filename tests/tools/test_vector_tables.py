@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.app.index import load_gallery
-from edge.bundles import releases
 from edge.bundles.bundle import open_bundle
 from edge.cli.main import main as cardedge
 from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
+from edge.index import releases
 from edge.settings import Settings
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 from edge.vector_bytes import to_bytes

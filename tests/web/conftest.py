@@ -5,8 +5,8 @@ import pytest
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
-from edge.bundles.index_change import OpenedIndex
 from edge.identification.images import Request
+from edge.index.change import OpenedIndex
 from edge.locate import LocateSettings
 from edge.model import open_model
 from edge.settings import Settings

@@ -11,11 +11,11 @@ from typing import Protocol, TypeAlias
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
-from edge.bundles.overlay import Embed
 from edge.errors import CommandError, EdgeError
 from edge.frame import RgbImage
+from edge.index.audit import AuditLine
+from edge.index.overlay import Embed
 from edge.pipeline import LoadedGallery
-from edge.receiving.audit import AuditLine
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ read a few hundred megabytes again only to hash them: the gallery and all vector
 is missing, costs one full check. It does not find bits that rot on the medium later; ``cardedge index verify`` always reads everything.
 
 A release that becomes current is *on trial* until a daemon has served it for a minute and, where that was asked for, somebody has confirmed
-it; else it is reverted to the last proven one (``edge.bundles.trial`` holds the record, ``edge.bundles.device_index`` keeps the time).
+it; else it is reverted to the last proven one (``edge.index.trial`` holds the record, ``edge.index.device_index`` keeps the time).
 """
 
 import fcntl
@@ -27,8 +27,10 @@ from typing import Final
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
-from edge.bundles.stamps import Stamp, file_states, stamp_holds, stamp_path
-from edge.bundles.trial import (
+from edge.embedding import ModelId
+from edge.errors import BundleError
+from edge.index.stamps import Stamp, file_states, stamp_holds, stamp_path
+from edge.index.trial import (
     REVERTED_FILE,
     TRIAL_FILE,
     Reverted,
@@ -41,8 +43,6 @@ from edge.bundles.trial import (
     write_reverted,
     write_trial,
 )
-from edge.embedding import ModelId
-from edge.errors import BundleError
 
 RELEASES: Final = "releases"
 CURRENT: Final = "current"

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edge.bundles import releases
 from edge.bundles.bundle import Bundle
 from edge.bundles.bundle_writing import BundleContents, write_bundle
 from edge.embedding import EmbeddingMatrix, ModelId, to_input_batch
 from edge.errors import BundleError
 from edge.frame import RgbImage
 from edge.gallery import Gallery
+from edge.index import releases
 from edge.neighbors import CardId
 
 if TYPE_CHECKING:
     from edge.bundles.bundle_writing import GraphWriter
     from edge.bundles.manifest import Manifest
-    from edge.bundles.overlay import Embed
+    from edge.index.overlay import Embed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

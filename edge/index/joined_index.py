@@ -15,8 +15,8 @@ from edge.neighbors import CardId, Neighbor, Neighbors
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle
-    from edge.bundles.overlay import AddedPicture
     from edge.embedding import EmbeddingMatrix
+    from edge.index.overlay import AddedPicture
     from edge.pipeline import LoadedGallery, VectorIndex
 
 LOOKED_AT: Final = 8

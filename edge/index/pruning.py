@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from edge.bundles import releases
 from edge.bundles.bundle_writing import sync
 from edge.errors import BundleError
+from edge.index import releases
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,19 +13,19 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge.bundles import overlay, releases
-from edge.bundles.adding import added_picture, with_added
-from edge.bundles.index_change import OpenedIndex, WantedCard
-from edge.bundles.trial import utc_now
 from edge.errors import BundleError, EdgeError
-from edge.receiving.audit import AuditReader
+from edge.index import overlay, releases
+from edge.index.audit import AuditReader
+from edge.index.change import OpenedIndex, WantedCard
+from edge.index.loading import added_picture, with_added
+from edge.index.trial import utc_now
 from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from edge.bundles.adding import Loading
-    from edge.bundles.overlay import Embed
+    from edge.index.audit import AuditLine
+    from edge.index.loading import Loading
+    from edge.index.overlay import Embed
     from edge.logs import LogLevel
-    from edge.receiving.audit import AuditLine
     from edge.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ TRIAL_S: Final = 60.0
 
 
 class DeviceIndex:
-    """Implements ``edge.bundles.index_change.IndexStore``.
+    """Implements ``edge.index.change.IndexStore``.
 
     ``started`` are the settings the daemon began with, read from the file ``config``; ``loading`` makes a bundle ready to be asked;
     ``apply_log_level`` is told the level of settings that were read again.

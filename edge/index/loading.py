@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge.bundles.index_change import OpenedIndex, WantedCard
-from edge.bundles.joined_index import join
-from edge.bundles.overlay import AddedPicture, Embed, Workshop, open_overlay, overlay_id, read_pictures
 from edge.bundles.picture_of_card import card_in_photo, card_in_scan
 from edge.errors import DataError, EdgeError
 from edge.gallery import Card
+from edge.index.change import OpenedIndex, WantedCard
+from edge.index.joined_index import join
+from edge.index.overlay import AddedPicture, Embed, Workshop, open_overlay, overlay_id, read_pictures
 from edge.neighbors import CardId
 
 if TYPE_CHECKING:
