@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.adapters.hnsw import write_graph
-from edge.bundles.bundle_writing import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
 from edge.bundles.manifest import GraphParameters, Manifest
+from edge.bundles.writer import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
 from edge.camera.film_clock import FilmClock
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.errors import CameraError, SourceEndedError

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundles.bundle_writing import BundleContents, write_bundle
+from edge.bundles.writer import BundleContents, write_bundle
 from edge.embedding import PREPROCESSING_ID, to_input_batch
 from edge.gallery import Card, Gallery
 from edge.model import Artefact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, Training, open_model

@@ -15,9 +15,9 @@ import pytest
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.bundles.bundle import open_bundle, run_self_test
-from edge.bundles.bundle_writing import BundleContents, set_calibration, write_bundle
 from edge.bundles.calibration import Calibration
 from edge.bundles.manifest import Manifest, read_manifest
+from edge.bundles.writer import BundleContents, set_calibration, write_bundle
 from edge.decision import AcceptanceThresholds
 from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError

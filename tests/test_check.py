@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundles.bundle_writing import set_calibration
 from edge.bundles.calibration import Calibration
+from edge.bundles.writer import set_calibration
 from edge.cli import check
 from edge.cli.main import main
 from edge.decision import AcceptanceThresholds

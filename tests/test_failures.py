@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundles.bundle_writing import describe_files
 from edge.bundles.manifest import read_manifest
+from edge.bundles.writer import describe_files
 from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto

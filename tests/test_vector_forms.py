@@ -12,9 +12,9 @@ from edge.adapters.projected import ProjectedIndex
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles import manifest as manifests
 from edge.bundles.bundle import open_bundle, run_self_test
-from edge.bundles.bundle_writing import VectorForm, describe_files
 from edge.bundles.manifest import read_manifest
 from edge.bundles.vector_files import coarse_rows
+from edge.bundles.writer import VectorForm, describe_files
 from edge.embedding import l2_normalize
 from edge.errors import BundleError, DataError, EmbedderError
 from edge.index import releases

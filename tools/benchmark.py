@@ -33,7 +33,7 @@ if not __package__:  # started as a script: the repository's root holds both pac
 from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import Bundle, open_bundle
-from edge.bundles.bundle_writing import BundleContents, write_bundle
+from edge.bundles.writer import BundleContents, write_bundle
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.errors import EdgeError, UsageError
 from edge.frame import RgbImage

@@ -31,9 +31,9 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
 
 from edge.adapters.hnsw import RECALL_WANTED
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundles.bundle_writing import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.vector_files import StoredVectors
+from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
 from edge.errors import DataError, EdgeError, ExitCode
 from edge.model import open_model, self_test
 from edge.model_search import find_model

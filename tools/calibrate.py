@@ -35,9 +35,9 @@ if not __package__:  # started as a script: the repository's root holds both pac
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle, open_bundle
-from edge.bundles.bundle_writing import set_calibration
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
+from edge.bundles.writer import set_calibration
 from edge.card import LocatedCard, whole_image_quad
 from edge.comparison import Reading, compare
 from edge.errors import BundleError, DataError, EdgeError, ExitCode, ImageError

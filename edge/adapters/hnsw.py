@@ -11,9 +11,9 @@ import numpy as np
 from edge.adapters.exact import all_similarities, ranked
 from edge.adapters.hnsw_file import read_state
 from edge.bundles.bundle import Bundle
-from edge.bundles.bundle_writing import BuiltGraph
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
 from edge.bundles.vector_files import StoredVectors
+from edge.bundles.writer import BuiltGraph
 from edge.embedding import EmbeddingMatrix, l2_normalize
 from edge.errors import BundleError
 from edge.neighbors import Neighbors, rank

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from edge.adapters.exact import all_similarities, ranked
 from edge.adapters.hnsw import RECALL_K, RECALL_QUERIES, disturbed_entries
 from edge.bundles.bundle import Bundle
-from edge.bundles.bundle_writing import BuiltGraph
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, coarse_rows
+from edge.bundles.writer import BuiltGraph
 from edge.embedding import EmbeddingMatrix
 from edge.errors import BundleError
 from edge.neighbors import Neighbors, rank

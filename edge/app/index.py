@@ -6,7 +6,7 @@ from typing import Literal
 
 from edge.app.network import Network
 from edge.bundles.bundle import Bundle, run_self_test
-from edge.bundles.bundle_writing import GraphWriter
+from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
 from edge.index.loading import Loading, with_added
 from edge.index.releases import open_index

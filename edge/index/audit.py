@@ -13,8 +13,8 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from edge.bundles.bundle_writing import sync
-from edge.receiving.signature import Signer
+from edge.bundles.signature import Signer
+from edge.bundles.writer import sync
 from edge.schema import Schema
 
 AUDIT_FILE: Final = "audit.jsonl"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.bundles.bundle import Bundle
-    from edge.bundles.bundle_writing import GraphWriter
+    from edge.bundles.writer import GraphWriter
     from edge.embedding import ModelId
     from edge.locate import LocateSettings
     from edge.pipeline import LoadedGallery, VectorIndex

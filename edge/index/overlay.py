@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from edge.bundles.bundle import Bundle, open_bundle
-from edge.bundles.bundle_writing import BundleContents, GraphWriter, VectorForm, check_new, sync, write_bundle
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
+from edge.bundles.writer import BundleContents, GraphWriter, VectorForm, check_new, sync, write_bundle
 from edge.card import CARD_SIZE
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.errors import BundleError, DataError, ModelMismatchError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from edge.bundles.bundle_writing import sync
+from edge.bundles.writer import sync
 from edge.errors import BundleError
 from edge.index import releases
 

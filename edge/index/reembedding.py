@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edge.bundles.bundle import Bundle
-from edge.bundles.bundle_writing import BundleContents, write_bundle
+from edge.bundles.writer import BundleContents, write_bundle
 from edge.embedding import EmbeddingMatrix, ModelId, to_input_batch
 from edge.errors import BundleError
 from edge.frame import RgbImage
@@ -25,8 +25,8 @@ from edge.index import releases
 from edge.neighbors import CardId
 
 if TYPE_CHECKING:
-    from edge.bundles.bundle_writing import GraphWriter
     from edge.bundles.manifest import Manifest
+    from edge.bundles.writer import GraphWriter
     from edge.index.overlay import Embed
 
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
-from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
+from edge.bundles.writer import sync
 from edge.embedding import ModelId
 from edge.errors import BundleError
 from edge.index.stamps import Stamp, file_states, stamp_holds, stamp_path

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, ValidationError
 
-from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import BundleId
+from edge.bundles.writer import sync
 from edge.schema import Schema
 
 TRIAL_FILE: Final = "trial.json"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.manifest import Manifest, parse_manifest
+from edge.bundles.signature import Signer, check_signature
 from edge.embedding import PREPROCESSING_ID, ModelId
 from edge.errors import BundleError, ModelMismatchError, SignatureError
-from edge.receiving.signature import Signer, check_signature
 from edge.settings import PushSection
 from edge.verification import SIGNATURE_ID
 

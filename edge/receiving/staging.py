@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge.bundles.bundle import file_sha256
-from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import MANIFEST_FILE, DataFile, FileFacts, Manifest
+from edge.bundles.signature import SIGNATURE_FILE
+from edge.bundles.writer import sync
 from edge.errors import BundleError, DeviceError
 from edge.index import releases
 from edge.receiving.messages import WantedFile
-from edge.receiving.signature import SIGNATURE_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

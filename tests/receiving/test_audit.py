@@ -3,8 +3,8 @@
 import json
 import socket
 
+from edge.bundles.signature import Signer
 from edge.index.audit import AUDIT_FILE, MAX_BYTES, Audit, AuditReader, last_line
-from edge.receiving.signature import Signer
 
 
 def test_the_journal_gets_the_line_too(tmp_path):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from edge.bundles.signature import NAMESPACE, check_signature
 from edge.errors import DeviceError, SettingsError, SignatureError
-from edge.receiving.signature import NAMESPACE, check_signature
 from tests.receiving.scanner import bundle
 from tests.ssh_server import make_key, needs_sshd, public_key
 from tools import sign_bundle

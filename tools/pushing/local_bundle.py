@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from edge.bundles.bundle import open_bundle
-from edge.bundles.bundle_writing import sync
 from edge.bundles.manifest import MANIFEST_FILE, Manifest, parse_manifest
+from edge.bundles.signature import NAMESPACE, SIGNATURE_FILE
+from edge.bundles.writer import sync
 from edge.errors import BundleError, SignatureError, UsageError
 from edge.receiving.messages import SIGNATURE_MAX_BYTES
-from edge.receiving.signature import NAMESPACE, SIGNATURE_FILE
 
 _SIGNING_TIMEOUT_S: Final = 300.0
 """A hardware key waits for a touch, a locked one for its passphrase."""

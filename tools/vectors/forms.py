@@ -7,7 +7,7 @@ from typing import Final
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.int8 import write_coarse
-from edge.bundles.bundle_writing import GraphWriter, VectorForm
+from edge.bundles.writer import GraphWriter, VectorForm
 
 FORMS: Final[dict[str, VectorForm]] = {
     "float16": VectorForm("float16", "graph"),

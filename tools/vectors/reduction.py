@@ -9,8 +9,8 @@ import numpy as np
 
 from edge.adapters.exact import all_similarities
 from edge.adapters.hnsw import disturbed_entries
-from edge.bundles.bundle_writing import Reduction
 from edge.bundles.manifest import ProjectionFacts
+from edge.bundles.writer import Reduction
 from edge.embedding import EmbeddingMatrix
 from edge.errors import DataError
 from edge.index.similarity_statistics import SimilarityStatistics, similarity_statistics
