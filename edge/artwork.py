@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 MIN_CORRELATION: Final = 0.88
 MAX_COLOUR_DIFFERENCE: Final = 32.0

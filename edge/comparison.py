@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from edge.card import Rotation
 from edge.decision import Comparison
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.neighbors import CardId, Neighbors
 from edge.verification import Reference, View, patch_weights, prepare_reference, prepare_view, verify
+from edge.vision.card import Rotation
+from edge.vision.frame import RgbImage
 
 CLEAR_AGREEMENT: Final = 0.80
 """No unindexed card of the 1,440 measured views came nearer than 0.74."""

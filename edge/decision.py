@@ -14,8 +14,8 @@ from enum import StrEnum
 from math import exp, isfinite
 from typing import NamedTuple, TypeAlias
 
-from edge.card import LocatedCard, Quad, Rotation
 from edge.neighbors import CardId
+from edge.vision.card import LocatedCard, Quad, Rotation
 
 
 class RejectReason(StrEnum):

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
 from edge.errors import EmbedderError
-from edge.frame import RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import RgbImage
 
 ModelId = NewType("ModelId", str)
 """Hash of the trained weights; the ONNX and the HEF of one training run share it."""

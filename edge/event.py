@@ -10,12 +10,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
 
-from edge.card import Quad, Size
 from edge.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
 from edge.gallery import Card
 from edge.neighbors import CardId
 from edge.schema import Schema
 from edge.track import ChangeKind, TrackChange
+from edge.vision.card import Quad, Size
 
 EVENT_SCHEMA: Final = "cardedge.event/1"
 MAX_CANDIDATES: Final = 5

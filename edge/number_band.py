@@ -7,8 +7,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.card import Quad, Size
-from edge.frame import RgbImage
+from edge.vision.card import Quad, Size
+from edge.vision.frame import RgbImage
 
 BAND_TOP: Final = 0.89
 """Share of the card's height above the band; the number stands below it in most games, left, right or in the middle."""

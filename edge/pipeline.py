@@ -11,14 +11,14 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from edge.card import LocatedCard, Rotation, rectify
 from edge.comparison import Reading, compare
 from edge.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, weigh
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
 from edge.errors import EmbedderTimeoutError
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.neighbors import Neighbors
+from edge.vision.card import LocatedCard, Rotation, rectify
+from edge.vision.frame import RgbImage
 
 
 class Embedder(Protocol):

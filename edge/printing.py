@@ -8,9 +8,9 @@ from typing import Protocol
 
 from edge.collector_number import TextLine, compare
 from edge.decision import Decision, Identified, RejectReason, Uncertain
-from edge.frame import RgbImage
 from edge.gallery import Card
 from edge.neighbors import CardId
+from edge.vision.frame import RgbImage
 
 
 class TextReader(Protocol):

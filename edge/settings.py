@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 
 from edge.decision import AcceptanceThresholds
 from edge.evidence import EvidencePolicy
-from edge.locate import LocateSettings
 from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.schema import Schema
 from edge.track import TrackPolicy
+from edge.vision.locate import LocateSettings
 
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]
 BackendName = Literal["onnx", "hailo"]

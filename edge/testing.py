@@ -19,10 +19,10 @@ from edge.bundles.writer import BundleContents, GraphWriter, Reduction, VectorFo
 from edge.camera.film_clock import FilmClock
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.errors import CameraError, SourceEndedError
-from edge.frame import Frame, RgbImage
 from edge.gallery import Card, Gallery
 from edge.neighbors import CardId
 from edge.verification import SIGNATURE_BYTES
+from edge.vision.frame import Frame, RgbImage
 
 PROJECTION_MODEL_ID: Final = ModelId("projection-of-thumbnail")
 PROJECTION_ARTEFACT: Final = hashlib.sha256(PROJECTION_MODEL_ID.encode()).hexdigest()

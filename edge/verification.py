@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
-from edge.frame import RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import RgbImage
 
 SIGNATURE_ID: Final = "luma-36x48/1"
 SIGNATURE_SIZE: Final = Size(36, 48)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 
 class MjpegServer(ThreadingHTTPServer):

@@ -12,7 +12,6 @@ import numpy as np
 
 from edge.bundles.manifest import Manifest
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.card import LocatedCard, Point, Quad
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import ControlDesk
 from edge.daemon.health import HealthReporter, Machine, Setting
@@ -20,7 +19,6 @@ from edge.daemon.loop import Daemon
 from edge.daemon.shared_embedder import LentNetwork
 from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
 from edge.errors import BundleError, EmbedderTimeoutError
-from edge.frame import Frame
 from edge.gallery import Card, Gallery
 from edge.index.change import IndexChanger, OpenedIndex
 from edge.neighbors import CardId
@@ -30,6 +28,8 @@ from edge.publishing.sink import SinkHealth
 from edge.publishing.state import ModelState, PublisherHealth
 from edge.service.clock import Clock
 from edge.track import Tracker
+from edge.vision.card import LocatedCard, Point, Quad
+from edge.vision.frame import Frame
 
 S = 1_000_000_000
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.card import LocatedCard, Point, Quad
 from edge.locating.background import BackgroundPolicy, StaticBackground
+from edge.vision.card import LocatedCard, Point, Quad
 
 S = 1_000_000_000
 TENTH = S // 10

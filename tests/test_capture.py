@@ -14,8 +14,8 @@ from edge.camera.driver_thread import DriverThread
 from edge.camera.film_clock import FilmClock
 from edge.camera.frame_watch import FROZEN_AFTER_S, FrameWatch
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
-from edge.frame import Frame
 from edge.testing import ListSource, noise_pictures
+from edge.vision.frame import Frame
 from tests.faults import cameras
 
 SECOND_NS = 1_000_000_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.card import CARD_SIZE, Point, Quad, Size, overlap, rectify, whole_image_quad
+from edge.vision.card import CARD_SIZE, Point, Quad, Size, overlap, rectify, whole_image_quad
 
 ROTATIONS = (0, 90, 180, 270)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edge.camera.capture import CameraThread, CaptureState
-from edge.card_picture import card_picture, image_id
 from edge.daemon.add_request import wanted_card
 from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
-from edge.frame import Frame
 from edge.publishing.command import parse_request
+from edge.vision.card_jpeg import card_picture, image_id
+from edge.vision.frame import Frame
 from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
 
 

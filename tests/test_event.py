@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ulid import ULID
 
-from edge.card import Point, Quad, Size
 from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.event import MAX_CANDIDATES, CardEvent, Origin, Topics, format_instant, to_event
 from edge.gallery import Card
 from edge.publishing.state import MAX_STATE_CHARS, last_card, shorten
 from edge.track import ChangeKind, TrackChange
+from edge.vision.card import Point, Quad, Size
 from tests.events import make_event
 
 CARDS = {card.card_id: card for card in (Card("B1-7", "Ember Fox", "fox", "B1", "7"), Card("C2-9", "Ember Fox", "fox", "C2", "9"))}

@@ -15,7 +15,6 @@ from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
-from edge.frame import Frame
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
 from edge.pipeline import LoadedGallery
@@ -23,6 +22,7 @@ from edge.service.clock import Clock
 from edge.service.machine import resident_mb
 from edge.settings import IndexSection, NetworkSection, Settings
 from edge.testing import random_vectors, write_vectors_bundle
+from edge.vision.frame import Frame
 from tests.small_world import on_table, write_index
 from tests.stage import ListSink
 

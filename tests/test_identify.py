@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from edge.card import Point, Quad
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.identification.answer import quarter_turns
+from edge.vision.card import Point, Quad
 from tests.small_world import on_table, save, write_index
 
 IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]

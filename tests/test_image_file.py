@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edge.errors import ExitCode, ImageError
-from edge.image_file import read_image
+from edge.vision.image_file import read_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

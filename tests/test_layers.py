@@ -81,13 +81,13 @@ def edge_files(root: Path = ROOT) -> list[Path]:
 
 
 def room_of(path: Path) -> str:
-    """``edge/card.py`` is ``card``; ``edge/adapters/onnx.py`` is ``adapters.onnx``."""
+    """``edge/vision/card.py`` is ``card``; ``edge/adapters/onnx.py`` is ``adapters.onnx``."""
     parts = path.with_suffix("").parts
     return ".".join(parts[parts.index("edge") + 1 :])
 
 
 def imported(source: str) -> set[str]:
-    """All modules a source names in import statements, wherever they stand; ``from edge import card`` counts as ``edge.card``."""
+    """All modules a source names in import statements, wherever they stand; ``from edge import card`` counts as ``edge.vision.card``."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -182,7 +182,7 @@ def test_no_room_imports_in_a_circle():
         (purity_breaches, "card", "import os", "card imports os"),
         (purity_breaches, "card", "from pathlib import Path", "card imports pathlib"),
         (purity_breaches, "track", "def now():\n    import time", "track imports time"),
-        (purity_breaches, "frame", "from edge.card import Quad", "frame imports edge.card"),
+        (purity_breaches, "frame", "from edge.vision.card import Quad", "frame imports edge.vision.card"),
         (purity_breaches, "decision", "from edge import track", "decision imports edge.track"),
         (purity_breaches, "locate", "import cv2\ncv2.imread('a')", "locate calls cv2.imread"),
         (purity_breaches, "event", "from datetime import datetime\ndatetime.now()", "event calls datetime.now"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Quad, overlap
-from edge.locate import LocateSettings, locate_cards
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Quad, overlap
+from edge.vision.locate import LocateSettings, locate_cards
 
 FRAME = (1280, 720)
 DARK, LIGHT, GREEN, BLUE = (24, 25, 28), (222, 220, 214), (40, 110, 60), (60, 90, 170)

@@ -9,7 +9,6 @@ import pytest
 
 from edge.adapters import ocr
 from edge.app.daemon import open_text_reader
-from edge.card import Point, Quad, Size
 from edge.collector_number import TextLine
 from edge.daemon import number_queue as number_desk
 from edge.daemon.number_queue import NumberDesk
@@ -18,6 +17,7 @@ from edge.errors import TextReaderError
 from edge.neighbors import CardId
 from edge.number_band import number_band
 from edge.settings import RecognitionSection
+from edge.vision.card import Point, Quad, Size
 from tests import stage
 from tests.stage import Cast, Stage
 from tools.make_cards import card_specs, draw_card, over_white

@@ -10,20 +10,20 @@ import pytest
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery, make_vector_index
-from edge.bundles.picture_of_card import card_in_photo, card_in_scan
-from edge.card import LocatedCard, whole_image_quad
 from edge.decision import Identified
 from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
 from edge.gallery import Card
 from edge.index import overlay, releases
 from edge.index.change import WantedCard
 from edge.index.loading import Loading, added_picture, with_added
-from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.model import open_model
 from edge.neighbors import CardId
 from edge.pipeline import Recognizer
 from edge.settings import Settings
 from edge.verification import signature_of
+from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
+from edge.vision.single_card import card_in_photo, card_in_scan
 from tests.small_world import make_small_world, on_table, write_index, write_network
 from tools.card_list import read_card_list
 

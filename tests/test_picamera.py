@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from edge.adapters.picamera import PicameraSource
 from edge.camera.capture import CameraThread, CaptureState
 from edge.camera.pixel_layout import PixelLayout, to_rgb
-from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
 from edge.testing import noise_pictures
+from edge.vision.card import Size
 from tests.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
 
 SIZE = Size(160, 120)

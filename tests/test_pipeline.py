@@ -5,7 +5,6 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from edge.card import LocatedCard, Quad, whole_image_quad
 from edge.decision import AcceptanceThresholds, Identified, RejectReason, Unknown
 from edge.embedding import to_input_batch
 from edge.errors import EmbedderError, EmbedderTimeoutError
@@ -14,6 +13,7 @@ from edge.neighbors import CardId, exact_similarities, rank, to_neighbors
 from edge.pipeline import LoadedGallery, Recognizer
 from edge.testing import ProjectionEmbedder
 from edge.verification import SIGNATURE_BYTES, signature_of
+from edge.vision.card import LocatedCard, Quad, whole_image_quad
 from tools.drawing.spec import card_spec, reprint
 from tools.evaluation import WithoutArtwork
 from tools.make_cards import draw_card, over_white

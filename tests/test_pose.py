@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.card import Size
-from edge.locating.pose import CardShape, areas, estimate_poses
+from edge.vision.card import Size
+from edge.vision.pose import CardShape, areas, estimate_poses
 from tests.test_locate import seen_from
 
 FRAME = Size(1280, 720)

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.card import Point, Quad
 from edge.collector_number import TextLine
 from edge.daemon.number_queue import MOST_WAITING, NumberDesk, ReadingThread, read_at_once
 from edge.decision import Candidate, Identified, RejectReason, Uncertain
@@ -16,6 +15,7 @@ from edge.neighbors import CardId
 from edge.number_band import BAND_SIZE, BAND_TOP, number_band
 from edge.printing import settle_printing, wants_number
 from edge.track import ChangeKind, TrackChange
+from edge.vision.card import Point, Quad
 
 S = 1_000_000_000
 CARDS = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.card import LocatedCard, Point, Quad, overlap
 from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.evidence import EvidencePolicy
 from edge.track import ChangeKind, Tracker, TrackPolicy
+from edge.vision.card import LocatedCard, Point, Quad, overlap
 
 S = 1_000_000_000
 IDENTIFIED, UNCERTAIN, UNKNOWN, REMOVED = ChangeKind.IDENTIFIED, ChangeKind.UNCERTAIN, ChangeKind.UNKNOWN, ChangeKind.REMOVED

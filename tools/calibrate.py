@@ -38,16 +38,16 @@ from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import set_calibration
-from edge.card import LocatedCard, whole_image_quad
 from edge.comparison import Reading, compare
 from edge.errors import BundleError, DataError, EdgeError, ExitCode, ImageError
-from edge.frame import RgbImage
-from edge.image_file import read_image
-from edge.locate import BOTH_WAYS
 from edge.model import open_model
 from edge.model_search import find_model
 from edge.neighbors import CardId, Neighbors
 from edge.pipeline import NEIGHBORS_K, Embedder, VectorIndex, readings_of
+from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from edge.vision.locate import BOTH_WAYS
 from tools.calibration import Kind, Observation, Outcome, calibrate
 from tools.card_list import read_card_list
 from tools.command_line import CommandLine

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 FloatImage: TypeAlias = NDArray[np.float32]
 """float32 (height, width, 3), RGB 0..255."""

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_SIZE
 from edge.errors import DataError
-from edge.frame import RgbImage
-from edge.image_file import read_image
+from edge.vision.card import CARD_SIZE
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
 
 BACKGROUND_SIDE: Final = 256
 

@@ -28,15 +28,15 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
-from edge.card import LocatedCard, whole_image_quad
 from edge.errors import EdgeError, ExitCode, UsageError
-from edge.frame import RgbImage
-from edge.image_file import read_image
 from edge.index.releases import open_index
-from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.model import open_model
 from edge.model_search import find_model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
+from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from tools.cached_embedder import CachedEmbedder
 from tools.command_line import CommandLine
 from tools.comparing.answers import Answer, answer_of

@@ -23,10 +23,10 @@ from typing import Final
 
 import numpy as np
 
-from edge.card import CARD_SIZE
 from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.errors import DataError, EdgeError
-from edge.frame import RgbImage
+from edge.vision.card import CARD_SIZE
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx

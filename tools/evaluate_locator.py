@@ -28,11 +28,11 @@ from tqdm import tqdm
 if not __package__:  # started as a script: the repository's root holds both packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edge.card import LocatedCard
 from edge.errors import DataError, EdgeError, ImageError
-from edge.frame import RgbImage
-from edge.image_file import read_image
-from edge.locate import locate_cards
+from edge.vision.card import LocatedCard
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from edge.vision.locate import locate_cards
 from tools.intervals import wilson_interval
 
 COLUMNS: Final = ("filename", "width", "height", "xmin", "ymin", "xmax", "ymax")

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge.card import LocatedCard, overlap, whole_image_quad
 from edge.decision import Identified, Sighting, Unknown
 from edge.embedding import EmbeddingMatrix
 from edge.gallery import Gallery
-from edge.locate import BOTH_WAYS, locate_cards
 from edge.neighbors import Neighbors
 from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
+from edge.vision.card import LocatedCard, overlap, whole_image_quad
+from edge.vision.locate import BOTH_WAYS, locate_cards
 from tools.cached_embedder import CachedEmbedder
 from tools.intervals import wilson_interval
 from tools.questions import Question

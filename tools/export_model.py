@@ -29,8 +29,8 @@ if not __package__:  # started as a script: the repository's root holds both pac
 from edge.adapters.onnx import OnnxEmbedder
 from edge.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch
 from edge.errors import EdgeError, ModelError
-from edge.frame import RgbImage
 from edge.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.exporting.coreml_form import predicted, write_coreml
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id

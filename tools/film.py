@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_HEIGHT_MM, Point
 from edge.errors import DataError, EdgeError
-from edge.frame import RgbImage
-from edge.image_file import read_image
+from edge.vision.card import CARD_HEIGHT_MM, Point
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
 from tools import film_props, simulated_camera
 from tools.film_props import Prop, lay_prop
 from tools.film_script import (

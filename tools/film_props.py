@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.drawing.paint import Canvas, Colour, Field, Points, bezier, ellipse, noise, ramp, unit_grid
 
 LIGHT_FROM: Final = np.array([-0.45, -0.55, 0.70], dtype=np.float32)

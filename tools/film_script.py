@@ -8,9 +8,9 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from edge.card import CARD_HEIGHT_MM, Point, Quad, Size
 from edge.errors import DataError
-from edge.frame import RgbImage
+from edge.vision.card import CARD_HEIGHT_MM, Point, Quad, Size
+from edge.vision.frame import RgbImage
 from tools.simulated_camera import CardPose, pose_quad
 from tools.tally import Corners, TrueAppearance, TruePlace, Truth
 

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from edge.app.daemon import open_recognizer
-from edge.image_file import read_image
-from edge.locate import LocateSettings, locate_cards
 from edge.settings import IndexSection, NetworkSection, Settings
+from edge.vision.image_file import read_image
+from edge.vision.locate import LocateSettings, locate_cards
 
 
 def main() -> int:

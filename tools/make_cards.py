@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.card import CARD_SIZE, Size
 from edge.errors import EdgeError, UsageError
-from edge.frame import RgbImage
+from edge.vision.card import CARD_SIZE, Size
+from edge.vision.frame import RgbImage
 from tools.drawing.layout import art_box, print_back, print_card
 from tools.drawing.spec import CardSpec, card_spec, card_specs, reprint
 

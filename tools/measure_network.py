@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.embedding import EmbeddingMatrix
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.simulated_camera import PRESETS, degrade
 

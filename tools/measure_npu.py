@@ -34,13 +34,13 @@ from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
 from edge.embedding import EmbeddingMatrix, to_input_batch
 from edge.errors import UsageError
-from edge.frame import RgbImage
 from edge.index.change import OpenedIndex
-from edge.locate import locate_cards
 from edge.model import Artefact, Model
 from edge.pipeline import Embedder, LoadedGallery, Recognizer
 from edge.service.clock import Clock
 from edge.settings import CameraSection, NetworkSection, Settings, TrackSection
+from edge.vision.frame import RgbImage
+from edge.vision.locate import locate_cards
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
 READINGS: Final = 2

@@ -26,15 +26,15 @@ if not __package__:  # started as a script: the repository's root holds both pac
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.ocr import RapidOcrReader
-from edge.card import CARD_WIDTH_MM, Quad, Size
 from edge.collector_number import compare
 from edge.errors import EdgeError, ExitCode
-from edge.frame import RgbImage
 from edge.gallery import Card
-from edge.image_file import read_image
 from edge.neighbors import CardId
 from edge.number_band import number_band
 from edge.printing import TextReader
+from edge.vision.card import CARD_WIDTH_MM, Quad, Size
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
 from tools.card_list import read_card_list
 from tools.make_cards import CardSpec, card_specs, draw_card, over_white, reprint
 from tools.simulated_camera import PRESETS, CardPose, photograph

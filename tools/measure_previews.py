@@ -19,11 +19,11 @@ from typing import Final
 
 from edge.adapters.http import HttpServer
 from edge.errors import EdgeError
-from edge.frame import Frame, RgbImage
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
 from edge.pipeline import Embedder, LoadedGallery
 from edge.settings import HttpSection
+from edge.vision.frame import Frame, RgbImage
 from edge.web.page import Page, Recognition
 from edge.web.routes import make_application
 

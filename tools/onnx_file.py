@@ -11,7 +11,7 @@ import onnxruntime
 
 from edge.embedding import EmbeddingMatrix, InputBatch, checked_embeddings
 from edge.errors import ModelError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 _ROWS_AT_ONCE = 8
 

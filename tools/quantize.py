@@ -30,9 +30,9 @@ if not __package__:  # started as a script: the repository's root holds both pac
 
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import DataError, EdgeError
-from edge.frame import RgbImage
 from edge.model import Model, open_model
 from edge.model_search import find_model
+from edge.vision.frame import RgbImage
 from tools.onnx_file import OnnxFile, squares
 from tools.onnx_weights import single_precision
 from tools.questions import cards_outside, read_card

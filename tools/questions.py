@@ -11,12 +11,12 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.card import LocatedCard, rectify, whole_image_quad
 from edge.errors import DataError, ImageError
-from edge.frame import RgbImage
-from edge.image_file import read_image
-from edge.locate import BOTH_WAYS
 from edge.neighbors import CardId
+from edge.vision.card import LocatedCard, rectify, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from edge.vision.locate import BOTH_WAYS
 from tools.card_list import read_card_list
 from tools.simulated_camera import PRESETS, CardPose, degrade, photograph
 

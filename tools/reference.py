@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from edge.artwork import ArtworkView, artwork_view
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.card import CARD_SIZE, rectify, whole_image_quad
 from edge.embedding import InputBatch, to_input_batch
 from edge.errors import ImageError
-from edge.frame import RgbImage
-from edge.image_file import decode_image, read_picture_bytes
 from edge.verification import Signature, signature_of
+from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import decode_image, read_picture_bytes
 from tools.gallery_build.finding import Fault, Kind
 from tools.gallery_build.picture_checks import card_fault, shape_fault
 

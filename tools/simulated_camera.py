@@ -1,6 +1,6 @@
 """What a camera makes of a clean card: corners a little off, background beyond the edges, few pixels, blur, glare, light, noise, JPEG.
 
-Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.card.rectify`` would deliver, for training and for measuring
+Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.vision.card.rectify`` would deliver, for training and for measuring
 the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both are built from
 ``tools/camera_effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal pictures.
 """
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, Quad, Size
-from edge.frame import RgbImage
+from edge.vision.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, Quad, Size
+from edge.vision.frame import RgbImage
 from tools.camera_effects import (
     FloatImage,
     blend,

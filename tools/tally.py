@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from edge.card import Quad, overlap
 from edge.errors import DataError
 from edge.schema import Schema
+from edge.vision.card import Quad, overlap
 
 Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
 """Clockwise from the card's own top-left, in pixels of the frame."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.collector_number import TextLine
 from edge.errors import TextReaderError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 INSTALL: Final = 'install the extra `ocr` (pip install "cardedge[ocr]") or set recognition.read_numbers = "never"'
 _WORK_LENGTH_PX: Final = 1024

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from edge.camera.driver_thread import DriverThread
 from edge.camera.pixel_layout import RGB_IN_MEMORY, PixelLayout, to_rgb
-from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError
-from edge.frame import Frame
+from edge.vision.card import Size
+from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
 

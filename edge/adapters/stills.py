@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edge.camera.film_clock import FilmClock
 from edge.errors import FilmError, ImageError, SourceEndedError
-from edge.frame import Frame, RgbImage
-from edge.image_file import read_image
+from edge.vision.frame import Frame, RgbImage
+from edge.vision.image_file import read_image
 
 _log = logging.getLogger(__name__)
 

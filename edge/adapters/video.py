@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from edge.camera.film_clock import FilmClock
-from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, FilmError, SourceEndedError
-from edge.frame import Frame, RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import Frame, RgbImage
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from edge.camera.capture import CameraThread, FrameSource
 from edge.camera.frame_watch import FrameWatch
-from edge.card import Size
 from edge.errors import SettingsError
 from edge.settings import CameraSection
+from edge.vision.card import Size
 
 RECORDED: Final = {"film", "stills"}
 """Kinds of sources that have an end and may stand still: no watch for frozen pictures."""

@@ -27,7 +27,6 @@ from edge.app.camera import RECORDED, open_camera, shown_source
 from edge.app.index import loading_for, open_gallery
 from edge.app.network import Network, open_network
 from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
-from edge.card_picture import card_picture
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import ControlDesk
 from edge.daemon.health import HealthReporter, Setting
@@ -38,7 +37,6 @@ from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.event import Topics
 from edge.index.change import IndexChanger, IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
-from edge.locate import locate_cards
 from edge.logs import set_up_logging
 from edge.pipeline import Recognizer
 from edge.printing import TextReader
@@ -51,6 +49,8 @@ from edge.service.device_id import derive_device_id
 from edge.settings import BackendName, RecognitionSection, Settings
 from edge.settings_file import load_settings
 from edge.track import Tracker, TrackId
+from edge.vision.card_jpeg import card_picture
+from edge.vision.locate import locate_cards
 
 if TYPE_CHECKING:
     from edge.web.page import Page

@@ -15,7 +15,6 @@ from edge.camera.capture import CameraThread, CaptureStatus
 from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import BundleError
 from edge.event import CardEvent
-from edge.frame import Frame
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex, WantedCard
 from edge.index.overlay import Embed
@@ -25,6 +24,7 @@ from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
 from edge.service.clock import Clock
 from edge.settings import CameraSection
+from edge.vision.frame import Frame
 
 FILM_BEGINS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """``at`` of an event counts from here when the clock is the film's."""

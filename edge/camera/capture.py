@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self, runtime_checkable
 from edge.camera.driver_thread import DriverThread
 from edge.camera.frame_watch import FrameWatch
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, EdgeError, SourceEndedError
-from edge.frame import Frame
+from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
 

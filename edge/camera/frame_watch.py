@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from edge.errors import CameraFrozenError, CameraGarbageError
-from edge.frame import Frame, RgbImage
+from edge.vision.frame import Frame, RgbImage
 
 FROZEN_AFTER_S: Final = 4.0
 """For cameras; the encoder of a network camera may repeat a still scene for a whole group of pictures: give those 15 s."""

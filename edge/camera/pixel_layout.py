@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
 from edge.errors import CameraError, CameraGarbageError
-from edge.frame import RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import RgbImage
 
 RGB_IN_MEMORY: Final = "BGR888"
 """The format to ask for: it needs no conversion."""

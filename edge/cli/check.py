@@ -18,7 +18,6 @@ from edge.app.camera import open_camera
 from edge.app.network import open_network
 from edge.embedding import ModelId
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
-from edge.frame import Frame
 from edge.index.releases import open_index
 from edge.model import open_model, read_model_manifest
 from edge.model_search import find_model
@@ -28,6 +27,7 @@ from edge.service import machine
 from edge.service.device_id import derive_device_id
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.vision.frame import Frame
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
 CAMERA_FRAMES: Final = 10

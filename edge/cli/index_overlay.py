@@ -14,13 +14,13 @@ from edge.cli.index_info import print_json, print_line
 from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.gallery import Card
-from edge.image_file import read_image
 from edge.index import overlay, releases
 from edge.index.change import WantedCard
 from edge.index.loading import added_picture
-from edge.locate import LocateSettings
 from edge.neighbors import CardId
 from edge.settings import NetworkSection
+from edge.vision.image_file import read_image
+from edge.vision.locate import LocateSettings
 
 NETWORK_TIMEOUT_S: Final = 60.0
 _TAKEN_UP: Final = "a running daemon takes it up within a second"

@@ -7,14 +7,14 @@ import binascii
 from typing import TYPE_CHECKING
 
 from edge.errors import CommandError
-from edge.image_file import decode_image
 from edge.index.change import WantedCard
+from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.frame import RgbImage
     from edge.publishing.command import AddCardRequest
+    from edge.vision.frame import RgbImage
 
 
 def wanted_card(request: AddCardRequest, newest: RgbImage | None) -> WantedCard:

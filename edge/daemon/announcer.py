@@ -10,7 +10,6 @@ from typing import Final, Literal
 
 from ulid import ULID
 
-from edge.card import Size
 from edge.daemon.corrections import Corrections
 from edge.errors import OutboxError
 from edge.event import CardEvent, Origin, to_event
@@ -36,6 +35,7 @@ from edge.publishing.state import (
 )
 from edge.service.clock import Clock
 from edge.track import ChangeKind, TrackChange
+from edge.vision.card import Size
 
 _log = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from edge.publishing.state import HealthState
 from edge.track import Tracker
 
 if TYPE_CHECKING:
-    from edge.frame import RgbImage
+    from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 

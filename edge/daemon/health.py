@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.card import Size
 from edge.daemon.announcer import Identity
 from edge.daemon.rolling_stats import Latencies, Rate
 from edge.npu import NpuReadings, NpuState, concerns
@@ -16,6 +15,7 @@ from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.service import machine
 from edge.service.clock import Clock
+from edge.vision.card import Size
 
 INTERVAL_S: Final = 30.0
 HOT_C: Final = 85.0

@@ -17,8 +17,6 @@ from math import inf
 from typing import Final, TypeAlias
 
 from edge.camera.capture import CaptureState
-from edge.card import LocatedCard, Quad, Size
-from edge.card_picture import card_picture, image_id
 from edge.daemon.announcer import Announcer, Backing
 from edge.daemon.control import ControlDesk
 from edge.daemon.health import HealthReporter, Phase, Snapshot
@@ -28,7 +26,6 @@ from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.decision import Unknown
 from edge.errors import EmbedderError, NpuReopeningError
-from edge.frame import Frame, RgbImage
 from edge.index.change import OpenedIndex
 from edge.locating.background import StaticBackground
 from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
@@ -36,6 +33,9 @@ from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.service.clock import Clock
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
+from edge.vision.card import LocatedCard, Quad, Size
+from edge.vision.card_jpeg import card_picture, image_id
+from edge.vision.frame import Frame, RgbImage
 
 __all__ = ["Camera", "Daemon", "DaemonBounds", "EventSink", "NoSupervisor", "SinkHealth", "Supervisor", "Viewer"]
 

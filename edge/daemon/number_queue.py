@@ -15,11 +15,11 @@ from typing import Final, Generic, Protocol, TypeVar
 from edge.collector_number import TextLine
 from edge.decision import Identified, Uncertain
 from edge.errors import TextReaderError
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.number_band import number_band
 from edge.printing import TextReader, settle_printing, wants_number
 from edge.track import ChangeKind, TrackChange, TrackId
+from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 

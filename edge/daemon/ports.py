@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge.camera.capture import CaptureStatus
-from edge.frame import Frame
 from edge.publishing.state import HealthState
 from edge.track import Outline, TrackId
+from edge.vision.frame import Frame
 
 
 class Camera(Protocol):

@@ -3,12 +3,12 @@
 from math import atan2, degrees
 from typing import Literal, assert_never
 
-from edge.card import Quad, Rotation
 from edge.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
 from edge.gallery import Gallery
 from edge.identification.expectation import Ground, Verdict
 from edge.neighbors import CardId
 from edge.schema import Schema
+from edge.vision.card import Quad, Rotation
 
 Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from edge.card import LocatedCard, Rotation, rectify
 from edge.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.neighbors import CardId
 from edge.verification import Reference, patch_weights, prepare_reference, prepare_view, verify
+from edge.vision.card import LocatedCard, Rotation, rectify
+from edge.vision.frame import RgbImage
 
 CLEAR_AGREEMENT: Final = 0.85
 """Of 300 simulated views under bad conditions, none agreed as well as this with the nearest card of another artwork (at most 0.79)."""

@@ -8,10 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from edge.card import LocatedCard, whole_image_quad
 from edge.decision import Identified, Sighting, Unknown
 from edge.errors import ExitCode, ImageError, UsageError
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.identification.answer import (
     ComparedImageAnswer,
@@ -24,12 +22,14 @@ from edge.identification.answer import (
     rounded,
 )
 from edge.identification.expectation import Finding, Ground, Verdict, agreement_with, judge
-from edge.image_file import read_image
-from edge.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.neighbors import CardId
 from edge.number_band import number_band
 from edge.pipeline import Recognizer
 from edge.printing import TextReader, settle_printing, wants_number
+from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 
 NETWORK_TIMEOUT_S: Final = 60.0
 

@@ -12,10 +12,10 @@ from typing import Protocol, TypeAlias
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.errors import CommandError, EdgeError
-from edge.frame import RgbImage
 from edge.index.audit import AuditLine
 from edge.index.overlay import Embed
 from edge.pipeline import LoadedGallery
+from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from edge.artwork import ArtworkView, artwork_view, same_artwork
 from edge.gallery import Card, Gallery
-from edge.image_file import decode_image
 from edge.neighbors import CardId, Neighbor, Neighbors
+from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle

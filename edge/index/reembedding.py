@@ -19,10 +19,10 @@ from edge.bundles.bundle import Bundle
 from edge.bundles.writer import BundleContents, write_bundle
 from edge.embedding import EmbeddingMatrix, ModelId, to_input_batch
 from edge.errors import BundleError
-from edge.frame import RgbImage
 from edge.gallery import Gallery
 from edge.index import releases
 from edge.neighbors import CardId
+from edge.vision.frame import RgbImage
 
 if TYPE_CHECKING:
     from edge.bundles.manifest import Manifest

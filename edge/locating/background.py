@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import LocatedCard, Quad, Size, overlap, rectify
-from edge.frame import RgbImage
+from edge.vision.card import LocatedCard, Quad, Size, overlap, rectify
+from edge.vision.frame import RgbImage
 
 Look: TypeAlias = NDArray[np.float32]
 """float32 (352,): grey levels of a tiny rectified picture, 16 x 22."""

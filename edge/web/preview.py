@@ -17,7 +17,7 @@ from edge.web.hub import Hub, Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.frame import RgbImage
+    from edge.vision.frame import RgbImage
     from edge.web.showcase import Seen, Showcase
 
 QUALITY: Final = 75

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.event import CardEvent
-from edge.frame import Frame
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
 from edge.track import Outline, TrackId
+from edge.vision.frame import Frame
 from edge.web.hub import Hub, Message
 from edge.web.session_list import SessionList
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.errors import EdgeError, ImageError
 from edge.identification.images import identify_pixels
-from edge.image_file import decode_stranger
+from edge.vision.image_file import decode_stranger
 
 if TYPE_CHECKING:
     from edge.identification.answer import ImageAnswer

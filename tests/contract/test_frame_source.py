@@ -15,10 +15,10 @@ import pytest
 from edge.adapters.picamera import PicameraSource
 from edge.adapters.stills import StillsSource
 from edge.adapters.video import DeviceSource, FilmSource, StreamSource
-from edge.card import Size
 from edge.errors import CameraError, CameraFrozenError, ExitCode, FilmError, SourceEndedError
-from edge.frame import Frame
 from edge.testing import ListSource
+from edge.vision.card import Size
+from edge.vision.frame import Frame
 from tests.mjpeg_server import mjpeg_server
 from tests.picamera2_double import Hardware, installed
 

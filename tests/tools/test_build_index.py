@@ -13,12 +13,12 @@ from PIL import Image
 
 from edge.artwork import artwork_view, same_artwork
 from edge.bundles.bundle import open_bundle
-from edge.card import rectify, whole_image_quad
 from edge.embedding import to_input_batch
 from edge.errors import DataError, ExitCode, ImageError
-from edge.image_file import read_image
 from edge.testing import ProjectionEmbedder
 from edge.verification import signature_of
+from edge.vision.card import rectify, whole_image_quad
+from edge.vision.image_file import read_image
 from tools import build_index as tool
 from tools.card_list import read_card_list
 from tools.reference import read_reference

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.card import Quad, rectify
 from edge.errors import DataError
+from edge.vision.card import Quad, rectify
 from tools.film import demo_script, drawn_film_card, frames, main, truth, write_film
 from tools.make_cards import card_specs, make_cards
 from tools.tally import Truth

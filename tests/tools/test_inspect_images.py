@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edge.errors import ExitCode
-from edge.image_file import read_image
+from edge.vision.image_file import read_image
 from tests.tools.planted import plant
 from tools import inspect_images as tool
 from tools.gallery_build.finding import Kind

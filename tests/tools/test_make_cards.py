@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.card import CARD_SIZE, Size
+from edge.vision.card import CARD_SIZE, Size
 from tools.drawing.spec import LAYOUTS, SET_SIZE
 from tools.make_cards import art_box, card_back, card_spec, card_specs, draw_card, main, make_cards, over_white, reprint
 

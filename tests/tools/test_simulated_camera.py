@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.card import CARD_SIZE, Size, overlap, rectify
+from edge.vision.card import CARD_SIZE, Size, overlap, rectify
 from tools.camera_effects import motion_blur, occlude, to_uint8
 from tools.simulated_camera import PRESETS, CardPose, ViewSettings, degrade, photograph, pose_quad, training_view_settings
 

@@ -7,9 +7,9 @@ from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
-from edge.locate import LocateSettings
 from edge.model import open_model
 from edge.settings import Settings
+from edge.vision.locate import LocateSettings
 from edge.web.page import Recognition
 from tests.web.served import serve
 

@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 
 from edge.adapters.http import HttpServer
-from edge.frame import Frame
 from edge.identification.images import Request
-from edge.locate import LocateSettings
 from edge.settings import HttpSection
+from edge.vision.frame import Frame
+from edge.vision.locate import LocateSettings
 from edge.web.page import Page, Recognition
 from edge.web.routes import make_application
 from tests.stage import Cast, ScriptedCamera, Stage

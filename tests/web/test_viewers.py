@@ -12,8 +12,8 @@ import pytest
 
 from edge.adapters.http import HttpServer
 from edge.identification.images import Request
-from edge.locate import LocateSettings
 from edge.settings import HttpSection
+from edge.vision.locate import LocateSettings
 from edge.web import streaming
 from edge.web.hub import QUEUE, Hub, Listener, Message
 from edge.web.page import Page, Recognition

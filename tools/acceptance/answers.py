@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.bundle import Bundle
-from edge.card import LocatedCard, rectify, whole_image_quad
 from edge.decision import Decision, Identified, Uncertain, acceptance_score
 from edge.embedding import EmbeddingMatrix, to_input_batch
-from edge.frame import RgbImage
 from edge.gallery import Gallery
-from edge.locate import BOTH_WAYS
 from edge.neighbors import CardId
 from edge.pipeline import Embedder, LoadedGallery, PendingSightings, Recognizer
+from edge.vision.card import LocatedCard, rectify, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.locate import BOTH_WAYS
 from tools.cached_embedder import CachedEmbedder
 from tools.evaluation import WithoutArtwork
 from tools.questions import Question

@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.embedding import EmbeddingMatrix
-from edge.frame import RgbImage
 from edge.model import Model
+from edge.vision.frame import RgbImage
 from tools.acceptance.answers import Examiner, ViewSet
 from tools.acceptance.figures import Criterion, int8_rows, teacher_row
 from tools.onnx_file import OnnxFile

@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from edge.card import LocatedCard, Point, Quad
 from edge.decision import Decision, Identified
-from edge.locate import BOTH_WAYS
 from edge.neighbors import CardId
 from edge.track import ChangeKind, Tracker, TrackId
+from edge.vision.card import LocatedCard, Point, Quad
+from edge.vision.locate import BOTH_WAYS
 from tools.acceptance.answers import Examiner
 from tools.questions import Material, Question, read_card
 from tools.simulated_camera import PRESETS, ViewSettings, degrade

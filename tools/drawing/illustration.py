@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.drawing.anatomy import coat
 from tools.drawing.creatures import CREATURES
 from tools.drawing.motifs import ITEMS, LANDMARKS, WONDERS

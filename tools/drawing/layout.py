@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
+from edge.vision.card import Size
 from tools.drawing.illustration import Subject, illustration
 from tools.drawing.paint import hsv, mix, noise, ramp, unit_grid
 from tools.drawing.plates import PLATES

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 Colour: TypeAlias = tuple[float, float, float]
 """Red, green, blue in [0, 255]."""

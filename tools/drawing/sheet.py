@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from edge.card import CARD_SIZE, Size
-from edge.frame import RgbImage
+from edge.vision.card import CARD_SIZE, Size
+from edge.vision.frame import RgbImage
 from tools.drawing import symbols
 from tools.drawing.paint import Colour, Field, hsv, mix
 from tools.drawing.spec import LAYOUTS, CardSpec

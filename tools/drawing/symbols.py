@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.drawing.paint import Colour, hsv, mix
 from tools.drawing.scenes import FAMILY_HUES, MUTED
 from tools.drawing.spec import Rarity

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from edge.embedding import INPUT_SIZE
-from edge.frame import RgbImage
 from edge.model import FileRecord, Golden
+from edge.vision.frame import RgbImage
 from tools.exporting.deployed import embed_as_trained
 from tools.onnx_file import squares
 from tools.training.checkpoint import Trained

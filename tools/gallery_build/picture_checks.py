@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
-from edge.frame import RgbImage
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
+from edge.vision.frame import RgbImage
 from tools.gallery_build.finding import Fault, Kind
 
 ASPECT_TOLERANCE: Final = 0.06

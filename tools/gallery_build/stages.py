@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.embedding import EmbeddingMatrix
 from edge.errors import ImageError
-from edge.image_file import read_picture_bytes
+from edge.vision.image_file import read_picture_bytes
 from tools.card_list import CardPicture
 from tools.gallery_build.cache import EmbeddingCache
 from tools.gallery_build.embedded import Embedded

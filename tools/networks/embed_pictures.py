@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from edge.embedding import EmbeddingMatrix
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.networks.contract import EmbeddingNetwork
 from tools.simulated_camera import resized
 

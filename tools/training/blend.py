@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from edge.errors import DataError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork
 from tools.simulated_camera import degrade, resized, training_view_settings

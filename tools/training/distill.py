@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from edge.embedding import EmbeddingMatrix
 from edge.errors import DataError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork
 from tools.networks.convnext import ConvNextSettings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.card import CARD_SIZE
-from edge.frame import RgbImage
+from edge.vision.card import CARD_SIZE
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import DataError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import joined

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
-from edge.frame import RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.simulated_camera import ViewSettings, degrade
 from tools.training.descriptor import Descriptor, Vectors

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import Size
-from edge.frame import RgbImage
+from edge.vision.card import Size
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.simulated_camera import ViewSettings, degrade, resized, training_view_settings
 from tools.training.descriptor import Descriptor, Vectors

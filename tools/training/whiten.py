@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge.embedding import EmbeddingMatrix
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork
 from tools.networks.embed_pictures import embed_at

@@ -3,7 +3,7 @@
 A card keeps at least two opposite corners, or one whole side with its two corners, in view even when a hand
 covers the rest. So a guess needs no closed outline: two corners that face each other give four lines, and
 four lines give a quad. Touching cards share lines without harm, because a segment may serve several corners.
-The guesses are many and cheap; ``edge.locating.outline`` measures which of them a picture really supports.
+The guesses are many and cheap; ``edge.vision.outline`` measures which of them a picture really supports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.locating.contours import Chain
+from edge.vision.contours import Chain
 
 Segments: TypeAlias = NDArray[np.float32]
 """float32 (n, 2, 2): start and end of straight pieces of edge, longest first, pixels of the small picture."""

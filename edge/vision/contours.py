@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 Chain: TypeAlias = NDArray[np.int32]
 """int32 (n, 1, 2): neighbouring edge pixels in order, as OpenCV's ``findContours`` gives them."""

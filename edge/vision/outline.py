@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
-from edge.locating.segments import BEFORE, NEXT, Quads
+from edge.vision.frame import RgbImage
+from edge.vision.segments import BEFORE, NEXT, Quads
 
 Values: TypeAlias = NDArray[np.float32]
 

@@ -6,10 +6,10 @@ from typing import Final
 
 import cv2
 
-from edge.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, LocatedCard, Quad, rectify, whole_image_quad
 from edge.errors import ImageError
-from edge.frame import RgbImage
-from edge.locate import LocateSettings, locate_cards
+from edge.vision.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, LocatedCard, Quad, rectify, whole_image_quad
+from edge.vision.frame import RgbImage
+from edge.vision.locate import LocateSettings, locate_cards
 
 SHAPE_TOLERANCE: Final = 0.06
 """Share by which the sides of a rectified picture may be off 63:88."""

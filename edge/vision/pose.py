@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Size
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Size
 
 Values: TypeAlias = NDArray[np.float64]
 

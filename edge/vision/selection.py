@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
-from edge.frame import RgbImage
-from edge.locating.outline import Outlines, crossings
-from edge.locating.pose import areas
-from edge.locating.segments import NEXT, Quads
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
+from edge.vision.frame import RgbImage
+from edge.vision.outline import Outlines, crossings
+from edge.vision.pose import areas
+from edge.vision.segments import NEXT, Quads
 
 SHARED_MOST: Final = 0.3
 """Two cards lie on each other at most this much of the smaller one; more is the same card seen twice."""

@@ -1,4 +1,4 @@
-"""Where a card may lie in a small picture: many cheap guesses, for ``edge.locating.outline`` to measure."""
+"""Where a card may lie in a small picture: many cheap guesses, for ``edge.vision.outline`` to measure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
-from edge.locating.contours import Chain, closed_quads, edge_chains, find_edges
-from edge.locating.outline import alignment
-from edge.locating.pose import CardShape, areas
-from edge.locating.segments import (
+from edge.vision.contours import Chain, closed_quads, edge_chains, find_edges
+from edge.vision.frame import RgbImage
+from edge.vision.outline import alignment
+from edge.vision.pose import CardShape, areas
+from edge.vision.segments import (
     CELL_PX,
     GUESSES_PER_CELL,
     MAX_SEGMENTS,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 Rotation: TypeAlias = Literal[0, 90, 180, 270]
 

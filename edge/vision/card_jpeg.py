@@ -7,8 +7,8 @@ from typing import Final
 
 import cv2
 
-from edge.card import Quad, rectify
-from edge.frame import Frame
+from edge.vision.card import Quad, rectify
+from edge.vision.frame import Frame
 
 MAX_PICTURE_BYTES: Final = 131_072
 _QUALITIES: Final = (88, 70, 50, 30)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge.errors import ImageError
-from edge.frame import RgbImage
+from edge.vision.frame import RgbImage
 
 MAX_PIXELS: Final = 100_000_000
 """Larger pictures are refused before decoding: 100 megapixels already take 300 MB as RGB."""

@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
-from edge.frame import RgbImage
-from edge.locating.choice import (
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
+from edge.vision.contours import ground_chains
+from edge.vision.frame import RgbImage
+from edge.vision.outline import Outlines, measure
+from edge.vision.pose import CARD_RATIO, CardShape, areas, estimate_poses
+from edge.vision.proposals import closed_guesses, coarse_chains, corner_guesses, fine_chains, outside
+from edge.vision.segments import Quads
+from edge.vision.selection import (
     SHIFTS_MM,
     SURELY_ROUNDED,
     best_apart,
@@ -23,11 +28,6 @@ from edge.locating.choice import (
     starting_with_long_side,
     take,
 )
-from edge.locating.contours import ground_chains
-from edge.locating.guesses import closed_guesses, coarse_chains, corner_guesses, fine_chains, outside
-from edge.locating.outline import Outlines, measure
-from edge.locating.pose import CARD_RATIO, CardShape, areas, estimate_poses
-from edge.locating.segments import Quads
 
 BOTH_WAYS: Final[tuple[Rotation, ...]] = (0, 180)
 FOUR_WAYS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)

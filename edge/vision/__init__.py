@@ -1,0 +1,1 @@
+"""Find every card in a frame and rectify it; read image files."""
