@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from ulid import ULID
 
-from edge.event import CardEvent, WireCandidate, WireSize
+from edge.publishing.event import CardEvent, WireCandidate, WireSize
 
 AT = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.event import CardEvent, Topics
 from edge.publishing.command import REQUESTS
 from edge.publishing.discovery import (
     EVENT_ATTRIBUTES,
@@ -19,6 +18,7 @@ from edge.publishing.discovery import (
     farewell_payload,
     index_update,
 )
+from edge.publishing.event import CardEvent, Topics
 from edge.publishing.mqtt_settings import HomeAssistantSettings
 from edge.publishing.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
 from tests.events import AT, make_event

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import build_parser
-from edge.event import CardEvent
+from edge.publishing.event import CardEvent
 from edge.settings import Settings
 from edge.settings_file import field_at
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from edge.event import Topics
 from edge.publishing.discovery import EVENT_TYPES, Device, discovery_payload
+from edge.publishing.event import Topics
 from edge.publishing.mqtt_settings import HomeAssistantSettings
 from tests.events import make_event
 

@@ -9,7 +9,7 @@ import pytest
 from edge.app.replay import camera_for
 from edge.cli.main import main
 from edge.errors import ExitCode
-from edge.event import CardEvent
+from edge.publishing.event import CardEvent
 from tests.mosquitto import free_port
 from tests.small_world import on_table, save
 

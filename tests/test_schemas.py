@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from edge.event import format_instant
 from edge.publishing.command import REQUESTS, CommandReply
+from edge.publishing.event import format_instant
 from edge.publishing.state import CardsState, last_card
 from tests.events import AT, make_event
 from tools import make_schemas

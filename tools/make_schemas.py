@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from edge.event import CardEvent
 from edge.publishing.command import REQUESTS, CommandReply
 from edge.publishing.discovery import IndexUpdate
+from edge.publishing.event import CardEvent
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 
 SCHEMAS: Final = Path(__file__).resolve().parent.parent / "docs" / "schema"

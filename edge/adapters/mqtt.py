@@ -20,8 +20,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import BrokerError, SettingsError
-from edge.event import OFFLINE, Topics
 from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Received, SessionEvent, Wake
+from edge.publishing.event import OFFLINE, Topics
 from edge.publishing.outbox import Outbox
 from edge.publishing.publisher import Publisher
 

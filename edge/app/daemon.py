@@ -34,13 +34,13 @@ from edge.daemon.loop import Camera, Daemon, DaemonBounds
 from edge.daemon.number_queue import NumberDesk, ReadBand, ReadingThread, read_at_once
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor, Supervisor
-from edge.event import Topics
 from edge.index.change import IndexChanger, IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
 from edge.pipeline import Recognizer
 from edge.printing import TextReader
 from edge.publishing.discovery import Device
+from edge.publishing.event import Topics
 from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
 from edge.service import machine

@@ -12,11 +12,11 @@ from ulid import ULID
 
 from edge.daemon.corrections import Corrections
 from edge.errors import OutboxError
-from edge.event import CardEvent, Origin, to_event
 from edge.gallery import Card
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex
 from edge.neighbors import CardId
+from edge.publishing.event import CardEvent, Origin, to_event
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
     CARDS,

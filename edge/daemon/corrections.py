@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edge.errors import CommandError
-from edge.event import CardEvent
 from edge.gallery import Card
+from edge.publishing.event import CardEvent
 
 KEPT_EVENTS: Final = 200
 """The newest so many events can be corrected."""

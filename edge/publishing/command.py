@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, FiniteFloat, ValidationError
 
 from edge.errors import CommandError
-from edge.event import Payload
+from edge.publishing.event import Payload
 from edge.schema import Schema
 
 MAX_TRANSACTION_CHARS: Final = 128

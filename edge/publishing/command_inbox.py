@@ -14,8 +14,8 @@ from edge.publishing.command import Command, CommandReply, parse_request, transa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.event import Topics
     from edge.publishing.broker_session import Received
+    from edge.publishing.event import Topics
     from edge.publishing.mqtt_settings import MqttSettings
 
 log = logging.getLogger(__name__)

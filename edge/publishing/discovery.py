@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from edge.event import Topics
+from edge.publishing.event import Topics
 from edge.publishing.mqtt_settings import HomeAssistantSettings
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MAX_STATE_CHARS, IndexState, shorten
 from edge.schema import Schema

@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import OutboxError
-from edge.event import OFFLINE, ONLINE, CardEvent, Topics
 from edge.publishing.broker_link import Link
 from edge.publishing.broker_session import Acknowledged, Closed, MqttVersion, Opened, Received, Session, SessionEvent, Wake
 from edge.publishing.command_inbox import CommandInbox
 from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
+from edge.publishing.event import OFFLINE, ONLINE, CardEvent, Topics
 from edge.publishing.in_flight import InFlight, Publication
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth

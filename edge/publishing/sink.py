@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.event import CardEvent
 from edge.publishing.command import Command
+from edge.publishing.event import CardEvent
 from edge.publishing.state import PublisherHealth
 
 

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field, FiniteFloat
 
-from edge.event import CardEvent, Instant, Payload, WirePoint
+from edge.publishing.event import CardEvent, Instant, Payload, WirePoint
 
 CARDS: Final = "state/cards"
 LAST_CARD: Final = "state/last_card"

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edge.event import CardEvent, Payload
+from edge.publishing.event import CardEvent, Payload
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 from edge.schema import Schema
 from edge.web.session_list import Session

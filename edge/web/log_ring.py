@@ -9,7 +9,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from edge.event import format_instant
+from edge.publishing.event import format_instant
 from edge.web.hub import Hub, Message
 
 if TYPE_CHECKING:

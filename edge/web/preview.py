@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
-from edge.event import wire_quad
+from edge.publishing.event import wire_quad
 from edge.web.hub import Hub, Message
 
 if TYPE_CHECKING:

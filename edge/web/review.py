@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.event import CardEvent
+    from edge.publishing.event import CardEvent
     from edge.web.showcase import Shown
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from edge.errors import DataError
-from edge.event import CardEvent, Instant, Payload, format_instant
+from edge.publishing.event import CardEvent, Instant, Payload, format_instant
 
 MAX_ENTRIES: Final = 20_000
 """More appearances than this: the oldest are forgotten."""

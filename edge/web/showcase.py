@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge.event import CardEvent
+from edge.publishing.event import CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
 from edge.track import Outline, TrackId
 from edge.vision.frame import Frame

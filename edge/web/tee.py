@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from typing import Final
 
 from edge.errors import CommandError
-from edge.event import CardEvent
 from edge.publishing.command import Command, parse_request
+from edge.publishing.event import CardEvent
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.web.showcase import Showcase
 

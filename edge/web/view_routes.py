@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from edge.event import CardEvent
+from edge.publishing.event import CardEvent
 from edge.web.answers import Condition, FoundCard, LogLine, Refusal, State
 from edge.web.hub import Message
 from edge.web.metrics import CONTENT_TYPE, condition

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.event import CardEvent
+from edge.publishing.event import CardEvent
 from edge.publishing.state import CardsState, HealthState
 from tests.web.served import serve, until
 
