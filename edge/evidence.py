@@ -36,7 +36,7 @@ from enum import IntEnum
 from math import log
 from typing import Final
 
-from edge.decision import Decision, Identified, RejectReason, Uncertain, Unknown
+from edge.recognition.decision import Decision, Identified, RejectReason, Uncertain, Unknown
 
 _NS_PER_S: Final = 1_000_000_000
 
@@ -61,7 +61,7 @@ class EvidencePolicy:
     revise_votes: float = 3.0
     """Lead that names a card told unknown, or replaces an identified one."""
     unit_verification: float = 0.70
-    """The verification whose log-odds are one vote: the bound of acceptance that calibration keeps, see ``edge.decision``."""
+    """The verification whose log-odds are one vote: the bound of acceptance that calibration keeps, see ``edge.recognition.decision``."""
     settle_decisions: int = 3
     settle_s: float = 1.0
     """Decisions and time before a card is called unknown or uncertain: the first pictures of a card sliding in are bad.

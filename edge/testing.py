@@ -17,11 +17,11 @@ from edge.adapters.hnsw import write_graph
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.writer import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
 from edge.camera.film_clock import FilmClock
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.errors import CameraError, SourceEndedError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
-from edge.verification import SIGNATURE_BYTES
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import SIGNATURE_BYTES
 from edge.vision.frame import Frame, RgbImage
 
 PROJECTION_MODEL_ID: Final = ModelId("projection-of-thumbnail")

@@ -32,8 +32,8 @@ from enum import StrEnum
 from math import dist
 from typing import Final, NewType
 
-from edge.decision import Decision, Identified, Uncertain
 from edge.evidence import Claim, Evidence, EvidencePolicy, pointed_at
+from edge.recognition.decision import Decision, Identified, Uncertain
 from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 
 TrackId = NewType("TrackId", str)

@@ -20,12 +20,12 @@ from edge.adapters.hnsw import write_graph
 from edge.app.index import load_gallery, make_vector_index
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
-from edge.embedding import ModelId
-from edge.gallery import Card
 from edge.index import overlay, releases
 from edge.index.device_index import DeviceIndex
 from edge.index.loading import Loading
-from edge.neighbors import CardId
+from edge.recognition.embedding import ModelId
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.settings import IndexSection, Settings
 from tests.receiving.killed import change
 

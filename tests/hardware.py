@@ -3,8 +3,8 @@
 import pytest
 
 from edge.errors import EdgeError
-from edge.model import open_model
-from edge.model_search import find_model
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
 
 
 def board_model():

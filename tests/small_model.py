@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.embedding import PREPROCESSING_ID, l2_normalize
+from edge.recognition.embedding import PREPROCESSING_ID, l2_normalize
 
 DIM = 16
 GRID = 4

@@ -17,11 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.writer import BundleContents, write_bundle
-from edge.embedding import PREPROCESSING_ID, to_input_batch
-from edge.gallery import Card, Gallery
-from edge.model import Artefact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, Training, open_model
-from edge.neighbors import CardId
-from edge.verification import SIGNATURE_BYTES, signature_of
+from edge.recognition.embedding import PREPROCESSING_ID, to_input_batch
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.model import Artefact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, Training, open_model
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from tools.make_cards import card_specs, draw_card, over_white
 
 DIM = 64

@@ -17,15 +17,15 @@ from edge.daemon.control import ControlDesk
 from edge.daemon.health import HealthReporter, Machine, Setting
 from edge.daemon.loop import Daemon
 from edge.daemon.shared_embedder import LentNetwork
-from edge.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
 from edge.errors import BundleError, EmbedderTimeoutError
-from edge.gallery import Card, Gallery
 from edge.index.change import IndexChanger, OpenedIndex
-from edge.neighbors import CardId
-from edge.pipeline import LoadedGallery
 from edge.publishing.command import Command, parse_request
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import ModelState, PublisherHealth
+from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import LoadedGallery
 from edge.service.clock import Clock
 from edge.track import Tracker
 from edge.vision.card import LocatedCard, Point, Quad

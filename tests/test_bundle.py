@@ -18,13 +18,13 @@ from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.calibration import Calibration
 from edge.bundles.manifest import Manifest, read_manifest
 from edge.bundles.writer import BundleContents, set_calibration, write_bundle
-from edge.decision import AcceptanceThresholds
-from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
+from edge.recognition.decision import AcceptanceThresholds
+from edge.recognition.embedding import ModelId, l2_normalize
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import SIGNATURE_BYTES
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
-from edge.verification import SIGNATURE_BYTES
 
 FILES = ["vectors.npy", "hnsw.bin", "cards.sqlite"]
 DIM = 16

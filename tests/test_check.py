@@ -11,8 +11,8 @@ from edge.bundles.calibration import Calibration
 from edge.bundles.writer import set_calibration
 from edge.cli import check
 from edge.cli.main import main
-from edge.decision import AcceptanceThresholds
 from edge.errors import ExitCode
+from edge.recognition.decision import AcceptanceThresholds
 from edge.service import machine
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.small_world import NOTE, on_table, save, write_index, write_network

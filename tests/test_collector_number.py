@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.collector_number import TextLine, compare
-from edge.gallery import Card
-from edge.neighbors import CardId
+from edge.recognition.collector_number import TextLine, compare
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 
 
 def card(set_code, number, *, card_id=None) -> Card:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from edge.comparison import COMPARED, COMPARED_IN_DOUBT, COMPARED_WHEN_CLEAR, DOUBTFUL_AGREEMENT, Reading, compare
-from edge.decision import AcceptanceThresholds, weigh
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId, Neighbor
-from edge.verification import signature_of
+from edge.recognition.comparison import COMPARED, COMPARED_IN_DOUBT, COMPARED_WHEN_CLEAR, DOUBTFUL_AGREEMENT, Reading, compare
+from edge.recognition.decision import AcceptanceThresholds, weigh
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId, Neighbor
+from edge.recognition.verification import signature_of
 from edge.vision.card import CARD_SIZE
 from tools.drawing.spec import card_spec
 from tools.make_cards import draw_card, over_white

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.decision import (
+from edge.recognition.decision import (
     AcceptanceThresholds,
     Candidate,
     Comparison,
@@ -19,7 +19,7 @@ from edge.decision import (
     decide,
     weigh,
 )
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 
 THRESHOLDS = AcceptanceThresholds(min_similarity=0.3, min_verification=0.7, uncertain_verification=0.5, min_margin=0.1)
 

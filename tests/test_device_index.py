@@ -7,12 +7,12 @@ import pytest
 from edge.adapters.hnsw import write_graph
 from edge.app.index import load_gallery, make_vector_index
 from edge.bundles.manifest import read_manifest
-from edge.embedding import ModelId
 from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
 from edge.index import releases
 from edge.index.device_index import DeviceIndex, waiting_settings
 from edge.index.loading import Loading
-from edge.model_search import find_model
+from edge.recognition.embedding import ModelId
+from edge.recognition.model_search import find_model
 from edge.settings import IndexSection, Settings, ThresholdsSection, TrackSection
 from tests.small_world import write_index, write_network
 

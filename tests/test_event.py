@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ulid import ULID
 
-from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
-from edge.gallery import Card
 from edge.publishing.event import MAX_CANDIDATES, CardEvent, Origin, Topics, format_instant, to_event
 from edge.publishing.state import MAX_STATE_CHARS, last_card, shorten
+from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
+from edge.recognition.gallery import Card
 from edge.track import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad, Size
 from tests.events import make_event

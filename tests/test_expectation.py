@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
-from edge.gallery import Card, Gallery
 from edge.identification.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, Agreement, judge
-from edge.neighbors import CardId
+from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
 
 CARDS = {
     CardId(card_id): Card(CardId(card_id), card_id, group) for card_id, group in (("x", "fox"), ("x2", "fox"), ("y", "owl"), ("z", "elk"))

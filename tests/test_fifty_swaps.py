@@ -17,7 +17,7 @@ from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
-from edge.pipeline import LoadedGallery
+from edge.recognition.recognizer import LoadedGallery
 from edge.service.clock import Clock
 from edge.service.machine import resident_mb
 from edge.settings import IndexSection, NetworkSection, Settings

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ExitCode, ModelError
-from edge.model import open_model, self_test
+from edge.recognition.model import open_model, self_test
 from tests.small_model import DIM, expected, golden_pictures, record, write_manifest, write_model
 
 

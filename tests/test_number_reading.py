@@ -9,13 +9,13 @@ import pytest
 
 from edge.adapters import ocr
 from edge.app.daemon import open_text_reader
-from edge.collector_number import TextLine
 from edge.daemon import number_queue as number_desk
 from edge.daemon.number_queue import NumberDesk
-from edge.decision import Candidate, Identified, Sighting
 from edge.errors import TextReaderError
-from edge.neighbors import CardId
-from edge.number_band import number_band
+from edge.recognition.collector_number import TextLine
+from edge.recognition.decision import Candidate, Identified, Sighting
+from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
 from edge.settings import RecognitionSection
 from edge.vision.card import Point, Quad, Size
 from tests import stage

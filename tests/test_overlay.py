@@ -10,17 +10,17 @@ import pytest
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery, make_vector_index
-from edge.decision import Identified
 from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
-from edge.gallery import Card
 from edge.index import overlay, releases
 from edge.index.change import WantedCard
 from edge.index.loading import Loading, added_picture, with_added
-from edge.model import open_model
-from edge.neighbors import CardId
-from edge.pipeline import Recognizer
+from edge.recognition.decision import Identified
+from edge.recognition.gallery import Card
+from edge.recognition.model import open_model
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import Recognizer
+from edge.recognition.verification import signature_of
 from edge.settings import Settings
-from edge.verification import signature_of
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.vision.single_card import card_in_photo, card_in_scan

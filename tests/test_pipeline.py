@@ -5,14 +5,14 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 
-from edge.decision import AcceptanceThresholds, Identified, RejectReason, Unknown
-from edge.embedding import to_input_batch
 from edge.errors import EmbedderError, EmbedderTimeoutError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId, exact_similarities, rank, to_neighbors
-from edge.pipeline import LoadedGallery, Recognizer
+from edge.recognition.decision import AcceptanceThresholds, Identified, RejectReason, Unknown
+from edge.recognition.embedding import to_input_batch
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId, exact_similarities, rank, to_neighbors
+from edge.recognition.recognizer import LoadedGallery, Recognizer
+from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import ProjectionEmbedder
-from edge.verification import SIGNATURE_BYTES, signature_of
 from edge.vision.card import LocatedCard, Quad, whole_image_quad
 from tools.drawing.spec import card_spec, reprint
 from tools.evaluation import WithoutArtwork

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.collector_number import TextLine
 from edge.daemon.number_queue import MOST_WAITING, NumberDesk, ReadingThread, read_at_once
-from edge.decision import Candidate, Identified, RejectReason, Uncertain
 from edge.errors import TextReaderError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
-from edge.number_band import BAND_SIZE, BAND_TOP, number_band
-from edge.printing import settle_printing, wants_number
+from edge.recognition.collector_number import TextLine
+from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import BAND_SIZE, BAND_TOP, number_band
+from edge.recognition.printing import settle_printing, wants_number
 from edge.track import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad
 

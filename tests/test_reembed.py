@@ -11,7 +11,7 @@ from edge.cli.main import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.index import releases
 from edge.index.reembedding import Reembedding, reembed
-from edge.model import Agreement, check_pairing, open_model
+from edge.recognition.model import Agreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder
 from tests.hailo_double import Board, install, write_hef
 from tests.small_model import record, write_manifest

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from edge.bundles.manifest import read_manifest
-from edge.embedding import ModelId
 from edge.errors import BundleError, ModelMismatchError
 from edge.index import releases
+from edge.recognition.embedding import ModelId
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 
 

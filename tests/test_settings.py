@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.decision import AcceptanceThresholds
 from edge.errors import ExitCode, SettingsError
+from edge.recognition.decision import AcceptanceThresholds
 from edge.service.device_id import derive_device_id
 from edge.settings import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.settings_file import load_settings

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.embedding import l2_normalize
 from edge.index.similarity_statistics import area_under_curve, similarity_statistics
+from edge.recognition.embedding import l2_normalize
 from edge.testing import random_vectors
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.evidence import EvidencePolicy
+from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.track import ChangeKind, Tracker, TrackPolicy
 from edge.vision.card import LocatedCard, Point, Quad, overlap
 

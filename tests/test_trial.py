@@ -8,11 +8,11 @@ import pytest
 from edge.adapters.hnsw import write_graph
 from edge.app.index import load_gallery, make_vector_index
 from edge.bundles.manifest import read_manifest
-from edge.embedding import ModelId
 from edge.errors import BundleError
 from edge.index import device_index, releases, trial
 from edge.index.device_index import DeviceIndex
 from edge.index.loading import Loading
+from edge.recognition.embedding import ModelId
 from edge.settings import IndexSection, Settings
 from tests.small_world import write_index
 

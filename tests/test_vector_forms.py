@@ -15,9 +15,9 @@ from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import read_manifest
 from edge.bundles.vector_files import coarse_rows
 from edge.bundles.writer import VectorForm, describe_files
-from edge.embedding import l2_normalize
 from edge.errors import BundleError, DataError, EmbedderError
 from edge.index import releases
+from edge.recognition.embedding import l2_normalize
 from edge.testing import random_vectors, write_vectors_bundle
 from tools.vectors.reduction import describe_reduction, fit_pca, measure_reduction
 

@@ -4,7 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.verification import PATCH_COUNT, SIGNATURE_BYTES, align, patch_weights, prepare_reference, prepare_view, signature_of, verify
+from edge.recognition.verification import (
+    PATCH_COUNT,
+    SIGNATURE_BYTES,
+    align,
+    patch_weights,
+    prepare_reference,
+    prepare_view,
+    signature_of,
+    verify,
+)
 from tools.drawing.spec import card_spec
 from tools.make_cards import draw_card, over_white
 from tools.simulated_camera import PRESETS, degrade

@@ -34,15 +34,15 @@ from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.writer import BundleContents, write_bundle
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.errors import EdgeError, UsageError
-from edge.gallery import Card, Gallery
-from edge.model import Model, open_model
-from edge.model_search import find_model
-from edge.neighbors import CardId
-from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.model import Model, open_model
+from edge.recognition.model_search import find_model
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
+from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import random_vectors
-from edge.verification import SIGNATURE_BYTES, signature_of
 from edge.vision.frame import RgbImage
 from edge.vision.locate import LocateSettings, locate_cards
 from tools.card_list import read_card_list

@@ -35,8 +35,8 @@ from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
 from edge.errors import DataError, EdgeError, ExitCode
-from edge.model import open_model, self_test
-from edge.model_search import find_model
+from edge.recognition.model import open_model, self_test
+from edge.recognition.model_search import find_model
 from tools.card_list import CardList, read_card_list
 from tools.command_line import CommandLine
 from tools.engine_options import Engine, add_engine_options, chosen_engine
@@ -51,7 +51,7 @@ from tools.vectors.forms import FORMS, add_form_options, proposal_writer
 from tools.vectors.reduction import ReductionCost, check_dimensions, describe_reduction, fit_pca, measure_reduction
 
 if TYPE_CHECKING:
-    from edge.pipeline import Embedder
+    from edge.recognition.recognizer import Embedder
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
-from edge.pipeline import Embedder
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.recognizer import Embedder
 
 
 class CachedEmbedder:

@@ -38,12 +38,12 @@ from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import set_calibration
-from edge.comparison import Reading, compare
 from edge.errors import BundleError, DataError, EdgeError, ExitCode, ImageError
-from edge.model import open_model
-from edge.model_search import find_model
-from edge.neighbors import CardId, Neighbors
-from edge.pipeline import NEIGHBORS_K, Embedder, VectorIndex, readings_of
+from edge.recognition.comparison import Reading, compare
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
+from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.recognizer import NEIGHBORS_K, Embedder, VectorIndex, readings_of
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.calibration import CurvePoint
-from edge.decision import AcceptanceThresholds, Candidate, Comparison, Evidence, EvidenceWeights, evidence_for, log_odds, weigh
 from edge.errors import DataError
+from edge.recognition.decision import AcceptanceThresholds, Candidate, Comparison, Evidence, EvidenceWeights, evidence_for, log_odds, weigh
 
 LIKELY_STRANGER: Final = Evidence(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small

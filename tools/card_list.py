@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from edge.errors import DataError
-from edge.gallery import Card
-from edge.neighbors import CardId
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 
 REQUIRED: Final = ("card_id", "name", "image")
 KNOWN: Final = ("set", "number", "rarity", "language", "artwork_group", "face")

@@ -30,9 +30,9 @@ from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.index.releases import open_index
-from edge.model import open_model
-from edge.model_search import find_model
-from edge.pipeline import Embedder, LoadedGallery, Recognizer
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
+from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

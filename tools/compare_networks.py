@@ -23,8 +23,8 @@ from typing import Final
 
 import numpy as np
 
-from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.errors import DataError, EdgeError
+from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards

@@ -25,10 +25,10 @@ if not __package__:  # started as a script: the repository's root holds both pac
 
 import numpy as np
 
-from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
 from edge.errors import DataError, EdgeError, ExitCode, UsageError
-from edge.model import MODEL_FILE, Agreement, Artefact, Model, open_model
-from edge.model_search import find_model
+from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
+from edge.recognition.model import MODEL_FILE, Agreement, Artefact, Model, open_model
+from edge.recognition.model_search import find_model
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.command_line import CommandLine
 from tools.npu.agreement import HEAD, agreement_of, as_row

@@ -20,7 +20,7 @@ from daft.io import IOConfig, S3Config
 
 from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import DataError, EdgeError
-from edge.model import open_model, self_test
+from edge.recognition.model import open_model, self_test
 from edge.vision.image_file import MAX_FILE_BYTES
 from tools.card_list import CardPicture
 from tools.gallery_build.finding import Fault, Finding, Kind

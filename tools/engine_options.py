@@ -14,7 +14,7 @@ from tools.card_list import CardPicture
 from tools.gallery_build.stages import Entries
 
 if TYPE_CHECKING:
-    from edge.model import Model
+    from edge.recognition.model import Model
 
 Engine: TypeAlias = Callable[[Sequence[CardPicture]], Entries]
 """Reads and embeds the pictures of a list."""

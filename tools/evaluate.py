@@ -32,9 +32,9 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
-from edge.model import Model, open_model
-from edge.model_search import find_model
-from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
+from edge.recognition.model import Model, open_model
+from edge.recognition.model_search import find_model
+from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
 from tools.acceptance.acceptance import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
 from tools.acceptance.report import write_report
 from tools.acceptance.tables import as_records as acceptance_records

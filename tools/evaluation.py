@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge.decision import Identified, Sighting, Unknown
-from edge.embedding import EmbeddingMatrix
-from edge.gallery import Gallery
-from edge.neighbors import Neighbors
-from edge.pipeline import Embedder, LoadedGallery, Recognizer, VectorIndex
+from edge.recognition.decision import Identified, Sighting, Unknown
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import Neighbors
+from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer, VectorIndex
 from edge.vision.card import LocatedCard, overlap, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, locate_cards
 from tools.cached_embedder import CachedEmbedder

@@ -27,9 +27,9 @@ if not __package__:  # started as a script: the repository's root holds both pac
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch
 from edge.errors import EdgeError, ModelError
-from edge.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
+from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch
+from edge.recognition.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.exporting.coreml_form import predicted, write_coreml

@@ -26,10 +26,10 @@ if not __package__:  # started as a file: the project's root is not on the path 
 
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import BundleContents, check_new, write_bundle
-from edge.embedding import ModelId
 from edge.errors import EdgeError, ExitCode, UsageError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
+from edge.recognition.embedding import ModelId
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
 from tools.command_line import CommandLine
 from tools.vectors.forms import FORMS, add_form_options, proposal_writer
 from tools.vectors.reduction import ReductionCost, describe_reduction, fit_pca, measure_reduction

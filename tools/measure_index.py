@@ -16,13 +16,13 @@ import numpy as np
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import Bundle
-from edge.embedding import EmbeddingMatrix, InputBatch
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.card_list import CardList
 from tools.gallery_build.stages import EMBED_TIMEOUT_S, embed_pictures
 from tools.reference import read_reference
 
 if TYPE_CHECKING:
-    from edge.pipeline import Embedder, VectorIndex
+    from edge.recognition.recognizer import Embedder, VectorIndex
 
 _K: Final = 10
 _QUERIES: Final = 300

@@ -15,8 +15,8 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GraphParameters
-from edge.embedding import EmbeddingMatrix
 from edge.errors import UsageError
+from edge.recognition.embedding import EmbeddingMatrix
 
 _K: Final = 10
 _QUERIES: Final = 300

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix
+from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.simulated_camera import PRESETS, degrade

@@ -32,11 +32,11 @@ from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
 from edge.bundles.bundle import Bundle
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor
-from edge.embedding import EmbeddingMatrix, to_input_batch
 from edge.errors import UsageError
 from edge.index.change import OpenedIndex
-from edge.model import Artefact, Model
-from edge.pipeline import Embedder, LoadedGallery, Recognizer
+from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
+from edge.recognition.model import Artefact, Model
+from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.service.clock import Clock
 from edge.settings import CameraSection, NetworkSection, Settings, TrackSection
 from edge.vision.frame import RgbImage

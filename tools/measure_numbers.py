@@ -26,12 +26,12 @@ if not __package__:  # started as a script: the repository's root holds both pac
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.ocr import RapidOcrReader
-from edge.collector_number import compare
 from edge.errors import EdgeError, ExitCode
-from edge.gallery import Card
-from edge.neighbors import CardId
-from edge.number_band import number_band
-from edge.printing import TextReader
+from edge.recognition.collector_number import compare
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
+from edge.recognition.printing import TextReader
 from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

@@ -21,7 +21,7 @@ from edge.adapters.http import HttpServer
 from edge.errors import EdgeError
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
-from edge.pipeline import Embedder, LoadedGallery
+from edge.recognition.recognizer import Embedder, LoadedGallery
 from edge.settings import HttpSection
 from edge.vision.frame import Frame, RgbImage
 from edge.web.page import Page, Recognition

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from edge.embedding import EmbeddingMatrix, InputBatch, checked_embeddings
 from edge.errors import ModelError
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, checked_embeddings
 from edge.vision.frame import RgbImage
 
 _ROWS_AT_ONCE = 8
@@ -47,7 +47,7 @@ class OnnxFile:
 
 
 def squares(cards: Sequence[RgbImage], side: int) -> InputBatch:
-    """Return cards squeezed to squares as ``edge.embedding.to_input_batch`` does it, for any side: uint8 (n, side, side, 3)."""
+    """Return cards squeezed to squares as ``edge.recognition.embedding.to_input_batch`` does it, for any side: uint8 (n, side, side, 3)."""
     batch = np.empty((len(cards), side, side, 3), dtype=np.uint8)
     for index, card in enumerate(cards):
         shrinks = card.shape[0] >= side and card.shape[1] >= side

@@ -28,10 +28,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 if not __package__:  # started as a script: the repository's root holds both packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import DataError, EdgeError
-from edge.model import Model, open_model
-from edge.model_search import find_model
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
+from edge.recognition.model import Model, open_model
+from edge.recognition.model_search import find_model
 from edge.vision.frame import RgbImage
 from tools.onnx_file import OnnxFile, squares
 from tools.onnx_weights import single_precision

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge.errors import DataError, ImageError
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 from edge.vision.card import LocatedCard, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.artwork import ArtworkView, artwork_view
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.embedding import InputBatch, to_input_batch
 from edge.errors import ImageError
-from edge.verification import Signature, signature_of
+from edge.recognition.artwork import ArtworkView, artwork_view
+from edge.recognition.embedding import InputBatch, to_input_batch
+from edge.recognition.verification import Signature, signature_of
 from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import decode_image, read_picture_bytes

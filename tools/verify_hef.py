@@ -24,11 +24,11 @@ import numpy as np
 
 from edge.adapters.hailo import HailoEmbedder
 from edge.adapters.onnx import OnnxEmbedder
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import EdgeError, ExitCode
-from edge.model import Agreement, Model, open_model
-from edge.model_search import find_model
-from edge.pipeline import Embedder
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
+from edge.recognition.model import Agreement, Model, open_model
+from edge.recognition.model_search import find_model
+from edge.recognition.recognizer import Embedder
 from tools.card_pictures import read_cards
 from tools.command_line import CommandLine
 from tools.compile_hef import views_of

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.vector_files import StoredVectors
-from edge.embedding import EmbeddingMatrix
-from edge.neighbors import CardId, Neighbors, exact_similarities, rank, to_neighbors
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, rank, to_neighbors
 
 _BLOCK_ROWS = 1024
 

@@ -24,10 +24,10 @@ from typing import Final
 import numpy as np
 
 from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_batch, l2_normalize
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
-from edge.model import Model
 from edge.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_batch, l2_normalize
+from edge.recognition.model import Model
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class HailoEmbedder:
         return self._readings
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.pipeline.Embedder``.
+        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``.
 
         Everything is checked here: a batch that HailoRT refuses would shut the model down.
         """

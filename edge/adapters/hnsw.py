@@ -14,9 +14,9 @@ from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
 from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph
-from edge.embedding import EmbeddingMatrix, l2_normalize
 from edge.errors import BundleError
-from edge.neighbors import Neighbors, rank
+from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
+from edge.recognition.neighbors import Neighbors, rank
 
 GRAPH_SEED: Final = 1
 RECALL_WANTED: Final = 0.999

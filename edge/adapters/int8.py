@@ -18,9 +18,9 @@ from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GraphParameters, MeasuredRecall
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, coarse_rows
 from edge.bundles.writer import BuiltGraph
-from edge.embedding import EmbeddingMatrix
 from edge.errors import BundleError
-from edge.neighbors import Neighbors, rank
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.neighbors import Neighbors, rank
 
 _BLOCK_ROWS = 1024
 _LEAST_PROPOSED: Final = 32

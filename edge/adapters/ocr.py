@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge.collector_number import TextLine
 from edge.errors import TextReaderError
+from edge.recognition.collector_number import TextLine
 from edge.vision.frame import RgbImage
 
 INSTALL: Final = 'install the extra `ocr` (pip install "cardedge[ocr]") or set recognition.read_numbers = "never"'
@@ -26,7 +26,7 @@ def is_installed() -> bool:
 
 
 class RapidOcrReader:
-    """``edge.printing.TextReader`` on ``threads`` CPU threads. The models (31 MB) are loaded with the first picture.
+    """``edge.recognition.printing.TextReader`` on ``threads`` CPU threads. The models (31 MB) are loaded with the first picture.
 
     Raises ``TextReaderError`` when the extra is not installed or is incomplete.
     """

@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import onnxruntime
 
-from edge.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, check_input_batch, checked_embeddings
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
-from edge.model import Model
+from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, check_input_batch, checked_embeddings
+from edge.recognition.model import Model
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
 
@@ -89,7 +89,7 @@ class OnnxEmbedder:
         return self._artefact.max_batch
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.pipeline.Embedder``."""
+        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``."""
         if self._closed:
             raise EmbedderError("the network was closed; open it again before embedding")
         check_input_batch(batch, most=self.max_batch)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.embedding import EmbeddingMatrix
-    from edge.neighbors import Neighbors
-    from edge.pipeline import VectorIndex
-    from edge.projection import Projection
+    from edge.recognition.embedding import EmbeddingMatrix
+    from edge.recognition.neighbors import Neighbors
+    from edge.recognition.projection import Projection
+    from edge.recognition.recognizer import VectorIndex
 
 
 class ProjectedIndex:

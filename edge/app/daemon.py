@@ -37,12 +37,12 @@ from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.index.change import IndexChanger, IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
-from edge.pipeline import Recognizer
-from edge.printing import TextReader
 from edge.publishing.discovery import Device
 from edge.publishing.event import Topics
 from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
+from edge.recognition.printing import TextReader
+from edge.recognition.recognizer import Recognizer
 from edge.service import machine
 from edge.service.clock import Clock
 from edge.service.device_id import derive_device_id

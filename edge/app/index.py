@@ -10,8 +10,8 @@ from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
 from edge.index.loading import Loading, with_added
 from edge.index.releases import open_index
-from edge.model import check_pairing
-from edge.pipeline import LoadedGallery, VectorIndex
+from edge.recognition.model import check_pairing
+from edge.recognition.recognizer import LoadedGallery, VectorIndex
 from edge.settings import Settings
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from edge.model import Model, open_model, self_test
-from edge.model_search import find_model
 from edge.npu import NpuReadings
-from edge.pipeline import Embedder
+from edge.recognition.model import Model, open_model, self_test
+from edge.recognition.model_search import find_model
+from edge.recognition.recognizer import Embedder
 from edge.settings import NetworkSection
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from edge.camera.capture import CameraThread, CaptureStatus
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import BundleError
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex, WantedCard
 from edge.index.overlay import Embed
-from edge.pipeline import Embedder
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.recognizer import Embedder
 from edge.service.clock import Clock
 from edge.settings import CameraSection
 from edge.vision.frame import Frame

@@ -19,13 +19,13 @@ import numpy as np
 from edge.bundles.card_database import read_gallery, read_picture, search_card_ids
 from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileFacts, Manifest, read_manifest
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
-from edge.decision import AcceptanceThresholds
-from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId
 from edge.errors import BundleError, ModelMismatchError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId, Neighbors
-from edge.projection import Projection
-from edge.verification import SIGNATURE_BYTES, SIGNATURE_ID
+from edge.recognition.decision import AcceptanceThresholds
+from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.projection import Projection
+from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID
 
 Search: TypeAlias = Callable[[EmbeddingMatrix, int], tuple[Neighbors, ...]]
 

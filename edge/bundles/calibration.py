@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
-from edge.decision import AcceptanceThresholds, EvidenceWeights
+from edge.recognition.decision import AcceptanceThresholds, EvidenceWeights
 from edge.schema import Schema
 
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import numpy as np
 
 from edge.errors import BundleError
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -36,12 +36,12 @@ from edge.bundles.manifest import (
     read_manifest,
 )
 from edge.bundles.vector_files import StoredVectors
-from edge.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
 from edge.errors import DataError
-from edge.gallery import Gallery
-from edge.neighbors import CardId, exact_similarities
-from edge.projection import Projection
-from edge.verification import SIGNATURE_ID
+from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId, exact_similarities
+from edge.recognition.projection import Projection
+from edge.recognition.verification import SIGNATURE_ID
 
 SELF_TEST_QUERIES: Final = 16
 SELF_TEST_LEAD: Final = 0.01

@@ -16,12 +16,12 @@ from edge import __version__
 from edge.app import daemon as app
 from edge.app.camera import open_camera
 from edge.app.network import open_network
-from edge.embedding import ModelId
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import open_index
-from edge.model import open_model, read_model_manifest
-from edge.model_search import find_model
 from edge.npu import NpuReadings, concerns, described, slow_link
+from edge.recognition.embedding import ModelId
+from edge.recognition.model import open_model, read_model_manifest
+from edge.recognition.model_search import find_model
 from edge.schema import Schema
 from edge.service import machine
 from edge.service.device_id import derive_device_id

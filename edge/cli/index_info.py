@@ -13,10 +13,10 @@ from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.errors import ExitCode, UsageError
-from edge.gallery import Card
 from edge.index import releases
 from edge.index.similar_cards import read_vector, similar_to_card, similar_to_embedding
 from edge.index.similarity_statistics import SimilarityStatistics, Spread, similarity_statistics
+from edge.recognition.gallery import Card
 
 FOUND_BY_NAME: Final = 20
 FOUND_SIMILAR: Final = 6

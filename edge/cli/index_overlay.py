@@ -11,13 +11,13 @@ from edge.app.index import graph_writer, loading_for
 from edge.app.network import Network, open_network
 from edge.bundles.bundle import Bundle
 from edge.cli.index_info import print_json, print_line
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import BundleError, ExitCode, UsageError
-from edge.gallery import Card
 from edge.index import overlay, releases
 from edge.index.change import WantedCard
 from edge.index.loading import added_picture
-from edge.neighbors import CardId
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.settings import NetworkSection
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings

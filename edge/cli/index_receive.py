@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edge.app.index import make_vector_index
-from edge.embedding import ModelId
 from edge.errors import BundleError, DeviceError, ExitCode, UsageError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.index.pruning import prune
-from edge.model import read_model_manifest
-from edge.model_search import find_model
 from edge.receiving import staging
 from edge.receiving.acceptance import Acceptance
 from edge.receiving.messages import REQUESTS, Status
 from edge.receiving.session import Receiver, keep_time, status
 from edge.receiving.transfer import Channel
+from edge.recognition.embedding import ModelId
+from edge.recognition.model import read_model_manifest
+from edge.recognition.model_search import find_model
 from edge.service.device_id import derive_device_id
 from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
 

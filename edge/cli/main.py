@@ -174,7 +174,7 @@ def _identify(args: argparse.Namespace) -> ExitCode:
     from edge.app.daemon import open_recognizer, open_text_reader
     from edge.identification.answer import describe
     from edge.identification.images import Request, exit_code, identify_images
-    from edge.neighbors import CardId
+    from edge.recognition.neighbors import CardId
 
     settings = _recognition_settings(args)
     request = Request(

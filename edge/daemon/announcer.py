@@ -12,10 +12,8 @@ from ulid import ULID
 
 from edge.daemon.corrections import Corrections
 from edge.errors import OutboxError
-from edge.gallery import Card
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex
-from edge.neighbors import CardId
 from edge.publishing.event import CardEvent, Origin, to_event
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
@@ -33,6 +31,8 @@ from edge.publishing.state import (
     last_card,
     shorten,
 )
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.service.clock import Clock
 from edge.track import ChangeKind, TrackChange
 from edge.vision.card import Size

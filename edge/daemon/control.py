@@ -15,11 +15,8 @@ from edge.daemon.add_request import wanted_card
 from edge.daemon.announcer import Announcer
 from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
-from edge.gallery import Card
 from edge.index.audit import AuditLine
 from edge.index.change import IndexChanger, OpenedIndex
-from edge.neighbors import CardId
-from edge.pipeline import Recognizer
 from edge.publishing.command import (
     ActivateIndexRequest,
     AddCardRequest,
@@ -36,6 +33,9 @@ from edge.publishing.command import (
     ThresholdRequest,
 )
 from edge.publishing.state import HealthState
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import Recognizer
 from edge.track import Tracker
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edge.errors import CommandError
-from edge.gallery import Card
 from edge.publishing.event import CardEvent
+from edge.recognition.gallery import Card
 
 KEPT_EVENTS: Final = 200
 """The newest so many events can be corrected."""

@@ -24,13 +24,13 @@ from edge.daemon.number_queue import NumberDesk
 from edge.daemon.ports import Camera, Viewer
 from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
-from edge.decision import Unknown
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.index.change import OpenedIndex
 from edge.locating.background import StaticBackground
-from edge.pipeline import LoadedGallery, PendingSightings, Recognizer
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
+from edge.recognition.decision import Unknown
+from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
 from edge.service.clock import Clock
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 from edge.vision.card import LocatedCard, Quad, Size

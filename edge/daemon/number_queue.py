@@ -12,12 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
-from edge.collector_number import TextLine
-from edge.decision import Identified, Uncertain
 from edge.errors import TextReaderError
-from edge.gallery import Gallery
-from edge.number_band import number_band
-from edge.printing import TextReader, settle_printing, wants_number
+from edge.recognition.collector_number import TextLine
+from edge.recognition.decision import Identified, Uncertain
+from edge.recognition.gallery import Gallery
+from edge.recognition.number_band import number_band
+from edge.recognition.printing import TextReader, settle_printing, wants_number
 from edge.track import ChangeKind, TrackChange, TrackId
 from edge.vision.frame import RgbImage
 

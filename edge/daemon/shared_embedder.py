@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import CommandError, EdgeError
 
 if TYPE_CHECKING:
-    from edge.embedding import EmbeddingMatrix, InputBatch, ModelId
-    from edge.pipeline import Embedder
+    from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+    from edge.recognition.recognizer import Embedder
 
 ANSWER_TIMEOUT_S: Final = 20.0
 """How long somebody else's pictures may wait for the network, which works for the camera too."""
 
 
 class LentNetwork:
-    """An ``edge.pipeline.Embedder`` for any thread but the owner's; the owner calls ``lend``."""
+    """An ``edge.recognition.recognizer.Embedder`` for any thread but the owner's; the owner calls ``lend``."""
 
     def __init__(self, owned: Embedder) -> None:
         self._owned = owned

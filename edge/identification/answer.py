@@ -3,10 +3,10 @@
 from math import atan2, degrees
 from typing import Literal, assert_never
 
-from edge.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
-from edge.gallery import Gallery
 from edge.identification.expectation import Ground, Verdict
-from edge.neighbors import CardId
+from edge.recognition.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
 from edge.schema import Schema
 from edge.vision.card import Quad, Rotation
 

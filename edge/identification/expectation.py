@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from edge.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
-from edge.gallery import Gallery
-from edge.neighbors import CardId
-from edge.verification import Reference, patch_weights, prepare_reference, prepare_view, verify
+from edge.recognition.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import Reference, patch_weights, prepare_reference, prepare_view, verify
 from edge.vision.card import LocatedCard, Rotation, rectify
 from edge.vision.frame import RgbImage
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from edge.decision import Identified, Sighting, Unknown
 from edge.errors import ExitCode, ImageError, UsageError
-from edge.gallery import Gallery
 from edge.identification.answer import (
     ComparedImageAnswer,
     ExpectedAnswer,
@@ -22,10 +20,12 @@ from edge.identification.answer import (
     rounded,
 )
 from edge.identification.expectation import Finding, Ground, Verdict, agreement_with, judge
-from edge.neighbors import CardId
-from edge.number_band import number_band
-from edge.pipeline import Recognizer
-from edge.printing import TextReader, settle_printing, wants_number
+from edge.recognition.decision import Identified, Sighting, Unknown
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
+from edge.recognition.printing import TextReader, settle_printing, wants_number
+from edge.recognition.recognizer import Recognizer
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

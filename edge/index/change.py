@@ -14,7 +14,7 @@ from edge.bundles.manifest import Manifest
 from edge.errors import CommandError, EdgeError
 from edge.index.audit import AuditLine
 from edge.index.overlay import Embed
-from edge.pipeline import LoadedGallery
+from edge.recognition.recognizer import LoadedGallery
 from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)

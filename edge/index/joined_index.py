@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge.artwork import ArtworkView, artwork_view, same_artwork
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId, Neighbor, Neighbors
+from edge.recognition.artwork import ArtworkView, artwork_view, same_artwork
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId, Neighbor, Neighbors
 from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle
-    from edge.embedding import EmbeddingMatrix
     from edge.index.overlay import AddedPicture
-    from edge.pipeline import LoadedGallery, VectorIndex
+    from edge.recognition.embedding import EmbeddingMatrix
+    from edge.recognition.recognizer import LoadedGallery, VectorIndex
 
 LOOKED_AT: Final = 8
 """The nearest so many entries of the release are asked whether they show the same artwork as an added card."""

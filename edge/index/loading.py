@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError, EdgeError
-from edge.gallery import Card
 from edge.index.change import OpenedIndex, WantedCard
 from edge.index.joined_index import join
 from edge.index.overlay import AddedPicture, Embed, Workshop, open_overlay, overlay_id, read_pictures
-from edge.neighbors import CardId
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.vision.single_card import card_in_photo, card_in_scan
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from edge.bundles.bundle import Bundle
     from edge.bundles.writer import GraphWriter
-    from edge.embedding import ModelId
-    from edge.pipeline import LoadedGallery, VectorIndex
+    from edge.recognition.embedding import ModelId
+    from edge.recognition.recognizer import LoadedGallery, VectorIndex
     from edge.settings import Settings
     from edge.vision.locate import LocateSettings
 

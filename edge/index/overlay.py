@@ -23,12 +23,12 @@ import numpy as np
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.bundles.writer import BundleContents, GraphWriter, VectorForm, check_new, sync, write_bundle
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.errors import BundleError, DataError, ModelMismatchError
-from edge.gallery import Card, Gallery
 from edge.index.releases import LOCK_WAIT_S, locked
-from edge.neighbors import CardId
-from edge.verification import signature_of
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import signature_of
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

@@ -1,7 +1,7 @@
 """Embedding a bundle's cards again on this device, with the artefact that runs here: from the reference pictures in the bundle.
 
 An NPU's 8-bit answers differ a little from the ONNX that a technician built the bundle with. Where that was not measured to be harmless
-(``edge.model.check_pairing``), the device makes a bundle of its own. What was embedded is kept after each batch, so that a run that was cut
+(``edge.recognition.model.check_pairing``), the device makes a bundle of its own. What was embedded is kept after each batch, so that a run that was cut
 goes on where it ended.
 """
 
@@ -17,11 +17,11 @@ import numpy as np
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.writer import BundleContents, write_bundle
-from edge.embedding import EmbeddingMatrix, ModelId, to_input_batch
 from edge.errors import BundleError
-from edge.gallery import Gallery
 from edge.index import releases
-from edge.neighbors import CardId
+from edge.recognition.embedding import EmbeddingMatrix, ModelId, to_input_batch
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
 from edge.vision.frame import RgbImage
 
 if TYPE_CHECKING:

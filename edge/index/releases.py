@@ -27,7 +27,6 @@ from typing import Final
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
 from edge.bundles.writer import sync
-from edge.embedding import ModelId
 from edge.errors import BundleError
 from edge.index.stamps import Stamp, file_states, stamp_holds, stamp_path
 from edge.index.trial import (
@@ -43,6 +42,7 @@ from edge.index.trial import (
     write_reverted,
     write_trial,
 )
+from edge.recognition.embedding import ModelId
 
 RELEASES: Final = "releases"
 CURRENT: Final = "current"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from edge.embedding import EmbeddingMatrix, first_wrong_row
 from edge.errors import BundleError, DataError
-from edge.neighbors import CardId, Neighbors
-from edge.vector_bytes import MAGIC, from_bytes
+from edge.recognition.embedding import EmbeddingMatrix, first_wrong_row
+from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.vector_bytes import MAGIC, from_bytes
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle, Search
@@ -40,7 +40,7 @@ def similar_to_embedding(bundle: Bundle, embedding: EmbeddingMatrix, search: Sea
 
 
 def read_vector(path: Path, dim: int) -> EmbeddingMatrix:
-    """Return the unit vector in a file as float32 (1, dim): ``.npy``, a JSON list of numbers, or ``edge.vector_bytes``.
+    """Return the unit vector in a file as float32 (1, dim): ``.npy``, a JSON list of numbers, or ``edge.recognition.vector_bytes``.
 
     Raises ``DataError`` naming file and field: unreadable, another length than ``dim``, NaN, not of unit length.
     """

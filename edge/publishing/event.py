@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, FiniteFloat, PlainSerializer, WithJsonSchema
 
-from edge.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
-from edge.gallery import Card
-from edge.neighbors import CardId
+from edge.recognition.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.schema import Schema
 from edge.track import ChangeKind, TrackChange
 from edge.vision.card import Quad, Size

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.manifest import Manifest, parse_manifest
 from edge.bundles.signature import Signer, check_signature
-from edge.embedding import PREPROCESSING_ID, ModelId
 from edge.errors import BundleError, ModelMismatchError, SignatureError
+from edge.recognition.embedding import PREPROCESSING_ID, ModelId
+from edge.recognition.verification import SIGNATURE_ID
 from edge.settings import PushSection
-from edge.verification import SIGNATURE_ID
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import BundleError
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 
 if TYPE_CHECKING:
-    from edge.gallery import Card
     from edge.index.change import OpenedIndex
+    from edge.recognition.gallery import Card
 
 MAX_QUERY_CHARS: Final = 100
 _NUMBER: Final = re.compile(r"#?[a-z]{0,4}0*(\d{1,5})[a-z]?(?:/\d{1,5})?", re.IGNORECASE)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError
 from edge.identification.images import Request
-from edge.pipeline import Embedder, LoadedGallery, Recognizer
 from edge.publishing.sink import EventSink
+from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.web.access import Access, own_names, read_token
 from edge.web.catalogue import Catalogue
 from edge.web.hub import Hub

@@ -17,7 +17,7 @@ from edge.vision.image_file import decode_stranger
 if TYPE_CHECKING:
     from edge.identification.answer import ImageAnswer
     from edge.identification.images import Request
-    from edge.pipeline import Recognizer
+    from edge.recognition.recognizer import Recognizer
 
 MAX_PIXELS: Final = 24_000_000
 PER_MINUTE: Final = 60

@@ -7,9 +7,9 @@ import pytest
 
 from edge.adapters.hailo import HailoEmbedder
 from edge.adapters.onnx import OnnxEmbedder
-from edge.embedding import l2_normalize
 from edge.errors import EmbedderError, ModelError
-from edge.model import open_model, self_test
+from edge.recognition.embedding import l2_normalize
+from edge.recognition.model import open_model, self_test
 from edge.testing import ProjectionEmbedder
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model

@@ -9,8 +9,8 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import GraphParameters
-from edge.embedding import l2_normalize
 from edge.errors import BundleError
+from edge.recognition.embedding import l2_normalize
 from edge.testing import random_vectors, write_vectors_bundle
 
 ADAPTERS = [ExactIndex, HnswIndex]

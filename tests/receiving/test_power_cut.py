@@ -17,9 +17,9 @@ from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ConnectionLostError
 from edge.index import releases
-from edge.model import read_model_manifest
 from edge.receiving.messages import ANSWERS
 from edge.receiving.transfer import Channel
+from edge.recognition.model import read_model_manifest
 from edge.settings import Settings
 from tests.receiving.scanner import change_manifest, day, push
 from tests.small_world import write_index

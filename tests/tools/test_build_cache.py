@@ -16,8 +16,8 @@ from PIL import Image
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import open_bundle
 from edge.errors import DataError
-from edge.model import open_model
-from edge.model_search import find_model
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
 from edge.testing import ProjectionEmbedder
 from tools import build_index as tool
 from tools.card_list import read_card_list

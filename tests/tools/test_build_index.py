@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.artwork import artwork_view, same_artwork
 from edge.bundles.bundle import open_bundle
-from edge.embedding import to_input_batch
 from edge.errors import DataError, ExitCode, ImageError
+from edge.recognition.artwork import artwork_view, same_artwork
+from edge.recognition.embedding import to_input_batch
+from edge.recognition.verification import signature_of
 from edge.testing import ProjectionEmbedder
-from edge.verification import signature_of
 from edge.vision.card import rectify, whole_image_quad
 from edge.vision.image_file import read_image
 from tools import build_index as tool

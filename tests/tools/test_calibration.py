@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.decision import Comparison, EvidenceWeights, weigh
 from edge.errors import DataError
-from edge.neighbors import CardId
+from edge.recognition.decision import Comparison, EvidenceWeights, weigh
+from edge.recognition.neighbors import CardId
 from tools.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
 
 

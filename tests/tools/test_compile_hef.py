@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ExitCode
-from edge.model import open_model
-from edge.model_search import find_model
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
 from tests import hailo_sdk_double
 from tests.small_model import record, write_manifest, write_model
 from tools.compile_hef import main, script_of

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.decision import Candidate, Identified, RejectReason, Sighting, Uncertain, Unknown
-from edge.gallery import Card, Gallery
-from edge.neighbors import Neighbor
+from edge.recognition.decision import Candidate, Identified, RejectReason, Sighting, Uncertain, Unknown
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import Neighbor
 from edge.vision.card import LocatedCard, whole_image_quad
 from tools import evaluate
 from tools.evaluation import Counts, Row, WithoutArtwork, as_table, judge

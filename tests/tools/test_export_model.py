@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.embedding import to_input_batch
 from edge.errors import DataError, ModelError
-from edge.model import open_model, read_model_manifest, self_test
+from edge.recognition.embedding import to_input_batch
+from edge.recognition.model import open_model, read_model_manifest, self_test
 from tests.published_networks import TINY_VIT, import_timm
 from tests.tiny_training import TINY, TINY_REGNET, draw
 from tools import export_model

@@ -5,8 +5,8 @@ import importlib
 import pytest
 
 from edge.errors import UsageError
-from edge.model import open_model
-from edge.model_search import find_model
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
 from tools import measure_npu
 from tools.benchmark import make_bench
 from tools.measure_npu import measure_events, measure_share

@@ -5,8 +5,8 @@ from itertools import cycle
 import pytest
 
 from edge.adapters import ocr
-from edge.collector_number import TextLine
 from edge.errors import ExitCode
+from edge.recognition.collector_number import TextLine
 from tools.measure_numbers import drawn, main, measure
 
 

@@ -18,7 +18,7 @@ import pytest
 from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ExitCode
 from edge.index import releases
-from edge.model import read_model_manifest
+from edge.recognition.model import read_model_manifest
 from edge.testing import random_vectors, write_vectors_bundle
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.receiving.scanner import change_manifest, day

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod
 
 from edge.errors import DataError, ModelError
-from edge.model import open_model
+from edge.recognition.model import open_model
 from tools.onnx_file import OnnxFile, squares
 from tools.onnx_weights import single_precision
 from tools.quantize import RECIPES, Bench, Recipe, agreement, layer_costs, main, part_of, quantize, simulated_views
@@ -119,7 +119,7 @@ def test_nodes_belong_to_parts(node, part):
 
 
 def test_other_sides_are_squeezed_like_the_scanners_own():
-    from edge.embedding import to_input_batch  # noqa: PLC0415
+    from edge.recognition.embedding import to_input_batch  # noqa: PLC0415
 
     card = np.random.default_rng(0).integers(0, 256, (352, 252, 3), dtype=np.uint8)
     assert np.array_equal(squares([card], 224), to_input_batch([card]))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
 from edge.cli.main import main as cardedge
-from edge.embedding import ModelId, l2_normalize
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
 from edge.index import releases
+from edge.recognition.embedding import ModelId, l2_normalize
+from edge.recognition.vector_bytes import to_bytes
 from edge.settings import Settings
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
-from edge.vector_bytes import to_bytes
 from tools import export_vectors, import_vectors
 from tools.vectors.table import Columns, VectorTable, ids_beside, read_vector_table
 from tools.vectors.table_writing import table_of, write_vector_table

@@ -3,7 +3,7 @@
 import pytest
 
 from edge.errors import ExitCode
-from edge.model import open_model
+from edge.recognition.model import open_model
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model
 from tests.small_model import write_model

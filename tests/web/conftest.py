@@ -7,7 +7,7 @@ from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
-from edge.model import open_model
+from edge.recognition.model import open_model
 from edge.settings import Settings
 from edge.vision.locate import LocateSettings
 from edge.web.page import Recognition

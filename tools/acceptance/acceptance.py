@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.bundles.bundle import Bundle
-from edge.model import Model
-from edge.pipeline import NEIGHBORS_K, Embedder, LoadedGallery
+from edge.recognition.model import Model
+from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
 from tools.acceptance.answers import Answer, Examiner, ViewSet
 from tools.acceptance.backends import int8_criteria, latency_row, teacher_criterion
 from tools.acceptance.failures import Album

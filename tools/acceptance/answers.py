@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundles.bundle import Bundle
-from edge.decision import Decision, Identified, Uncertain, acceptance_score
-from edge.embedding import EmbeddingMatrix, to_input_batch
-from edge.gallery import Gallery
-from edge.neighbors import CardId
-from edge.pipeline import Embedder, LoadedGallery, PendingSightings, Recognizer
+from edge.recognition.decision import Decision, Identified, Uncertain, acceptance_score
+from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer
 from edge.vision.card import LocatedCard, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.locate import BOTH_WAYS

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
-from edge.embedding import EmbeddingMatrix
-from edge.model import Model
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.model import Model
 from edge.vision.frame import RgbImage
 from tools.acceptance.answers import Examiner, ViewSet
 from tools.acceptance.figures import Criterion, int8_rows, teacher_row

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.decision import Candidate, Decision, Identified, acceptance_score
-from edge.gallery import Gallery
-from edge.neighbors import CardId
+from edge.recognition.decision import Candidate, Decision, Identified, acceptance_score
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
 from edge.vision.frame import RgbImage
 from tools.acceptance.answers import status_of
 from tools.questions import Question

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import DataError
-from edge.gallery import Gallery
-from edge.neighbors import CardId
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId
 from tools.acceptance.acceptance import Acceptance, Subject
 from tools.acceptance.charts import risk_coverage_chart, stage_chart
 from tools.acceptance.failures import KINDS, Failure

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from edge.decision import Decision, Identified
-from edge.neighbors import CardId
+from edge.recognition.decision import Decision, Identified
+from edge.recognition.neighbors import CardId
 from edge.track import ChangeKind, Tracker, TrackId
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from edge.decision import Identified, Sighting
-from edge.neighbors import CardId
+from edge.recognition.decision import Identified, Sighting
+from edge.recognition.neighbors import CardId
 
 
 class Grade(IntEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 from tools.comparing.answers import Answer, Grade
 
 Change: TypeAlias = Literal["better", "worse", "other wrong card", "changed", "same"]

@@ -10,7 +10,7 @@ from typing import Final
 
 from edge.bundles.bundle import Bundle
 from edge.errors import BundleError
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 from tools.comparing.answers import Answer, Grade
 from tools.comparing.comparison import CHANGES, Change, Compared, Summary
 from tools.html_page import page, picture, write_page

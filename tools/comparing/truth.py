@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge.errors import DataError
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 from tools.card_list import PICTURE_SUFFIXES
 
 Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"

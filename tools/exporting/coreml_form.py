@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import ModelError
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.exporting.deployed import Deployed
 
 PACKAGE: Final = "model.mlpackage"

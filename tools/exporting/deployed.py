@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edge.embedding import EmbeddingMatrix, InputBatch
 from edge.errors import ModelError
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.networks.contract import EmbeddingNetwork
 from tools.training.checkpoint import Trained
 

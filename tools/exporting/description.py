@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Final
 
-from edge.model import Training
+from edge.recognition.model import Training
 from tools.networks.contract import EmbeddingNetwork
 from tools.networks.convnext import ConvNextSettings
 from tools.networks.regnet import RegNetSettings

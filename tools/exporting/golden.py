@@ -9,8 +9,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.embedding import INPUT_SIZE
-from edge.model import FileRecord, Golden
+from edge.recognition.embedding import INPUT_SIZE
+from edge.recognition.model import FileRecord, Golden
 from edge.vision.frame import RgbImage
 from tools.exporting.deployed import embed_as_trained
 from tools.onnx_file import squares

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edge.embedding import INPUT_SIZE
+from edge.recognition.embedding import INPUT_SIZE
 from tools.training.checkpoint import Trained
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from edge import artwork, embedding, verification
 from edge.errors import DataError
+from edge.recognition import artwork, embedding, verification
 from edge.vision import card, image_file
 from tools import reference
 from tools.gallery_build import picture_checks, record

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.artwork import same_artwork
-from edge.gallery import Card, Gallery
-from edge.neighbors import CardId
-from edge.verification import SIGNATURE_BYTES
+from edge.recognition.artwork import same_artwork
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.verification import SIGNATURE_BYTES
 from tools.card_list import FACES
 from tools.gallery_build.stages import Examined
 

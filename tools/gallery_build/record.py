@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.artwork import ArtworkView
 from edge.errors import DataError
+from edge.recognition.artwork import ArtworkView
 from tools.gallery_build.embedded import Embedded
 from tools.reference import Reference
 

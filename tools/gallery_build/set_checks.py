@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gallery import Gallery
-from edge.verification import SIGNATURE_SIZE
+from edge.recognition.gallery import Gallery
+from edge.recognition.verification import SIGNATURE_SIZE
 from tools.card_list import CardPicture
 from tools.gallery_build.finding import Finding, Kind
 from tools.reference import Reference

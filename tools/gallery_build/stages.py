@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 
-from edge.embedding import EmbeddingMatrix
 from edge.errors import ImageError
+from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.image_file import read_picture_bytes
 from tools.card_list import CardPicture
 from tools.gallery_build.cache import EmbeddingCache
@@ -27,7 +27,7 @@ from tools.gallery_build.finding import Fault, Finding, Kind
 from tools.reference import Prepared, Reference, prepare
 
 if TYPE_CHECKING:
-    from edge.pipeline import Embedder
+    from edge.recognition.recognizer import Embedder
 
 EMBED_TIMEOUT_S: Final = 120.0
 _EXAMINED_AT_ONCE: Final = 8

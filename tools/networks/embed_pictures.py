@@ -8,7 +8,7 @@ from typing import Final, cast
 import numpy as np
 import torch
 
-from edge.embedding import EmbeddingMatrix
+from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.networks.contract import EmbeddingNetwork
 from tools.simulated_camera import resized

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.embedding import EmbeddingMatrix
-from edge.model import Agreement
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.model import Agreement
 
 
 def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> Agreement:

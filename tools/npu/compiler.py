@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix, InputBatch, l2_normalize
 from edge.errors import DataError, DeviceError
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, l2_normalize
 from tools.npu.compiled_part import CompiledPart
 
 RUNTIME_OF_COMPILER: Final = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}

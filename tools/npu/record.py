@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.model import MODEL_FILE, Model
+from edge.recognition.model import MODEL_FILE, Model
 
 
 def write_npu_record(model: Model, part: str, found: dict[str, Any], **more: Any) -> None:

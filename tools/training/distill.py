@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge.embedding import EmbeddingMatrix
 from edge.errors import DataError
+from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork

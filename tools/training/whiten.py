@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix
+from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork

@@ -11,11 +11,11 @@ from edge.adapters.exact import all_similarities
 from edge.adapters.hnsw import disturbed_entries
 from edge.bundles.manifest import ProjectionFacts
 from edge.bundles.writer import Reduction
-from edge.embedding import EmbeddingMatrix
 from edge.errors import DataError
 from edge.index.similarity_statistics import SimilarityStatistics, similarity_statistics
-from edge.neighbors import rank
-from edge.projection import Projection
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.neighbors import rank
+from edge.recognition.projection import Projection
 
 _QUERIES: Final = 1000
 _TIE: Final = 1e-5

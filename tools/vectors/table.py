@@ -17,9 +17,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix, first_wrong_row
 from edge.errors import DataError
-from edge.vector_bytes import MAX_DIM, from_bytes
+from edge.recognition.embedding import EmbeddingMatrix, first_wrong_row
+from edge.recognition.vector_bytes import MAX_DIM, from_bytes
 
 MODEL_ID: Final = "cardedge.model_id"
 """Key under which a Parquet file's metadata name the network; in ``.npz`` an array ``model_id``."""
@@ -130,7 +130,7 @@ def _matrix(values: Values, path: Path, field: str) -> NDArray[np.float32]:
 
 
 def _numbers(value: Any, where: str) -> NDArray[np.float32]:
-    """Return one vector: a list of numbers, the bytes of ``edge.vector_bytes``, or those in base64."""
+    """Return one vector: a list of numbers, the bytes of ``edge.recognition.vector_bytes``, or those in base64."""
     if isinstance(value, str):
         try:
             value = base64.b64decode(value, validate=True)

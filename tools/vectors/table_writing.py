@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.bundles.bundle import Bundle
 from edge.errors import DataError
-from edge.vector_bytes import NumberFormat, to_bytes
+from edge.recognition.vector_bytes import NumberFormat, to_bytes
 from tools.vectors.table import MODEL_ID, SUFFIXES, VectorTable, ids_beside, parquet_library
 
 
@@ -31,7 +31,7 @@ def table_of(bundle: Bundle) -> VectorTable:
 def write_vector_table(path: Path, table: VectorTable, *, packed: NumberFormat | None = None) -> None:
     """Write a table by the suffix of its file, which must not exist; a ``.npy`` gets its ids beside it.
 
-    ``packed`` writes each vector of a ``.jsonl`` or ``.parquet`` as the bytes of ``edge.vector_bytes``. Raises ``DataError``.
+    ``packed`` writes each vector of a ``.jsonl`` or ``.parquet`` as the bytes of ``edge.recognition.vector_bytes``. Raises ``DataError``.
     """
     write = _WRITERS.get(path.suffix)
     if write is None:

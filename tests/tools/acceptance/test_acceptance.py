@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.decision import Candidate, Identified, RejectReason, Unknown
+from edge.recognition.decision import Candidate, Identified, RejectReason, Unknown
 from tools import evaluate
 from tools.acceptance.failures import KEPT_PER_KIND, Album
 from tools.acceptance.tracks import FRAMES, one_scene, told

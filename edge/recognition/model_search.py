@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import ModelError
-from edge.model import MODEL_FILE
+from edge.recognition.model import MODEL_FILE
 
 MODEL_PLACES: Final = (Path(__file__).resolve().parent.parent / "hef", Path(sys.prefix) / "hef")
 """Beside the package in a clone, then beside the environment of an installed version; the first place that holds any network is the one."""

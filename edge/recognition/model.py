@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
 
-from edge.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError, ModelMismatchError
+from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
 from edge.schema import Schema
 
 MODEL_FILE: Final = "model.json"

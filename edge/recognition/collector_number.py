@@ -16,8 +16,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from edge.gallery import Card
-from edge.neighbors import CardId
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 
 READABLE: Final = 0.6
 """Confidence from which a line counts."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix, l2_normalize
+from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
 
 
 @dataclass(frozen=True, slots=True, eq=False)

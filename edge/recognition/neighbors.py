@@ -8,7 +8,7 @@ from typing import NamedTuple, NewType, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import EmbeddingMatrix
+from edge.recognition.embedding import EmbeddingMatrix
 
 CardId = NewType("CardId", str)
 

@@ -1,7 +1,7 @@
 """Open-set identification: from compared cards to identified, uncertain or unknown.
 
 The absolute cosine alone never decides: cards that are not in the index score almost like true ones. Three things are weighed:
-the agreement of the pixels (an independent signal, see ``edge.verification``), its lead over the best other artwork, and the lead
+the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork, and the lead
 of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools/calibrate.py``). Given
 the leads, the cosine itself added nothing in measurements: it says how well a card is seen rather than which card it is.
 """
@@ -14,7 +14,7 @@ from enum import StrEnum
 from math import exp, isfinite
 from typing import NamedTuple, TypeAlias
 
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 from edge.vision.card import LocatedCard, Quad, Rotation
 
 
@@ -32,7 +32,7 @@ class RejectReason(StrEnum):
 class Comparison:
     """One card the picture may show, in one reading of the picture, and how the two independent looks at it came out.
 
-    ``similarity`` is the cosine of the embeddings, ``agreement`` in [0, 1] that of the aligned pixels (``edge.verification``).
+    ``similarity`` is the cosine of the embeddings, ``agreement`` in [0, 1] that of the aligned pixels (``edge.recognition.verification``).
     """
 
     card_id: CardId

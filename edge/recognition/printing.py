@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from edge.collector_number import TextLine, compare
-from edge.decision import Decision, Identified, RejectReason, Uncertain
-from edge.gallery import Card
-from edge.neighbors import CardId
+from edge.recognition.collector_number import TextLine, compare
+from edge.recognition.decision import Decision, Identified, RejectReason, Uncertain
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.vision.frame import RgbImage
 
 

@@ -11,12 +11,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from edge.comparison import Reading, compare
-from edge.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, weigh
-from edge.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
 from edge.errors import EmbedderTimeoutError
-from edge.gallery import Gallery
-from edge.neighbors import Neighbors
+from edge.recognition.comparison import Reading, compare
+from edge.recognition.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, weigh
+from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import Neighbors
 from edge.vision.card import LocatedCard, Rotation, rectify
 from edge.vision.frame import RgbImage
 
@@ -77,7 +77,7 @@ class LoadedGallery:
 
 
 NEIGHBORS_K: Final = 16
-"""Nearest entries of each reading. The nearest of all are compared (``edge.comparison``), the others are there for bad outlines."""
+"""Nearest entries of each reading. The nearest of all are compared (``edge.recognition.comparison``), the others are there for bad outlines."""
 
 
 class Recognizer:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from edge.decision import Comparison
-from edge.gallery import Gallery
-from edge.neighbors import CardId, Neighbors
-from edge.verification import Reference, View, patch_weights, prepare_reference, prepare_view, verify
+from edge.recognition.decision import Comparison
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.verification import Reference, View, patch_weights, prepare_reference, prepare_view, verify
 from edge.vision.card import Rotation
 from edge.vision.frame import RgbImage
 

@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.embedding import first_wrong_row, l2_normalize
 from edge.errors import DataError
+from edge.recognition.embedding import first_wrong_row, l2_normalize
 
 NumberFormat: TypeAlias = Literal["float32", "float16", "int8"]
 

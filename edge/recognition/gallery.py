@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.neighbors import CardId
+from edge.recognition.neighbors import CardId
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Gallery:
     """All cards and entries of one bundle, in memory.
 
     ``entry_card_ids[i]`` is the card behind row ``i`` of the vectors; ``signatures`` is uint8 (entries, signature bytes),
-    see ``edge.verification``.
+    see ``edge.recognition.verification``.
     """
 
     cards: Mapping[CardId, Card]

@@ -1,0 +1,1 @@
+"""From a card image to a decision: embedding, neighbors, verification, printing."""
