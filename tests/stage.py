@@ -26,7 +26,7 @@ from edge.recognition.decision import AcceptanceThresholds, Candidate, Identifie
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery
-from edge.service.clock import Clock
+from edge.system.clock import Clock
 from edge.track import Tracker
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.frame import Frame

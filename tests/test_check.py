@@ -13,7 +13,7 @@ from edge.cli import check
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.recognition.decision import AcceptanceThresholds
-from edge.service import machine
+from edge.system import machine
 from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.small_world import NOTE, on_table, save, write_index, write_network
 

@@ -18,9 +18,9 @@ from edge.daemon.supervision import NoSupervisor
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
 from edge.recognition.recognizer import LoadedGallery
-from edge.service.clock import Clock
-from edge.service.machine import resident_mb
 from edge.settings import IndexSection, NetworkSection, Settings
+from edge.system.clock import Clock
+from edge.system.machine import resident_mb
 from edge.testing import random_vectors, write_vectors_bundle
 from edge.vision.frame import Frame
 from tests.small_world import on_table, write_index

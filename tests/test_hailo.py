@@ -21,8 +21,8 @@ from edge.errors import (
     NpuReopeningError,
     NpuVersionError,
 )
-from edge.npu import NpuState, ReopenPolicy, concerns
 from edge.recognition.model import open_model, self_test
+from edge.system.npu import NpuState, ReopenPolicy, concerns
 from tests.hailo_double import Board, Fault, install, write_hef
 from tests.hailo_double.model import write_hailo_model
 from tests.hailo_failures import OPENING, WORKING, promised

@@ -13,9 +13,9 @@ from edge.cli.check import check_device
 from edge.daemon.announcer import Identity
 from edge.daemon.health import HealthReporter, Machine, Setting, Snapshot
 from edge.errors import ExitCode, NpuError
-from edge.npu import NpuState, ReopenPolicy
 from edge.recognition.model import open_model
-from edge.service.clock import Clock
+from edge.system.clock import Clock
+from edge.system.npu import NpuState, ReopenPolicy
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model
 from tests.hailo_failures import OPENING, WORKING, promised, promises

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.npu import MEANINGS
+from edge.system.npu import MEANINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")

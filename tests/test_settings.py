@@ -9,9 +9,9 @@ import pytest
 
 from edge.errors import ExitCode, SettingsError
 from edge.recognition.decision import AcceptanceThresholds
-from edge.service.device_id import derive_device_id
 from edge.settings import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.settings_file import load_settings
+from edge.system.device_id import derive_device_id
 from edge.track import TrackPolicy
 from edge.vision.locate import LocateSettings
 from tools.make_settings_doc import PAGE, plain_keys, sections, settings_page

@@ -25,9 +25,9 @@ import numpy as np
 
 from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
-from edge.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_batch, l2_normalize
 from edge.recognition.model import Model
+from edge.system.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
 
 _log = logging.getLogger(__name__)
 

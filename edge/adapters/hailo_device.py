@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelError, NpuError
-from edge.npu import Doing, NpuFailure, NpuReadings, explain
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
+from edge.system.npu import Doing, NpuFailure, NpuReadings, explain
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
 _RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")

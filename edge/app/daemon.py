@@ -43,11 +43,11 @@ from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
 from edge.recognition.printing import TextReader
 from edge.recognition.recognizer import Recognizer
-from edge.service import machine
-from edge.service.clock import Clock
-from edge.service.device_id import derive_device_id
 from edge.settings import BackendName, RecognitionSection, Settings
 from edge.settings_file import load_settings
+from edge.system import machine
+from edge.system.clock import Clock
+from edge.system.device_id import derive_device_id
 from edge.track import Tracker, TrackId
 from edge.vision.card_jpeg import card_picture
 from edge.vision.locate import locate_cards

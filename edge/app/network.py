@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from edge.npu import NpuReadings
 from edge.recognition.model import Model, open_model, self_test
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
 from edge.settings import NetworkSection
+from edge.system.npu import NpuReadings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

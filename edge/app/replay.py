@@ -22,8 +22,8 @@ from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.recognition.recognizer import Embedder
-from edge.service.clock import Clock
 from edge.settings import CameraSection
+from edge.system.clock import Clock
 from edge.vision.frame import Frame
 
 FILM_BEGINS: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,15 +18,15 @@ from edge.app.camera import open_camera
 from edge.app.network import open_network
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import open_index
-from edge.npu import NpuReadings, concerns, described, slow_link
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import open_model, read_model_manifest
 from edge.recognition.model_search import find_model
 from edge.schema import Schema
-from edge.service import machine
-from edge.service.device_id import derive_device_id
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.system import machine
+from edge.system.device_id import derive_device_id
+from edge.system.npu import NpuReadings, concerns, described, slow_link
 from edge.vision.frame import Frame
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")

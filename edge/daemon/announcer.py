@@ -33,7 +33,7 @@ from edge.publishing.state import (
 )
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.service.clock import Clock
+from edge.system.clock import Clock
 from edge.track import ChangeKind, TrackChange
 from edge.vision.card import Size
 

@@ -10,11 +10,11 @@ from typing import Final, Literal, TypeAlias
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.announcer import Identity
 from edge.daemon.rolling_stats import Latencies, Rate
-from edge.npu import NpuReadings, NpuState, concerns
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
-from edge.service import machine
-from edge.service.clock import Clock
+from edge.system import machine
+from edge.system.clock import Clock
+from edge.system.npu import NpuReadings, NpuState, concerns
 from edge.vision.card import Size
 
 INTERVAL_S: Final = 30.0

@@ -31,7 +31,7 @@ from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.recognition.decision import Unknown
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
-from edge.service.clock import Clock
+from edge.system.clock import Clock
 from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
 from edge.vision.card import LocatedCard, Quad, Size
 from edge.vision.card_jpeg import card_picture, image_id

@@ -1,1 +1,0 @@
-"""Being a service: health, commands, the supervisor, the machine."""
