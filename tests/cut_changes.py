@@ -26,7 +26,7 @@ from edge.index.loading import Loading
 from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.settings import IndexSection, Settings
+from edge.settings.sections import IndexSection, Settings
 from tests.receiving.killed import change
 
 

@@ -13,7 +13,7 @@ from edge.index.device_index import DeviceIndex, waiting_settings
 from edge.index.loading import Loading
 from edge.recognition.embedding import ModelId
 from edge.recognition.model_search import find_model
-from edge.settings import IndexSection, Settings, ThresholdsSection, TrackSection
+from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
 from tests.small_world import write_index, write_network
 
 

@@ -19,8 +19,8 @@ from edge.publishing.discovery import (
     index_update,
 )
 from edge.publishing.event import CardEvent, Topics
-from edge.publishing.mqtt_settings import HomeAssistantSettings
 from edge.publishing.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
+from edge.settings.mqtt import HomeAssistantSettings
 from tests.events import AT, make_event
 
 TOPICS = Topics("cardedge", "Scanner-1")

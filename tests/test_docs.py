@@ -8,8 +8,8 @@ import pytest
 
 from edge.cli.main import build_parser
 from edge.publishing.event import CardEvent
-from edge.settings import Settings
-from edge.settings_file import field_at
+from edge.settings.file import field_at
+from edge.settings.sections import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(

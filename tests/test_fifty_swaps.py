@@ -18,7 +18,7 @@ from edge.daemon.supervision import NoSupervisor
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
 from edge.recognition.recognizer import LoadedGallery
-from edge.settings import IndexSection, NetworkSection, Settings
+from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.system.clock import Clock
 from edge.system.machine import resident_mb
 from edge.testing import random_vectors, write_vectors_bundle

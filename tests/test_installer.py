@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.settings_file import load_settings
+from edge.settings.file import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLER = ROOT / "install.sh"

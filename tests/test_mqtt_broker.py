@@ -16,8 +16,8 @@ import pytest
 from edge.adapters.mqtt import mqtt_sink
 from edge.errors import SettingsError
 from edge.publishing.discovery import Device
-from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.publishing.outbox import Outbox
+from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from tests.events import make_event
 from tests.faults import brokers
 from tests.faults.gate import Gate

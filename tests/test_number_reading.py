@@ -16,7 +16,7 @@ from edge.recognition.collector_number import TextLine
 from edge.recognition.decision import Candidate, Identified, Sighting
 from edge.recognition.neighbors import CardId
 from edge.recognition.number_band import number_band
-from edge.settings import RecognitionSection
+from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
 from tests import stage
 from tests.stage import Cast, Stage

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.errors import ExitCode, OutboxError
-from edge.publishing.mqtt_settings import OutboxSettings
 from edge.publishing.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
+from edge.settings.mqtt import OutboxSettings
 
 NOW_MS = CLOCK_WAS_SET_MS + 1_000_000_000
 

@@ -20,7 +20,7 @@ from edge.recognition.model import open_model
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
 from edge.recognition.verification import signature_of
-from edge.settings import Settings
+from edge.settings.sections import Settings
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.vision.single_card import card_in_photo, card_in_scan

@@ -9,8 +9,8 @@ import pytest
 
 from edge.errors import ExitCode, SettingsError
 from edge.recognition.decision import AcceptanceThresholds
-from edge.settings import LocateSection, Settings, ThresholdsSection, TrackSection
-from edge.settings_file import load_settings
+from edge.settings.file import load_settings
+from edge.settings.sections import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.system.device_id import derive_device_id
 from edge.track import TrackPolicy
 from edge.vision.locate import LocateSettings

@@ -13,7 +13,7 @@ from edge.index import device_index, releases, trial
 from edge.index.device_index import DeviceIndex
 from edge.index.loading import Loading
 from edge.recognition.embedding import ModelId
-from edge.settings import IndexSection, Settings
+from edge.settings.sections import IndexSection, Settings
 from tests.small_world import write_index
 
 

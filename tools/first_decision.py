@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edge.app.daemon import open_recognizer
-from edge.settings import IndexSection, NetworkSection, Settings
+from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings, locate_cards
 

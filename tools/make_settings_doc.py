@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import PydanticUndefined
 
-from edge.settings import Settings
-from edge.settings_file import DEFAULT_SETTINGS_FILE, allowed_values, section_model
+from edge.settings.file import DEFAULT_SETTINGS_FILE, allowed_values, section_model
+from edge.settings.sections import Settings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -37,7 +37,7 @@ from edge.index.change import OpenedIndex
 from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
 from edge.recognition.model import Artefact, Model
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
-from edge.settings import CameraSection, NetworkSection, Settings, TrackSection
+from edge.settings.sections import CameraSection, NetworkSection, Settings, TrackSection
 from edge.system.clock import Clock
 from edge.vision.frame import RgbImage
 from edge.vision.locate import locate_cards

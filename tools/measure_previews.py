@@ -22,7 +22,7 @@ from edge.errors import EdgeError
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
 from edge.recognition.recognizer import Embedder, LoadedGallery
-from edge.settings import HttpSection
+from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame, RgbImage
 from edge.web.page import Page, Recognition
 from edge.web.routes import make_application

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge.publishing.discovery import Device
-    from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
+    from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Final
 from edge.camera.capture import CameraThread, FrameSource
 from edge.camera.frame_watch import FrameWatch
 from edge.errors import SettingsError
-from edge.settings import CameraSection
+from edge.settings.sections import CameraSection
 from edge.vision.card import Size
 
 RECORDED: Final = {"film", "stills"}

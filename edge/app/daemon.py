@@ -43,8 +43,8 @@ from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
 from edge.recognition.printing import TextReader
 from edge.recognition.recognizer import Recognizer
-from edge.settings import BackendName, RecognitionSection, Settings
-from edge.settings_file import load_settings
+from edge.settings.file import load_settings
+from edge.settings.sections import BackendName, RecognitionSection, Settings
 from edge.system import machine
 from edge.system.clock import Clock
 from edge.system.device_id import derive_device_id

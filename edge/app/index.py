@@ -12,7 +12,7 @@ from edge.index.loading import Loading, with_added
 from edge.index.releases import open_index
 from edge.recognition.model import check_pairing
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
-from edge.settings import Settings
+from edge.settings.sections import Settings
 
 
 def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorIndex:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge.recognition.model import Model, open_model, self_test
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
-from edge.settings import NetworkSection
+from edge.settings.sections import NetworkSection
 from edge.system.npu import NpuReadings
 
 

@@ -22,7 +22,7 @@ from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
 from edge.recognition.recognizer import Embedder
-from edge.settings import CameraSection
+from edge.settings.sections import CameraSection
 from edge.system.clock import Clock
 from edge.vision.frame import Frame
 

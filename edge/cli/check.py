@@ -22,8 +22,8 @@ from edge.recognition.embedding import ModelId
 from edge.recognition.model import open_model, read_model_manifest
 from edge.recognition.model_search import find_model
 from edge.schema import Schema
-from edge.settings import Settings
-from edge.settings_file import load_settings
+from edge.settings.file import load_settings
+from edge.settings.sections import Settings
 from edge.system import machine
 from edge.system.device_id import derive_device_id
 from edge.system.npu import NpuReadings, concerns, described, slow_link

@@ -18,7 +18,7 @@ from edge.index.loading import added_picture
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.settings import NetworkSection
+from edge.settings.sections import NetworkSection
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings
 

@@ -23,7 +23,7 @@ from edge.receiving.transfer import Channel
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import read_model_manifest
 from edge.recognition.model_search import find_model
-from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
+from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 from edge.system.device_id import derive_device_id
 
 REMOTE_COMMAND: Final = "cardedge index receive"

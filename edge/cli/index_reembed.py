@@ -13,7 +13,7 @@ from edge.cli.index_info import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
 from edge.index.reembedding import Reembedding, reembed
-from edge.settings_file import DEFAULT_SETTINGS_FILE, load_settings
+from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 
 NETWORK_TIMEOUT_S = 60.0
 

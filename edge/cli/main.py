@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.app.replay import ReplayedEvent
-    from edge.settings import Settings
+    from edge.settings.sections import Settings
 
     Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
 
@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _config_option(parser: argparse.ArgumentParser) -> None:
-    from edge.settings_file import DEFAULT_SETTINGS_FILE
+    from edge.settings.file import DEFAULT_SETTINGS_FILE
 
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help=f"settings file (default {DEFAULT_SETTINGS_FILE})"
@@ -197,7 +197,7 @@ WORST_LAST: Final = (ExitCode.OK, ExitCode.CANNOT_SAY, ExitCode.MISMATCH, ExitCo
 
 def _recognition_settings(args: argparse.Namespace) -> Settings:
     """Return the default settings with the bundle and network named on the command line."""
-    from edge.settings import IndexSection, NetworkSection, RecognitionSection, Settings
+    from edge.settings.sections import IndexSection, NetworkSection, RecognitionSection, Settings
 
     return Settings(
         network=NetworkSection(model=args.model),
@@ -209,7 +209,7 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 def _replay(args: argparse.Namespace) -> ExitCode:
     from edge.app.daemon import replay
     from edge.app.replay import describe
-    from edge.settings import HttpSection
+    from edge.settings.sections import HttpSection
 
     def emit(event: ReplayedEvent) -> None:
         _print(event.to_json().decode() if args.json else describe(event))

@@ -19,14 +19,14 @@ from edge.index.audit import AuditReader
 from edge.index.change import OpenedIndex, WantedCard
 from edge.index.loading import added_picture, with_added
 from edge.index.trial import utc_now
-from edge.settings_file import load_settings
+from edge.settings.file import load_settings
 
 if TYPE_CHECKING:
     from edge.index.audit import AuditLine
     from edge.index.loading import Loading
     from edge.index.overlay import Embed
     from edge.logs import LogLevel
-    from edge.settings import Settings
+    from edge.settings.sections import Settings
 
 _log = logging.getLogger(__name__)
 

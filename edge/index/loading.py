@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.bundles.writer import GraphWriter
     from edge.recognition.embedding import ModelId
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
-    from edge.settings import Settings
+    from edge.settings.sections import Settings
     from edge.vision.locate import LocateSettings
 
 _log = logging.getLogger(__name__)

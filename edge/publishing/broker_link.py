@@ -25,7 +25,7 @@ from edge.publishing.broker_session import Closed, CloseKind, MqttVersion, Opene
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.publishing.mqtt_settings import MqttSettings
+    from edge.settings.mqtt import MqttSettings
 
 log = logging.getLogger(__name__)
 

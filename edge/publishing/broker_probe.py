@@ -11,7 +11,7 @@ from edge.errors import BrokerError
 from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Session, Wake
 
 if TYPE_CHECKING:
-    from edge.publishing.mqtt_settings import Protocol
+    from edge.settings.mqtt import Protocol
 
 Wanted = TypeVar("Wanted", Opened, Acknowledged)
 

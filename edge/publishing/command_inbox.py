@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge.publishing.broker_session import Received
     from edge.publishing.event import Topics
-    from edge.publishing.mqtt_settings import MqttSettings
+    from edge.settings.mqtt import MqttSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from edge.publishing.event import Topics
-from edge.publishing.mqtt_settings import HomeAssistantSettings
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MAX_STATE_CHARS, IndexState, shorten
 from edge.schema import Schema
+from edge.settings.mqtt import HomeAssistantSettings
 
 HA_INDEX: Final = "ha/index"
 """Home Assistant's update entity refuses keys it does not know, so it has a topic of its own."""

@@ -23,8 +23,8 @@ from edge.errors import OutboxError
 from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, Opened, Session
 
 if TYPE_CHECKING:
-    from edge.publishing.mqtt_settings import MqttSettings
     from edge.publishing.outbox import Outbox, OutboxRow
+    from edge.settings.mqtt import MqttSettings
 
 log = logging.getLogger(__name__)
 

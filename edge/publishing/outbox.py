@@ -21,7 +21,7 @@ from edge.errors import OutboxError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.publishing.mqtt_settings import OutboxSettings
+    from edge.settings.mqtt import OutboxSettings
 
 log = logging.getLogger(__name__)
 

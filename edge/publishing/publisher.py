@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.publishing.command import Command
-    from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings
     from edge.publishing.outbox import Outbox
+    from edge.settings.mqtt import HomeAssistantSettings, MqttSettings
 
 log = logging.getLogger(__name__)
 

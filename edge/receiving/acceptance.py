@@ -12,7 +12,7 @@ from edge.bundles.signature import Signer, check_signature
 from edge.errors import BundleError, ModelMismatchError, SignatureError
 from edge.recognition.embedding import PREPROCESSING_ID, ModelId
 from edge.recognition.verification import SIGNATURE_ID
-from edge.settings import PushSection
+from edge.settings.sections import PushSection
 
 if TYPE_CHECKING:
     from pathlib import Path

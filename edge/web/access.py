@@ -21,7 +21,7 @@ from edge.errors import SettingsError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from edge.settings import HttpSection
+    from edge.settings.sections import HttpSection
 
 CREDENTIAL: Final = "http-token"
 MIN_TOKEN_CHARS: Final = 16

@@ -33,7 +33,7 @@ from edge.web.uploads import Identifier
 if TYPE_CHECKING:
     from edge.index.change import OpenedIndex
     from edge.publishing.state import HealthState
-    from edge.settings import HttpSection
+    from edge.settings.sections import HttpSection
 
 _log = logging.getLogger(__name__)
 _EDGE: Final = logging.getLogger("edge")

@@ -8,9 +8,9 @@ import pytest
 from edge.adapters.mqtt import mqtt_sink
 from edge.publishing.command import CommandReply
 from edge.publishing.discovery import Device
-from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.publishing.outbox import Outbox
 from edge.publishing.sink import EventSink
+from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from tests.events import make_event
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.stage import ListSink, Stage

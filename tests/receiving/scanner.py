@@ -15,7 +15,7 @@ from edge.receiving.acceptance import Acceptance
 from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Commit, Done, Offer, Plan
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
-from edge.settings import PushSection
+from edge.settings.sections import PushSection
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 from tools.pushing.connection import Connection
 from tools.pushing.local_bundle import LocalBundle, read_bundle

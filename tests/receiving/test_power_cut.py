@@ -20,7 +20,7 @@ from edge.index import releases
 from edge.receiving.messages import ANSWERS
 from edge.receiving.transfer import Channel
 from edge.recognition.model import read_model_manifest
-from edge.settings import Settings
+from edge.settings.sections import Settings
 from tests.receiving.scanner import change_manifest, day, push
 from tests.small_world import write_index
 from tools.pushing.connection import Connection

@@ -15,7 +15,7 @@ from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
 from edge.index import releases
 from edge.recognition.embedding import ModelId, l2_normalize
 from edge.recognition.vector_bytes import to_bytes
-from edge.settings import Settings
+from edge.settings.sections import Settings
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
 from tools import export_vectors, import_vectors
 from tools.vectors.table import Columns, VectorTable, ids_beside, read_vector_table

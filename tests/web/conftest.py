@@ -8,7 +8,7 @@ from edge.bundles.bundle import open_bundle
 from edge.identification.images import Request
 from edge.index.change import OpenedIndex
 from edge.recognition.model import open_model
-from edge.settings import Settings
+from edge.settings.sections import Settings
 from edge.vision.locate import LocateSettings
 from edge.web.page import Recognition
 from tests.web.served import serve

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.adapters.http import HttpServer
 from edge.identification.images import Request
-from edge.settings import HttpSection
+from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
 from edge.web.page import Page, Recognition

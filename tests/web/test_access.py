@@ -7,7 +7,7 @@ import pytest
 
 from edge.adapters.http import HttpServer
 from edge.errors import DeviceError, ExitCode, SettingsError
-from edge.settings import HttpSection
+from edge.settings.sections import HttpSection
 from edge.web import access as rooms
 from edge.web.access import FAILURES, FAILURES_WINDOW_S, Access, FailedTokens, is_loopback, own_names, read_token
 from tests.web.served import serve

@@ -12,7 +12,7 @@ import pytest
 
 from edge.adapters.http import HttpServer
 from edge.identification.images import Request
-from edge.settings import HttpSection
+from edge.settings.sections import HttpSection
 from edge.vision.locate import LocateSettings
 from edge.web import streaming
 from edge.web.hub import QUEUE, Hub, Listener, Message

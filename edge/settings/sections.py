@@ -11,9 +11,9 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from edge.evidence import EvidencePolicy
-from edge.publishing.mqtt_settings import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.recognition.decision import AcceptanceThresholds
 from edge.schema import Schema
+from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.track import TrackPolicy
 from edge.vision.locate import LocateSettings
 

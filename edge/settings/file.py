@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ValidationError
 
 from edge.errors import SettingsError
-from edge.settings import Settings
+from edge.settings.sections import Settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
