@@ -27,7 +27,7 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery
 from edge.system.clock import Clock
-from edge.track import Tracker
+from edge.tracking.tracker import Tracker
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.frame import Frame
 

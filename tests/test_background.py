@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.locating.background import BackgroundPolicy, StaticBackground
+from edge.tracking.background import BackgroundPolicy, StaticBackground
 from edge.vision.card import LocatedCard, Point, Quad
 
 S = 1_000_000_000

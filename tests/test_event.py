@@ -11,7 +11,7 @@ from edge.publishing.event import MAX_CANDIDATES, CardEvent, Origin, Topics, for
 from edge.publishing.state import MAX_STATE_CHARS, last_card, shorten
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Card
-from edge.track import ChangeKind, TrackChange
+from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad, Size
 from tests.events import make_event
 

@@ -183,7 +183,7 @@ def test_no_room_imports_in_a_circle():
         (purity_breaches, "card", "from pathlib import Path", "card imports pathlib"),
         (purity_breaches, "track", "def now():\n    import time", "track imports time"),
         (purity_breaches, "frame", "from edge.vision.card import Quad", "frame imports edge.vision.card"),
-        (purity_breaches, "decision", "from edge import track", "decision imports edge.track"),
+        (purity_breaches, "decision", "from edge import track", "decision imports edge.tracking.tracker"),
         (purity_breaches, "locate", "import cv2\ncv2.imread('a')", "locate calls cv2.imread"),
         (purity_breaches, "event", "from datetime import datetime\ndatetime.now()", "event calls datetime.now"),
         (driver_breaches, "card", "import hailo_platform", "card imports hailo_platform, which only adapters.hailo_device may"),

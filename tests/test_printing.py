@@ -14,7 +14,7 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.number_band import BAND_SIZE, BAND_TOP, number_band
 from edge.recognition.printing import settle_printing, wants_number
-from edge.track import ChangeKind, TrackChange
+from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad
 
 S = 1_000_000_000

@@ -12,7 +12,7 @@ from edge.recognition.decision import AcceptanceThresholds
 from edge.settings.file import load_settings
 from edge.settings.sections import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.system.device_id import derive_device_id
-from edge.track import TrackPolicy
+from edge.tracking.tracker import TrackPolicy
 from edge.vision.locate import LocateSettings
 from tools.make_settings_doc import PAGE, plain_keys, sections, settings_page
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.evidence import EvidencePolicy
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
-from edge.track import ChangeKind, Tracker, TrackPolicy
+from edge.tracking.evidence import EvidencePolicy
+from edge.tracking.tracker import ChangeKind, Tracker, TrackPolicy
 from edge.vision.card import LocatedCard, Point, Quad, overlap
 
 S = 1_000_000_000

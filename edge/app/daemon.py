@@ -48,7 +48,7 @@ from edge.settings.sections import BackendName, RecognitionSection, Settings
 from edge.system import machine
 from edge.system.clock import Clock
 from edge.system.device_id import derive_device_id
-from edge.track import Tracker, TrackId
+from edge.tracking.tracker import Tracker, TrackId
 from edge.vision.card_jpeg import card_picture
 from edge.vision.locate import locate_cards
 

@@ -34,7 +34,7 @@ from edge.publishing.state import (
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.system.clock import Clock
-from edge.track import ChangeKind, TrackChange
+from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Size
 
 _log = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from edge.publishing.state import HealthState
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
-from edge.track import Tracker
+from edge.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from edge.vision.frame import RgbImage

@@ -26,13 +26,13 @@ from edge.daemon.shared_embedder import LentNetwork
 from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.index.change import OpenedIndex
-from edge.locating.background import StaticBackground
 from edge.publishing.command import ScanRequest
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.recognition.decision import Unknown
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
 from edge.system.clock import Clock
-from edge.track import ChangeKind, RecognitionRequest, TrackChange, Tracker
+from edge.tracking.background import StaticBackground
+from edge.tracking.tracker import ChangeKind, RecognitionRequest, TrackChange, Tracker
 from edge.vision.card import LocatedCard, Quad, Size
 from edge.vision.card_jpeg import card_picture, image_id
 from edge.vision.frame import Frame, RgbImage

@@ -18,7 +18,7 @@ from edge.recognition.decision import Identified, Uncertain
 from edge.recognition.gallery import Gallery
 from edge.recognition.number_band import number_band
 from edge.recognition.printing import TextReader, settle_printing, wants_number
-from edge.track import ChangeKind, TrackChange, TrackId
+from edge.tracking.tracker import ChangeKind, TrackChange, TrackId
 from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ ReadBand = Callable[[RgbImage], "Future[tuple[TextLine, ...]]"]
 
 
 class Tracks(Protocol):
-    """What the desk tells the tracker; ``edge.track.Tracker`` in the product."""
+    """What the desk tells the tracker; ``edge.tracking.tracker.Tracker`` in the product."""
 
     def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
         """Replace what was told about an identified card."""

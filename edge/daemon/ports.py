@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edge.camera.capture import CaptureStatus
 from edge.publishing.state import HealthState
-from edge.track import Outline, TrackId
+from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
 
 

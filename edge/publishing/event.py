@@ -14,7 +14,7 @@ from edge.recognition.decision import Candidate, Decision, Identified, RejectRea
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.schema import Schema
-from edge.track import ChangeKind, TrackChange
+from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Quad, Size
 
 EVENT_SCHEMA: Final = "cardedge.event/1"

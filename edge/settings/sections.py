@@ -10,11 +10,11 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.evidence import EvidencePolicy
 from edge.recognition.decision import AcceptanceThresholds
 from edge.schema import Schema
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
-from edge.track import TrackPolicy
+from edge.tracking.evidence import EvidencePolicy
+from edge.tracking.tracker import TrackPolicy
 from edge.vision.locate import LocateSettings
 
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from edge.publishing.event import CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
-from edge.track import Outline, TrackId
+from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
 from edge.web.hub import Hub, Message
 from edge.web.session_list import SessionList

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.recognition.decision import Decision, Identified
 from edge.recognition.neighbors import CardId
-from edge.track import ChangeKind, Tracker, TrackId
+from edge.tracking.tracker import ChangeKind, Tracker, TrackId
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS
 from tools.acceptance.answers import Examiner

@@ -66,7 +66,7 @@ class EvidencePolicy:
     settle_s: float = 1.0
     """Decisions and time before a card is called unknown or uncertain: the first pictures of a card sliding in are bad.
 
-    Not less than ``edge.locating.background`` takes to learn: what belongs to the scene is never told."""
+    Not less than ``edge.tracking.background`` takes to learn: what belongs to the scene is never told."""
     replaced_decisions: int = 5
     replaced_s: float = 2.0
     """Decisions in a row and time before a disturbed card that no longer resembles itself counts as another one."""

@@ -8,7 +8,7 @@ of both and every age is a time, so the frame rate does not change what is told.
 each other, so two good pairs hardly ever compete and an optimal assignment would answer the same.
 
 **Claims.** What was told about a track only grows stronger, hence nothing is told twice. What the evidence carries is the business of
-``edge.evidence``; here is what follows from it::
+``edge.tracking.evidence``; here is what follows from it::
 
     told, evidence     a group leads    mostly uncertain    mostly unknown    away too long    another card proven in its place
     tentative          identified       uncertain           unknown           (forgotten)      -
@@ -32,8 +32,8 @@ from enum import StrEnum
 from math import dist
 from typing import Final, NewType
 
-from edge.evidence import Claim, Evidence, EvidencePolicy, pointed_at
 from edge.recognition.decision import Decision, Identified, Uncertain
+from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, pointed_at
 from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 
 TrackId = NewType("TrackId", str)

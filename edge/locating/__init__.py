@@ -1,1 +1,0 @@
-"""Finding cards in a frame: edges, corners, measured outlines, their poses, the choice among them."""

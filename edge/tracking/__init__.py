@@ -1,0 +1,1 @@
+"""From decisions per frame to changes over time."""
