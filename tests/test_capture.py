@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from edge.adapters.stills import StillsSource
 from edge.camera.capture import CameraThread, CaptureState
 from edge.camera.driver_thread import DriverThread
-from edge.camera.film_clock import FilmClock
-from edge.camera.frame_watch import FROZEN_AFTER_S, FrameWatch
+from edge.camera.frame_checks import FROZEN_AFTER_S, FrameWatch
+from edge.camera.video_clock import FilmClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
 from edge.testing import ListSource, noise_pictures
 from edge.vision.frame import Frame

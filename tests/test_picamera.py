@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.adapters.picamera import PicameraSource
 from edge.camera.capture import CameraThread, CaptureState
-from edge.camera.pixel_layout import PixelLayout, to_rgb
+from edge.camera.pixel_formats import PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
 from edge.testing import noise_pictures
 from edge.vision.card import Size

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from edge.camera.driver_thread import DriverThread
-from edge.camera.pixel_layout import RGB_IN_MEMORY, PixelLayout, to_rgb
+from edge.camera.pixel_formats import RGB_IN_MEMORY, PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError
 from edge.vision.card import Size
 from edge.vision.frame import Frame

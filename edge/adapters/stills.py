@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.camera.film_clock import FilmClock
+from edge.camera.video_clock import FilmClock
 from edge.errors import FilmError, ImageError, SourceEndedError
 from edge.vision.frame import Frame, RgbImage
 from edge.vision.image_file import read_image

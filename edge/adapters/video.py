@@ -17,7 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.camera.film_clock import FilmClock
+from edge.camera.video_clock import FilmClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, FilmError, SourceEndedError
 from edge.vision.card import Size
 from edge.vision.frame import Frame, RgbImage

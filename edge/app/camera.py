@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.camera.capture import CameraThread, FrameSource
-from edge.camera.frame_watch import FrameWatch
+from edge.camera.frame_checks import FrameWatch
 from edge.errors import SettingsError
 from edge.settings.sections import CameraSection
 from edge.vision.card import Size

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, Protocol, Self, runtime_checkable
 
 from edge.camera.driver_thread import DriverThread
-from edge.camera.frame_watch import FrameWatch
+from edge.camera.frame_checks import FrameWatch
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, EdgeError, SourceEndedError
 from edge.vision.frame import Frame
 
