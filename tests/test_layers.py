@@ -200,7 +200,7 @@ def test_no_room_imports_in_a_circle():
         (wiring_breaches, "wiring.camera", "from edge.app.daemon import X", "wiring.camera imports edge.app.daemon, which stands to its right"),
         (wiring_breaches, "app", "from edge import cli", "app imports edge.cli.main, which stands to its right"),
         (wiring_breaches, "adapters.onnx", "from edge.testing import X", "adapters.onnx imports edge.testing, which stands to its right"),
-        (wiring_breaches, "daemon", "from edge.web.showcase import X", "daemon imports edge.web.showcase, which only web may"),
+        (wiring_breaches, "daemon", "from edge.web.live_state import X", "daemon imports edge.web.live_state, which only web may"),
         (wiring_breaches, "adapters.http", "import fastapi", "adapters.http imports fastapi, which only web may"),
         (driver_breaches, "web.page", "import uvicorn", "web.page imports uvicorn, which only adapters.http may"),
         (wiring_breaches, "pipeline", "import torch.nn", "pipeline imports torch.nn, which a device does not have"),

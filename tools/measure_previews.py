@@ -24,8 +24,8 @@ from edge.index.change import OpenedIndex
 from edge.recognition.recognizer import Embedder, LoadedGallery
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame, RgbImage
-from edge.web.page import Page, Recognition
-from edge.web.routes import make_application
+from edge.web.application import make_application
+from edge.web.service import Page, Recognition
 
 VIEWERS: Final = 10
 PIECES: Final = 12

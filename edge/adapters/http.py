@@ -13,8 +13,8 @@ import uvicorn
 from edge.errors import DeviceError
 
 if TYPE_CHECKING:
-    from edge.web.hub import Hub
-    from edge.web.routes import Application
+    from edge.web.application import Application
+    from edge.web.broadcast import Hub
 
 _log = logging.getLogger(__name__)
 

@@ -53,7 +53,7 @@ from edge.vision.card_jpeg import card_picture
 from edge.vision.locate import locate_cards
 
 if TYPE_CHECKING:
-    from edge.web.page import Page
+    from edge.web.service import Page
 
 TOP_K: Final = 5
 """Candidates listed for a picture that somebody sends to the page."""
@@ -170,7 +170,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
 @contextmanager
 def open_page(settings: Settings) -> Iterator[Page]:
     """Return the scanner's page, not yet served. Raises ``SettingsError`` when its address needs a token and has none."""
-    from edge.web.page import Page
+    from edge.web.service import Page
 
     page = Page(settings.http)
     page.open()
@@ -183,8 +183,8 @@ def serve_page(page: Page, settings: Settings, daemon: Daemon, lent: LentNetwork
     """Serve the page of a daemon while the block lasts; its address is the value. Raises ``DeviceError`` for a port in use."""
     from edge.adapters.http import HttpServer
     from edge.identification.images import Request
-    from edge.web.page import Recognition
-    from edge.web.routes import make_application
+    from edge.web.application import make_application
+    from edge.web.service import Recognition
 
     # without a reader of collector numbers: the daemon's own reads one at a time
     recognition = Recognition(

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from edge.identification.answer import ImageAnswer
-from edge.web.answers import Corrected, Correction, NewCard, Refusal, Reply
+from edge.web.models import Corrected, Correction, NewCard, Refusal, Reply
 from edge.web.session_list import Session
 from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
-    from edge.web.page import Page
+    from edge.web.service import Page
 
 IDENTIFY: Final = "/api/identify"
 REPLY_TIMEOUT_S: Final = 30.0

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from edge.web.answers import Done, Login, Refusal
+from edge.web.models import Done, Login, Refusal
 
 if TYPE_CHECKING:
-    from edge.web.page import Page
+    from edge.web.service import Page
 
 
 def login_route(page: "Page") -> APIRouter:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 
 from edge.publishing.event import wire_quad
-from edge.web.hub import Hub, Message
+from edge.web.broadcast import Hub, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.vision.frame import RgbImage
-    from edge.web.showcase import Seen, Showcase
+    from edge.web.live_state import Seen, Showcase
 
 QUALITY: Final = 75
 WIDTH_STEP: Final = 160

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.publishing.event import CardEvent
-    from edge.web.showcase import Shown
+    from edge.web.live_state import Shown
 
 _log = logging.getLogger(__name__)
 

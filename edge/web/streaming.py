@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from edge.web.hub import Hub, Listener
+from edge.web.broadcast import Hub, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

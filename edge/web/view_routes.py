@@ -7,15 +7,15 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from edge.publishing.event import CardEvent
-from edge.web.answers import Condition, FoundCard, LogLine, Refusal, State
-from edge.web.hub import Message
+from edge.web.broadcast import Message
+from edge.web.live_state import KEPT_EVENTS, Showcase
 from edge.web.metrics import CONTENT_TYPE, condition
-from edge.web.showcase import KEPT_EVENTS, Showcase
+from edge.web.models import Condition, FoundCard, LogLine, Refusal, State
 from edge.web.streaming import BOUNDARY, Endless, events, motion_jpeg
 from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
-    from edge.web.page import Page
+    from edge.web.service import Page
 
 JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}, 404: {"model": Refusal}}
 _ALWAYS: Final = frozenset({"card", "cards", "last_card", "health", "index", "model", "controls", "session"})

@@ -10,7 +10,7 @@ from edge.index.change import OpenedIndex
 from edge.recognition.model import open_model
 from edge.settings.sections import Settings
 from edge.vision.locate import LocateSettings
-from edge.web.page import Recognition
+from edge.web.service import Recognition
 from tests.web.served import serve
 
 

@@ -15,8 +15,8 @@ from edge.identification.images import Request
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
-from edge.web.page import Page, Recognition
-from edge.web.routes import make_application
+from edge.web.application import make_application
+from edge.web.service import Page, Recognition
 from tests.stage import Cast, ScriptedCamera, Stage
 
 PATIENCE_S = 60.0

@@ -15,9 +15,9 @@ from edge.identification.images import Request
 from edge.settings.sections import HttpSection
 from edge.vision.locate import LocateSettings
 from edge.web import streaming
-from edge.web.hub import QUEUE, Hub, Listener, Message
-from edge.web.page import Page, Recognition
-from edge.web.routes import make_application
+from edge.web.application import make_application
+from edge.web.broadcast import QUEUE, Hub, Listener, Message
+from edge.web.service import Page, Recognition
 from tests.stage import Cast, Stage
 from tests.web.served import until
 

@@ -19,15 +19,15 @@ from edge.identification.images import Request
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.web.access import Access, own_names, read_token
-from edge.web.catalogue import Catalogue
-from edge.web.hub import Hub
-from edge.web.log_ring import LogRing
+from edge.web.broadcast import Hub
+from edge.web.card_search import Catalogue
+from edge.web.live_state import Showcase
+from edge.web.log_buffer import LogRing
 from edge.web.metrics import Metrics
+from edge.web.page_sink import PageCommands, TeeSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
 from edge.web.session_list import SessionList
-from edge.web.showcase import Showcase
-from edge.web.tee import PageCommands, TeeSink
 from edge.web.uploads import Identifier
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Recognition:
 
 
 class Page:
-    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``edge.web.tee``)."""
+    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``edge.web.page_sink``)."""
 
     def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
         token = read_token(settings)

@@ -11,7 +11,7 @@ from edge.errors import CommandError
 from edge.publishing.command import Command, parse_request
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import EventSink, SinkHealth
-from edge.web.showcase import Showcase
+from edge.web.live_state import Showcase
 
 MAX_COMMANDS: Final = 16
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge.publishing.event import format_instant
-from edge.web.hub import Hub, Message
+from edge.web.broadcast import Hub, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

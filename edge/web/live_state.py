@@ -17,7 +17,7 @@ from edge.publishing.event import CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
 from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
-from edge.web.hub import Hub, Message
+from edge.web.broadcast import Hub, Message
 from edge.web.session_list import SessionList
 
 KEPT_EVENTS: Final = 200

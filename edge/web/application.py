@@ -16,13 +16,13 @@ from edge import __version__
 from edge.errors import CommandError, DataError, EdgeError
 from edge.web.access import Guard
 from edge.web.action_routes import IDENTIFY, action_routes
-from edge.web.body import BoundedBodies
 from edge.web.login_route import login_route
+from edge.web.request_limits import BoundedBodies
 from edge.web.uploads import RefusedError
 from edge.web.view_routes import view_routes
 
 if TYPE_CHECKING:
-    from edge.web.page import Page
+    from edge.web.service import Page
 
 _log = logging.getLogger(__name__)
 
