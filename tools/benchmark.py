@@ -45,9 +45,9 @@ from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import random_vectors
 from edge.vision.frame import RgbImage
 from edge.vision.locate import LocateSettings, locate_cards
-from tools.card_list import read_card_list
+from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.spec import card_specs
-from tools.gallery_build.stages import EMBED_TIMEOUT_S
 from tools.make_cards import draw_card, make_cards, over_white
 from tools.measure_index import measure_building, measure_search
 from tools.measure_libraries import measure_libraries

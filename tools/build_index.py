@@ -37,16 +37,16 @@ from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_n
 from edge.errors import DataError, EdgeError, ExitCode
 from edge.recognition.model import open_model, self_test
 from edge.recognition.model_search import find_model
-from tools.card_list import CardList, read_card_list
+from tools.bundle_build.cache import EmbeddingCache, default_cache
+from tools.bundle_build.card_list import CardList, read_card_list
+from tools.bundle_build.engines import Engine, add_engine_options, chosen_engine
+from tools.bundle_build.finding import Finding
+from tools.bundle_build.grouping import gallery_of, shown_pictures
+from tools.bundle_build.inspection import in_list_order, refuse
+from tools.bundle_build.report import write_report
+from tools.bundle_build.set_checks import artwork_findings, check_set
+from tools.bundle_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
 from tools.command_line import CommandLine
-from tools.engine_options import Engine, add_engine_options, chosen_engine
-from tools.gallery_build.cache import EmbeddingCache, default_cache
-from tools.gallery_build.finding import Finding
-from tools.gallery_build.grouping import gallery_of, shown_pictures
-from tools.gallery_build.inspection import in_list_order, refuse
-from tools.gallery_build.report import write_report
-from tools.gallery_build.set_checks import artwork_findings, check_set
-from tools.gallery_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
 from tools.vectors.forms import FORMS, add_form_options, proposal_writer
 from tools.vectors.reduction import ReductionCost, check_dimensions, describe_reduction, fit_pca, measure_reduction
 

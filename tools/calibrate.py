@@ -48,8 +48,8 @@ from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
+from tools.bundle_build.card_list import read_card_list
 from tools.calibration import Kind, Observation, Outcome, calibrate
-from tools.card_list import read_card_list
 from tools.command_line import CommandLine
 from tools.evaluation import WithoutArtwork
 from tools.questions import read_card

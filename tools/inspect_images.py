@@ -25,14 +25,14 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge.errors import EdgeError, ExitCode
-from tools.card_list import CardList, list_folder, read_card_list
+from tools.bundle_build.card_list import CardList, list_folder, read_card_list
+from tools.bundle_build.finding import Finding
+from tools.bundle_build.grouping import gallery_of
+from tools.bundle_build.inspection import counted, in_list_order, refuse
+from tools.bundle_build.report import write_report
+from tools.bundle_build.set_checks import artwork_findings, check_set
+from tools.bundle_build.stages import Advance, examine_pictures
 from tools.command_line import CommandLine
-from tools.gallery_build.finding import Finding
-from tools.gallery_build.grouping import gallery_of
-from tools.gallery_build.inspection import counted, in_list_order, refuse
-from tools.gallery_build.report import write_report
-from tools.gallery_build.set_checks import artwork_findings, check_set
-from tools.gallery_build.stages import Advance, examine_pictures
 
 
 def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[Finding, ...]:

@@ -17,9 +17,9 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import Bundle
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from tools.card_list import CardList
-from tools.gallery_build.stages import EMBED_TIMEOUT_S, embed_pictures
-from tools.reference import read_reference
+from tools.bundle_build.card_list import CardList
+from tools.bundle_build.reference import read_reference
+from tools.bundle_build.stages import EMBED_TIMEOUT_S, embed_pictures
 
 if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder, VectorIndex

@@ -35,7 +35,7 @@ from edge.recognition.printing import TextReader
 from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools.card_list import read_card_list
+from tools.bundle_build.card_list import read_card_list
 from tools.make_cards import CardSpec, card_specs, draw_card, over_white, reprint
 from tools.simulated_camera import PRESETS, CardPose, photograph
 

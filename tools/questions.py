@@ -17,7 +17,7 @@ from edge.vision.card import LocatedCard, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
-from tools.card_list import read_card_list
+from tools.bundle_build.card_list import read_card_list
 from tools.simulated_camera import PRESETS, CardPose, degrade, photograph
 
 PHOTO_SIZE: Final = (1280, 720)

@@ -16,7 +16,7 @@ from edge.errors import BundleError, ConnectionLostError, DataError, ExitCode
 from edge.receiving.messages import ANSWERS, Chunk, Commit, ConfirmRequest, Offer, PruneRequest, Refused, RollbackRequest, StatusRequest
 from edge.receiving.transfer import Channel
 from tests.receiving.scanner import Scanner, bundle, day
-from tools.card_list import read_card_list
+from tools.bundle_build.card_list import read_card_list
 
 bounded = examples(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

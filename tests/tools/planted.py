@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tools.gallery_build.finding import Kind
+from tools.bundle_build.finding import Kind
 from tools.make_cards import card_back, card_specs, draw_card, over_white
 
 GOOD = 12

@@ -20,10 +20,10 @@ from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
 from edge.testing import ProjectionEmbedder
 from tools import build_index as tool
-from tools.card_list import read_card_list
-from tools.gallery_build.cache import KEPT_DAYS, EmbeddingCache
-from tools.gallery_build.record import from_record, to_record
-from tools.gallery_build.stages import Content, embed_contents
+from tools.bundle_build.cache import KEPT_DAYS, EmbeddingCache
+from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.record import from_record, to_record
+from tools.bundle_build.stages import Content, embed_contents
 
 TODAY = 739_000
 

@@ -20,8 +20,8 @@ from edge.testing import ProjectionEmbedder
 from edge.vision.card import rectify, whole_image_quad
 from edge.vision.image_file import read_image
 from tools import build_index as tool
-from tools.card_list import read_card_list
-from tools.reference import read_reference
+from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.reference import read_reference
 
 SIZE = (252, 352)
 

@@ -13,7 +13,7 @@ from edge.errors import ExitCode
 from edge.vision.image_file import read_image
 from tests.tools.planted import plant
 from tools import inspect_images as tool
-from tools.gallery_build.finding import Kind
+from tools.bundle_build.finding import Kind
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from edge.errors import DataError
 from edge.recognition.neighbors import CardId
-from tools.card_list import PICTURE_SUFFIXES
+from tools.bundle_build.card_list import PICTURE_SUFFIXES
 
 Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"
 """Tells the cards a photo shows: an empty set where it shows none that a bundle knows, None where nobody said."""

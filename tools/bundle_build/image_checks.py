@@ -14,7 +14,7 @@ import numpy as np
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.vision.frame import RgbImage
-from tools.gallery_build.finding import Fault, Kind
+from tools.bundle_build.finding import Fault, Kind
 
 ASPECT_TOLERANCE: Final = 0.06
 """Trading cards differ: 59 x 86 mm is 4 % slimmer than 63 x 88; a landscape or uncropped scan is further away."""

@@ -1,4 +1,4 @@
-"""Where a build reads and embeds: on this machine, or on Daft (``tools.daft_engine``)."""
+"""Where a build reads and embeds: on this machine, or on Daft (``tools.bundle_build.daft_engine``)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.errors import DataError, UsageError
-from tools.card_list import CardPicture
-from tools.gallery_build.stages import Entries
+from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.stages import Entries
 
 if TYPE_CHECKING:
     from edge.recognition.model import Model
@@ -53,7 +53,7 @@ def chosen_engine(args: argparse.Namespace, model: Model) -> Engine | None:
     # read when daft is imported: nothing about a build is reported to anyone
     os.environ["DO_NOT_TRACK"] = "true"
     try:
-        from tools.daft_engine import DaftSettings, embed_with_daft  # noqa: PLC0415 - an extra
+        from tools.bundle_build.daft_engine import DaftSettings, embed_with_daft  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise DataError(f"--engine daft needs daft ({error}); install it with `pip install 'cardedge[daft]'`") from error
     settings = DaftSettings(args.threads, args.ray, args.s3_endpoint)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from edge.errors import DataError
-from tools.card_list import CardList
-from tools.gallery_build.finding import Finding, Kind
+from tools.bundle_build.card_list import CardList
+from tools.bundle_build.finding import Finding, Kind
 
 
 def in_list_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from tools.card_list import CardList
-from tools.gallery_build.finding import KEPT, Finding, Kind
+from tools.bundle_build.card_list import CardList
+from tools.bundle_build.finding import KEPT, Finding, Kind
 from tools.html_page import anchor, page, picture, write_page
 
 PICTURES_PER_KIND: Final = 300

@@ -19,8 +19,8 @@ from edge.recognition.verification import Signature, signature_of
 from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import decode_image, read_picture_bytes
-from tools.gallery_build.finding import Fault, Kind
-from tools.gallery_build.picture_checks import card_fault, shape_fault
+from tools.bundle_build.finding import Fault, Kind
+from tools.bundle_build.image_checks import card_fault, shape_fault
 
 _READ_MAX_SIDE = 2 * CARD_SIZE.height
 _JPEG_QUALITY = 80

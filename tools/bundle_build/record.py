@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from edge.recognition.artwork import ArtworkView
-from tools.gallery_build.embedded import Embedded
-from tools.reference import Reference
+from tools.bundle_build.embedded import Embedded
+from tools.bundle_build.reference import Reference
 
 _Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 

@@ -2,7 +2,7 @@
 
 Each worker is a process with one ONNX Runtime session of one thread. What it makes of a picture is what the local engine makes of it, by
 the same code, so both engines give the same bundle. The workers write what they made as Parquet files, one row per picture: ``row`` and
-``image`` of the card list, ``vector`` (null where the picture cannot be used), ``record`` (see ``tools.gallery_build.record``), and
+``image`` of the card list, ``vector`` (null where the picture cannot be used), ``record`` (see ``tools.bundle_build.record``), and
 ``fault``, ``reason``, ``thumbnail`` of a picture that is left out.
 """
 
@@ -22,10 +22,10 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import DataError, EdgeError
 from edge.recognition.model import open_model, self_test
 from edge.vision.image_file import MAX_FILE_BYTES
-from tools.card_list import CardPicture
-from tools.gallery_build.finding import Fault, Finding, Kind
-from tools.gallery_build.record import from_record, to_record
-from tools.gallery_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
+from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.finding import Fault, Finding, Kind
+from tools.bundle_build.record import from_record, to_record
+from tools.bundle_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 BATCH_ROWS: Final = 32

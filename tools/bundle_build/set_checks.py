@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edge.recognition.gallery import Gallery
 from edge.recognition.verification import SIGNATURE_SIZE
-from tools.card_list import CardPicture
-from tools.gallery_build.finding import Finding, Kind
-from tools.reference import Reference
+from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.finding import Finding, Kind
+from tools.bundle_build.reference import Reference
 
 PLACEHOLDER_NAMES: Final = 3
 """A picture that stands under this many names of one language shows none of them: a card back, or "no image yet"."""

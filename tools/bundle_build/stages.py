@@ -20,11 +20,11 @@ import numpy as np
 from edge.errors import ImageError
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.image_file import read_picture_bytes
-from tools.card_list import CardPicture
-from tools.gallery_build.cache import EmbeddingCache
-from tools.gallery_build.embedded import Embedded
-from tools.gallery_build.finding import Fault, Finding, Kind
-from tools.reference import Prepared, Reference, prepare
+from tools.bundle_build.cache import EmbeddingCache
+from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.embedded import Embedded
+from tools.bundle_build.finding import Fault, Finding, Kind
+from tools.bundle_build.reference import Prepared, Reference, prepare
 
 if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder

@@ -11,8 +11,8 @@ from edge.recognition.artwork import same_artwork
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import SIGNATURE_BYTES
-from tools.card_list import FACES
-from tools.gallery_build.stages import Examined
+from tools.bundle_build.card_list import FACES
+from tools.bundle_build.stages import Examined
 
 
 def gallery_of(entries: Examined, *, groups_given: bool) -> Gallery:

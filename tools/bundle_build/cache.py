@@ -20,9 +20,9 @@ from typing import Final, Self
 from edge.errors import DataError
 from edge.recognition import artwork, embedding, verification
 from edge.vision import card, image_file
-from tools import reference
-from tools.gallery_build import picture_checks, record
-from tools.gallery_build.embedded import Embedded
+from tools.bundle_build import image_checks as picture_checks
+from tools.bundle_build import record, reference
+from tools.bundle_build.embedded import Embedded
 
 CACHE_FILE: Final = "embeddings.sqlite"
 KEPT_DAYS: Final = 180

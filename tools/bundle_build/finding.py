@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tools.card_list import CardPicture
+from tools.bundle_build.card_list import CardPicture
 
 
 class Kind(StrEnum):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.reference import Reference
+from tools.bundle_build.reference import Reference
 
 
 class Embedded(NamedTuple):

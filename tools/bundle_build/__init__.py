@@ -1,0 +1,1 @@
+"""From a card list to a bundle: read, check, embed, group."""
