@@ -15,7 +15,7 @@ from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import ProjectionEmbedder
 from edge.vision.card import LocatedCard, Quad, whole_image_quad
 from tools.drawing.spec import card_spec, reprint
-from tools.evaluation import WithoutArtwork
+from tools.evaluation.recognition import WithoutArtwork
 from tools.make_cards import draw_card, over_white
 
 SEED = 21

@@ -49,10 +49,10 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import read_card_list
-from tools.calibration import Kind, Observation, Outcome, calibrate
 from tools.command_line import CommandLine
-from tools.evaluation import WithoutArtwork
-from tools.questions import read_card
+from tools.evaluation.calibration import Kind, Observation, Outcome, calibrate
+from tools.evaluation.queries import read_card
+from tools.evaluation.recognition import WithoutArtwork
 from tools.simulated_camera import PRESETS, degrade
 
 VIEWS_PER_PRESET: Final = 200

@@ -37,12 +37,12 @@ from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
-from tools.cached_embedder import CachedEmbedder
 from tools.command_line import CommandLine
-from tools.comparing.answers import Answer, answer_of
-from tools.comparing.comparison import Compared, summarise
-from tools.comparing.report import Sides, as_text, write_report
-from tools.comparing.truth import Truth, list_photos, truth_in_list, truth_in_names
+from tools.evaluation.bundle_comparison.answers import Answer, answer_of
+from tools.evaluation.bundle_comparison.comparison import Compared, summarise
+from tools.evaluation.bundle_comparison.report import Sides, as_text, write_report
+from tools.evaluation.bundle_comparison.truth import Truth, list_photos, truth_in_list, truth_in_names
+from tools.evaluation.cached_embedder import CachedEmbedder
 
 _THUMBNAIL_SIDE = 240
 _JPEG_QUALITY = 80

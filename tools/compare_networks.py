@@ -28,9 +28,9 @@ from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
+from tools.evaluation.embedding import ViewFigures, measure_views
 from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
-from tools.measure_network import ViewFigures, measure_views
 from tools.networks.contract import parameter_count
 from tools.networks.convnext import ConvNextSettings
 from tools.networks.factory import NetworkSettings
@@ -70,7 +70,7 @@ CONTENDERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was found about one network. ``top1`` and ``accepted`` are shares by preset, see ``tools/measure_network.py``.
+    """What was found about one network. ``top1`` and ``accepted`` are shares by preset, see ``tools/evaluation/embedding.py``.
 
     ``int8_top1_loss`` is the mean loss over ``INT8_PRESETS``; latencies are medians of one card, in milliseconds.
     """

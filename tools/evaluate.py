@@ -35,12 +35,12 @@ from edge.index.releases import open_index
 from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.acceptance.acceptance import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
-from tools.acceptance.report import write_report
-from tools.acceptance.tables import as_records as acceptance_records
-from tools.acceptance.tables import as_text, heading
-from tools.evaluation import Row, as_records, as_table, ask, ask_with_and_without
-from tools.questions import PHOTO_VIEW, Material, cards_outside, negatives, photos, read_material, scans, views
+from tools.evaluation.acceptance.measurement import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
+from tools.evaluation.acceptance.report import write_report
+from tools.evaluation.acceptance.tables import as_records as acceptance_records
+from tools.evaluation.acceptance.tables import as_text, heading
+from tools.evaluation.queries import PHOTO_VIEW, Material, cards_outside, negatives, photos, read_material, scans, views
+from tools.evaluation.recognition import Row, as_records, as_table, ask, ask_with_and_without
 from tools.simulated_camera import PRESETS
 
 SCANS_BOUND: Final = 0.999

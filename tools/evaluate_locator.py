@@ -33,7 +33,7 @@ from edge.vision.card import LocatedCard
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
-from tools.intervals import wilson_interval
+from tools.evaluation.intervals import wilson_interval
 
 COLUMNS: Final = ("filename", "width", "height", "xmin", "ymin", "xmax", "ymax")
 KNOWN_COLOUR: Final = (40, 200, 40)

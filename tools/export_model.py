@@ -32,13 +32,13 @@ from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMa
 from edge.recognition.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
 from edge.vision.frame import RgbImage
 from tools.card_pictures import CardPictures, read_backgrounds, read_cards
+from tools.evaluation.embedding import as_table, measure_views
 from tools.exporting.coreml_form import predicted, write_coreml
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
 from tools.exporting.description import architecture, training_record
 from tools.exporting.golden import file_record, write_golden
 from tools.exporting.onnx_form import write_for_one, write_onnx
 from tools.exporting.targets import TARGETS, Target
-from tools.measure_network import as_table, measure_views
 from tools.networks.contract import parameter_count
 from tools.npu.plan import as_record, plan_of
 from tools.onnx_file import OnnxFile, squares

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.errors import DataError
 from edge.recognition.decision import Comparison, EvidenceWeights, weigh
 from edge.recognition.neighbors import CardId
-from tools.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
+from tools.evaluation.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
 
 
 def comparison(group, agreement, similarity, rotation=0):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from edge.errors import DataError, ExitCode
 from tests.small_world import make_small_world, save, write_index
 from tools import compare_bundles as tool
-from tools.comparing.answers import Answer, Grade, Named
-from tools.comparing.comparison import Compared, summarise
-from tools.comparing.truth import list_photos, truth_in_list, truth_in_names
+from tools.evaluation.bundle_comparison.answers import Answer, Grade, Named
+from tools.evaluation.bundle_comparison.comparison import Compared, summarise
+from tools.evaluation.bundle_comparison.truth import list_photos, truth_in_list, truth_in_names
 
 
 def named(*printings):

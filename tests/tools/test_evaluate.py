@@ -12,9 +12,9 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import Neighbor
 from edge.vision.card import LocatedCard, whole_image_quad
 from tools import evaluate
-from tools.evaluation import Counts, Row, WithoutArtwork, as_table, judge
-from tools.intervals import wilson_interval
-from tools.questions import Question
+from tools.evaluation.intervals import wilson_interval
+from tools.evaluation.queries import Question
+from tools.evaluation.recognition import Counts, Row, WithoutArtwork, as_table, judge
 
 PICTURE = np.zeros((352, 252, 3), np.uint8)
 OUTLINE = LocatedCard(whole_image_quad(PICTURE), (0, 180), 0.0)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from edge.recognition.decision import Candidate, Identified, RejectReason, Unknown
 from tools import evaluate
-from tools.acceptance.failures import KEPT_PER_KIND, Album
-from tools.acceptance.tracks import FRAMES, one_scene, told
-from tools.questions import Question, measuring_half, read_material, views
+from tools.evaluation.acceptance.failures import KEPT_PER_KIND, Album
+from tools.evaluation.acceptance.tracks import FRAMES, one_scene, told
+from tools.evaluation.queries import Question, measuring_half, read_material, views
 from tools.simulated_camera import PRESETS
 
 VOID = {"meta", "img", "br"}

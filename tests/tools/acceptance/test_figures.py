@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tools.acceptance.answers import Answer, ViewAnswer, ViewSet, compare
-from tools.acceptance.figures import (
+from tools.evaluation.acceptance.answers import Answer, ViewAnswer, ViewSet, compare
+from tools.evaluation.acceptance.figures import (
     Criterion,
     clean_rows,
     glare_rows,
@@ -16,8 +16,8 @@ from tools.acceptance.figures import (
     teacher_row,
     view_figures,
 )
-from tools.acceptance.tables import bound_text, holds_text, interval_text, value_text
-from tools.intervals import wilson_interval
+from tools.evaluation.acceptance.tables import bound_text, holds_text, interval_text, value_text
+from tools.evaluation.intervals import wilson_interval
 
 
 def answer(status="identified", score=0.9, *, right=True):

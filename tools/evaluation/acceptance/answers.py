@@ -23,9 +23,9 @@ from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSighting
 from edge.vision.card import LocatedCard, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.locate import BOTH_WAYS
-from tools.cached_embedder import CachedEmbedder
-from tools.evaluation import WithoutArtwork
-from tools.questions import Question
+from tools.evaluation.cached_embedder import CachedEmbedder
+from tools.evaluation.queries import Question
+from tools.evaluation.recognition import WithoutArtwork
 
 Status: TypeAlias = Literal["identified", "uncertain", "unknown"]
 Noticed: TypeAlias = Callable[[Question, Decision, bool], None]

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from tools.evaluation.queries import Material, Question
 from tools.make_cards import card_back, card_specs, draw_card, over_white
-from tools.questions import Material, Question
 from tools.simulated_camera import PRESETS, degrade
 
 DRAWN_SEED: Final = 977

@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.acceptance.answers import Answer, ViewAnswer, ViewSet
-from tools.intervals import wilson_interval
+from tools.evaluation.acceptance.answers import Answer, ViewAnswer, ViewSet
+from tools.evaluation.intervals import wilson_interval
 
 Unit: TypeAlias = Literal["share", "cosine", "ms", "points"]
 Interval: TypeAlias = tuple[float, float]

@@ -17,8 +17,8 @@ from edge.recognition.neighbors import CardId
 from edge.tracking.tracker import ChangeKind, Tracker, TrackId
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS
-from tools.acceptance.answers import Examiner
-from tools.questions import Material, Question, read_card
+from tools.evaluation.acceptance.answers import Examiner
+from tools.evaluation.queries import Material, Question, read_card
 from tools.simulated_camera import PRESETS, ViewSettings, degrade
 
 FRAMES: Final = 8

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.acceptance.figures import WANTED_PRECISION, RiskCoverage, ViewFigures
+from tools.evaluation.acceptance.figures import WANTED_PRECISION, RiskCoverage, ViewFigures
 
 WIDTH: Final = 720
 HEIGHT: Final = 300

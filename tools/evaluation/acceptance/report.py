@@ -11,11 +11,20 @@ from typing import Final
 from edge.errors import DataError
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
-from tools.acceptance.acceptance import Acceptance, Subject
-from tools.acceptance.charts import risk_coverage_chart, stage_chart
-from tools.acceptance.failures import KINDS, Failure
-from tools.acceptance.tables import CRITERIA_HEAD, STAGES_HEAD, VIEWS_HEAD, coverage_text, criteria_cells, heading, stage_rows, view_cells
-from tools.questions import Material
+from tools.evaluation.acceptance.charts import risk_coverage_chart, stage_chart
+from tools.evaluation.acceptance.failures import KINDS, Failure
+from tools.evaluation.acceptance.measurement import Acceptance, Subject
+from tools.evaluation.acceptance.tables import (
+    CRITERIA_HEAD,
+    STAGES_HEAD,
+    VIEWS_HEAD,
+    coverage_text,
+    criteria_cells,
+    heading,
+    stage_rows,
+    view_cells,
+)
+from tools.evaluation.queries import Material
 
 PAGE: Final = "index.html"
 SHORT_CELL: Final = 34

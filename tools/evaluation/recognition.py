@@ -17,9 +17,9 @@ from edge.recognition.neighbors import Neighbors
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer, VectorIndex
 from edge.vision.card import LocatedCard, overlap, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, locate_cards
-from tools.cached_embedder import CachedEmbedder
-from tools.intervals import wilson_interval
-from tools.questions import Question
+from tools.evaluation.cached_embedder import CachedEmbedder
+from tools.evaluation.intervals import wilson_interval
+from tools.evaluation.queries import Question
 
 SAME_CARD_OVERLAP: Final = 0.5
 COLUMNS: Final = (

@@ -15,11 +15,11 @@ from tqdm import tqdm
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.model import Model
 from edge.vision.frame import RgbImage
-from tools.acceptance.answers import Examiner, ViewSet
-from tools.acceptance.figures import Criterion, int8_rows, teacher_row
+from tools.evaluation.acceptance.answers import Examiner, ViewSet
+from tools.evaluation.acceptance.figures import Criterion, int8_rows, teacher_row
+from tools.evaluation.queries import Material, views
 from tools.onnx_file import OnnxFile
 from tools.quantize import DEFAULT_RECIPE, RECIPES, quantize, simulated_views
-from tools.questions import Material, views
 
 RUNS: Final = 60
 WARM_UP_RUNS: Final = 5

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from tools.acceptance.acceptance import Acceptance, Subject
-from tools.acceptance.figures import WANTED_PRECISION, Criterion, Interval, Share, ViewFigures
-from tools.acceptance.tracks import TrackFigures
-from tools.questions import Material
+from tools.evaluation.acceptance.figures import WANTED_PRECISION, Criterion, Interval, Share, ViewFigures
+from tools.evaluation.acceptance.measurement import Acceptance, Subject
+from tools.evaluation.acceptance.tracks import TrackFigures
+from tools.evaluation.queries import Material
 
 CRITERIA_HEAD = ("", "criterion", "value", "bound", "holds", "n", "95 % interval", "note")
 VIEWS_HEAD = (

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from edge.bundles.bundle import Bundle
 from edge.recognition.model import Model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.acceptance.answers import Answer, Examiner, ViewSet
-from tools.acceptance.backends import int8_criteria, latency_row, teacher_criterion
-from tools.acceptance.failures import Album
-from tools.acceptance.figures import (
+from tools.evaluation.acceptance.answers import Answer, Examiner, ViewSet
+from tools.evaluation.acceptance.backends import int8_criteria, latency_row, teacher_criterion
+from tools.evaluation.acceptance.distractors import card_backs, drawn_cards
+from tools.evaluation.acceptance.failures import Album
+from tools.evaluation.acceptance.figures import (
     Criterion,
     RiskCoverage,
     Share,
@@ -31,10 +32,9 @@ from tools.acceptance.figures import (
     risk_coverage,
     view_figures,
 )
-from tools.acceptance.strangers import card_backs, drawn_cards
-from tools.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
-from tools.evaluation import ask
-from tools.questions import Material, Question, negatives, views
+from tools.evaluation.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
+from tools.evaluation.queries import Material, Question, negatives, views
+from tools.evaluation.recognition import ask
 from tools.simulated_camera import PRESETS
 
 TRACKS: Final = 60

@@ -11,8 +11,8 @@ from typing import Final
 from edge.bundles.bundle import Bundle
 from edge.errors import BundleError
 from edge.recognition.neighbors import CardId
-from tools.comparing.answers import Answer, Grade
-from tools.comparing.comparison import CHANGES, Change, Compared, Summary
+from tools.evaluation.bundle_comparison.answers import Answer, Grade
+from tools.evaluation.bundle_comparison.comparison import CHANGES, Change, Compared, Summary
 from tools.html_page import page, picture, write_page
 
 TILES_PER_CHANGE: Final = 200

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from edge.recognition.neighbors import CardId
-from tools.comparing.answers import Answer, Grade
+from tools.evaluation.bundle_comparison.answers import Answer, Grade
 
 Change: TypeAlias = Literal["better", "worse", "other wrong card", "changed", "same"]
 CHANGES: tuple[Change, ...] = ("better", "worse", "other wrong card", "changed", "same")

@@ -15,8 +15,8 @@ from edge.recognition.decision import Candidate, Decision, Identified, acceptanc
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.vision.frame import RgbImage
-from tools.acceptance.answers import status_of
-from tools.questions import Question
+from tools.evaluation.acceptance.answers import status_of
+from tools.evaluation.queries import Question
 
 KINDS: Final = {
     "wrong": "Named, but as another card",

@@ -1,0 +1,1 @@
+"""Recognition measured end to end: queries, calibration, acceptance report, two bundles compared."""

@@ -1,0 +1,1 @@
+"""The acceptance table: what is measured, its figures, charts and report."""

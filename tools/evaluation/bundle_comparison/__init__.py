@@ -1,0 +1,1 @@
+"""Two bundles asked the same queries."""
