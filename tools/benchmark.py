@@ -45,14 +45,14 @@ from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import random_vectors
 from edge.vision.frame import RgbImage
 from edge.vision.locate import LocateSettings, locate_cards
+from tools.benchmarks.index import measure_building, measure_search
+from tools.benchmarks.libraries import measure_libraries
+from tools.benchmarks.npu import NpuBench, make_npu_bench, measure_events, measure_share
+from tools.benchmarks.previews import measure_previews
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.spec import card_specs
 from tools.make_cards import draw_card, make_cards, over_white
-from tools.measure_index import measure_building, measure_search
-from tools.measure_libraries import measure_libraries
-from tools.measure_npu import NpuBench, make_npu_bench, measure_events, measure_share
-from tools.measure_previews import measure_previews
 from tools.simulated_camera import PRESETS, CardPose, photograph
 
 CATALOGUE: Final = 17_592
@@ -188,7 +188,7 @@ def start(bench: Bench) -> Iterator[Measurement]:
     photo = bench.folder / "photo.png"
     cv2.imwrite(str(photo), cv2.cvtColor(bench.photo, cv2.COLOR_RGB2BGR))
     places = ["--index", str(bench.bundle.path), "--model", str(bench.model.folder), str(photo)]
-    command = [sys.executable, "-m", "tools.first_decision", *places]
+    command = [sys.executable, "-m", "tools.benchmarks.first_decision", *places]
     runs = []
     for _ in range(3):
         started = time.perf_counter()

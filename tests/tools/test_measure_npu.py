@@ -7,9 +7,9 @@ import pytest
 from edge.errors import UsageError
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
-from tools import measure_npu
 from tools.benchmark import make_bench
-from tools.measure_npu import measure_events, measure_share
+from tools.benchmarks import npu as measure_npu
+from tools.benchmarks.npu import measure_events, measure_share
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What watching costs: how often frames are recognised with live previews open, against the same without.
 
-python -m tools.measure_previews HOST PORT COUNT      watch so many previews until killed (the measurement starts it)
+python -m tools.benchmarks.previews HOST PORT COUNT      watch so many previews until killed (the measurement starts it)
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _viewers(server: HttpServer, page: Page, count: int) -> Iterator[None]:
     if not count:
         yield
         return
-    command = [sys.executable, "-m", "tools.measure_previews", server.host, str(server.port), str(count)]
+    command = [sys.executable, "-m", "tools.benchmarks.previews", server.host, str(server.port), str(count)]
     watching = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1])
     try:
         deadline_s = time.monotonic() + START_S

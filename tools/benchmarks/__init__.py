@@ -1,0 +1,1 @@
+"""Speed and load; the only family that may import `edge.daemon` and `edge.web`."""
