@@ -16,7 +16,7 @@ from edge.recognition.verification import (
 )
 from tools.drawing.spec import card_spec
 from tools.make_cards import draw_card, over_white
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
 
 COUNT = 12
 

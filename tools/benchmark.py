@@ -53,7 +53,7 @@ from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.spec import card_specs
 from tools.make_cards import draw_card, make_cards, over_white
-from tools.simulated_camera import PRESETS, CardPose, photograph
+from tools.simulation.camera import PRESETS, CardPose, photograph
 
 CATALOGUE: Final = 17_592
 REPEATS: Final = 15

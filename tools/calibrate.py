@@ -53,7 +53,7 @@ from tools.command_line import CommandLine
 from tools.evaluation.calibration import Kind, Observation, Outcome, calibrate
 from tools.evaluation.queries import read_card
 from tools.evaluation.recognition import WithoutArtwork
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
 
 VIEWS_PER_PRESET: Final = 200
 """Known views of each preset that a calibration aims at: with nine presets, 1 % false acceptance is 18 of 1,800 views."""

@@ -27,7 +27,6 @@ from edge.errors import DataError, EdgeError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.evaluation.embedding import ViewFigures, measure_views
 from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
@@ -37,7 +36,8 @@ from tools.networks.factory import NetworkSettings
 from tools.networks.regnet import RegNetSettings
 from tools.onnx_file import OnnxFile, squares
 from tools.quantize import CALIBRATION_PRESETS, CALIBRATION_VIEWS, DEFAULT_RECIPE, RECIPES, agreement, quantize
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 from tools.training.chain import Run, finish, run_stage
 from tools.training.checkpoint import FINAL, LAST, open_trained
 from tools.training.course import Course, Pictures

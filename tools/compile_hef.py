@@ -29,7 +29,6 @@ from edge.errors import DataError, EdgeError, ExitCode, UsageError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
 from edge.recognition.model import MODEL_FILE, Agreement, Artefact, Model, open_model
 from edge.recognition.model_search import find_model
-from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.command_line import CommandLine
 from tools.npu.agreement import HEAD, agreement_of, as_row
 from tools.npu.compiled_part import write_compiled_part
@@ -37,7 +36,8 @@ from tools.npu.compiler import CALIBRATION_IMAGES, Compilation
 from tools.npu.plan import as_markdown, as_record, plan_of
 from tools.npu.record import write_npu_record
 from tools.onnx_file import OnnxFile
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 
 HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8

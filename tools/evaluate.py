@@ -8,7 +8,7 @@ With ``--acceptance``: the acceptance table, the table of views, and what each s
 ``--strict`` 1.
 ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and pictures of typical failures.
 
-Without it, quick counts: the scans themselves; simulated views of them (``tools/simulated_camera.py``), asked of the whole index and of the
+Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), asked of the whole index and of the
 index without their artwork; whole photos in which the card has to be located first; pictures without a card. Exit status 1 where a bound is
 missed. 65 bad data, 64 usage.
 """
@@ -41,7 +41,7 @@ from tools.evaluation.acceptance.tables import as_records as acceptance_records
 from tools.evaluation.acceptance.tables import as_text, heading
 from tools.evaluation.queries import PHOTO_VIEW, Material, cards_outside, negatives, photos, read_material, scans, views
 from tools.evaluation.recognition import Row, as_records, as_table, ask, ask_with_and_without
-from tools.simulated_camera import PRESETS
+from tools.simulation.camera import PRESETS
 
 SCANS_BOUND: Final = 0.999
 VIEWS_BOUND: Final = 0.92

@@ -31,7 +31,6 @@ from edge.errors import EdgeError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch
 from edge.recognition.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures, read_backgrounds, read_cards
 from tools.evaluation.embedding import as_table, measure_views
 from tools.exporting.coreml_form import predicted, write_coreml
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
@@ -42,7 +41,8 @@ from tools.exporting.targets import TARGETS, Target
 from tools.networks.contract import parameter_count
 from tools.npu.plan import as_record, plan_of
 from tools.onnx_file import OnnxFile, squares
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 from tools.training.checkpoint import Trained, open_trained
 
 DEFAULT_TARGET: Final = "hailo"

@@ -27,7 +27,7 @@ from edge.errors import DataError, EdgeError
 from edge.vision.card import CARD_HEIGHT_MM, Point
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools import film_props, simulated_camera
+from tools import film_props
 from tools.film_props import Prop, lay_prop
 from tools.film_script import (
     PX_PER_MM,
@@ -43,6 +43,7 @@ from tools.film_script import (
     truth,
 )
 from tools.make_cards import card_spec, draw_card, over_white
+from tools.simulation import camera as simulated_camera
 
 __all__ = ["Appearance", "DemoScript", "FilmCard", "demo_script", "drawn_film_card", "frames", "read_film_cards", "truth", "write_film"]
 

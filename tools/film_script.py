@@ -11,7 +11,7 @@ import numpy as np
 from edge.errors import DataError
 from edge.vision.card import CARD_HEIGHT_MM, Point, Quad, Size
 from edge.vision.frame import RgbImage
-from tools.simulated_camera import CardPose, pose_quad
+from tools.simulation.camera import CardPose, pose_quad
 from tools.tally import Corners, TrueAppearance, TruePlace, Truth
 
 Kind: TypeAlias = Literal["card", "unknown-card", "object"]

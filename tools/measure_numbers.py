@@ -37,7 +37,7 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.bundle_build.card_list import read_card_list
 from tools.make_cards import CardSpec, card_specs, draw_card, over_white, reprint
-from tools.simulated_camera import PRESETS, CardPose, photograph
+from tools.simulation.camera import PRESETS, CardPose, photograph
 
 FRAME: Final = Size(1280, 960)
 PRINT_SIZE: Final = Size(756, 1056)

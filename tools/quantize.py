@@ -36,7 +36,7 @@ from edge.vision.frame import RgbImage
 from tools.evaluation.queries import cards_outside, read_card
 from tools.onnx_file import OnnxFile, squares
 from tools.onnx_weights import single_precision
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
 
 QUANTIZED_OPERATIONS: Final = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "GlobalAveragePool")
 CALIBRATION_VIEWS: Final = 64

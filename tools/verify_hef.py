@@ -29,11 +29,11 @@ from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.model import Agreement, Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
-from tools.card_pictures import read_cards
 from tools.command_line import CommandLine
 from tools.compile_hef import views_of
 from tools.npu.agreement import HEAD, agreement_of, as_row
 from tools.npu.record import write_npu_record
+from tools.simulation.card_images import read_cards
 
 BATCHES: Final = (1, 2, 4, 8)
 REPEATS: Final = 100

@@ -23,7 +23,7 @@ from tests.debian_root import FOREIGN_MACHINE, REPOSITORY, DebianRoot, architect
 from tools.film_script import PX_PER_MM
 from tools.make_cards import card_specs, draw_card, over_white
 from tools.sample_bundle import sample_film_cards
-from tools.simulated_camera import CardPose, lay_card
+from tools.simulation.camera import CardPose, lay_card
 
 MACHINES = ("x86_64", FOREIGN_MACHINE)
 MODEL = "/opt/source/hef/convnext-tiny-bn"

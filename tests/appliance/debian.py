@@ -18,7 +18,7 @@ from tests.appliance.container import cgroup_of, leave_cgroup, spawn
 from tools.film import write_film
 from tools.film_script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
 from tools.sample_bundle import sample_film_cards
-from tools.simulated_camera import CardPose
+from tools.simulation.camera import CardPose
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux", "pgrep": "procps", "git": "git"}

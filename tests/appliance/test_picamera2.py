@@ -15,7 +15,7 @@ from tests.debian_root import why_not
 from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tools.film_script import PX_PER_MM
 from tools.sample_bundle import sample_film_cards
-from tools.simulated_camera import CardPose, lay_card
+from tools.simulation.camera import CardPose, lay_card
 
 DEVICE = "virtual"
 TABLE = (52, 66, 58)

@@ -12,7 +12,7 @@ from edge.errors import ExitCode
 from tests.small_world import make_small_world, save
 from tools.calibrate import main
 from tools.make_cards import card_specs, draw_card, over_white
-from tools.simulated_camera import PRESETS
+from tools.simulation.camera import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from edge.recognition.model import open_model, read_model_manifest, self_test
 from tests.published_networks import TINY_VIT, import_timm
 from tests.tiny_training import TINY, TINY_REGNET, draw
 from tools import export_model
-from tools.card_pictures import read_cards
 from tools.exporting import coreml_form
 from tools.exporting.coreml_form import compare_weights
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
@@ -28,6 +27,7 @@ from tools.exporting.targets import TARGETS
 from tools.networks.factory import make_network
 from tools.npu.compiled_part import write_compiled_part
 from tools.onnx_file import OnnxFile, squares
+from tools.simulation.card_images import read_cards
 from tools.training.checkpoint import StageRecord, Trained, save, save_trained
 
 STAGES = (

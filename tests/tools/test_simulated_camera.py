@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edge.vision.card import CARD_SIZE, Size, overlap, rectify
-from tools.camera_effects import motion_blur, occlude, to_uint8
-from tools.simulated_camera import PRESETS, CardPose, ViewSettings, degrade, photograph, pose_quad, training_view_settings
+from tools.simulation.camera import PRESETS, CardPose, ViewSettings, degrade, photograph, pose_quad, training_view_settings
+from tools.simulation.effects import motion_blur, occlude, to_uint8
 
 GREEN = np.array([30, 160, 60])
 STILL = ViewSettings(

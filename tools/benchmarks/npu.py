@@ -41,7 +41,7 @@ from edge.settings.sections import CameraSection, NetworkSection, Settings, Trac
 from edge.system.clock import Clock
 from edge.vision.frame import RgbImage
 from edge.vision.locate import locate_cards
-from tools.simulated_camera import PRESETS, CardPose, photograph
+from tools.simulation.camera import PRESETS, CardPose, photograph
 
 READINGS: Final = 2
 """Pictures of one card: both ways up."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import CardPictures
 
 Embed: TypeAlias = Callable[[Sequence[RgbImage]], EmbeddingMatrix]
 

@@ -18,7 +18,7 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import read_card_list
-from tools.simulated_camera import PRESETS, CardPose, degrade, photograph
+from tools.simulation.camera import PRESETS, CardPose, degrade, photograph
 
 PHOTO_SIZE: Final = (1280, 720)
 PHOTO_VIEW: Final = "camera-4"

@@ -11,7 +11,7 @@ import torch
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.networks.contract import EmbeddingNetwork
-from tools.simulated_camera import resized
+from tools.simulation.camera import resized
 
 BATCH: Final = 16
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from edge.errors import DataError
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork
-from tools.simulated_camera import degrade, resized, training_view_settings
+from tools.simulation.camera import degrade, resized, training_view_settings
+from tools.simulation.card_images import CardPictures
 from tools.training.checkpoint import StageRecord, Trained
 
 SHARE: Final = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures
+from tools.simulation.card_images import CardPictures
 
 
 def joined(parts: Sequence[CardPictures]) -> CardPictures:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.errors import DataError
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures, read_backgrounds, read_cards
+from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import joined
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge.vision.card import Size
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures
-from tools.simulated_camera import ViewSettings, degrade
+from tools.simulation.camera import ViewSettings, degrade
+from tools.simulation.card_images import CardPictures
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, compose, no_card, recolour
 from tools.training.views import ENDLESS, fitting, hard_view_settings

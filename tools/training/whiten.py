@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
-from tools.card_pictures import CardPictures
 from tools.networks.contract import EmbeddingNetwork
 from tools.networks.embed_pictures import embed_at
-from tools.simulated_camera import degrade, training_view_settings
+from tools.simulation.camera import degrade, training_view_settings
+from tools.simulation.card_images import CardPictures
 from tools.training.checkpoint import Trained
 
 FLOOR: Final = 3.0

@@ -13,7 +13,7 @@ from tools import evaluate
 from tools.evaluation.acceptance.failures import KEPT_PER_KIND, Album
 from tools.evaluation.acceptance.tracks import FRAMES, one_scene, told
 from tools.evaluation.queries import Question, measuring_half, read_material, views
-from tools.simulated_camera import PRESETS
+from tools.simulation.camera import PRESETS
 
 VOID = {"meta", "img", "br"}
 

@@ -8,8 +8,8 @@ import torch
 
 from edge.errors import DataError
 from tests.tiny_training import TINY
-from tools.card_pictures import CardPictures
 from tools.networks.factory import make_network
+from tools.simulation.card_images import CardPictures
 from tools.training.blend import blended
 from tools.training.checkpoint import StageRecord, Trained
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError
-from tools.card_pictures import read_backgrounds, read_cards
+from tools.simulation.card_images import read_backgrounds, read_cards
 from tools.training.made_up import compose, joined, recolour
 from tools.training.material import Material
 from tools.training.pairs import Pairs, look_alikes

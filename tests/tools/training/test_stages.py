@@ -13,11 +13,11 @@ from edge.recognition.model import open_model, self_test
 from tests.published_networks import TINY_VIT, import_timm
 from tests.tiny_training import TINY, TINY_REGNET
 from tools import export_model
-from tools.card_pictures import read_cards
 from tools.evaluation.embedding import as_table, view_figures
 from tools.exporting.deployed import embed_as_trained, weights_id
 from tools.networks.embed_pictures import embed_at
 from tools.networks.factory import make_network
+from tools.simulation.card_images import read_cards
 from tools.training import cli
 from tools.training.checkpoint import load, open_trained
 from tools.training.distill import teacher_embeddings

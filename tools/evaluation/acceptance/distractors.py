@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.evaluation.queries import Material, Question
 from tools.make_cards import card_back, card_specs, draw_card, over_white
-from tools.simulated_camera import PRESETS, degrade
+from tools.simulation.camera import PRESETS, degrade
 
 DRAWN_SEED: Final = 977
 

@@ -29,7 +29,7 @@ GOALS: Final[dict[str, tuple[float, float]]] = {
     "glare": (0.995, 0.99),
     "small-80px": (0.995, 0.98),
 }
-"""Least top-1 and least acceptance with verification, per preset of ``tools/simulated_camera.py``."""
+"""Least top-1 and least acceptance with verification, per preset of ``tools/simulation/camera.py``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from tools.evaluation.acceptance.figures import (
 from tools.evaluation.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
 from tools.evaluation.queries import Material, Question, negatives, views
 from tools.evaluation.recognition import ask
-from tools.simulated_camera import PRESETS
+from tools.simulation.camera import PRESETS
 
 TRACKS: Final = 60
 STRANGERS: Final = 90

@@ -19,7 +19,7 @@ from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS
 from tools.evaluation.acceptance.answers import Examiner
 from tools.evaluation.queries import Material, Question, read_card
-from tools.simulated_camera import PRESETS, ViewSettings, degrade
+from tools.simulation.camera import PRESETS, ViewSettings, degrade
 
 FRAMES: Final = 8
 FRAME_NS: Final = 200_000_000

@@ -2,7 +2,7 @@
 
 Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.vision.card.rectify`` would deliver, for training and for measuring
 the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both are built from
-``tools/camera_effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal pictures.
+``tools/simulation/effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge.vision.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
-from tools.camera_effects import (
+from tools.simulation.effects import (
     FloatImage,
     blend,
     develop,
