@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 RUN_NETWORK = {
     "the scanner": "from edge.adapters import onnx; onnx.onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])",
-    "a tool": "from pathlib import Path; from tools.onnx_file import OnnxFile; OnnxFile(Path(sys.argv[1]))",
+    "a tool": "from pathlib import Path; from tools.network.onnx_file import OnnxFile; OnnxFile(Path(sys.argv[1]))",
 }
 
 

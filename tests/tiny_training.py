@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.regnet import RegNetSettings
+from tools.network.convnext import ConvNextSettings
+from tools.network.regnet import RegNetSettings
 from tools.training.course import Course, Pictures
 from tools.training.warm import WarmSettings
 

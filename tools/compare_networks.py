@@ -30,11 +30,11 @@ from edge.vision.frame import RgbImage
 from tools.evaluation.embedding import ViewFigures, measure_views
 from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
-from tools.networks.contract import parameter_count
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.factory import NetworkSettings
-from tools.networks.regnet import RegNetSettings
-from tools.onnx_file import OnnxFile, squares
+from tools.network.contract import parameter_count
+from tools.network.convnext import ConvNextSettings
+from tools.network.factory import NetworkSettings
+from tools.network.onnx_file import OnnxFile, squares
+from tools.network.regnet import RegNetSettings
 from tools.quantize import CALIBRATION_PRESETS, CALIBRATION_VIEWS, DEFAULT_RECIPE, RECIPES, agreement, quantize
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards

@@ -34,8 +34,8 @@ from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
 from edge.vision.frame import RgbImage
 from tools.evaluation.queries import cards_outside, read_card
-from tools.onnx_file import OnnxFile, squares
-from tools.onnx_weights import single_precision
+from tools.network.onnx_file import OnnxFile, squares
+from tools.network.onnx_weights import single_precision
 from tools.simulation.camera import PRESETS, degrade
 
 QUANTIZED_OPERATIONS: Final = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "GlobalAveragePool")

@@ -8,8 +8,8 @@ from onnxruntime.quantization import CalibrationMethod
 
 from edge.errors import DataError, ModelError
 from edge.recognition.model import open_model
-from tools.onnx_file import OnnxFile, squares
-from tools.onnx_weights import single_precision
+from tools.network.onnx_file import OnnxFile, squares
+from tools.network.onnx_weights import single_precision
 from tools.quantize import RECIPES, Bench, Recipe, agreement, layer_costs, main, part_of, quantize, simulated_views
 
 SIDE, CHANNELS = 32, 8

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edge.errors import ModelError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from tools.networks.contract import EmbeddingNetwork
+from tools.network.contract import EmbeddingNetwork
 from tools.training.checkpoint import Trained
 
 _ROWS_AT_ONCE = 8

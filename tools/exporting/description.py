@@ -6,9 +6,9 @@ from math import ceil
 from typing import Final
 
 from edge.recognition.model import Training
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.regnet import RegNetSettings
+from tools.network.contract import EmbeddingNetwork
+from tools.network.convnext import ConvNextSettings
+from tools.network.regnet import RegNetSettings
 from tools.training.checkpoint import Trained
 
 BRIEF_MINUTES: Final = 600.0

@@ -13,7 +13,7 @@ from edge.recognition.embedding import INPUT_SIZE
 from edge.recognition.model import FileRecord, Golden
 from edge.vision.frame import RgbImage
 from tools.exporting.deployed import embed_as_trained
-from tools.onnx_file import squares
+from tools.network.onnx_file import squares
 from tools.training.checkpoint import Trained
 
 GOLDEN_SEEDS: Final = (1, 2, 3)

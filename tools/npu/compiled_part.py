@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, shape_inference
 from onnx.utils import Extractor
 
 from edge.errors import ModelError
-from tools.onnx_weights import single_precision
+from tools.network.onnx_weights import single_precision
 
 ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identity", "Div", "LpNormalization"})
 """What may follow the embedding: it takes its shape and its length, the numbers stay."""

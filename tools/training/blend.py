@@ -19,7 +19,7 @@ from torch import nn
 
 from edge.errors import DataError
 from edge.vision.frame import RgbImage
-from tools.networks.contract import EmbeddingNetwork
+from tools.network.contract import EmbeddingNetwork
 from tools.simulation.camera import degrade, resized, training_view_settings
 from tools.simulation.card_images import CardPictures
 from tools.training.checkpoint import StageRecord, Trained

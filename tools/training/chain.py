@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import DataError
-from tools.networks.contract import parameter_count
-from tools.networks.factory import make_network
-from tools.networks.published import PublishedNetwork
+from tools.network.contract import parameter_count
+from tools.network.factory import make_network
+from tools.network.published import PublishedNetwork
 from tools.training.blend import blended
 from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_of
 from tools.training.loop import Plan, Training

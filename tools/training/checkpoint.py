@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 import torch
 
 from edge.errors import DataError
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.factory import make_network, settings_from
+from tools.network.contract import EmbeddingNetwork
+from tools.network.factory import make_network, settings_from
 
 FORMAT: Final = "cardedge.training/1"
 LAST: Final = "last.pt"

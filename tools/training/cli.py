@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import EdgeError, ExitCode
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.factory import BY_NAME, make_network
-from tools.networks.published import HUB, PublishedNetwork, load_published
+from tools.network.contract import EmbeddingNetwork
+from tools.network.factory import BY_NAME, make_network
+from tools.network.published import HUB, PublishedNetwork, load_published
 from tools.training.blend import SHARE, blended
 from tools.training.chain import Run, finish, run_stage, run_teacher
 from tools.training.checkpoint import open_trained, save_trained, trained_of

@@ -19,12 +19,12 @@ from torch.nn import functional
 from edge.errors import DataError
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.embed_pictures import embed_at
-from tools.networks.factory import NetworkSettings
-from tools.networks.published import PublishedNetwork, PublishedSettings, nearest_side
-from tools.onnx_file import OnnxFile
+from tools.network.contract import EmbeddingNetwork
+from tools.network.convnext import ConvNextSettings
+from tools.network.embed_images import embed_at
+from tools.network.factory import NetworkSettings
+from tools.network.onnx_file import OnnxFile
+from tools.network.published import PublishedNetwork, PublishedSettings, nearest_side
 from tools.simulation.card_images import CardPictures
 from tools.training.checkpoint import Trained, open_trained
 from tools.training.course import Course

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tools.networks.contract import EmbeddingNetwork
+from tools.network.contract import EmbeddingNetwork
 from tools.training.cutmix import Mix
 
 Labels = tuple[Tensor, ...]

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.embed_pictures import embed_at
+from tools.network.contract import EmbeddingNetwork
+from tools.network.embed_images import embed_at
 from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
 from tools.training.loop import Plan

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.networks.published import PublishedNetwork, PublishedSettings
+from tools.network.published import PublishedNetwork, PublishedSettings
 from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
 from tools.training.loop import Plan

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.factory import NetworkSettings, make_network
+from tools.network.contract import EmbeddingNetwork
+from tools.network.convnext import ConvNextSettings
+from tools.network.factory import NetworkSettings, make_network
 from tools.training.course import Course
 from tools.training.loop import Plan
 from tools.training.losses import alike, cosine_distance, own_among

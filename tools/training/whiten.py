@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.embed_pictures import embed_at
+from tools.network.contract import EmbeddingNetwork
+from tools.network.embed_images import embed_at
 from tools.simulation.camera import degrade, training_view_settings
 from tools.simulation.card_images import CardPictures
 from tools.training.checkpoint import Trained

@@ -8,7 +8,7 @@ import torch
 
 from edge.errors import DataError
 from tests.tiny_training import TINY
-from tools.networks.factory import make_network
+from tools.network.factory import make_network
 from tools.simulation.card_images import CardPictures
 from tools.training.blend import blended
 from tools.training.checkpoint import StageRecord, Trained

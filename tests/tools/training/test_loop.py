@@ -14,7 +14,7 @@ import pytest
 
 from edge.errors import DataError
 from tests.tiny_training import COURSE, TINY, WARM
-from tools.networks.factory import make_network
+from tools.network.factory import make_network
 from tools.training.chain import Run, run_stage
 from tools.training.checkpoint import load, open_trained, save
 from tools.training.course import Course, Pictures

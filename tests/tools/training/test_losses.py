@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from tests.tiny_training import TINY, WARM
-from tools.networks.factory import make_network
+from tools.network.factory import make_network
 from tools.training.cutmix import Mix, draw_mix
 from tools.training.distill import DistillObjective, DistillSettings
 from tools.training.losses import alike, arc_face, contrastive, cosine_distance, mean_squared, own_among, relational

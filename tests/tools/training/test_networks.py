@@ -10,12 +10,12 @@ from torch import nn
 
 from edge.errors import DataError
 from tests.tiny_training import TINY, TINY_REGNET
-from tools.networks.contract import parameter_count
-from tools.networks.convnext import ConvNextSettings
-from tools.networks.embed_pictures import embed_at
-from tools.networks.factory import BY_NAME, make_network, settings_from
-from tools.networks.head import POOL_TO_3X3, LayoutHead
-from tools.networks.regnet import Bottleneck, RegNetSettings
+from tools.network.contract import parameter_count
+from tools.network.convnext import ConvNextSettings
+from tools.network.embed_images import embed_at
+from tools.network.factory import BY_NAME, make_network, settings_from
+from tools.network.head import POOL_TO_3X3, LayoutHead
+from tools.network.regnet import Bottleneck, RegNetSettings
 from tools.training.whiten import apply_to_output, whitening
 
 NETWORKS = [TINY, dataclasses.replace(TINY, norm="layer"), TINY_REGNET]

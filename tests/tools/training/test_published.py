@@ -8,9 +8,9 @@ import torch
 from edge.errors import DataError
 from tests.published_networks import TINY_VIT, import_timm
 from tests.tiny_training import TINY, TINY_REGNET
-from tools.networks import published
-from tools.networks.factory import make_network, settings_from
-from tools.networks.published import PublishedNetwork, PublishedSettings, load_published, nearest_side
+from tools.network import published
+from tools.network.factory import make_network, settings_from
+from tools.network.published import PublishedNetwork, PublishedSettings, load_published, nearest_side
 from tools.training.checkpoint import Trained
 from tools.training.distill import SERVER_SIDE, server_student
 from tools.training.teacher import TEACHER

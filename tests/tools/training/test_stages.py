@@ -15,8 +15,8 @@ from tests.tiny_training import TINY, TINY_REGNET
 from tools import export_model
 from tools.evaluation.embedding import as_table, view_figures
 from tools.exporting.deployed import embed_as_trained, weights_id
-from tools.networks.embed_pictures import embed_at
-from tools.networks.factory import make_network
+from tools.network.embed_images import embed_at
+from tools.network.factory import make_network
 from tools.simulation.card_images import read_cards
 from tools.training import cli
 from tools.training.checkpoint import load, open_trained
@@ -174,7 +174,7 @@ def test_the_teacher_learns_its_head_first_and_then_its_last_blocks(teacher):
 
 def test_without_weights_a_teacher_names_the_next_step(data, tmp_path, capsys, monkeypatch):
     import_timm()
-    monkeypatch.setattr("tools.networks.published.published_weights", unreachable)
+    monkeypatch.setattr("tools.network.published.published_weights", unreachable)
     status = cli.main(["teacher", "--data", str(data), "--out", str(tmp_path / "none")])
     assert status == 65
     assert "--weights" in capsys.readouterr().err

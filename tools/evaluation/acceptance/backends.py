@@ -18,7 +18,7 @@ from edge.vision.frame import RgbImage
 from tools.evaluation.acceptance.answers import Examiner, ViewSet
 from tools.evaluation.acceptance.figures import Criterion, int8_rows, teacher_row
 from tools.evaluation.queries import Material, views
-from tools.onnx_file import OnnxFile
+from tools.network.onnx_file import OnnxFile
 from tools.quantize import DEFAULT_RECIPE, RECIPES, quantize, simulated_views
 
 RUNS: Final = 60

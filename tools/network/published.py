@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from edge.errors import DataError
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.convnext import ConvNext
+from tools.network.contract import EmbeddingNetwork
+from tools.network.convnext import ConvNext
 
 Weights = Mapping[str, Tensor]
 

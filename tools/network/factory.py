@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from edge.errors import DataError
-from tools.networks.contract import EmbeddingNetwork
-from tools.networks.convnext import ConvNext, ConvNextSettings
-from tools.networks.published import PublishedNetwork, PublishedSettings
-from tools.networks.regnet import RegNet, RegNetSettings
+from tools.network.contract import EmbeddingNetwork
+from tools.network.convnext import ConvNext, ConvNextSettings
+from tools.network.published import PublishedNetwork, PublishedSettings
+from tools.network.regnet import RegNet, RegNetSettings
 
 NetworkSettings: TypeAlias = ConvNextSettings | RegNetSettings | PublishedSettings
 

@@ -10,7 +10,7 @@ import torch
 
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
-from tools.networks.contract import EmbeddingNetwork
+from tools.network.contract import EmbeddingNetwork
 from tools.simulation.camera import resized
 
 BATCH: Final = 16

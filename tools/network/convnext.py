@@ -4,7 +4,7 @@ Depths and widths of ConvNeXt-Tiny are those of the paper, section 3. The differ
 
 - 1x1 convolutions instead of permute + Linear: the data stays NCHW.
 - BatchNorm instead of LayerNorm (``norm="batch"``): it disappears into the neighbouring convolution. ``norm="layer"`` keeps the
-  published LayerNorm, for those who start from published weights (``tools/networks/published.py`` reads them).
+  published LayerNorm, for those who start from published weights (``tools/network/published.py`` reads them).
 - Layer scale disappears into the second 1x1 convolution.
 - The head, once folded, is convolutions, an average and a sum: no reshape, no concatenation.
 """
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.networks.contract import EmbeddingNetwork, draw_weights
-from tools.networks.folding import affine, scale_inputs, scale_outputs
-from tools.networks.head import DeployedHead, LayoutHead
+from tools.network.contract import EmbeddingNetwork, draw_weights
+from tools.network.folding import affine, scale_inputs, scale_outputs
+from tools.network.head import DeployedHead, LayoutHead
 
 
 @dataclass(frozen=True, slots=True)

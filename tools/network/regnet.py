@@ -13,9 +13,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tools.networks.contract import EmbeddingNetwork, draw_weights
-from tools.networks.folding import affine, scale_outputs
-from tools.networks.head import DeployedHead, LayoutHead
+from tools.network.contract import EmbeddingNetwork, draw_weights
+from tools.network.folding import affine, scale_outputs
+from tools.network.head import DeployedHead, LayoutHead
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.networks.folding import scale_inputs
+from tools.network.folding import scale_inputs
 
 POOL_TO_3X3: Final = {3: (1, 1), 4: (2, 1), 5: (3, 1), 6: (2, 2), 7: (3, 2), 9: (3, 3)}
 """Side of the last map -> (kernel, stride) of the average pooling that gives exactly 3x3, the same places at each resolution."""
