@@ -1,4 +1,4 @@
-"""A double of Hailo's Dataflow Compiler as ``tools/npu/compiler.py`` uses it (names of hailo_sdk_client 3.30 to 3.33)."""
+"""A double of Hailo's Dataflow Compiler as ``tools/hailo/compiler.py`` uses it (names of hailo_sdk_client 3.30 to 3.33)."""
 
 import contextlib
 import logging

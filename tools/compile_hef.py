@@ -30,12 +30,12 @@ from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, 
 from edge.recognition.model import MODEL_FILE, Agreement, Artefact, Model, open_model
 from edge.recognition.model_search import find_model
 from tools.command_line import CommandLine
+from tools.hailo.agreement import HEAD, agreement_of, as_row
+from tools.hailo.compiled_part import write_compiled_part
+from tools.hailo.compiler import CALIBRATION_IMAGES, Compilation
+from tools.hailo.plan import as_markdown, as_record, plan_of
+from tools.hailo.record import write_npu_record
 from tools.network.onnx_file import OnnxFile
-from tools.npu.agreement import HEAD, agreement_of, as_row
-from tools.npu.compiled_part import write_compiled_part
-from tools.npu.compiler import CALIBRATION_IMAGES, Compilation
-from tools.npu.plan import as_markdown, as_record, plan_of
-from tools.npu.record import write_npu_record
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 

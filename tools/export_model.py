@@ -38,9 +38,9 @@ from tools.exporting.description import architecture, training_record
 from tools.exporting.golden import file_record, write_golden
 from tools.exporting.onnx_form import write_for_one, write_onnx
 from tools.exporting.targets import TARGETS, Target
+from tools.hailo.plan import as_record, plan_of
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
-from tools.npu.plan import as_record, plan_of
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 from tools.training.checkpoint import Trained, open_trained

@@ -31,8 +31,8 @@ from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
 from tools.command_line import CommandLine
 from tools.compile_hef import views_of
-from tools.npu.agreement import HEAD, agreement_of, as_row
-from tools.npu.record import write_npu_record
+from tools.hailo.agreement import HEAD, agreement_of, as_row
+from tools.hailo.record import write_npu_record
 from tools.simulation.card_images import read_cards
 
 BATCHES: Final = (1, 2, 4, 8)

@@ -14,8 +14,8 @@ from edge.recognition.model_search import find_model
 from tests import hailo_sdk_double
 from tests.small_model import record, write_manifest, write_model
 from tools.compile_hef import main, script_of
+from tools.hailo.plan import PCIE_GB_PER_S, as_record, plan_of
 from tools.make_cards import card_specs, make_cards
-from tools.npu.plan import PCIE_GB_PER_S, as_record, plan_of
 
 
 def write_convolutions(path, dim=16):
@@ -75,7 +75,7 @@ def cards(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch):
-    monkeypatch.setattr("tools.npu.compiler.CALIBRATION_IMAGES", 16)
+    monkeypatch.setattr("tools.hailo.compiler.CALIBRATION_IMAGES", 16)
 
 
 def compile_it(model, cards, *more):

@@ -24,9 +24,9 @@ from tools.exporting.coreml_form import compare_weights
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
 from tools.exporting.onnx_form import HALF_FROM_ELEMENTS, write_onnx
 from tools.exporting.targets import TARGETS
+from tools.hailo.compiled_part import write_compiled_part
 from tools.network.factory import make_network
 from tools.network.onnx_file import OnnxFile, squares
-from tools.npu.compiled_part import write_compiled_part
 from tools.simulation.card_images import read_cards
 from tools.training.checkpoint import StageRecord, Trained, save, save_trained
 

@@ -17,7 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from edge.errors import ModelError
-from tools.npu.compiled_part import single_picture
+from tools.hailo.compiled_part import single_picture
 
 PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)

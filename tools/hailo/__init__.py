@@ -1,0 +1,1 @@
+"""Plan, compile and prove a HEF."""
