@@ -29,11 +29,11 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
 from edge.cli.index_receive import REMOTE_COMMAND, describe_status
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import Done, ListRequest, PruneRequest, Releases, RollbackRequest
-from tools.pushing.connection import SshOptions, ask
-from tools.pushing.host_push import HostPush, HostReport, PushOptions
-from tools.pushing.inventory import all_hosts
-from tools.pushing.local_bundle import read_bundle, sign_bundle
-from tools.pushing.rollout import Rollout, ask_status, status_of, worst
+from tools.push.connection import SshOptions, ask
+from tools.push.host_push import HostPush, HostReport, PushOptions
+from tools.push.inventory import all_hosts
+from tools.push.local_bundle import read_bundle, sign_bundle
+from tools.push.rollout import Rollout, ask_status, status_of, worst
 
 _Told: TypeAlias = tuple[dict[str, Any], str]
 """An answer for programs and for people."""

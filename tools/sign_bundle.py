@@ -18,7 +18,7 @@ if __package__ in {None, ""}:  # started as a file: the project's root is not on
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge.errors import EdgeError, ExitCode
-from tools.pushing.local_bundle import sign_bundle
+from tools.push.local_bundle import sign_bundle
 
 
 def main(arguments: list[str] | None = None) -> int:

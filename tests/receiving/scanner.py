@@ -17,8 +17,8 @@ from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings.sections import PushSection
 from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
-from tools.pushing.connection import Connection
-from tools.pushing.local_bundle import LocalBundle, read_bundle
+from tools.push.connection import Connection
+from tools.push.local_bundle import LocalBundle, read_bundle
 
 UNSIGNED = PushSection(allow_unsigned=True, keep_free_mb=0)
 

@@ -25,8 +25,8 @@ from edge.receiving.messages import (
     StatusRequest,
 )
 from tests.receiving.scanner import UNSIGNED, Scanner, bundle, change_manifest, day, offer, push, send_wanted
-from tools.pushing.connection import HostRefusedError
-from tools.pushing.local_bundle import read_bundle
+from tools.push.connection import HostRefusedError
+from tools.push.local_bundle import read_bundle
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 
 from edge.errors import DataError, ExitCode, UsageError
 from tools import push_index
-from tools.pushing import rollout
-from tools.pushing.connection import SshOptions
-from tools.pushing.host_push import HostReport
-from tools.pushing.inventory import all_hosts, read_inventory
-from tools.pushing.rollout import Rollout, worst
+from tools.push import rollout
+from tools.push.connection import SshOptions
+from tools.push.host_push import HostReport
+from tools.push.inventory import all_hosts, read_inventory
+from tools.push.rollout import Rollout, worst
 
 GOOD = ExitCode.OK
 

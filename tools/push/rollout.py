@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import Status, StatusRequest
-from tools.pushing.connection import HostRefusedError, SshOptions, ask
-from tools.pushing.host_push import HostReport
+from tools.push.connection import HostRefusedError, SshOptions, ask
+from tools.push.host_push import HostReport
 
 PushTo: TypeAlias = Callable[[str], HostReport]
 

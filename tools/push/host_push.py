@@ -13,8 +13,8 @@ from edge.bundles.manifest import DataFile
 from edge.errors import BundleError, ConnectionLostError, EdgeError, ExitCode
 from edge.receiving.messages import Chunk, Commit, ConfirmRequest, Done, Offer, Plan, Status, StatusRequest, Stored, WantedFile
 from edge.receiving.transfer import CHUNK_BYTES
-from tools.pushing.connection import Connection, HostRefusedError, SshOptions, connected
-from tools.pushing.local_bundle import LocalBundle
+from tools.push.connection import Connection, HostRefusedError, SshOptions, connected
+from tools.push.local_bundle import LocalBundle
 
 Result: TypeAlias = Literal["planned", "activated", "unchanged", "refused", "reverted", "unreachable", "not_tried"]
 Tell: TypeAlias = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""The workstation's end of a push, one host or a fleet."""
