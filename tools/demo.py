@@ -23,11 +23,11 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import DataError, EdgeError, ExitCode
-from tools.demo_broker import LOCAL, DemoBroker, demo_broker
+from tools.demo_video.broker import LOCAL, DemoBroker, demo_broker
+from tools.demo_video.script import LEAST_SECONDS, SECONDS, demo_script, truth
+from tools.demo_video.tally import SeenEvent, Truth, Verdict, place_of, tally
 from tools.film import UNKNOWN_SEED, drawn_film_card, write_film
-from tools.film_script import LEAST_SECONDS, SECONDS, demo_script, truth
 from tools.sample_bundle import SAMPLE_DIRECTORY, sample_film_cards
-from tools.tally import SeenEvent, Truth, Verdict, place_of, tally
 
 DEVICE: Final = "demo"
 FILM_SEED: Final = 7

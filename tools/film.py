@@ -27,9 +27,9 @@ from edge.errors import DataError, EdgeError
 from edge.vision.card import CARD_HEIGHT_MM, Point
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools import film_props
-from tools.film_props import Prop, lay_prop
-from tools.film_script import (
+from tools.demo_video import props as film_props
+from tools.demo_video.props import Prop, lay_prop
+from tools.demo_video.script import (
     PX_PER_MM,
     SECONDS,
     Appearance,

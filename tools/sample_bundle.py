@@ -21,8 +21,8 @@ from PIL import Image
 
 from edge.errors import ExitCode
 from tools import build_index, calibrate
+from tools.demo_video.script import FilmCard
 from tools.drawing.spec import CardSpec, card_specs
-from tools.film_script import FilmCard
 from tools.make_cards import draw_card, make_cards, over_white
 
 SAMPLE_DIRECTORY: Final = Path(__file__).resolve().parents[1] / "index" / "sample"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.appliance.container import cgroup_of, leave_cgroup, spawn
+from tools.demo_video.script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
 from tools.film import write_film
-from tools.film_script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
 from tools.sample_bundle import sample_film_cards
 from tools.simulation.camera import CardPose
 

@@ -9,7 +9,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import BrokerError, DataError
-from tools import demo, demo_broker
+from tools import demo
+from tools.demo_video import broker as demo_broker
 
 ROOT = Path(__file__).resolve().parents[2]
 

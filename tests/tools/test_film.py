@@ -7,9 +7,9 @@ import pytest
 
 from edge.errors import DataError
 from edge.vision.card import Quad, rectify
+from tools.demo_video.tally import Truth
 from tools.film import demo_script, drawn_film_card, frames, main, truth, write_film
 from tools.make_cards import card_specs, make_cards
-from tools.tally import Truth
 
 FPS = 15
 

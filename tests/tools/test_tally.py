@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge.errors import DataError
-from tools.tally import TrueAppearance, TruePlace, Truth, Verdict, tally
+from tools.demo_video.tally import TrueAppearance, TruePlace, Truth, Verdict, tally
 
 
 def square(x, side=100.0):

@@ -11,8 +11,8 @@ import numpy as np
 from edge.errors import DataError
 from edge.vision.card import CARD_HEIGHT_MM, Point, Quad, Size
 from edge.vision.frame import RgbImage
+from tools.demo_video.tally import Corners, TrueAppearance, TruePlace, Truth
 from tools.simulation.camera import CardPose, pose_quad
-from tools.tally import Corners, TrueAppearance, TruePlace, Truth
 
 Kind: TypeAlias = Literal["card", "unknown-card", "object"]
 

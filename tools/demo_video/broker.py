@@ -1,6 +1,6 @@
 """A broker for the demo: the one on this machine, else a Mosquitto of our own, else a small one in Python.
 
-    python -m tools.demo_broker 18830        run the small one on a port, until stopped
+    python -m tools.demo_video.broker 18830        run the small one on a port, until stopped
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def demo_broker() -> Iterator[DemoBroker]:
             command = [mosquitto, "-c", str(configuration)]
             broker = DemoBroker("Mosquitto", port, "5")
         else:
-            command = [sys.executable, "-m", "tools.demo_broker", str(port)]
+            command = [sys.executable, "-m", "tools.demo_video.broker", str(port)]
             # its MQTT 5 never answers a connect; 3.1.1 works
             broker = DemoBroker("an embedded Python broker (amqtt, MQTT 3.1.1; Mosquitto is not installed)", port, "3.1.1")
         with _running(command, broker):

@@ -1,0 +1,1 @@
+"""The demo's video, its truth, its broker."""
