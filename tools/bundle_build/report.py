@@ -9,7 +9,7 @@ from typing import Final
 
 from tools.bundle_build.card_list import CardList
 from tools.bundle_build.finding import KEPT, Finding, Kind
-from tools.html_page import anchor, page, picture, write_page
+from tools.reports.html_page import anchor, page, picture, write_page
 
 PICTURES_PER_KIND: Final = 300
 """More thumbnails of one kind would make a page that no browser likes; the rest is listed as text."""

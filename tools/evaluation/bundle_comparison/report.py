@@ -13,7 +13,7 @@ from edge.errors import BundleError
 from edge.recognition.neighbors import CardId
 from tools.evaluation.bundle_comparison.answers import Answer, Grade
 from tools.evaluation.bundle_comparison.comparison import CHANGES, Change, Compared, Summary
-from tools.html_page import page, picture, write_page
+from tools.reports.html_page import page, picture, write_page
 
 TILES_PER_CHANGE: Final = 200
 _WRONG_CARDS: Final = 20
