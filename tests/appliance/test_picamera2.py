@@ -1,6 +1,6 @@
 """The daemon on Picamera2 itself, with libcamera's virtual camera: frames, colours, a cable pulled out, a camera gone silent.
 
-``tests/test_picamera.py`` tries what this camera cannot do (a close that hangs, formats, focus) on a double.
+``tests/adapters/test_picamera.py`` tries what this camera cannot do (a close that hangs, formats, focus) on a double.
 """
 
 import json
