@@ -1,4 +1,4 @@
-"""The measurement of number reading counts what it should; the reading itself is tested in tests/test_number_reading.py."""
+"""The measurement of number reading counts what it should; the reading itself is tested in tests/daemon/test_collector_numbers.py."""
 
 from itertools import cycle
 
