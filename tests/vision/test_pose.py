@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.vision.card import Size
 from edge.vision.pose import CardShape, areas, estimate_poses
-from tests.test_locate import seen_from
+from tests.vision.test_locate import seen_from
 
 FRAME = Size(1280, 720)
 FOCAL_PX = 1088.0
