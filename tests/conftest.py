@@ -5,8 +5,8 @@ import logging
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mosquitto import Listener, Mosquitto
-from tests.small_world import make_small_world
+from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.small_scanner import make_small_world
 
 # how long an example takes says something about the machine, nothing about the code
 settings.register_profile("checks", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,7 +7,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-from tests.debian_root import REPOSITORY, DebianRoot
+from tests.support.debian_root import REPOSITORY, DebianRoot
 
 PACKAGES, BUILT = "/opt/python", "/opt/built"
 SOURCE_ONLY = "hnswlib"

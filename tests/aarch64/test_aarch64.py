@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.aarch64 import packages
-from tests.debian_root import FOREIGN_MACHINE, REPOSITORY, DebianRoot, architecture_of, debian_root, why_not
+from tests.support.debian_root import FOREIGN_MACHINE, REPOSITORY, DebianRoot, architecture_of, debian_root, why_not
 from tools.demo_video.script import PX_PER_MM
 from tools.make_cards import card_specs, draw_card, over_white
 from tools.sample_bundle import sample_film_cards

@@ -25,8 +25,8 @@ from edge.recognition.model import open_model, self_test
 from edge.system.npu import NpuState, ReopenPolicy, concerns
 from tests.hailo_double import Board, Fault, install, write_hef
 from tests.hailo_double.model import write_hailo_model
-from tests.hailo_failures import OPENING, WORKING, promised
-from tests.small_model import MAX_BATCH, expected, write_network
+from tests.support.hailo_failures import OPENING, WORKING, promised
+from tests.support.small_model import MAX_BATCH, expected, write_network
 
 QUICK = ReopenPolicy((0.02, 0.04, 0.08))
 SHORT = HailoTimeouts(open_s=10.0, submit_s=1.0, run_s=0.3)

@@ -15,7 +15,7 @@ from edge.camera.pixel_formats import PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
 from edge.testing import noise_pictures
 from edge.vision.card import Size
-from tests.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
+from tests.support.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
 
 SIZE = Size(160, 120)
 

@@ -10,8 +10,8 @@ from edge.app.replay import camera_for
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.publishing.event import CardEvent
-from tests.mosquitto import free_port
-from tests.small_world import on_table, save
+from tests.support.mosquitto import free_port
+from tests.support.small_scanner import on_table, save
 
 FPS = 10
 

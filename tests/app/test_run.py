@@ -19,8 +19,8 @@ import pytest
 
 from edge.errors import ExitCode
 from edge.index import releases
-from tests.mosquitto import Listener, needs_mosquitto, wait_until
-from tests.small_world import on_table, write_index
+from tests.support.mosquitto import Listener, needs_mosquitto, wait_until
+from tests.support.small_scanner import on_table, write_index
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "cardedge/bench"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.appliance.container import Container, wait_until
-from tests.mosquitto import Listener
+from tests.support.mosquitto import Listener
 
 DEVICE = "appliance"
 EVENT_TOPIC = f"cardedge/{DEVICE}/event"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.appliance.virtual_pi_camera import ENVIRONMENT, FOLDER, NUMBER, PROGRAM, VirtualCamera, camera_root
-from tests.debian_root import why_not
-from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.debian_root import why_not
+from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tools.demo_video.script import PX_PER_MM
 from tools.sample_bundle import sample_film_cards
 from tools.simulation.camera import CardPose, lay_card

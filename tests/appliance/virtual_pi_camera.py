@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.debian_root import DebianRoot, architecture_of, debian_root
+from tests.support.debian_root import DebianRoot, architecture_of, debian_root
 
 PACKAGES = ("python3-libcamera", "libcamera-ipa", "python3-venv", "python3-dev", "g++", "libcap-dev", "linux-libc-dev")
 INSIDE = Path(__file__).resolve().parent / "virtual_camera"

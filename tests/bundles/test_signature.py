@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge.bundles.signature import NAMESPACE, check_signature
 from edge.errors import DeviceError, SettingsError, SignatureError
 from tests.receiving.scanner import bundle
-from tests.ssh_server import make_key, needs_sshd, public_key
+from tests.support.ssh_server import make_key, needs_sshd, public_key
 from tools import sign_bundle
 
 pytestmark = needs_sshd

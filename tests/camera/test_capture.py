@@ -16,7 +16,7 @@ from edge.camera.video_clock import FilmClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
 from edge.testing import ListSource, noise_pictures
 from edge.vision.frame import Frame
-from tests.faults import cameras
+from tests.support import failing_cameras as cameras
 
 SECOND_NS = 1_000_000_000
 

@@ -15,8 +15,8 @@ from edge.bundles.manifest import read_manifest
 from edge.bundles.writer import describe_files
 from edge.cli.main import main
 from edge.errors import ExitCode
-from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
-from tests.small_world import save, write_index, write_network
+from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.support.small_scanner import save, write_index, write_network
 from tools import build_index
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,8 +14,8 @@ from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.recognition.decision import AcceptanceThresholds
 from edge.system import machine
-from tests.mosquitto import Mosquitto, free_port, needs_mosquitto
-from tests.small_world import NOTE, on_table, save, write_index, write_network
+from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.support.small_scanner import NOTE, on_table, save, write_index, write_network
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 

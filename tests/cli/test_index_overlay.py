@@ -6,7 +6,7 @@ import pytest
 
 from edge.cli.main import main
 from edge.index import releases
-from tests.small_world import on_table, save
+from tests.support.small_scanner import on_table, save
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from edge import __version__
 from edge.app import daemon as app
 from edge.cli.main import INTERRUPTED, main
 from edge.errors import ExitCode
-from tests.small_world import on_table, save
+from tests.support.small_scanner import on_table, save
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["run", "demo", "check", "identify", "replay", "index"]

@@ -13,8 +13,8 @@ from edge.recognition.model import open_model, self_test
 from edge.testing import ProjectionEmbedder
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model
-from tests.hardware import board_model
-from tests.small_model import MAX_BATCH, expected, write_model
+from tests.support.hardware import board_model
+from tests.support.small_model import MAX_BATCH, expected, write_model
 
 
 def pictures(count, seed=0):

@@ -11,9 +11,9 @@ from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox
 from edge.publishing.sink import EventSink
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
-from tests.events import make_event
-from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
-from tests.stage import ListSink, Stage
+from tests.support.events import make_event
+from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.scripted_daemon import ListSink, Stage
 
 BASE = "cardedge/scanner-1"
 

@@ -19,8 +19,8 @@ from edge.errors import CameraError, CameraFrozenError, ExitCode, FilmError, Sou
 from edge.testing import ListSource
 from edge.vision.card import Size
 from edge.vision.frame import Frame
-from tests.mjpeg_server import mjpeg_server
-from tests.picamera2_double import Hardware, installed
+from tests.support.mjpeg_server import mjpeg_server
+from tests.support.picamera2_double import Hardware, installed
 
 WIDTH, HEIGHT, FPS, COUNT = 160, 120, 50.0, 12
 RED, BLUE = (200, 40, 30), (30, 50, 190)

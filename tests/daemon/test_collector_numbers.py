@@ -18,8 +18,8 @@ from edge.recognition.neighbors import CardId
 from edge.recognition.number_band import number_band
 from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
-from tests import stage
-from tests.stage import Cast, Stage
+from tests.support import scripted_daemon as stage
+from tests.support.scripted_daemon import Cast, Stage
 from tools.make_cards import card_specs, draw_card, over_white
 
 

@@ -23,8 +23,8 @@ from edge.system.clock import Clock
 from edge.system.machine import resident_mb
 from edge.testing import random_vectors, write_vectors_bundle
 from edge.vision.frame import Frame
-from tests.small_world import on_table, write_index
-from tests.stage import ListSink
+from tests.support.scripted_daemon import ListSink
+from tests.support.small_scanner import on_table, write_index
 
 SWAPS = 50
 WARM_UP = 10

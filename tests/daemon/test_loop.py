@@ -1,4 +1,4 @@
-"""The daemon's loop with everything real between the ports, on a stage (tests/stage.py)."""
+"""The daemon's loop with everything real between the ports, on a stage (tests/support/scripted_daemon.py)."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, Outb
 from edge.publishing.command import parse_request
 from edge.vision.card_jpeg import card_picture, image_id
 from edge.vision.frame import Frame
-from tests.stage import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
+from tests.support.scripted_daemon import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
 
 
 def test_a_card_is_told_once_when_it_comes_and_once_when_it_goes():

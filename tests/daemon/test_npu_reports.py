@@ -18,7 +18,7 @@ from edge.system.clock import Clock
 from edge.system.npu import NpuState, ReopenPolicy
 from tests.hailo_double import Board, install
 from tests.hailo_double.model import write_hailo_model
-from tests.hailo_failures import OPENING, WORKING, promised, promises
+from tests.support.hailo_failures import OPENING, WORKING, promised, promises
 
 
 @pytest.fixture(scope="module")

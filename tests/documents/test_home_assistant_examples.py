@@ -12,7 +12,7 @@ from jinja2 import Environment
 from edge.publishing.discovery import EVENT_TYPES, Device, discovery_payload
 from edge.publishing.event import Topics
 from edge.settings.mqtt import HomeAssistantSettings
-from tests.events import make_event
+from tests.support.events import make_event
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 GUIDE = (DOCS / "home-assistant.md").read_text()

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from edge.publishing.command import REQUESTS, CommandReply
 from edge.publishing.event import format_instant
 from edge.publishing.state import CardsState, last_card
-from tests.events import AT, make_event
+from tests.support.events import AT, make_event
 from tools import make_schemas
 
 ROOT = Path(__file__).resolve().parent.parent

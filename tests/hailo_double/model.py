@@ -1,7 +1,7 @@
 """A small model's folder with a HEF beside the ONNX, for the double."""
 
 from tests.hailo_double.board import write_hef
-from tests.small_model import MAX_BATCH, record, write_manifest, write_model
+from tests.support.small_model import MAX_BATCH, record, write_manifest, write_model
 
 
 def write_hailo_model(folder, **hef):

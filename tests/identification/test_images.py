@@ -9,7 +9,7 @@ from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.identification.answer import quarter_turns
 from edge.vision.card import Point, Quad
-from tests.small_world import on_table, save, write_index
+from tests.support.small_scanner import on_table, save, write_index
 
 IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]
 STAGES = ["locate", "embed", "search", "verify", "read", "total"]

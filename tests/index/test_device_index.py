@@ -14,7 +14,7 @@ from edge.index.loading import Loading
 from edge.recognition.embedding import ModelId
 from edge.recognition.model_search import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
-from tests.small_world import write_index, write_network
+from tests.support.small_scanner import write_index, write_network
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from edge.settings.sections import Settings
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.vision.single_card import card_in_photo, card_in_scan
-from tests.small_world import make_small_world, on_table, write_index, write_network
+from tests.support.small_scanner import make_small_world, on_table, write_index, write_network
 from tools.bundle_build.card_list import read_card_list
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.index import releases
-from tests.small_world import write_index
+from tests.support.small_scanner import write_index
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def device(small_world, tmp_path):
 def cut(device, action):
     """Return what each cut left, after checking that it was one."""
     folder, _ = device
-    command = [sys.executable, "-m", "tests.cut_changes", action, str(folder)]
+    command = [sys.executable, "-m", "tests.support.cut_changes", action, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
     assert done.returncode == 0, done.stderr
     cuts = [json.loads(line) for line in done.stdout.splitlines()]

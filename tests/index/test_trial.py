@@ -14,7 +14,7 @@ from edge.index.device_index import DeviceIndex
 from edge.index.loading import Loading
 from edge.recognition.embedding import ModelId
 from edge.settings.sections import IndexSection, Settings
-from tests.small_world import write_index
+from tests.support.small_scanner import write_index
 
 
 class Scanner:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.ssh_server import SSHD, make_key, needs_sshd
+from tests.support.ssh_server import SSHD, make_key, needs_sshd
 
 DROP_IN = Path(__file__).resolve().parent.parent / "systemd" / "sshd-cardedge.conf"
 

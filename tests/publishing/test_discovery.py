@@ -21,7 +21,7 @@ from edge.publishing.discovery import (
 from edge.publishing.event import CardEvent, Topics
 from edge.publishing.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
 from edge.settings.mqtt import HomeAssistantSettings
-from tests.events import AT, make_event
+from tests.support.events import AT, make_event
 
 TOPICS = Topics("cardedge", "Scanner-1")
 DEVICE = Device("Card scanner", "Raspberry Pi 5", "0.1.0")

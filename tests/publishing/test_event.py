@@ -13,7 +13,7 @@ from edge.recognition.decision import Candidate, Identified, RejectReason, Uncer
 from edge.recognition.gallery import Card
 from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad, Size
-from tests.events import make_event
+from tests.support.events import make_event
 
 CARDS = {card.card_id: card for card in (Card("B1-7", "Ember Fox", "fox", "B1", "7"), Card("C2-9", "Ember Fox", "fox", "C2", "9"))}
 QUAD = Quad(Point(10.123456, 20), Point(110, 20), Point(110, 160), Point(10, 160))

@@ -18,10 +18,10 @@ from edge.errors import SettingsError
 from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
-from tests.events import make_event
-from tests.faults import brokers
-from tests.faults.gate import Gate
-from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support import failing_brokers as brokers
+from tests.support.events import make_event
+from tests.support.gate import Gate
+from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 
 pytestmark = needs_mosquitto
 

@@ -22,7 +22,7 @@ from edge.receiving.transfer import Channel
 from edge.recognition.model import read_model_manifest
 from edge.settings.sections import Settings
 from tests.receiving.scanner import change_manifest, day, push
-from tests.small_world import write_index
+from tests.support.small_scanner import write_index
 from tools.push.connection import Connection
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import pytest
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ExitCode, ModelError
 from edge.recognition.model import open_model, self_test
-from tests.small_model import DIM, expected, golden_pictures, record, write_manifest, write_model
+from tests.support.small_model import DIM, expected, golden_pictures, record, write_manifest, write_model
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ExitCode
-from tests.small_world import make_small_world, save
+from tests.support.small_scanner import make_small_world, save
 from tools.calibrate import main
 from tools.make_cards import card_specs, draw_card, over_white
 from tools.simulation.camera import PRESETS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import DataError, ExitCode
-from tests.small_world import make_small_world, save, write_index
+from tests.support.small_scanner import make_small_world, save, write_index
 from tools import compare_bundles as tool
 from tools.evaluation.bundle_comparison.answers import Answer, Grade, Named
 from tools.evaluation.bundle_comparison.comparison import Compared, summarise

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
 
-from tests.tiny_training import TINY, TINY_REGNET, write_data
+from tests.support.tiny_training import TINY, TINY_REGNET, write_data
 from tools import compare_networks
 from tools.compare_networks import Contender
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.errors import ExitCode
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
-from tests import hailo_sdk_double
-from tests.small_model import record, write_manifest, write_model
+from tests.support import hailo_sdk_double
+from tests.support.small_model import record, write_manifest, write_model
 from tools.compile_hef import main, script_of
 from tools.hailo.plan import PCIE_GB_PER_S, as_record, plan_of
 from tools.make_cards import card_specs, make_cards

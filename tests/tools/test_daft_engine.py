@@ -20,7 +20,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from edge.bundles.bundle import open_bundle  # noqa: E402
 from edge.errors import ExitCode  # noqa: E402
-from tests.small_world import write_network  # noqa: E402
+from tests.support.small_scanner import write_network  # noqa: E402
 from tools import build_index  # noqa: E402
 from tools.bundle_build.daft_engine import picture_address  # noqa: E402
 from tools.make_cards import card_specs, make_cards  # noqa: E402

@@ -16,8 +16,8 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import DataError, ModelError
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.model import open_model, read_model_manifest, self_test
-from tests.published_networks import TINY_VIT, import_timm
-from tests.tiny_training import TINY, TINY_REGNET, draw
+from tests.support.published_networks import TINY_VIT, import_timm
+from tests.support.tiny_training import TINY, TINY_REGNET, draw
 from tools import export_model
 from tools.exporting import coreml_form
 from tools.exporting.coreml_form import compare_weights

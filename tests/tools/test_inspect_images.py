@@ -11,7 +11,7 @@ from PIL import Image
 
 from edge.errors import ExitCode
 from edge.vision.image_file import read_image
-from tests.tools.planted import plant
+from tests.support.planted import plant
 from tools import inspect_images as tool
 from tools.bundle_build.finding import Kind
 

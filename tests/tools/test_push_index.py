@@ -20,10 +20,10 @@ from edge.errors import ExitCode
 from edge.index import releases
 from edge.recognition.model import read_model_manifest
 from edge.testing import random_vectors, write_vectors_bundle
-from tests.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.receiving.scanner import change_manifest, day
-from tests.small_world import on_table, write_index
-from tests.ssh_server import Sshd, make_key, needs_sshd, public_key
+from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.small_scanner import on_table, write_index
+from tests.support.ssh_server import Sshd, make_key, needs_sshd, public_key
 from tools import push_index, sign_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

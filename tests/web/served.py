@@ -1,4 +1,4 @@
-"""A scripted daemon (tests/stage.py) in a thread, and its page on a real port of loopback. The film is fed frame by frame."""
+"""A scripted daemon (tests/support/scripted_daemon.py) in a thread, and its page on a real port of loopback. The film is fed frame by frame."""
 
 import json
 import queue
@@ -17,7 +17,7 @@ from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
 from edge.web.application import make_application
 from edge.web.service import Page, Recognition
-from tests.stage import Cast, ScriptedCamera, Stage
+from tests.support.scripted_daemon import Cast, ScriptedCamera, Stage
 
 PATIENCE_S = 60.0
 

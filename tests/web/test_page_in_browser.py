@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from edge.index import releases
-from tests.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
-from tests.small_world import on_table
+from tests.support.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
+from tests.support.small_scanner import on_table
 from tools.film import UNKNOWN_SEED, drawn_film_card
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install playwright`")

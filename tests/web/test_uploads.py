@@ -12,7 +12,7 @@ from PIL import Image
 from edge.errors import ImageError
 from edge.identification.answer import ImageAnswer
 from edge.web.uploads import PER_MINUTE, Identifier, RefusedError
-from tests.small_world import on_table
+from tests.support.small_scanner import on_table
 from tests.web.served import serve
 
 

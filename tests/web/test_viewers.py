@@ -18,7 +18,7 @@ from edge.web import streaming
 from edge.web.application import make_application
 from edge.web.broadcast import QUEUE, Hub, Listener, Message
 from edge.web.service import Page, Recognition
-from tests.stage import Cast, Stage
+from tests.support.scripted_daemon import Cast, Stage
 from tests.web.served import until
 
 

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
 
-from tests.tiny_training import write_data
+from tests.support.tiny_training import write_data
 from tools.training.material import Material
 
 

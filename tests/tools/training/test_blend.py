@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edge.errors import DataError
-from tests.tiny_training import TINY
+from tests.support.tiny_training import TINY
 from tools.network.factory import make_network
 from tools.simulation.card_images import CardPictures
 from tools.training.blend import blended

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError
-from tests.tiny_training import COURSE, TINY, WARM
+from tests.support.tiny_training import COURSE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.chain import Run, run_stage
 from tools.training.checkpoint import load, open_trained, save

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.tiny_training import TINY, WARM
+from tests.support.tiny_training import TINY, WARM
 from tools.network.factory import make_network
 from tools.training.cutmix import Mix, draw_mix
 from tools.training.distill import DistillObjective, DistillSettings

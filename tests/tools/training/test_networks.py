@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edge.errors import DataError
-from tests.tiny_training import TINY, TINY_REGNET
+from tests.support.tiny_training import TINY, TINY_REGNET
 from tools.network.contract import parameter_count
 from tools.network.convnext import ConvNextSettings
 from tools.network.embed_images import embed_at

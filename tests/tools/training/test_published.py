@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from edge.errors import DataError
-from tests.published_networks import TINY_VIT, import_timm
-from tests.tiny_training import TINY, TINY_REGNET
+from tests.support.published_networks import TINY_VIT, import_timm
+from tests.support.tiny_training import TINY, TINY_REGNET
 from tools.network import published
 from tools.network.factory import make_network, settings_from
 from tools.network.published import PublishedNetwork, PublishedSettings, load_published, nearest_side

@@ -10,8 +10,8 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import DataError
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.model import open_model, self_test
-from tests.published_networks import TINY_VIT, import_timm
-from tests.tiny_training import TINY, TINY_REGNET
+from tests.support.published_networks import TINY_VIT, import_timm
+from tests.support.tiny_training import TINY, TINY_REGNET
 from tools import export_model
 from tools.evaluation.embedding import as_table, view_figures
 from tools.exporting.deployed import embed_as_trained, weights_id

@@ -1,6 +1,6 @@
 """Cut a change of a device's index at each of its steps, as a power cut would, and start the daemon's store afterwards.
 
-    python -m tests.cut_changes ACTION FOLDER
+    python -m tests.support.cut_changes ACTION FOLDER
 
 FOLDER holds ``before/`` (the index as it was), ``ids.json`` (old, new and third release) and ``card.npy``. The steps are not written
 down: a first run that is not cut notes every file opened for writing, every rename, link and removal; then a forked process is killed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mosquitto import free_port, wait_until
+from tests.support.mosquitto import free_port, wait_until
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
