@@ -27,9 +27,6 @@ from typing import Final
 import cv2
 import numpy as np
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import Bundle, open_bundle

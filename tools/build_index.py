@@ -26,9 +26,6 @@ from typing import TYPE_CHECKING
 import cv2
 from tqdm import tqdm
 
-if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.adapters.hnsw import RECALL_WANTED
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.manifest import GraphParameters, Manifest

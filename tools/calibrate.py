@@ -29,9 +29,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle, open_bundle

@@ -22,9 +22,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle

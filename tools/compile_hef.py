@@ -20,9 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
 from edge.errors import DataError, EdgeError, ExitCode, UsageError

@@ -8,8 +8,8 @@ With ``--acceptance``: the acceptance table, the table of views, and what each s
 ``--strict`` 1.
 ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and pictures of typical failures.
 
-Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), asked of the whole index and of the
-index without their artwork; whole photos in which the card has to be located first; pictures without a card. Exit status 1 where a bound is
+Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), asked of the whole index and of
+the index without their artwork; whole photos in which the card has to be located first; pictures without a card. Exit status 1 where a bound is
 missed. 65 bad data, 64 usage.
 """
 
@@ -24,9 +24,6 @@ from pathlib import Path
 from typing import Final
 
 import cv2
-
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index

@@ -25,9 +25,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.errors import DataError, EdgeError, ImageError
 from edge.vision.card import LocatedCard
 from edge.vision.frame import RgbImage

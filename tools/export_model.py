@@ -23,9 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import EdgeError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch

@@ -17,9 +17,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.errors import EdgeError, ExitCode
 from edge.index.releases import open_index
 from tools.command_line import CommandLine

@@ -16,9 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -21,9 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-if not __package__:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import BundleContents, check_new, write_bundle
 from edge.errors import EdgeError, ExitCode, UsageError

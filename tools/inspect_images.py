@@ -21,9 +21,6 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.errors import EdgeError, ExitCode
 from tools.bundle_build.card_list import CardList, list_folder, read_card_list
 from tools.bundle_build.finding import Finding

@@ -22,9 +22,6 @@ from typing import Final
 
 import numpy as np
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.adapters.ocr import RapidOcrReader
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.collector_number import compare

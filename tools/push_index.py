@@ -23,9 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.cli.index_receive import REMOTE_COMMAND, describe_status
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import Done, ListRequest, PruneRequest, Releases, RollbackRequest

@@ -25,9 +25,6 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from edge.errors import DataError, EdgeError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.model import Model, open_model

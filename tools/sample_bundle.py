@@ -8,14 +8,10 @@ Sixty cards have few look-alikes, so drawn cards that are in no index take part 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 

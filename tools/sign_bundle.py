@@ -14,9 +14,6 @@ import argparse
 import sys
 from pathlib import Path
 
-if __package__ in {None, ""}:  # started as a file: the project's root is not on the path yet
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from edge.errors import EdgeError, ExitCode
 from tools.push.local_bundle import sign_bundle
 

@@ -17,9 +17,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-if not __package__:  # started as a script: the repository's root holds both packages
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
 from edge.adapters.hailo import HailoEmbedder

@@ -1,1 +1,1 @@
-"""The answer for a single image; is it the expected card?"""
+"""The answer for a single image, and whether it shows the expected card."""

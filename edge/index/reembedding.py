@@ -1,8 +1,8 @@
 """Embedding a bundle's cards again on this device, with the artefact that runs here: from the reference pictures in the bundle.
 
 An NPU's 8-bit answers differ a little from the ONNX that a technician built the bundle with. Where that was not measured to be harmless
-(``edge.recognition.model.check_pairing``), the device makes a bundle of its own. What was embedded is kept after each batch, so that a run that was cut
-goes on where it ended.
+(``edge.recognition.model.check_pairing``), the device makes a bundle of its own. What was embedded is kept after each batch, so that
+a run that was cut goes on where it ended.
 """
 
 from __future__ import annotations

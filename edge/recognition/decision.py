@@ -1,8 +1,8 @@
 """Open-set identification: from compared cards to identified, uncertain or unknown.
 
 The absolute cosine alone never decides: cards that are not in the index score almost like true ones. Three things are weighed:
-the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork, and the lead
-of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools/calibrate.py``). Given
+the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork, and the
+lead of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools/calibrate.py``). Given
 the leads, the cosine itself added nothing in measurements: it says how well a card is seen rather than which card it is.
 """
 

@@ -9,7 +9,7 @@ from typing import Final
 from edge.errors import ModelError
 from edge.recognition.model import MODEL_FILE
 
-MODEL_PLACES: Final = (Path(__file__).resolve().parent.parent / "hef", Path(sys.prefix) / "hef")
+MODEL_PLACES: Final = (Path(__file__).resolve().parents[2] / "hef", Path(sys.prefix) / "hef")
 """Beside the package in a clone, then beside the environment of an installed version; the first place that holds any network is the one."""
 
 

@@ -77,7 +77,7 @@ class LoadedGallery:
 
 
 NEIGHBORS_K: Final = 16
-"""Nearest entries of each reading. The nearest of all are compared (``edge.recognition.comparison``), the others are there for bad outlines."""
+"""Nearest entries of each orientation. The nearest of all are compared (``edge.recognition.comparison``), the others allow for bad outlines."""
 
 
 class Recognizer:

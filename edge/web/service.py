@@ -59,7 +59,7 @@ class Recognition:
 
 
 class Page:
-    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``edge.web.page_sink``)."""
+    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``page_sink``)."""
 
     def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
         token = read_token(settings)

@@ -7,7 +7,8 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-from tests.support.debian_root import REPOSITORY, DebianRoot
+from tests.support.debian_root import DebianRoot
+from tests.support.paths import ROOT
 
 PACKAGES, BUILT = "/opt/python", "/opt/built"
 SOURCE_ONLY = "hnswlib"
@@ -19,7 +20,7 @@ FLAGS = ("-O3", "-w", "-std=c++14", "-shared", "-fPIC", "-fvisibility=hidden", "
 
 def requirements() -> list[str]:
     """Return what the installed project requires, each as ``pyproject.toml`` has it."""
-    return list(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"])
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
 
 
 def why_not(machine: str) -> str | None:

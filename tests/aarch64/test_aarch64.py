@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.aarch64 import packages
-from tests.support.debian_root import FOREIGN_MACHINE, REPOSITORY, DebianRoot, architecture_of, debian_root, why_not
+from tests.support.debian_root import FOREIGN_MACHINE, DebianRoot, architecture_of, debian_root, why_not
+from tests.support.paths import ROOT
 from tools.demo_video.script import PX_PER_MM
 from tools.make_cards import card_specs, draw_card, over_white
 from tools.sample_bundle import sample_film_cards
@@ -150,4 +151,4 @@ def _identify(system: System, pictures: list[Path], tell) -> list[dict]:
 
 
 def test_the_oldest_python_is_the_one_we_promise():
-    assert f'requires-python = ">={SUITES[0].python}"' in (REPOSITORY / "pyproject.toml").read_text()
+    assert f'requires-python = ">={SUITES[0].python}"' in (ROOT / "pyproject.toml").read_text()

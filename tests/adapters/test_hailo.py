@@ -23,8 +23,8 @@ from edge.errors import (
 )
 from edge.recognition.model import open_model, self_test
 from edge.system.npu import NpuState, ReopenPolicy, concerns
-from tests.hailo_double import Board, Fault, install, write_hef
-from tests.hailo_double.model import write_hailo_model
+from tests.support.hailo_double import Board, Fault, install, write_hef
+from tests.support.hailo_double.model import write_hailo_model
 from tests.support.hailo_failures import OPENING, WORKING, promised
 from tests.support.small_model import MAX_BATCH, expected, write_network
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import edge.adapters.hailo_device
-from tests.hailo_double import binding
+from tests.support.hailo_double import binding
 
 _PYTHON = "hailort/libhailort/bindings/python/platform/hailo_platform/"
 _CPP = "hailort/libhailort/bindings/python/src/"

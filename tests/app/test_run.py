@@ -20,9 +20,9 @@ import pytest
 from edge.errors import ExitCode
 from edge.index import releases
 from tests.support.mosquitto import Listener, needs_mosquitto, wait_until
+from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, write_index
 
-ROOT = Path(__file__).resolve().parent.parent
 BASE = "cardedge/bench"
 
 pytestmark = needs_mosquitto

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.appliance.container import cgroup_of, leave_cgroup, spawn
+from tests.support.paths import ROOT
 from tools.demo_video.script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
 from tools.film import write_film
 from tools.sample_bundle import sample_film_cards
 from tools.simulation.camera import CardPose
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux", "pgrep": "procps", "git": "git"}
 WITHOUT_WHEELS = "hnswlib"
 
@@ -112,7 +112,7 @@ def make_root(distribution: Distribution, target: Path) -> None:
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:
     """Fetch what pip needs to make our wheels for a distribution's Python: wheels, and sources where there is none."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "pip", "pybind11", "wheel"]
     wheels = [each for each in wanted if not each.startswith(WITHOUT_WHEELS)]
     sources = [each for each in wanted if each.startswith(WITHOUT_WHEELS)]
@@ -123,12 +123,12 @@ def fetch_packages(distribution: Distribution, target: Path) -> None:
 
 def make_clone(target: Path) -> Path:
     """Copy what git holds of this repository, as it lies here."""
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True).stdout
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     target.mkdir(parents=True)
     for name in filter(None, files.decode().split("\0")):
-        if (REPOSITORY / name).exists():
+        if (ROOT / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, target / name)
+            shutil.copy2(ROOT / name, target / name)
     return target
 
 

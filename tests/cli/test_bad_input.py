@@ -16,10 +16,9 @@ from edge.bundles.writer import describe_files
 from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
+from tests.support.paths import ROOT
 from tests.support.small_scanner import save, write_index, write_network
 from tools import build_index
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,7 @@ from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.index import releases
 from tests.receiving.scanner import Scanner, bundle, day
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from edge import __version__
 from edge.app import daemon as app
 from edge.cli.main import INTERRUPTED, main
 from edge.errors import ExitCode
+from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, save
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["run", "demo", "check", "identify", "replay", "index"]
 
 
@@ -123,7 +122,8 @@ def test_a_reader_that_leaves_early_is_no_error(small_world, tmp_path):
 def test_help_loads_no_driver():
     """Start-up counts: the drivers of camera, network and broker are loaded by the commands that use them."""
     code = (
-        "import sys; from edge.cli.main import main; main(['--version']); print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
+        "import sys; from edge.cli.main import main; main(['--version']); "
+        "print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

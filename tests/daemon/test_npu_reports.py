@@ -16,8 +16,8 @@ from edge.errors import ExitCode, NpuError
 from edge.recognition.model import open_model
 from edge.system.clock import Clock
 from edge.system.npu import NpuState, ReopenPolicy
-from tests.hailo_double import Board, install
-from tests.hailo_double.model import write_hailo_model
+from tests.support.hailo_double import Board, install
+from tests.support.hailo_double.model import write_hailo_model
 from tests.support.hailo_failures import OPENING, WORKING, promised, promises
 
 

@@ -10,8 +10,8 @@ from edge.cli.main import build_parser
 from edge.publishing.event import CardEvent
 from edge.settings.file import field_at
 from edge.settings.sections import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("hef/README.md"), *ROOT.glob("index/README.md")]

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +12,9 @@ from edge.publishing.discovery import EVENT_TYPES, Device, discovery_payload
 from edge.publishing.event import Topics
 from edge.settings.mqtt import HomeAssistantSettings
 from tests.support.events import make_event
+from tests.support.paths import ROOT
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = ROOT / "docs"
 GUIDE = (DOCS / "home-assistant.md").read_text()
 ANNOUNCED = json.loads(discovery_payload(Topics("cardedge", "kitchen"), Device("x", "y", "z"), HomeAssistantSettings()))["components"]
 

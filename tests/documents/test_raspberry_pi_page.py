@@ -1,13 +1,12 @@
 """docs/raspberry-pi.md quotes what the program says; here it is held to that."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from edge.system.npu import MEANINGS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 IN_ONE_LINE = re.sub(r"\s+", " ", re.sub(r"(?m)^> ", "", PAGE))
 

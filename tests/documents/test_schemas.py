@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
@@ -11,9 +10,9 @@ from edge.publishing.command import REQUESTS, CommandReply
 from edge.publishing.event import format_instant
 from edge.publishing.state import CardsState, last_card
 from tests.support.events import AT, make_event
+from tests.support.paths import ROOT
 from tools import make_schemas
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = re.compile(r"<!-- schema: (\S+) -->\n```json\n(.*?)```", re.DOTALL)
 EXAMPLES = EXAMPLE.findall((ROOT / "docs" / "mqtt.md").read_text())
 

@@ -13,7 +13,7 @@ from edge.index import releases
 from edge.index.reembedding import Reembedding, reembed
 from edge.recognition.model import Agreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder
-from tests.hailo_double import Board, install, write_hef
+from tests.support.hailo_double import Board, install, write_hef
 from tests.support.small_model import record, write_manifest
 
 ONNX, HEF, OTHER = "a" * 64, "b" * 64, "c" * 64

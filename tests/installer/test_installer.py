@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.settings.file import load_settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 INSTALLER = ROOT / "install.sh"
 PARTS = sorted((ROOT / "systemd" / "install").glob("*.sh"))
 ORDER = ("base", "packages", "hardware", "versions", "service", "wheels", "people", "removal")

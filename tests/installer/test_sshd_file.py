@@ -1,11 +1,11 @@
 """What sshd makes of our drop-in: the service's user gets in by a listed key alone, and to nothing but the command of that key."""
 
 import subprocess
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from tests.support.ssh_server import SSHD, make_key, needs_sshd
 
-DROP_IN = Path(__file__).resolve().parent.parent / "systemd" / "sshd-cardedge.conf"
+DROP_IN = ROOT / "systemd" / "sshd-cardedge.conf"
 
 pytestmark = needs_sshd
 

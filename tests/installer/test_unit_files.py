@@ -6,11 +6,12 @@ import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-SYSTEMD = Path(__file__).resolve().parent.parent / "systemd"
+from tests.support.paths import ROOT
+
+SYSTEMD = ROOT / "systemd"
 UNIT = SYSTEMD / "cardedge.service"
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edge.errors import ExitCode, OutboxError
 from edge.publishing.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
 from edge.settings.mqtt import OutboxSettings
+from tests.support.paths import ROOT
 
 NOW_MS = CLOCK_WAS_SET_MS + 1_000_000_000
 
@@ -299,7 +300,7 @@ while True:
 
 def test_what_was_committed_survives_a_kill(make_outbox, tmp_path):
     committed = []
-    program = WRITER.format(root=str(Path(__file__).resolve().parent.parent))
+    program = WRITER.format(root=str(ROOT))
     for life in range(3):
         command = [sys.executable, "-c", program, str(tmp_path / "outbox.sqlite"), str(life)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as writer:

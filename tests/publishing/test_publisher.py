@@ -22,6 +22,7 @@ from tests.support import failing_brokers as brokers
 from tests.support.events import make_event
 from tests.support.gate import Gate
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.paths import ROOT
 
 pytestmark = needs_mosquitto
 
@@ -237,7 +238,7 @@ time.sleep(60)
 
 
 def start_process(folder: Path, port: int, count: int) -> subprocess.Popen:
-    program = PUBLISHER.format(root=str(Path(__file__).resolve().parent.parent))
+    program = PUBLISHER.format(root=str(ROOT))
     return subprocess.Popen([sys.executable, "-c", program, str(folder), str(port), str(count)], stdout=subprocess.PIPE, text=True)
 
 

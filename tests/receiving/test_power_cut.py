@@ -8,7 +8,6 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -22,10 +21,9 @@ from edge.receiving.transfer import Channel
 from edge.recognition.model import read_model_manifest
 from edge.settings.sections import Settings
 from tests.receiving.scanner import change_manifest, day, push
+from tests.support.paths import ROOT
 from tests.support.small_scanner import write_index
 from tools.push.connection import Connection
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Cut:

@@ -14,9 +14,8 @@ from edge.settings.sections import LocateSection, Settings, ThresholdsSection, T
 from edge.system.device_id import derive_device_id
 from edge.tracking.tracker import TrackPolicy
 from edge.vision.locate import LocateSettings
+from tests.support.paths import ROOT
 from tools.make_settings_doc import PAGE, plain_keys, sections, settings_page
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture

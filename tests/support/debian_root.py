@@ -13,7 +13,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 INSTALLED = ("edge", "hef", "index/sample", "LICENSE", "README.md", "pyproject.toml")
@@ -92,7 +93,7 @@ class DebianRoot:
         shutil.rmtree(target, ignore_errors=True)
         for name in _project_files():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, target / name)
+            shutil.copy2(ROOT / name, target / name)
         return target
 
     def install_project(self, *others: str) -> None:
@@ -131,12 +132,12 @@ def debian_root(session_folder: Path, suite: str, architecture: str, packages: S
 
 
 def _project_files() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z", *INSTALLED], cwd=REPOSITORY, capture_output=True, check=True).stdout.decode()
-    return [Path(name) for name in sorted(filter(None, listed.split("\0"))) if (REPOSITORY / name).is_file()]
+    listed = subprocess.run(["git", "ls-files", "-z", *INSTALLED], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [Path(name) for name in sorted(filter(None, listed.split("\0"))) if (ROOT / name).is_file()]
 
 
 def _state_of_project() -> str:
     state = hashlib.sha256()
     for name in _project_files():
-        state.update(f"{name}\0".encode() + hashlib.sha256((REPOSITORY / name).read_bytes()).digest())
+        state.update(f"{name}\0".encode() + hashlib.sha256((ROOT / name).read_bytes()).digest())
     return state.hexdigest()

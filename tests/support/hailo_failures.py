@@ -5,7 +5,6 @@ The situations are those of the table in docs/npu.md, which a test holds against
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge.errors import (
     NpuAbsentError,
@@ -18,7 +17,8 @@ from edge.errors import (
     NpuTimeoutError,
     NpuVersionError,
 )
-from tests.hailo_double import Board, Fault
+from tests.support.hailo_double import Board, Fault
+from tests.support.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Failure:
 
 def promises():
     """Return what docs/npu.md says, by situation: the error's name, and its words."""
-    page = (Path(__file__).resolve().parent.parent / "docs" / "npu.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "npu.md").read_text(encoding="utf-8")
     rows = [re.split(r"(?<!\\)\|", line) for line in page.splitlines() if re.match(r"\| [^|]+ \| `Npu\w*Error` \|", line)]
     return {situation.strip(): (error.strip(" `"), words.strip().replace("\\|", "|")) for _, situation, error, words, _ in rows}
 

@@ -1,4 +1,4 @@
-"""A scripted daemon (tests/support/scripted_daemon.py) in a thread, and its page on a real port of loopback. The film is fed frame by frame."""
+"""A scripted daemon (tests/support/scripted_daemon.py) in a thread, and its page on a real port of loopback. The film is fed by hand."""
 
 import json
 import queue

@@ -1,11 +1,12 @@
 """The files of the page, without a browser: texts, markup under a strict policy, colours a person can read."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).resolve().parent.parent / "edge" / "web" / "static"
+from tests.support.paths import ROOT
+
+STATIC = ROOT / "edge" / "web" / "static"
 PAGES = sorted(STATIC.glob("*.html"))
 SCRIPTS = sorted(STATIC.glob("*.js"))
 STYLES = (STATIC / "page.css").read_text()

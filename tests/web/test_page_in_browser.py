@@ -21,12 +21,12 @@ import pytest
 
 from edge.index import releases
 from tests.support.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
+from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table
 from tools.film import UNKNOWN_SEED, drawn_film_card
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install playwright`")
 CHROMIUM = shutil.which("chromium")
-ROOT = Path(__file__).resolve().parent.parent
 BASE = "cardedge/counter"
 LONG_MS = 60_000
 """For what another process does; a time-out is a failure."""

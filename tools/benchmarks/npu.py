@@ -1,7 +1,7 @@
 """What the daemon makes of an NPU: the share of its own rate that it reaches, and what a camera faster than it does to an event.
 
-The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/hailo_double``), which answers after a settable time per picture
-as a chip does: one submission after the other, whatever this process does meanwhile. So it needs a clone of the repository. The network
+The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/support/hailo_double``), which answers after a settable time per
+picture as a chip does: one submission after the other, whatever this process does meanwhile. So it needs a clone of the repository. The network
 that the double runs takes no time of its own and always answers with the first entry of the bundle; every picture shows that card.
 """
 
@@ -119,7 +119,7 @@ class NpuBench:
 def make_npu_bench(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuBench:
     """Write the network that the double runs. Raises ``UsageError`` where the double is not at hand."""
     try:
-        npu = importlib.import_module("tests.hailo_double")
+        npu = importlib.import_module("tests.support.hailo_double")
     except ImportError as error:
         raise UsageError(
             f"the NPU's double is not here ({error}); run this row from the root of a clone, its extra `dev` installed"

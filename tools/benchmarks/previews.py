@@ -72,7 +72,7 @@ def _viewers(server: HttpServer, page: Page, count: int) -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "tools.benchmarks.previews", server.host, str(server.port), str(count)]
-    watching = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1])
+    watching = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2])
     try:
         deadline_s = time.monotonic() + START_S
         while page.showcase.watchers < count:

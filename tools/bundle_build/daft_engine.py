@@ -27,7 +27,7 @@ from tools.bundle_build.finding import Fault, Finding, Kind
 from tools.bundle_build.record import from_record, to_record
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
 
-PROJECT: Final = Path(__file__).resolve().parents[1]
+PROJECT: Final = Path(__file__).resolve().parents[2]
 BATCH_ROWS: Final = 32
 """Pictures a worker is given at once; a batch of decoded-from files is a few tens of megabytes."""
 

@@ -64,7 +64,7 @@ def demo_broker() -> Iterator[DemoBroker]:
 @contextmanager
 def _running(command: list[str], broker: DemoBroker) -> Iterator[None]:
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=Path(__file__).resolve().parents[1])
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=Path(__file__).resolve().parents[2])
         try:
             version = MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311
             deadline_s = time.monotonic() + START_TIMEOUT_S

@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import Future
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from edge.errors import DataError
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
 from edge.testing import ProjectionEmbedder
+from tests.support.paths import ROOT
 from tools import build_index as tool
 from tools.bundle_build.cache import KEPT_DAYS, EmbeddingCache
 from tools.bundle_build.card_list import read_card_list
@@ -207,7 +207,7 @@ from edge.testing import ProjectionEmbedder
 from tests.tools.test_build_cache import one_by_one
 from tools.build_index import BuildSettings, build_index
 from tools.card_list import read_card_list
-from tools.gallery_build.cache import EmbeddingCache
+from tools.bundle_build.cache import EmbeddingCache
 
 class Killed(ProjectionEmbedder):
     batches = 0
@@ -226,7 +226,7 @@ build_index(read_card_list(folder / "cards.csv"), folder / "images", folder / "o
 
 def test_a_build_that_was_killed_goes_on_where_it_was(build, tmp_path, images):
     whole = build(cached=False)[1].manifest.bundle_id
-    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False, cwd=ROOT)
     assert done.returncode == -9
     assert not (tmp_path / "out").exists()
     embedded, bundle = build()

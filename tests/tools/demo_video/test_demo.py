@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import BrokerError, DataError
+from tests.support.paths import ROOT
 from tools import demo
 from tools.demo_video import broker as demo_broker
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_demo_too_short_to_show_everything_is_refused():

@@ -3,7 +3,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge.vision.card import CARD_SIZE, Size
+from tests.support.paths import ROOT
 from tools.drawing.spec import LAYOUTS, SET_SIZE
 from tools.make_cards import art_box, card_back, card_spec, card_specs, draw_card, main, make_cards, over_white, reprint
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = Size(126, 176)
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from edge.errors import ExitCode
 from edge.recognition.model import open_model
-from tests.hailo_double import Board, install
-from tests.hailo_double.model import write_hailo_model
+from tests.support.hailo_double import Board, install
+from tests.support.hailo_double.model import write_hailo_model
 from tests.support.small_model import write_model
 from tools.make_cards import card_specs, make_cards
 from tools.verify_hef import main

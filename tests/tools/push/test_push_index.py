@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,11 +21,11 @@ from edge.recognition.model import read_model_manifest
 from edge.testing import random_vectors, write_vectors_bundle
 from tests.receiving.scanner import change_manifest, day
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, write_index
 from tests.support.ssh_server import Sshd, make_key, needs_sshd, public_key
 from tools import push_index, sign_bundle
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTS = ("pi-1", "pi-2", "pi-3")
 
 pytestmark = needs_sshd

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import DataError
+from tests.support.paths import ROOT
 from tests.support.tiny_training import COURSE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.chain import Run, run_stage
@@ -21,8 +21,6 @@ from tools.training.course import Course, Pictures
 from tools.training.loop import Training
 from tools.training.processes import ALONE
 from tools.training.warm import plan_warm
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def plan(material, **changes):

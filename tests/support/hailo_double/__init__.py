@@ -5,7 +5,7 @@ Source: hailo-ai/hailort, branch hailo8, ``hailort/libhailort/bindings/python/pl
 board there is and how it shall fail. ``install`` puts the package into ``sys.modules`` for a test.
 """
 
-from tests.hailo_double.board import Board, Fault, write_hef
-from tests.hailo_double.install import install, installed
+from tests.support.hailo_double.board import Board, Fault, write_hef
+from tests.support.hailo_double.install import install, installed
 
 __all__ = ["Board", "Fault", "install", "installed", "write_hef"]

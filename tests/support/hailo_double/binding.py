@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from tests.hailo_double.board import STATUS, read_hef
+from tests.support.hailo_double.board import STATUS, read_hef
 
 BOARD = None
 """The board every object below talks to; set by ``install``."""

@@ -5,7 +5,7 @@ import types
 from contextlib import contextmanager
 from unittest import mock
 
-from tests.hailo_double import binding
+from tests.support.hailo_double import binding
 
 AT_THE_TOP = (
     "VDevice", "Device", "FormatType", "FormatOrder", "HailoSchedulingAlgorithm", "HailoRTException", "AsyncInferJob",

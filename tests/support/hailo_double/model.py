@@ -1,6 +1,6 @@
 """A small model's folder with a HEF beside the ONNX, for the double."""
 
-from tests.hailo_double.board import write_hef
+from tests.support.hailo_double.board import write_hef
 from tests.support.small_model import MAX_BATCH, record, write_manifest, write_model
 
 
