@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.adapters.hnsw import write_graph
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.writer import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
-from edge.camera.video_clock import FilmClock
+from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, SourceEndedError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.recognition.gallery import Card, Gallery
@@ -40,7 +40,7 @@ class ListSource:
         self._pictures = list(pictures)
         self._fps = fps
         self._loop = loop
-        self._clock = FilmClock(realtime=realtime)
+        self._clock = VideoClock(realtime=realtime)
         self._sequence: int | None = None
 
     def open(self) -> None:

@@ -75,7 +75,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bench:
+class Fixture:
     """What the rows share: the network, a drawn card, and a bundle of the catalogue's size whose first entries are drawn cards."""
 
     model: Model
@@ -134,7 +134,7 @@ class FixedLatency:
         """Nothing is held."""
 
 
-def work(bench: Bench) -> Iterator[Measurement]:
+def work(bench: Fixture) -> Iterator[Measurement]:
     """Processor time per frame with one card, all but the network, against the network's, on one core."""
     answer = bench.bundle.vectors[:1].astype(np.float32)
     recognizer = Recognizer(FixedLatency(0.0, answer), bench.loaded())
@@ -153,7 +153,7 @@ def work(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("work per frame outside the network / network", frame_s / network_s, "", 0.10, "lower", detail)
 
 
-def search(bench: Bench) -> Iterator[Measurement]:
+def search(bench: Fixture) -> Iterator[Measurement]:
     """Graph search against exact search: recall and time per query."""
     figures = measure_search(bench.bundle)
     detail = f"{figures.graph_ms:.2f} ms against {figures.exact_ms:.2f} ms per query, {figures.entries} entries"
@@ -161,14 +161,14 @@ def search(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("search: exact time / graph time", figures.speedup, "times", 4.0, "higher", detail)
 
 
-def libraries(bench: Bench) -> Iterator[Measurement]:
+def libraries(bench: Fixture) -> Iterator[Measurement]:
     """Graph search of other libraries with the same parameters, against exact search and ours, on the same queries."""
     for library in measure_libraries(bench.bundle):
         detail = f"{library.search_ms:.2f} ms per query, ours {library.ours_ms:.2f}; recall@1 {library.recall_at_1:.4f}; {library.version}"
         yield Measurement(f"search: {library.name} time / ours", library.search_ms / library.ours_ms, "times", 1.0, "higher", detail)
 
 
-def build(bench: Bench) -> Iterator[Measurement]:
+def build(bench: Fixture) -> Iterator[Measurement]:
     """Images per second of the builder against those of the bare network on the same cores."""
     pictures = bench.folder / "pictures"
     make_cards(card_specs(64, 5), pictures)
@@ -180,7 +180,7 @@ def build(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("index build / bare network", figures.share, "", 0.95, "higher", detail)
 
 
-def start(bench: Bench) -> Iterator[Measurement]:
+def start(bench: Fixture) -> Iterator[Measurement]:
     """From starting the process to the first decision, and the memory it then holds."""
     photo = bench.folder / "photo.png"
     cv2.imwrite(str(photo), cv2.cvtColor(bench.photo, cv2.COLOR_RGB2BGR))
@@ -197,7 +197,7 @@ def start(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("resident memory, CPU backend", memory_mb, "MB", 400.0, "lower", "after the first decision")
 
 
-def swap(bench: Bench) -> Iterator[Measurement]:
+def swap(bench: Fixture) -> Iterator[Measurement]:
     """Keep recognising while another bundle is loaded and swapped in: the longest time on one frame, and frames without an answer."""
     answer = bench.bundle.vectors[:1].astype(np.float32)
     recognizer = Recognizer(FixedLatency(0.005, answer), bench.loaded())
@@ -220,7 +220,7 @@ def swap(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("swap: longest time on one frame / frame time", max(gaps_s) / FRAME_S, "frames", 1.0, "lower", detail)
 
 
-def throughput(bench: Bench) -> Iterator[Measurement]:
+def throughput(bench: Fixture) -> Iterator[Measurement]:
     """Pictures per second of the daemon over the Hailo adapter and HailoRT's double, against the NPU alone, with one card and several."""
     for cards in (1, 2, 4):
         figures = measure_share(bench.npu(), cards)
@@ -232,7 +232,7 @@ def throughput(bench: Bench) -> Iterator[Measurement]:
         yield Measurement(f"NPU, {cards} in view: rate / its own", share, "", 0.95, "higher", detail)
 
 
-def overload(bench: Bench) -> Iterator[Measurement]:
+def overload(bench: Fixture) -> Iterator[Measurement]:
     """Time from capture to event with a camera faster than the NPU, against one that asks half of what it can."""
     calm, loaded = (measure_events(bench.npu(), overloaded=overloaded) for overloaded in (False, True))
     frames = f"of {loaded.frames} frames {loaded.asked} asked about, the others looked at ({loaded.overwritten} overwritten) and let go"
@@ -244,7 +244,7 @@ def overload(bench: Bench) -> Iterator[Measurement]:
         yield Measurement(f"NPU overloaded: event {name} / unloaded", loaded_ms / unloaded_ms, "times", 2.5, "lower", detail)
 
 
-def previews(bench: Bench) -> Iterator[Measurement]:
+def previews(bench: Fixture) -> Iterator[Measurement]:
     """Frames recognised per second with ten live previews open, against the same without; an NPU of a fixed latency, as fast as it goes."""
     latency_s = bench.npu_latency_ms / 1e3
     network = FixedLatency(latency_s, bench.bundle.vectors[:1].astype(np.float32))
@@ -262,7 +262,7 @@ def previews(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("ten previews open / none", figures.watched_per_s / figures.alone_per_s, "", 0.97, "higher", detail)
 
 
-ROWS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
+ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "work": work,
     "search": search,
     "libraries": libraries,
@@ -279,7 +279,7 @@ WITH_EXTRA: Final = "libraries"
 """The row that needs the extra `benchmark`."""
 
 
-def make_bench(folder: Path, model: Model, cards: int, npu_latency_ms: float) -> Bench:
+def make_bench(folder: Path, model: Model, cards: int, npu_latency_ms: float) -> Fixture:
     """Write a bundle of ``cards`` entries (drawn cards first, then random vectors in loose clusters) and photograph one of the cards."""
     specs = card_specs(8, 3)
     drawn = [over_white(draw_card(spec)) for spec in specs]
@@ -302,7 +302,7 @@ def make_bench(folder: Path, model: Model, cards: int, npu_latency_ms: float) ->
     table = np.full((720, 1280, 3), (96, 84, 70), np.uint8)
     pose = CardPose(620.0, 360.0, 4.0, roll_deg=12.0, tilt_deg=12.0)
     photo, _ = photograph([(drawn[0], pose)], table, PRESETS["clean"], np.random.default_rng(1))
-    return Bench(model, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)
+    return Fixture(model, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)
 
 
 def _cpu_seconds(action: Callable[[], object]) -> float:

@@ -37,7 +37,7 @@ from edge.recognition.model_search import find_model
 from tools.bundle_build.cache import EmbeddingCache, default_cache
 from tools.bundle_build.card_list import CardList, read_card_list
 from tools.bundle_build.engines import Engine, add_engine_options, chosen_engine
-from tools.bundle_build.finding import Finding
+from tools.bundle_build.finding import ImageFinding
 from tools.bundle_build.grouping import gallery_of, shown_pictures
 from tools.bundle_build.inspection import in_list_order, refuse
 from tools.bundle_build.report import write_report
@@ -59,13 +59,13 @@ class Built:
     """
 
     manifest: Manifest
-    findings: tuple[Finding, ...]
+    findings: tuple[ImageFinding, ...]
     embedded: int
     images_per_s: float
     reduction: ReductionCost | None = None
 
     @property
-    def left_out(self) -> tuple[Finding, ...]:
+    def left_out(self) -> tuple[ImageFinding, ...]:
         """Return the pictures the bundle does without."""
         return tuple(finding for finding in self.findings if finding.left_out)
 

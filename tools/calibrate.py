@@ -60,7 +60,7 @@ _BACKGROUND_MAX_SIDE: Final = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class Dataset:
     """The pictures a calibration is measured with; ``views`` of each card and stranger under each preset."""
 
     cards: tuple[tuple[CardId, Path], ...]
@@ -89,7 +89,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class LabeledView:
     """A picture on its way to being compared: the upright card it is taken for, and as what it is asked."""
 
     pixels: RgbImage
@@ -99,14 +99,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Witness:
+class BundleUnderTest:
     """Sees what the daemon would see: network, index and gallery of one bundle."""
 
     embedder: Embedder
     index: VectorIndex
     bundle: Bundle
 
-    def observe(self, asked: Asked) -> Iterator[Observation]:
+    def observe(self, asked: LabeledView) -> Iterator[Observation]:
         """Yield what a picture is compared with; a known card is asked again with its artwork left out."""
         readings = readings_of(asked.pixels, 0, LocatedCard(whole_image_quad(asked.pixels), BOTH_WAYS, sharpness=0.0))
         embeddings = self.embedder.submit(np.concatenate([tensor for _, tensor in readings])).result()
@@ -124,7 +124,7 @@ class Witness:
         yield Observation(Kind.LEFT_OUT, asked.preset, compare(compared(without), gallery))
 
 
-def ask(material: Material) -> Iterator[Asked]:
+def evaluate_queries(material: Dataset) -> Iterator[LabeledView]:
     """Yield all pictures to look at; equal seeds give equal pictures."""
     known = [(Kind.KNOWN, card_id, path) for card_id, path in material.cards]
     strange = [(Kind.STRANGER, None, path) for path in material.strangers]
@@ -132,12 +132,12 @@ def ask(material: Material) -> Iterator[Asked]:
         card = read_card(path)
         for preset, view in product(PRESETS, range(material.views)):
             rng = np.random.default_rng((material.seed, number, view))
-            yield Asked(degrade(card, PRESETS[preset], rng, _background(material, rng)), kind, preset, card_id)
+            yield LabeledView(degrade(card, PRESETS[preset], rng, _background(material, rng)), kind, preset, card_id)
     for path in material.negatives:
-        yield Asked(read_image(path), Kind.NEGATIVE, _NEGATIVE)
+        yield LabeledView(read_image(path), Kind.NEGATIVE, _NEGATIVE)
 
 
-def _background(material: Material, rng: np.random.Generator) -> RgbImage | None:
+def _background(material: Dataset, rng: np.random.Generator) -> RgbImage | None:
     """Return what lies around a card; drawn also when there are no negatives to show."""
     choice = float(rng.random())
     if not material.negatives:
@@ -145,7 +145,7 @@ def _background(material: Material, rng: np.random.Generator) -> RgbImage | None
     return read_image(material.negatives[int(choice * len(material.negatives))], max_side=_BACKGROUND_MAX_SIDE)
 
 
-def read_material(args: argparse.Namespace, bundle: Bundle) -> Material:
+def read_material(args: argparse.Namespace, bundle: Bundle) -> Dataset:
     """Choose the pictures. Raises ``DataError`` for a list without cards of the bundle, ``ImageError`` for a folder without pictures."""
     sets = args.sets.split(",") if args.sets else None
     known = [row for row in read_card_list(args.cards).rows if row.card.card_id in bundle.gallery.cards]
@@ -157,7 +157,7 @@ def read_material(args: argparse.Namespace, bundle: Bundle) -> Material:
     if len(chosen) > args.limit:
         kept = np.random.default_rng(args.seed).permutation(len(chosen))[: args.limit]
         chosen = [chosen[index] for index in sorted(kept)]
-    return Material(
+    return Dataset(
         cards=tuple((card_id, rows[card_id]) for card_id in chosen),
         negatives=_pictures(args.negatives)[::2] if args.negatives else (),
         strangers=_pictures(args.strangers) if args.strangers else (),
@@ -184,10 +184,10 @@ def _hash(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def measure(material: Material, witness: Witness) -> list[Observation]:
+def measure(material: Dataset, witness: BundleUnderTest) -> list[Observation]:
     """Look at all pictures."""
     total = (len(material.cards) + len(material.strangers)) * len(PRESETS) * material.views + len(material.negatives)
-    views = tqdm(ask(material), total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)
+    views = tqdm(evaluate_queries(material), total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)
     return [observation for asked in views for observation in witness.observe(asked)]
 
 
@@ -223,7 +223,7 @@ def _run(args: argparse.Namespace) -> tuple[Calibration, Manifest]:
     material = read_material(args, bundle)
     index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
     with closing(OnnxEmbedder(model, threads=args.threads, arena=True)) as embedder:
-        observations = measure(material, Witness(embedder, index, bundle))
+        observations = measure(material, BundleUnderTest(embedder, index, bundle))
     outcome = calibrate(observations, false_acceptance=args.false_acceptance)
     measured = args.date or datetime.now(UTC).date()
     calibration = as_calibration(outcome, material.provenance(observations, args.false_acceptance, measured))

@@ -37,7 +37,7 @@ from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from tools.command_line import CommandLine
 from tools.evaluation.bundle_comparison.answers import Answer, answer_of
 from tools.evaluation.bundle_comparison.comparison import Compared, summarise
-from tools.evaluation.bundle_comparison.report import Sides, as_text, write_report
+from tools.evaluation.bundle_comparison.report import BundlePair, as_text, write_report
 from tools.evaluation.bundle_comparison.truth import Truth, list_photos, truth_in_list, truth_in_names
 from tools.evaluation.cached_embedder import CachedEmbedder
 
@@ -46,7 +46,7 @@ _JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class LabeledView:
     """A bundle that can be asked for answers."""
 
     bundle: Bundle
@@ -58,14 +58,14 @@ class Asked:
         return answer_of(self.recognizer.recognize(pixels, located), names)
 
 
-def ask_bundle(path: Path, embedder: Embedder) -> Asked:
+def ask_bundle(path: Path, embedder: Embedder) -> LabeledView:
     """Open a bundle (or a device's index) that the embedder's network made."""
     bundle = open_index(path, expected_model_id=embedder.model_id)
     index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
-    return Asked(bundle, Recognizer(embedder, LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)))
+    return LabeledView(bundle, Recognizer(embedder, LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)))
 
 
-def compare(photos: Sequence[Path], old: Asked, new: Asked, truth: Truth, *, rectified: bool) -> Iterator[Compared]:
+def compare(photos: Sequence[Path], old: LabeledView, new: LabeledView, truth: Truth, *, rectified: bool) -> Iterator[Compared]:
     """Yield what both bundles say to each photo; cards are located once. ``rectified``: each photo *is* one card."""
     for photo in photos:
         pixels = read_image(photo)
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             truth = truth_in_list(args.truth, args.photos) if args.truth else truth_in_names(known)
             asked = compare(photos, old, new, truth, rectified=args.rectified)
             compared = list(tqdm(asked, total=len(photos), unit="photo", file=sys.stderr, disable=None))
-        summary, sides = summarise(compared), Sides(old.bundle, new.bundle)
+        summary, sides = summarise(compared), BundlePair(old.bundle, new.bundle)
         if args.report:
             write_report(args.report, sides, compared, summary)
     except EdgeError as error:

@@ -41,7 +41,7 @@ from tools.simulation.card_images import CardPictures, read_backgrounds, read_ca
 from tools.training.chain import Run, finish, run_stage
 from tools.training.checkpoint import FINAL, LAST, open_trained
 from tools.training.course import Course, Pictures
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.processes import ALONE
 from tools.training.warm import WarmSettings, plan_warm
 
@@ -93,7 +93,7 @@ class Row:
 class Field:
     """What all contenders share: the material they learn from, the cards and backgrounds they are measured with."""
 
-    material: Material
+    material: Dataset
     cards: CardPictures
     backgrounds: list[RgbImage]
     views_per_card: int
@@ -104,7 +104,7 @@ class Field:
         cards, negatives = read_cards(data), data / "negatives"
         if not np.isin(cards.card_sets, held_out).any():
             raise DataError(f"{data}: none of the held-out sets {held_out} is there; nothing honest can be measured (--hold-out)")
-        material = Material.of(cards, read_backgrounds(negatives, half=0), held_out)
+        material = Dataset.of(cards, read_backgrounds(negatives, half=0), held_out)
         return cls(material, cards, read_backgrounds(negatives, half=1), views_per_card)
 
     def calibration(self) -> InputBatch:

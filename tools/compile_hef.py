@@ -24,7 +24,7 @@ import numpy as np
 
 from edge.errors import DataError, EdgeError, ExitCode, UsageError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
-from edge.recognition.model import MODEL_FILE, Agreement, Artefact, Model, open_model
+from edge.recognition.model import MODEL_FILE, Artefact, ArtifactAgreement, Model, open_model
 from edge.recognition.model_search import find_model
 from tools.command_line import CommandLine
 from tools.hailo.agreement import HEAD, agreement_of, as_row
@@ -64,7 +64,9 @@ def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, ha
     return views
 
 
-def compile_model(model: Model, known: CardPictures, held_out: CardPictures, negatives: Path | None, count: int) -> dict[str, Agreement]:
+def compile_model(
+    model: Model, known: CardPictures, held_out: CardPictures, negatives: Path | None, count: int
+) -> dict[str, ArtifactAgreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
     script = script_of(model.folder).read_text(encoding="utf-8")
     source = model.artefact_path("onnx")
@@ -83,7 +85,9 @@ def compile_model(model: Model, known: CardPictures, held_out: CardPictures, neg
     return proof
 
 
-def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardPictures, negatives: Path | None) -> dict[str, Agreement]:
+def three_way(
+    compilation: Compilation, reference: OnnxFile, held_out: CardPictures, negatives: Path | None
+) -> dict[str, ArtifactAgreement]:
     """Compare native and quantised emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
     asked = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
@@ -95,7 +99,7 @@ def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardPictu
     return {name: agreement_of(wanted, answer, gallery) for name, answer in answers.items()}
 
 
-def write_artefact(model: Model, hef: bytes, emulated: Agreement) -> None:
+def write_artefact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
     """Put the HEF beside the ONNX, then tell ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
     artefact = Artefact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)

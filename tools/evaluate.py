@@ -9,7 +9,7 @@ With ``--acceptance``: the acceptance table, the table of views, and what each s
 ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and pictures of typical failures.
 
 Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), asked of the whole index and of
-the index without their artwork; whole photos in which the card has to be located first; pictures without a card. Exit status 1 where a bound is
+the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a bound is
 missed. 65 bad data, 64 usage.
 """
 
@@ -32,12 +32,12 @@ from edge.index.releases import open_index
 from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.evaluation.acceptance.measurement import STRANGERS, TRACKS, Plan, Subject, measure_acceptance, shown
+from tools.evaluation.acceptance.measurement import STRANGERS, TRACKS, Plan, System, measure_acceptance, shown
 from tools.evaluation.acceptance.report import write_report
 from tools.evaluation.acceptance.tables import as_records as acceptance_records
 from tools.evaluation.acceptance.tables import as_text, heading
-from tools.evaluation.queries import PHOTO_VIEW, Material, cards_outside, negatives, photos, read_material, scans, views
-from tools.evaluation.recognition import Row, as_records, as_table, ask, ask_with_and_without
+from tools.evaluation.queries import PHOTO_VIEW, Dataset, cards_outside, negatives, photos, read_material, scans, views
+from tools.evaluation.recognition import Row, as_records, as_table, ask_with_and_without, evaluate_queries
 from tools.simulation.camera import PRESETS
 
 SCANS_BOUND: Final = 0.999
@@ -46,22 +46,22 @@ NEGATIVES_BOUND: Final = 1.0
 BOUND_MISSED: Final = 1
 
 
-def measure(material: Material, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int) -> Iterator[Row]:
+def measure(material: Dataset, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int) -> Iterator[Row]:
     """Yield the rows of the table as they are measured."""
     count = len(material.scans)
-    clean = ask(shown(scans(material), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
+    clean = evaluate_queries(shown(scans(material), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
     yield Row("scans", "named right", clean, clean.named_right, SCANS_BOUND)
     for preset in presets:
         questions = shown(views(material, preset), count * material.views_per_card, preset)
         present, absent = ask_with_and_without(questions, embedder, loaded, neighbors_k=neighbors_k)
         yield Row(f"view {preset}", "named right", present, present.named_right, VIEWS_BOUND if preset == "camera-4" else None)
         yield Row(f"view {preset}, not in the index", "nothing named", absent, absent.asked - absent.named_wrong)
-    found = ask(shown(photos(material), count, "photos"), embedder, loaded, neighbors_k=neighbors_k)
+    found = evaluate_queries(shown(photos(material), count, "photos"), embedder, loaded, neighbors_k=neighbors_k)
     yield Row(f"photo {PHOTO_VIEW}", "named right", found, found.named_right)
     for rectified in (True, False):
         name = "no card, taken as a card" if rectified else "no card, as a photo"
         questions = shown(negatives(material, rectified=rectified), len(material.negatives), name)
-        refused = ask(questions, embedder, loaded, neighbors_k=neighbors_k)
+        refused = evaluate_queries(questions, embedder, loaded, neighbors_k=neighbors_k)
         if refused.asked:
             yield Row(name, "nothing named", refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)
 
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
             if args.acceptance:
-                return _accept(args, Subject(model, bundle, loaded, embedder), material, presets)
+                return _accept(args, System(model, bundle, loaded, embedder), material, presets)
             rows = list(measure(material, embedder, loaded, presets, args.neighbors_k))
     except EdgeError as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BOUND_MISSED if any(row.holds is False for row in rows) else 0
 
 
-def _accept(args: argparse.Namespace, subject: Subject, material: Material, presets: Sequence[str]) -> int:
+def _accept(args: argparse.Namespace, subject: System, material: Dataset, presets: Sequence[str]) -> int:
     """Measure and print the acceptance; return the exit status."""
     held_out = subject.model.manifest.training.held_out
     plan = Plan(

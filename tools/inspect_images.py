@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from edge.errors import EdgeError, ExitCode
 from tools.bundle_build.card_list import CardList, list_folder, read_card_list
-from tools.bundle_build.finding import Finding
+from tools.bundle_build.finding import ImageFinding
 from tools.bundle_build.grouping import gallery_of
 from tools.bundle_build.inspection import counted, in_list_order, refuse
 from tools.bundle_build.report import write_report
@@ -32,7 +32,7 @@ from tools.bundle_build.stages import Advance, examine_pictures
 from tools.command_line import CommandLine
 
 
-def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[Finding, ...]:
+def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[ImageFinding, ...]:
     """Return what there is to say about the pictures of a list, in its order. ``advance`` hears of each picture done."""
     examined = examine_pictures(card_list.rows, images, threads=threads, advance=advance)
     judged = examined.judged(check_set(examined.pictures, examined.references))
@@ -71,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _as_text(card_list: CardList, findings: Sequence[Finding]) -> str:
+def _as_text(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     lines = [f"line {finding.row.line}: {finding.kind}: {finding.reason}" for finding in findings]
     left_out = sum(finding.left_out for finding in findings)
     lines.append(f"{len(card_list.rows)} pictures, {left_out} to be left out" + (f": {counted(findings)}" if findings else ""))
     return "\n".join(lines)
 
 
-def _as_json(card_list: CardList, findings: Sequence[Finding]) -> str:
+def _as_json(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     left_out = sum(finding.left_out for finding in findings)
     facts = {"cards": str(card_list.path), "pictures": len(card_list.rows), "left_out": left_out}
     return json.dumps({**facts, "findings": [finding.as_record() for finding in findings]}, ensure_ascii=False)

@@ -23,7 +23,7 @@ from edge.adapters.hailo import HailoEmbedder
 from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from edge.recognition.model import Agreement, Model, open_model
+from edge.recognition.model import ArtifactAgreement, Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
 from tools.command_line import CommandLine
@@ -66,7 +66,7 @@ def latencies_ms(embedder: Embedder, picture: InputBatch, batch: int, runs: int)
     return {"p50_ms": round(float(np.quantile(took_ms, 0.5)), 2), "p95_ms": round(float(np.quantile(took_ms, 0.95)), 2)}
 
 
-def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[Agreement, dict[str, Any]]:
+def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[ArtifactAgreement, dict[str, Any]]:
     """Measure everything on this machine's board; return the agreement and the record for ``model.json``."""
     cards = read_cards(images)
     asked = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
@@ -92,7 +92,7 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
     return agreement, record
 
 
-def write_record(model: Model, agreement: Agreement, record: dict[str, Any]) -> None:
+def write_record(model: Model, agreement: ArtifactAgreement, record: dict[str, Any]) -> None:
     """Put the measurement into ``model.json``."""
     write_npu_record(model, "measured", record, agreement={**model.manifest.agreement, "hef": agreement})
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError, NpuError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
-from edge.system.npu import Doing, NpuFailure, NpuReadings, explain
+from edge.system.npu import NpuFailure, NpuReadings, Operation, explain
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
 _RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")
@@ -61,7 +61,7 @@ class OpenDevice:
         self._configured: Any = None
         self._vdevice: Any = None
         self._control: Any = None
-        doing: Doing = "open"
+        doing: Operation = "open"
         try:
             parameters = platform.VDevice.create_params()
             parameters.scheduling_algorithm = platform.HailoSchedulingAlgorithm.ROUND_ROBIN
@@ -183,7 +183,7 @@ def _check_room(pictures: int, hef: str, batch: int) -> None:
         )
 
 
-def failure_of(doing: Doing, error: Exception) -> NpuFailure:
+def failure_of(doing: Operation, error: Exception) -> NpuFailure:
     """Read the status number out of what the binding raised: wrapped errors chain the raw one, some only have it in their text."""
     if isinstance(error, NpuError):
         return NpuFailure(doing, None, str(error))

@@ -14,7 +14,7 @@ from edge.errors import DeviceError
 
 if TYPE_CHECKING:
     from edge.web.application import Application
-    from edge.web.broadcast import Hub
+    from edge.web.broadcast import Broadcaster
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _USER_TIMEOUT_MS: Final = 20_000
 class HttpServer:
     """Serves ``app``. ``hub`` is closed first when the server ends, so that no endless answer holds it up."""
 
-    def __init__(self, app: Application, hub: Hub, host: str, port: int) -> None:
+    def __init__(self, app: Application, hub: Broadcaster, host: str, port: int) -> None:
         self._hub = hub
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])

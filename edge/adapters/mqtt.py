@@ -52,7 +52,7 @@ REJECTIONS: Final = {129, 130, 144, 149, 153, 154, 155}
 
 
 class MqttSession:
-    """One connection; see ``edge.publishing.broker_session.Session``.
+    """One connection; see ``edge.publishing.broker_session.BrokerSession``.
 
     Reads password and certificates anew, so that they may be replaced on disk.
     Raises ``SettingsError`` when one of these files cannot be used.

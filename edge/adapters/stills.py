@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.camera.video_clock import FilmClock
+from edge.camera.video_clock import VideoClock
 from edge.errors import FilmError, ImageError, SourceEndedError
 from edge.vision.frame import Frame, RgbImage
 from edge.vision.image_file import read_image
@@ -28,7 +28,7 @@ class StillsSource:
         self._frames_per_still = max(1, round(seconds_per_still * fps))
         self._fps = fps
         self._loop = loop
-        self._clock = FilmClock(realtime=realtime)
+        self._clock = VideoClock(realtime=realtime)
         self._paths: list[Path] = []
         self._skipped: set[Path] = set()
         self._next_path = 0

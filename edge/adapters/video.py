@@ -17,7 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.camera.video_clock import FilmClock
+from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, FilmError, SourceEndedError
 from edge.vision.card import Size
 from edge.vision.frame import Frame, RgbImage
@@ -50,7 +50,7 @@ class FilmSource:
     def __init__(self, path: Path, *, loop: bool = False, realtime: bool = False) -> None:
         self._path = path
         self._loop = loop
-        self._clock = FilmClock(realtime=realtime)
+        self._clock = VideoClock(realtime=realtime)
         self._capture: cv2.VideoCapture | None = None
         self._frame_s = 1.0 / _DEFAULT_FILM_FPS
         self._sequence = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.camera.capture import CameraThread, FrameSource
-from edge.camera.frame_checks import FrameWatch
+from edge.camera.frame_checks import FrameChecks
 from edge.errors import SettingsError
 from edge.settings.sections import CameraSection
 from edge.vision.card import Size
@@ -60,7 +60,7 @@ def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool
     recorded = settings.kind in RECORDED
     return CameraThread(
         frame_source(settings, realtime=realtime),
-        watch=None if recorded else FrameWatch(settings.frozen_after_s),
+        watch=None if recorded else FrameChecks(settings.frozen_after_s),
         lockstep=recorded and not realtime,
         recover=recover,
         open_timeout_s=settings.open_timeout_s,

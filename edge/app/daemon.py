@@ -26,13 +26,13 @@ from edge.adapters.systemd import open_supervisor
 from edge.app.camera import RECORDED, open_camera, shown_source
 from edge.app.index import loading_for, open_gallery
 from edge.app.network import Network, open_network
-from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent, WaitingEmbedder, camera_for
+from edge.app.replay import BlockingEmbedder, EventCallbackSink, OneIndex, ReplayCamera, ReplayedEvent, camera_for
 from edge.daemon.announcer import Announcer, Identity
-from edge.daemon.control import ControlDesk
-from edge.daemon.health import HealthReporter, Setting
+from edge.daemon.control import CommandHandler
+from edge.daemon.health import DeviceInfo, HealthReporter
 from edge.daemon.loop import Camera, Daemon, DaemonBounds
-from edge.daemon.number_queue import NumberDesk, ReadBand, ReadingThread, read_at_once
-from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.number_queue import CollectorNumberQueue, ReadBand, ReadingThread, read_at_once
+from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.index.change import IndexChanger, IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
@@ -53,7 +53,7 @@ from edge.vision.card_jpeg import card_picture
 from edge.vision.locate import locate_cards
 
 if TYPE_CHECKING:
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
 TOP_K: Final = 5
 """Candidates listed for a picture that somebody sends to the page."""
@@ -93,7 +93,7 @@ def probe_broker(settings: Settings) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class IdSource:
     """Who we are, and how tracks and events get their ids."""
 
     identity: Identity
@@ -101,10 +101,10 @@ class Names:
     new_event_id: Callable[[], str] = lambda: str(ULID())
 
 
-def numbered_names() -> Names:
+def numbered_names() -> IdSource:
     """Return names that are the same in every replay: tracks and events are counted."""
     tracks, events = count(1), count(1)
-    return Names(Identity("replay", "replay"), lambda: TrackId(str(next(tracks))), lambda: str(ULID.from_int(next(events))))
+    return IdSource(Identity("replay", "replay"), lambda: TrackId(str(next(tracks))), lambda: str(ULID.from_int(next(events))))
 
 
 def run_daemon(config: Path, *, verbose: bool = False) -> None:
@@ -147,10 +147,10 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         if reader := open_text_reader(settings.recognition):
             read_band = ReadingThread(reader)
             stack.callback(read_band.close)
-        lent = LentNetwork(network.embedder)
+        lent = SharedEmbedder(network.embedder)
         daemon = assemble(
             settings,
-            Names(identity),
+            IdSource(identity),
             network,
             opened,
             camera=camera,
@@ -168,27 +168,31 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
 
 
 @contextmanager
-def open_page(settings: Settings) -> Iterator[Page]:
+def open_page(settings: Settings) -> Iterator[PageService]:
     """Return the scanner's page, not yet served. Raises ``SettingsError`` when its address needs a token and has none."""
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
-    page = Page(settings.http)
+    page = PageService(settings.http)
     page.open()
     with closing(page):
         yield page
 
 
 @contextmanager
-def serve_page(page: Page, settings: Settings, daemon: Daemon, lent: LentNetwork) -> Iterator[str]:
+def serve_page(page: PageService, settings: Settings, daemon: Daemon, lent: SharedEmbedder) -> Iterator[str]:
     """Serve the page of a daemon while the block lasts; its address is the value. Raises ``DeviceError`` for a port in use."""
     from edge.adapters.http import HttpServer
-    from edge.identification.images import Request
+    from edge.identification.images import IdentifyOptions
     from edge.web.application import make_application
-    from edge.web.service import Recognition
+    from edge.web.service import ImageQueryContext
 
     # without a reader of collector numbers: the daemon's own reads one at a time
-    recognition = Recognition(
-        lambda: daemon.opened, lambda: daemon.loaded, lent, Request(settings.locate.settings(), TOP_K), settings.recognition.neighbors_k
+    recognition = ImageQueryContext(
+        lambda: daemon.opened,
+        lambda: daemon.loaded,
+        lent,
+        IdentifyOptions(settings.locate.settings(), TOP_K),
+        settings.recognition.neighbors_k,
     )
     page.answer_for(recognition)
     server = HttpServer(make_application(page), page.hub, settings.http.host, settings.http.port)
@@ -214,11 +218,11 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         else:
             page = None
         opened_network = stack.enter_context(open_network(settings.network))
-        network = opened_network if realtime else replace(opened_network, embedder=WaitingEmbedder(opened_network.embedder))
+        network = opened_network if realtime else replace(opened_network, embedder=BlockingEmbedder(opened_network.embedder))
         opened = open_gallery(settings, network)
-        sink = EventPrinter(emit, camera, clock)
+        sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
-        lent = LentNetwork(network.embedder)
+        lent = SharedEmbedder(network.embedder)
         daemon = assemble(
             settings,
             numbered_names(),
@@ -241,7 +245,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
 
 def assemble(
     settings: Settings,
-    names: Names,
+    names: IdSource,
     network: Network,
     opened: OpenedIndex,
     *,
@@ -251,8 +255,8 @@ def assemble(
     supervisor: Supervisor,
     clock: Clock,
     read_band: ReadBand | None,
-    lent: LentNetwork,
-    page: Page | None,
+    lent: SharedEmbedder,
+    page: PageService | None,
 ) -> Daemon:
     """Put a daemon together from open parts."""
     if page is not None:
@@ -270,14 +274,14 @@ def assemble(
     recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
     tracker = Tracker(names.new_track_id, settings.track.policy())
     announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
-    about = Setting(names.identity, shown_source(settings.camera), backend, manifest.model_id, _versions())
+    about = DeviceInfo(names.identity, shown_source(settings.camera), backend, manifest.model_id, _versions())
     locate = settings.locate.settings()
     return Daemon(
         camera,
         lambda pixels: locate_cards(pixels, locate),
         recognizer,
         tracker,
-        ControlDesk(recognizer, tracker, opened, IndexChanger(store, lent.embed), announcer, supervisor),
+        CommandHandler(recognizer, tracker, opened, IndexChanger(store, lent.embed), announcer, supervisor),
         sink,
         supervisor,
         announcer=announcer,
@@ -285,7 +289,7 @@ def assemble(
         make_picture=card_picture if settings.image.enabled else None,
         viewer=page.showcase if page else None,
         lent=lent,
-        numbers=NumberDesk(read_band, tracker, always=settings.recognition.read_numbers == "always"),
+        numbers=CollectorNumberQueue(read_band, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
         bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),
     )

@@ -8,7 +8,7 @@ from edge.app.network import Network
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
-from edge.index.loading import Loading, with_added
+from edge.index.loading import BundleLoader, with_added
 from edge.index.releases import open_index
 from edge.recognition.model import check_pairing
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
@@ -55,7 +55,7 @@ def graph_writer() -> GraphWriter:
     return write_graph
 
 
-def loading_for(network: Network) -> Loading:
+def loading_for(network: Network) -> BundleLoader:
     """Return how bundles are made ready for a network, and cards are added with it."""
     model_id, artefact = network.model.model_id, network.embedder.artefact
 
@@ -63,7 +63,7 @@ def loading_for(network: Network) -> Loading:
         check_pairing(network.model.manifest, bundle.manifest.artefact, artefact)
         return load_gallery(bundle, settings)
 
-    return Loading(model_id, artefact, load, _added_index, graph_writer())
+    return BundleLoader(model_id, artefact, load, _added_index, graph_writer())
 
 
 def _added_index(bundle: Bundle) -> VectorIndex:

@@ -14,7 +14,7 @@ from typing import Final
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.errors import BundleError
 from edge.index.audit import AuditLine
-from edge.index.change import OpenedIndex, WantedCard
+from edge.index.change import NewCard, OpenedIndex
 from edge.index.overlay import Embed
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
@@ -88,7 +88,7 @@ class ReplayCamera:
         return Clock(lambda: self.newest_ns, lambda: FILM_BEGINS + timedelta(microseconds=self.newest_ns // 1000))
 
 
-class WaitingEmbedder:
+class BlockingEmbedder:
     """An embedder whose submissions are done when they return: nothing depends on how fast it is."""
 
     def __init__(self, embedder: Embedder) -> None:
@@ -124,7 +124,7 @@ class WaitingEmbedder:
         """Whoever opened the embedder closes it."""
 
 
-class EventPrinter:
+class EventCallbackSink:
     """A sink that hands each event on with its time in the source; there is no broker, no state and no command."""
 
     def __init__(self, emit: Callable[[ReplayedEvent], None], camera: ReplayCamera, clock: Clock) -> None:
@@ -182,7 +182,7 @@ class OneIndex:
         """Refuse."""
         raise BundleError(f"a replay keeps the bundle it began with and does not confirm {index_id}")
 
-    def add(self, card: WantedCard, embed: Embed) -> OpenedIndex:
+    def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
         """Refuse."""
         raise BundleError(f"a replay keeps the cards it began with and does not add {card.card_id} ({embed})")
 

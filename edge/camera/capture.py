@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, Protocol, Self, runtime_checkable
 
 from edge.camera.driver_thread import DriverThread
-from edge.camera.frame_checks import FrameWatch
+from edge.camera.frame_checks import FrameChecks
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, EdgeError, SourceEndedError
 from edge.vision.frame import Frame
 
@@ -97,7 +97,7 @@ class CameraThread:
         self,
         make_source: Callable[[], FrameSource],
         *,
-        watch: FrameWatch | None = None,
+        watch: FrameChecks | None = None,
         lockstep: bool = False,
         recover: bool = True,
         open_timeout_s: float = 6.0,

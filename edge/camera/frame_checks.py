@@ -17,7 +17,7 @@ FROZEN_AFTER_S: Final = 4.0
 """For cameras; the encoder of a network camera may repeat a still scene for a whole group of pictures: give those 15 s."""
 
 
-class FrameWatch:
+class FrameChecks:
     """Judges the frames of one live source. Not for films and stills, which may well stand still."""
 
     def __init__(self, frozen_after_s: float = FROZEN_AFTER_S) -> None:

@@ -10,7 +10,7 @@ _TOO_LATE_NS: Final = 1_000_000_000
 """A reader this far behind the film is not hurried through what it missed."""
 
 
-class FilmClock:
+class VideoClock:
     """Turns a position in a film into a capture time, waiting for it in ``realtime``."""
 
     def __init__(

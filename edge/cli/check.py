@@ -46,7 +46,7 @@ RUNNING_ONLY: Final = {"camera", "broker", "clock", "temperature"}
 Level = Literal["ok", "warn", "fail"]
 
 
-class Finding(Schema):
+class CheckResult(Schema):
     """One line of the doctor's report. ``exit_code`` is 0 unless the level is ``fail``."""
 
     check: str
@@ -55,10 +55,10 @@ class Finding(Schema):
     exit_code: int = 0
 
 
-Examination = Callable[[Settings], Iterator[Finding]]
+Examination = Callable[[Settings], Iterator[CheckResult]]
 
 
-def check_device(config: Path, *, at_rest: bool = False, index: Path | None = None) -> Iterator[Finding]:
+def check_device(config: Path, *, at_rest: bool = False, index: Path | None = None) -> Iterator[CheckResult]:
     """Examine everything the settings in ``config`` name, one finding after the other as they come.
 
     ``at_rest`` leaves out what a running scanner holds (camera, NPU) or may lack for a while (broker), and judges no weather: it tells
@@ -92,32 +92,32 @@ def check_device(config: Path, *, at_rest: bool = False, index: Path | None = No
             yield _failure(name, error)
 
 
-def exit_code(findings: list[Finding]) -> ExitCode:
+def exit_code(findings: list[CheckResult]) -> ExitCode:
     """Return 0, or the status of the worst failure: wrong settings before bad data before a missing device."""
     failed = {finding.exit_code for finding in findings if finding.level == "fail"}
     order = (ExitCode.SOFTWARE, ExitCode.CONFIG, ExitCode.BAD_DATA, ExitCode.UNAVAILABLE)
     return next((code for code in order if code in failed), ExitCode.OK)
 
 
-def describe(finding: Finding) -> str:
+def describe(finding: CheckResult) -> str:
     """Say a finding in one line (more where the message has more)."""
     first, *rest = finding.message.splitlines()
     return "\n".join([f"{finding.level.upper():<5}{finding.check:<12}{first}", *(f"{'':17}{line}" for line in rest)])
 
 
-def _failure(check: str, error: EdgeError) -> Finding:
-    return Finding(check=check, level="fail", message=str(error), exit_code=error.exit_code)
+def _failure(check: str, error: EdgeError) -> CheckResult:
+    return CheckResult(check=check, level="fail", message=str(error), exit_code=error.exit_code)
 
 
-def _ok(check: str, message: str) -> Finding:
-    return Finding(check=check, level="ok", message=message)
+def _ok(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, level="ok", message=message)
 
 
-def _warning(check: str, message: str) -> Finding:
-    return Finding(check=check, level="warn", message=message)
+def _warning(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, level="warn", message=message)
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[CheckResult]:
     found = [f"cardedge {__version__}", f"Python {sys.version.split()[0]}"]
     for library in LIBRARIES:
         try:
@@ -127,11 +127,11 @@ def _versions() -> Iterator[Finding]:
     yield _ok("versions", ", ".join(found))
 
 
-def _settings(config: Path, settings: Settings) -> Iterator[Finding]:
+def _settings(config: Path, settings: Settings) -> Iterator[CheckResult]:
     yield _ok("settings", f"{config}; this is {settings.device.id or derive_device_id()}")
 
 
-def _network(settings: Settings, *, at_rest: bool) -> Iterator[Finding]:
+def _network(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
     folder = find_model(settings.network.model)
     model = open_model(folder)
     manifest = model.manifest
@@ -151,14 +151,14 @@ def _network(settings: Settings, *, at_rest: bool) -> Iterator[Finding]:
             yield from _npu(network.npu())
 
 
-def _npu(readings: NpuReadings) -> Iterator[Finding]:
+def _npu(readings: NpuReadings) -> Iterator[CheckResult]:
     yield _ok("npu", described(readings))
     for concern in (*concerns(readings), slow_link(readings)):
         if concern is not None:
             yield _warning("npu", concern)
 
 
-def _index(settings: Settings) -> Iterator[Finding]:
+def _index(settings: Settings) -> Iterator[CheckResult]:
     folder = settings.index.directory
     manifest = open_index(folder, expected_model_id=_known_model_id(settings)).manifest
     yield _ok("index", f"{manifest.name} {manifest.bundle_id}: {manifest.cards} cards, {manifest.entries} pictures")
@@ -178,7 +178,7 @@ def _known_model_id(settings: Settings) -> ModelId | None:
         return None
 
 
-def _camera(settings: Settings) -> Iterator[Finding]:
+def _camera(settings: Settings) -> Iterator[CheckResult]:
     section = settings.camera
     bounds_s = section.open_timeout_s + section.read_timeout_s
     frames = 0
@@ -195,7 +195,7 @@ def _camera(settings: Settings) -> Iterator[Finding]:
     yield from _picture(frame)
 
 
-def _picture(frame: Frame) -> Iterator[Finding]:
+def _picture(frame: Frame) -> Iterator[CheckResult]:
     """Judge one frame by coarse measures; a person should look at the picture when one is off."""
     grey = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY)
     grey = cv2.resize(grey, (640, max(1, round(640 * frame.height / frame.width))), interpolation=cv2.INTER_AREA)
@@ -213,18 +213,18 @@ def _picture(frame: Frame) -> Iterator[Finding]:
         yield _ok("picture", said)
 
 
-def _broker(settings: Settings) -> Iterator[Finding]:
+def _broker(settings: Settings) -> Iterator[CheckResult]:
     yield _ok("broker", f"{settings.mqtt.host}:{settings.mqtt.port}: {app.probe_broker(settings)}")
 
 
-def _outbox(settings: Settings) -> Iterator[Finding]:
+def _outbox(settings: Settings) -> Iterator[CheckResult]:
     folder = settings.outbox.file.parent
     if not folder.is_dir():
         raise OutboxError(f"{folder}: no such folder for the outbox; create it for the user that runs the daemon, or change outbox.file")
     yield _ok("outbox", f"{settings.outbox.file}")
 
 
-def _clock() -> Iterator[Finding]:
+def _clock() -> Iterator[CheckResult]:
     match machine.clock_is_synchronised():
         case True:
             yield _ok("clock", "follows a time server")
@@ -234,7 +234,7 @@ def _clock() -> Iterator[Finding]:
             yield _warning("clock", "cannot be asked; see `timedatectl`")
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _disk(settings: Settings) -> Iterator[CheckResult]:
     for folder in sorted({settings.outbox.file.parent, settings.index.directory}):
         free_mb = machine.free_mb(folder)
         said = f"{folder}: {free_mb:.0f} MB free"
@@ -243,7 +243,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield _warning("disk", f"{said}; delete old releases or logs soon") if free_mb < LOW_DISK_MB else _ok("disk", said)
 
 
-def _temperature() -> Iterator[Finding]:
+def _temperature() -> Iterator[CheckResult]:
     temperatures = machine.temperatures_c()
     said = ", ".join(f"{name} {value:.0f} °C" for name, value in temperatures.items())
     if temperatures and max(temperatures.values()) >= HOT_C:

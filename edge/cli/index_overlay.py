@@ -13,7 +13,7 @@ from edge.bundles.bundle import Bundle
 from edge.cli.index_info import print_json, print_line
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
-from edge.index.change import WantedCard
+from edge.index.change import NewCard
 from edge.index.loading import added_picture
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.gallery import Card
@@ -57,7 +57,7 @@ def add_actions(
 
 def _add(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
-    wanted = WantedCard(
+    wanted = NewCard(
         args.card_id,
         args.name,
         lambda: read_image(args.image),

@@ -12,7 +12,7 @@ from edge.app.network import open_network
 from edge.cli.index_info import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
-from edge.index.reembedding import Reembedding, reembed
+from edge.index.reembedding import EmbeddingBackend, reembed
 from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 
 NETWORK_TIMEOUT_S = 60.0
@@ -29,7 +29,7 @@ def _reembed(args: argparse.Namespace) -> ExitCode:
     settings = load_settings(args.config)
     root = settings.index.directory
     with open_network(settings.network) as network:
-        here = Reembedding(
+        here = EmbeddingBackend(
             network.model.model_id,
             network.embedder.artefact,
             network.embedder.dim,

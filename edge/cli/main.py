@@ -173,11 +173,11 @@ def _check(args: argparse.Namespace) -> ExitCode:
 def _identify(args: argparse.Namespace) -> ExitCode:
     from edge.app.daemon import open_recognizer, open_text_reader
     from edge.identification.answer import describe
-    from edge.identification.images import Request, exit_code, identify_images
+    from edge.identification.images import IdentifyOptions, exit_code, identify_images
     from edge.recognition.neighbors import CardId
 
     settings = _recognition_settings(args)
-    request = Request(
+    request = IdentifyOptions(
         locate=None if args.rectified else settings.locate.settings(),
         top_k=args.top_k,
         reader=open_text_reader(settings.recognition),

@@ -7,7 +7,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from edge.errors import CommandError
-from edge.index.change import WantedCard
+from edge.index.change import NewCard
 from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from edge.vision.frame import RgbImage
 
 
-def wanted_card(request: AddCardRequest, newest: RgbImage | None) -> WantedCard:
+def wanted_card(request: AddCardRequest, newest: RgbImage | None) -> NewCard:
     """Return what ``index/add`` asks for; ``newest`` is the newest frame. Raises ``CommandError`` when there is no picture at all.
 
     The picture is decoded by whoever asks for its pixels, which is not the daemon's loop.
     """
-    return WantedCard(
+    return NewCard(
         request.card_id,
         request.name,
         _picture(request, newest),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class ControlDesk:
+class CommandHandler:
     """Holds what commands change, and carries them out. Used by the daemon's loop only."""
 
     def __init__(

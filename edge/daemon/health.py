@@ -28,7 +28,7 @@ Phase: TypeAlias = Literal["starting", "running", "paused", "stopping"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class DeviceInfo:
     """What does not change while we run. ``camera_source`` is shown to everybody: an address without its password."""
 
     identity: Identity
@@ -64,7 +64,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostSensors:
     """How the machine's own figures are read."""
 
     temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
@@ -77,15 +77,15 @@ class HealthReporter:
     def __init__(
         self,
         sink: EventSink,
-        setting: Setting,
+        setting: DeviceInfo,
         clock: Clock,
-        host: Machine | None = None,
+        host: HostSensors | None = None,
         npu: Callable[[], NpuReadings] | None = None,
     ) -> None:
         self._sink = sink
         self._setting = setting
         self._clock = clock
-        self._host = host or Machine()
+        self._host = host or HostSensors()
         self._npu = npu
         self._started_ns = clock.monotonic_ns()
         self._published_ns: int | None = None

@@ -18,11 +18,11 @@ from typing import Final, TypeAlias
 
 from edge.camera.capture import CaptureState
 from edge.daemon.announcer import Announcer, Backing
-from edge.daemon.control import ControlDesk
+from edge.daemon.control import CommandHandler
 from edge.daemon.health import HealthReporter, Phase, Snapshot
-from edge.daemon.number_queue import NumberDesk
+from edge.daemon.number_queue import CollectorNumberQueue
 from edge.daemon.ports import Camera, Viewer
-from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor, Watchdog
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.index.change import OpenedIndex
@@ -96,7 +96,7 @@ class Daemon:
         locate: LocateCards,
         recognizer: Recognizer,
         tracker: Tracker,
-        desk: ControlDesk,
+        desk: CommandHandler,
         sink: EventSink,
         supervisor: Supervisor,
         *,
@@ -104,8 +104,8 @@ class Daemon:
         reporter: HealthReporter,
         make_picture: MakePicture | None = None,
         viewer: Viewer | None = None,
-        lent: LentNetwork | None = None,
-        numbers: NumberDesk[Backed] | None = None,
+        lent: SharedEmbedder | None = None,
+        numbers: CollectorNumberQueue[Backed] | None = None,
         clock: Clock | None = None,
         bounds: DaemonBounds | None = None,
     ) -> None:
@@ -122,7 +122,7 @@ class Daemon:
         self._make_picture = make_picture
         self._viewer = viewer
         self._lent = lent
-        self._numbers: NumberDesk[Backed] = numbers or NumberDesk(None, tracker)
+        self._numbers: CollectorNumberQueue[Backed] = numbers or CollectorNumberQueue(None, tracker)
         self._clock = clock or Clock()
         self._bounds = bounds or DaemonBounds()
         self._watchdog = Watchdog(supervisor)

@@ -81,7 +81,7 @@ class _Waiting(Generic[_Context]):
     since_ns: int
 
 
-class NumberDesk(Generic[_Context]):
+class CollectorNumberQueue(Generic[_Context]):
     """Holds changes back while their number is read; without ``read`` none. One thread.
 
     ``context`` is whatever the caller needs to tell the change later. ``dropped`` counts the numbers that were not read although wanted.

@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_S: Final = 20.0
 """How long somebody else's pictures may wait for the network, which works for the camera too."""
 
 
-class LentNetwork:
+class SharedEmbedder:
     """An ``edge.recognition.recognizer.Embedder`` for any thread but the owner's; the owner calls ``lend``."""
 
     def __init__(self, owned: Embedder) -> None:

@@ -50,7 +50,7 @@ class Ground(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class CardAgreement:
     """How well the expected card's pixels agree with the picture, in [0, 1], in its best reading."""
 
     value: float
@@ -58,16 +58,16 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ExpectationResult:
     """The verdict about one located card. ``other`` is the best candidate of another artwork."""
 
     verdict: Verdict
     ground: Ground | None
-    agreement: Agreement
+    agreement: CardAgreement
     other: Candidate | None
 
 
-def agreement_with(pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId) -> Agreement:
+def agreement_with(pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId) -> CardAgreement:
     """Hold the expected card, with all its reference pictures, against the located card in all its readings.
 
     What counts are the parts in which it differs from the other artworks the decision considered.
@@ -76,12 +76,12 @@ def agreement_with(pixels: RgbImage, located: LocatedCard, decision: Decision, g
     rivals = {candidate.card_id for candidate in decision.candidates if candidate.artwork_group != group}
     look_alikes = _references(gallery, rivals)
     weighted = [(reference, patch_weights(reference, look_alikes)) for reference in _references(gallery, {expected})]
-    best = Agreement(0.0, 0)
+    best = CardAgreement(0.0, 0)
     for rotation in located.rotations:
         view = prepare_view(rectify(pixels, located.quad.turned(rotation)).pixels)
         value = max((verify(view, reference, weights) for reference, weights in weighted), default=0.0)
         if value > best.value:
-            best = Agreement(value, rotation)
+            best = CardAgreement(value, rotation)
     return best
 
 
@@ -89,15 +89,15 @@ def _references(gallery: Gallery, card_ids: Collection[CardId]) -> list[Referenc
     return [prepare_reference(gallery.signatures[entry]) for entry, card_id in enumerate(gallery.entry_card_ids) if card_id in card_ids]
 
 
-def judge(decision: Decision, agreement: Agreement, gallery: Gallery, expected: CardId) -> Finding:
+def judge(decision: Decision, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> ExpectationResult:
     """Return the verdict about one located card."""
     group = gallery.artwork_group(expected)
     other = next((candidate for candidate in decision.candidates if candidate.artwork_group != group), None)
     verdict, ground = _verdict(decision, agreement, gallery, expected)
-    return Finding(verdict, ground, agreement, other)
+    return ExpectationResult(verdict, ground, agreement, other)
 
 
-def _verdict(decision: Decision, agreement: Agreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
+def _verdict(decision: Decision, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
     match decision:
         case Identified(best=best) if best.artwork_group != gallery.artwork_group(expected):
             return Verdict.MISMATCH, Ground.ANOTHER_CARD
@@ -113,7 +113,7 @@ def _verdict(decision: Decision, agreement: Agreement, gallery: Gallery, expecte
             assert_never(decision)
 
 
-def _unnamed(decision: Uncertain | Unknown, agreement: Agreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
+def _unnamed(decision: Uncertain | Unknown, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
     """Judge a picture in which no card was named by the expected card's pixels alone."""
     if agreement.value < FOREIGN_AGREEMENT:
         return Verdict.MISMATCH, Ground.DOES_NOT_AGREE

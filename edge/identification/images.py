@@ -19,7 +19,7 @@ from edge.identification.answer import (
     card_answer,
     rounded,
 )
-from edge.identification.expectation import Finding, Ground, Verdict, agreement_with, judge
+from edge.identification.expectation import ExpectationResult, Ground, Verdict, agreement_with, judge
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
@@ -35,7 +35,7 @@ NETWORK_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class IdentifyOptions:
     """How pictures are looked at. Without ``locate`` each picture *is* one card, edge to edge, either way up.
 
     At most ``top_k`` candidates are listed per card. ``reader`` reads the collector numbers of cards whose printing is open, with
@@ -49,7 +49,7 @@ class Request:
     expected: CardId | None = None
 
 
-def identify_images(paths: Iterable[Path], recognizer: Recognizer, request: Request) -> Iterator[ImageAnswer | ImageFailure]:
+def identify_images(paths: Iterable[Path], recognizer: Recognizer, request: IdentifyOptions) -> Iterator[ImageAnswer | ImageFailure]:
     """Answer for each picture in turn. Raises ``UsageError`` for an expected card that is not in the index."""
     if request.expected is not None and request.expected not in recognizer.loaded.gallery.cards:
         raise UsageError(f"--expect {request.expected}: no such card in the index; find its id with `cardedge index search`")
@@ -62,7 +62,7 @@ def identify_images(paths: Iterable[Path], recognizer: Recognizer, request: Requ
             yield identify_pixels(str(path), pixels, recognizer, request)
 
 
-def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, request: Request) -> ImageAnswer:
+def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, request: IdentifyOptions) -> ImageAnswer:
     """Answer for one picture, named ``image`` in the answer. Raises ``EmbedderError``."""
     began_s = perf_counter()
     located = locate_cards(pixels, request.locate) if request.locate else _one_card(pixels)
@@ -95,7 +95,7 @@ def _one_card(pixels: RgbImage) -> tuple[LocatedCard, ...]:
     return (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
 
 
-def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, request: Request) -> Sighting:
+def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, request: IdentifyOptions) -> Sighting:
     """Return the sighting with its printing settled, as far as its collector number can be read."""
     decision = sighting.decision
     if request.reader is None or not isinstance(decision, Identified) or not wants_number(decision, always=request.read_always):
@@ -127,7 +127,7 @@ def _expected(pixels: RgbImage, sightings: Sequence[Sighting], gallery: Gallery,
 _ORDER: Final = {Verdict.MATCH: 0, Verdict.CANNOT_SAY: 1, Verdict.MISMATCH: 2}
 
 
-def _finding(pixels: RgbImage, sighting: Sighting, gallery: Gallery, expected: CardId) -> Finding:
+def _finding(pixels: RgbImage, sighting: Sighting, gallery: Gallery, expected: CardId) -> ExpectationResult:
     agreement = agreement_with(pixels, sighting.located, sighting.decision, gallery, expected)
     return judge(sighting.decision, agreement, gallery, expected)
 

@@ -38,7 +38,7 @@ class OpenedIndex:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WantedCard:
+class NewCard:
     """A card somebody wants to add; ``pixels`` show it: a photo, or, when ``rectified``, the card edge to edge."""
 
     card_id: str
@@ -70,7 +70,7 @@ class IndexStore(Protocol):
         """Say that the active bundle shall stay. Raises ``BundleError``."""
         ...
 
-    def add(self, card: WantedCard, embed: Embed) -> OpenedIndex:
+    def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
         """Add a card to the cards of this device and open the active bundle with it. Raises ``DataError`` or ``BundleError``."""
         ...
 
@@ -140,7 +140,7 @@ class IndexChanger:
         """Start to confirm the active bundle."""
         self._begin(lambda: self._confirm(index_id))
 
-    def begin_add(self, card: WantedCard) -> None:
+    def begin_add(self, card: NewCard) -> None:
         """Start to add a card."""
         self._begin(lambda: self._store.add(card, self._embed))
 

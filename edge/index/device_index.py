@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import BundleError, EdgeError
 from edge.index import overlay, releases
 from edge.index.audit import AuditReader
-from edge.index.change import OpenedIndex, WantedCard
+from edge.index.change import NewCard, OpenedIndex
 from edge.index.loading import added_picture, with_added
 from edge.index.trial import utc_now
 from edge.settings.file import load_settings
 
 if TYPE_CHECKING:
     from edge.index.audit import AuditLine
-    from edge.index.loading import Loading
+    from edge.index.loading import BundleLoader
     from edge.index.overlay import Embed
     from edge.logs import LogLevel
     from edge.settings.sections import Settings
@@ -47,7 +47,7 @@ class DeviceIndex:
         self,
         config: Path,
         started: Settings,
-        loading: Loading,
+        loading: BundleLoader,
         apply_log_level: Callable[[LogLevel], None],
         *,
         trial_s: float = TRIAL_S,
@@ -95,7 +95,7 @@ class DeviceIndex:
         """Say that the active bundle shall stay."""
         releases.confirm(self._root, index_id)
 
-    def add(self, card: WantedCard, embed: Embed) -> OpenedIndex:
+    def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
         """Add a card to the overlay and open the active bundle with it."""
         known = releases.open_index(self._root, expected_model_id=self._loading.model_id).gallery.cards
         picture = added_picture(card, known, self._settings.locate.settings())

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError, EdgeError
-from edge.index.change import OpenedIndex, WantedCard
+from edge.index.change import NewCard, OpenedIndex
 from edge.index.joined_index import join
-from edge.index.overlay import AddedPicture, Embed, Workshop, open_overlay, overlay_id, read_pictures
+from edge.index.overlay import AddedPicture, Embed, OverlayWriter, open_overlay, overlay_id, read_pictures
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.vision.single_card import card_in_photo, card_in_scan
+from edge.vision.single_card import from_photo, from_scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ CARD_ID_PATTERN: Final = r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,126}[^\s\x00-
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Loading:
+class BundleLoader:
     """How a bundle is made ready to be asked on this device, and what cards are added with.
 
     ``artefact`` is the sha256 of the network's file that runs; ``load`` takes a release, ``load_added`` the bundle of added cards.
@@ -45,12 +45,14 @@ class Loading:
     load_added: Callable[[Bundle], VectorIndex]
     write_graph: GraphWriter
 
-    def workshop(self, embed: Embed) -> Workshop:
+    def workshop(self, embed: Embed) -> OverlayWriter:
         """Return what an overlay is made with."""
-        return Workshop(self.model_id, self.artefact, embed, self.write_graph)
+        return OverlayWriter(self.model_id, self.artefact, embed, self.write_graph)
 
 
-def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading, waiting_settings: tuple[str, ...] = ()) -> OpenedIndex:
+def with_added(
+    root: Path, bundle: Bundle, settings: Settings, loading: BundleLoader, waiting_settings: tuple[str, ...] = ()
+) -> OpenedIndex:
     """Return a release made ready, with the cards that were added under ``root``.
 
     Added cards that cannot be used are left out and left where they are; the reason is logged and stands in the answer.
@@ -76,7 +78,7 @@ def with_added(root: Path, bundle: Bundle, settings: Settings, loading: Loading,
     return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem, tuple(bundles))
 
 
-def added_picture(wanted: WantedCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedPicture:
+def added_picture(wanted: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedPicture:
     """Return a card as the overlay keeps it. ``known`` are the cards of the release, whose facts may not be contradicted.
 
     Raises ``DataError`` (``ImageError`` for a picture that does not show exactly one card) that names the field.
@@ -92,6 +94,6 @@ def added_picture(wanted: WantedCard, known: Mapping[CardId, Card], locate: Loca
             f"{card_id} is {here.name!r} in the bundle, not {name!r}; give that name to add a picture of it, or another card_id"
         )
     pixels, where = wanted.pixels(), f"the picture of {card_id}"
-    shown = card_in_scan(pixels, where) if wanted.rectified else card_in_photo(pixels, where, locate)
+    shown = from_scan(pixels, where) if wanted.rectified else from_photo(pixels, where, locate)
     card = Card(card_id, name, card_id, wanted.set, wanted.number, wanted.rarity, wanted.language)
     return AddedPicture(card, shown)

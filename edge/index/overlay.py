@@ -56,7 +56,7 @@ class AddedPicture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Workshop:
+class OverlayWriter:
     """What an overlay is made with: the network in use (``artefact`` is the sha256 of the file that runs) and the writer of graphs."""
 
     model_id: ModelId
@@ -108,7 +108,7 @@ def read_pictures(root: Path) -> list[AddedPicture]:
         raise DataError(f"{path / CARDS}: cannot be read ({error or type(error).__name__}); {_REMOVE_ALL}") from error
 
 
-def add_pictures(root: Path, added: Sequence[AddedPicture], workshop: Workshop) -> None:
+def add_pictures(root: Path, added: Sequence[AddedPicture], workshop: OverlayWriter) -> None:
     """Add pictures to the overlay. A card may have several; everything else about it must agree.
 
     Raises ``DataError`` or ``BundleError`` and changes nothing then.
@@ -140,7 +140,7 @@ def remove_card(root: Path, card_id: str, write_graph: GraphWriter) -> None:
             _remove_all(root)
             return
         manifest = present.bundle.manifest
-        same = Workshop(ModelId(manifest.model_id), manifest.artefact or "", _no_network, write_graph)
+        same = OverlayWriter(ModelId(manifest.model_id), manifest.artefact or "", _no_network, write_graph)
         _write(root, [pictures[entry] for entry in kept], present.bundle.vectors[kept].astype(np.float32), same)
 
 
@@ -150,7 +150,7 @@ def remove_all(root: Path) -> None:
         _remove_all(root)
 
 
-def refresh(root: Path, workshop: Workshop) -> int:
+def refresh(root: Path, workshop: OverlayWriter) -> int:
     """Embed everything that was added again, with the network in use; return how many pictures."""
     with locked(root, wait_s=LOCK_WAIT_S):
         pictures = read_pictures(root)
@@ -184,7 +184,7 @@ def export(root: Path, target: Path) -> int:
     return len(pictures)
 
 
-def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: Workshop) -> None:
+def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: OverlayWriter) -> None:
     """Write a generation and make it the current one; the one before is removed."""
     if len(pictures) > MAX_PICTURES:
         raise DataError(f"{len(pictures)} pictures were added; at most {MAX_PICTURES} are kept: export them and build a bundle with them")
@@ -205,7 +205,7 @@ def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatri
     _remove_others(folder, generation)
 
 
-def _contents(pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: Workshop) -> BundleContents:
+def _contents(pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: OverlayWriter) -> BundleContents:
     cards = {picture.card.card_id: picture.card for picture in pictures}
     signatures = np.stack([signature_of(picture.pixels) for picture in pictures])
     first = {picture.card.card_id: picture.pixels for picture in reversed(pictures)}

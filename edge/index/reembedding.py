@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reembedding:
+class EmbeddingBackend:
     """What runs here: the network's id, the sha256 of its file, its dim, how it embeds (``batch`` at a time), who writes graphs."""
 
     model_id: ModelId
@@ -42,7 +42,7 @@ class Reembedding:
     write_graph: GraphWriter
 
 
-def reembed(root: Path, bundle: Bundle, here: Reembedding, progress: Callable[[int, int], None]) -> Manifest:
+def reembed(root: Path, bundle: Bundle, here: EmbeddingBackend, progress: Callable[[int, int], None]) -> Manifest:
     """Install a release with the cards of ``bundle`` embedded by ``here``; it is not activated. Returns its manifest.
 
     One picture per card is used: the small reference picture is all a bundle keeps. The calibration is left out, because thresholds hold
@@ -82,7 +82,7 @@ def reembed(root: Path, bundle: Bundle, here: Reembedding, progress: Callable[[i
 
 
 def _embedded(
-    root: Path, bundle: Bundle, cards: tuple[CardId, ...], here: Reembedding, progress: Callable[[int, int], None]
+    root: Path, bundle: Bundle, cards: tuple[CardId, ...], here: EmbeddingBackend, progress: Callable[[int, int], None]
 ) -> EmbeddingMatrix:
     """Return the cards' embeddings (n, dim), taking up what an earlier run has kept."""
     path = _part(root, bundle, here)
@@ -110,7 +110,7 @@ def _pictures(bundle: Bundle, cards: tuple[CardId, ...]) -> Iterator[RgbImage]:
         yield np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _part(root: Path, bundle: Bundle, here: Reembedding) -> Path:
+def _part(root: Path, bundle: Bundle, here: EmbeddingBackend) -> Path:
     """Return where half-done work is kept: one file per bundle and artefact, so nothing of another network can slip in."""
     return root / f"reembed-{bundle.manifest.bundle_id}-{here.artefact[:16]}.part"
 

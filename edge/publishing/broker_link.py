@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from edge.errors import EdgeError
-from edge.publishing.broker_session import Closed, CloseKind, MqttVersion, Opened, Session, SessionEvent, Wake
+from edge.publishing.broker_session import BrokerSession, Closed, CloseKind, MqttVersion, Opened, SessionEvent, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,10 @@ SHORT_SESSIONS: Final = 3
 Phase: TypeAlias = Literal["waiting", "connecting", "greeting", "connected", "stopped"]
 
 
-class Link:
+class BrokerConnection:
     """Belongs to the publisher's thread; ``state``, ``version``, ``last_error`` and ``reconnects`` may be read from any."""
 
-    def __init__(self, settings: MqttSettings, open_session: Callable[[MqttVersion], Session], wake: Wake) -> None:
+    def __init__(self, settings: MqttSettings, open_session: Callable[[MqttVersion], BrokerSession], wake: Wake) -> None:
         self._settings = settings
         self._open_session = open_session
         self._wake = wake
@@ -55,7 +55,7 @@ class Link:
         self._phase: Phase = "waiting"
         self._refusal: str | None = None
         self._attempt: _Attempt | None = None
-        self._session: Session | None = None
+        self._session: BrokerSession | None = None
         self._due_ns = 0
         self._failures = 0
         self._next_version: MqttVersion = "3.1.1" if settings.protocol == "3.1.1" else "5"
@@ -75,7 +75,7 @@ class Link:
         return self._refusal or ("waiting" if self._phase == "waiting" else "connecting")
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> BrokerSession | None:
         """The session, once the broker has accepted us."""
         return self._session if self._phase == "connected" else None
 
@@ -204,7 +204,7 @@ class Link:
 class _Attempt:
     """Connects one session in a thread of its own. ``error`` is null when it succeeded."""
 
-    def __init__(self, session: Session, wake: Wake) -> None:
+    def __init__(self, session: BrokerSession, wake: Wake) -> None:
         self.session = session
         self.error: str | None = None
         self.finished = False

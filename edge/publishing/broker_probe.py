@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge.errors import BrokerError
-from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Session, Wake
+from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, CloseKind, MqttVersion, Opened, Wake
 
 if TYPE_CHECKING:
     from edge.settings.mqtt import Protocol
@@ -18,7 +18,7 @@ Wanted = TypeVar("Wanted", Opened, Acknowledged)
 _TURN_S: Final = 0.1
 
 
-def probe_broker(open_session: Callable[[MqttVersion], Session], *, protocol: Protocol, topic: str, timeout_s: float) -> str:
+def probe_broker(open_session: Callable[[MqttVersion], BrokerSession], *, protocol: Protocol, topic: str, timeout_s: float) -> str:
     """Return what the broker does for us, in words; each step may take ``timeout_s``.
 
     With ``protocol`` ``auto`` MQTT 5 is tried first, then 3.1.1 unless the reason was the login. Raises ``BrokerError`` or
@@ -34,7 +34,7 @@ def probe_broker(open_session: Callable[[MqttVersion], Session], *, protocol: Pr
     return f"MQTT {version}: connected, logged in, {answer}"
 
 
-def _visit(session: Session, topic: str, timeout_s: float) -> tuple[CloseKind | None, str]:
+def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseKind | None, str]:
     """Return how the broker refused us and its words, or ``None`` and what it did with a message."""
     with closing(Wake()) as wake:
         try:
@@ -58,7 +58,7 @@ def _visit(session: Session, topic: str, timeout_s: float) -> tuple[CloseKind | 
     return None, f"a message to {topic} was acknowledged"
 
 
-def _wait_for(kind: type[Wanted], session: Session, wake: Wake, timeout_s: float) -> Wanted | Closed:
+def _wait_for(kind: type[Wanted], session: BrokerSession, wake: Wake, timeout_s: float) -> Wanted | Closed:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         for event in session.turn(_TURN_S, wake):

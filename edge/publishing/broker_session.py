@@ -76,7 +76,7 @@ class Closed:
 SessionEvent: TypeAlias = Opened | Acknowledged | Received | Closed
 
 
-class Session(Protocol):
+class BrokerSession(Protocol):
     """One connection. ``connect`` may run in a thread of its own; everything else belongs to the publisher's thread."""
 
     def connect(self) -> None:

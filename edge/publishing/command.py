@@ -17,36 +17,36 @@ from edge.schema import Schema
 MAX_TRANSACTION_CHARS: Final = 128
 
 
-class Request(Schema):
+class CommandArguments(Schema):
     """What every command may carry: ``transaction`` is echoed in the reply."""
 
     transaction: str | int | None = Field(None, description="Chosen by the sender: text up to 128 characters or a number.")
 
 
-class ScanRequest(Request):
+class ScanRequest(CommandArguments):
     """``scan``: decide afresh about every card in view, and tell it."""
 
 
-class EnabledRequest(Request):
+class EnabledRequest(CommandArguments):
     """``enabled``: go on (true) or pause (false). Plain text: ``ON`` or ``OFF``."""
 
     enabled: bool
 
 
-class ThresholdRequest(Request):
+class ThresholdRequest(CommandArguments):
     """``threshold``: the smallest verification of an identified card, until the next start. Plain text: the number."""
 
     threshold: FiniteFloat = Field(ge=0, le=1)
 
 
-class CorrectRequest(Request):
+class CorrectRequest(CommandArguments):
     """``correct``: a person says which card an event was about; published as an event of type ``corrected``."""
 
     event_id: str = Field(min_length=1, max_length=64, description="One of the last 200 events of this start.")
     card_id: str = Field(min_length=1, max_length=128, description="The card it truly was, of the index in use.")
 
 
-class ActivateIndexRequest(Request):
+class ActivateIndexRequest(CommandArguments):
     """``index/activate``: use this bundle, which is on the device."""
 
     index_id: str = Field(min_length=1, max_length=128)
@@ -55,13 +55,13 @@ class ActivateIndexRequest(Request):
     )
 
 
-class ConfirmIndexRequest(Request):
+class ConfirmIndexRequest(CommandArguments):
     """``index/confirm``: let this bundle, which was activated to be confirmed, stay."""
 
     index_id: str = Field(min_length=1, max_length=128)
 
 
-class AddCardRequest(Request):
+class AddCardRequest(CommandArguments):
     """``index/add``: add a card, or another picture of one, to the cards of this device.
 
     Without ``image`` it is the one card that the camera sees now.
@@ -77,25 +77,25 @@ class AddCardRequest(Request):
     language: str | None = Field(None, max_length=200)
 
 
-class RemoveCardRequest(Request):
+class RemoveCardRequest(CommandArguments):
     """``index/remove``: remove a card that was added on this device."""
 
     card_id: str = Field(min_length=1, max_length=128)
 
 
-class RollbackIndexRequest(Request):
+class RollbackIndexRequest(CommandArguments):
     """``index/rollback``: go back to the bundle used before."""
 
 
-class InstallIndexRequest(Request):
+class InstallIndexRequest(CommandArguments):
     """``index/install``: use the newest bundle on the device. Plain text: ``install``."""
 
 
-class ReloadRequest(Request):
+class ReloadRequest(CommandArguments):
     """``reload``: read settings and bundle again, as SIGHUP does."""
 
 
-class HealthRequest(Request):
+class HealthRequest(CommandArguments):
     """``health``: answer with the health payload now."""
 
 
@@ -104,7 +104,7 @@ CommandName = Literal[
     "index/remove", "reload", "health",
 ]  # fmt: skip
 
-REQUESTS: Final[Mapping[CommandName, type[Request]]] = {
+REQUESTS: Final[Mapping[CommandName, type[CommandArguments]]] = {
     "scan": ScanRequest,
     "enabled": EnabledRequest,
     "threshold": ThresholdRequest,
@@ -134,7 +134,7 @@ class Command:
     """One command for the daemon. Answer it once, with ``reply`` or ``refuse``; both may be called from any thread and never block."""
 
     name: CommandName
-    request: Request
+    request: CommandArguments
     send: Callable[[bytes], None] = field(repr=False)
 
     def reply(self, data: Mapping[str, Any] | None = None) -> None:
@@ -146,7 +146,7 @@ class Command:
         self.send(CommandReply(status="error", transaction=self.request.transaction, error=error).to_json())
 
 
-def parse_request(name: str, payload: bytes) -> tuple[CommandName, Request]:
+def parse_request(name: str, payload: bytes) -> tuple[CommandName, CommandArguments]:
     """Return a command's name and checked arguments. Raises ``CommandError`` that says what is wrong and what is allowed."""
     known = next((known for known in REQUESTS if known == name), None)
     if known is None:

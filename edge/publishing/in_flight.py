@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge.errors import OutboxError
-from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, Opened, Session
+from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, CloseKind, Opened
 
 if TYPE_CHECKING:
     from edge.publishing.outbox import Outbox, OutboxRow
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 PACKET_OVERHEAD_BYTES: Final = 16
 """Fixed header (5), topic length (2), packet id (2), properties (1), and some air."""
 FRUITLESS_SESSIONS: Final = 2
-PROVOKED: Final = {CloseKind.UNREADABLE, CloseKind.REJECTED}
+CAUSED_BY_MESSAGE: Final = {CloseKind.UNREADABLE, CloseKind.REJECTED}
 """Ends of a connection that a message of ours may have brought about."""
 
 
@@ -47,7 +47,7 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class _Strikes:
+class _Failures:
     """How often a state ended the connection, and how large it was."""
 
     count: int
@@ -70,7 +70,7 @@ class InFlight:
         self._urgent: deque[Publication] = deque()
         self._acknowledged: set[int] = set()
         self._delayed: dict[int, int] = {}
-        self._strikes: dict[str, _Strikes] = {}
+        self._strikes: dict[str, _Failures] = {}
         self._cursor = 0
         self._window = settings.max_in_flight
         self._max_packet_bytes: int | None = None
@@ -109,7 +109,7 @@ class InFlight:
         else:
             self._refuse_state(publication, reason)
 
-    def pump(self, session: Session) -> None:
+    def pump(self, session: BrokerSession) -> None:
         """Send as much as the window and the network allow. Raises ``OutboxError``."""
         self._settle()
         while len(self._sent) < (1 if self._careful() else self._window) and not session.sending:
@@ -142,7 +142,7 @@ class InFlight:
         waiting = [sent.publication for sent in self._sent.values()]
         rows = [publication.row_id for publication in waiting if publication.row_id is not None]
         self._sent.clear()
-        provoked = closed.kind in PROVOKED
+        provoked = closed.kind in CAUSED_BY_MESSAGE
         fruitless = bool(rows) and self._events_taken == 0 and self._anything_taken
         self._fruitless = self._fruitless + 1 if fruitless else 0
         if len(waiting) == 1 and (provoked or (fruitless and self._one_at_a_time)):
@@ -205,7 +205,7 @@ class InFlight:
         """Blame the end of a connection on one message. An event is blamed only where something else was taken before it."""
         if publication.row_id is None:
             earlier = self._strikes.get(publication.topic)
-            self._strikes[publication.topic] = _Strikes(earlier.count + 1 if earlier else 1, len(publication.payload))
+            self._strikes[publication.topic] = _Failures(earlier.count + 1 if earlier else 1, len(publication.payload))
             self._refuse_state(publication, reason)
         elif self._anything_taken:
             self._refuse(publication, reason)

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import OutboxError
-from edge.publishing.broker_link import Link
-from edge.publishing.broker_session import Acknowledged, Closed, MqttVersion, Opened, Received, Session, SessionEvent, Wake
+from edge.publishing.broker_link import BrokerConnection
+from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MqttVersion, Opened, Received, SessionEvent, Wake
 from edge.publishing.command_inbox import CommandInbox
 from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
 from edge.publishing.event import OFFLINE, ONLINE, CardEvent, Topics
@@ -53,7 +53,7 @@ class Publisher:
         topics: Topics,
         device: Device,
         outbox: Outbox,
-        open_session: Callable[[MqttVersion], Session],
+        open_session: Callable[[MqttVersion], BrokerSession],
     ) -> None:
         self._settings = settings
         self._home_assistant = home_assistant
@@ -62,7 +62,7 @@ class Publisher:
         self._discovery_topic = discovery_topic(home_assistant.prefix, topics.device_id)
         self._discovery = discovery_payload(topics, device, home_assistant) if home_assistant.enabled else b""
         self._wake = Wake()
-        self._link = Link(settings, open_session, self._wake)
+        self._link = BrokerConnection(settings, open_session, self._wake)
         self._in_flight = InFlight(settings, outbox)
         self._inbox = CommandInbox(settings, topics, self._answer)
         self._lock = threading.Lock()
@@ -218,7 +218,7 @@ class Publisher:
             self._in_flight.add(Publication(topic, payload, retain=True))
         self._in_flight.add(Publication(self._topics.availability, ONLINE, retain=True))
 
-    def _queue(self, session: Session) -> None:
+    def _queue(self, session: BrokerSession) -> None:
         """Hand over what changed since the last turn."""
         if self._announce_due_ns is not None and time.monotonic_ns() >= self._announce_due_ns:
             self._announce()

@@ -26,7 +26,7 @@ _MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Offered:
+class VerifiedOffer:
     """A manifest that is acceptable, as it came; ``signer`` is None for an unsigned one."""
 
     manifest: Manifest
@@ -43,10 +43,10 @@ class Acceptance:
     model_id: ModelId
     make_search: MakeSearch
 
-    def offered(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> Offered:
+    def offered(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> VerifiedOffer:
         """Return the offer, or raise what speaks against it: ``SignatureError``, ``ModelMismatchError``, ``BundleError``."""
         signer = self._signer(manifest, signature)  # first: what nobody vouches for is not looked at further
-        offer = Offered(parse_manifest(manifest, "manifest.json"), manifest, signature, signer)
+        offer = VerifiedOffer(parse_manifest(manifest, "manifest.json"), manifest, signature, signer)
         self._check_network(offer.manifest)
         self._check_limits(offer.manifest)
         self._check_recall(offer.manifest)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.bundles.manifest import Manifest
-    from edge.receiving.acceptance import Acceptance, Offered
+    from edge.receiving.acceptance import Acceptance, VerifiedOffer
     from edge.receiving.transfer import Channel
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Receiver:
             if offer.dry_run:
                 self.channel.send(self._plan(offered, Staging(self.root, offered), planning=True))
                 return
-            with staging.only_one(self.root):
+            with staging.exclusive_push(self.root):
                 self._receive(offer, offered)
         except ConnectionLostError as error:
             self.audit.write("push", bundle_id, "cut", reason=str(error))
@@ -133,7 +133,7 @@ class Receiver:
                 self.audit.write("push", bundle_id, "refused", reason=str(error))
             raise
 
-    def _receive(self, offer: Offer, offered: Offered) -> None:
+    def _receive(self, offer: Offer, offered: VerifiedOffer) -> None:
         bundle_id = offered.manifest.bundle_id
         if not _whole(self.root, bundle_id):
             growing = Staging(self.root, offered)
@@ -155,7 +155,7 @@ class Receiver:
             Done(result=result, bundle_id=bundle_id, confirm_before=waiting.deadline if waiting else None, audit=line.facts())
         )
 
-    def _plan(self, offered: Offered, growing: Staging | None, *, planning: bool = False) -> Plan:
+    def _plan(self, offered: VerifiedOffer, growing: Staging | None, *, planning: bool = False) -> Plan:
         """Say what is missing; ``growing`` is None when the bundle is installed already."""
         installed = growing is None or _whole(self.root, offered.manifest.bundle_id)
         wanted = {} if installed or growing is None else growing.wanted(planning=planning)

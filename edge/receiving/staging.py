@@ -27,13 +27,13 @@ from edge.receiving.messages import WantedFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.receiving.acceptance import Offered
+    from edge.receiving.acceptance import VerifiedOffer
 
 INCOMING: Final = "incoming"
 
 
 @dataclass(slots=True, eq=False)
-class _Growing:
+class _PartialFile:
     """A file as far as it has come; ``digest`` is of the bytes so far."""
 
     size_bytes: int
@@ -43,10 +43,10 @@ class _Growing:
 class Staging:
     """The folder of one offered bundle. Every method raises ``BundleError`` for what does not fit the manifest."""
 
-    def __init__(self, root: Path, offered: Offered) -> None:
+    def __init__(self, root: Path, offered: VerifiedOffer) -> None:
         self._root = root
         self._offered = offered
-        self._growing: dict[DataFile, _Growing] = {}
+        self._growing: dict[DataFile, _PartialFile] = {}
         self.folder = root / INCOMING / offered.manifest.bundle_id
 
     @property
@@ -95,7 +95,7 @@ class Staging:
         if grown is None or facts is None:
             raise BundleError(f"{name}: not wanted; ask for a plan first")
         if offset == 0 and grown.size_bytes:
-            grown = self._growing[name] = _Growing(0, hashlib.sha256())
+            grown = self._growing[name] = _PartialFile(0, hashlib.sha256())
         if offset != grown.size_bytes or not payload or offset + len(payload) > facts.size_bytes:
             raise BundleError(
                 f"{name}: {len(payload)} bytes at {offset} do not continue {grown.size_bytes} of {facts.size_bytes}; push the bundle again"
@@ -157,7 +157,7 @@ class Staging:
 
 
 @contextmanager
-def only_one(root: Path) -> Iterator[None]:
+def exclusive_push(root: Path) -> Iterator[None]:
     """Hold the incoming folder for one push at a time. Raises ``DeviceError`` while another one is under way."""
     folder = root / INCOMING
     try:
@@ -177,7 +177,7 @@ def only_one(root: Path) -> Iterator[None]:
 def sweep(root: Path) -> None:
     """Remove what cut pushes left behind. Raises ``DeviceError`` while one is under way."""
     if (root / INCOMING).is_dir():
-        with only_one(root):
+        with exclusive_push(root):
             _sweep(root / INCOMING, keep="")
 
 
@@ -198,9 +198,9 @@ def _size_bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _grown(path: Path, most_bytes: int) -> _Growing:
+def _grown(path: Path, most_bytes: int) -> _PartialFile:
     """Return how far a file has come; one that is as long as it may be and still not right begins again."""
     if 0 < _size_bytes(path) < most_bytes:
         with path.open("rb") as file:
-            return _Growing(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256"))
-    return _Growing(0, hashlib.sha256())
+            return _PartialFile(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256"))
+    return _PartialFile(0, hashlib.sha256())

@@ -42,7 +42,7 @@ class Comparison:
     rotation: Rotation
 
 
-class Evidence(NamedTuple):
+class EvidenceTerms(NamedTuple):
     """What speaks for one compared card: the agreement of the pixels, and the leads of agreement and cosine over the best other artwork."""
 
     agreement: float
@@ -170,11 +170,11 @@ class Sighting:
     decision: Decision
 
 
-def weigh(comparisons: Sequence[Comparison], weights: EvidenceWeights) -> Candidates:
+def rank(comparisons: Sequence[Comparison], weights: EvidenceWeights) -> Candidates:
     """Return one candidate per compared card, in its best reading, most verified first; the order given does not matter."""
     best: dict[CardId, tuple[float, int, Comparison]] = {}
     for each in comparisons:
-        strength = log_odds(each, comparisons, weights), -each.rotation
+        strength = evidence_log_odds(each, comparisons, weights), -each.rotation
         if each.card_id not in best or strength > best[each.card_id][:2]:
             best[each.card_id] = *strength, each
     weighed = [
@@ -183,7 +183,7 @@ def weigh(comparisons: Sequence[Comparison], weights: EvidenceWeights) -> Candid
     return tuple(sorted(weighed, key=_rank))
 
 
-def log_odds(comparison: Comparison, comparisons: Sequence[Comparison], weights: EvidenceWeights) -> float:
+def evidence_log_odds(comparison: Comparison, comparisons: Sequence[Comparison], weights: EvidenceWeights) -> float:
     """Return the weighted evidence for one of the ``comparisons`` of a picture; any number, 0 is a verification of 0.5."""
     found = evidence_for(comparison, comparisons, usual_agreement=weights.usual_agreement, usual_similarity=weights.usual_similarity)
     return (
@@ -194,12 +194,14 @@ def log_odds(comparison: Comparison, comparisons: Sequence[Comparison], weights:
     )
 
 
-def evidence_for(comparison: Comparison, comparisons: Sequence[Comparison], *, usual_agreement: float, usual_similarity: float) -> Evidence:
+def evidence_for(
+    comparison: Comparison, comparisons: Sequence[Comparison], *, usual_agreement: float, usual_similarity: float
+) -> EvidenceTerms:
     """Return what speaks for one of the ``comparisons`` of a picture; ``EvidenceWeights`` tells of the usual values."""
     others = [other for other in comparisons if other.artwork_group != comparison.artwork_group]
     other_agreement = max((other.agreement for other in others), default=0.0)
     other_similarity = max((other.similarity for other in others), default=-1.0)
-    return Evidence(
+    return EvidenceTerms(
         comparison.agreement,
         comparison.agreement - max(other_agreement, usual_agreement),
         comparison.similarity - max(other_similarity, usual_similarity),

@@ -105,7 +105,7 @@ class Measured(Schema):
     views: tuple[MeasuredView, ...]
 
 
-class Agreement(Schema):
+class ArtifactAgreement(Schema):
     """How far an artefact answers as the ONNX does, over ``count`` rectified cards that took no part in training.
 
     ``top1`` is the share of them whose nearest card in one gallery is the same for both.
@@ -135,7 +135,7 @@ class ModelManifest(Schema):
     golden: Golden
     training: Training
     measured: Measured
-    agreement: dict[ArtefactKind, Agreement] = Field(default_factory=dict)
+    agreement: dict[ArtefactKind, ArtifactAgreement] = Field(default_factory=dict)
     npu: dict[str, Any] | None = None
     coreml: dict[str, Any] | None = None
 

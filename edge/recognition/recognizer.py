@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.errors import EmbedderTimeoutError
 from edge.recognition.comparison import Reading, compare
-from edge.recognition.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, weigh
+from edge.recognition.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, rank
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import Neighbors
@@ -77,7 +77,7 @@ class LoadedGallery:
 
 
 NEIGHBORS_K: Final = 16
-"""Nearest entries of each orientation. The nearest of all are compared (``edge.recognition.comparison``), the others allow for bad outlines."""
+"""Nearest entries per orientation. The nearest are compared (``edge.recognition.comparison``), the rest allow for bad outlines."""
 
 
 class Recognizer:
@@ -178,14 +178,14 @@ class PendingSightings:
         located = self._located[number]
         readings = [(reading, near) for reading, near in zip(self._readings, neighbors, strict=True) if reading.card == number]
         gallery, thresholds = self.loaded.gallery, self.loaded.thresholds
-        decision = decide(verified_candidates(readings, gallery, thresholds.weights), thresholds, gallery.printings)
+        decision = decide(score_candidates(readings, gallery, thresholds.weights), thresholds, gallery.printings)
         best = decision.best if isinstance(decision, Identified | Uncertain) else None
         return Sighting(located, located.quad.turned(best.rotation) if best else located.quad, decision)
 
 
-def verified_candidates(readings: Sequence[tuple[Reading, Neighbors]], gallery: Gallery, weights: EvidenceWeights) -> Candidates:
+def score_candidates(readings: Sequence[tuple[Reading, Neighbors]], gallery: Gallery, weights: EvidenceWeights) -> Candidates:
     """Compare one located card, in all its readings, with its nearest cards and weigh what came out; most verified first."""
-    return weigh(compare(readings, gallery), weights)
+    return rank(compare(readings, gallery), weights)
 
 
 def readings_of(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[Reading, InputBatch]]:

@@ -33,7 +33,7 @@ class NpuState(StrEnum):
     CLOSED = "closed"
 
 
-Doing: TypeAlias = Literal["import", "scan", "open", "load", "configure", "infer", "control"]
+Operation: TypeAlias = Literal["import", "scan", "open", "load", "configure", "infer", "control"]
 """What we were doing when it failed; ``infer`` is submitting, waiting and the job itself."""
 
 
@@ -41,7 +41,7 @@ Doing: TypeAlias = Literal["import", "scan", "open", "load", "configure", "infer
 class NpuFailure:
     """A failure as the runtime tells it. ``status`` is the number of HailoRT, ``None`` where only a class or a text is known."""
 
-    doing: Doing
+    doing: Operation
     status: int | None
     text: str
     devices: int = 0
@@ -112,12 +112,12 @@ def described(readings: NpuReadings) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class FailureRule:
     """A row of the table of failures: when it applies, what it is, and the next step. Empty ``doing`` or ``statuses`` match all."""
 
     error: type[NpuError]
     advice: str
-    doing: frozenset[Doing] = frozenset()
+    doing: frozenset[Operation] = frozenset()
     statuses: frozenset[int | None] = frozenset()
     device_listed: bool | None = None
     """Whether the driver lists a device; None where that does not matter."""
@@ -132,9 +132,9 @@ class Meaning:
 
 
 def _row(
-    error: type[NpuError], advice: str, *statuses: int | None, doing: tuple[Doing, ...] = (), device_listed: bool | None = None
-) -> Meaning:
-    return Meaning(error, advice, frozenset(doing), frozenset(statuses), device_listed)
+    error: type[NpuError], advice: str, *statuses: int | None, doing: tuple[Operation, ...] = (), device_listed: bool | None = None
+) -> FailureRule:
+    return FailureRule(error, advice, frozenset(doing), frozenset(statuses), device_listed)
 
 
 MEANINGS: Final = (
@@ -225,7 +225,7 @@ MEANINGS: Final = (
 )
 """What each failure means, the first row that fits counts."""
 
-_WANTED: Final[dict[Doing, str]] = {
+_WANTED: Final[dict[Operation, str]] = {
     "import": "load its library",
     "scan": "find it",
     "open": "open it",

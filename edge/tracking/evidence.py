@@ -160,7 +160,7 @@ def _log_odds(probability: float) -> float:
     return log(bounded / (1.0 - bounded))
 
 
-def pointed_at(decision: Decision) -> str | None:
+def best_artwork_group(decision: Decision) -> str | None:
     """Return the artwork group the picture resembles most, however little; ``None`` when nothing is known to resemble."""
     if isinstance(decision, Unknown):
         return decision.candidates[0].artwork_group if decision.candidates else None

@@ -33,7 +33,7 @@ from math import dist
 from typing import Final, NewType
 
 from edge.recognition.decision import Decision, Identified, Uncertain
-from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, pointed_at
+from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
 from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 
 TrackId = NewType("TrackId", str)
@@ -299,7 +299,7 @@ class Tracker:
 
     def _recheck(self, track: _Track, decision: Decision, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
         """Weigh one more picture of an identified card."""
-        if track.told is not None and pointed_at(decision) == pointed_at(track.told):
+        if track.told is not None and best_artwork_group(decision) == best_artwork_group(track.told):
             track.evidence.clear()
             if track.disturbed_ns is not None and at_ns >= track.disturbed_ns:
                 track.disturbed_ns = None

@@ -66,7 +66,7 @@ def decode_image(content: bytes, path: Path | str, *, max_side: int | None = Non
     return _decoded(BytesIO(content), path, max_side, trim_transparent=trim_transparent)
 
 
-def decode_stranger(content: bytes, path: str, *, max_pixels: int) -> RgbImage:
+def decode_untrusted(content: bytes, path: str, *, max_pixels: int) -> RgbImage:
     """Do the same with a picture from somebody we do not know: common formats alone, and no more than ``max_pixels``."""
     if not content:
         raise _empty(path)

@@ -19,12 +19,12 @@ from edge.vision.segments import Quads
 from edge.vision.selection import (
     SHIFTS_MM,
     SURELY_ROUNDED,
-    best_apart,
     halves,
     joined,
+    non_max_suppression,
     rounded_corners,
     shifted,
-    side_variants,
+    shifted_side_variants,
     starting_with_long_side,
     take,
 )
@@ -89,11 +89,11 @@ def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) 
         return ()
     view = _view(pixels, settings)
     found = _candidates(view)
-    apart = best_apart(pixels, found, least_evidence=settings.min_support)
+    apart = non_max_suppression(pixels, found, least_evidence=settings.min_support)
     found = joined(found, _parts(view, apart))
     for index in range(len(apart.quads)):
         found = joined(found, _with_other_sides(view, take(apart, np.array([index]))))
-    found = best_apart(pixels, found)
+    found = non_max_suppression(pixels, found)
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
 
@@ -113,16 +113,16 @@ def _candidates(view: _View) -> Outlines:
     small, weakest, shape = view.small, view.settings.weakest_edge, view.shape_in(view.small)
     coarse = coarse_chains(small, weakest, shape)
     found = _measured(view, closed_guesses([*coarse, *ground_chains(small)], shape))
-    left_over = outside(coarse, _sure(view, found))
+    left_over = outside(coarse, _certain_cards(view, found))
     if not left_over:
         return found
-    fine = outside(fine_chains(small, weakest, shape), _sure(view, found))
+    fine = outside(fine_chains(small, weakest, shape), _certain_cards(view, found))
     found = joined(found, _measured(view, closed_guesses(fine, shape)))
-    known = _sure(view, found)
+    known = _certain_cards(view, found)
     return joined(found, _measured(view, corner_guesses(small, outside([*fine, *left_over], known), known, shape), reach=5))
 
 
-def _sure(view: _View, outlines: Outlines) -> Quads:
+def _certain_cards(view: _View, outlines: Outlines) -> Quads:
     """Return the outlines that are cards beyond doubt, in small pixels: nothing else needs to be looked for inside."""
     return view.to_small(outlines.quads[rounded_corners(view.pixels, outlines.quads) >= SURELY_ROUNDED])
 
@@ -143,11 +143,11 @@ def _finely_measured(view: _View, guesses: Quads) -> Outlines:
 
 def _parts(view: _View, outlines: Outlines) -> Outlines:
     """Return the halves of outlines that may be cards, and the quarters: two or four cards may lie side by side."""
-    pairs = _finely_measured(view, _promising(view, halves(outlines.quads)))
-    return joined(pairs, _finely_measured(view, _promising(view, halves(pairs.quads))))
+    pairs = _finely_measured(view, _likely_pairs(view, halves(outlines.quads)))
+    return joined(pairs, _finely_measured(view, _likely_pairs(view, halves(pairs.quads))))
 
 
-def _promising(view: _View, pairs: Quads) -> Quads:
+def _likely_pairs(view: _View, pairs: Quads) -> Quads:
     """Return the pairs of halves of which at least one has rounded corners in the middle of the whole."""
     rounded = rounded_corners(view.pixels, pairs).reshape(-1, 2).max(axis=1, initial=0) >= SURELY_ROUNDED
     return np.asarray(pairs[np.repeat(rounded, 2)], dtype=np.float32)
@@ -160,7 +160,7 @@ def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
     outline = starting_with_long_side(outline)
     steps = _fine_steps(view, outline.quads).repeat(len(SHIFTS_MM))
     shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=steps, reach=3, samples=40)
-    variants = side_variants(outline, shifts)
+    variants = shifted_side_variants(outline, shifts)
     return _plausible(view, variants, view.pixels, leniency=1.0)
 
 

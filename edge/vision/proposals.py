@@ -23,7 +23,7 @@ from edge.vision.segments import (
     find_segments,
     joined_lines,
     quads_from_corners,
-    spread_out,
+    top_per_cell,
 )
 
 MAX_ALIGNED: Final = 800
@@ -63,13 +63,13 @@ def corner_guesses(small: RgbImage, chains: list[Chain], known: Quads, shape: Ca
     """Return guesses from pairs of corners, outside of the cards already known: covered edges, touching cards, busy ground."""
     segments = find_segments(chains, shortest_segment(shape))
     segments = segments[~_inside_any(segments, known, slack=3.0)]
-    segments = joined_lines(segments[spread_out(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
+    segments = joined_lines(segments[top_per_cell(segments.mean(axis=1), CELL_PX, SEGMENTS_PER_CELL)][:MAX_SEGMENTS])
     quads = quads_from_corners(find_corners(segments))
     quads = quads[shape.fits(quads, leniency=ROUGH)]
     sides = alignment(small, quads)
     likely = (sides.mean(axis=1) + 0.5 * sides.min(axis=1)) * areas(quads) ** 0.05
     quads = _without_near_duplicates(quads[np.argsort(-likely)[:MAX_ALIGNED]])
-    return quads[spread_out(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
+    return quads[top_per_cell(quads.mean(axis=1), CELL_PX, GUESSES_PER_CELL)][:MAX_GUESSES]
 
 
 def _without_near_duplicates(quads: Quads) -> Quads:

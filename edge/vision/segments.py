@@ -69,7 +69,7 @@ def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
     return np.asarray(segments[order[lengths[order] >= shortest]], dtype=np.float32)
 
 
-def spread_out(points: NDArray[np.float32], cell_px: float, most: int) -> NDArray[np.intp]:
+def top_per_cell(points: NDArray[np.float32], cell_px: float, most: int) -> NDArray[np.intp]:
     """Return the rows of the first ``most`` points in each square of the picture, in order: a busy corner must not starve the rest."""
     cell = np.floor(points / cell_px).astype(np.int64)
     place = cell[:, 0] * 65536 + cell[:, 1]
@@ -136,7 +136,7 @@ def find_corners(segments: Segments) -> Corners:
             )
     found = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
     order = np.argsort(-found[3].min(axis=1))
-    order = order[spread_out(found[0][order], CELL_PX, CORNERS_PER_CELL)][:MAX_CORNERS]
+    order = order[top_per_cell(found[0][order], CELL_PX, CORNERS_PER_CELL)][:MAX_CORNERS]
     return Corners(*(column[order].astype(np.float32) for column in found))
 
 

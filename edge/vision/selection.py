@@ -53,7 +53,7 @@ class _Judged:
         return shared(self.quads[first], self.quads[second])
 
 
-def best_apart(pixels: RgbImage, outlines: Outlines, *, least_evidence: float = LEAST_EVIDENCE) -> Outlines:
+def non_max_suppression(pixels: RgbImage, outlines: Outlines, *, least_evidence: float = LEAST_EVIDENCE) -> Outlines:
     """Return outlines that hardly overlap: of those that do, the best supported one, and rather its surroundings than a part of it.
 
     Rounded corners count most: neither a printed frame nor a part of a card has four, and an outline with one side on a wrong edge
@@ -93,7 +93,7 @@ def shifted(quad: NDArray[np.float32]) -> Quads:
     return np.stack(guesses)
 
 
-def side_variants(found: Outlines, shifts: Outlines) -> Outlines:
+def shifted_side_variants(found: Outlines, shifts: Outlines) -> Outlines:
     """Return every outline that takes each side from one found outline or from one of its measured ``shifts``.
 
     Per side at most the best supported one further out and the best one further in take part.

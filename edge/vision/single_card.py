@@ -19,7 +19,7 @@ FLAT_DEVIATION: Final = 4.0
 _UPRIGHT_SHARE: Final = 0.5  # cosine between the card's top edge and the picture's: 60 degrees
 
 
-def card_in_photo(pixels: RgbImage, where: str, locate: LocateSettings) -> RgbImage:
+def from_photo(pixels: RgbImage, where: str, locate: LocateSettings) -> RgbImage:
     """Return the one card of a photo, uint8 (352, 252, 3). Its top must be up, give or take 60 degrees.
 
     Raises ``ImageError``, naming ``where``, unless exactly one card is found.
@@ -30,10 +30,10 @@ def card_in_photo(pixels: RgbImage, where: str, locate: LocateSettings) -> RgbIm
             f"{where}: {len(located) or 'no'} card{'s' if len(located) != 1 else ''} found, exactly one is needed; "
             "lay it on a plain background, or crop the picture to the card's edges and say that it is rectified"
         )
-    return _worth_keeping(rectify(pixels, _upright(located[0], where)).pixels, where)
+    return _require_print(rectify(pixels, _upright(located[0], where)).pixels, where)
 
 
-def card_in_scan(pixels: RgbImage, where: str) -> RgbImage:
+def from_scan(pixels: RgbImage, where: str) -> RgbImage:
     """Return a picture that is one upright card, edge to edge, as uint8 (352, 252, 3). Raises ``ImageError`` naming ``where``."""
     height, width = pixels.shape[:2]
     if width < SMALLEST[0] or height < SMALLEST[1]:
@@ -41,7 +41,7 @@ def card_in_scan(pixels: RgbImage, where: str) -> RgbImage:
     off = width / height / (CARD_WIDTH_MM / CARD_HEIGHT_MM) - 1.0
     if abs(off) > SHAPE_TOLERANCE:
         raise ImageError(f"{where}: {width}x{height} is not the shape of an upright card (63:88); crop or turn it, or give it as a photo")
-    return _worth_keeping(rectify(pixels, whole_image_quad(pixels)).pixels, where)
+    return _require_print(rectify(pixels, whole_image_quad(pixels)).pixels, where)
 
 
 def _upright(located: LocatedCard, where: str) -> Quad:
@@ -57,7 +57,7 @@ def _uprightness(quad: Quad) -> float:
     return along[0] / max(1e-6, float((along[0] ** 2 + along[1] ** 2) ** 0.5))
 
 
-def _worth_keeping(card: RgbImage, where: str) -> RgbImage:
+def _require_print(card: RgbImage, where: str) -> RgbImage:
     if cv2.cvtColor(card, cv2.COLOR_RGB2GRAY).std() < FLAT_DEVIATION:
         raise ImageError(f"{where}: the card is blank; take a picture of its printed side")
     return card

@@ -169,7 +169,7 @@ def own_names(settings: HttpSection) -> frozenset[str]:
     return frozenset(names)
 
 
-class Guard:
+class AccessMiddleware:
     """The outermost layer: refuses what must not come in, and dresses every answer."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:

@@ -14,14 +14,14 @@ from edge.web.session_list import Session
 from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
 IDENTIFY: Final = "/api/identify"
 REPLY_TIMEOUT_S: Final = 30.0
 _PICTURE: Final = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-def action_routes(page: "Page") -> APIRouter:
+def action_routes(page: "PageService") -> APIRouter:
     """Return the routes."""
     router = APIRouter(responses={status: {"model": Refusal} for status in (400, 401, 403, 408, 409, 413, 422, 429)})
     _add_pictures(router, page)
@@ -31,7 +31,7 @@ def action_routes(page: "Page") -> APIRouter:
     return router
 
 
-def _add_pictures(router: APIRouter, page: "Page") -> None:
+def _add_pictures(router: APIRouter, page: "PageService") -> None:
     @router.post(IDENTIFY, openapi_extra={"requestBody": _PICTURE})
     async def identify(request: Request, rectified: Annotated[int, Query(ge=0, le=1)] = 0) -> ImageAnswer:
         """Which cards a picture shows; the body is the picture."""
@@ -39,7 +39,7 @@ def _add_pictures(router: APIRouter, page: "Page") -> None:
         return await asyncio.to_thread(page.identifier.identify, content, rectified=bool(rectified))
 
 
-def _add_corrections(router: APIRouter, page: "Page") -> None:
+def _add_corrections(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/corrections", response_model=Corrected)
     async def correct(correction: Correction) -> Response:
         """Say which card an event was truly about."""
@@ -60,7 +60,7 @@ def _add_corrections(router: APIRouter, page: "Page") -> None:
         return JSONResponse(reply, status)
 
 
-def _add_session(router: APIRouter, page: "Page") -> None:
+def _add_session(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/session")
     async def session() -> Session:
         """The list of this session."""
@@ -95,7 +95,7 @@ def _saved(content: bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-def _add_commands(router: APIRouter, page: "Page") -> None:
+def _add_commands(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/commands/{name:path}", response_model=Reply, responses={202: {"model": Reply}, 409: {"model": Reply}})
     async def command(name: Annotated[str, Path(max_length=64)], arguments: Annotated[dict[str, Any] | None, Body()] = None) -> Response:
         """Carry out a command of docs/mqtt.md."""
@@ -103,7 +103,7 @@ def _add_commands(router: APIRouter, page: "Page") -> None:
         return JSONResponse(reply, status)
 
 
-async def _carry_out(page: "Page", name: str, arguments: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+async def _carry_out(page: "PageService", name: str, arguments: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Return status and reply of a command. Raises ``CommandError`` for a wrong one."""
     reply = page.commands.send(name, json.dumps(arguments).encode())
     try:

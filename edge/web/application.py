@@ -14,15 +14,15 @@ from starlette.types import ASGIApp
 
 from edge import __version__
 from edge.errors import CommandError, DataError, EdgeError
-from edge.web.access import Guard
+from edge.web.access import AccessMiddleware
 from edge.web.action_routes import IDENTIFY, action_routes
 from edge.web.login_route import login_route
-from edge.web.request_limits import BoundedBodies
+from edge.web.request_limits import RequestLimits
 from edge.web.uploads import RefusedError
 from edge.web.view_routes import view_routes
 
 if TYPE_CHECKING:
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ class _Revalidated(StaticFiles):
         return response
 
 
-def make_application(page: "Page") -> Application:
+def make_application(page: "PageService") -> Application:
     """Return what serves a page: its routes, bounded in what they take and guarded against whoever must not see them."""
-    bounded = BoundedBodies(_make_routes(page), IDENTIFY, page.settings.max_upload_mb * 1_000_000)
-    return Guard(bounded, page.access)
+    bounded = RequestLimits(_make_routes(page), IDENTIFY, page.settings.max_upload_mb * 1_000_000)
+    return AccessMiddleware(bounded, page.access)
 
 
-def _make_routes(page: "Page") -> FastAPI:
+def _make_routes(page: "PageService") -> FastAPI:
     app = FastAPI(
         title="CardEdge",
         version=__version__,

@@ -63,7 +63,7 @@ class Listener:
         return await self._queue.get()
 
 
-class Hub:
+class Broadcaster:
     """Hands messages to listeners, and says when there is a new frame."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from edge.publishing.event import CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
 from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
-from edge.web.broadcast import Hub, Message
+from edge.web.broadcast import Broadcaster, Message
 from edge.web.session_list import SessionList
 
 KEPT_EVENTS: Final = 200
@@ -30,7 +30,7 @@ NAMES: Final = {CARDS: "cards", LAST_CARD: "last_card", HEALTH: "health", INDEX:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class AnnotatedFrame:
     """A frame, and where cards lie in it."""
 
     frame: Frame
@@ -38,29 +38,29 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class EventWithCrop:
     """An event and the picture it was decided by (of a correction: that of the event it corrects)."""
 
     event: CardEvent
     crop: bytes | None
 
 
-class Showcase:
+class LiveState:
     """The daemon's thread writes, the server's loop reads."""
 
-    def __init__(self, hub: Hub, session: SessionList, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, hub: Broadcaster, session: SessionList, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._hub = hub
         self._session = session
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._states: dict[str, bytes] = {}
-        self._events: OrderedDict[str, Shown] = OrderedDict()
+        self._events: OrderedDict[str, EventWithCrop] = OrderedDict()
         self._crops: OrderedDict[str, bytes] = OrderedDict()
         self._health_posted_s = 0.0
-        self.on_correction: Callable[[Shown, Shown], None] = lambda _corrected, _original: None
+        self.on_correction: Callable[[EventWithCrop, EventWithCrop], None] = lambda _corrected, _original: None
         self.watchers = 0
         """Who watches the camera; written by the server's loop only."""
-        self.newest: Seen | None = None
+        self.newest: AnnotatedFrame | None = None
         self.health: HealthState | None = None
         self.felt_s: float | None = None
 
@@ -73,7 +73,7 @@ class Showcase:
 
     def show(self, frame: Frame, outlines: Sequence[Outline]) -> None:
         """Keep the newest frame."""
-        self.newest = Seen(frame, tuple(outlines))
+        self.newest = AnnotatedFrame(frame, tuple(outlines))
         self._hub.frame()
 
     def crop(self, track_id: TrackId, jpeg: bytes) -> None:
@@ -96,7 +96,7 @@ class Showcase:
         with self._lock:
             original = self._events.get(event.corrects or "")
             crop = original.crop if original else self._crops.get(event.track_id)
-            shown = Shown(event, crop)
+            shown = EventWithCrop(event, crop)
             self._events[event.event_id] = shown
             if len(self._events) > KEPT_EVENTS:
                 self._events.popitem(last=False)
@@ -132,12 +132,12 @@ class Showcase:
         payload = self._states.get(name)
         return None if payload is None else json.loads(payload)
 
-    def events(self) -> list[Shown]:
+    def events(self) -> list[EventWithCrop]:
         """Return the events that are kept, oldest first."""
         with self._lock:
             return list(self._events.values())
 
-    def event(self, event_id: str) -> Shown | None:
+    def event(self, event_id: str) -> EventWithCrop | None:
         """Return one of the events that are kept."""
         with self._lock:
             return self._events.get(event_id)

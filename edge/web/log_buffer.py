@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge.publishing.event import format_instant
-from edge.web.broadcast import Hub, Message
+from edge.web.broadcast import Broadcaster, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,10 @@ MAX_CHARS: Final = 2000
 _LOGIN_IN_ADDRESS: Final = re.compile(r"//[^/@\s]+@")
 
 
-class LogRing(logging.Handler):
+class LogBuffer(logging.Handler):
     """Keeps the last lines; ``secrets`` are crossed out in them, and so is the login in an address."""
 
-    def __init__(self, hub: Hub, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, hub: Broadcaster, secrets: Sequence[str] = ()) -> None:
         super().__init__()
         self._hub = hub
         self._secrets = tuple(secret for secret in secrets if secret)

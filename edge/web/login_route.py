@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse, Response
 from edge.web.models import Done, Login, Refusal
 
 if TYPE_CHECKING:
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
 
-def login_route(page: "Page") -> APIRouter:
+def login_route(page: "PageService") -> APIRouter:
     """Return the route that takes the token."""
     router = APIRouter()
 

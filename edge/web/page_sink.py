@@ -11,7 +11,7 @@ from edge.errors import CommandError
 from edge.publishing.command import Command, parse_request
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import EventSink, SinkHealth
-from edge.web.live_state import Showcase
+from edge.web.live_state import LiveState
 
 MAX_COMMANDS: Final = 16
 
@@ -41,10 +41,10 @@ class PageCommands:
         return commands
 
 
-class TeeSink:
+class PageSink:
     """An ``EventSink`` around another one."""
 
-    def __init__(self, sink: EventSink, showcase: Showcase, commands: PageCommands) -> None:
+    def __init__(self, sink: EventSink, showcase: LiveState, commands: PageCommands) -> None:
         self._sink = sink
         self._showcase = showcase
         self._commands = commands

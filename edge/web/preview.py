@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 
 from edge.publishing.event import wire_quad
-from edge.web.broadcast import Hub, Message
+from edge.web.broadcast import Broadcaster, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.vision.frame import RgbImage
-    from edge.web.live_state import Seen, Showcase
+    from edge.web.live_state import AnnotatedFrame, LiveState
 
 QUALITY: Final = 75
 WIDTH_STEP: Final = 160
@@ -33,13 +33,13 @@ _SHARPNESS_WIDTH: Final = 480
 class Preview:
     """For the server's loop only. ``encoded`` counts the pictures that were made."""
 
-    def __init__(self, showcase: Showcase, hub: Hub, workers: Executor, *, fps: float, max_width: int) -> None:
+    def __init__(self, showcase: LiveState, hub: Broadcaster, workers: Executor, *, fps: float, max_width: int) -> None:
         self._showcase = showcase
         self._hub = hub
         self._workers = workers
         self._interval_s = 1.0 / fps
         self._max_width = max_width
-        self._shown: Seen | None = None
+        self._shown: AnnotatedFrame | None = None
         self._next_s = 0.0
         self._jpegs: dict[int, asyncio.Future[bytes]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +107,7 @@ class Preview:
                 told = await loop.run_in_executor(self._workers, _outlines, self._shown, self._showcase.state("cards"))
                 self._hub.post(Message("outlines", told))
 
-    async def _jpeg(self, seen: Seen, width: int) -> bytes:
+    async def _jpeg(self, seen: AnnotatedFrame, width: int) -> bytes:
         """Return a frame as JPEG; whoever asks second gets the first one's."""
         if seen is not self._shown or width not in self._jpegs:
             picture = asyncio.get_running_loop().run_in_executor(self._workers, _encode, seen.frame.pixels, width)
@@ -128,7 +128,7 @@ def _encode(pixels: RgbImage, width: int) -> bytes:
     return encoded.tobytes()
 
 
-def _outlines(seen: Seen, cards: dict[str, Any] | None) -> bytes:
+def _outlines(seen: AnnotatedFrame, cards: dict[str, Any] | None) -> bytes:
     """Return the outlines of a frame with the names that were told, and how good the picture is where the cards lie."""
     told = {card["track_id"]: card for card in (cards or {}).get("cards", ())}
     outlines = []
@@ -147,7 +147,7 @@ def _outlines(seen: Seen, cards: dict[str, Any] | None) -> bytes:
     return json.dumps({"frame": frame, **_picture_quality(seen), "outlines": outlines}, ensure_ascii=False).encode()
 
 
-def _picture_quality(seen: Seen) -> dict[str, float]:
+def _picture_quality(seen: AnnotatedFrame) -> dict[str, float]:
     """Return sharpness, brightness and the share of glare of the first card's place, or of the middle of the picture."""
     pixels = seen.frame.pixels
     height, width = pixels.shape[:2]

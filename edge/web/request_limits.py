@@ -18,7 +18,7 @@ _HANG_UP: Final = {"Connection": "close"}
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class BoundedBodies:
+class RequestLimits:
     """Around the application: at most ``max_upload_bytes`` for ``upload_path``, and ``MAX_JSON_BYTES`` anywhere else."""
 
     def __init__(self, app: ASGIApp, upload_path: str, max_upload_bytes: int) -> None:

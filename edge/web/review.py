@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.publishing.event import CardEvent
-    from edge.web.live_state import Shown
+    from edge.web.live_state import EventWithCrop
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class ReviewFile:
         self._max_bytes = max_bytes
         self._writer = ThreadPoolExecutor(1, "review")
 
-    def keep(self, corrected: Shown, original: Shown) -> None:
+    def keep(self, corrected: EventWithCrop, original: EventWithCrop) -> None:
         """Write a correction soon. What keeps it from being written is logged."""
         self._writer.submit(self._try_to_write, corrected.event, original.event, corrected.crop)
 

@@ -15,16 +15,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError
-from edge.identification.images import Request
+from edge.identification.images import IdentifyOptions
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.web.access import Access, own_names, read_token
-from edge.web.broadcast import Hub
+from edge.web.broadcast import Broadcaster
 from edge.web.card_search import Catalogue
-from edge.web.live_state import Showcase
-from edge.web.log_buffer import LogRing
+from edge.web.live_state import LiveState
+from edge.web.log_buffer import LogBuffer
 from edge.web.metrics import Metrics
-from edge.web.page_sink import PageCommands, TeeSink
+from edge.web.page_sink import PageCommands, PageSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
 from edge.web.session_list import SessionList
@@ -44,13 +44,13 @@ NICENESS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recognition:
+class ImageQueryContext:
     """What answers pictures that somebody sends: the index in use, a network that may be asked from any thread, and how to look."""
 
     opened: Callable[[], OpenedIndex]
     loaded: Callable[[], LoadedGallery]
     network: Embedder
-    request: Request
+    request: IdentifyOptions
     neighbors_k: int
 
     def recognizer(self) -> Recognizer:
@@ -58,18 +58,18 @@ class Recognition:
         return Recognizer(self.network, self.loaded(), neighbors_k=self.neighbors_k)
 
 
-class Page:
+class PageService:
     """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``page_sink``)."""
 
     def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
         token = read_token(settings)
         self.settings = settings
-        self.hub = Hub()
+        self.hub = Broadcaster()
         self.session = SessionList(lambda: datetime.now(UTC))
-        self.showcase = Showcase(self.hub, self.session)
+        self.showcase = LiveState(self.hub, self.session)
         self.commands = PageCommands()
         self.access = Access(token, own_names(settings))
-        self.logs = LogRing(self.hub, (*secrets, token or ""))
+        self.logs = LogBuffer(self.hub, (*secrets, token or ""))
         self.metrics = Metrics(self.newest_health)
         self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
         self.workers = ThreadPoolExecutor(2, "page", initializer=yield_to_the_recogniser)
@@ -77,14 +77,14 @@ class Page:
         self.showcase.on_correction = self.review.keep
         self._session_file = settings.review_dir / SESSION_FILE
 
-    def answer_for(self, recognition: Recognition) -> None:
+    def answer_for(self, recognition: ImageQueryContext) -> None:
         """Answer about the cards of this recognition from now on. Before the page is served."""
         self.catalogue = Catalogue(recognition.opened)
         self.identifier = Identifier(recognition.recognizer, recognition.request)
 
     def beside(self, sink: EventSink) -> EventSink:
         """Return a sink that tells the page what it tells the house, and takes the page's commands."""
-        return TeeSink(sink, self.showcase, self.commands)
+        return PageSink(sink, self.showcase, self.commands)
 
     def open(self) -> None:
         """Take up the list of the last session, and the log."""

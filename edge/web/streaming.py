@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from edge.web.broadcast import Hub, Listener
+from edge.web.broadcast import Broadcaster, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ KEEP_ALIVE_S: Final = 15.0
 BOUNDARY: Final = "frame"
 
 
-class Endless(Response):
+class BoundedStream(Response):
     """Sends what ``parts`` yields until it ends, the viewer leaves, or takes nothing for too long."""
 
     def __init__(self, parts: AsyncGenerator[bytes, None], media_type: str) -> None:
@@ -67,7 +67,7 @@ async def _until_gone(receive: Receive) -> None:
 
 
 async def events(
-    hub: Hub,
+    hub: Broadcaster,
     wants: frozenset[str],
     first: Callable[[], Sequence[bytes]],
     watching: Callable[[], AbstractContextManager[None]] = nullcontext,

@@ -12,11 +12,11 @@ import numpy as np
 
 from edge.errors import EdgeError, ImageError
 from edge.identification.images import identify_pixels
-from edge.vision.image_file import decode_stranger
+from edge.vision.image_file import decode_untrusted
 
 if TYPE_CHECKING:
     from edge.identification.answer import ImageAnswer
-    from edge.identification.images import Request
+    from edge.identification.images import IdentifyOptions
     from edge.recognition.recognizer import Recognizer
 
 MAX_PIXELS: Final = 24_000_000
@@ -39,7 +39,9 @@ class RefusedError(EdgeError):
 class Identifier:
     """Answers pictures; ``identify`` takes seconds and is called in a worker thread, by one at a time."""
 
-    def __init__(self, recognizer: Callable[[], Recognizer], request: Request, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, recognizer: Callable[[], Recognizer], request: IdentifyOptions, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._recognizer = recognizer
         self._request = request
         self._monotonic_s = monotonic_s
@@ -52,7 +54,7 @@ class Identifier:
             raise RefusedError(429, "another picture is being looked at; try again in a moment")
         try:
             self._count()
-            pixels = decode_stranger(content, NAME, max_pixels=MAX_PIXELS)
+            pixels = decode_untrusted(content, NAME, max_pixels=MAX_PIXELS)
             if min(pixels.shape[:2]) < SMALLEST or np.ptp(pixels) < FLAT:
                 raise ImageError(f"{NAME}: too small, or of one colour; send one that shows a card")
             request = replace(self._request, locate=None) if rectified else self._request

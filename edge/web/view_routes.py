@@ -8,14 +8,14 @@ from fastapi.responses import JSONResponse, Response
 
 from edge.publishing.event import CardEvent
 from edge.web.broadcast import Message
-from edge.web.live_state import KEPT_EVENTS, Showcase
+from edge.web.live_state import KEPT_EVENTS, LiveState
 from edge.web.metrics import CONTENT_TYPE, condition
 from edge.web.models import Condition, FoundCard, LogLine, Refusal, State
-from edge.web.streaming import BOUNDARY, Endless, events, motion_jpeg
+from edge.web.streaming import BOUNDARY, BoundedStream, events, motion_jpeg
 from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
-    from edge.web.service import Page
+    from edge.web.service import PageService
 
 JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}, 404: {"model": Refusal}}
 _ALWAYS: Final = frozenset({"card", "cards", "last_card", "health", "index", "model", "controls", "session"})
@@ -24,7 +24,7 @@ Width = Annotated[int | None, Query(ge=1, le=8192, description="Widest picture w
 CardIdInPath = Annotated[str, Path(min_length=1, max_length=128)]
 
 
-def view_routes(page: "Page") -> APIRouter:
+def view_routes(page: "PageService") -> APIRouter:
     """Return the routes."""
     router = APIRouter(responses={401: {"model": Refusal}, 422: {"model": Refusal}})
     _add_states(router, page)
@@ -34,7 +34,7 @@ def view_routes(page: "Page") -> APIRouter:
     return router
 
 
-def _add_states(router: APIRouter, page: "Page") -> None:
+def _add_states(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/state", response_model=State)
     async def state() -> Response:
         """The newest payload of every state."""
@@ -64,7 +64,7 @@ def _add_states(router: APIRouter, page: "Page") -> None:
         return [LogLine(**line) for line in page.logs.lines(limit)]
 
 
-def _add_streams(router: APIRouter, page: "Page") -> None:
+def _add_streams(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/stream", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
     async def stream(
         outlines: Annotated[int, Query(ge=0, le=1)] = 0,
@@ -80,15 +80,15 @@ def _add_streams(router: APIRouter, page: "Page") -> None:
             return _missed(page.showcase, seen) + [Message(name, data).encoded() for name, data in page.showcase.states().items()]
 
         parts = events(page.hub, wants, first, page.preview.watching) if outlines else events(page.hub, wants, first)
-        return Endless(parts, "text/event-stream; charset=utf-8")
+        return BoundedStream(parts, "text/event-stream; charset=utf-8")
 
     @router.get("/api/preview.mjpg", response_class=Response, responses={200: {"content": {"multipart/x-mixed-replace": {}}}})
     async def live_preview(width: Width = None) -> Response:
         """What the camera sees, live."""
-        return Endless(motion_jpeg(page.preview, page.preview.width(width)), f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        return BoundedStream(motion_jpeg(page.preview, page.preview.width(width)), f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
 
-def _missed(showcase: Showcase, seen: str | None) -> list[bytes]:
+def _missed(showcase: LiveState, seen: str | None) -> list[bytes]:
     """Return the card events after the one that was seen last; all that are kept when that one is too old to be known."""
     if not seen:
         return []
@@ -97,7 +97,7 @@ def _missed(showcase: Showcase, seen: str | None) -> list[bytes]:
     return [Message("card", one.event.to_json(), one.event.event_id).encoded() for one in shown[place + 1 :]]
 
 
-def _add_pictures(router: APIRouter, page: "Page") -> None:
+def _add_pictures(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/preview.jpg", response_class=Response, responses=JPEG)
     async def preview(width: Width = None) -> Response:
         """What the camera sees now."""
@@ -122,7 +122,7 @@ def _jpeg(content: bytes | None, otherwise: str, cache: str) -> Response:
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": cache})
 
 
-def _add_health(router: APIRouter, page: "Page") -> None:
+def _add_health(router: APIRouter, page: "PageService") -> None:
     @router.get("/healthz", response_model=Condition, responses={503: {"model": Condition}})
     async def healthz() -> Response:
         """Whether the scanner works."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from edge.adapters.stills import StillsSource
 from edge.camera.capture import CameraThread, CaptureState
 from edge.camera.driver_thread import DriverThread
-from edge.camera.frame_checks import FROZEN_AFTER_S, FrameWatch
-from edge.camera.video_clock import FilmClock
+from edge.camera.frame_checks import FROZEN_AFTER_S, FrameChecks
+from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
 from edge.testing import ListSource, noise_pictures
 from edge.vision.frame import Frame
@@ -124,7 +124,7 @@ def test_a_failure_gets_its_name_and_the_camera_recovers_by_itself(fault, state)
         return living()
 
     made = []
-    camera = CameraThread(make_source, watch=FrameWatch(frozen_after_s=0.05), read_timeout_s=0.1, pause_s=(0.01, 0.05))
+    camera = CameraThread(make_source, watch=FrameChecks(frozen_after_s=0.05), read_timeout_s=0.1, pause_s=(0.01, 0.05))
     with camera:
         wait_for(lambda: camera.status().last_error is not None, "a failure")
         seen.append(camera.status().state)
@@ -181,7 +181,7 @@ def test_the_replay_of_an_empty_folder_says_so_with_the_status_of_bad_data(tmp_p
 
 def test_a_frozen_picture_stays_frozen_over_reopenings():
     still = noise_pictures(1)
-    with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), watch=FrameWatch(frozen_after_s=0.05)) as camera:
+    with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), watch=FrameChecks(frozen_after_s=0.05)) as camera:
         wait_for_state(camera, CaptureState.FROZEN)
         before = camera.status().frames
         wait_for(lambda: camera.status().reopens >= 3, "three reopenings")
@@ -271,13 +271,13 @@ def frame_of(pixels):
 
 
 def test_a_living_picture_may_go_on_for_ever():
-    watch = FrameWatch(frozen_after_s=1.0)
+    watch = FrameChecks(frozen_after_s=1.0)
     assert all(watch.shows_life(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_pictures(50)))
 
 
 @given(st.lists(st.integers(1, 900_000_000), min_size=1, max_size=20))
 def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_ns):
-    watch, picture = FrameWatch(frozen_after_s=2.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=2.0), noise_pictures(1)[0]
     assert watch.shows_life(frame_of(picture), 0)
     now_ns = 0
     for step_ns in steps_ns:
@@ -290,7 +290,7 @@ def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_n
 
 
 def test_one_changed_pixel_is_a_sign_of_life():
-    watch, picture = FrameWatch(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
     watch.shows_life(frame_of(picture), 0)
     changed = picture.copy()
     changed[17, 11, 2] ^= 1
@@ -300,7 +300,7 @@ def test_one_changed_pixel_is_a_sign_of_life():
 
 
 def test_a_single_colour_is_garbage_even_when_it_flickers():
-    watch = FrameWatch(frozen_after_s=1.0)
+    watch = FrameChecks(frozen_after_s=1.0)
     for tenth in range(10):
         assert not watch.shows_life(frame_of(np.full((48, 64, 3), tenth % 2, np.uint8)), tenth * SECOND_NS // 10)
     with pytest.raises(CameraGarbageError, match="uncover the lens"):
@@ -308,7 +308,7 @@ def test_a_single_colour_is_garbage_even_when_it_flickers():
 
 
 def test_another_size_is_garbage_unless_the_source_was_reopened():
-    watch = FrameWatch()
+    watch = FrameChecks()
     watch.shows_life(frame_of(noise_pictures(1)[0]), 0)
     with pytest.raises(CameraGarbageError, match="from 64x48 to 32x24"):
         watch.shows_life(frame_of(noise_pictures(1, width=32, height=24)[0]), 1)
@@ -317,7 +317,7 @@ def test_another_size_is_garbage_unless_the_source_was_reopened():
 
 
 def test_a_reopened_source_has_its_time_anew_but_its_old_picture_is_no_sign_of_life():
-    watch, picture = FrameWatch(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
     watch.shows_life(frame_of(picture), 0)
     with pytest.raises(CameraFrozenError):
         watch.shows_life(frame_of(picture), SECOND_NS)
@@ -345,7 +345,7 @@ class HandClock:
 
 def test_a_film_at_its_own_pace_shows_each_picture_when_it_is_due():
     hand = HandClock()
-    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    clock = VideoClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
     stamps = [clock.capture_ns(film_ns, 5.0) for film_ns in (0, 100_000_000, 400_000_000)]
     assert stamps == [1_000, 100_001_000, 400_001_000]
     assert hand.slept_s == pytest.approx([0.1, 0.3])
@@ -353,7 +353,7 @@ def test_a_film_at_its_own_pace_shows_each_picture_when_it_is_due():
 
 def test_a_reader_that_fell_far_behind_is_not_hurried():
     hand = HandClock()
-    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    clock = VideoClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
     clock.capture_ns(0, 5.0)
     hand.now_ns += 10 * SECOND_NS
     clock.capture_ns(SECOND_NS, 5.0)
@@ -363,7 +363,7 @@ def test_a_reader_that_fell_far_behind_is_not_hurried():
 
 def test_a_long_pause_in_a_film_is_cut_to_the_bound():
     hand = HandClock()
-    clock = FilmClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
+    clock = VideoClock(realtime=True, clock_ns=lambda: hand.now_ns, sleep=hand.sleep)
     clock.capture_ns(0, 2.0)
     clock.capture_ns(60 * SECOND_NS, 2.0)
     clock.capture_ns(61 * SECOND_NS, 2.0)
@@ -371,5 +371,5 @@ def test_a_long_pause_in_a_film_is_cut_to_the_bound():
 
 
 def test_a_film_read_as_fast_as_possible_tells_its_own_time():
-    clock = FilmClock(realtime=False, clock_ns=lambda: pytest.fail("no clock"), sleep=lambda _: pytest.fail("no sleep"))
+    clock = VideoClock(realtime=False, clock_ns=lambda: pytest.fail("no clock"), sleep=lambda _: pytest.fail("no sleep"))
     assert clock.capture_ns(123, 1.0) == 123

@@ -163,7 +163,7 @@ def test_a_missing_folder_of_the_outbox_is_named(doctor, tmp_path):
 
 def test_the_status_is_that_of_the_worst_fault():
     def fault(code):
-        return check.Finding(check="x", level=FAIL, message="", exit_code=code)
+        return check.CheckResult(check="x", level=FAIL, message="", exit_code=code)
 
     assert check.exit_code([]) == ExitCode.OK
     assert check.exit_code([fault(69), fault(78), fault(65)]) == ExitCode.CONFIG

@@ -10,7 +10,7 @@ import pytest
 from edge.adapters import ocr
 from edge.app.daemon import open_text_reader
 from edge.daemon import number_queue as number_desk
-from edge.daemon.number_queue import NumberDesk
+from edge.daemon.number_queue import CollectorNumberQueue
 from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine
 from edge.recognition.decision import Candidate, Identified, Sighting
@@ -37,7 +37,7 @@ def reprinted(monkeypatch):
 
 def play(scenes: Stage, future: Future):
     cast = Cast(scenes)
-    cast.daemon._numbers = NumberDesk(lambda _: future, cast.daemon._tracker)
+    cast.daemon._numbers = CollectorNumberQueue(lambda _: future, cast.daemon._tracker)
     return cast.play()
 
 
@@ -68,13 +68,13 @@ def test_an_identified_card_waits_for_its_number_no_longer_than_patience_allows(
 def test_a_card_that_leaves_while_its_number_is_read_is_told_in_order(reprinted, monkeypatch):
     monkeypatch.setattr(number_desk, "PATIENCE_S", 100.0)
     cast = Cast(Stage().show(1, {20: "a"}).show(4))
-    cast.daemon._numbers = NumberDesk(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
     assert cast.play().told() == [("identified", "a"), ("removed", "a")]
 
 
 def test_a_stop_tells_what_still_waits(reprinted):
     cast = Cast(Stage().show(1, {20: "a"}))
-    cast.daemon._numbers = NumberDesk(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
     assert cast.play().told() == [("identified", "a")]
 
 

@@ -13,7 +13,7 @@ from edge.app.index import load_gallery, loading_for
 from edge.app.network import open_network
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
@@ -95,7 +95,7 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
         sink = SwappingSink(ids)
         daemon = assemble(
             settings, numbered_names(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
-            clock=Clock(), read_band=None, lent=LentNetwork(network.embedder), page=None,
+            clock=Clock(), read_band=None, lent=SharedEmbedder(network.embedder), page=None,
         )  # fmt: skip
         sink.done = daemon.stop
         locate = daemon._locate

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
-from edge.app.replay import EventPrinter
+from edge.app.replay import EventCallbackSink
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.cli.check import check_device
 from edge.daemon.announcer import Identity
-from edge.daemon.health import HealthReporter, Machine, Setting, Snapshot
+from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors, Snapshot
 from edge.errors import ExitCode, NpuError
 from edge.recognition.model import open_model
 from edge.system.clock import Clock
@@ -76,14 +76,14 @@ def test_health_names_what_a_board_fails_with(folder, monkeypatch, situation):
     install(monkeypatch, board)
     embedder = HailoEmbedder(open_model(folder), timeouts=HailoTimeouts(run_s=0.2), reopen=ReopenPolicy((30.0,)))
     reporter = HealthReporter(
-        EventPrinter(lambda _: None, None, clock),
-        Setting(Identity("dev", "boot"), "a film", "hailo", "m", {}),
+        EventCallbackSink(lambda _: None, None, clock),
+        DeviceInfo(Identity("dev", "boot"), "a film", "hailo", "m", {}),
         clock,
-        Machine(dict, lambda: 100.0),
+        HostSensors(dict, lambda: 100.0),
         npu=embedder.readings,
     )
     camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
-    snapshot = Snapshot("running", camera, None, EventPrinter(lambda _: None, None, clock).health(), {}, {})
+    snapshot = Snapshot("running", camera, None, EventCallbackSink(lambda _: None, None, clock).health(), {}, {})
     try:
         assert reporter.state(snapshot).state == "ok"
         board.faults.append(replace(WORKING[situation].fault))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.identification.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, Agreement, judge
+from edge.identification.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, CardAgreement, judge
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
@@ -53,10 +53,10 @@ LOW, MIDDLE, HIGH = FOREIGN_AGREEMENT - 0.01, (FOREIGN_AGREEMENT + CLEAR_AGREEME
     ],
 )
 def test_the_verdict_follows_from_decision_and_agreement(expected, decision, agreement, verdict, ground):
-    finding = judge(decision, Agreement(agreement, 0), GALLERY, CardId(expected))
+    finding = judge(decision, CardAgreement(agreement, 0), GALLERY, CardId(expected))
     assert (finding.verdict, finding.ground) == (verdict, ground)
 
 
 def test_the_best_candidate_of_another_artwork_stands_beside_the_verdict():
-    assert judge(named("x", "x"), Agreement(0.9, 0), GALLERY, CardId("x2")).other.card_id == "z"
-    assert judge(unsure("y"), Agreement(0.5, 0), GALLERY, CardId("y")).other is None
+    assert judge(named("x", "x"), CardAgreement(0.9, 0), GALLERY, CardId("x2")).other.card_id == "z"
+    assert judge(unsure("y"), CardAgreement(0.5, 0), GALLERY, CardId("y")).other is None

@@ -10,7 +10,7 @@ from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
 from edge.index import releases
 from edge.index.device_index import DeviceIndex, waiting_settings
-from edge.index.loading import Loading
+from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.recognition.model_search import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
@@ -40,7 +40,7 @@ def levels():
 @pytest.fixture
 def store(config, root, small_world, levels):
     manifest = read_manifest(small_world.index)
-    loading = Loading(
+    loading = BundleLoader(
         ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
     )
     return DeviceIndex(config, Settings(index=IndexSection(directory=root)), loading, levels.append)

@@ -12,8 +12,8 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery, make_vector_index
 from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
 from edge.index import overlay, releases
-from edge.index.change import WantedCard
-from edge.index.loading import Loading, added_picture, with_added
+from edge.index.change import NewCard
+from edge.index.loading import BundleLoader, added_picture, with_added
 from edge.recognition.decision import Identified
 from edge.recognition.gallery import Card
 from edge.recognition.model import open_model
@@ -23,7 +23,7 @@ from edge.recognition.verification import signature_of
 from edge.settings.sections import Settings
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
-from edge.vision.single_card import card_in_photo, card_in_scan
+from edge.vision.single_card import from_photo, from_scan
 from tests.support.small_scanner import make_small_world, on_table, write_index, write_network
 from tools.bundle_build.card_list import read_card_list
 
@@ -34,7 +34,7 @@ def world(tmp_path_factory):
 
 
 def loading_of(model_folder, embedder):
-    return Loading(
+    return BundleLoader(
         open_model(model_folder).model_id,
         embedder.artefact,
         load_gallery,
@@ -252,7 +252,7 @@ def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root
 
 
 def wanted(pixels, **fields):
-    return WantedCard(**{"card_id": "promo-1", "name": "The Stranger", "pixels": lambda: pixels} | fields)
+    return NewCard(**{"card_id": "promo-1", "name": "The Stranger", "pixels": lambda: pixels} | fields)
 
 
 @pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
@@ -269,7 +269,7 @@ def test_a_card_of_the_release_keeps_its_name(world):
 
 
 def test_a_photo_gives_the_card_upright(world):
-    card = card_in_photo(on_table(world.stranger), "the photo", LocateSettings())
+    card = from_photo(on_table(world.stranger), "the photo", LocateSettings())
     assert card.shape == (352, 252, 3)
     assert np.abs(signature_of(card).astype(int) - signature_of(world.stranger).astype(int)).mean() < 8
 
@@ -286,7 +286,7 @@ def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
     pixels = scene(world)
     assert len(locate_cards(pixels, LocateSettings())) in (0, 1, 2)
     with pytest.raises(ImageError, match=f"the photo: {says}"):
-        card_in_photo(pixels, "the photo", LocateSettings())
+        from_photo(pixels, "the photo", LocateSettings())
 
 
 @pytest.mark.parametrize(
@@ -294,4 +294,4 @@ def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
 )
 def test_a_scan_must_be_a_card(shape, says):
     with pytest.raises(ImageError, match=says):
-        card_in_scan(np.full(shape, 90, dtype=np.uint8), "the scan")
+        from_scan(np.full(shape, 90, dtype=np.uint8), "the scan")

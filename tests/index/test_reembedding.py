@@ -10,8 +10,8 @@ from edge.app.index import graph_writer
 from edge.cli.main import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.index import releases
-from edge.index.reembedding import Reembedding, reembed
-from edge.recognition.model import Agreement, check_pairing, open_model
+from edge.index.reembedding import EmbeddingBackend, reembed
+from edge.recognition.model import ArtifactAgreement, check_pairing, open_model
 from edge.testing import ProjectionEmbedder
 from tests.support.hailo_double import Board, install, write_hef
 from tests.support.small_model import record, write_manifest
@@ -29,7 +29,7 @@ def manifest_of(model, agreement=None):
 
 
 def agreement(cosine=0.995, top1=0.999):
-    return Agreement(count=500, mean_cosine=cosine, min_cosine=0.95, top1=top1)
+    return ArtifactAgreement(count=500, mean_cosine=cosine, min_cosine=0.95, top1=top1)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_pa
     bundle = releases.open_index(small_world.index)
 
     def here(embed):
-        return Reembedding(bundle.manifest.model_id, "d" * 64, embedder.dim, 2, embed, graph_writer())
+        return EmbeddingBackend(bundle.manifest.model_id, "d" * 64, embedder.dim, 2, embed, graph_writer())
 
     for folder in ("cut", "whole"):
         (tmp_path / folder).mkdir()
@@ -157,6 +157,6 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_pa
 def test_a_bundle_of_another_network_cannot_be_embedded_again(small_world, tmp_path):
 
     bundle = releases.open_index(small_world.index)
-    here = Reembedding("ffffffffffffffff", "d" * 64, 4, 4, lambda batch: np.zeros((len(batch), 4), np.float32), graph_writer())
+    here = EmbeddingBackend("ffffffffffffffff", "d" * 64, 4, 4, lambda batch: np.zeros((len(batch), 4), np.float32), graph_writer())
     with pytest.raises(BundleError, match="build a bundle for this network"):
         reembed(tmp_path, bundle, here, lambda done, of: None)

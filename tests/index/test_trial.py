@@ -11,7 +11,7 @@ from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError
 from edge.index import device_index, releases, trial
 from edge.index.device_index import DeviceIndex
-from edge.index.loading import Loading
+from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.settings.sections import IndexSection, Settings
 from tests.support.small_scanner import write_index
@@ -42,7 +42,7 @@ class Scanner:
 
     def start(self):
         manifest = read_manifest(self.world.index)
-        loading = Loading(
+        loading = BundleLoader(
             ModelId(manifest.model_id), manifest.artefact, self.load, lambda bundle: make_vector_index(bundle, "exact"), write_graph
         )
         settings = Settings(index=IndexSection(directory=self.root))

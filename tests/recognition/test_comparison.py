@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.recognition.comparison import COMPARED, COMPARED_IN_DOUBT, COMPARED_WHEN_CLEAR, DOUBTFUL_AGREEMENT, Reading, compare
-from edge.recognition.decision import AcceptanceThresholds, weigh
+from edge.recognition.decision import AcceptanceThresholds, rank
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbor
 from edge.recognition.verification import signature_of
@@ -79,14 +79,14 @@ def test_a_finger_over_30_percent_of_the_card_costs_little(pictures, gallery):
         whole = compare(readings(pictures[index], near), gallery)[0]
         covered = compare(readings(with_finger(pictures[index], 0.3), near), gallery)[0]
         assert covered.agreement > whole.agreement - 0.08
-        best = weigh(compare(readings(with_finger(pictures[index], 0.3), near), gallery), WEIGHTS)[0]
+        best = rank(compare(readings(with_finger(pictures[index], 0.3), near), gallery), WEIGHTS)[0]
         assert best.card_id == gallery.entry_card_ids[index]
         assert best.verification > AcceptanceThresholds().min_verification
 
 
 def test_an_unknown_card_of_the_same_layout_is_refused(pictures, gallery):
     for first in range(0, COUNT, 4):
-        best = weigh(compare(readings(pictures[COUNT], neighbors(gallery, first=first)), gallery), WEIGHTS)[0]
+        best = rank(compare(readings(pictures[COUNT], neighbors(gallery, first=first)), gallery), WEIGHTS)[0]
         assert best.verification < AcceptanceThresholds().min_verification
 
 
@@ -94,7 +94,7 @@ def test_the_reading_that_fits_tells_the_way_up(pictures, gallery):
     turned = np.ascontiguousarray(pictures[3][::-1, ::-1])
     near = neighbors(gallery, first=3)
     both = [(Reading(0, 0, turned), near), (Reading(0, 180, pictures[3]), near)]
-    best = weigh(compare(both, gallery), WEIGHTS)[0]
+    best = rank(compare(both, gallery), WEIGHTS)[0]
     assert (best.card_id, best.rotation) == ("c03", 180)
 
 

@@ -17,7 +17,7 @@ from edge.recognition.decision import (
     Unknown,
     acceptance_score,
     decide,
-    weigh,
+    rank,
 )
 from edge.recognition.neighbors import CardId
 
@@ -109,13 +109,13 @@ comparisons = st.lists(
 
 @given(comparisons, st.randoms())
 def test_a_verification_is_a_share_and_no_order_changes_it(compared, random):
-    weighed = weigh(compared, WEIGHTS)
+    weighed = rank(compared, WEIGHTS)
     assert all(0.0 <= each.verification <= 1.0 for each in weighed)
     assert {each.card_id for each in weighed} == {each.card_id for each in compared}
     mixed = list(compared)
     random.shuffle(mixed)
     verifications = {each.card_id: each.verification for each in weighed}
-    assert {each.card_id: each.verification for each in weigh(mixed, WEIGHTS)} == verifications
+    assert {each.card_id: each.verification for each in rank(mixed, WEIGHTS)} == verifications
 
 
 @given(comparisons, st.data(), st.floats(0, 1), st.sampled_from(["agreement", "similarity"]))
@@ -126,7 +126,7 @@ def test_better_evidence_never_lowers_a_verification(compared, data, gain, what)
     better = [*compared[:index], raised, *compared[index + 1 :]]
 
     def verification(of):
-        return next(each.verification for each in weigh(of, WEIGHTS) if each.card_id == chosen.card_id)
+        return next(each.verification for each in rank(of, WEIGHTS) if each.card_id == chosen.card_id)
 
     assert verification(better) >= verification(compared) - 1e-12
 
@@ -134,9 +134,9 @@ def test_better_evidence_never_lowers_a_verification(compared, data, gain, what)
 def test_a_reprint_takes_no_lead_and_another_artwork_does():
     own, reprint = Comparison(CardId("a1"), "a", 0.7, 0.9, 0), Comparison(CardId("a2"), "a", 0.69, 0.89, 0)
     other = Comparison(CardId("b1"), "b", 0.69, 0.89, 0)
-    alone = weigh([own], WEIGHTS)[0].verification
-    assert weigh([own, reprint], WEIGHTS)[0].verification == alone
-    assert weigh([own, other], WEIGHTS)[0].verification < 0.1 < alone
+    alone = rank([own], WEIGHTS)[0].verification
+    assert rank([own, reprint], WEIGHTS)[0].verification == alone
+    assert rank([own, other], WEIGHTS)[0].verification < 0.1 < alone
 
 
 def test_nothing_to_lead_over_counts_as_an_unrelated_card():
@@ -144,7 +144,7 @@ def test_nothing_to_lead_over_counts_as_an_unrelated_card():
     own = Comparison(CardId("a1"), "a", 0.7, 0.9, 0)
     usual = Comparison(CardId("b1"), "b", WEIGHTS.usual_similarity, WEIGHTS.usual_agreement, 0)
     far = Comparison(CardId("b1"), "b", -0.5, 0.0, 0)
-    assert weigh([own], WEIGHTS)[0] == weigh([own, usual], WEIGHTS)[0] == weigh([own, far], WEIGHTS)[0]
+    assert rank([own], WEIGHTS)[0] == rank([own, usual], WEIGHTS)[0] == rank([own, far], WEIGHTS)[0]
 
 
 @pytest.mark.parametrize("field", ["agreement", "agreement_lead", "similarity_lead"])

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.daemon.number_queue import MOST_WAITING, NumberDesk, ReadingThread, read_at_once
+from edge.daemon.number_queue import MOST_WAITING, CollectorNumberQueue, ReadingThread, read_at_once
 from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain
@@ -143,7 +143,7 @@ def identified(track_id="t1", decision=None) -> TrackChange:
 @pytest.fixture
 def desk():
     reader, tracks = Reader(), Tracks()
-    desk = NumberDesk(reader, tracks, patience_s=2.0)
+    desk = CollectorNumberQueue(reader, tracks, patience_s=2.0)
     desk.reader, desk.tracks = reader, tracks
     return desk
 
@@ -181,7 +181,7 @@ def test_what_gains_nothing_by_waiting_is_told_at_once(desk, change):
 
 
 def test_without_a_reader_nobody_waits():
-    assert not NumberDesk(None, Tracks()).hold(identified(), PICTURE, GALLERY, None, 0)
+    assert not CollectorNumberQueue(None, Tracks()).hold(identified(), PICTURE, GALLERY, None, 0)
 
 
 def test_the_queue_is_bounded_and_counts_what_it_turns_away(desk):

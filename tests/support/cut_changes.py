@@ -22,7 +22,7 @@ from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.index import overlay, releases
 from edge.index.device_index import DeviceIndex
-from edge.index.loading import Loading
+from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
@@ -35,7 +35,7 @@ class Device:
         self.folder, self.root = folder, folder / "index"
         self.ids = json.loads((folder / "ids.json").read_text())
         manifest = read_manifest(folder / "before" / "releases" / self.ids["old"])
-        self.loading = Loading(
+        self.loading = BundleLoader(
             ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
         )
 

@@ -13,10 +13,10 @@ import numpy as np
 from edge.bundles.manifest import Manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.announcer import Announcer, Identity
-from edge.daemon.control import ControlDesk
-from edge.daemon.health import HealthReporter, Machine, Setting
+from edge.daemon.control import CommandHandler
+from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors
 from edge.daemon.loop import Daemon
-from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.shared_embedder import SharedEmbedder
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.index.change import IndexChanger, OpenedIndex
 from edge.publishing.command import Command, parse_request
@@ -336,18 +336,18 @@ class Cast:
         self.sink = ListSink(stage)
         self.supervisor = ListSupervisor(stage)
         self.store = ScriptedStore()
-        self.lent = LentNetwork(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
+        self.lent = SharedEmbedder(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
         self.changer = IndexChanger(self.store, self.lent.embed)
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
         told = sink(self.sink)
         announcer = Announcer(told, identity, model, clock)
-        setting = Setting(identity, "a film", "onnx", "m", {"cardedge": "0"})
-        self.desk = ControlDesk(self.recognizer, tracker, opened, self.changer, announcer, self.supervisor)
+        setting = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
+        self.desk = CommandHandler(self.recognizer, tracker, opened, self.changer, announcer, self.supervisor)
         self.daemon = Daemon(
             self.camera, locate, self.recognizer, tracker, self.desk, told, self.supervisor,
-            announcer=announcer, reporter=HealthReporter(told, setting, clock, Machine(temperatures, lambda: 200.0)),
+            announcer=announcer, reporter=HealthReporter(told, setting, clock, HostSensors(temperatures, lambda: 200.0)),
             make_picture=make_picture, viewer=viewer, lent=self.lent, clock=clock,
         )  # fmt: skip
         self.camera.when_done = self.daemon.stop

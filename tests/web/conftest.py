@@ -5,12 +5,12 @@ import pytest
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
-from edge.identification.images import Request
+from edge.identification.images import IdentifyOptions
 from edge.index.change import OpenedIndex
 from edge.recognition.model import open_model
 from edge.settings.sections import Settings
 from edge.vision.locate import LocateSettings
-from edge.web.service import Recognition
+from edge.web.service import ImageQueryContext
 from tests.web.served import serve
 
 
@@ -31,4 +31,4 @@ def small_index(small_world):
 def recognition(small_world, small_index):
     """A real network that answers pictures."""
     with closing(OnnxEmbedder(open_model(small_world.model), threads=1)) as embedder:
-        yield Recognition(lambda: small_index, lambda: small_index.loaded, embedder, Request(LocateSettings(), 5), 16)
+        yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, IdentifyOptions(LocateSettings(), 5), 16)

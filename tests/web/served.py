@@ -11,12 +11,12 @@ import httpx
 import numpy as np
 
 from edge.adapters.http import HttpServer
-from edge.identification.images import Request
+from edge.identification.images import IdentifyOptions
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
 from edge.web.application import make_application
-from edge.web.service import Page, Recognition
+from edge.web.service import ImageQueryContext, PageService
 from tests.support.scripted_daemon import Cast, ScriptedCamera, Stage
 
 PATIENCE_S = 60.0
@@ -99,14 +99,16 @@ class Served:
 @contextmanager
 def serve(folder, recognition=None, **settings):
     """Serve the page of a scripted daemon."""
-    page = Page(HttpSection(enabled=True, port=0, review_dir=folder / "review", **{"preview_fps": 60.0} | settings))
+    page = PageService(HttpSection(enabled=True, port=0, review_dir=folder / "review", **{"preview_fps": 60.0} | settings))
     page.open()
     stage = Stage()
     cast = Cast(stage, viewer=page.showcase, sink=page.beside)
     camera = FedCamera(stage)
     cast.camera = cast.daemon._camera = camera
     if recognition is None:
-        recognition = Recognition(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, Request(LocateSettings(), 5), 16)
+        recognition = ImageQueryContext(
+            lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
+        )
     page.answer_for(recognition)
     server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
     daemon = threading.Thread(target=cast.daemon.run)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from edge.adapters.http import HttpServer
-from edge.identification.images import Request
+from edge.identification.images import IdentifyOptions
 from edge.settings.sections import HttpSection
 from edge.vision.locate import LocateSettings
 from edge.web import streaming
 from edge.web.application import make_application
-from edge.web.broadcast import QUEUE, Hub, Listener, Message
-from edge.web.service import Page, Recognition
+from edge.web.broadcast import QUEUE, Broadcaster, Listener, Message
+from edge.web.service import ImageQueryContext, PageService
 from tests.support.scripted_daemon import Cast, Stage
 from tests.web.served import until
 
@@ -121,7 +121,7 @@ def test_outlines_name_the_cards_and_say_how_good_the_picture_is(served):
 
 def test_a_listener_whose_queue_is_full_is_let_go():
     async def play():
-        hub, slow, other = Hub(), Listener(frozenset({"card"})), Listener(frozenset({"log"}))
+        hub, slow, other = Broadcaster(), Listener(frozenset({"card"})), Listener(frozenset({"log"}))
         hub.open()
         hub.join(slow)
         hub.join(other)
@@ -149,7 +149,7 @@ def test_a_viewer_that_reads_nothing_is_hung_up_on(served, monkeypatch):
 
 
 def test_a_hub_without_a_server_takes_everything_and_keeps_nothing():
-    hub = Hub()
+    hub = Broadcaster()
     for _ in range(10_000):
         hub.post(Message("card", b"{}"))
     assert not hub.heard
@@ -160,12 +160,12 @@ def test_a_hub_without_a_server_takes_everything_and_keeps_nothing():
 
 def play_with(viewers, folder):
     """Play one scripted film to its end, watched by so many viewers; return frames taken, events and frames that got an answer."""
-    page = Page(HttpSection(enabled=True, port=0, review_dir=folder))
+    page = PageService(HttpSection(enabled=True, port=0, review_dir=folder))
     stage = Stage().show(1)
     for _ in range(5):
         stage.show(3, {20: "a", 120: "b"}).show(4)
     cast = Cast(stage, viewer=page.showcase, sink=page.beside)
-    recognition = Recognition(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, Request(LocateSettings(), 5), 16)
+    recognition = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
     page.answer_for(recognition)
     server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
     server.start()

@@ -1,7 +1,7 @@
 """What the daemon makes of an NPU: the share of its own rate that it reaches, and what a camera faster than it does to an event.
 
 The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/support/hailo_double``), which answers after a settable time per
-picture as a chip does: one submission after the other, whatever this process does meanwhile. So it needs a clone of the repository. The network
+picture as a chip does: one submission at a time, whatever this process does meanwhile. It needs a clone of the repository. The network
 that the double runs takes no time of its own and always answers with the first entry of the bundle; every picture shows that card.
 """
 
@@ -28,9 +28,9 @@ from edge.adapters.hailo import HailoEmbedder
 from edge.app.camera import open_camera
 from edge.app.daemon import assemble, numbered_names
 from edge.app.network import Network
-from edge.app.replay import EventPrinter, OneIndex, ReplayCamera, ReplayedEvent
+from edge.app.replay import EventCallbackSink, OneIndex, ReplayCamera, ReplayedEvent
 from edge.bundles.bundle import Bundle
-from edge.daemon.shared_embedder import LentNetwork
+from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.errors import UsageError
 from edge.index.change import OpenedIndex
@@ -246,11 +246,11 @@ def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: 
         OpenedIndex(bench.loaded, bench.bundle.manifest, bundles=(bench.bundle,)),
         camera=camera,
         store=OneIndex(),
-        sink=EventPrinter(emit, camera, clock),
+        sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),
         clock=clock,
         read_band=None,
-        lent=LentNetwork(network.embedder),
+        lent=SharedEmbedder(network.embedder),
         page=None,
     )
     loop = threading.Thread(target=daemon.run, name="daemon", daemon=True)

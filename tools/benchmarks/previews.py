@@ -19,13 +19,13 @@ from typing import Final
 
 from edge.adapters.http import HttpServer
 from edge.errors import EdgeError
-from edge.identification.images import Request
+from edge.identification.images import IdentifyOptions
 from edge.index.change import OpenedIndex
 from edge.recognition.recognizer import Embedder, LoadedGallery
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame, RgbImage
 from edge.web.application import make_application
-from edge.web.service import Page, Recognition
+from edge.web.service import ImageQueryContext, PageService
 
 VIEWERS: Final = 10
 PIECES: Final = 12
@@ -48,8 +48,8 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
     frames, seconds, encoded = {True: 0, False: 0}, {True: 0.0, False: 0.0}, 0
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
-        page = Page(settings)
-        page.answer_for(Recognition(_no_index, lambda: loaded, network, Request(None, 1), 1))
+        page = PageService(settings)
+        page.answer_for(ImageQueryContext(_no_index, lambda: loaded, network, IdentifyOptions(None, 1), 1))
         with closing(page), closing(HttpServer(make_application(page), page.hub, settings.host, settings.port)) as server:
             server.start()
             for piece in range(PIECES):
@@ -67,7 +67,7 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
 
 
 @contextmanager
-def _viewers(server: HttpServer, page: Page, count: int) -> Iterator[None]:
+def _viewers(server: HttpServer, page: PageService, count: int) -> Iterator[None]:
     if not count:
         yield
         return

@@ -23,7 +23,7 @@ from edge.errors import DataError, EdgeError
 from edge.recognition.model import open_model, self_test
 from edge.vision.image_file import MAX_FILE_BYTES
 from tools.bundle_build.card_list import CardPicture
-from tools.bundle_build.finding import Fault, Finding, Kind
+from tools.bundle_build.finding import Fault, ImageFinding, Kind
 from tools.bundle_build.record import from_record, to_record
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
 
@@ -129,7 +129,7 @@ def _entries(rows: Sequence[CardPicture], answers: daft.DataFrame, out: str) -> 
         if answer["row"] != number:
             raise DataError(f"{out}: row {number} of the list is missing or double; name an empty folder, or one `image` per Parquet row")
         if answer["record"] is None:
-            findings.append(Finding(row, Kind(answer["fault"]), answer["reason"], answer["thumbnail"]))
+            findings.append(ImageFinding(row, Kind(answer["fault"]), answer["reason"], answer["thumbnail"]))
         else:
             pictures.append(row)
             embedded.append(from_record(answer["record"]))

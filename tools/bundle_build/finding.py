@@ -44,7 +44,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ImageFinding:
     """A row of the card list that the report names."""
 
     row: CardPicture

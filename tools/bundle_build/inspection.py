@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from edge.errors import DataError
 from tools.bundle_build.card_list import CardList
-from tools.bundle_build.finding import Finding, Kind
+from tools.bundle_build.finding import ImageFinding, Kind
 
 
-def in_list_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def in_list_order(findings: Iterable[ImageFinding]) -> tuple[ImageFinding, ...]:
     """Return findings in the order of the list; what is said of a duplicate is not said again of its artwork."""
     found = list(findings)
     told = {finding.row.card.card_id for finding in found if finding.kind in {Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.TWO_NAMES}}
@@ -18,13 +18,13 @@ def in_list_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(news, key=lambda finding: (finding.row.line, list(Kind).index(finding.kind))))
 
 
-def counted(findings: Sequence[Finding]) -> str:
+def counted(findings: Sequence[ImageFinding]) -> str:
     """Return how often each kind occurs, like "2 blurred, 1 sideways"."""
     counts = Counter(finding.kind for finding in findings)
     return ", ".join(f"{counts[kind]} {kind}" for kind in Kind if counts[kind])
 
 
-def refuse(findings: Sequence[Finding], card_list: CardList, *, strict: bool) -> None:
+def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: bool) -> None:
     """Raise ``DataError`` when no picture is usable, or (``strict``) when there is any mistake."""
     left_out = [finding for finding in findings if finding.left_out]
     if len(left_out) == len(card_list.rows):

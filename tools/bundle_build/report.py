@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.bundle_build.card_list import CardList
-from tools.bundle_build.finding import KEPT, Finding, Kind
+from tools.bundle_build.finding import KEPT, ImageFinding, Kind
 from tools.reports.html_page import anchor, page, picture, write_page
 
 PICTURES_PER_KIND: Final = 300
@@ -31,12 +31,12 @@ _ADVICE: Final[dict[Kind, str]] = {
 }
 
 
-def write_report(path: Path, findings: Sequence[Finding], card_list: CardList) -> None:
+def write_report(path: Path, findings: Sequence[ImageFinding], card_list: CardList) -> None:
     """Write the page. Raises ``DataError`` when the file cannot be written."""
     write_page(path, page(f"Pictures of {card_list.path.name}", _body(findings, card_list)))
 
 
-def _body(findings: Sequence[Finding], card_list: CardList) -> Iterator[str]:
+def _body(findings: Sequence[ImageFinding], card_list: CardList) -> Iterator[str]:
     left_out, rows = sum(finding.left_out for finding in findings), len(card_list.rows)
     yield f"<h1>Pictures of {escape(str(card_list.path))}</h1>\n"
     if not findings:
@@ -50,7 +50,7 @@ def _body(findings: Sequence[Finding], card_list: CardList) -> Iterator[str]:
         yield from _section(kind, found)
 
 
-def _contents(kinds: dict[Kind, list[Finding]]) -> Iterator[str]:
+def _contents(kinds: dict[Kind, list[ImageFinding]]) -> Iterator[str]:
     if kinds:
         yield '<table><tr><th>what</th><th class="n">pictures</th><th>in the gallery</th></tr>\n'
         for kind, found in kinds.items():
@@ -59,7 +59,7 @@ def _contents(kinds: dict[Kind, list[Finding]]) -> Iterator[str]:
         yield "</table>\n"
 
 
-def _section(kind: Kind, found: Sequence[Finding]) -> Iterator[str]:
+def _section(kind: Kind, found: Sequence[ImageFinding]) -> Iterator[str]:
     yield f'<h2 id="{anchor(kind)}">{str(kind).capitalize()} <span class="soft">({len(found)})</span></h2>\n'
     yield f"<p>{_ADVICE[kind]}</p>\n<ul>\n"
     for finding in found[:PICTURES_PER_KIND]:
@@ -70,7 +70,7 @@ def _section(kind: Kind, found: Sequence[Finding]) -> Iterator[str]:
         yield "<ol>" + "".join(f"<li>line {one.row.line}: {escape(one.reason)}</li>" for one in rest) + "</ol>\n"
 
 
-def _tile(finding: Finding) -> str:
+def _tile(finding: ImageFinding) -> str:
     card = finding.row.card
     title = card.card_id if card.name == card.card_id else f"{card.card_id} · {card.name}"
     where = f'<span class="soft">line {finding.row.line}, {escape(finding.row.image)}</span>'

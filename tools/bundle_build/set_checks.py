@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.recognition.gallery import Gallery
 from edge.recognition.verification import SIGNATURE_SIZE
 from tools.bundle_build.card_list import CardPicture
-from tools.bundle_build.finding import Finding, Kind
+from tools.bundle_build.finding import ImageFinding, Kind
 from tools.bundle_build.reference import Reference
 
 PLACEHOLDER_NAMES: Final = 3
@@ -28,15 +28,15 @@ _BLOCK_ROWS = 1024
 _NAMED = 5
 
 
-def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[Finding, ...]:
+def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[ImageFinding, ...]:
     """Return what stands under several rows: placeholders, pictures repeated within a card, duplicates under several cards."""
-    findings: list[Finding] = []
+    findings: list[ImageFinding] = []
     for alike in _alike(references):
         findings += _judged([pictures[index] for index in alike], [references[index] for index in alike])
     return tuple(findings)
 
 
-def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[Finding]:
+def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[ImageFinding]:
     """Yield a note for the first picture of each card that shares its artwork with another card."""
     seen: set[str] = set()
     for row, reference in zip(pictures, references, strict=True):
@@ -44,28 +44,30 @@ def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Refer
         others = [other for other in gallery.printings(card_id) if other != card_id]
         if others and card_id not in seen:
             reason = f"{row.image}: shares its artwork with {_names(others)}; every answer names them all"
-            yield Finding(row, Kind.SAME_ARTWORK, reason, reference.picture)
+            yield ImageFinding(row, Kind.SAME_ARTWORK, reason, reference.picture)
         seen.add(card_id)
 
 
-def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[Finding]:
+def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[ImageFinding]:
     """Yield the findings about rows that show one and the same picture."""
     if _names_in_one_language(rows) >= PLACEHOLDER_NAMES:
         for row, reference in zip(rows, references, strict=True):
             reason = f"{row.image}: a placeholder or a card back, the same picture stands under {_ids(rows)}; use the card's own scan"
-            yield Finding(row, Kind.PLACEHOLDER, reason, reference.picture)
+            yield ImageFinding(row, Kind.PLACEHOLDER, reason, reference.picture)
         return
     first_of: dict[str, CardPicture] = {}
     for row, reference in zip(rows, references, strict=True):
         first = first_of.setdefault(row.card.card_id, row)
         if first is not row:
-            yield Finding(row, Kind.REPEATED, f"{row.image}: the same picture as {first.image} of this card; list one", reference.picture)
+            yield ImageFinding(
+                row, Kind.REPEATED, f"{row.image}: the same picture as {first.image} of this card; list one", reference.picture
+            )
     if len(first_of) > 1:
         exact = len({reference.content for reference in references}) == 1
         kind = Kind.TWO_NAMES if _names_in_one_language(rows) > 1 else Kind.DUPLICATE if exact else Kind.NEAR_DUPLICATE
         for row, reference in zip(rows, references, strict=True):
             if first_of[row.card.card_id] is row:
-                yield Finding(row, kind, _shared_reason(row, kind, first_of), reference.picture)
+                yield ImageFinding(row, kind, _shared_reason(row, kind, first_of), reference.picture)
 
 
 def _shared_reason(row: CardPicture, kind: Kind, first_of: dict[str, CardPicture]) -> str:

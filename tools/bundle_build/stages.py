@@ -23,7 +23,7 @@ from edge.vision.image_file import read_picture_bytes
 from tools.bundle_build.cache import EmbeddingCache
 from tools.bundle_build.card_list import CardPicture
 from tools.bundle_build.embedded import Embedded
-from tools.bundle_build.finding import Fault, Finding, Kind
+from tools.bundle_build.finding import Fault, ImageFinding, Kind
 from tools.bundle_build.reference import Prepared, Reference, prepare
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class Examined:
 
     pictures: tuple[CardPicture, ...]
     references: tuple[Reference, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[ImageFinding, ...]
 
-    def judged(self, findings: Iterable[Finding]) -> Self:
+    def judged(self, findings: Iterable[ImageFinding]) -> Self:
         """Return the same without the pictures that ``findings`` leave out, and with the findings."""
         more = tuple(findings)
         gone = {finding.row.line for finding in more if finding.left_out}
         return self._only([index for index, picture in enumerate(self.pictures) if picture.line not in gone], self.findings + more)
 
-    def _only(self, kept: Sequence[int], findings: tuple[Finding, ...]) -> Self:
+    def _only(self, kept: Sequence[int], findings: tuple[ImageFinding, ...]) -> Self:
         pictures, references = tuple(self.pictures[index] for index in kept), tuple(self.references[index] for index in kept)
         return replace(self, pictures=pictures, references=references, findings=findings)
 
@@ -68,7 +68,7 @@ class Entries(Examined):
 
     vectors: EmbeddingMatrix
 
-    def _only(self, kept: Sequence[int], findings: tuple[Finding, ...]) -> Self:
+    def _only(self, kept: Sequence[int], findings: tuple[ImageFinding, ...]) -> Self:
         return replace(super()._only(kept, findings), vectors=self.vectors[kept])
 
 
@@ -115,14 +115,14 @@ def examine_pictures(rows: Sequence[CardPicture], images: Path, *, threads: int,
 
 def _sorted_out(
     answers: Iterable[tuple[Sequence[CardPicture], list[_Result | Fault]]], advance: Advance
-) -> tuple[list[tuple[CardPicture, _Result]], tuple[Finding, ...]]:
+) -> tuple[list[tuple[CardPicture, _Result]], tuple[ImageFinding, ...]]:
     """Tell usable pictures from faults."""
     usable: list[tuple[CardPicture, _Result]] = []
-    findings: list[Finding] = []
+    findings: list[ImageFinding] = []
     for rows, answer in answers:
         for row, one in zip(rows, answer, strict=True):
             if isinstance(one, Fault):
-                findings.append(Finding(row, one.kind, one.reason, one.thumbnail))
+                findings.append(ImageFinding(row, one.kind, one.reason, one.thumbnail))
             else:
                 usable.append((row, one))
         advance(len(rows))

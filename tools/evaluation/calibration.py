@@ -19,9 +19,18 @@ from numpy.typing import NDArray
 
 from edge.bundles.calibration import CurvePoint
 from edge.errors import DataError
-from edge.recognition.decision import AcceptanceThresholds, Candidate, Comparison, Evidence, EvidenceWeights, evidence_for, log_odds, weigh
+from edge.recognition.decision import (
+    AcceptanceThresholds,
+    Candidate,
+    Comparison,
+    EvidenceTerms,
+    EvidenceWeights,
+    evidence_for,
+    evidence_log_odds,
+    rank,
+)
 
-LIKELY_STRANGER: Final = Evidence(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
+LIKELY_STRANGER: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
 index held no look-alike to measure with."""
 UNCERTAIN_FACTOR: Final = 5.0
@@ -123,7 +132,7 @@ def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, kn
             rows.append(
                 evidence_for(best, each.comparisons, usual_agreement=usual.usual_agreement, usual_similarity=usual.usual_similarity)
             )
-    return np.array(sorted(rows), dtype=np.float64).reshape(-1, len(Evidence._fields))
+    return np.array(sorted(rows), dtype=np.float64).reshape(-1, len(EvidenceTerms._fields))
 
 
 def _fit(rows: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -159,11 +168,11 @@ def _newton(rows: NDArray[np.float64], truth: NDArray[np.float64], balance: NDAr
 
 def _score(observation: Observation, weights: EvidenceWeights) -> float:
     """Return the log-odds of the best card of a view."""
-    return max(log_odds(one, observation.comparisons, weights) for one in observation.comparisons)
+    return max(evidence_log_odds(one, observation.comparisons, weights) for one in observation.comparisons)
 
 
 def _best(observation: Observation, weights: EvidenceWeights) -> Candidate | None:
-    return next(iter(weigh(observation.comparisons, weights)), None)
+    return next(iter(rank(observation.comparisons, weights)), None)
 
 
 def _bound(scores: Sequence[float], share: float) -> float:

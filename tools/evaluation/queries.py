@@ -26,7 +26,7 @@ _BACKGROUND_MAX_SIDE: Final = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class Query:
     """A picture and the card it shows (None: no card). ``rectified``: it *is* one card; else cards are located in it first."""
 
     pixels: RgbImage
@@ -36,7 +36,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class Dataset:
     """What is measured with: the cards to ask for, and pictures without a card as backgrounds and as questions."""
 
     scans: tuple[tuple[CardId, Path], ...]
@@ -70,7 +70,7 @@ def read_material(
     limit: int | None = None,
     views_per_card: int = 1,
     seed: int = 2026,
-) -> Material:
+) -> Dataset:
     """Choose the cards and pictures to measure with.
 
     Of the pictures without a card every second one is taken, the half that neither trained the network nor calibrated the bundle.
@@ -84,7 +84,7 @@ def read_material(
         chosen = np.random.default_rng(seed).permutation(len(rows))[:limit]
         rows = [rows[index] for index in sorted(chosen)]
     pictures = measuring_half(negatives) if negatives else ()
-    return Material(tuple((row.card.card_id, images / row.image) for row in rows), pictures, seed, views_per_card)
+    return Dataset(tuple((row.card.card_id, images / row.image) for row in rows), pictures, seed, views_per_card)
 
 
 def cards_outside(cards: Path, images: Path, sets: Collection[str]) -> list[Path]:
@@ -103,22 +103,22 @@ def measuring_half(folder: Path) -> tuple[Path, ...]:
     return tuple(pictures[1::2])
 
 
-def scans(material: Material) -> Iterator[Question]:
+def scans(material: Dataset) -> Iterator[Query]:
     """Yield the scans as they are, read as `cardedge identify --rectified` reads them."""
     for card_id, path in material.scans:
-        yield Question(read_image(path), card_id, rectified=True)
+        yield Query(read_image(path), card_id, rectified=True)
 
 
-def views(material: Material, preset: str) -> Iterator[Question]:
+def views(material: Dataset, preset: str) -> Iterator[Query]:
     """Yield simulated rectified views, ``views_per_card`` of each scan; equal seeds give equal views."""
     for number, (card_id, path) in enumerate(material.scans):
         card = read_card(path)
         for view in range(material.views_per_card):
             rng = np.random.default_rng((material.seed, number, view))
-            yield Question(degrade(card, PRESETS[preset], rng, material.background(rng)), card_id, rectified=True)
+            yield Query(degrade(card, PRESETS[preset], rng, material.background(rng)), card_id, rectified=True)
 
 
-def photos(material: Material) -> Iterator[Question]:
+def photos(material: Dataset) -> Iterator[Query]:
     """Yield whole photos of one card each: any rotation, tilt up to 40 degrees, any of the backgrounds."""
     for number, (card_id, path) in enumerate(material.scans):
         rng = np.random.default_rng((material.seed, number, 1000))
@@ -134,10 +134,10 @@ def photos(material: Material) -> Iterator[Question]:
             tilt_axis_deg=float(rng.uniform(0, 360)),
         )
         pixels, quads = photograph([(read_card(path), pose)], background, PRESETS[PHOTO_VIEW], rng)
-        yield Question(pixels, card_id, rectified=False, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
+        yield Query(pixels, card_id, rectified=False, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
 
 
-def negatives(material: Material, *, rectified: bool) -> Iterator[Question]:
+def negatives(material: Dataset, *, rectified: bool) -> Iterator[Query]:
     """Yield the pictures without a card, taken as a card each or as photos."""
     for path in material.negatives:
-        yield Question(read_image(path), None, rectified=rectified)
+        yield Query(read_image(path), None, rectified=rectified)

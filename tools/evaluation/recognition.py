@@ -19,7 +19,7 @@ from edge.vision.card import LocatedCard, overlap, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, locate_cards
 from tools.evaluation.cached_embedder import CachedEmbedder
 from tools.evaluation.intervals import wilson_interval
-from tools.evaluation.queries import Question
+from tools.evaluation.queries import Query
 
 SAME_CARD_OVERLAP: Final = 0.5
 COLUMNS: Final = (
@@ -86,7 +86,7 @@ class WithoutArtwork:
         return tuple(tuple(near for near in row if near.card_id not in self._hidden)[:k] for row in found)
 
 
-def ask(questions: Iterable[Question], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int) -> Counts:
+def evaluate_queries(questions: Iterable[Query], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int) -> Counts:
     """Ask for each picture what it shows, of the whole index."""
     recognizer = Recognizer(embedder, loaded, neighbors_k=neighbors_k)
     total = Counts()
@@ -96,7 +96,7 @@ def ask(questions: Iterable[Question], embedder: Embedder, loaded: LoadedGallery
 
 
 def ask_with_and_without(
-    questions: Iterable[Question], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int
+    questions: Iterable[Query], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int
 ) -> tuple[Counts, Counts]:
     """Ask each picture of the whole index, then of the index without the artwork it shows."""
     cached = CachedEmbedder(embedder)
@@ -113,7 +113,7 @@ def ask_with_and_without(
     return present, absent
 
 
-def judge(question: Question, sightings: Sequence[Sighting], gallery: Gallery) -> Counts:
+def judge(question: Query, sightings: Sequence[Sighting], gallery: Gallery) -> Counts:
     """Compare what was seen in one picture with what it shows."""
     if question.card_id is None:
         named = any(isinstance(sighting.decision, Identified) for sighting in sightings)
@@ -173,7 +173,7 @@ def as_records(rows: Sequence[Row]) -> Iterator[Mapping[str, object]]:
         }
 
 
-def _sightings(question: Question, recognizer: Recognizer) -> tuple[Sighting, ...]:
+def _sightings(question: Query, recognizer: Recognizer) -> tuple[Sighting, ...]:
     if question.rectified:
         located: tuple[LocatedCard, ...] = (LocatedCard(whole_image_quad(question.pixels), BOTH_WAYS, sharpness=0.0),)
     else:
@@ -181,7 +181,7 @@ def _sightings(question: Question, recognizer: Recognizer) -> tuple[Sighting, ..
     return recognizer.recognize(question.pixels, located) if located else ()
 
 
-def _sighting_of(question: Question, sightings: Sequence[Sighting]) -> Sighting | None:
+def _sighting_of(question: Query, sightings: Sequence[Sighting]) -> Sighting | None:
     if question.outline is None:
         return sightings[0] if sightings else None
     quad = question.outline.quad

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.model import Agreement
+from edge.recognition.model import ArtifactAgreement
 
 
-def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> Agreement:
+def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
     """Compare unit rows (n, dim) of the same pictures; ``gallery`` (m, dim) is what both are asked among, embedded by the first."""
     cosine = np.sum(first * second, axis=1)
     same = np.argmax(first @ gallery.T, axis=1) == np.argmax(second @ gallery.T, axis=1)
-    return Agreement(
+    return ArtifactAgreement(
         count=len(first),
         mean_cosine=float(np.clip(cosine.mean(), -1.0, 1.0)),
         min_cosine=float(np.clip(cosine.min(), -1.0, 1.0)),
@@ -20,7 +20,7 @@ def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: Embed
     )
 
 
-def as_row(name: str, agreement: Agreement) -> str:
+def as_row(name: str, agreement: ArtifactAgreement) -> str:
     """Return a Markdown row."""
     return f"| {name} | {agreement.count} | {agreement.mean_cosine:.4f} | {agreement.min_cosine:.4f} | {100 * agreement.top1:.1f} |"
 

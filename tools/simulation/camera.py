@@ -1,7 +1,7 @@
 """What a camera makes of a clean card: corners a little off, background beyond the edges, few pixels, blur, glare, light, noise, JPEG.
 
 Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.vision.card.rectify`` would deliver, for training and for
-measuring the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both are built from
+measuring the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both build on
 ``tools/simulation/effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal pictures.
 """
 

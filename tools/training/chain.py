@@ -13,7 +13,7 @@ from tools.network.published import PublishedNetwork
 from tools.training.blend import blended
 from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_of
 from tools.training.loop import Plan, Training
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.processes import Processes
 from tools.training.teacher import TeacherSettings, plan_teacher
 from tools.training.whiten import whitened
@@ -52,7 +52,7 @@ def run_stage(plan: Plan, run: Run) -> State:
     return load(last)
 
 
-def run_teacher(settings: TeacherSettings, material: Material, network: PublishedNetwork, run: Run) -> State:
+def run_teacher(settings: TeacherSettings, material: Dataset, network: PublishedNetwork, run: Run) -> State:
     """Run both phases of the teacher, in ``head`` and ``blocks``; ``network`` holds the published weights."""
     head = run_stage(plan_teacher("head", settings, material, network), run.inside("head"))
     blocks = make_network(settings.network)
@@ -61,7 +61,7 @@ def run_teacher(settings: TeacherSettings, material: Material, network: Publishe
     return run_stage(plan_teacher("blocks", settings, material, blocks, (trained_of(head), head["own"])), run.inside("blocks"))
 
 
-def finish(state: State, known: Material, run: Run, start: State | None = None) -> Path:
+def finish(state: State, known: Dataset, run: Run, start: State | None = None) -> Path:
     """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; the first process does. Returns where it is.
 
     ``start`` is what a metric stage began with, if the two are to be blended before.

@@ -43,7 +43,7 @@ from tools.training.distill import (
     server_student,
     teacher_embeddings,
 )
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.metric import MetricSettings, plan_metric
 from tools.training.processes import Processes, joined_processes
 from tools.training.refine import RefineSettings, plan_refine
@@ -80,8 +80,8 @@ def _run(args: argparse.Namespace, processes: Processes) -> Run:
     return Run(args.out, args.resume, processes)
 
 
-def _material(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Material:
-    return Material.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
+def _material(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
+    return Dataset.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
 
 
 def _course(course: Course, args: argparse.Namespace, minutes: float | None) -> Course:
@@ -148,7 +148,7 @@ def direct(args: argparse.Namespace, processes: Processes) -> None:
 def blend(args: argparse.Namespace, processes: Processes) -> None:
     """Blend a network before and after its metric stage."""
     first, second = open_trained(args.first), open_trained(args.second)
-    known = Material.read(args.data, second.held_out)
+    known = Dataset.read(args.data, second.held_out)
     save_trained(args.out, blended(first, second, known.cards, known.backgrounds, share=args.share))
     _tell(args.out, processes)
 
@@ -156,7 +156,7 @@ def blend(args: argparse.Namespace, processes: Processes) -> None:
 def whiten(args: argparse.Namespace, processes: Processes) -> None:
     """Whiten a network over the cards it knew, which its checkpoint names by what was held out."""
     trained = open_trained(args.checkpoint)
-    known = Material.read(args.data, trained.held_out)
+    known = Dataset.read(args.data, trained.held_out)
     save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
     _tell(args.out, processes)
 

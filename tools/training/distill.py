@@ -30,7 +30,7 @@ from tools.training.checkpoint import Trained, open_trained
 from tools.training.course import Course
 from tools.training.loop import Plan
 from tools.training.losses import contrastive, cosine_distance, mean_squared, relational
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.processes import ALONE, Processes
 from tools.training.views import KnownViews
@@ -162,7 +162,7 @@ def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
 
 
 def plan_distill(
-    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, material: Material, processes: Processes = ALONE
+    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, material: Dataset, processes: Processes = ALONE
 ) -> Plan:
     """Plan the distillation of ``network`` towards ``answers`` (n, dim) to the known cards. Raises ``DataError``."""
     if answers.shape != (len(material.cards.card_ids), network.settings.dim):

@@ -16,7 +16,7 @@ from tools.training.made_up import joined
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class Dataset:
     """Known cards with their descriptors ``targets`` (n, 768). Cards of the ``held_out`` sets are not among them."""
 
     cards: CardPictures
@@ -28,7 +28,7 @@ class Material:
     @classmethod
     def of(
         cls, cards: CardPictures, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardPictures] = ()
-    ) -> Material:
+    ) -> Dataset:
         """Take the cards that are not held out, and ``drawn`` ones beside them. The descriptor is fitted to the former alone."""
         known = cards.chosen(~np.isin(cards.card_sets, list(held_out)))
         if not known.card_ids:
@@ -39,7 +39,7 @@ class Material:
         return cls(together, backgrounds, descriptor, targets, tuple(held_out))
 
     @classmethod
-    def read(cls, data: Path, held_out: Sequence[str] = (), drawn: Sequence[Path] = ()) -> Material:
+    def read(cls, data: Path, held_out: Sequence[str] = (), drawn: Sequence[Path] = ()) -> Dataset:
         """Read a data folder (cards.csv, its pictures, negatives/) and folders of drawn cards. Raises ``DataError``."""
         cards, backgrounds = read_cards(data), read_backgrounds(data / "negatives", half=0)
         return cls.of(cards, backgrounds, held_out, [read_cards(folder) for folder in drawn])

@@ -20,7 +20,7 @@ from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
 from tools.training.loop import Plan
 from tools.training.losses import alike, arc_face, cosine_distance, own_among
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.pairs import Pairs
 from tools.training.processes import ALONE, Processes
@@ -105,7 +105,7 @@ class MetricObjective(Objective):
         return own_among(logits, other_view, torch.cat([batch_alike | itself, known_alike], dim=1))
 
 
-def plan_metric(settings: MetricSettings, start: Trained, material: Material, processes: Processes = ALONE) -> Plan:
+def plan_metric(settings: MetricSettings, start: Trained, material: Dataset, processes: Processes = ALONE) -> Plan:
     """Plan the metric stage of a network that has had its warm start."""
     torch.manual_seed(settings.course.seed)
     course = settings.course

@@ -20,7 +20,7 @@ from tools.network.embed_images import embed_at
 from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
 from tools.training.loop import Plan
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.objective import Labels
 from tools.training.processes import ALONE, Processes
 from tools.training.views import ClearViews, MadeUpCards
@@ -63,7 +63,7 @@ class RefineObjective(TargetObjective):
         return super().losses(vectors, (targets, groups))
 
 
-def plan_refine(settings: RefineSettings, start: Trained, material: Material, processes: Processes = ALONE) -> Plan:
+def plan_refine(settings: RefineSettings, start: Trained, material: Dataset, processes: Processes = ALONE) -> Plan:
     """Plan the refining of a trained, whitened network."""
     torch.manual_seed(settings.course.seed)
     course = settings.course

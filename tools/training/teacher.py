@@ -22,7 +22,7 @@ from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
 from tools.training.loop import Plan
 from tools.training.losses import arc_face
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.views import KnownViews
 
@@ -86,7 +86,7 @@ def course_of(phase: Literal["head", "blocks"], settings: TeacherSettings, cards
 def plan_teacher(
     phase: Literal["head", "blocks"],
     settings: TeacherSettings,
-    material: Material,
+    material: Dataset,
     network: PublishedNetwork,
     before: tuple[Trained, Mapping[str, Tensor]] | None = None,
 ) -> Plan:

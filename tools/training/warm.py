@@ -16,7 +16,7 @@ from tools.network.factory import NetworkSettings, make_network
 from tools.training.course import Course
 from tools.training.loop import Plan
 from tools.training.losses import alike, cosine_distance, own_among
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.processes import ALONE, Processes
 from tools.training.views import DescribedViews, MadeUpCards
@@ -70,7 +70,7 @@ class TargetObjective(Objective):
         return {"loss": distance + weights.classification * classification, "cosine": 1.0 - distance}
 
 
-def plan_warm(settings: WarmSettings, material: Material, processes: Processes = ALONE, network: EmbeddingNetwork | None = None) -> Plan:
+def plan_warm(settings: WarmSettings, material: Dataset, processes: Processes = ALONE, network: EmbeddingNetwork | None = None) -> Plan:
     """Plan a warm start, of a fresh network or of one that holds published weights."""
     torch.manual_seed(settings.course.seed)
     bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)

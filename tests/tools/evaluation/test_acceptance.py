@@ -10,9 +10,9 @@ from PIL import Image
 
 from edge.recognition.decision import Candidate, Identified, RejectReason, Unknown
 from tools import evaluate
-from tools.evaluation.acceptance.failures import KEPT_PER_KIND, Album
+from tools.evaluation.acceptance.failures import KEPT_PER_KIND, FailureGallery
 from tools.evaluation.acceptance.tracks import FRAMES, one_scene, told
-from tools.evaluation.queries import Question, measuring_half, read_material, views
+from tools.evaluation.queries import Query, measuring_half, read_material, views
 from tools.simulation.camera import PRESETS
 
 VOID = {"meta", "img", "br"}
@@ -175,8 +175,8 @@ def test_the_album_shows_each_view_in_turn(small_world):
 
     gallery = open_bundle(small_world.index).gallery
     card_id, other, *_ = gallery.cards
-    album = Album(gallery)
-    question = Question(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
+    album = FailureGallery(gallery)
+    question = Query(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
     for number in range(2 * KEPT_PER_KIND):
         album.view = "many"
         album.notice(question, named(other, gallery.artwork_group(other), 0.5 + number / 100), indexed=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import DataError
-from edge.recognition.decision import Comparison, EvidenceWeights, weigh
+from edge.recognition.decision import Comparison, EvidenceWeights, rank
 from edge.recognition.neighbors import CardId
 from tools.evaluation.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
 
@@ -31,7 +31,7 @@ def views(seed=1, count=300, **levels):
 
 def accepted(observations, thresholds, kind):
     asked = [each for each in observations if each.kind is kind]
-    return sum(weigh(each.comparisons, thresholds.weights)[0].verification >= thresholds.min_verification for each in asked) / len(asked)
+    return sum(rank(each.comparisons, thresholds.weights)[0].verification >= thresholds.min_verification for each in asked) / len(asked)
 
 
 def test_the_wanted_share_of_unindexed_cards_is_accepted_and_nearly_all_indexed_ones():
@@ -77,7 +77,7 @@ def test_an_index_without_look_alikes_still_refuses_a_likely_stranger(similarity
         comparison("nearest", agreement, 0.4),
         comparison("other", agreement - agreement_lead, 0.4 - similarity_lead),
     )
-    assert weigh(stranger, weights)[0].verification < outcome.thresholds.min_verification
+    assert rank(stranger, weights)[0].verification < outcome.thresholds.min_verification
 
 
 def test_the_curve_runs_from_cautious_to_bold():

@@ -13,7 +13,7 @@ from edge.recognition.neighbors import Neighbor
 from edge.vision.card import LocatedCard, whole_image_quad
 from tools import evaluate
 from tools.evaluation.intervals import wilson_interval
-from tools.evaluation.queries import Question
+from tools.evaluation.queries import Query
 from tools.evaluation.recognition import Counts, Row, WithoutArtwork, as_table, judge
 
 PICTURE = np.zeros((352, 252, 3), np.uint8)
@@ -38,14 +38,14 @@ UNKNOWN = Unknown(RejectReason.TOO_FAR, 0.0, ())
 
 
 def test_a_printing_of_the_same_artwork_counts_as_right():
-    question = Question(PICTURE, "a", rectified=True)
+    question = Query(PICTURE, "a", rectified=True)
     assert judge(question, (sighting(named("again")),), GALLERY).named_right == 1
     wrong = judge(question, (sighting(named("b")),), GALLERY)
     assert (wrong.named_right, wrong.named_wrong, wrong.nearest_right) == (0, 1, 0)
 
 
 def test_open_answers_are_neither_right_nor_wrong():
-    question = Question(PICTURE, "a", rectified=True)
+    question = Query(PICTURE, "a", rectified=True)
     best = named("a").best
     uncertain = Uncertain(best, 0.1, ("a", "again"), (best,), RejectReason.FAILED_VERIFICATION)
     assert judge(question, (sighting(uncertain),), GALLERY) == Counts(asked=1, uncertain=1, nearest_right=1, verified_right=1)
@@ -54,7 +54,7 @@ def test_open_answers_are_neither_right_nor_wrong():
 
 
 def test_a_picture_without_a_card_is_wrong_only_when_something_is_named():
-    question = Question(PICTURE, None, rectified=False)
+    question = Query(PICTURE, None, rectified=False)
     assert judge(question, (), GALLERY) == Counts(asked=1)
     assert judge(question, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
     assert judge(question, (sighting(UNKNOWN), sighting(named("b"))), GALLERY) == Counts(asked=1, named_wrong=1)
@@ -62,7 +62,7 @@ def test_a_picture_without_a_card_is_wrong_only_when_something_is_named():
 
 def test_a_card_named_elsewhere_in_the_photo_is_not_the_one_asked_for():
     elsewhere = LocatedCard(whole_image_quad(np.zeros((30, 20, 3), np.uint8)), (0, 180), 0.0)
-    question = Question(PICTURE, "a", rectified=False, outline=OUTLINE)
+    question = Query(PICTURE, "a", rectified=False, outline=OUTLINE)
     assert judge(question, (sighting(named("a"), elsewhere),), GALLERY).not_located == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
 
 from tests.support.tiny_training import write_data
-from tools.training.material import Material
+from tools.training.material import Dataset
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def material(data):
-    return Material.read(data, ("T2",))
+    return Dataset.read(data, ("T2",))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from edge.errors import DataError
 from tools.simulation.card_images import read_backgrounds, read_cards
 from tools.training.made_up import compose, joined, recolour
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.pairs import Pairs, look_alikes
 from tools.training.views import DescribedViews, KnownViews, MadeUpCards, hard_view_settings
 
@@ -36,12 +36,12 @@ def test_a_card_list_without_a_column_names_it(tmp_path, text, message):
 
 def test_holding_everything_out_is_refused(data):
     with pytest.raises(DataError, match="no card is left"):
-        Material.read(data, ("T1", "T2"))
+        Dataset.read(data, ("T1", "T2"))
 
 
 def test_drawn_cards_join_with_groups_of_their_own_and_leave_the_descriptor_alone(data, material):
     cards = material.cards
-    both = Material.of(read_cards(data), material.backgrounds, ("T2",), [cards])
+    both = Dataset.of(read_cards(data), material.backgrounds, ("T2",), [cards])
     assert len(both.cards.card_ids) == 40
     assert not set(both.cards.groups[:20]) & set(both.cards.groups[20:])
     assert np.array_equal(both.targets[:20], material.targets)

@@ -24,11 +24,11 @@ from edge.vision.card import LocatedCard, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.locate import BOTH_WAYS
 from tools.evaluation.cached_embedder import CachedEmbedder
-from tools.evaluation.queries import Question
+from tools.evaluation.queries import Query
 from tools.evaluation.recognition import WithoutArtwork
 
 Status: TypeAlias = Literal["identified", "uncertain", "unknown"]
-Noticed: TypeAlias = Callable[[Question, Decision, bool], None]
+Noticed: TypeAlias = Callable[[Query, Decision, bool], None]
 """Told of each decision: the question, what was decided, whether the card was in the index."""
 
 TIMEOUT_S: Final = 120.0
@@ -69,7 +69,7 @@ class ViewSet:
     embeddings: EmbeddingMatrix
 
 
-class Examiner:
+class ViewEvaluator:
     """Asks one network with one bundle. ``noticed`` is told of every decision, to keep pictures of failures."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Examiner:
         self._recognizer = Recognizer(self.embedder, loaded, neighbors_k=neighbors_k)
         self._noticed = noticed or (lambda _question, _decision, _indexed: None)
 
-    def views(self, preset: str, questions: Iterable[Question]) -> ViewSet:
+    def views(self, preset: str, questions: Iterable[Query]) -> ViewSet:
         """Ask for views of indexed cards, with and without their artwork."""
         answers, embeddings = [], []
         for question, present, absent in self.both(questions):
@@ -97,7 +97,7 @@ class Examiner:
         self.embedder.forget()
         return ViewSet(preset, tuple(answers), np.concatenate(embeddings))
 
-    def both(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Decision, Decision]]:
+    def both(self, questions: Iterable[Query]) -> Iterator[tuple[Query, Decision, Decision]]:
         """Yield each question about an indexed card with its decisions: of the whole index, and of the index without its artwork."""
         for question, pending in _ahead(questions, self._submit):
             present = pending.result(TIMEOUT_S)[0].decision
@@ -108,7 +108,7 @@ class Examiner:
             self._noticed(question, absent, False)
             yield question, present, absent
 
-    def strangers(self, questions: Iterable[Question]) -> tuple[Answer, ...]:
+    def strangers(self, questions: Iterable[Query]) -> tuple[Answer, ...]:
         """Ask for rectified pictures that show no card of the index."""
         answers = []
         for question, pending in _ahead(questions, self._submit):
@@ -118,7 +118,7 @@ class Examiner:
         self.embedder.forget()
         return tuple(answers)
 
-    def judge(self, decision: Decision, question: Question) -> Answer:
+    def judge(self, decision: Decision, question: Query) -> Answer:
         """Compare a decision with what the picture shows; nothing is right about a picture of no card."""
         group = None if question.card_id is None else self._group_name(question)
         best = decision.candidates[0].artwork_group if decision.candidates else None
@@ -143,10 +143,10 @@ class Examiner:
         """Return the number of a card's artwork group."""
         return self._group_numbers[self.loaded.gallery.artwork_group(card_id)]
 
-    def _submit(self, question: Question) -> PendingSightings:
+    def _submit(self, question: Query) -> PendingSightings:
         return self._recognizer.submit(question.pixels, _whole(question.pixels))
 
-    def _group_name(self, question: Question) -> str:
+    def _group_name(self, question: Query) -> str:
         return self.loaded.gallery.artwork_group(_card_of(question))
 
 
@@ -173,9 +173,9 @@ def status_of(decision: Decision) -> Status:
     return "uncertain" if isinstance(decision, Uncertain) else "unknown"
 
 
-def _ahead(questions: Iterable[Question], submit: Callable[[Question], PendingSightings]) -> Iterator[tuple[Question, PendingSightings]]:
+def _ahead(questions: Iterable[Query], submit: Callable[[Query], PendingSightings]) -> Iterator[tuple[Query, PendingSightings]]:
     """Keep the network busy with the next pictures while the answers to one are looked at."""
-    waiting: deque[tuple[Question, PendingSightings]] = deque()
+    waiting: deque[tuple[Query, PendingSightings]] = deque()
     for question in questions:
         waiting.append((question, submit(question)))
         if len(waiting) == _AHEAD:
@@ -187,7 +187,7 @@ def _whole(pixels: RgbImage) -> tuple[LocatedCard, ...]:
     return (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
 
 
-def _card_of(question: Question) -> CardId:
+def _card_of(question: Query) -> CardId:
     if question.card_id is None:
         raise ValueError("a picture of no card has no artwork")
     return question.card_id

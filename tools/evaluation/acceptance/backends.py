@@ -15,9 +15,9 @@ from tqdm import tqdm
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.model import Model
 from edge.vision.frame import RgbImage
-from tools.evaluation.acceptance.answers import Examiner, ViewSet
+from tools.evaluation.acceptance.answers import ViewEvaluator, ViewSet
 from tools.evaluation.acceptance.figures import Criterion, int8_rows, teacher_row
-from tools.evaluation.queries import Material, views
+from tools.evaluation.queries import Dataset, views
 from tools.network.onnx_file import OnnxFile
 from tools.quantize import DEFAULT_RECIPE, RECIPES, quantize, simulated_views
 
@@ -41,7 +41,7 @@ def latency_row(backend: str, run: Callable[[], object]) -> Criterion:
 
 
 def int8_criteria(
-    material: Material, model: Model, view_sets: Sequence[ViewSet], examiner: Examiner, calibration: Sequence[Path]
+    material: Dataset, model: Model, view_sets: Sequence[ViewSet], examiner: ViewEvaluator, calibration: Sequence[Path]
 ) -> list[Criterion]:
     """Quantise the network and ask it for the same views, of the same index: a scanner with an NPU serves bundles a workstation built.
 
@@ -70,7 +70,7 @@ def int8_criteria(
     return [*int8_rows(right, np.array(ranks) == 1, cosines, note), latency]
 
 
-def teacher_criterion(material: Material, view_sets: Sequence[ViewSet], teacher: Path | None) -> Criterion:
+def teacher_criterion(material: Dataset, view_sets: Sequence[ViewSet], teacher: Path | None) -> Criterion:
     """AC-8: the student's embeddings of camera views against those of its teacher, an ONNX file of any input size."""
     student = next((view_set for view_set in view_sets if view_set.preset == TEACHER_PRESET), None)
     if teacher is None or student is None:
@@ -78,7 +78,7 @@ def teacher_criterion(material: Material, view_sets: Sequence[ViewSet], teacher:
     return teacher_row(student.embeddings, embed_views(OnnxFile(teacher), material, student.preset))
 
 
-def embed_views(network: OnnxFile, material: Material, preset: str) -> EmbeddingMatrix:
+def embed_views(network: OnnxFile, material: Dataset, preset: str) -> EmbeddingMatrix:
     """Embed all views of a preset; they are made again, which costs less than keeping them."""
     count = len(material.scans) * material.views_per_card
     rows: list[EmbeddingMatrix] = []

@@ -16,7 +16,7 @@ from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.vision.frame import RgbImage
 from tools.evaluation.acceptance.answers import status_of
-from tools.evaluation.queries import Question
+from tools.evaluation.queries import Query
 
 KINDS: Final = {
     "wrong": "Named, but as another card",
@@ -44,7 +44,7 @@ class Failure:
     picture: bytes
 
 
-class Album:
+class FailureGallery:
     """Collects failures of the view that is being measured; ``view`` is set by whoever measures."""
 
     def __init__(self, gallery: Gallery) -> None:
@@ -52,7 +52,7 @@ class Album:
         self._failures: list[Failure] = []
         self.view = ""
 
-    def notice(self, question: Question, decision: Decision, indexed: bool) -> None:
+    def notice(self, question: Query, decision: Decision, indexed: bool) -> None:
         """Keep the picture when its answer is wrong; ``indexed`` says whether its card was in the index when it was asked."""
         kind = self._kind(question, decision, indexed)
         if kind is None:
@@ -78,7 +78,7 @@ class Album:
         """Return how many there were of a kind."""
         return sum(failure.kind == kind for failure in self._failures)
 
-    def _kind(self, question: Question, decision: Decision, indexed: bool) -> str | None:
+    def _kind(self, question: Query, decision: Decision, indexed: bool) -> str | None:
         named = decision.best if isinstance(decision, Identified) else None
         if not indexed or question.card_id is None:
             return "stranger" if named else None

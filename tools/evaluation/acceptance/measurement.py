@@ -15,10 +15,10 @@ from tqdm import tqdm
 from edge.bundles.bundle import Bundle
 from edge.recognition.model import Model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
-from tools.evaluation.acceptance.answers import Answer, Examiner, ViewSet
+from tools.evaluation.acceptance.answers import Answer, ViewEvaluator, ViewSet
 from tools.evaluation.acceptance.backends import int8_criteria, latency_row, teacher_criterion
 from tools.evaluation.acceptance.distractors import card_backs, drawn_cards
-from tools.evaluation.acceptance.failures import Album
+from tools.evaluation.acceptance.failures import FailureGallery
 from tools.evaluation.acceptance.figures import (
     Criterion,
     RiskCoverage,
@@ -33,8 +33,8 @@ from tools.evaluation.acceptance.figures import (
     view_figures,
 )
 from tools.evaluation.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
-from tools.evaluation.queries import Material, Question, negatives, views
-from tools.evaluation.recognition import ask
+from tools.evaluation.queries import Dataset, Query, negatives, views
+from tools.evaluation.recognition import evaluate_queries
 from tools.simulation.camera import PRESETS
 
 TRACKS: Final = 60
@@ -44,7 +44,7 @@ STRANGER_BOUNDS: Final = {"pictures without a card, taken as a card": 1.0, "card
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class System:
     """What is measured: a network on a backend, and a bundle it serves."""
 
     model: Model
@@ -77,7 +77,7 @@ class Acceptance:
     views: tuple[ViewFigures, ...]
     tracks: tuple[TrackFigures, ...]
     curve: RiskCoverage
-    album: Album
+    album: FailureGallery
     seconds: float
 
     @property
@@ -87,13 +87,13 @@ class Acceptance:
         return tuple(passed for passed in rows if passed is not None)
 
 
-def measure_acceptance(material: Material, subject: Subject, plan: Plan) -> Acceptance:
+def measure_acceptance(material: Dataset, subject: System, plan: Plan) -> Acceptance:
     """Ask everything the plan names. Progress goes to standard error."""
     began_s = time.monotonic()
     model, loaded, embedder = subject.model, subject.loaded, subject.embedder
     latency = latency_row("ONNX on this CPU", lambda: embedder.submit(model.golden_inputs[:1]).result())
-    album = Album(loaded.gallery)
-    examiner = Examiner(embedder, loaded, subject.bundle, neighbors_k=plan.neighbors_k, noticed=album.notice)
+    album = FailureGallery(loaded.gallery)
+    examiner = ViewEvaluator(embedder, loaded, subject.bundle, neighbors_k=plan.neighbors_k, noticed=album.notice)
     view_sets = []
     for preset in plan.presets:
         album.view = preset
@@ -128,18 +128,18 @@ def measure_acceptance(material: Material, subject: Subject, plan: Plan) -> Acce
     )
 
 
-def shown(questions: Iterable[Question], count: int, title: str) -> Iterator[Question]:
+def shown(questions: Iterable[Query], count: int, title: str) -> Iterator[Query]:
     """Show progress on standard error."""
     return iter(tqdm(questions, total=count, desc=title, unit="picture", file=sys.stderr, disable=None))
 
 
-def some_of(material: Material, count: int) -> Material:
+def some_of(material: Dataset, count: int) -> Dataset:
     """Return the material with at most ``count`` of its scans, evenly chosen."""
     chosen = np.unique(np.linspace(0, len(material.scans) - 1, min(count, len(material.scans))).astype(int))
-    return Material(tuple(material.scans[index] for index in chosen), material.negatives, material.seed, material.views_per_card)
+    return Dataset(tuple(material.scans[index] for index in chosen), material.negatives, material.seed, material.views_per_card)
 
 
-def view_criteria(view_sets: Sequence[ViewSet], examiner: Examiner) -> list[Criterion]:
+def view_criteria(view_sets: Sequence[ViewSet], examiner: ViewEvaluator) -> list[Criterion]:
     """Return AC-1, AC-2, AC-3, AC-6 and AC-7, as far as their presets were asked for."""
     rows: list[Criterion] = []
     for view_set in view_sets:
@@ -157,7 +157,7 @@ def view_criteria(view_sets: Sequence[ViewSet], examiner: Examiner) -> list[Crit
     return rows
 
 
-def ask_strangers(material: Material, examiner: Examiner, album: Album, count: int) -> dict[str, tuple[Answer, ...]]:
+def ask_strangers(material: Dataset, examiner: ViewEvaluator, album: FailureGallery, count: int) -> dict[str, tuple[Answer, ...]]:
     """Ask for pictures that show no card of the index, by kind; a kind without pictures has no answers."""
     no_card, backs, drawn = STRANGER_BOUNDS
     questions = {
@@ -172,10 +172,10 @@ def ask_strangers(material: Material, examiner: Examiner, album: Album, count: i
     return answers
 
 
-def photos_named_nothing(material: Material, embedder: Embedder, loaded: LoadedGallery, neighbors_k: int) -> Share | None:
+def photos_named_nothing(material: Dataset, embedder: Embedder, loaded: LoadedGallery, neighbors_k: int) -> Share | None:
     """Return how many photos without a card got no name; None without such photos."""
     if not material.negatives:
         return None
     questions = shown(negatives(material, rectified=False), len(material.negatives), "photos without a card")
-    counts = ask(questions, embedder, loaded, neighbors_k=neighbors_k)
+    counts = evaluate_queries(questions, embedder, loaded, neighbors_k=neighbors_k)
     return Share(counts.asked - counts.named_wrong, counts.asked)

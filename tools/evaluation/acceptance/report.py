@@ -13,7 +13,7 @@ from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from tools.evaluation.acceptance.charts import risk_coverage_chart, stage_chart
 from tools.evaluation.acceptance.failures import KINDS, Failure
-from tools.evaluation.acceptance.measurement import Acceptance, Subject
+from tools.evaluation.acceptance.measurement import Acceptance, System
 from tools.evaluation.acceptance.tables import (
     CRITERIA_HEAD,
     STAGES_HEAD,
@@ -24,7 +24,7 @@ from tools.evaluation.acceptance.tables import (
     stage_rows,
     view_cells,
 )
-from tools.evaluation.queries import Material
+from tools.evaluation.queries import Dataset
 
 PAGE: Final = "index.html"
 SHORT_CELL: Final = 34
@@ -32,7 +32,7 @@ SHORT_CELL: Final = 34
 STYLE: Final = Path(__file__).with_name("report.css")
 
 
-def write_report(folder: Path, acceptance: Acceptance, subject: Subject, material: Material) -> Path:
+def write_report(folder: Path, acceptance: Acceptance, subject: System, material: Dataset) -> Path:
     """Write ``folder/index.html``, whole or not at all; return its path. Raises ``DataError`` when the folder cannot be written."""
     path = folder / PAGE
     partial = path.with_suffix(".partial")
@@ -45,7 +45,7 @@ def write_report(folder: Path, acceptance: Acceptance, subject: Subject, materia
     return path
 
 
-def page(acceptance: Acceptance, subject: Subject, material: Material) -> str:
+def page(acceptance: Acceptance, subject: System, material: Dataset) -> str:
     """Return the page."""
     title = f"Acceptance of {subject.model.manifest.name} with {subject.bundle.manifest.name}"
     facts = "".join(f"<p>{escape(line)}</p>" for line in heading(subject, material).splitlines())
@@ -108,7 +108,7 @@ def _verdict(acceptance: Acceptance) -> str:
 # --- failures ------------------------------------------------------------------------------------------------------------------------
 
 
-def _failure_sections(acceptance: Acceptance, subject: Subject) -> list[str]:
+def _failure_sections(acceptance: Acceptance, subject: System) -> list[str]:
     typical = acceptance.album.typical()
     if not typical:
         return [_section("Failures", "Every picture was answered rightly.", "")]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tools.evaluation.acceptance.figures import WANTED_PRECISION, Criterion, Interval, Share, ViewFigures
-from tools.evaluation.acceptance.measurement import Acceptance, Subject
+from tools.evaluation.acceptance.measurement import Acceptance, System
 from tools.evaluation.acceptance.tracks import TrackFigures
-from tools.evaluation.queries import Material
+from tools.evaluation.queries import Dataset
 
 CRITERIA_HEAD = ("", "criterion", "value", "bound", "holds", "n", "95 % interval", "note")
 VIEWS_HEAD = (
@@ -84,7 +84,7 @@ def stage_rows(acceptance: Acceptance) -> list[tuple[str, ...]]:
     return [stage_cells(view, tracks.get(view.preset)) for view in acceptance.views]
 
 
-def heading(subject: Subject, material: Material) -> str:
+def heading(subject: System, material: Dataset) -> str:
     """Say what was measured, with what."""
     manifest = subject.bundle.manifest
     calibrated = manifest.calibration.source if manifest.calibration else "not calibrated, the defaults hold"

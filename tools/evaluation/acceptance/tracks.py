@@ -17,8 +17,8 @@ from edge.recognition.neighbors import CardId
 from edge.tracking.tracker import ChangeKind, Tracker, TrackId
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS
-from tools.evaluation.acceptance.answers import Examiner
-from tools.evaluation.queries import Material, Question, read_card
+from tools.evaluation.acceptance.answers import ViewEvaluator
+from tools.evaluation.queries import Dataset, Query, read_card
 from tools.simulation.camera import PRESETS, ViewSettings, degrade
 
 FRAMES: Final = 8
@@ -48,7 +48,7 @@ class TrackFigures:
     tracks: Named
 
 
-def measure_tracks(material: Material, preset: str, examiner: Examiner) -> TrackFigures:
+def measure_tracks(material: Dataset, preset: str, examiner: ViewEvaluator) -> TrackFigures:
     """Simulate one track per card and compare what its frames say one by one with what the tracker tells."""
     frames, tracks = Named(0, 0, 0, 0), Named(0, 0, 0, 0)
     gallery = examiner.loaded.gallery
@@ -65,13 +65,13 @@ def measure_tracks(material: Material, preset: str, examiner: Examiner) -> Track
     return TrackFigures(preset, frames, tracks)
 
 
-def track_views(material: Material, preset: str, number: int) -> Iterator[Question]:
+def track_views(material: Dataset, preset: str, number: int) -> Iterator[Query]:
     """Yield the frames of the track of scan ``number``; equal seeds give equal frames."""
     card_id, path = material.scans[number]
     rng = np.random.default_rng((material.seed, number, 2000))
     settings, background, card = one_scene(PRESETS[preset], rng), material.background(rng), read_card(path)
     for _ in range(FRAMES):
-        yield Question(degrade(card, settings, rng, background), CardId(card_id), rectified=True)
+        yield Query(degrade(card, settings, rng, background), CardId(card_id), rectified=True)
 
 
 def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:

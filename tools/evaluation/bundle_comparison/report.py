@@ -28,7 +28,7 @@ _MEANING: Final[Mapping[Change, str]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sides:
+class BundlePair:
     """The two bundles."""
 
     old: Bundle
@@ -40,7 +40,7 @@ class Sides:
         return len(after - before), len(before - after)
 
 
-def as_text(sides: Sides, compared: Sequence[Compared], summary: Summary) -> str:
+def as_text(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> str:
     """Return the comparison for a terminal."""
     lines = [_heading(sides), _counts(summary)]
     if summary.labelled:
@@ -53,12 +53,12 @@ def as_text(sides: Sides, compared: Sequence[Compared], summary: Summary) -> str
     return "\n".join(lines)
 
 
-def write_report(path: Path, sides: Sides, compared: Sequence[Compared], summary: Summary) -> None:
+def write_report(path: Path, sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> None:
     """Write the page. Raises ``DataError`` when the file cannot be written."""
     write_page(path, page("Comparison of two bundles", _body(sides, compared, summary)))
 
 
-def _body(sides: Sides, compared: Sequence[Compared], summary: Summary) -> Iterator[str]:
+def _body(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> Iterator[str]:
     yield f"<h1>Two bundles, {summary.photos} photos</h1>\n<p>{escape(_heading(sides))}</p>\n<p>{escape(_counts(summary))}</p>\n"
     if summary.labelled:
         yield '<table><tr><th>photos</th><th class="n">old</th><th class="n">new</th></tr>\n'
@@ -80,7 +80,7 @@ def _body(sides: Sides, compared: Sequence[Compared], summary: Summary) -> Itera
                 yield f"<p>{len(found) - TILES_PER_CHANGE} more are not shown.</p>\n"
 
 
-def _tile(one: Compared, sides: Sides) -> str:
+def _tile(one: Compared, sides: BundlePair) -> str:
     pictures = picture(one.thumbnail) + _shown(one.old, sides.old) + _shown(one.new, sides.new)
     colour = {"better": "good", "worse": "bad"}.get(one.change, "soft")
     told = f'<span class="{colour}">{escape(_said(one.old))} → {escape(_said(one.new))}</span>'
@@ -100,7 +100,7 @@ def _shown(answer: Answer, bundle: Bundle) -> str:
 _GRADES: Final = {Grade.RIGHT: "right", Grade.REFUSED: "not all named", Grade.WRONG: "a wrong card named"}
 
 
-def _heading(sides: Sides) -> str:
+def _heading(sides: BundlePair) -> str:
     more, gone = sides.gallery_change()
     old, new = sides.old.manifest, sides.new.manifest
     return f"{old.name} ({old.bundle_id}, {old.cards} cards) -> {new.name} ({new.bundle_id}, {new.cards} cards: {more} new, {gone} gone)"
