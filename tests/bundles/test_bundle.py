@@ -395,7 +395,7 @@ def test_a_writer_that_is_killed_leaves_no_bundle(tmp_path):
     from pathlib import Path
     from edge.bundles import bundle_writing
     from edge.testing import random_vectors, write_vectors_bundle
-    bundle_writing.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+    writer.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     write_vectors_bundle(Path({str(tmp_path / "bundle")!r}), random_vectors(5, 8))
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, capture_output=True)

@@ -302,7 +302,7 @@ def test_a_version_is_named_by_what_is_in_it(machine, tmp_path):
     clone = tmp_path / "clone"
     for folder in ("edge", "hef", "index/sample", "systemd"):
         (clone / folder).mkdir(parents=True)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "edge/app/daemon.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "edge/errors.py"):
         (clone / name).write_text("x\n")
     (clone / "edge/__init__.py").write_text('__version__ = "1.2.3"\n')
 
@@ -312,9 +312,9 @@ def test_a_version_is_named_by_what_is_in_it(machine, tmp_path):
     first = named()
     assert re.fullmatch(r"1\.2\.3-[0-9a-f]{12}", first)
     (clone / "edge/__pycache__").mkdir()
-    (clone / "edge/__pycache__/app.pyc").write_text("compiled")
+    (clone / "edge/__pycache__/errors.pyc").write_text("compiled")
     assert named() == first
-    (clone / "edge/app/daemon.py").write_text("y\n")
+    (clone / "edge/errors.py").write_text("y\n")
     assert named() != first
 
 

@@ -3,7 +3,7 @@
 import subprocess
 
 from tests.support.paths import ROOT
-from tests.support.ssh_server import SSHD, make_key, needs_sshd
+from tests.support.ssh_server import make_key, needs_sshd, sshd_program
 
 DROP_IN = ROOT / "systemd" / "sshd-cardedge.conf"
 
@@ -15,7 +15,7 @@ def effective(tmp_path, user):
     if not (tmp_path / "key").exists():
         make_key(tmp_path / "key")
     (tmp_path / "sshd_config").write_text(f"Include {DROP_IN}\nHostKey {tmp_path / 'key'}\nPasswordAuthentication yes\n")
-    command = [str(SSHD), "-T", "-f", str(tmp_path / "sshd_config"), "-C", f"user={user},host=a,addr=192.0.2.7"]
+    command = [sshd_program(), "-T", "-f", str(tmp_path / "sshd_config"), "-C", f"user={user},host=a,addr=192.0.2.7"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return dict(line.partition(" ")[::2] for line in printed.splitlines())
 

@@ -24,6 +24,13 @@ def make_key(path: Path, comment: str = "test") -> Path:
     return path
 
 
+def sshd_program() -> str:
+    """Return the path of sshd. Run by root it requires a folder that only the system's own sshd service makes."""
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    return str(SSHD)
+
+
 def public_key(path: Path) -> str:
     return path.with_name(path.name + ".pub").read_text().strip()
 
@@ -46,8 +53,6 @@ class Sshd:
         )
         self.config = folder / "ssh_config"
         self.write_client_config(self.port)
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where systemd is not there to make it
 
     def write_client_config(self, port: int) -> None:
         """Reach the server through this port; another one than its own leads through a proxy."""
@@ -61,7 +66,7 @@ class Sshd:
 
     def start(self) -> "Sshd":
         log = (self._folder / "sshd.log").open("ab")
-        command = [str(SSHD), "-D", "-e", "-f", str(self._folder / "sshd_config")]
+        command = [sshd_program(), "-D", "-e", "-f", str(self._folder / "sshd_config")]
         # a group of its own: sessions end with it
         self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         log.close()
