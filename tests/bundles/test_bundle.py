@@ -393,7 +393,7 @@ def test_a_writer_that_is_killed_leaves_no_bundle(tmp_path):
     script = f"""
     import os, signal
     from pathlib import Path
-    from edge.bundles import bundle_writing
+    from edge.bundles import writer
     from edge.testing import random_vectors, write_vectors_bundle
     writer.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     write_vectors_bundle(Path({str(tmp_path / "bundle")!r}), random_vectors(5, 8))

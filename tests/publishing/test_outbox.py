@@ -287,7 +287,7 @@ WRITER = """
 import sys
 sys.path[:0] = [{root!r}]
 from pathlib import Path
-from edge.publishing.mqtt_settings import OutboxSettings
+from edge.settings.mqtt import OutboxSettings
 from edge.publishing.outbox import Outbox
 outbox = Outbox(OutboxSettings(file=Path(sys.argv[1])))
 n = 0

@@ -223,8 +223,8 @@ PUBLISHER = """
 import sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}]
-from tests.events import make_event
-from tests.test_mqtt_broker import make_sink
+from tests.support.events import make_event
+from tests.publishing.test_publisher import make_sink
 folder, port, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 sink = make_sink(folder, port)
 sink.start()

@@ -201,12 +201,12 @@ def test_records_give_back_what_went_in(images):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge.model import open_model
-from edge.model_search import find_model
+from edge.recognition.model import open_model
+from edge.recognition.model_search import find_model
 from edge.testing import ProjectionEmbedder
-from tests.tools.test_build_cache import one_by_one
+from tests.tools.bundle_build.test_cache import one_by_one
 from tools.build_index import BuildSettings, build_index
-from tools.card_list import read_card_list
+from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.cache import EmbeddingCache
 
 class Killed(ProjectionEmbedder):

@@ -129,7 +129,7 @@ def test_published_weights_go_into_a_fresh_start(material):
 SCRIPT = """
 import dataclasses, sys
 from pathlib import Path
-from tests.tiny_training import COURSE, TINY, WARM
+from tests.support.tiny_training import COURSE, TINY, WARM
 from tools.training.chain import Run, run_stage
 from tools.training.course import Pictures
 from tools.training.material import Material
