@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from edge.publishing.command import REQUESTS, CommandReply
+from edge.publishing.command import COMMAND_ARGUMENTS, CommandReply
 from edge.publishing.discovery import IndexUpdate
 from edge.publishing.event import CardEvent
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
@@ -39,7 +39,7 @@ SENT: Final[Mapping[str, type[BaseModel]]] = {
 def schemas() -> dict[str, str]:
     """Return the text of every schema file by its name."""
     models = {f"{name}.schema.json": model.model_json_schema(mode="serialization") for name, model in SENT.items()}
-    models |= {f"cmd-{name.replace('/', '-')}.schema.json": model.model_json_schema() for name, model in REQUESTS.items()}
+    models |= {f"cmd-{name.replace('/', '-')}.schema.json": model.model_json_schema() for name, model in COMMAND_ARGUMENTS.items()}
     return {name: json.dumps(_dressed(schema), indent=2, ensure_ascii=False) + "\n" for name, schema in models.items()}
 
 

@@ -20,7 +20,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import BrokerError, SettingsError
-from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MqttVersion, Opened, Received, SessionEvent, Wake
+from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
 from edge.publishing.event import OFFLINE, Topics
 from edge.publishing.outbox import Outbox
 from edge.publishing.publisher import Publisher
@@ -83,7 +83,7 @@ class MqttSession:
             raise BrokerError(explain(error, self._settings)) from error
         self._login_due_ns = time.monotonic_ns() + int(self._settings.connect_timeout_s * 1e9)
 
-    def turn(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
+    def step(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
         """Serve the network once; see the port."""
         try:
             self._serve(timeout_s, wake)
@@ -186,7 +186,7 @@ class MqttSession:
         self._events.append(Acknowledged(message_id, str(reason) if reason.is_failure else None))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._events.append(Received(message.topic, bytes(message.payload), message.retain))
+        self._events.append(MessageReceived(message.topic, bytes(message.payload), message.retain))
 
 
 def mqtt_sink(
@@ -253,4 +253,3 @@ def explain_refusal(reason: ReasonCode, place: str) -> tuple[CloseKind, str]:
     if reason.value == UNSUPPORTED_PROTOCOL:
         return CloseKind.REFUSED_PROTOCOL, f"{place} does not speak this version of MQTT; check mqtt.protocol"
     return CloseKind.REFUSED, f"{place} refuses us ({reason})"
-

@@ -194,8 +194,8 @@ def serve_page(page: PageService, settings: Settings, daemon: Daemon, lent: Shar
         IdentifyOptions(settings.locate.settings(), TOP_K),
         settings.recognition.neighbors_k,
     )
-    page.answer_for(recognition)
-    server = HttpServer(make_application(page), page.hub, settings.http.host, settings.http.port)
+    page.use_for_queries(recognition)
+    server = HttpServer(make_application(page), page.broadcaster, settings.http.host, settings.http.port)
     with closing(server):
         server.start()
         yield server.url
@@ -260,7 +260,7 @@ def assemble(
 ) -> Daemon:
     """Put a daemon together from open parts."""
     if page is not None:
-        sink = page.beside(sink)
+        sink = page.wrap_sink(sink)
     manifest = network.model.manifest
     backend = settings.network.backend
     model = ModelState(
@@ -287,7 +287,7 @@ def assemble(
         announcer=announcer,
         reporter=HealthReporter(sink, about, clock, npu=network.npu),
         make_picture=card_picture if settings.image.enabled else None,
-        viewer=page.showcase if page else None,
+        viewer=page.live_state if page else None,
         lent=lent,
         numbers=CollectorNumberQueue(read_band, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,

@@ -94,7 +94,7 @@ class CommandHandler:
 
     def carry_out(self, command: Command, health: Callable[[], HealthState]) -> None:
         """Carry out one command. What cannot be done is refused with the reason."""
-        _log.log(logging.DEBUG if isinstance(command.request, HealthRequest) else logging.INFO, "command %s", command.name)
+        _log.log(logging.DEBUG if isinstance(command.arguments, HealthRequest) else logging.INFO, "command %s", command.name)
         try:
             answer = self._do(command, health)
         except EdgeError as error:
@@ -147,7 +147,7 @@ class CommandHandler:
 
     def _do(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
         """Return the answer, or None when it comes later."""
-        match command.request:
+        match command.arguments:
             case ScanRequest():
                 self._announcer.decide_afresh()
                 return {"cards": self._tracker.decide_afresh()}
@@ -180,7 +180,7 @@ class CommandHandler:
     def _index_change(self, command: Command) -> Callable[[], None]:
         """Return what begins the change of the index that a command wants."""
         changer = self._changer
-        match command.request:
+        match command.arguments:
             case ActivateIndexRequest(index_id=index_id, confirm_within_s=confirm_within_s):
                 return lambda: changer.begin_activate(index_id, confirm_within_s)
             case ConfirmIndexRequest(index_id=index_id):

@@ -6,14 +6,11 @@ card the person named. ``forget`` ends that.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from edge.errors import CommandError
-from edge.publishing.event import CardEvent
+from edge.publishing.event import KEPT_EVENTS, CardEvent
 from edge.recognition.gallery import Card
-
-KEPT_EVENTS: Final = 200
-"""The newest so many events can be corrected."""
 
 
 class Corrections:

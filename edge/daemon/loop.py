@@ -308,7 +308,7 @@ class Daemon:
         if self._lent is not None and self._network_has_room:
             self._lent.lend()
         for command in self._sink.poll_commands():
-            if isinstance(command.request, ScanRequest):
+            if isinstance(command.arguments, ScanRequest):
                 self._background = StaticBackground()  # whoever asks for a scan wants to hear of everything in view
             desk.carry_out(command, lambda: self._reporter.state(self._snapshot()))
         if self._reload_wanted and not desk.busy:

@@ -45,7 +45,7 @@ def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseK
             session.publish(topic, b"{}", qos=1, retain=False)
             acknowledged = _wait_for(Acknowledged, session, wake, timeout_s)
             session.leave()
-            session.turn(_TURN_S, wake)
+            session.step(_TURN_S, wake)
         finally:
             session.abandon()
     if isinstance(acknowledged, Closed):
@@ -61,7 +61,7 @@ def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseK
 def _wait_for(kind: type[Wanted], session: BrokerSession, wake: Wake, timeout_s: float) -> Wanted | Closed:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
-        for event in session.turn(_TURN_S, wake):
+        for event in session.step(_TURN_S, wake):
             if isinstance(event, kind | Closed):
                 return event
     return Closed(CloseKind.SILENT, f"the broker did not answer within {timeout_s:g} s; is it an MQTT broker?")

@@ -57,7 +57,7 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class MessageReceived:
     """A message came. ``retained`` says that it is an old one the broker kept."""
 
     topic: str
@@ -73,7 +73,7 @@ class Closed:
     reason: str
 
 
-SessionEvent: TypeAlias = Opened | Acknowledged | Received | Closed
+SessionEvent: TypeAlias = Opened | Acknowledged | MessageReceived | Closed
 
 
 class BrokerSession(Protocol):
@@ -83,7 +83,7 @@ class BrokerSession(Protocol):
         """Look up the host, connect, do the TLS handshake, send the login. Each step is bounded but the look-up. Raises ``EdgeError``."""
         ...
 
-    def turn(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
+    def step(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
         """Do what the network asks for, waiting at most ``timeout_s`` for it or until ``wake`` is set. Never raises."""
         ...
 
@@ -142,4 +142,3 @@ class Wake:
         """Give the sockets back."""
         self._reader.close()
         self._writer.close()
-

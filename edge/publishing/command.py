@@ -104,7 +104,7 @@ CommandName = Literal[
     "index/remove", "reload", "health",
 ]  # fmt: skip
 
-REQUESTS: Final[Mapping[CommandName, type[CommandArguments]]] = {
+COMMAND_ARGUMENTS: Final[Mapping[CommandName, type[CommandArguments]]] = {
     "scan": ScanRequest,
     "enabled": EnabledRequest,
     "threshold": ThresholdRequest,
@@ -134,29 +134,29 @@ class Command:
     """One command for the daemon. Answer it once, with ``reply`` or ``refuse``; both may be called from any thread and never block."""
 
     name: CommandName
-    request: CommandArguments
+    arguments: CommandArguments
     send: Callable[[bytes], None] = field(repr=False)
 
     def reply(self, data: Mapping[str, Any] | None = None) -> None:
         """Say that it was done."""
-        self.send(CommandReply(status="ok", transaction=self.request.transaction, data=dict(data or {})).to_json())
+        self.send(CommandReply(status="ok", transaction=self.arguments.transaction, data=dict(data or {})).to_json())
 
     def refuse(self, error: str) -> None:
         """Say why it was not done."""
-        self.send(CommandReply(status="error", transaction=self.request.transaction, error=error).to_json())
+        self.send(CommandReply(status="error", transaction=self.arguments.transaction, error=error).to_json())
 
 
-def parse_request(name: str, payload: bytes) -> tuple[CommandName, CommandArguments]:
+def parse_command(name: str, payload: bytes) -> tuple[CommandName, CommandArguments]:
     """Return a command's name and checked arguments. Raises ``CommandError`` that says what is wrong and what is allowed."""
-    known = next((known for known in REQUESTS if known == name), None)
+    known = next((known for known in COMMAND_ARGUMENTS if known == name), None)
     if known is None:
-        raise CommandError(f"no command {name[:64]!r}; there are {', '.join(REQUESTS)}")
+        raise CommandError(f"no command {name[:64]!r}; there are {', '.join(COMMAND_ARGUMENTS)}")
     fields = _fields(known, payload)
     transaction = fields.get("transaction")
     if isinstance(transaction, str) and len(transaction) > MAX_TRANSACTION_CHARS:
         raise CommandError(f"{name}: transaction has {len(transaction)} characters; at most {MAX_TRANSACTION_CHARS} are allowed")
     try:
-        return known, REQUESTS[known].model_validate(fields)
+        return known, COMMAND_ARGUMENTS[known].model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "request"

@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import CommandError
-from edge.publishing.command import Command, CommandReply, parse_request, transaction_of
+from edge.publishing.command import Command, CommandReply, parse_command, transaction_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.publishing.broker_session import Received
+    from edge.publishing.broker_session import MessageReceived
     from edge.publishing.event import Topics
     from edge.settings.mqtt import MqttSettings
 
@@ -34,7 +34,7 @@ class CommandInbox:
         self._commands: deque[Command] = deque()
         self.refused = 0
 
-    def take(self, message: Received) -> None:
+    def take(self, message: MessageReceived) -> None:
         """Accept a command or answer why not. Retained ones are ignored: they would be carried out on every connect."""
         name = self._topics.command_name(message.topic)
         if name is None:
@@ -61,7 +61,7 @@ class CommandInbox:
     def _accept(self, name: str, payload: bytes) -> None:
         if len(payload) > self._settings.max_command_bytes:
             raise CommandError(f"{len(payload)} bytes are more than {self._settings.max_command_bytes}")
-        known, request = parse_request(name, payload)
+        known, request = parse_command(name, payload)
         command = Command(known, request, partial(self._answer, self._topics.reply(known)))
         with self._lock:
             if len(self._commands) >= self._settings.max_commands:

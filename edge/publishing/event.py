@@ -21,6 +21,9 @@ EVENT_SCHEMA: Final = "cardedge.event/1"
 MAX_CANDIDATES: Final = 5
 """More candidates than this help nobody and only make the message long."""
 
+KEPT_EVENTS: Final = 200
+"""How many of the newest events the daemon and the page keep: these can be listed and corrected."""
+
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
 

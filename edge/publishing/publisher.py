@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import OutboxError
-from edge.publishing.broker_link import BrokerConnection
-from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MqttVersion, Opened, Received, SessionEvent, Wake
+from edge.publishing.broker_connection import BrokerConnection
+from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
 from edge.publishing.command_inbox import CommandInbox
 from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
 from edge.publishing.event import OFFLINE, ONLINE, CardEvent, Topics
@@ -177,7 +177,7 @@ class Publisher:
         if session is not None:
             self._queue(session)
             self._in_flight.pump(session)
-        events = self._link.turn(timeout_s)
+        events = self._link.step(timeout_s)
         self._wake.clear()
         for event in events:
             self._handle(event)
@@ -192,7 +192,7 @@ class Publisher:
                 self._greet()
             case Acknowledged():
                 self._in_flight.acknowledge(event)
-            case Received():
+            case MessageReceived():
                 self._receive(event)
             case Closed():
                 self._in_flight.close(event)
@@ -235,7 +235,7 @@ class Publisher:
         if image is not None:
             self._in_flight.add(Publication(self._topics.image, image, retain=True, qos=0))
 
-    def _receive(self, message: Received) -> None:
+    def _receive(self, message: MessageReceived) -> None:
         if message.topic == self._discovery_topic:
             if message.retained:
                 self._remove_ghosts(message.payload)

@@ -51,7 +51,7 @@ def _add_corrections(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/cards", response_model=Reply, responses={202: {"model": Reply}})
     async def add_card(card: NewCard) -> Response:
         """Add the card of an event to this device, with its picture."""
-        shown = page.showcase.event(card.event_id)
+        shown = page.live_state.event(card.event_id)
         if shown is None or shown.crop is None:
             raise RefusedError(404, "event_id: no picture of this event is kept; show the card again")
         image = base64.b64encode(shown.crop).decode()
@@ -70,14 +70,14 @@ def _add_session(router: APIRouter, page: "PageService") -> None:
     async def undo() -> Session:
         """Take the last card off the list."""
         page.session.undo()
-        page.showcase.show_session()
+        page.live_state.show_session()
         return page.session.shown()
 
     @router.post("/api/session/clear")
     async def clear() -> Session:
         """Begin a new list."""
         page.session.clear()
-        page.showcase.show_session()
+        page.live_state.show_session()
         return page.session.shown()
 
     @router.get("/api/session.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})

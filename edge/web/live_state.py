@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge.publishing.event import CardEvent
+from edge.publishing.event import KEPT_EVENTS, CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
 from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
 from edge.web.broadcast import Broadcaster, Message
 from edge.web.session_list import SessionList
 
-KEPT_EVENTS: Final = 200
 KEPT_CROPS: Final = 100
 """Pictures of tracks about which no event was told yet, or whose removal may still be told."""
 HEALTH_INTERVAL_S: Final = 1.0

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from edge.errors import CommandError
-from edge.publishing.command import Command, parse_request
+from edge.publishing.command import Command, parse_command
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.web.live_state import LiveState
@@ -25,7 +25,7 @@ class PageCommands:
 
     def send(self, name: str, payload: bytes) -> Future[bytes]:
         """Queue a command and return its reply's future. Raises ``CommandError`` for a wrong one, or when too many wait."""
-        known, request = parse_request(name, payload)
+        known, request = parse_command(name, payload)
         reply: Future[bytes] = Future()
         with self._lock:
             if len(self._waiting) >= MAX_COMMANDS:

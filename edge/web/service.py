@@ -64,27 +64,27 @@ class PageService:
     def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
         token = read_token(settings)
         self.settings = settings
-        self.hub = Broadcaster()
+        self.broadcaster = Broadcaster()
         self.session = SessionList(lambda: datetime.now(UTC))
-        self.showcase = LiveState(self.hub, self.session)
+        self.live_state = LiveState(self.broadcaster, self.session)
         self.commands = PageCommands()
         self.access = Access(token, own_names(settings))
-        self.logs = LogBuffer(self.hub, (*secrets, token or ""))
+        self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
         self.metrics = Metrics(self.newest_health)
         self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
         self.workers = ThreadPoolExecutor(2, "page", initializer=yield_to_the_recogniser)
-        self.preview = Preview(self.showcase, self.hub, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
-        self.showcase.on_correction = self.review.keep
+        self.preview = Preview(self.live_state, self.broadcaster, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
+        self.live_state.on_correction = self.review.keep
         self._session_file = settings.review_dir / SESSION_FILE
 
-    def answer_for(self, recognition: ImageQueryContext) -> None:
+    def use_for_queries(self, recognition: ImageQueryContext) -> None:
         """Answer about the cards of this recognition from now on. Before the page is served."""
         self.catalogue = Catalogue(recognition.opened)
         self.identifier = Identifier(recognition.recognizer, recognition.request)
 
-    def beside(self, sink: EventSink) -> EventSink:
+    def wrap_sink(self, sink: EventSink) -> EventSink:
         """Return a sink that tells the page what it tells the house, and takes the page's commands."""
-        return PageSink(sink, self.showcase, self.commands)
+        return PageSink(sink, self.live_state, self.commands)
 
     def open(self) -> None:
         """Take up the list of the last session, and the log."""
@@ -103,13 +103,13 @@ class PageService:
 
     def newest_health(self) -> tuple[HealthState | None, float | None]:
         """Return the newest health and its age in seconds."""
-        felt_s = self.showcase.felt_s
-        return self.showcase.health, None if felt_s is None else time.monotonic() - felt_s
+        felt_s = self.live_state.felt_s
+        return self.live_state.health, None if felt_s is None else time.monotonic() - felt_s
 
     @asynccontextmanager
     async def life(self, _app: object) -> AsyncIterator[None]:
         """Keep the hub open and the list saved while the server runs, in its loop."""
-        self.hub.open()
+        self.broadcaster.open()
         saving = asyncio.create_task(self._keep_session())
         try:
             yield

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from edge.publishing.event import CardEvent
+from edge.publishing.event import KEPT_EVENTS, CardEvent
 from edge.web.broadcast import Message
-from edge.web.live_state import KEPT_EVENTS, LiveState
+from edge.web.live_state import LiveState
 from edge.web.metrics import CONTENT_TYPE, condition
 from edge.web.models import Condition, FoundCard, LogLine, Refusal, State
 from edge.web.streaming import BOUNDARY, BoundedStream, events, motion_jpeg
@@ -38,7 +38,7 @@ def _add_states(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/state", response_model=State)
     async def state() -> Response:
         """The newest payload of every state."""
-        known = page.showcase.states()
+        known = page.live_state.states()
         missing = dict.fromkeys(State.model_fields, b"null")
         body = b",".join(f'"{name}":'.encode() + payload for name, payload in {**missing, **known}.items())
         return Response(b"{" + body + b"}", media_type="application/json")
@@ -46,7 +46,7 @@ def _add_states(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/events", response_model=list[CardEvent])
     async def last_events(limit: Annotated[int, Query(ge=1, le=KEPT_EVENTS)] = 50) -> Response:
         """The last card events, newest first."""
-        newest = [shown.event.to_json() for shown in reversed(page.showcase.events()[-limit:])]
+        newest = [shown.event.to_json() for shown in reversed(page.live_state.events()[-limit:])]
         return Response(b"[" + b",".join(newest) + b"]", media_type="application/json")
 
     @router.get("/api/search")
@@ -77,9 +77,9 @@ def _add_streams(router: APIRouter, page: "PageService") -> None:
         seen = last_event_id or after
 
         def first() -> Sequence[bytes]:
-            return _missed(page.showcase, seen) + [Message(name, data).encoded() for name, data in page.showcase.states().items()]
+            return _missed(page.live_state, seen) + [Message(name, data).encoded() for name, data in page.live_state.states().items()]
 
-        parts = events(page.hub, wants, first, page.preview.watching) if outlines else events(page.hub, wants, first)
+        parts = events(page.broadcaster, wants, first, page.preview.watching) if outlines else events(page.broadcaster, wants, first)
         return BoundedStream(parts, "text/event-stream; charset=utf-8")
 
     @router.get("/api/preview.mjpg", response_class=Response, responses={200: {"content": {"multipart/x-mixed-replace": {}}}})
@@ -107,7 +107,7 @@ def _add_pictures(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/crops/{event_id}.jpg", response_class=Response, responses=JPEG)
     async def crop(event_id: Annotated[str, Path(max_length=64)]) -> Response:
         """A card as the camera saw it."""
-        shown = page.showcase.event(event_id)
+        shown = page.live_state.event(event_id)
         return _jpeg(shown.crop if shown else None, "no picture of this event is kept", "private, max-age=86400, immutable")
 
     @router.get("/api/pictures/{card_id:path}.jpg", response_class=Response, responses=JPEG)

@@ -108,7 +108,7 @@ def test_a_command_is_handed_over_once_and_its_answer_goes_back(scene):
     commands = []
     wait_until(lambda: commands.extend(scene.sink.poll_commands()) or commands)
     assert scene.sink.poll_commands() == []
-    assert (commands[0].name, commands[0].request.threshold) == ("threshold", 0.7)
+    assert (commands[0].name, commands[0].arguments.threshold) == ("threshold", 0.7)
     commands[0].reply({"threshold": 0.7})
     wait_until(lambda: scene.replies("threshold"))
     assert CommandReply.model_validate(scene.replies("threshold")[0]) == CommandReply(status="ok", transaction="t", data={"threshold": 0.7})

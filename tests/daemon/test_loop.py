@@ -11,7 +11,7 @@ import pytest
 from edge.camera.capture import CameraThread, CaptureState
 from edge.daemon.add_request import wanted_card
 from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
-from edge.publishing.command import parse_request
+from edge.publishing.command import parse_command
 from edge.vision.card_jpeg import card_picture, image_id
 from edge.vision.frame import Frame
 from tests.support.scripted_daemon import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
@@ -515,7 +515,7 @@ def test_a_card_is_added_while_the_scanner_works():
 )
 def test_a_card_that_cannot_be_added_is_refused_with_the_field(payload, says):
     def add():
-        _, request = parse_request("index/add", json.dumps({"card_id": "promo-1", **payload}).encode())
+        _, request = parse_command("index/add", json.dumps({"card_id": "promo-1", **payload}).encode())
         return wanted_card(request, np.zeros((10, 10, 3), dtype=np.uint8)).pixels()
 
     with pytest.raises(EdgeError, match=says):

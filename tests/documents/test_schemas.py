@@ -6,7 +6,7 @@ import re
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from edge.publishing.command import REQUESTS, CommandReply
+from edge.publishing.command import COMMAND_ARGUMENTS, CommandReply
 from edge.publishing.event import format_instant
 from edge.publishing.state import CardsState, last_card
 from tests.support.events import AT, make_event
@@ -72,6 +72,6 @@ def test_a_reader_with_todays_schema_accepts_tomorrows_fields_and_refuses_broken
     assert not validator("event").is_valid(event | {"type": "seen"})
 
 
-@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("name", COMMAND_ARGUMENTS)
 def test_a_request_with_an_unknown_field_is_invalid(name):
     assert not validator(f"cmd-{name.replace('/', '-')}").is_valid({"nonsense": 1})

@@ -19,7 +19,7 @@ class ScriptedSession:
     def connect(self):
         self.done.append("connect")
 
-    def turn(self, timeout_s, wake):
+    def step(self, timeout_s, wake):
         return (self.script.pop(0),) if self.script else ()
 
     def publish(self, topic, payload, *, qos, retain):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import CommandError
-from edge.publishing.command import REQUESTS, Command, parse_request, transaction_of
+from edge.publishing.command import COMMAND_ARGUMENTS, Command, parse_command, transaction_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from edge.publishing.command import REQUESTS, Command, parse_request, transactio
     ],
 )
 def test_a_command_is_understood_as_json_and_as_home_assistant_sends_it(name, payload, arguments):
-    known, request = parse_request(name, payload)
+    known, request = parse_command(name, payload)
     assert known == name
     assert request.model_dump(exclude_none=True) == arguments
 
@@ -53,27 +53,27 @@ def test_a_command_is_understood_as_json_and_as_home_assistant_sends_it(name, pa
 )
 def test_a_wrong_command_is_refused_with_what_is_allowed(name, payload, told):
     with pytest.raises(CommandError) as refusal:
-        parse_request(name, payload)
+        parse_command(name, payload)
     assert told in str(refusal.value)
 
 
-@given(st.sampled_from([*REQUESTS, "nonsense"]), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+@given(st.sampled_from([*COMMAND_ARGUMENTS, "nonsense"]), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_whatever_comes_it_is_understood_or_refused(name, payload):
     with suppress(CommandError):
-        known, request = parse_request(name, payload)
-        assert isinstance(request, REQUESTS[known])
+        known, request = parse_command(name, payload)
+        assert isinstance(request, COMMAND_ARGUMENTS[known])
     assert isinstance(transaction_of(payload), str | int | None)
 
 
 def test_a_deep_nest_of_brackets_is_refused_like_any_other_nonsense():
     with pytest.raises(CommandError, match="not JSON"):
-        parse_request("scan", b'{"a":' * 5000)
+        parse_command("scan", b'{"a":' * 5000)
     assert transaction_of(b'{"a":' * 5000) is None
 
 
 def test_answers_carry_the_transaction():
     sent = []
-    command = Command(*parse_request("scan", b'{"transaction": 7}'), sent.append)
+    command = Command(*parse_command("scan", b'{"transaction": 7}'), sent.append)
     command.reply({"cards": 2})
     command.refuse("no frame")
     assert [json.loads(payload) for payload in sent] == [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.publishing.command import REQUESTS
+from edge.publishing.command import COMMAND_ARGUMENTS
 from edge.publishing.discovery import (
     EVENT_ATTRIBUTES,
     Device,
@@ -120,7 +120,7 @@ def test_topics_are_those_of_the_device_and_commands_are_known(components):
             if key.endswith("topic"):
                 assert value.startswith("cardedge/Scanner-1/")
         if "command_topic" in component:
-            assert TOPICS.command_name(component["command_topic"]) in REQUESTS
+            assert TOPICS.command_name(component["command_topic"]) in COMMAND_ARGUMENTS
 
 
 PLACES = {

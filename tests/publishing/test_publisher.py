@@ -474,7 +474,7 @@ def test_a_command_reaches_the_daemon_and_its_answer_the_asker(tmp_path, broker,
         listener.say(f"{BASE}/cmd/index/activate", json.dumps({"index_id": "spring", "transaction": "t-1"}))
         commands = []
         wait_until(lambda: commands.extend(sink.poll_commands()) or commands)
-        assert (commands[0].name, commands[0].request.index_id) == ("index/activate", "spring")
+        assert (commands[0].name, commands[0].arguments.index_id) == ("index/activate", "spring")
         commands[0].reply({"index_id": "spring"})
         wait_until(lambda: replies(listener, "index/activate"))
         assert replies(listener, "index/activate") == [

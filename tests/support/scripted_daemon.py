@@ -19,7 +19,7 @@ from edge.daemon.loop import Daemon
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.index.change import IndexChanger, OpenedIndex
-from edge.publishing.command import Command, parse_request
+from edge.publishing.command import Command, parse_command
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import ModelState, PublisherHealth
 from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified, RejectReason, Sighting, Unknown
@@ -228,7 +228,7 @@ class ListSink:
 
     def command(self, name: str, payload: bytes = b"") -> None:
         """Send a command as a broker would."""
-        known, request = parse_request(name, payload)
+        known, request = parse_command(name, payload)
         self.commands.append(Command(known, request, lambda reply: self.replies.append(json.loads(reply))))
 
     def of(self, suffix: str) -> list:

@@ -102,15 +102,15 @@ def serve(folder, recognition=None, **settings):
     page = PageService(HttpSection(enabled=True, port=0, review_dir=folder / "review", **{"preview_fps": 60.0} | settings))
     page.open()
     stage = Stage()
-    cast = Cast(stage, viewer=page.showcase, sink=page.beside)
+    cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
     camera = FedCamera(stage)
     cast.camera = cast.daemon._camera = camera
     if recognition is None:
         recognition = ImageQueryContext(
             lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
         )
-    page.answer_for(recognition)
-    server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
+    page.use_for_queries(recognition)
+    server = HttpServer(make_application(page), page.broadcaster, "127.0.0.1", 0)
     daemon = threading.Thread(target=cast.daemon.run)
     server.start()
     daemon.start()

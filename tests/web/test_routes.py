@@ -190,7 +190,7 @@ def test_the_list_survives_a_restart(tmp_path):
 def test_a_correction_is_published_kept_with_its_picture_and_holds(served, tmp_path):
     served.show({20: "a"})
     event = served.event("identified", "a")
-    until(served.page.showcase.events)
+    until(served.page.live_state.events)
     corrected = served.client.post("/api/corrections", json={"event_id": event.event_id, "card_id": "b"}).json()["event"]
     assert CardEvent.model_validate(corrected) == served.sink.events[-1]
     assert (corrected["type"], corrected["card_id"], corrected["name"]) == ("corrected", "b", "Card B")

@@ -58,8 +58,8 @@ def test_nothing_is_made_when_nobody_watches(served):
         following("model")
         served.show({20: "a"}, frames=30)
         assert served.page.preview.encoded == 0
-        assert served.page.showcase.newest is None
-    served.page.showcase.show = None  # would be called only if somebody watched
+        assert served.page.live_state.newest is None
+    served.page.live_state.show = None  # would be called only if somebody watched
     served.show({20: "a"}, frames=5)
 
 
@@ -69,18 +69,18 @@ def test_the_live_picture_is_the_cameras(served):
         pictures = pictures_while_fed(served, answer, 3)
     shapes = {cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape for picture in pictures}
     assert shapes == {(88, 320, 3)}
-    until(lambda: not served.page.showcase.watched, "leaving")
+    until(lambda: not served.page.live_state.watched, "leaving")
 
 
 def test_many_viewers_share_one_encoding(served):
     with ExitStack() as stack:
         answers = [stack.enter_context(served.client.stream("GET", "/api/preview.mjpg?width=320")) for _ in range(5)]
-        until(lambda: served.page.showcase.watchers == 5)
+        until(lambda: served.page.live_state.watchers == 5)
         taken = [pictures_while_fed(served, answers[0], 5)]
         taken += [[next(pictures) for _ in range(3)] for pictures in map(jpegs, answers[1:])]
         assert all(taken)
         assert served.page.preview.encoded <= served.cast.camera.delivered
-    until(lambda: not served.page.showcase.watched, "leaving")
+    until(lambda: not served.page.live_state.watched, "leaving")
 
 
 def test_one_picture_can_be_asked_for_and_its_absence_is_said(served, monkeypatch):
@@ -104,7 +104,7 @@ def test_outlines_name_the_cards_and_say_how_good_the_picture_is(served):
     served.event("identified", "a")
     with served.stream("/api/stream?outlines=1") as following:
         following("model")
-        until(lambda: served.page.showcase.watched)
+        until(lambda: served.page.live_state.watched)
         served.show({20: "a"}, frames=5)
         told = following("outlines").data
     assert told["frame"] == {"width": 400, "height": 110}
@@ -139,11 +139,11 @@ def test_a_viewer_that_reads_nothing_is_hung_up_on(served, monkeypatch):
     monkeypatch.setattr(streaming, "SEND_TIMEOUT_S", 0.2)
     with socket.create_connection(("127.0.0.1", served.server.port)) as lazy:
         lazy.sendall(b"GET /api/stream?log=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: served.page.hub.wanted("log"))
+        until(lambda: served.page.broadcaster.wanted("log"))
         large = b'"' + b"x" * 300_000 + b'"'
         for _ in range(50):
-            served.page.hub.post(Message("log", large))
-        until(lambda: not served.page.hub.wanted("log"), "letting go")
+            served.page.broadcaster.post(Message("log", large))
+        until(lambda: not served.page.broadcaster.wanted("log"), "letting go")
         served.show({20: "a"})
         assert served.event("identified", "a")
 
@@ -164,10 +164,10 @@ def play_with(viewers, folder):
     stage = Stage().show(1)
     for _ in range(5):
         stage.show(3, {20: "a", 120: "b"}).show(4)
-    cast = Cast(stage, viewer=page.showcase, sink=page.beside)
+    cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
     recognition = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
-    page.answer_for(recognition)
-    server = HttpServer(make_application(page), page.hub, "127.0.0.1", 0)
+    page.use_for_queries(recognition)
+    server = HttpServer(make_application(page), page.broadcaster, "127.0.0.1", 0)
     server.start()
     try:
         with ExitStack() as stack:
@@ -175,7 +175,7 @@ def play_with(viewers, folder):
             client = stack.enter_context(httpx.Client(base_url=server.url, limits=limits, timeout=60.0))
             for _ in range(viewers):
                 stack.enter_context(client.stream("GET", "/api/stream"))
-            until(lambda: len(page.hub._listeners) == viewers)
+            until(lambda: len(page.broadcaster._listeners) == viewers)
             sink = cast.play()
             told = [(event.type, event.card_id, event.at) for event in sink.events]
             return cast.camera.delivered, told, cast.recognizer.submitted

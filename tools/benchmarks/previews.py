@@ -49,8 +49,8 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
         page = PageService(settings)
-        page.answer_for(ImageQueryContext(_no_index, lambda: loaded, network, IdentifyOptions(None, 1), 1))
-        with closing(page), closing(HttpServer(make_application(page), page.hub, settings.host, settings.port)) as server:
+        page.use_for_queries(ImageQueryContext(_no_index, lambda: loaded, network, IdentifyOptions(None, 1), 1))
+        with closing(page), closing(HttpServer(make_application(page), page.broadcaster, settings.host, settings.port)) as server:
             server.start()
             for piece in range(PIECES):
                 watched = piece % 2 == 1
@@ -58,8 +58,8 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
                     before, began_s = page.preview.encoded, time.perf_counter()
                     while time.perf_counter() - began_s < PIECE_S:
                         recognise()
-                        if page.showcase.watched:
-                            page.showcase.show(Frame(photo, frames[watched], time.monotonic_ns()), ())
+                        if page.live_state.watched:
+                            page.live_state.show(Frame(photo, frames[watched], time.monotonic_ns()), ())
                         frames[watched] += 1
                     seconds[watched] += time.perf_counter() - began_s
                     encoded += page.preview.encoded - before
@@ -75,15 +75,15 @@ def _viewers(server: HttpServer, page: PageService, count: int) -> Iterator[None
     watching = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2])
     try:
         deadline_s = time.monotonic() + START_S
-        while page.showcase.watchers < count:
+        while page.live_state.watchers < count:
             if time.monotonic() > deadline_s or watching.poll() is not None:
-                raise EdgeError(f"only {page.showcase.watchers} of {count} viewers came; try again on a quieter machine")
+                raise EdgeError(f"only {page.live_state.watchers} of {count} viewers came; try again on a quieter machine")
             time.sleep(0.05)
         yield
     finally:
         watching.kill()
         watching.wait()
-        while page.showcase.watched and time.monotonic() < deadline_s + START_S:
+        while page.live_state.watched and time.monotonic() < deadline_s + START_S:
             time.sleep(0.05)
 
 

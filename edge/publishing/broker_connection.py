@@ -84,7 +84,7 @@ class BrokerConnection:
         """How often the broker accepted us again after the first time."""
         return max(0, self._opened - 1)
 
-    def turn(self, timeout_s: float) -> tuple[SessionEvent, ...]:
+    def step(self, timeout_s: float) -> tuple[SessionEvent, ...]:
         """Go on with whatever is due, waiting at most ``timeout_s``; return what an accepted session told."""
         match self._phase:
             case "waiting":
@@ -97,7 +97,7 @@ class BrokerConnection:
                 self._wake.wait(timeout_s)
                 self._check_attempt()
             case "greeting" | "connected" if self._session is not None:
-                events = self._session.turn(timeout_s, self._wake)
+                events = self._session.step(timeout_s, self._wake)
                 return tuple(event for event in events if self._follow(event))
         return ()
 
