@@ -48,8 +48,9 @@ from tools.benchmarks.npu import NpuBench, make_npu_bench, measure_events, measu
 from tools.benchmarks.previews import measure_previews
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
+from tools.drawing.cards import over_white, write_cards
+from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_specs
-from tools.make_cards import draw_card, make_cards, over_white
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 CATALOGUE: Final = 17_592
@@ -171,7 +172,7 @@ def libraries(bench: Fixture) -> Iterator[Measurement]:
 def build(bench: Fixture) -> Iterator[Measurement]:
     """Images per second of the builder against those of the bare network on the same cores."""
     pictures = bench.folder / "pictures"
-    make_cards(card_specs(64, 5), pictures)
+    write_cards(card_specs(64, 5), pictures)
     cores = os.cpu_count() or 1
     with closing(OnnxEmbedder(bench.model, threads=1, workers=cores, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)) as embedder:
         figures = measure_building(read_card_list(pictures / "cards.csv"), pictures, embedder, threads=cores)

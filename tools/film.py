@@ -39,7 +39,9 @@ from tools.demo_video.script import (
     pose_at,
     truth,
 )
-from tools.make_cards import card_spec, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import card_spec
 from tools.simulation import camera as simulated_camera
 
 __all__ = ["Appearance", "DemoScript", "FilmCard", "demo_script", "drawn_film_card", "frames", "read_film_cards", "truth", "write_film"]

@@ -33,7 +33,9 @@ from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.bundle_build.card_list import read_card_list
-from tools.make_cards import CardSpec, card_specs, draw_card, over_white, reprint
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import CardSpec, card_specs, reprint
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 FRAME: Final = Size(1280, 960)

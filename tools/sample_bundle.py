@@ -18,8 +18,9 @@ from PIL import Image
 from edge.errors import ExitCode
 from tools import build_index, calibrate
 from tools.demo_video.script import FilmCard
+from tools.drawing.cards import over_white, write_cards
+from tools.drawing.layout import draw_card
 from tools.drawing.spec import CardSpec, card_specs
-from tools.make_cards import draw_card, make_cards, over_white
 
 SAMPLE_DIRECTORY: Final = Path(__file__).resolve().parents[1] / "index" / "sample"
 SAMPLE_NAME: Final = "Sample: drawn cards"
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="cardedge-sample-") as directory:
         folder, strangers = Path(directory) / "cards", Path(directory) / "strangers"
-        make_cards(sample_specs(), folder)
+        write_cards(sample_specs(), folder)
         cards = ["--images", str(folder), "--cards", str(folder / "cards.csv")]
         model = ["--model", str(args.model)] if args.model else []
         status = build_index.main([*cards, "--out", str(args.out), "--name", SAMPLE_NAME, "--no-cache", *model])

@@ -22,7 +22,9 @@ from tests.aarch64 import packages
 from tests.support.debian_root import FOREIGN_MACHINE, DebianRoot, architecture_of, debian_root, why_not
 from tests.support.paths import ROOT
 from tools.demo_video.script import PX_PER_MM
-from tools.make_cards import card_specs, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import card_specs
 from tools.sample_bundle import sample_film_cards
 from tools.simulation.camera import CardPose, lay_card
 

@@ -20,7 +20,9 @@ from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
 from tests.support import scripted_daemon as stage
 from tests.support.scripted_daemon import Cast, Stage
-from tools.make_cards import card_specs, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import card_specs
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbor
 from edge.recognition.verification import signature_of
 from edge.vision.card import CARD_SIZE
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec
-from tools.make_cards import draw_card, over_white
 
 COUNT = 20
 WEIGHTS = AcceptanceThresholds().weights

@@ -14,9 +14,10 @@ from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.testing import ProjectionEmbedder
 from edge.vision.card import LocatedCard, Quad, whole_image_quad
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec, reprint
 from tools.evaluation.recognition import WithoutArtwork
-from tools.make_cards import draw_card, over_white
 
 SEED = 21
 

@@ -14,8 +14,9 @@ from edge.recognition.verification import (
     signature_of,
     verify,
 )
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec
-from tools.make_cards import draw_card, over_white
 from tools.simulation.camera import PRESETS, degrade
 
 COUNT = 12

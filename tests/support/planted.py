@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image
 
 from tools.bundle_build.finding import Kind
-from tools.make_cards import card_back, card_specs, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_back, draw_card
+from tools.drawing.spec import card_specs
 
 GOOD = 12
 
@@ -33,7 +35,7 @@ def plant(folder: Path) -> dict[str, Kind]:
     for name, (kind, pixels) in faults.items():
         rows.append((name, f"Card {name}", _save(folder, f"{name}.png", pixels)))
         planted[name] = kind
-    back = over_white(card_back())
+    back = over_white(draw_back())
     for number in range(3):
         # the same back saved anew each time: no two files are equal
         Image.fromarray(back).save(folder / f"back-{number}.jpg", quality=70 + 8 * number)

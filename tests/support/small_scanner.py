@@ -22,7 +22,9 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.model import Artefact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, Training, open_model
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
-from tools.make_cards import card_specs, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import card_specs
 
 DIM = 64
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import Size
+from edge.vision.card import CARD_SIZE, Size
 from tools.drawing.illustration import Subject, illustration
 from tools.drawing.paint import hsv, mix, noise, ramp, unit_grid
 from tools.drawing.plates import PLATES
@@ -41,8 +41,11 @@ def art_box(spec: CardSpec, size: Size) -> tuple[slice, slice]:
     return Sheet(spec, size).rows_columns(ART_BOXES[spec.layout])
 
 
-def print_card(spec: CardSpec, size: Size) -> NDArray[np.uint8]:
-    """Return the printed card, RGBA uint8 (size.height, size.width, 4), its corners see-through."""
+def draw_card(spec: CardSpec, size: Size = CARD_SIZE) -> NDArray[np.uint8]:
+    """Return the image of a card, RGBA uint8 (size.height, size.width, 4), with transparent rounded corners.
+
+    ``size`` should keep the proportions of 252 x 352.
+    """
     sheet = Sheet(spec, size)
     _frame(sheet)
     _art(sheet)
@@ -53,8 +56,8 @@ def print_card(spec: CardSpec, size: Size) -> NDArray[np.uint8]:
     return _cut(sheet)
 
 
-def print_back(size: Size) -> NDArray[np.uint8]:
-    """Return the one back all cards share, RGBA uint8 (size.height, size.width, 4)."""
+def draw_back(size: Size = CARD_SIZE) -> NDArray[np.uint8]:
+    """Return the image of the back that all drawn cards share, RGBA uint8 (size.height, size.width, 4)."""
     sheet = Sheet(card_spec(0, 0), size)
     height, width = sheet.pixels.shape[:2]
     x, y = unit_grid(width, height)

@@ -23,7 +23,8 @@ from edge.errors import ExitCode  # noqa: E402
 from tests.support.small_scanner import write_network  # noqa: E402
 from tools import build_index  # noqa: E402
 from tools.bundle_build.daft_engine import picture_address  # noqa: E402
-from tools.make_cards import card_specs, make_cards  # noqa: E402
+from tools.drawing.cards import write_cards  # noqa: E402
+from tools.drawing.spec import card_specs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(
     # daft's own: raised while it starts its workers and reads its files
@@ -39,7 +40,7 @@ def world(tmp_path_factory):
     """A folder of drawn cards with their list, two of which cannot be used, and a network."""
     folder = tmp_path_factory.mktemp("daft")
     write_network(folder / "tiny")
-    make_cards(card_specs(CARDS, seed=5), folder / "cards")
+    write_cards(card_specs(CARDS, seed=5), folder / "cards")
     Image.new("RGB", (252, 352), "red").save(folder / "cards" / "blank.png")
     with (folder / "cards" / "cards.csv").open(encoding="utf-8") as file:
         columns = file.readline().strip().split(",")
@@ -173,7 +174,7 @@ def test_what_does_not_fit_the_engine_is_said_and_leaves_nothing(world, tmp_path
 
 def draw_many(folder, count):
     """Write ``count`` cards with their list: drawing each takes longer than building it, so a few drawings get patterns of their own."""
-    make_cards(card_specs(20, seed=8), folder / "drawn")
+    write_cards(card_specs(20, seed=8), folder / "drawn")
     drawn = [np.asarray(Image.open(path).convert("RGB").resize((252, 352)), dtype=np.float32) for path in (folder / "drawn").rglob("*.png")]
     (folder / "cards").mkdir()
     random = np.random.default_rng(0)

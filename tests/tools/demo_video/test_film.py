@@ -8,8 +8,9 @@ import pytest
 from edge.errors import DataError
 from edge.vision.card import Quad, rectify
 from tools.demo_video.tally import Truth
+from tools.drawing.cards import write_cards
+from tools.drawing.spec import card_specs
 from tools.film import demo_script, drawn_film_card, frames, main, truth, write_film
-from tools.make_cards import card_specs, make_cards
 
 FPS = 15
 
@@ -146,7 +147,7 @@ def test_a_folder_without_cards_says_how_to_draw_some(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_command_renders_film_and_truth(tmp_path):
-    make_cards(card_specs(10, seed=3, reprints=2), tmp_path / "cards")
+    write_cards(card_specs(10, seed=3, reprints=2), tmp_path / "cards")
     film, told = tmp_path / "film.mp4", tmp_path / "truth.json"
     assert main(["--cards", str(tmp_path / "cards"), "--out", str(film), "--truth", str(told), "--seconds", "24"]) == 0
     assert json.loads(told.read_text(encoding="utf-8"))["seconds"] == 24

@@ -13,8 +13,10 @@ from PIL import Image
 
 from edge.vision.card import CARD_SIZE, Size
 from tests.support.paths import ROOT
-from tools.drawing.spec import LAYOUTS, SET_SIZE
-from tools.make_cards import art_box, card_back, card_spec, card_specs, draw_card, main, make_cards, over_white, reprint
+from tools.drawing.cards import over_white, write_cards
+from tools.drawing.layout import art_box, draw_back, draw_card
+from tools.drawing.spec import LAYOUTS, SET_SIZE, card_spec, card_specs, reprint
+from tools.make_cards import main
 
 SMALL = Size(126, 176)
 
@@ -30,10 +32,10 @@ def digests(folder):
 
 
 def test_the_same_seed_gives_the_same_files_in_another_process(tmp_path):
-    make_cards(card_specs(6, seed=4, reprints=1), tmp_path / "here", size=SMALL)
+    write_cards(card_specs(6, seed=4, reprints=1), tmp_path / "here", size=SMALL)
     arguments = ["--out", str(tmp_path / "there"), "--count", "6", "--seed", "4", "--reprints", "1", "--size", "126x176"]
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
-    subprocess.run([sys.executable, "tools/make_cards.py", *arguments], cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "tools.make_cards", *arguments], cwd=ROOT, env=environment, check=True, capture_output=True)
     assert digests(tmp_path / "here") == digests(tmp_path / "there")
 
 
@@ -136,7 +138,7 @@ def test_the_table_lists_every_picture(tmp_path, capsys):
 
 
 def test_the_back_is_no_card_face():
-    back = thumbnail(card_back(SMALL))
+    back = thumbnail(draw_back(SMALL))
     assert min(np.abs(back - thumbnail(draw_card(spec, SMALL))).mean() for spec in card_specs(20, seed=1)) > 15.0
 
 

@@ -11,7 +11,9 @@ from edge.bundles.manifest import read_manifest
 from edge.errors import ExitCode
 from tests.support.small_scanner import make_small_world, save
 from tools.calibrate import main
-from tools.make_cards import card_specs, draw_card, over_white
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_card
+from tools.drawing.spec import card_specs
 from tools.simulation.camera import PRESETS
 
 

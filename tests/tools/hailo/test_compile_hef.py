@@ -14,8 +14,9 @@ from edge.recognition.model_search import find_model
 from tests.support import hailo_sdk_double
 from tests.support.small_model import record, write_manifest, write_model
 from tools.compile_hef import main, script_of
+from tools.drawing.cards import write_cards
+from tools.drawing.spec import card_specs
 from tools.hailo.plan import PCIE_GB_PER_S, as_record, plan_of
-from tools.make_cards import card_specs, make_cards
 
 
 def write_convolutions(path, dim=16):
@@ -60,7 +61,7 @@ def model(tmp_path):
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cards")
-    make_cards(card_specs(6, 5, 0), folder)
+    write_cards(card_specs(6, 5, 0), folder)
     rows = (folder / "cards.csv").read_text().splitlines()
     header = rows[0].split(",")
     column = header.index("set")

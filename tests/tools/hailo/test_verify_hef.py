@@ -7,14 +7,15 @@ from edge.recognition.model import open_model
 from tests.support.hailo_double import Board, install
 from tests.support.hailo_double.model import write_hailo_model
 from tests.support.small_model import write_model
-from tools.make_cards import card_specs, make_cards
+from tools.drawing.cards import write_cards
+from tools.drawing.spec import card_specs
 from tools.verify_hef import main
 
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cards")
-    make_cards(card_specs(5, 9, 0), folder)
+    write_cards(card_specs(5, 9, 0), folder)
     return folder
 
 

@@ -7,8 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from tools.drawing.cards import over_white
+from tools.drawing.layout import draw_back, draw_card
+from tools.drawing.spec import card_specs
 from tools.evaluation.queries import Dataset, Query
-from tools.make_cards import card_back, card_specs, draw_card, over_white
 from tools.simulation.camera import PRESETS, degrade
 
 DRAWN_SEED: Final = 977
@@ -16,7 +18,7 @@ DRAWN_SEED: Final = 977
 
 def card_backs(material: Dataset, count: int) -> Iterator[Query]:
     """Yield ``count`` views of a drawn card's back, under the presets in turn."""
-    back, presets = over_white(card_back()), list(PRESETS.values())
+    back, presets = over_white(draw_back()), list(PRESETS.values())
     for number in range(count):
         rng = np.random.default_rng((material.seed, number, 3000))
         yield Query(degrade(back, presets[number % len(presets)], rng, material.background(rng)), None, rectified=True)
