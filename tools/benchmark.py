@@ -39,13 +39,13 @@ from edge.recognition.model_search import find_model
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
-from edge.testing import random_vectors
 from edge.vision.frame import RgbImage
 from edge.vision.locate import LocateSettings, locate_cards
 from tools.benchmarks.index import measure_building, measure_search
 from tools.benchmarks.libraries import measure_libraries
 from tools.benchmarks.npu import NpuBench, make_npu_bench, measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
+from tools.benchmarks.vectors import random_vectors
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.cards import over_white, write_cards

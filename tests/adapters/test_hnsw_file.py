@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.adapters.hnsw_file import read_state
-from edge.testing import random_vectors
+from tools.benchmarks.vectors import random_vectors
 
 
 @pytest.fixture(scope="module")

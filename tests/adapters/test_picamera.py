@@ -13,9 +13,9 @@ from edge.adapters.picamera import PicameraSource
 from edge.camera.capture import CameraThread, CaptureState
 from edge.camera.pixel_formats import PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
-from edge.testing import noise_pictures
 from edge.vision.card import Size
 from tests.support.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
+from tests.support.stand_ins import noise_pictures
 
 SIZE = Size(160, 120)
 

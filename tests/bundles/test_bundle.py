@@ -24,7 +24,8 @@ from edge.recognition.embedding import ModelId, l2_normalize
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import SIGNATURE_BYTES
-from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 
 FILES = ["vectors.npy", "hnsw.bin", "cards.sqlite"]
 DIM = 16
@@ -394,7 +395,8 @@ def test_a_writer_that_is_killed_leaves_no_bundle(tmp_path):
     import os, signal
     from pathlib import Path
     from edge.bundles import writer
-    from edge.testing import random_vectors, write_vectors_bundle
+    from tests.support.stand_ins import write_vectors_bundle
+    from tools.benchmarks.vectors import random_vectors
     writer.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
     write_vectors_bundle(Path({str(tmp_path / "bundle")!r}), random_vectors(5, 8))
     """

@@ -18,7 +18,8 @@ from edge.bundles.writer import VectorForm, describe_files
 from edge.errors import BundleError, DataError, EmbedderError
 from edge.index import releases
 from edge.recognition.embedding import l2_normalize
-from edge.testing import random_vectors, write_vectors_bundle
+from tests.support.stand_ins import write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 from tools.vectors.reduction import describe_reduction, fit_pca, measure_reduction
 
 DIM = 48

@@ -14,9 +14,9 @@ from edge.camera.driver_thread import DriverThread
 from edge.camera.frame_checks import FROZEN_AFTER_S, FrameChecks
 from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
-from edge.testing import ListSource, noise_pictures
 from edge.vision.frame import Frame
 from tests.support import failing_cameras as cameras
+from tests.support.stand_ins import ListSource, noise_pictures
 
 SECOND_NS = 1_000_000_000
 

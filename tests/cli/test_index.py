@@ -7,7 +7,8 @@ import pytest
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.index import releases
-from edge.testing import random_vectors, write_vectors_bundle
+from tests.support.stand_ins import write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 
 
 @pytest.fixture

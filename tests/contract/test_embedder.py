@@ -10,11 +10,11 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import EmbedderError, ModelError
 from edge.recognition.embedding import l2_normalize
 from edge.recognition.model import open_model, self_test
-from edge.testing import ProjectionEmbedder
 from tests.support.hailo_double import Board, install
 from tests.support.hailo_double.model import write_hailo_model
 from tests.support.hardware import board_model
 from tests.support.small_model import MAX_BATCH, expected, write_model
+from tests.support.stand_ins import ProjectionEmbedder
 
 
 def pictures(count, seed=0):

@@ -16,11 +16,11 @@ from edge.adapters.picamera import PicameraSource
 from edge.adapters.stills import StillsSource
 from edge.adapters.video import DeviceSource, FilmSource, StreamSource
 from edge.errors import CameraError, CameraFrozenError, ExitCode, FilmError, SourceEndedError
-from edge.testing import ListSource
 from edge.vision.card import Size
 from edge.vision.frame import Frame
 from tests.support.mjpeg_server import mjpeg_server
 from tests.support.picamera2_double import Hardware, installed
+from tests.support.stand_ins import ListSource
 
 WIDTH, HEIGHT, FPS, COUNT = 160, 120, 50.0, 12
 RED, BLUE = (200, 40, 30), (30, 50, 190)

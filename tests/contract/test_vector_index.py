@@ -11,7 +11,8 @@ from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import GraphParameters
 from edge.errors import BundleError
 from edge.recognition.embedding import l2_normalize
-from edge.testing import random_vectors, write_vectors_bundle
+from tests.support.stand_ins import write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 
 ADAPTERS = [ExactIndex, HnswIndex]
 DIM = 32

@@ -21,10 +21,11 @@ from edge.recognition.recognizer import LoadedGallery
 from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.system.clock import Clock
 from edge.system.machine import resident_mb
-from edge.testing import random_vectors, write_vectors_bundle
 from edge.vision.frame import Frame
 from tests.support.scripted_daemon import ListSink
 from tests.support.small_scanner import on_table, write_index
+from tests.support.stand_ins import write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 
 SWAPS = 50
 WARM_UP = 10

@@ -12,9 +12,9 @@ from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.index import releases
 from edge.index.reembedding import EmbeddingBackend, reembed
 from edge.recognition.model import ArtifactAgreement, check_pairing, open_model
-from edge.testing import ProjectionEmbedder
 from tests.support.hailo_double import Board, install, write_hef
 from tests.support.small_model import record, write_manifest
+from tests.support.stand_ins import ProjectionEmbedder
 
 ONNX, HEF, OTHER = "a" * 64, "b" * 64, "c" * 64
 

@@ -9,7 +9,8 @@ from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError, ModelMismatchError
 from edge.index import releases
 from edge.recognition.embedding import ModelId
-from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 
 
 @pytest.fixture

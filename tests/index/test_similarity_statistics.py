@@ -5,7 +5,7 @@ import pytest
 
 from edge.index.similarity_statistics import area_under_curve, similarity_statistics
 from edge.recognition.embedding import l2_normalize
-from edge.testing import random_vectors
+from tools.benchmarks.vectors import random_vectors
 
 
 def reference(vectors, groups):

@@ -16,7 +16,8 @@ from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Commit, Done, Offe
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings.sections import PushSection
-from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
+from tools.benchmarks.vectors import random_vectors
 from tools.push.connection import Connection
 from tools.push.local_bundle import LocalBundle, read_bundle
 

@@ -12,8 +12,8 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, exact_similarities, rank, to_neighbors
 from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
-from edge.testing import ProjectionEmbedder
 from edge.vision.card import LocatedCard, Quad, whole_image_quad
+from tests.support.stand_ins import ProjectionEmbedder
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec, reprint

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.errors import DataError
 from edge.recognition.embedding import l2_normalize
 from edge.recognition.vector_bytes import HEADER_BYTES, from_bytes, to_bytes
-from edge.testing import random_vectors
+from tools.benchmarks.vectors import random_vectors
 
 LEAST_COSINE = {"float32": 1.0 - 1e-6, "float16": 0.9999, "int8": 0.999}
 SIZE = {"float32": 4, "float16": 2, "int8": 1}

@@ -3,7 +3,7 @@
 import threading
 
 from edge.errors import CameraError, CameraFrozenError
-from edge.testing import ListSource, noise_pictures
+from tests.support.stand_ins import ListSource, noise_pictures
 
 
 class FailingCamera(ListSource):

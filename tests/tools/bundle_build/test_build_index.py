@@ -16,9 +16,9 @@ from edge.errors import DataError, ExitCode, ImageError
 from edge.recognition.artwork import artwork_view, same_artwork
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.verification import signature_of
-from edge.testing import ProjectionEmbedder
 from edge.vision.card import rectify, whole_image_quad
 from edge.vision.image_file import read_image
+from tests.support.stand_ins import ProjectionEmbedder
 from tools import build_index as tool
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.reference import read_reference

@@ -17,8 +17,8 @@ from edge.bundles.bundle import open_bundle
 from edge.errors import DataError
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
-from edge.testing import ProjectionEmbedder
 from tests.support.paths import ROOT
+from tests.support.stand_ins import ProjectionEmbedder
 from tools import build_index as tool
 from tools.bundle_build.cache import KEPT_DAYS, EmbeddingCache
 from tools.bundle_build.card_list import read_card_list
@@ -203,7 +203,7 @@ import os, signal, sys
 from pathlib import Path
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
-from edge.testing import ProjectionEmbedder
+from tests.support.stand_ins import ProjectionEmbedder
 from tests.tools.bundle_build.test_cache import one_by_one
 from tools.build_index import BuildSettings, build_index
 from tools.bundle_build.card_list import read_card_list

@@ -18,13 +18,14 @@ from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ExitCode
 from edge.index import releases
 from edge.recognition.model import read_model_manifest
-from edge.testing import random_vectors, write_vectors_bundle
 from tests.receiving.scanner import change_manifest, day
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, write_index
 from tests.support.ssh_server import Sshd, make_key, needs_sshd, public_key
+from tests.support.stand_ins import write_vectors_bundle
 from tools import push_index, sign_bundle
+from tools.benchmarks.vectors import random_vectors
 
 HOSTS = ("pi-1", "pi-2", "pi-3")
 

@@ -16,8 +16,9 @@ from edge.index import releases
 from edge.recognition.embedding import ModelId, l2_normalize
 from edge.recognition.vector_bytes import to_bytes
 from edge.settings.sections import Settings
-from edge.testing import PROJECTION_MODEL_ID, random_vectors, write_vectors_bundle
+from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
 from tools import export_vectors, import_vectors
+from tools.benchmarks.vectors import random_vectors
 from tools.vectors.table import Columns, VectorTable, ids_beside, read_vector_table
 from tools.vectors.table_writing import table_of, write_vector_table
 

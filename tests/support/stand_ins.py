@@ -1,4 +1,4 @@
-"""Stand-ins for tests and measurements that need neither a camera, a network nor pictures; never chosen by the product."""
+"""Stand-ins for tests that need neither a camera, a model nor image files: a frame source, an embedder, a bundle of given vectors."""
 
 from __future__ import annotations
 
@@ -116,16 +116,6 @@ class ProjectionEmbedder:
         small = cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
         # one value off the mean keeps a picture of a single colour from having no direction
         return np.asarray(small - small.mean() + 1e-3, dtype=np.float32).ravel()
-
-
-def random_vectors(count: int, dim: int, *, seed: int = 0) -> EmbeddingMatrix:
-    """Return unit rows, float32 (count, dim), in loose clusters of about eight as cards of one kind form them."""
-    random = np.random.default_rng(seed)
-    if count == 0:
-        return np.empty((0, dim), dtype=np.float32)
-    centres = random.standard_normal((max(1, count // 8), dim)).astype(np.float32)
-    offsets = random.standard_normal((count, dim)).astype(np.float32)
-    return l2_normalize(centres[random.integers(len(centres), size=count)] + 0.8 * offsets)
 
 
 def write_vectors_bundle(
