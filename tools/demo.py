@@ -24,10 +24,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import DataError, EdgeError, ExitCode
 from tools.demo_video.broker import LOCAL, DemoBroker, demo_broker
+from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
+from tools.demo_video.render import write_video
 from tools.demo_video.script import LEAST_SECONDS, SECONDS, demo_script, truth
 from tools.demo_video.tally import SeenEvent, Truth, Verdict, place_of, tally
-from tools.film import UNKNOWN_SEED, drawn_film_card, write_film
-from tools.sample_bundle import SAMPLE_DIRECTORY, sample_film_cards
+from tools.sample_bundle import SAMPLE_DIRECTORY, sample_video_cards
 
 DEVICE: Final = "demo"
 FILM_SEED: Final = 7
@@ -98,8 +99,8 @@ def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> i
         folder = Path(directory)
         _say(f"Broker: {broker.name}, port {broker.port}.")
         _say(f"Rendering {length_s:.0f} s of film: drawn cards under a simulated camera ...")
-        script = demo_script(sample_film_cards(24), [drawn_film_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
-        write_film(script, folder / "demo.mp4")
+        script = demo_script(sample_video_cards(24), [drawn_video_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
+        write_video(script, folder / "demo.mp4")
         return _play(truth(script), folder, broker, http)
 
 

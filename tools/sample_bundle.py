@@ -17,7 +17,7 @@ from PIL import Image
 
 from edge.errors import ExitCode
 from tools import build_index, calibrate
-from tools.demo_video.script import FilmCard
+from tools.demo_video.script import VideoCard
 from tools.drawing.cards import over_white, write_cards
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import CardSpec, card_specs
@@ -36,9 +36,9 @@ def sample_specs() -> tuple[CardSpec, ...]:
     return card_specs(SAMPLE_COUNT, SAMPLE_SEED, SAMPLE_REPRINTS)
 
 
-def sample_film_cards(count: int) -> list[FilmCard]:
+def sample_video_cards(count: int) -> list[VideoCard]:
     """Return the pictures of the first ``count`` sample cards, to be filmed."""
-    return [FilmCard(spec.card_id, spec.name, over_white(draw_card(spec)), spec.artwork_group) for spec in sample_specs()[:count]]
+    return [VideoCard(spec.card_id, spec.name, over_white(draw_card(spec)), spec.artwork_group) for spec in sample_specs()[:count]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

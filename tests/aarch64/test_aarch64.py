@@ -25,7 +25,7 @@ from tools.demo_video.script import PX_PER_MM
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_specs
-from tools.sample_bundle import sample_film_cards
+from tools.sample_bundle import sample_video_cards
 from tools.simulation.camera import CardPose, lay_card
 
 MACHINES = ("x86_64", FOREIGN_MACHINE)
@@ -87,7 +87,7 @@ def _system(suite: Suite, machine: str, folder: Path, tmp_path_factory) -> Syste
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> list[Path]:
     """A card on a table in each: two of the sample bundle, one of no bundle. In one picture they would take qemu longer than allowed."""
-    known = [card.picture for card in sample_film_cards(2)]
+    known = [card.picture for card in sample_video_cards(2)]
     folder = tmp_path_factory.mktemp("pictures")
     return [
         _photograph(card, folder / f"{number}.png")

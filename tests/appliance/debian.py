@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tests.appliance.container import cgroup_of, leave_cgroup, spawn
 from tests.support.paths import ROOT
+from tools.demo_video.render import write_video
 from tools.demo_video.script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
-from tools.film import write_film
-from tools.sample_bundle import sample_film_cards
+from tools.sample_bundle import sample_video_cards
 from tools.simulation.camera import CardPose
 
 PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux", "pgrep": "procps", "git": "git"}
@@ -142,10 +142,10 @@ def set_version(clone: Path, version: str) -> None:
 
 def make_film(path: Path) -> list[str]:
     """Film two cards of the sample bundle, one after the other, to be shown again and again. Return their ids."""
-    cards = sample_film_cards(2)
+    cards = sample_video_cards(2)
     lying = CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0)
     shown = tuple(
         Appearance("card", card.name, card, from_s, from_s + 2.5, lying, 90.0) for card, from_s in zip(cards, (0.2, 3.7), strict=True)
     )
-    write_film(DemoScript(7, FILM_SIZE, FPS, 7.0, shown, ()), path)
+    write_video(DemoScript(7, FILM_SIZE, FPS, 7.0, shown, ()), path)
     return [card.card_id for card in cards]

@@ -14,7 +14,7 @@ from tests.appliance.virtual_pi_camera import ENVIRONMENT, FOLDER, NUMBER, PROGR
 from tests.support.debian_root import why_not
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tools.demo_video.script import PX_PER_MM
-from tools.sample_bundle import sample_film_cards
+from tools.sample_bundle import sample_video_cards
 from tools.simulation.camera import CardPose, lay_card
 
 DEVICE = "virtual"
@@ -65,7 +65,7 @@ def camera(root):
 
 @pytest.fixture(scope="module")
 def cards():
-    return sample_film_cards(2)
+    return sample_video_cards(2)
 
 
 def on_the_table(card):

@@ -48,7 +48,7 @@ class Case:
     """Called before each opening: what is at the other end."""
 
 
-def write_film(path, codec="mp4v"):
+def write_video(path, codec="mp4v"):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), FPS, (WIDTH, HEIGHT))
     for picture in SCENES:
         writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -84,7 +84,7 @@ class PipeWriter:
 
 
 def film_case(folder, _, **options):
-    film = write_film(folder / "film.mp4")
+    film = write_video(folder / "film.mp4")
     return Case(lambda: FilmSource(film, **options), live=bool(options), make_absent=lambda: FilmSource(folder / "absent.mp4"))
 
 
@@ -235,7 +235,7 @@ def test_a_recording_tells_the_time_in_it(name, tmp_path, monkeypatch):
     "make",
     [
         lambda folder: ListSource(SCENES, fps=FPS, loop=True),
-        lambda folder: FilmSource(write_film(folder / "film.mp4"), loop=True),
+        lambda folder: FilmSource(write_video(folder / "film.mp4"), loop=True),
         lambda folder: StillsSource(write_stills(folder / "stills"), seconds_per_still=1 / FPS, fps=FPS, loop=True),
     ],
     ids=["list", "film", "folder of stills"],
@@ -260,7 +260,7 @@ def test_a_loop_starts_again_while_time_goes_on(make, tmp_path):
 def test_a_bad_film_is_bad_data(tmp_path, content, reason):
     path = tmp_path / "film.mp4"
     if content == "cut":
-        content = write_film(path).read_bytes()[:2000]
+        content = write_video(path).read_bytes()[:2000]
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(FilmError, match=rf"film\.mp4: .*{reason}.*; ") as raised:
@@ -274,7 +274,7 @@ def test_a_folder_is_no_film(tmp_path):
 
 
 def test_a_film_that_breaks_off_is_told(tmp_path, caplog):
-    film = write_film(tmp_path / "film.avi", "MJPG")
+    film = write_video(tmp_path / "film.avi", "MJPG")
     film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 5])
     source = FilmSource(film)
     source.open()

@@ -23,7 +23,7 @@ from edge.index import releases
 from tests.support.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
 from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table
-from tools.film import UNKNOWN_SEED, drawn_film_card
+from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install playwright`")
 CHROMIUM = shutil.which("chromium")
@@ -110,7 +110,7 @@ class Scanner:
 def film(path, world):
     """Two cards of the index, one that resembles a third, and one of another game take turns; the table is empty between them."""
     first, second = list(world.pictures.values())[:2]
-    foreign = cv2.resize(drawn_film_card(UNKNOWN_SEED, FOREIGN).picture, (252, 352), interpolation=cv2.INTER_AREA)
+    foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).picture, (252, 352), interpolation=cv2.INTER_AREA)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
     noise = np.random.default_rng(0)
     # the less it is sure, the longer it looks before it says so

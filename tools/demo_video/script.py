@@ -38,7 +38,7 @@ OBJECT_SIZES_MM: Final = {"mug": (110.0, 92.0), "dice": (58.0, 26.0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FilmCard:
+class VideoCard:
     """A card to show: its picture upright and edge to edge, RGB of any size."""
 
     card_id: str
@@ -57,7 +57,7 @@ class Appearance:
 
     kind: Kind
     name: str
-    card: FilmCard | None
+    card: VideoCard | None
     from_s: float
     to_s: float
     pose: CardPose
@@ -99,7 +99,7 @@ class DemoScript:
     passes: tuple[HandPass, ...]
 
 
-def demo_script(cards: Sequence[FilmCard], unknown_cards: Sequence[FilmCard], seed: int, seconds: float = SECONDS) -> DemoScript:
+def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], seed: int, seconds: float = SECONDS) -> DemoScript:
     """Return the demo: six of ``cards`` of different artworks, one of ``unknown_cards``, a mug and dice.
 
     Too few cards raise ``DataError``.
@@ -215,9 +215,9 @@ def _ease(share: float) -> float:
     return share * share * (3.0 - 2.0 * share)
 
 
-def _different(cards: Sequence[FilmCard], rng: np.random.Generator, count: int) -> list[FilmCard]:
+def _different(cards: Sequence[VideoCard], rng: np.random.Generator, count: int) -> list[VideoCard]:
     """Return ``count`` cards of different artworks, in an order decided by ``rng``."""
-    chosen: dict[str, FilmCard] = {}
+    chosen: dict[str, VideoCard] = {}
     for place in rng.permutation(len(cards)).tolist():
         card = cards[place]
         chosen.setdefault(card.artwork_group or card.card_id, card)

@@ -7,17 +7,20 @@ import pytest
 
 from edge.errors import DataError
 from edge.vision.card import Quad, rectify
+from tools.demo_video.cards import drawn_video_card
+from tools.demo_video.render import frames, write_video
+from tools.demo_video.script import demo_script, truth
 from tools.demo_video.tally import Truth
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
-from tools.film import demo_script, drawn_film_card, frames, main, truth, write_film
+from tools.film import main
 
 FPS = 15
 
 
 @pytest.fixture(scope="module")
 def script():
-    return demo_script([drawn_film_card(7, index) for index in range(8)], [drawn_film_card(990_001, 0)], seed=1)
+    return demo_script([drawn_video_card(7, index) for index in range(8)], [drawn_video_card(990_001, 0)], seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -103,21 +106,21 @@ def test_the_passing_hand_hides_part_of_a_card_that_stays(script):
 
 
 def test_equal_scripts_give_equal_frames_whichever_are_asked_for(script):
-    again = demo_script([drawn_film_card(7, index) for index in range(8)], [drawn_film_card(990_001, 0)], seed=1)
+    again = demo_script([drawn_video_card(7, index) for index in range(8)], [drawn_video_card(990_001, 0)], seed=1)
     first = list(frames(script, [20, 60]))
     assert all((one == two).all() for one, two in zip(first, frames(again, [20, 60]), strict=True))
     assert (first[1] == next(frames(script, [60]))).all()
 
 
 def test_another_seed_gives_another_film(script):
-    other = demo_script([drawn_film_card(7, index) for index in range(8)], [drawn_film_card(990_001, 0)], seed=2)
+    other = demo_script([drawn_video_card(7, index) for index in range(8)], [drawn_video_card(990_001, 0)], seed=2)
     assert [one.name for one in other.appearances] != [one.name for one in script.appearances]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_a_written_film_reads_back(script, tmp_path, suffix):
     short = replace(script, seconds=0.8)
-    write_film(short, tmp_path / f"film{suffix}")
+    write_video(short, tmp_path / f"film{suffix}")
     film = cv2.VideoCapture(str(tmp_path / f"film{suffix}"))
     assert round(film.get(cv2.CAP_PROP_FPS)) == FPS
     for expected in frames(short):
@@ -129,11 +132,11 @@ def test_a_written_film_reads_back(script, tmp_path, suffix):
 
 def test_a_film_name_that_no_codec_fits_is_refused(script, tmp_path):
     with pytest.raises(DataError, match=r"\.mp4 or \.avi"):
-        write_film(script, tmp_path / "film.gif")
+        write_video(script, tmp_path / "film.gif")
 
 
 def test_too_few_cards_are_refused():
-    cards = [drawn_film_card(7, 0)] * 8
+    cards = [drawn_video_card(7, 0)] * 8
     with pytest.raises(DataError, match="6 cards with different artworks, but only 1"):
         demo_script(cards, cards, seed=1)
 
