@@ -26,7 +26,7 @@ from edge.adapters.systemd import open_supervisor
 from edge.app.camera import RECORDED, open_camera, shown_source
 from edge.app.index import loading_for, open_gallery
 from edge.app.network import Network, open_network
-from edge.app.replay import BlockingEmbedder, EventCallbackSink, OneIndex, ReplayCamera, ReplayedEvent, camera_for
+from edge.app.replay import BlockingEmbedder, EventCallbackSink, ReplayCamera, ReplayedEvent, camera_for
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import CommandHandler
 from edge.daemon.health import DeviceInfo, HealthReporter
@@ -34,7 +34,7 @@ from edge.daemon.loop import Camera, Daemon, DaemonBounds
 from edge.daemon.number_queue import CollectorNumberQueue, ReadBand, ReadingThread, read_at_once
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor
-from edge.index.change import IndexChanger, IndexStore, OpenedIndex
+from edge.index.change import IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
 from edge.publishing.discovery import Device
@@ -43,7 +43,7 @@ from edge.publishing.sink import EventSink
 from edge.publishing.state import ModelState
 from edge.recognition.printing import TextReader
 from edge.recognition.recognizer import Recognizer
-from edge.settings.file import load_settings
+from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 from edge.settings.sections import BackendName, RecognitionSection, Settings
 from edge.system import machine
 from edge.system.clock import Clock
@@ -137,7 +137,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
     with ExitStack() as stack:
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         network = stack.enter_context(open_network(settings.network))
-        store = DeviceIndex(config, settings, loading_for(network), set_up_logging)
+        store = DeviceIndex(settings, loading_for(network))
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
@@ -155,6 +155,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             opened,
             camera=camera,
             store=store,
+            config=config,
             sink=sink,
             supervisor=supervisor,
             clock=Clock(),
@@ -229,7 +230,6 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             network,
             opened,
             camera=camera,
-            store=OneIndex(),
             sink=sink,
             supervisor=NoSupervisor(),
             clock=clock,
@@ -250,15 +250,16 @@ def assemble(
     opened: OpenedIndex,
     *,
     camera: Camera,
-    store: IndexStore,
     sink: EventSink,
     supervisor: Supervisor,
     clock: Clock,
     read_band: ReadBand | None,
     lent: SharedEmbedder,
     page: PageService | None,
+    store: IndexStore | None = None,
+    config: Path = DEFAULT_SETTINGS_FILE,
 ) -> Daemon:
-    """Put a daemon together from open parts."""
+    """Return a daemon made of open parts. Without ``store`` it keeps its index; ``config`` is the settings file that a reload reads."""
     if page is not None:
         sink = page.wrap_sink(sink)
     manifest = network.model.manifest
@@ -281,7 +282,7 @@ def assemble(
         lambda pixels: locate_cards(pixels, locate),
         recognizer,
         tracker,
-        CommandHandler(recognizer, tracker, opened, IndexChanger(store, lent.embed), announcer, supervisor),
+        CommandHandler(recognizer, tracker, opened, announcer, supervisor, embed=lent.embed, store=store, config=config),
         sink,
         supervisor,
         announcer=announcer,

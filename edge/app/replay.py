@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from edge.camera.capture import CameraThread, CaptureStatus
-from edge.errors import BundleError
-from edge.index.audit import AuditLine
-from edge.index.change import NewCard, OpenedIndex
-from edge.index.overlay import Embed
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import SinkHealth
@@ -161,61 +157,6 @@ class EventCallbackSink:
 
     def close(self, timeout_s: float) -> None:
         """Nothing to close."""
-
-
-class OneIndex:
-    """The store of a replay: the bundle it began with is the only one."""
-
-    def reload(self) -> OpenedIndex:
-        """Refuse."""
-        raise BundleError("a replay keeps the bundle it began with")
-
-    def open(self, index_id: str) -> OpenedIndex:
-        """Refuse."""
-        raise BundleError(f"a replay keeps the bundle it began with and does not open {index_id}")
-
-    def activate(self, index_id: str, confirm_within_s: float | None) -> None:
-        """Refuse."""
-        raise BundleError(f"a replay keeps the bundle it began with and does not activate {index_id} (to confirm: {confirm_within_s})")
-
-    def confirm(self, index_id: str) -> None:
-        """Refuse."""
-        raise BundleError(f"a replay keeps the bundle it began with and does not confirm {index_id}")
-
-    def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
-        """Refuse."""
-        raise BundleError(f"a replay keeps the cards it began with and does not add {card.card_id} ({embed})")
-
-    def remove(self, card_id: str) -> OpenedIndex:
-        """Refuse."""
-        raise BundleError(f"a replay keeps the cards it began with and does not remove {card_id}")
-
-    def due(self) -> bool:
-        """Return that nothing ever is."""
-        return False
-
-    def tend(self) -> OpenedIndex | None:
-        """Do nothing."""
-        return None
-
-    def stop(self) -> None:
-        """Do nothing."""
-
-    def reverted(self) -> str | None:
-        """Return that none was."""
-        return None
-
-    def last_push(self) -> AuditLine | None:
-        """Return that there was none."""
-        return None
-
-    def previous_id(self) -> str | None:
-        """Return that there is none."""
-        return None
-
-    def latest_id(self) -> str | None:
-        """Return that there is none."""
-        return None
 
 
 def describe(event: ReplayedEvent) -> str:

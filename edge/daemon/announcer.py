@@ -150,7 +150,7 @@ class Announcer:
             self._waiting.popleft()
         self.outbox_error = None
 
-    def show_index(
+    def publish_index(
         self,
         opened: OpenedIndex,
         *,
@@ -181,7 +181,7 @@ class Announcer:
         )
         self._sink.set_state(INDEX, state.to_json())
 
-    def show_controls(self, *, enabled: bool, threshold: float) -> None:
+    def publish_controls(self, *, enabled: bool, threshold: float) -> None:
         """Show what commands can change."""
         self._sink.set_state(CONTROLS, ControlsState(at=self._clock.utc_now(), enabled=enabled, threshold=threshold).to_json())
 

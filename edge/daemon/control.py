@@ -1,6 +1,7 @@
-"""What can be changed while the daemon runs: pause, threshold, index and settings; by commands over MQTT or by a signal.
+"""Commands over MQTT or from the page, and the state they change: pause, threshold, index, settings.
 
-Everything here happens between two frames. Each command is answered once; one that changes the index when the change is done.
+Called by the daemon's loop between two frames. Each command gets one reply; a command that changes the index gets it when the change is
+done.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.daemon.add_request import wanted_card
 from edge.daemon.announcer import Announcer
 from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
-from edge.index.audit import AuditLine
-from edge.index.change import IndexChanger, OpenedIndex
+from edge.index.change import IndexChanger, IndexStore, OpenedIndex
+from edge.index.overlay import Embed
 from edge.publishing.command import (
     ActivateIndexRequest,
     AddCardRequest,
@@ -36,117 +38,135 @@ from edge.publishing.state import HealthState
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
+from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 from edge.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from edge.index.audit import AuditLine
     from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 
 
 class CommandHandler:
-    """Holds what commands change, and carries them out. Used by the daemon's loop only."""
+    """Executes commands and holds the state they change. Used by the daemon's loop only.
+
+    ``store`` holds the releases of this device; None in a replay, which keeps the index it started with. ``embed`` embeds the images of
+    added cards. ``config`` is the settings file that a reload reads.
+    """
 
     def __init__(
         self,
         recognizer: Recognizer,
         tracker: Tracker,
         opened: OpenedIndex,
-        changer: IndexChanger,
         announcer: Announcer,
         supervisor: Supervisor,
+        *,
+        embed: Embed,
+        store: IndexStore | None = None,
+        config: Path = DEFAULT_SETTINGS_FILE,
     ) -> None:
         self._recognizer = recognizer
         self._tracker = tracker
         self._opened = opened
-        self._changer = changer
         self._announcer = announcer
         self._supervisor = supervisor
+        self._embed = embed
+        self._store = store
+        self._config = config
+        self._changer = IndexChanger()
         self._threshold: float | None = None
         self._changing_for: Command | None = None
-        self._reload_under_way = False
-        self._shown_progress: int | None = None
-        self._shown_push: AuditLine | None = None
+        self._is_reloading = False
+        self._published_progress: int | None = None
+        self._published_push: AuditLine | None = None
         self.enabled = True
         self.index_problem: str | None = None
-        self.newest: RgbImage | None = None
-        """The newest frame, for whoever wants to add the card it shows."""
+        self.newest_frame: RgbImage | None = None
+        """Pixels of the newest frame, for ``index/add`` without an image."""
 
     @property
     def opened(self) -> OpenedIndex:
         """The index in use."""
         return self._opened
 
-    def show(self) -> None:
-        """Publish the states that tell of controls and index."""
-        previous_id, latest_id = self._changer.ids()
-        self._shown_progress, self._shown_push = self._changer.progress, self._changer.last_push()
-        self._announcer.show_index(
-            self._opened,
-            changing=self._changer.progress is not None,
-            progress=self._changer.progress,
-            problem=self.index_problem or self._changer.reverted(),
-            previous_id=previous_id,
-            latest_id=latest_id,
-            last_push=self._shown_push,
-        )
-        self._announcer.show_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
-
-    def carry_out(self, command: Command, health: Callable[[], HealthState]) -> None:
-        """Carry out one command. What cannot be done is refused with the reason."""
-        _log.log(logging.DEBUG if isinstance(command.arguments, HealthRequest) else logging.INFO, "command %s", command.name)
-        try:
-            answer = self._do(command, health)
-        except EdgeError as error:
-            command.refuse(str(error))
-        else:
-            if answer is not None:
-                command.reply(answer)
-
-    def begin_reload(self, command: Command | None = None) -> None:
-        """Read settings and index again; the present ones serve until that is done. Raises ``CommandError`` while a change is under way."""
-        self._begin(self._changer.begin_reload, command)
-        self._reload_under_way = True
-        self._supervisor.reloading()
-
     @property
     def busy(self) -> bool:
-        """Whether the index is being changed."""
+        """Whether a change of the index is under way."""
         return self._changer.busy
 
     def problems(self) -> dict[str, str]:
-        """Return what is wrong with the index, by part."""
-        found = {"index": self.index_problem or self._changer.reverted(), "added cards": self._opened.added_problem}
+        """Return the problems of the index by part: ``index`` and ``added cards``."""
+        found = {"index": self._index_problem(), "added cards": self._opened.added_problem}
         return {part: problem for part, problem in found.items() if problem is not None}
 
-    def tend(self) -> None:
-        """Take up what is due: the end of a trial, a bundle or a card that another process has put in place."""
-        self._changer.begin_tending()
+    def publish_states(self) -> None:
+        """Publish the states ``index`` and ``controls``."""
+        previous_id, latest_id = self._release_ids()
+        self._published_progress, self._published_push = self._changer.progress, self._last_push()
+        self._announcer.publish_index(
+            self._opened,
+            changing=self._changer.progress is not None,
+            progress=self._changer.progress,
+            problem=self._index_problem(),
+            previous_id=previous_id,
+            latest_id=latest_id,
+            last_push=self._published_push,
+        )
+        self._announcer.publish_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
 
-    def stop(self) -> None:
-        """Note that the daemon stops in good order."""
-        self._changer.stop()
+    def execute(self, command: Command, health: Callable[[], HealthState]) -> None:
+        """Execute one command. Reply with an error if it fails."""
+        _log.log(logging.DEBUG if isinstance(command.arguments, HealthRequest) else logging.INFO, "command %s", command.name)
+        try:
+            data = self._execute(command, health)
+        except EdgeError as error:
+            command.refuse(str(error))
+        else:
+            if data is not None:
+                command.reply(data)
 
-    def attend(self) -> None:
-        """Swap to the new index, if one has become ready, and publish how the change went."""
+    def begin_reload(self, command: Command | None = None) -> None:
+        """Start to read settings and index again; the present ones stay in use until that is done.
+
+        Raises ``CommandError`` while a change of the index is under way, and in a replay.
+        """
+        store = self._require_store()
+        self._begin(lambda: self._reload(store), command, progress=0)
+        self._is_reloading = True
+        self._supervisor.reloading()
+
+    def check_trial(self) -> None:
+        """Start to end an expired trial, or to load what another process activated or added, if there is any of it to do."""
+        if self._store is not None and not self._changer.busy and self._store.due():
+            self._changer.begin(self._store.tend)
+
+    def finish_index_change(self) -> None:
+        """Switch to the new index once it is ready, reply to the command that asked for it, and publish the outcome."""
         change = self._changer.finished()
         if change is None:
-            if (self._changer.progress, self._changer.last_push()) != (self._shown_progress, self._shown_push):
-                self.show()
+            if (self._changer.progress, self._last_push()) != (self._published_progress, self._published_push):
+                self.publish_states()
             return
         command, self._changing_for = self._changing_for, None
-        self.index_problem = self._settle(change)
+        self.index_problem = self._use_new_index(change)
         if command is not None and self.index_problem is None:
             command.reply({"index_id": self._opened.loaded.index_id, "waiting_settings": list(self._opened.waiting_settings)})
         elif command is not None:
             command.refuse(self.index_problem or "")
-        if self._reload_under_way:
-            self._reload_under_way = False
+        if self._is_reloading:
+            self._is_reloading = False
             self._supervisor.ready()
-        self.show()
+        self.publish_states()
 
-    def _do(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
-        """Return the answer, or None when it comes later."""
+    def stop(self) -> None:
+        """Record a clean shutdown, so that a release on trial is not counted as failed."""
+        if self._store is not None:
+            self._store.stop()
+
+    def _execute(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
+        """Return the data of the reply, or None if the reply follows later."""
         match command.arguments:
             case ScanRequest():
                 self._announcer.decide_afresh()
@@ -156,19 +176,19 @@ class CommandHandler:
                 return {"event": event.model_dump(mode="json", by_alias=True)}
             case EnabledRequest(enabled=enabled):
                 self.enabled = enabled
-                self.show()
+                self.publish_states()
                 return {"enabled": enabled}
             case ThresholdRequest(threshold=threshold):
                 self._threshold = threshold
                 self._use(self._opened)
-                self.show()
+                self.publish_states()
                 return {"threshold": threshold}
             case HealthRequest():
                 return health().model_dump(mode="json", by_alias=True)
             case ReloadRequest():
                 self.begin_reload(command)
             case _:
-                self._begin(self._index_change(command), command)
+                self._begin_index_change(command)
         return None
 
     def _known_card(self, card_id: str) -> Card:
@@ -177,50 +197,67 @@ class CommandHandler:
             raise CommandError(f"correct: card_id: {card_id!r} is not in the index; search for it by name, or add it as a new card")
         return card
 
-    def _index_change(self, command: Command) -> Callable[[], None]:
-        """Return what begins the change of the index that a command wants."""
-        changer = self._changer
+    def _begin_index_change(self, command: Command) -> None:
+        store, embed = self._require_store(), self._embed
         match command.arguments:
             case ActivateIndexRequest(index_id=index_id, confirm_within_s=confirm_within_s):
-                return lambda: changer.begin_activate(index_id, confirm_within_s)
-            case ConfirmIndexRequest(index_id=index_id):
-                return lambda: changer.begin_confirm(index_id)
-            case AddCardRequest() as request:
-                return lambda: changer.begin_add(wanted_card(request, self.newest))
-            case RemoveCardRequest(card_id=card_id):
-                return lambda: changer.begin_remove(card_id)
+                self._begin(lambda: self._activate(store, index_id, confirm_within_s), command, progress=0)
             case RollbackIndexRequest():
-                return lambda: changer.begin_activate(changer.previous_id())
+                previous_id = _require_id(store.previous_id(), "no bundle to go back to; see `cardedge index list`")
+                self._begin(lambda: self._activate(store, previous_id), command, progress=0)
             case InstallIndexRequest():
-                return lambda: changer.begin_activate(changer.latest_id())
+                latest_id = _require_id(store.latest_id(), "no bundle is installed; push one first")
+                self._begin(lambda: self._activate(store, latest_id), command, progress=0)
+            case ConfirmIndexRequest(index_id=index_id):
+                self._begin(lambda: store.confirm(index_id), command)
+            case AddCardRequest() as request:
+                card = wanted_card(request, self.newest_frame)
+                self._begin(lambda: store.add(card, embed), command)
+            case RemoveCardRequest(card_id=card_id):
+                self._begin(lambda: store.remove(card_id), command)
             case _:
-                raise AssertionError(f"command {command.name} is declared and not carried out")
+                raise AssertionError(f"command {command.name} is declared but not implemented")
 
-    def _begin(self, begin: Callable[[], None], command: Command | None) -> None:
-        begin()
+    def _begin(self, job: Callable[[], OpenedIndex | None], command: Command | None, *, progress: int | None = None) -> None:
+        self._changer.begin(job, progress=progress)
         self._changing_for = command
-        self.show()
+        self.publish_states()
 
-    def _settle(self, change: Future[OpenedIndex | None]) -> str | None:
-        """Use the new index; return what went wrong if there is none."""
+    def _activate(self, store: IndexStore, index_id: str, confirm_within_s: float | None = None) -> OpenedIndex:
+        """Open a release, and make it the active one if that succeeds. Runs in the thread of the change."""
+        opened = store.open(index_id)
+        self._changer.progress = 60
+        store.activate(index_id, confirm_within_s)
+        self._changer.progress = 95
+        return opened
+
+    def _reload(self, store: IndexStore) -> OpenedIndex:
+        """Read the settings and open the active release by them. Runs in the thread of the change."""
+        settings = load_settings(self._config)
+        opened = store.reload(settings)
+        logging.getLogger().setLevel(settings.log.level.upper())
+        return opened
+
+    def _use_new_index(self, change: Future[OpenedIndex | None]) -> str | None:
+        """Switch to the index that the change has opened, if any. Return the error message if the change failed."""
         try:
             opened = change.result()
         except EdgeError as error:
             _log.error("the index stays as it is: %s", error)
             return str(error)
-        except Exception as error:  # noqa: BLE001 - a bug in loading must not end what serves
+        except Exception as error:  # noqa: BLE001 - a bug in loading must not end the daemon
             _log.exception("the index stays as it is")
             return f"a bug: {type(error).__name__}: {error}"
         if opened is None:
             return None
         self._use(opened)
-        for waiting in opened.waiting_settings:
-            _log.warning("%s changed; it takes effect at the next start", waiting)
-        _log.info("index %s (%s) serves", opened.loaded.index_id, opened.manifest.name)
+        for key in opened.waiting_settings:
+            _log.warning("%s changed; it takes effect at the next start", key)
+        _log.info("index %s (%s) is in use", opened.loaded.index_id, opened.manifest.name)
         return None
 
     def _use(self, opened: OpenedIndex) -> None:
-        """Serve from an index, under the threshold a person has set, and look at the cards in view again."""
+        """Recognize with an index, under the threshold set by command if any, and check the cards in view again."""
         self._opened = opened
         loaded = opened.loaded
         if self._threshold is not None:
@@ -229,3 +266,30 @@ class CommandHandler:
             loaded = replace(loaded, thresholds=thresholds)
         self._recognizer.swap(loaded)
         self._tracker.force_recheck()
+
+    def _require_store(self) -> IndexStore:
+        if self._store is None:
+            raise CommandError("a replay keeps the index it started with")
+        return self._store
+
+    def _index_problem(self) -> str | None:
+        return self.index_problem or (self._store.reverted() if self._store else None)
+
+    def _last_push(self) -> AuditLine | None:
+        return self._store.last_push() if self._store else None
+
+    def _release_ids(self) -> tuple[str | None, str | None]:
+        """Return the ids of the previous and the newest release; None where there is none or they cannot be read."""
+        if self._store is None:
+            return None, None
+        try:
+            return self._store.previous_id(), self._store.latest_id()
+        except EdgeError as error:
+            _log.warning("%s", error)
+            return None, None
+
+
+def _require_id(index_id: str | None, otherwise: str) -> str:
+    if index_id is None:
+        raise CommandError(otherwise)
+    return index_id

@@ -167,7 +167,7 @@ class Daemon:
             ending.callback(self._drain)
             self._sink.start()
             self._announcer.start()
-            self._desk.show()
+            self._desk.publish_states()
             self._report()
             self._camera.start()
             while not self._stop_wanted:
@@ -197,7 +197,7 @@ class Daemon:
         """Find the cards of a frame, tell which left, and ask for the ones worth recognising."""
         started_ns = self._clock.monotonic_ns()
         self._frame_size = Size(frame.width, frame.height)
-        self._desk.newest = frame.pixels
+        self._desk.newest_frame = frame.pixels
         located = self._locate(frame.pixels)
         self._background = self._background.seen(frame.pixels, located, frame.captured_ns)
         located = self._background.foreground(frame.pixels, located)
@@ -304,13 +304,13 @@ class Daemon:
     def _between_frames(self) -> None:
         """Carry out what signals and commands want, and swap to a new index that has become ready."""
         desk = self._desk
-        desk.attend()
+        desk.finish_index_change()
         if self._lent is not None and self._network_has_room:
             self._lent.lend()
         for command in self._sink.poll_commands():
             if isinstance(command.arguments, ScanRequest):
                 self._background = StaticBackground()  # whoever asks for a scan wants to hear of everything in view
-            desk.carry_out(command, lambda: self._reporter.state(self._snapshot()))
+            desk.execute(command, lambda: self._reporter.state(self._snapshot()))
         if self._reload_wanted and not desk.busy:
             self._reload_wanted = False
             desk.begin_reload()
@@ -329,7 +329,7 @@ class Daemon:
             self._hanging = hanging
             _log.log(logging.ERROR if hanging else logging.INFO, "without finished work: %s", ", ".join(hanging) or "nobody")
         self._announcer.retry()
-        self._desk.tend()
+        self._desk.check_trial()
         self._report()
         self._supervisor.status(f"camera {camera.state}, broker {publisher.report.state}, cards in view: {self._announcer.cards_in_view}")
 

@@ -19,13 +19,11 @@ from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.loading import added_picture, with_added
 from edge.index.trial import utc_now
-from edge.settings.file import load_settings
 
 if TYPE_CHECKING:
     from edge.index.audit import AuditLine
     from edge.index.loading import BundleLoader
     from edge.index.overlay import Embed
-    from edge.logs import LogLevel
     from edge.settings.sections import Settings
 
 _log = logging.getLogger(__name__)
@@ -39,25 +37,20 @@ TRIAL_S: Final = 60.0
 class DeviceIndex:
     """Implements ``edge.index.change.IndexStore``.
 
-    ``started`` are the settings the daemon began with, read from the file ``config``; ``loading`` makes a bundle ready to be asked;
-    ``apply_log_level`` is told the level of settings that were read again.
+    ``started`` are the settings the daemon began with; ``loading`` makes a bundle ready to be asked.
     """
 
     def __init__(
         self,
-        config: Path,
         started: Settings,
         loading: BundleLoader,
-        apply_log_level: Callable[[LogLevel], None],
         *,
         trial_s: float = TRIAL_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
         self._started = started
         self._settings = started
         self._loading = loading
-        self._apply_log_level = apply_log_level
         self._trial_s = trial_s
         self._monotonic_s = monotonic_s
         self._audit = AuditReader()
@@ -69,17 +62,14 @@ class DeviceIndex:
         self._settle_last_try()
         return self._take_current()
 
-    def reload(self) -> OpenedIndex:
-        """Read the settings again and open the active bundle by them; when either fails, the settings in use stay."""
-        before, settings = self._settings, load_settings(self._config)
-        self._settings = settings
+    def reload(self, settings: Settings) -> OpenedIndex:
+        """Open the active bundle by settings that were read again; if that fails, keep the settings in use. Raises ``BundleError``."""
+        before, self._settings = self._settings, settings
         try:
-            opened = self._take_current()
+            return self._take_current()
         except BaseException:
             self._settings = before
             raise
-        self._apply_log_level(settings.log.level)
-        return opened
 
     def open(self, index_id: str) -> OpenedIndex:
         """Open an installed bundle."""

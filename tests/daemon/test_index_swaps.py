@@ -91,7 +91,7 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
     settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_world.model, threads=1))
     scenes = [on_table(picture) for picture in list(small_world.pictures.values())[:4]]
     with open_network(settings.network) as network:
-        store = DeviceIndex(tmp_path / "unused.toml", settings, loading_for(network), lambda level: None)
+        store = DeviceIndex(settings, loading_for(network))
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)
         daemon = assemble(

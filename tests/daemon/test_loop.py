@@ -1,6 +1,7 @@
 """The daemon's loop with everything real between the ports, on a stage (tests/support/scripted_daemon.py)."""
 
 import json
+import logging
 import threading
 import time
 from itertools import pairwise
@@ -15,6 +16,14 @@ from edge.publishing.command import parse_command
 from edge.vision.card_jpeg import card_picture, image_id
 from edge.vision.frame import Frame
 from tests.support.scripted_daemon import NEW_INDEX, OLD_INDEX, Cast, S, Stage, card_at, opened_index
+
+
+@pytest.fixture(autouse=True)
+def _keep_log_level():
+    """A reload sets the level of the root logger."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 def test_a_card_is_told_once_when_it_comes_and_once_when_it_goes():
@@ -338,6 +347,39 @@ def test_a_reload_that_fails_keeps_the_old_index_and_says_why(error):
     assert str(error) in sink.of("state/index")[-1]["problem"]
     assert sink.of("health")[-1]["problems"][0]["part"] == "index"
     assert cast.supervisor.said == ["ready", "reloading", "ready", "stopping"]
+
+
+def test_a_reload_reads_the_settings_and_applies_the_log_level(tmp_path):
+    config = tmp_path / "cardedge.toml"
+    config.write_text('[thresholds]\nmin_margin = 0.2\n[log]\nlevel = "error"\n')
+    cast = Cast(Stage().show(1), config=config)
+    cast.stage.cue(cast.daemon.reload).show(0.2)
+    until_changed(cast).stage.show(1)
+    cast.play()
+    assert cast.store.reloaded.thresholds.min_margin == 0.2
+    assert logging.getLogger().level == logging.ERROR
+
+
+def test_a_reload_with_wrong_settings_keeps_settings_index_and_log_level(tmp_path):
+    config = tmp_path / "cardedge.toml"
+    config.write_text('[log]\nlevel = "loud"\n')
+    cast = Cast(Stage().show(1), config=config)
+    level = logging.getLogger().level
+    cast.stage.cue(lambda: cast.sink.command("reload")).show(0.2)
+    until_changed(cast).stage.show(1)
+    [reply] = cast.play().replies
+    assert "log.level" in reply["error"]
+    assert (cast.store.reloaded, cast.recognizer.loaded.index_id, logging.getLogger().level) == (None, OLD_INDEX, level)
+
+
+@pytest.mark.parametrize("name", ["reload", "index/install", "index/rollback"])
+def test_a_replay_refuses_to_change_its_index(name):
+    cast = Cast(Stage().show(1))
+    cast.desk._store = None
+    cast.stage.cue(lambda: cast.sink.command(name)).show(1)
+    [reply] = cast.play().replies
+    assert "a replay keeps the index it started with" in reply["error"]
+    assert cast.supervisor.said == ["ready", "stopping"]
 
 
 def test_settings_that_wait_for_a_restart_are_named():

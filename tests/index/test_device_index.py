@@ -7,7 +7,7 @@ import pytest
 from edge.adapters.hnsw import write_graph
 from edge.app.index import load_gallery, make_vector_index
 from edge.bundles.manifest import read_manifest
-from edge.errors import BundleError, ModelError, ModelMismatchError, SettingsError
+from edge.errors import BundleError, ModelError, ModelMismatchError
 from edge.index import releases
 from edge.index.device_index import DeviceIndex, waiting_settings
 from edge.index.loading import BundleLoader
@@ -26,24 +26,12 @@ def root(small_world, tmp_path):
 
 
 @pytest.fixture
-def config(root, tmp_path):
-    path = tmp_path / "cardedge.toml"
-    path.write_text(f'[index]\ndirectory = "{root}"\n')
-    return path
-
-
-@pytest.fixture
-def levels():
-    return []
-
-
-@pytest.fixture
-def store(config, root, small_world, levels):
+def store(root, small_world):
     manifest = read_manifest(small_world.index)
     loading = BundleLoader(
         ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
     )
-    return DeviceIndex(config, Settings(index=IndexSection(directory=root)), loading, levels.append)
+    return DeviceIndex(Settings(index=IndexSection(directory=root)), loading)
 
 
 def test_the_active_bundle_is_opened_with_its_thresholds(store, small_world):
@@ -54,26 +42,19 @@ def test_the_active_bundle_is_opened_with_its_thresholds(store, small_world):
     assert opened.waiting_settings == ()
 
 
-def test_a_reload_applies_thresholds_and_level_and_names_what_waits(store, config, levels):
-    config.write_text(
-        config.read_text() + '[thresholds]\nmin_margin = 0.2\n[log]\nlevel = "debug"\n[track]\nrecheck_s = 9\n[mqtt.tls]\nenabled = true\n'
-    )
-    opened = store.reload()
+def test_a_reload_applies_thresholds_and_names_settings_that_need_a_restart(store, root):
+    settings = {
+        "index": {"directory": root}, "thresholds": {"min_margin": 0.2}, "track": {"recheck_s": 9}, "mqtt": {"tls": {"enabled": True}},
+    }  # fmt: skip
+    opened = store.reload(Settings.model_validate(settings))
     assert opened.loaded.thresholds.min_margin == 0.2
     assert opened.waiting_settings == ("track.recheck_s", "mqtt.tls.enabled")
-    assert levels == ["debug"]
 
 
-def test_a_reload_that_fails_changes_nothing(store, config, root, levels, tmp_path):
-    good = config.read_text()
-    config.write_text(good + "[log]\nlevel = 3\n")
-    with pytest.raises(SettingsError):
-        store.reload()
-    config.write_text(f'[index]\ndirectory = "{tmp_path / "none"}"\n')
+def test_a_failed_reload_changes_nothing(store, root, tmp_path):
     with pytest.raises(BundleError):
-        store.reload()
-    assert levels == []
-    assert store.latest_id() == releases.current_id(root), "it still looks where it looked"
+        store.reload(Settings(index=IndexSection(directory=tmp_path / "none")))
+    assert store.latest_id() == releases.current_id(root), "the directory of the settings before is still in use"
 
 
 def test_another_bundle_is_opened_activated_and_left_again(store, root, small_world, tmp_path):

@@ -24,8 +24,6 @@ class Scanner:
         self.root = folder / "index"
         self.root.mkdir()
         self.world, self.folder = world, folder
-        self.config = folder / "cardedge.toml"
-        self.config.write_text(f'[index]\ndirectory = "{self.root}"\n')
         cards = list(world.pictures.items())
         self.old, self.new, self.third = (self.install(dict(cards[:count])) for count in (8, 5, 3))
         releases.activate(self.root, self.old)
@@ -46,7 +44,7 @@ class Scanner:
             ModelId(manifest.model_id), manifest.artefact, self.load, lambda bundle: make_vector_index(bundle, "exact"), write_graph
         )
         settings = Settings(index=IndexSection(directory=self.root))
-        self.store = DeviceIndex(self.config, settings, loading, lambda level: None, monotonic_s=lambda: self.now_s)
+        self.store = DeviceIndex(settings, loading, monotonic_s=lambda: self.now_s)
         return self.store.open_active().manifest.bundle_id
 
     def tend(self, after_s=0.0):

@@ -40,7 +40,7 @@ class Device:
         )
 
     def store(self) -> DeviceIndex:
-        return DeviceIndex(Path("unused.toml"), Settings(index=IndexSection(directory=self.root)), self.loading, lambda level: None)
+        return DeviceIndex(Settings(index=IndexSection(directory=self.root)), self.loading)
 
     def as_before(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

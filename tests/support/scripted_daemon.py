@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors
 from edge.daemon.loop import Daemon
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.errors import BundleError, EmbedderTimeoutError
-from edge.index.change import IndexChanger, OpenedIndex
+from edge.index.change import OpenedIndex
 from edge.publishing.command import Command, parse_command
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import ModelState, PublisherHealth
@@ -275,9 +276,11 @@ class ScriptedStore:
         self.reverted_because = None
         self.pushed = None
         self.waiting_settings = ()
+        self.reloaded = None
         self.previous, self.latest = None, NEW_INDEX
 
-    def reload(self) -> OpenedIndex:
+    def reload(self, settings) -> OpenedIndex:
+        self.reloaded = settings
         return replace(self.open(NEW_INDEX), waiting_settings=self.waiting_settings)
 
     def open(self, index_id: str) -> OpenedIndex:
@@ -327,7 +330,10 @@ class ScriptedStore:
 class Cast:
     """The daemon and everybody it meets."""
 
-    def __init__(self, stage: Stage, *, make_picture=None, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0}):
+    def __init__(
+        self, stage: Stage, *, make_picture=None, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0},
+        config=Path("/dev/null"),
+    ):  # fmt: skip
         self.stage = stage
         clock = Clock(lambda: stage.now_ns, lambda: MORNING + timedelta(microseconds=stage.now_ns // 1000))
         opened = opened_index(OLD_INDEX)
@@ -337,14 +343,15 @@ class Cast:
         self.supervisor = ListSupervisor(stage)
         self.store = ScriptedStore()
         self.lent = SharedEmbedder(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
-        self.changer = IndexChanger(self.store, self.lent.embed)
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
         told = sink(self.sink)
         announcer = Announcer(told, identity, model, clock)
         setting = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
-        self.desk = CommandHandler(self.recognizer, tracker, opened, self.changer, announcer, self.supervisor)
+        self.desk = CommandHandler(
+            self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.lent.embed, store=self.store, config=config
+        )
         self.daemon = Daemon(
             self.camera, locate, self.recognizer, tracker, self.desk, told, self.supervisor,
             announcer=announcer, reporter=HealthReporter(told, setting, clock, HostSensors(temperatures, lambda: 200.0)),

@@ -28,7 +28,7 @@ from edge.adapters.hailo import HailoEmbedder
 from edge.app.camera import open_camera
 from edge.app.daemon import assemble, numbered_names
 from edge.app.network import Network
-from edge.app.replay import EventCallbackSink, OneIndex, ReplayCamera, ReplayedEvent
+from edge.app.replay import EventCallbackSink, ReplayCamera, ReplayedEvent
 from edge.bundles.bundle import Bundle
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
@@ -245,7 +245,6 @@ def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: 
         network,
         OpenedIndex(bench.loaded, bench.bundle.manifest, bundles=(bench.bundle,)),
         camera=camera,
-        store=OneIndex(),
         sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),
         clock=clock,
