@@ -48,9 +48,9 @@ from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import read_card_list
 from tools.command_line import CommandLine
 from tools.evaluation.calibration import Kind, Observation, Outcome, calibrate
-from tools.evaluation.queries import read_card
 from tools.evaluation.recognition import WithoutArtwork
 from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import read_card
 
 VIEWS_PER_PRESET: Final = 200
 """Known views of each preset that a calibration aims at: with nine presets, 1 % false acceptance is 18 of 1,800 views."""

@@ -34,8 +34,9 @@ from tools.network.contract import parameter_count
 from tools.network.convnext import ConvNextSettings
 from tools.network.factory import NetworkSettings
 from tools.network.onnx_file import OnnxFile, squares
+from tools.network.quantization import CALIBRATION_PRESETS, CALIBRATION_VIEWS, agreement, quantize
+from tools.network.recipes import DEFAULT_RECIPE, RECIPES
 from tools.network.regnet import RegNetSettings
-from tools.quantize import CALIBRATION_PRESETS, CALIBRATION_VIEWS, DEFAULT_RECIPE, RECIPES, agreement, quantize
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
 from tools.training.chain import Run, finish, run_stage

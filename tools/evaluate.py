@@ -32,11 +32,12 @@ from edge.index.releases import open_index
 from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
+from tools.bundle_build.card_list import images_outside
 from tools.evaluation.acceptance.measurement import STRANGERS, TRACKS, Plan, System, measure_acceptance, shown
 from tools.evaluation.acceptance.report import write_report
 from tools.evaluation.acceptance.tables import as_records as acceptance_records
 from tools.evaluation.acceptance.tables import as_text, heading
-from tools.evaluation.queries import PHOTO_VIEW, Dataset, cards_outside, negatives, photos, read_material, scans, views
+from tools.evaluation.queries import PHOTO_VIEW, Dataset, negatives, photos, read_material, scans, views
 from tools.evaluation.recognition import Row, as_records, as_table, ask_with_and_without, evaluate_queries
 from tools.simulation.camera import PRESETS
 
@@ -109,7 +110,7 @@ def _accept(args: argparse.Namespace, subject: System, material: Dataset, preset
         neighbors_k=args.neighbors_k,
         tracks=args.tracks,
         strangers=args.strangers,
-        calibration=tuple(cards_outside(args.cards, args.images, {*held_out, *(_sets(args, subject.model) or ())})),
+        calibration=tuple(images_outside(args.cards, args.images, {*held_out, *(_sets(args, subject.model) or ())})),
         teacher=args.teacher,
     )
     acceptance = measure_acceptance(material, subject, plan)

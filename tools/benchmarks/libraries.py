@@ -66,7 +66,7 @@ def _ask(nearest: Nearest, queries: EmbeddingMatrix) -> tuple[float, list[int]]:
 
 def _usearch(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
     try:
-        from usearch.index import Index  # noqa: PLC0415 an extra
+        from usearch.index import Index
     except ImportError as error:
         raise _missing("usearch") from error
     index = Index(
@@ -83,7 +83,7 @@ def _usearch(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
 
 def _faiss(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
     try:
-        import faiss  # noqa: PLC0415 an extra
+        import faiss
     except ImportError as error:
         raise _missing("faiss-cpu") from error
     index = faiss.IndexHNSWFlat(vectors.shape[1], graph.connectivity, faiss.METRIC_INNER_PRODUCT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -52,6 +52,11 @@ def read_card_list(path: Path) -> CardList:
         raise DataError(f"{path}: lists no card; add rows below the header")
     _check_repeated(rows, path)
     return CardList(path, rows, groups_given="artwork_group" in header)
+
+
+def images_outside(card_list: Path, images: Path, sets: Collection[str]) -> list[Path]:
+    """Return the images of all cards of a list that belong to none of ``sets``. Raises ``DataError`` like ``read_card_list``."""
+    return [images / row.image for row in read_card_list(card_list).rows if row.card.set not in sets]
 
 
 def list_folder(folder: Path) -> CardList:

@@ -169,7 +169,7 @@ def _choose_runner(settings: DaftSettings) -> None:
             daft.set_runner_native()
         return
     try:
-        import ray  # noqa: PLC0415 - wanted only with a cluster
+        import ray
     except ImportError as error:
         raise DataError("a Ray cluster needs ray; install it with `pip install 'cardedge[ray]'` on every node") from error
     if not ray.is_initialized():

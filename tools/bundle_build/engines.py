@@ -53,7 +53,7 @@ def chosen_engine(args: argparse.Namespace, model: Model) -> Engine | None:
     # read when daft is imported: nothing about a build is reported to anyone
     os.environ["DO_NOT_TRACK"] = "true"
     try:
-        from tools.bundle_build.daft_engine import DaftSettings, embed_with_daft  # noqa: PLC0415 - an extra
+        from tools.bundle_build.daft_engine import DaftSettings, embed_with_daft
     except ImportError as error:
         raise DataError(f"--engine daft needs daft ({error}); install it with `pip install 'cardedge[daft]'`") from error
     settings = DaftSettings(args.threads, args.ray, args.s3_endpoint)

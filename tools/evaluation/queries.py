@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +13,13 @@ import numpy as np
 
 from edge.errors import DataError, ImageError
 from edge.recognition.neighbors import CardId
-from edge.vision.card import LocatedCard, rectify, whole_image_quad
+from edge.vision.card import LocatedCard
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import read_card_list
 from tools.simulation.camera import PRESETS, CardPose, degrade, photograph
+from tools.simulation.card_images import read_card
 
 PHOTO_SIZE: Final = (1280, 720)
 PHOTO_VIEW: Final = "camera-4"
@@ -47,12 +48,6 @@ class Dataset:
     def background(self, rng: np.random.Generator) -> RgbImage | None:
         """Return a picture to lie around and under a card; None when there are none."""
         return _read_background(self.negatives[int(rng.integers(len(self.negatives)))]) if self.negatives else None
-
-
-def read_card(path: Path) -> RgbImage:
-    """Read a scan as an upright card, edge to edge, as building an index does."""
-    pixels = read_image(path, trim_transparent=True)
-    return rectify(pixels, whole_image_quad(pixels)).pixels
 
 
 @lru_cache(maxsize=700)
@@ -85,11 +80,6 @@ def read_material(
         rows = [rows[index] for index in sorted(chosen)]
     pictures = measuring_half(negatives) if negatives else ()
     return Dataset(tuple((row.card.card_id, images / row.image) for row in rows), pictures, seed, views_per_card)
-
-
-def cards_outside(cards: Path, images: Path, sets: Collection[str]) -> list[Path]:
-    """Return the pictures of all cards of a list that belong to none of ``sets``: what may calibrate."""
-    return [images / row.image for row in read_card_list(cards).rows if row.card.set not in sets]
 
 
 def measuring_half(folder: Path) -> tuple[Path, ...]:

@@ -44,7 +44,7 @@ def coreml_library() -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it advises about versions it was not tested with
-            import coremltools  # noqa: PLC0415 - only this target needs it
+            import coremltools
     except ImportError as error:
         raise ModelError(f"the target ios needs coremltools ({error}); pip install 'cardedge[ios]'") from error
     return cast(ModuleType, coremltools)

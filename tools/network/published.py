@@ -133,7 +133,7 @@ def read_weights(path: Path) -> Weights:
     """Read a file of weights, ``.safetensors`` or torch's own. Raises ``DataError``."""
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415 - comes with timm
+            from safetensors.torch import load_file
 
             return cast(Weights, load_file(str(path)))
         state = torch.load(path, map_location="cpu", weights_only=True)

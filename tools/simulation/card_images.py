@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from edge.vision.card import CARD_SIZE
+from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 
@@ -60,6 +60,12 @@ def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardPictures:
         cv2.resize(read_image(row.image), tuple(CARD_SIZE), dst=pixels[index], interpolation=cv2.INTER_AREA)
     card_ids = tuple(row.card_id for row in rows)
     return CardPictures(card_ids, tuple(row.card_set for row in rows), pixels, _artwork_groups(folder, card_ids))
+
+
+def read_card(path: Path) -> RgbImage:
+    """Read a scan as an upright card, edge to edge, uint8 (352, 252, 3), as building a bundle does."""
+    pixels = read_image(path, trim_transparent=True)
+    return rectify(pixels, whole_image_quad(pixels)).pixels
 
 
 def _read_rows(folder: Path, csv_name: str) -> list[KnownCard]:

@@ -271,8 +271,8 @@ def _require(path: Path, found: Iterable[str], columns: Columns, there: Iterable
 def parquet_library() -> tuple[Any, Any]:
     """Return ``pyarrow`` and ``pyarrow.parquet``. Raises ``DataError`` where they are not installed."""
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise DataError("Parquet needs pyarrow; install it with `pip install 'cardedge[vectors]'`, or use .npz or .jsonl") from error
     return pa, pq

@@ -19,7 +19,8 @@ from tools.evaluation.acceptance.answers import ViewEvaluator, ViewSet
 from tools.evaluation.acceptance.figures import Criterion, int8_rows, teacher_row
 from tools.evaluation.queries import Dataset, views
 from tools.network.onnx_file import OnnxFile
-from tools.quantize import DEFAULT_RECIPE, RECIPES, quantize, simulated_views
+from tools.network.quantization import quantize, simulated_views
+from tools.network.recipes import DEFAULT_RECIPE, RECIPES
 
 RUNS: Final = 60
 WARM_UP_RUNS: Final = 5

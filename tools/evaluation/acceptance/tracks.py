@@ -18,8 +18,9 @@ from edge.tracking.tracker import ChangeKind, Tracker, TrackId
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.locate import BOTH_WAYS
 from tools.evaluation.acceptance.answers import ViewEvaluator
-from tools.evaluation.queries import Dataset, Query, read_card
+from tools.evaluation.queries import Dataset, Query
 from tools.simulation.camera import PRESETS, ViewSettings, degrade
+from tools.simulation.card_images import read_card
 
 FRAMES: Final = 8
 FRAME_NS: Final = 200_000_000

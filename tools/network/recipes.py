@@ -1,0 +1,30 @@
+"""Ways to quantize a network to 8 bits. Needs neither ``onnx`` nor PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+RangeMethod: TypeAlias = Literal["minmax", "percentile", "entropy"]
+"""How the range of an activation follows from the values seen in calibration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to quantize. ``spared`` names parts of the network that stay in single precision, see ``quantization.part_of``."""
+
+    method: RangeMethod
+    activation_bits: int = 8
+    spared: tuple[str, ...] = ()
+
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "minmax": Recipe("minmax"),
+    "percentile": Recipe("percentile"),
+    "entropy": Recipe("entropy"),
+    "spare-ends": Recipe("percentile", spared=("stem", "head")),
+    "16-bit-activations": Recipe("minmax", activation_bits=16),
+}
+"""The documented remedies for lost accuracy, cheapest first."""
+
+DEFAULT_RECIPE: Final = "minmax"
