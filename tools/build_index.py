@@ -31,6 +31,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
+from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ExitCode
 from edge.recognition.model import open_model, self_test
 from edge.recognition.model_search import find_model
@@ -43,7 +44,6 @@ from tools.bundle_build.inspection import in_list_order, refuse
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
-from tools.command_line import CommandLine
 from tools.vectors.forms import FORMS, add_form_options, proposal_writer
 from tools.vectors.reduction import ReductionCost, check_dimensions, describe_reduction, fit_pca, measure_reduction
 
@@ -192,7 +192,7 @@ def _today() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="build_index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="build_index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--images",
         required=True,

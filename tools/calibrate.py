@@ -35,6 +35,7 @@ from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import set_calibration
+from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import BundleError, DataError, EdgeError, ExitCode, ImageError
 from edge.recognition.comparison import Reading, compare
 from edge.recognition.model import open_model
@@ -46,7 +47,6 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import read_card_list
-from tools.command_line import CommandLine
 from tools.evaluation.calibration import Kind, Observation, Outcome, calibrate
 from tools.evaluation.recognition import WithoutArtwork
 from tools.simulation.camera import PRESETS, degrade
@@ -258,26 +258,21 @@ def _share(text: str) -> float:
     return value
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: not a positive number")
-    return value
-
-
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandLine(prog="calibrate", description="Measure the thresholds of a bundle and write them into its manifest.")
+    parser = CommandLineParser(prog="calibrate", description="Measure the thresholds of a bundle and write them into its manifest.")
     parser.add_argument("--index", type=Path, required=True, metavar="BUNDLE", help="the bundle's directory; its manifest is replaced")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths of the list are relative to")
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="the card list the bundle was built from")
     parser.add_argument("--negatives", type=Path, metavar="DIR", help="pictures without cards: backgrounds, and what must be refused")
     parser.add_argument("--strangers", type=Path, metavar="DIR", help="pictures of cards, edge to edge, that are not in the index")
     parser.add_argument("--sets", metavar="A,B", help="measure with cards of these sets; best such as the network has not seen")
-    parser.add_argument("--limit", type=_count, default=VIEWS_PER_PRESET, metavar="N", help="at most N cards (default %(default)s)")
-    parser.add_argument("--views", type=_count, metavar="N", help=f"views of a card under each preset (default: {VIEWS_PER_PRESET} in all)")
+    parser.add_argument("--limit", type=positive_count, default=VIEWS_PER_PRESET, metavar="N", help="at most N cards (default %(default)s)")
+    parser.add_argument(
+        "--views", type=positive_count, metavar="N", help=f"views of a card under each preset (default: {VIEWS_PER_PRESET} in all)"
+    )
     parser.add_argument("--false-acceptance", type=_share, default=0.01, metavar="SHARE", help="of unindexed cards (default %(default)s)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
-    parser.add_argument("--threads", type=_count, default=0, metavar="N", help="threads of the network (default: one per core)")
+    parser.add_argument("--threads", type=positive_count, default=0, metavar="N", help="threads of the network (default: one per core)")
     parser.add_argument("--seed", type=int, default=4711, help="another seed, other views (default %(default)s)")
     parser.add_argument("--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day to record (default: today)")
     parser.add_argument("--dry-run", action="store_true", help="measure and print, but leave the bundle as it is")

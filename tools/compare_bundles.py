@@ -25,6 +25,7 @@ from tqdm import tqdm
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.index.releases import open_index
 from edge.recognition.model import open_model
@@ -34,7 +35,6 @@ from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
-from tools.command_line import CommandLine
 from tools.evaluation.bundle_comparison.answers import Answer, answer_of
 from tools.evaluation.bundle_comparison.comparison import Compared, summarise
 from tools.evaluation.bundle_comparison.report import BundlePair, as_text, write_report
@@ -130,7 +130,7 @@ def _as_record(one: Compared) -> dict[str, object]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="compare_bundles", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="compare_bundles", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path, metavar="OLD", help="the bundle in use, or a device's index")
     parser.add_argument("new", type=Path, metavar="NEW", help="the bundle to come")
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of photos, searched with all folders below")

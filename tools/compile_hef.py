@@ -22,11 +22,11 @@ from typing import Final
 
 import numpy as np
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ExitCode, UsageError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
 from edge.recognition.model import MODEL_FILE, Artefact, ArtifactAgreement, Model, open_model
 from edge.recognition.model_search import find_model
-from tools.command_line import CommandLine
 from tools.hailo.agreement import HEAD, agreement_of, as_row
 from tools.hailo.compiled_part import write_compiled_part
 from tools.hailo.compiler import CALIBRATION_IMAGES, Compilation
@@ -120,7 +120,7 @@ def tell_plan(model: Model, *, write: bool) -> ExitCode:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandLine(prog="compile_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="compile_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of the network; the only one under hef/ when absent")
     parser.add_argument("--plan", action="store_true", help="only print what the network costs on a Hailo-8L")
     parser.add_argument("--write", action="store_true", help="with --plan: put it into model.json too, as npu.plan")

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.index.releases import open_index
-from tools.command_line import CommandLine
 from tools.vectors.table_writing import table_of, write_vector_table
 
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="export_vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="export_vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle, or a device's root")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; must not exist")
     parser.add_argument(

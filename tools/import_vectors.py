@@ -23,11 +23,11 @@ import numpy as np
 
 from edge.bundles.manifest import Manifest
 from edge.bundles.writer import BundleContents, check_new, write_bundle
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
-from tools.command_line import CommandLine
 from tools.vectors.forms import FORMS, add_form_options, proposal_writer
 from tools.vectors.reduction import ReductionCost, describe_reduction, fit_pca, measure_reduction
 from tools.vectors.table import Columns, VectorTable, read_vector_table
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="import_vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="import_vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE", help="the ids and vectors: .npz, .jsonl, .parquet or .npy")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle's directory; must not exist")
     parser.add_argument("--model-id", metavar="ID", help="the network that made the vectors, as you call it (default: what FILE says)")

@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from tools.bundle_build.card_list import CardList, list_folder, read_card_list
 from tools.bundle_build.finding import ImageFinding
@@ -29,7 +30,6 @@ from tools.bundle_build.inspection import counted, in_list_order, refuse
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
 from tools.bundle_build.stages import Advance, examine_pictures
-from tools.command_line import CommandLine
 
 
 def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[ImageFinding, ...]:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="inspect_images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="inspect_images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths are relative to")
     parser.add_argument("--cards", type=Path, metavar="CSV", help="the card list (default: every picture in the folder)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every picture that is named")

@@ -21,8 +21,9 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from edge.cli.arguments import CommandLineParser, positive_count
 from edge.cli.index_receive import REMOTE_COMMAND, describe_status
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import Done, ListRequest, PruneRequest, Releases, RollbackRequest
@@ -37,12 +38,6 @@ _Told: TypeAlias = tuple[dict[str, Any], str]
 
 VERBS: Final = ("status", "list", "rollback", "prune")
 _printing = threading.Lock()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"push_index: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,14 +156,16 @@ def _answer(args: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
 
 
 def _push_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandLineParser(
         prog="push_index", description="Push a bundle to scanners over SSH.", epilog=f"Or: push_index {' | '.join(VERBS)} HOST..."
     )
     parser.add_argument("bundle", type=Path, help="a bundle's directory")
     _common(parser)
     parser.add_argument("--sign-with", type=Path, metavar="KEY", help="sign the bundle first, see tools/sign_bundle.py")
     parser.add_argument("--dry-run", action="store_true", help="ask each device what it would take, and change nothing")
-    parser.add_argument("--canary", type=_count, default=1, metavar="N", help="hosts that must succeed before the others (default 1)")
+    parser.add_argument(
+        "--canary", type=positive_count, default=1, metavar="N", help="hosts that must succeed before the others (default 1)"
+    )
     parser.add_argument("--soak-s", type=_seconds, default=0.0, metavar="S", help="let the canaries serve for so long first (default 0)")
     parser.add_argument("--allow-downgrade", action="store_true", help="push a bundle older than the one that serves")
     parser.add_argument(
@@ -184,28 +181,22 @@ def _push_parser() -> argparse.ArgumentParser:
 
 
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
-    parser = _Parser(prog=f"push_index {verb}")
+    parser = CommandLineParser(prog=f"push_index {verb}")
     _common(parser)
     if verb == "prune":
-        parser.add_argument("--keep", type=_count, required=True, metavar="N", help="keep the newest N, and those in use")
+        parser.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N, and those in use")
     return parser
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="as you would give it to ssh")
     parser.add_argument("--inventory", type=Path, metavar="FILE", help="more hosts, one a line, # begins a comment")
-    parser.add_argument("--parallel", type=_count, default=4, metavar="N", help="hosts at a time (default 4)")
+    parser.add_argument("--parallel", type=positive_count, default=4, metavar="N", help="hosts at a time (default 4)")
     parser.add_argument("-F", "--ssh-config", type=Path, metavar="FILE", help="ssh config to use instead of your own")
     parser.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="option for ssh, as its -o")
     parser.add_argument("--remote-command", default=REMOTE_COMMAND, metavar="COMMAND", help=f"default: {REMOTE_COMMAND}")
     parser.add_argument("--json", action="store_true", help="one JSON object per host on standard output, nothing else there")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

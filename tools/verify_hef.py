@@ -21,12 +21,12 @@ import numpy as np
 
 from edge.adapters.hailo import HailoEmbedder
 from edge.adapters.onnx import OnnxEmbedder
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.model import ArtifactAgreement, Model, open_model
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
-from tools.command_line import CommandLine
 from tools.compile_hef import views_of
 from tools.hailo.agreement import HEAD, agreement_of, as_row
 from tools.hailo.record import write_npu_record
@@ -99,7 +99,7 @@ def write_record(model: Model, agreement: ArtifactAgreement, record: dict[str, A
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 65 when the board does not answer the same twice."""
-    parser = CommandLine(prog="verify_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="verify_hef", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of the network; the only one under hef/ when absent")
     parser.add_argument("--images", type=Path, required=True, help="folder with cards.csv and the pictures it names")
     parser.add_argument("--negatives", type=Path, help="folder of pictures without a card, as backgrounds")

@@ -12,8 +12,10 @@ from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import Manifest
 from edge.cli import index_overlay as overlay_commands
 from edge.cli import index_reembed as reembed_command
-from edge.cli.index_info import add_info_options, add_search_options, chosen_directory, info, print_json, print_line, search
+from edge.cli.arguments import add_json_option
+from edge.cli.index_info import add_info_options, add_search_options, chosen_directory, info, search
 from edge.cli.index_receive import add_actions
+from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
 
@@ -33,7 +35,7 @@ def add_parser(subparsers: _Subparsers, common: argparse.ArgumentParser | None =
     def add(name: str, action: _Command, text: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, parents=parents)
         parser.set_defaults(command=run, action=action)
-        parser.add_argument("--json", action="store_true", help="one JSON object per line on standard output, nothing else there")
+        add_json_option(parser)
         return parser
 
     looking = add("info", info, "Say what a bundle holds and what made it.")

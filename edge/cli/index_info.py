@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,8 @@ from typing import Final
 from edge.app.index import for_embeddings, make_vector_index
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
+from edge.cli.arguments import positive_count
+from edge.cli.output import print_error, print_json, print_line
 from edge.errors import ExitCode, UsageError
 from edge.index import releases
 from edge.index.similar_cards import read_vector, similar_to_card, similar_to_embedding
@@ -41,7 +42,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=_positive_count,
+        type=positive_count,
         metavar="N",
         help=f"list at most N cards (default {FOUND_BY_NAME}; {FOUND_SIMILAR} with --like or --vector)",
     )
@@ -73,7 +74,7 @@ def search(args: argparse.Namespace) -> ExitCode:
         raise UsageError("index search: give words to look for, --like ID or --vector FILE; see `cardedge index search --help`")
     found = _found(releases.open_index(args.index), args)
     if not found:
-        print("no card found", file=sys.stderr)
+        print_error("no card found")
     for line in found:
         print_line(line)
     return ExitCode.OK
@@ -166,19 +167,3 @@ def _card_facts(card: Card, bundle: Bundle, similarity: float | None) -> dict[st
     facts: dict[str, object] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number, "rarity": card.rarity}
     facts |= {"language": card.language, "attributes": dict(card.attributes), "printings": bundle.gallery.printings(card.card_id)}
     return facts if similarity is None else {**facts, "similarity": round(similarity, 4)}
-
-
-def print_line(line: str) -> None:
-    """Print a line of the answer at once."""
-    print(line, flush=True)
-
-
-def print_json(answer: dict[str, object]) -> None:
-    """Print an answer as one JSON object on a line."""
-    print_line(json.dumps(answer, ensure_ascii=False))
-
-
-def _positive_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)

@@ -10,7 +10,8 @@ from typing import Final
 from edge.app.index import graph_writer, loading_for
 from edge.app.network import Network, open_network
 from edge.bundles.bundle import Bundle
-from edge.cli.index_info import print_json, print_line
+from edge.cli.arguments import add_model_option
+from edge.cli.output import print_json, print_line
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
@@ -48,9 +49,7 @@ def add_actions(
     exporting.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder, which must not exist")
     refreshing = add("refresh", _refresh, "Embed the added cards again, after the network was changed.")
     for parser in (adding, refreshing):
-        parser.add_argument(
-            "--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/ beside the program)"
-        )
+        add_model_option(parser)
     for parser in (adding, listing, removing, exporting, refreshing):
         index_option(parser)
 

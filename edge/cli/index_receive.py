@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edge.app.index import make_vector_index
+from edge.cli.arguments import add_config_option, positive_count
+from edge.cli.output import print_line
 from edge.errors import BundleError, DeviceError, ExitCode, UsageError
 from edge.index import releases
 from edge.index.audit import Audit
@@ -23,7 +25,7 @@ from edge.receiving.transfer import Channel
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import read_model_manifest
 from edge.recognition.model_search import find_model
-from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
+from edge.settings.file import load_settings
 from edge.system.device_id import derive_device_id
 
 REMOTE_COMMAND: Final = "cardedge index receive"
@@ -36,16 +38,14 @@ AddAction: TypeAlias = Callable[[str, Action, str], argparse.ArgumentParser]
 def add_actions(add: AddAction, index_option: Callable[[argparse.ArgumentParser], None]) -> None:
     """Add the verbs to ``cardedge index``."""
     receive = add("receive", _receive, "Talk to tools/push_index.py on standard input and output; the command of a restricted SSH key.")
-    receive.add_argument(
-        "--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help=f"settings file (default {DEFAULT_SETTINGS_FILE})"
-    )
+    add_config_option(receive)
     receive.add_argument("--technician", metavar="NAME", help="whose SSH key this is, for the audit")
     index_option(add("status", _status, "Say which bundle serves, whether it is on trial, and what was pushed last."))
     confirm = add("confirm", _confirm, "Keep the bundle that waits to be confirmed.")
     confirm.add_argument("bundle", nargs="?", help="its id (default: the one that waits)")
     index_option(confirm)
     pruning = add("prune", _prune, "Remove old bundles; those in use and the ways back stay.")
-    pruning.add_argument("--keep", type=_count, required=True, metavar="N", help="keep the newest N")
+    pruning.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N")
     index_option(pruning)
 
 
@@ -71,7 +71,7 @@ def _receive(args: argparse.Namespace) -> ExitCode:
 def _status(args: argparse.Namespace) -> ExitCode:
     keep_time(args.index)
     found = status(args.index)
-    _print(found.model_dump_json(exclude={"kind"}) if args.json else describe_status(found))
+    print_line(found.model_dump_json(exclude={"kind"}) if args.json else describe_status(found))
     return ExitCode.OK
 
 
@@ -82,14 +82,14 @@ def _confirm(args: argparse.Namespace) -> ExitCode:
     if bundle_id is None:
         raise BundleError(f"{args.index}: no bundle waits to be confirmed; see `cardedge index status`")
     releases.confirm(args.index, bundle_id)
-    _print(json.dumps({"confirmed": bundle_id}) if args.json else f"{bundle_id} stays")
+    print_line(json.dumps({"confirmed": bundle_id}) if args.json else f"{bundle_id} stays")
     return ExitCode.OK
 
 
 def _prune(args: argparse.Namespace) -> ExitCode:
     staging.sweep(args.index)  # first: it is refused while a push is under way
     removed = prune(args.index, args.keep)
-    _print(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
+    print_line(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK
 
 
@@ -119,14 +119,3 @@ def _check_owner(root: Path) -> None:
         raise DeviceError(f"{root}: cannot be read ({error.strerror}); push as the user the service runs as") from error
     if owner != os.geteuid():
         raise DeviceError(f"{root}: belongs to another user than this one; push as the user the service runs as (cardedge@HOST)")
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

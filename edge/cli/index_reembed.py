@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from edge.app.index import graph_writer
 from edge.app.network import open_network
-from edge.cli.index_info import print_json, print_line
+from edge.cli.arguments import add_config_option
+from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
 from edge.index.reembedding import EmbeddingBackend, reembed
-from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
+from edge.settings.file import load_settings
 
 NETWORK_TIMEOUT_S = 60.0
 
@@ -21,7 +21,7 @@ NETWORK_TIMEOUT_S = 60.0
 def add_action(add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str], argparse.ArgumentParser]) -> None:
     """Add the action to ``cardedge index``; ``add`` makes an action's parser."""
     parser = add("reembed", _reembed, "Embed the active bundle's cards again with the network that runs here, as a new release.")
-    parser.add_argument("--config", type=Path, default=DEFAULT_SETTINGS_FILE, metavar="FILE", help="settings: backend, network and index")
+    add_config_option(parser)
     parser.add_argument("--activate", action="store_true", help="let the new release serve")
 
 

@@ -143,7 +143,7 @@ def test_search_for_cards_like_a_card(cardedge, bundle):
         (["search"], ExitCode.USAGE, "give words to look for, --like ID or --vector FILE"),
         (["search", "a", "--like", "b"], ExitCode.USAGE, "give words to look for, --like ID or --vector FILE"),
         (["search", "--like", "nope"], ExitCode.BAD_DATA, "no card 'nope'; find its id with"),
-        (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number from 1"),
+        (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number of at least 1"),
         (["activate", "0123456789abcdef"], ExitCode.BAD_DATA, "no such release; see `cardedge index list`"),
         (["rollback"], ExitCode.BAD_DATA, "no release to go back to"),
         ([], ExitCode.USAGE, "ACTION"),

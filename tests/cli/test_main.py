@@ -47,7 +47,7 @@ def test_the_version_is_told(capsys):
         (["dance"], "dance"),
         (["identify", "--index", "i"], "IMAGE"),
         (["identify", "a.png"], "--index"),
-        (["identify", "a.png", "--index", "i", "--top-k", "0"], "'0' is not a whole number from 1"),
+        (["identify", "a.png", "--index", "i", "--top-k", "0"], "'0' is not a whole number of at least 1"),
         (["identify", "a.png", "--index", "i", "--rectifide"], "--rectifide"),
         (["replay", "--index", "i"], "SOURCE"),
         (["demo", "--seconds", "-3"], "'-3' is not a number above 0"),

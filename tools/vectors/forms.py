@@ -8,6 +8,7 @@ from typing import Final
 from edge.adapters.hnsw import write_graph
 from edge.adapters.int8 import write_coarse
 from edge.bundles.writer import GraphWriter, VectorForm
+from edge.cli.arguments import positive_count
 
 FORMS: Final[dict[str, VectorForm]] = {
     "float16": VectorForm("float16", "graph"),
@@ -27,7 +28,7 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pca",
-        type=_positive,
+        type=positive_count,
         metavar="N",
         help="keep N principal components of the embeddings; prints recall and separation before and after",
     )
@@ -36,9 +37,3 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
 def proposal_writer(form: VectorForm) -> GraphWriter:
     """Return what writes the search structure of a form."""
     return write_coarse if form.proposals == "int8" else write_graph
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
