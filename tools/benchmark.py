@@ -32,7 +32,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.writer import BundleContents, write_bundle
 from edge.errors import EdgeError, UsageError
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
@@ -99,27 +99,15 @@ class Fixture:
 class FixedLatency:
     """An embedder that answers after a fixed time, one batch after the other, and leaves the processor alone: what an NPU looks like."""
 
-    max_batch = 8
-
     def __init__(self, latency_s: float, answer: EmbeddingMatrix) -> None:
         self._latency_s = latency_s
         self._answer = answer
         self._free_at_s = 0.0
 
     @property
-    def model_id(self) -> ModelId:
-        """Stand-in."""
-        return ModelId("fixed-latency")
-
-    @property
-    def artefact(self) -> str:
-        """Stand-in."""
-        return "0" * 64
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return int(self._answer.shape[1])
+    def info(self) -> EmbedderInfo:
+        """Placeholders but for the length of an embedding."""
+        return EmbedderInfo(ModelId("fixed-latency"), "0" * 64, int(self._answer.shape[1]), 8)
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Answer with the same embedding for every input when the latency is over."""

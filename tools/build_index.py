@@ -119,8 +119,8 @@ def build_index(
     reduction = fit_pca(entries.vectors, settings.pca) if settings.pca is not None else None
     contents = BundleContents(
         name=settings.name,
-        model_id=embedder.model_id,
-        artefact=embedder.artefact,
+        model_id=embedder.info.model_id,
+        artefact=embedder.info.artifact_sha256,
         vectors=reduction.projection.apply(entries.vectors) if reduction else entries.vectors,
         gallery=gallery,
         pictures=shown_pictures(entries),
@@ -179,7 +179,11 @@ def _run(args: argparse.Namespace) -> Built:
         embedder = OnnxEmbedder(model, threads=1, workers=args.threads, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)
         stack.enter_context(closing(embedder))
         self_test(embedder.submit, model, kind="onnx")
-        cache = None if args.no_cache or engine else stack.enter_context(EmbeddingCache(args.cache, embedder.artefact, today=_today()))
+        cache = (
+            None
+            if args.no_cache or engine
+            else stack.enter_context(EmbeddingCache(args.cache, embedder.info.artifact_sha256, today=_today()))
+        )
         bar = stack.enter_context(tqdm(total=len(card_list.rows), unit="card", desc="embedding", file=sys.stderr, disable=None))
         built = build_index(card_list, Path(args.images), args.out, embedder, settings, advance=bar.update, cache=cache, engine=engine)
         if cache and cache.damaged:

@@ -60,7 +60,7 @@ class LabeledView:
 
 def ask_bundle(path: Path, embedder: Embedder) -> LabeledView:
     """Open a bundle (or a device's index) that the embedder's network made."""
-    bundle = open_index(path, expected_model_id=embedder.model_id)
+    bundle = open_index(path, expected_model_id=embedder.info.model_id)
     index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
     return LabeledView(bundle, Recognizer(embedder, LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)))
 

@@ -39,7 +39,7 @@ ANSWER_S: Final = 30.0
 
 def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
     """Embed any number of pictures, two batches under way."""
-    size = embedder.max_batch
+    size = embedder.info.max_batch
     parts = [batch[start : start + size] for start in range(0, len(batch), size)]
     rows, waiting = [], [embedder.submit(part) for part in parts[:2]]
     for part in [*parts[2:], None, None][: len(parts)]:
@@ -76,7 +76,7 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
     with closing(HailoEmbedder(model)) as npu:
         agreement = agreement_of(wanted, embed(npu, asked), gallery)
         picture = model.golden_inputs[:1]
-        batches = [batch for batch in BATCHES if batch <= npu.max_batch]
+        batches = [batch for batch in BATCHES if batch <= npu.info.max_batch]
         record: dict[str, Any] = {
             "deterministic": is_deterministic(npu, picture),
             "latency": {f"batch {batch}": latencies_ms(npu, picture, batch, runs) for batch in batches},

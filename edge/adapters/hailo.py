@@ -25,7 +25,7 @@ import numpy as np
 
 from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, check_input_batch, l2_normalize
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
 from edge.recognition.model import Model
 from edge.system.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
 
@@ -52,10 +52,9 @@ class HailoEmbedder:
     """Runs the ``hef`` artefact of a model. Opening happens here; raises a named ``NpuError`` when it fails."""
 
     def __init__(self, model: Model, *, timeouts: HailoTimeouts | None = None, reopen: ReopenPolicy | None = None) -> None:
-        self._model_id = model.model_id
-        self._artefact = model.artefact("hef")
+        artifact = model.artefact("hef")
+        self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
         self._hef = os.fspath(model.artefact_path("hef"))
-        self._dim = model.manifest.dim
         self._timeouts = timeouts or HailoTimeouts()
         self._back_off_s = (reopen or ReopenPolicy()).back_off_s
         self._mailbox: queue.SimpleQueue[Job | Ended | None] = queue.SimpleQueue()
@@ -76,42 +75,27 @@ class HailoEmbedder:
             raise explain(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
 
     @property
-    def model_id(self) -> ModelId:
-        """Hash of the trained weights."""
-        return self._model_id
-
-    @property
-    def artefact(self) -> str:
-        """sha256 of the HEF in use."""
-        return self._artefact.sha256
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._dim
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
-        return self._artefact.max_batch
+    def info(self) -> EmbedderInfo:
+        """The model, its artifact and its sizes."""
+        return self._info
 
     def readings(self) -> NpuReadings:
         """Return the newest readings, without waiting for the device."""
         return self._readings
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``.
+        """Start embedding uint8 (1..info.max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``.
 
         Everything is checked here: a batch that HailoRT refuses would shut the model down.
         """
         if self._closed:
             raise EmbedderError("the network was closed; open it again before embedding")
-        check_input_batch(batch, most=self.max_batch)
+        check_input_batch(batch, most=self._info.max_batch)
         if self._failure is not None:
             raise self._failure
         if not self._free.acquire(timeout=self._timeouts.submit_s):
             raise EmbedderTimeoutError(f"the NPU did not finish earlier batches within {self._timeouts.submit_s:g} s")
-        outputs = [np.empty(self._dim, dtype=np.float32) for _ in range(len(batch))]
+        outputs = [np.empty(self._info.dim, dtype=np.float32) for _ in range(len(batch))]
         job = Job(np.ascontiguousarray(batch), Future(), outputs)
         self._mailbox.put(job)
         return job.future
@@ -236,7 +220,7 @@ class HailoEmbedder:
 
     def _open(self) -> None:
         self._turn(NpuState.OPENING, self._readings.last_error)
-        self._device = OpenDevice(self._hef, self._dim, self.max_batch)
+        self._device = OpenDevice(self._hef, self._info.dim, self._info.max_batch)
         self._turn(NpuState.READY, self._readings.last_error)
         self._read_gauges()
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
-from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, ModelId, check_input_batch, checked_embeddings
+from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, checked_embeddings
 from edge.recognition.model import Model
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
@@ -55,9 +55,8 @@ class OnnxEmbedder:
         spin: bool = False,
         submit_timeout_s: float = 10.0,
     ) -> None:
-        self._model_id = model.model_id
-        self._artefact = model.artefact("onnx")
-        self._dim = model.manifest.dim
+        artifact = model.artefact("onnx")
+        self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
         self._submit_timeout_s = submit_timeout_s
         self._session = _open_session(model, threads, arena, graph_optimization, spin)
         self._input = self._session.get_inputs()[0].name
@@ -69,30 +68,15 @@ class OnnxEmbedder:
             worker.start()
 
     @property
-    def model_id(self) -> ModelId:
-        """Hash of the trained weights."""
-        return self._model_id
-
-    @property
-    def artefact(self) -> str:
-        """sha256 of the ONNX file in use."""
-        return self._artefact.sha256
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._dim
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
-        return self._artefact.max_batch
+    def info(self) -> EmbedderInfo:
+        """The model, its artifact and its sizes."""
+        return self._info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``."""
+        """Start embedding uint8 (1..info.max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``."""
         if self._closed:
             raise EmbedderError("the network was closed; open it again before embedding")
-        check_input_batch(batch, most=self.max_batch)
+        check_input_batch(batch, most=self._info.max_batch)
         if not self._free.acquire(timeout=self._submit_timeout_s):
             raise EmbedderTimeoutError(f"the network did not finish earlier batches within {self._submit_timeout_s:g} s")
         future: Future[EmbeddingMatrix] = Future()
@@ -123,7 +107,7 @@ class OnnxEmbedder:
         pixels = np.ascontiguousarray(batch)
         parts = (pixels[start : start + _ROWS_AT_ONCE] for start in range(0, len(pixels), _ROWS_AT_ONCE))
         output = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
-        return checked_embeddings(output, count=len(batch), dim=self._dim)
+        return checked_embeddings(output, count=len(batch), dim=self._info.dim)
 
 
 def _open_session(

@@ -269,7 +269,7 @@ def assemble(
         model_id=manifest.model_id,
         name=manifest.name,
         backend=backend,
-        artefact=network.embedder.artefact,
+        artefact=network.embedder.info.artifact_sha256,
         dim=manifest.dim,
     )
     recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)

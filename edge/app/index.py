@@ -57,7 +57,7 @@ def graph_writer() -> GraphWriter:
 
 def loading_for(network: Network) -> BundleLoader:
     """Return how bundles are made ready for a network, and cards are added with it."""
-    model_id, artefact = network.model.model_id, network.embedder.artefact
+    model_id, artefact = network.model.model_id, network.embedder.info.artifact_sha256
 
     def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
         check_pairing(network.model.manifest, bundle.manifest.artefact, artefact)

@@ -16,7 +16,7 @@ from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch
 from edge.recognition.recognizer import Embedder
 from edge.settings.sections import CameraSection
 from edge.system.clock import Clock
@@ -91,24 +91,9 @@ class BlockingEmbedder:
         self._embedder = embedder
 
     @property
-    def model_id(self) -> ModelId:
-        """As the embedder's."""
-        return self._embedder.model_id
-
-    @property
-    def artefact(self) -> str:
-        """As the embedder's."""
-        return self._embedder.artefact
-
-    @property
-    def dim(self) -> int:
-        """As the embedder's."""
-        return self._embedder.dim
-
-    @property
-    def max_batch(self) -> int:
-        """As the embedder's."""
-        return self._embedder.max_batch
+    def info(self) -> EmbedderInfo:
+        """Information about the wrapped embedder."""
+        return self._embedder.info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Embed, waiting for the answer."""

@@ -31,9 +31,9 @@ def _reembed(args: argparse.Namespace) -> ExitCode:
     with open_network(settings.network) as network:
         here = EmbeddingBackend(
             network.model.model_id,
-            network.embedder.artefact,
-            network.embedder.dim,
-            network.embedder.max_batch,
+            network.embedder.info.artifact_sha256,
+            network.embedder.info.dim,
+            network.embedder.info.max_batch,
             lambda batch: network.embedder.submit(batch).result(NETWORK_TIMEOUT_S),
             graph_writer(),
         )

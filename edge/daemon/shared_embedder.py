@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import CommandError, EdgeError
 
 if TYPE_CHECKING:
-    from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+    from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch
     from edge.recognition.recognizer import Embedder
 
 ANSWER_TIMEOUT_S: Final = 20.0
@@ -28,24 +28,9 @@ class SharedEmbedder:
         self._lent: Future[EmbeddingMatrix] | None = None
 
     @property
-    def model_id(self) -> ModelId:
-        """As the network's."""
-        return self._owned.model_id
-
-    @property
-    def artefact(self) -> str:
-        """As the network's."""
-        return self._owned.artefact
-
-    @property
-    def dim(self) -> int:
-        """As the network's."""
-        return self._owned.dim
-
-    @property
-    def max_batch(self) -> int:
-        """As the network's."""
-        return self._owned.max_batch
+    def info(self) -> EmbedderInfo:
+        """Information about the embedder of the owner."""
+        return self._owned.info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Queue a batch; the future ends when the owner has lent the network and it has answered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NewType, TypeAlias
 
 import cv2
@@ -21,6 +22,21 @@ InputBatch: TypeAlias = NDArray[np.uint8]
 
 EmbeddingMatrix: TypeAlias = NDArray[np.float32]
 """float32 (n, dim), each row of unit length."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderInfo:
+    """Describes an embedder: the model, the file that runs, and the sizes of inputs and outputs.
+
+    ``artifact_sha256`` is the SHA-256 of the file that runs: the ONNX and the HEF of one ``model_id`` differ in it. ``dim`` is the length
+    of an embedding, ``max_batch`` the largest number of inputs in one submission.
+    """
+
+    model_id: ModelId
+    artifact_sha256: str
+    dim: int
+    max_batch: int
+
 
 INPUT_SIZE: Final = Size(224, 224)
 PREPROCESSING_ID: Final = "area-224-rgb-u8/1"

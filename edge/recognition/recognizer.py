@@ -14,7 +14,7 @@ import numpy as np
 from edge.errors import EmbedderTimeoutError
 from edge.recognition.comparison import Reading, compare
 from edge.recognition.decision import AcceptanceThresholds, Candidates, EvidenceWeights, Identified, Sighting, Uncertain, decide, rank
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch, turn_upside_down
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, to_input_batch, turn_upside_down
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import Neighbors
 from edge.vision.card import LocatedCard, Rotation, rectify
@@ -25,27 +25,12 @@ class Embedder(Protocol):
     """Runs the network. One owner; ``submit`` may be called from one thread only."""
 
     @property
-    def model_id(self) -> ModelId:
-        """Hash of the trained weights."""
-        ...
-
-    @property
-    def artefact(self) -> str:
-        """SHA-256 of the file that runs (an ONNX and a HEF of one ``model_id`` differ in it)."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        ...
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
+    def info(self) -> EmbedderInfo:
+        """What runs, and the shape of its inputs and outputs."""
         ...
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding 1..max_batch inputs; returns at once.
+        """Start embedding 1..info.max_batch inputs; returns at once.
 
         The future ends with float32 (n, dim) unit rows or ``EmbedderError``; never with a substitute. Two submissions are in
         flight at a time; more wait, and when they are too many the caller waits too (bounded, ``EmbedderTimeoutError``). The batch must
@@ -111,7 +96,7 @@ class Recognizer:
             card_readings = readings_of(pixels, number, card)
             readings.extend(reading for reading, _ in card_readings)
             inputs.extend(tensor for _, tensor in card_readings)
-        size = self._embedder.max_batch
+        size = self._embedder.info.max_batch
         batches = [np.concatenate(inputs[start : start + size]) for start in range(0, len(inputs), size)]
         futures = tuple(self._embedder.submit(batch) for batch in batches)
         return PendingSightings(futures, tuple(readings), tuple(located), self._loaded, self._neighbors_k)

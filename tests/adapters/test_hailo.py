@@ -114,7 +114,7 @@ def test_what_would_shut_the_model_down_never_reaches_it(start, batch):
     embedder = start(Board())
     with pytest.raises(EmbedderError):
         embedder.submit(batch)
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
 
 
 # --- opening fails by name ---
@@ -245,7 +245,7 @@ def test_a_board_put_back_in_time_goes_on(start):
         embedder.submit(pictures(1)).result(5)
     threading.Timer(0.1, lambda: setattr(board, "present", True)).start()
     until(lambda: embedder.readings().state is NpuState.READY)
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
 
 
 # --- the end ---
@@ -265,7 +265,7 @@ def test_close_finishes_what_is_under_way(start):
     futures = [embedder.submit(pictures(1, seed)) for seed in range(3)]
     embedder.close()
     assert all(future.done() for future in futures)
-    assert futures[0].result(0).shape == (1, embedder.dim)
+    assert futures[0].result(0).shape == (1, embedder.info.dim)
 
 
 def test_a_board_that_is_not_slowed_down_says_minus_one(start):
@@ -286,7 +286,7 @@ def test_what_the_board_says_of_itself(start):
 def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said, times):
     embedder = start(Board(faults=[Fault("control", status, times)]))
     assert said in embedder.readings().gauges_error
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.dim)
+    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
 
 
 def test_the_runtime_is_told_where_not_to_write_before_it_is_loaded(start, monkeypatch):

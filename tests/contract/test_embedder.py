@@ -48,7 +48,7 @@ def test_rows_are_unit_vectors_in_the_order_of_the_batch(embedder):
     batch = pictures(3)
     vectors = embedder.submit(batch).result(timeout=30)
     assert vectors.dtype == np.float32
-    assert vectors.shape == (3, embedder.dim)
+    assert vectors.shape == (3, embedder.info.dim)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     for row, picture in zip(vectors, batch, strict=True):
         alone = embedder.submit(picture[None]).result(timeout=30)[0]
@@ -56,13 +56,13 @@ def test_rows_are_unit_vectors_in_the_order_of_the_batch(embedder):
 
 
 def test_every_size_up_to_the_largest_batch_is_taken(embedder):
-    for count in (1, embedder.max_batch):
-        assert embedder.submit(pictures(count)).result(timeout=30).shape == (count, embedder.dim)
+    for count in (1, embedder.info.max_batch):
+        assert embedder.submit(pictures(count)).result(timeout=30).shape == (count, embedder.info.dim)
 
 
 @pytest.mark.parametrize("excess", [None, 1])
 def test_an_empty_or_too_large_batch_is_refused(embedder, excess):
-    count = 0 if excess is None else embedder.max_batch + excess
+    count = 0 if excess is None else embedder.info.max_batch + excess
     with pytest.raises((EmbedderError, ValueError), match="batch"):
         embedder.submit(pictures(count))
 
@@ -76,8 +76,8 @@ def test_two_batches_may_be_in_flight(embedder):
 
 
 def test_it_says_what_it_runs(embedder):
-    assert embedder.model_id
-    assert len(embedder.artefact) == 64
+    assert embedder.info.model_id
+    assert len(embedder.info.artifact_sha256) == 64
 
 
 def test_close_may_be_called_twice(embedder):

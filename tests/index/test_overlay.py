@@ -36,7 +36,7 @@ def world(tmp_path_factory):
 def loading_of(model_folder, embedder):
     return BundleLoader(
         open_model(model_folder).model_id,
-        embedder.artefact,
+        embedder.info.artifact_sha256,
         load_gallery,
         lambda bundle: make_vector_index(bundle, "exact"),
         write_graph,

@@ -136,7 +136,7 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_pa
     bundle = releases.open_index(small_world.index)
 
     def here(embed):
-        return EmbeddingBackend(bundle.manifest.model_id, "d" * 64, embedder.dim, 2, embed, graph_writer())
+        return EmbeddingBackend(bundle.manifest.model_id, "d" * 64, embedder.info.dim, 2, embed, graph_writer())
 
     for folder in ("cut", "whole"):
         (tmp_path / folder).mkdir()

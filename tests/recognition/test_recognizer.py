@@ -34,7 +34,7 @@ class ArrayIndex:
 def loaded_gallery(specs, pictures, index_id="test"):
     embedder = ProjectionEmbedder()
     ids = tuple(CardId(spec.card_id) for spec in specs)
-    vectors, signatures = np.empty((0, embedder.dim), np.float32), np.empty((0, SIGNATURE_BYTES), np.uint8)
+    vectors, signatures = np.empty((0, embedder.info.dim), np.float32), np.empty((0, SIGNATURE_BYTES), np.uint8)
     for picture in pictures:
         vectors = np.concatenate([vectors, embedder.submit(to_input_batch([picture])).result()])
         signatures = np.concatenate([signatures, signature_of(picture)[np.newaxis]])

@@ -18,7 +18,7 @@ from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.writer import BundleContents, GraphWriter, Reduction, VectorForm, write_bundle
 from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, SourceEndedError
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, l2_normalize
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, ModelId, l2_normalize
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import SIGNATURE_BYTES
@@ -77,34 +77,18 @@ class ProjectionEmbedder:
     """
 
     def __init__(self, *, dim: int = 64, max_batch: int = 8) -> None:
-        self._dim = dim
-        self._max_batch = max_batch
+        self._info = EmbedderInfo(PROJECTION_MODEL_ID, PROJECTION_ARTEFACT, dim, max_batch)
         self._projection = np.random.default_rng(0).standard_normal((_THUMBNAIL * _THUMBNAIL * 3, dim)).astype(np.float32)
 
     @property
-    def model_id(self) -> ModelId:
-        """The id bundles made with this embedder carry."""
-        return PROJECTION_MODEL_ID
-
-    @property
-    def artefact(self) -> str:
-        """A constant in the place of a file's sha256."""
-        return PROJECTION_ARTEFACT
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._dim
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
-        return self._max_batch
+    def info(self) -> EmbedderInfo:
+        """The fixed model id and artifact hash of bundles made with this embedder."""
+        return self._info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Embed at once; the future is done when it is returned."""
-        if not 1 <= len(batch) <= self._max_batch:
-            raise ValueError(f"a batch of {len(batch)} inputs, 1..{self._max_batch} allowed")
+        if not 1 <= len(batch) <= self._info.max_batch:
+            raise ValueError(f"a batch of {len(batch)} inputs, 1..{self._info.max_batch} allowed")
         future: Future[EmbeddingMatrix] = Future()
         future.set_result(l2_normalize(np.stack([self._thumbnail(picture) for picture in batch]) @ self._projection))
         return future

@@ -92,10 +92,10 @@ def _ask(index: VectorIndex, queries: EmbeddingMatrix) -> tuple[float, list[floa
 
 def _embed_bare(embedder: Embedder, inputs: InputBatch, under_way: int) -> None:
     running: deque[Future[EmbeddingMatrix]] = deque()
-    for start in range(0, len(inputs), embedder.max_batch):
+    for start in range(0, len(inputs), embedder.info.max_batch):
         if len(running) == under_way:
             running.popleft().result(EMBED_TIMEOUT_S)
-        running.append(embedder.submit(inputs[start : start + embedder.max_batch]))
+        running.append(embedder.submit(inputs[start : start + embedder.info.max_batch]))
     for future in running:
         future.result(EMBED_TIMEOUT_S)
 

@@ -71,7 +71,7 @@ class PictureEmbedder:
         """Embed a batch: ``name`` and ``content`` are columns of equal length; an answer per row, in order."""
         contents = [_content(one, data) for one, data in zip(name.to_pylist(), content.to_pylist(), strict=True)]
         readable = [one for one in contents if isinstance(one, Content)]
-        size = self._embedder.max_batch
+        size = self._embedder.info.max_batch
         answers = iter(
             [answer for start in range(0, len(readable), size) for answer in embed_contents(readable[start : start + size], self._embedder)]
         )

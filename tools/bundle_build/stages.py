@@ -73,7 +73,7 @@ class Entries(Examined):
 
 
 def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: EmbeddingCache | None = None) -> list[Embedded | Fault]:
-    """Prepare and embed some pictures, at most ``embedder.max_batch``, but for those the cache knows. One answer each, in order."""
+    """Prepare and embed some pictures, at most ``embedder.info.max_batch``, but for cached ones. One answer each, in order."""
     known = [cache.find(one.content) if cache else None for one in contents]
     prepared = [found or prepare(one.content, one.name) for one, found in zip(contents, known, strict=True)]
     fresh = [one for one in prepared if isinstance(one, Prepared)]
@@ -95,9 +95,9 @@ def embed_pictures(
     def embed(part: Sequence[CardPicture]) -> list[Embedded | Fault]:
         return _embed_files(part, images, embedder, cache)
 
-    usable, findings = _sorted_out(_on_threads(embed, rows, embedder.max_batch, threads), advance)
+    usable, findings = _sorted_out(_on_threads(embed, rows, embedder.info.max_batch, threads), advance)
     pictures, references = tuple(row for row, _ in usable), tuple(one.reference for _, one in usable)
-    vectors = np.stack([one.vector for _, one in usable]) if usable else np.empty((0, embedder.dim), dtype=np.float32)
+    vectors = np.stack([one.vector for _, one in usable]) if usable else np.empty((0, embedder.info.dim), dtype=np.float32)
     return Entries(pictures, references, findings, vectors)
 
 

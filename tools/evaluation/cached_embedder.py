@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch
 from edge.recognition.recognizer import Embedder
 
 
@@ -21,24 +21,9 @@ class CachedEmbedder:
         self._rows: dict[bytes, NDArray[np.float32]] = {}
 
     @property
-    def model_id(self) -> ModelId:
-        """Hash of the trained weights."""
-        return self._inner.model_id
-
-    @property
-    def artefact(self) -> str:
-        """SHA-256 of the file that runs."""
-        return self._inner.artefact
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self._inner.dim
-
-    @property
-    def max_batch(self) -> int:
-        """Most inputs of one submission."""
-        return self._inner.max_batch
+    def info(self) -> EmbedderInfo:
+        """Information about the wrapped embedder."""
+        return self._inner.info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Embed what is new in the batch."""

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -29,16 +30,16 @@ TODAY = 739_000
 
 
 class CountingEmbedder(ProjectionEmbedder):
-    """Knows how many pictures it embedded; another ``artefact`` is another network file."""
+    """Counts the images it embeds; another ``artifact`` is another network file."""
 
-    def __init__(self, artefact=None):
+    def __init__(self, artifact=None):
         super().__init__(max_batch=3)
         self.embedded = 0
-        self._artefact = artefact or super().artefact
+        self._artifact = artifact or super().info.artifact_sha256
 
     @property
-    def artefact(self):
-        return self._artefact
+    def info(self):
+        return replace(super().info, artifact_sha256=self._artifact)
 
     def submit(self, batch):
         self.embedded += len(batch)
@@ -76,18 +77,18 @@ class Builder:
         self.images = images
         self.built = 0
 
-    def __call__(self, count=10, *, artefact=None, preparation="p", cached=True, threads=2, today=TODAY):
+    def __call__(self, count=10, *, artifact=None, preparation="p", cached=True, threads=2, today=TODAY):
         self.built += 1
         out = self.tmp_path / f"out-{self.built}"
         cards = self.tmp_path / "cards.csv"
         cards.write_text("card_id,name,image\n" + "".join(f"c{number},Card {number},{number}.png\n" for number in range(count)))
-        embedder = CountingEmbedder(artefact)
+        embedder = CountingEmbedder(artifact)
         settings = tool.BuildSettings("test", threads)
         arguments = (read_card_list(cards), self.images, out, embedder, settings)
         if not cached:
             tool.build_index(*arguments, advance=lambda done: None)
             return embedder.embedded, open_bundle(out)
-        with EmbeddingCache(self.tmp_path / "cache.sqlite", embedder.artefact, today=today, preparation=preparation) as cache:
+        with EmbeddingCache(self.tmp_path / "cache.sqlite", embedder.info.artifact_sha256, today=today, preparation=preparation) as cache:
             tool.build_index(*arguments, advance=lambda done: None, cache=cache)
             self.damaged = cache.damaged
         return embedder.embedded, open_bundle(out)
@@ -141,7 +142,7 @@ def test_other_bytes_under_the_same_name_size_and_time_are_embedded(build, image
     assert bundle.manifest.bundle_id == fresh.manifest.bundle_id
 
 
-@pytest.mark.parametrize("change", [{"artefact": "1" * 64}, {"preparation": "q"}], ids=["another network", "another preparation"])
+@pytest.mark.parametrize("change", [{"artifact": "1" * 64}, {"preparation": "q"}], ids=["another network", "another preparation"])
 def test_another_network_or_preparation_finds_nothing(build, change):
     build()
     assert build(**change)[0] == 10
@@ -218,7 +219,7 @@ class Killed(ProjectionEmbedder):
         return one_by_one(super().submit, batch)
 
 folder, embedder = Path(sys.argv[1]), Killed(max_batch=3)
-cache = EmbeddingCache(folder / "cache.sqlite", embedder.artefact, today=739000, preparation="p")
+cache = EmbeddingCache(folder / "cache.sqlite", embedder.info.artifact_sha256, today=739000, preparation="p")
 settings = BuildSettings("test", 1)
 build_index(read_card_list(folder / "cards.csv"), folder / "images", folder / "out", embedder, settings, advance=str, cache=cache)
 """

@@ -127,7 +127,7 @@ class ViewEvaluator:
     def embed(self, cards: Sequence[RgbImage]) -> EmbeddingMatrix:
         """Embed rectified cards, upright only."""
         upright = [rectify(card, whole_image_quad(card)).pixels for card in cards]
-        size = self.embedder.max_batch
+        size = self.embedder.info.max_batch
         parts = [upright[start : start + size] for start in range(0, len(upright), size)]
         return np.concatenate([self.embedder.submit(to_input_batch(part)).result(TIMEOUT_S) for part in parts])
 
