@@ -1,4 +1,4 @@
-"""The web server: uvicorn in a thread of its own. The only file that imports it."""
+"""HTTP server: runs an ASGI application with uvicorn in its own thread. The only module that imports uvicorn."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import logging
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
 
 import uvicorn
 
 from edge.errors import DeviceError
 
-if TYPE_CHECKING:
-    from edge.web.application import Application
-    from edge.web.broadcast import Broadcaster
-
 _log = logging.getLogger(__name__)
+
+Message: TypeAlias = MutableMapping[str, Any]
+AsgiApplication: TypeAlias = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+"""An ASGI 3 application: ``await application(scope, receive, send)``."""
 
 START_TIMEOUT_S: Final = 10.0
 SWITCH_INTERVAL_S: Final = 0.0005
 MAX_CONNECTIONS: Final = 300
 _USER_TIMEOUT_MS: Final = 20_000
-"""A peer that acknowledges nothing for so long is hung up on by the kernel, whatever waits to be sent (tcp(7), TCP_USER_TIMEOUT)."""
+"""The kernel drops a connection whose peer has acknowledged nothing for this long, whatever is still unsent (tcp(7), TCP_USER_TIMEOUT)."""
 
 
 class HttpServer:
-    """Serves ``app``. ``hub`` is closed first when the server ends, so that no endless answer holds it up."""
+    """Runs ``application`` on ``host`` and ``port`` (0: a free port).
 
-    def __init__(self, app: Application, hub: Broadcaster, host: str, port: int) -> None:
-        self._hub = hub
+    ``close`` calls ``on_close`` first, which must end every endless response, because the server waits for open responses. Raises
+    ``DeviceError`` if the address cannot be bound.
+    """
+
+    def __init__(self, application: AsgiApplication, on_close: Callable[[], None], host: str, port: int) -> None:
+        self._on_close = on_close
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
-            app,
+            application,
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -51,14 +56,14 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        """Where the page is, as seen from this machine."""
+        """Address of the page for a browser on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)  # noqa: S104 - read, not bound to
         return f"http://{host}:{self.port}/"
 
     def start(self) -> None:
-        """Begin to serve, in the background. Raises ``DeviceError`` when the server does not come up."""
+        """Start the server in the background and wait until it accepts connections. Raises ``DeviceError`` if it does not start."""
         logging.getLogger("uvicorn.error").addFilter(_is_news)
-        # the recogniser waits so long for the interpreter when the server has work; the default of 5 ms would cost it frames
+        # the recognition thread waits this long for the interpreter lock while the server works; the default of 5 ms would cost it frames
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
         waited = threading.Event()
@@ -67,12 +72,12 @@ class HttpServer:
                 break
             waited.wait(0.02)
         if not self._server.started:
-            raise DeviceError("the page's server did not come up; the log says why, or set http.enabled = false")
-        _log.info("the page is at %s", self.url)
+            raise DeviceError("the web server did not start; see the log for the reason, or set http.enabled = false")
+        _log.info("web page available at %s", self.url)
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """End, within the given time."""
-        self._hub.end()
+        """Stop the server and wait up to ``timeout_s`` for its thread."""
+        self._on_close()
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -81,8 +86,8 @@ class HttpServer:
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._socket])
-        except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the daemon is not to end with it
-            _log.exception("the page's server failed; recognition goes on")
+        except (Exception, SystemExit):  # noqa: BLE001 - no failure of the web server may end the daemon
+            _log.exception("the web server failed; recognition continues without it")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -90,11 +95,13 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        raise DeviceError(f"http.port: cannot listen on {host}:{port} ({error}); choose another port, or end what uses it") from error
+        raise DeviceError(
+            f"http.port: cannot listen on {host}:{port} ({error}); choose another port, or stop the program that uses it"
+        ) from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
     return listening
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out what uvicorn says about viewers that we let go, and its account of starting and stopping."""
+    """Return whether to log a record: not uvicorn's messages about starting, stopping and the streams this server disconnects."""
     return record.levelno > logging.INFO and "without completing response" not in record.getMessage()

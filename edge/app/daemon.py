@@ -196,7 +196,7 @@ def serve_page(page: PageService, settings: Settings, daemon: Daemon, lent: Shar
         settings.recognition.neighbors_k,
     )
     page.use_for_queries(recognition)
-    server = HttpServer(make_application(page), page.broadcaster, settings.http.host, settings.http.port)
+    server = HttpServer(make_application(page), page.broadcaster.end, settings.http.host, settings.http.port)
     with closing(server):
         server.start()
         yield server.url

@@ -110,7 +110,7 @@ def serve(folder, recognition=None, **settings):
             lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
         )
     page.use_for_queries(recognition)
-    server = HttpServer(make_application(page), page.broadcaster, "127.0.0.1", 0)
+    server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     daemon = threading.Thread(target=cast.daemon.run)
     server.start()
     daemon.start()

@@ -194,4 +194,4 @@ def test_another_name_and_another_page_are_refused(served):
 
 def test_a_port_in_use_is_said_at_the_start(served, tmp_path):
     with pytest.raises(DeviceError, match=r"http\.port"):
-        HttpServer(None, served.page.broadcaster, "127.0.0.1", served.server.port)
+        HttpServer(None, served.page.broadcaster.end, "127.0.0.1", served.server.port)

@@ -167,7 +167,7 @@ def play_with(viewers, folder):
     cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
     recognition = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
     page.use_for_queries(recognition)
-    server = HttpServer(make_application(page), page.broadcaster, "127.0.0.1", 0)
+    server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     server.start()
     try:
         with ExitStack() as stack:

@@ -50,7 +50,7 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
         page = PageService(settings)
         page.use_for_queries(ImageQueryContext(_no_index, lambda: loaded, network, IdentifyOptions(None, 1), 1))
-        with closing(page), closing(HttpServer(make_application(page), page.broadcaster, settings.host, settings.port)) as server:
+        with closing(page), closing(HttpServer(make_application(page), page.broadcaster.end, settings.host, settings.port)) as server:
             server.start()
             for piece in range(PIECES):
                 watched = piece % 2 == 1
