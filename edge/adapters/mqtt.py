@@ -12,7 +12,6 @@ import os
 import select
 import ssl
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -22,8 +21,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge.errors import BrokerError, SettingsError
 from edge.publishing.broker_session import Acknowledged, Closed, CloseKind, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
 from edge.publishing.event import OFFLINE, Topics
-from edge.publishing.outbox import Outbox
-from edge.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +28,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from edge.publishing.discovery import Device
-    from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings, TlsSettings
+    from edge.settings.mqtt import MqttSettings, TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -187,15 +183,6 @@ class MqttSession:
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self._events.append(MessageReceived(message.topic, bytes(message.payload), message.retain))
-
-
-def mqtt_sink(
-    settings: MqttSettings, home_assistant: HomeAssistantSettings, outbox: OutboxSettings, *, device_id: str, device: Device
-) -> Publisher:
-    """Return the event sink over MQTT. Raises ``OutboxError``, or ``SettingsError`` for an unusable password or certificate."""
-    topics = Topics(settings.prefix, device_id)
-    MqttSession(settings, topics, "5")  # reads password and certificates: better now than at the first connection
-    return Publisher(settings, home_assistant, topics, device, Outbox(outbox), partial(MqttSession, settings, topics))
 
 
 def read_password(settings: MqttSettings) -> str | None:

@@ -4,22 +4,41 @@ Not in real time, every frame is shown in turn, each answer is waited for, and t
 events, whatever the machine does meanwhile (only ``timing_ms`` differs).
 """
 
+from __future__ import annotations
+
 import re
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+from ulid import ULID
+
+from edge.app.camera import RECORDED, open_camera
+from edge.app.daemon import IdSource, assemble
+from edge.app.index import open_gallery
+from edge.app.network import open_network
+from edge.app.page import open_page, serve_page
+from edge.app.recognizer import open_text_reader
 from edge.camera.capture import CameraThread, CaptureStatus
+from edge.daemon.announcer import Identity
+from edge.daemon.number_queue import read_at_once
+from edge.daemon.shared_embedder import SharedEmbedder
+from edge.daemon.supervision import NoSupervisor
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
 from edge.publishing.sink import SinkHealth
 from edge.publishing.state import PublisherHealth
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch
 from edge.recognition.recognizer import Embedder
-from edge.settings.sections import CameraSection
+from edge.settings.sections import CameraSection, Settings
 from edge.system.clock import Clock
+from edge.tracking.tracker import TrackId
 from edge.vision.frame import Frame
 
 FILM_BEGINS: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,6 +51,53 @@ class ReplayedEvent(CardEvent):
     """An event with ``at_s``, its time since the beginning of the source."""
 
     at_s: float
+
+
+def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None], *, realtime: bool) -> None:
+    """Show ``source`` to the daemon's loop and hand its events to ``emit``, until the source ends.
+
+    Cameras always run in real time. Raises what keeps the source, the network or the bundle from being used.
+    """
+    section = camera_for(source)
+    realtime = realtime or section.kind not in RECORDED
+    camera = ReplayCamera(open_camera(section, realtime=realtime, recover=False))
+    clock = Clock() if realtime else camera.film_clock()
+    with ExitStack() as stack:
+        if settings.http.enabled:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cardedge-review-"))
+            http = settings.http.model_copy(update={"review_dir": Path(folder)})
+            page = stack.enter_context(open_page(settings.model_copy(update={"http": http})))
+        else:
+            page = None
+        opened_network = stack.enter_context(open_network(settings.network))
+        network = opened_network if realtime else replace(opened_network, embedder=BlockingEmbedder(opened_network.embedder))
+        opened = open_gallery(settings, network)
+        sink = EventCallbackSink(emit, camera, clock)
+        reader = open_text_reader(settings.recognition)
+        lent = SharedEmbedder(network.embedder)
+        daemon = assemble(
+            settings,
+            sequential_ids(),
+            network,
+            opened,
+            camera=camera,
+            sink=sink,
+            supervisor=NoSupervisor(),
+            clock=clock,
+            read_band=read_at_once(reader) if reader else None,
+            lent=lent,
+            page=page,
+        )
+        if page is not None:
+            stack.enter_context(serve_page(page, settings, daemon, lent))
+        camera.on_over = daemon.stop
+        daemon.run()
+
+
+def sequential_ids() -> IdSource:
+    """Return a source of ids that are the same in every replay: tracks and events are numbered from 1."""
+    tracks, events = count(1), count(1)
+    return IdSource(Identity("replay", "replay"), lambda: TrackId(str(next(tracks))), lambda: str(ULID.from_int(next(events))))
 
 
 def camera_for(source: str) -> CameraSection:

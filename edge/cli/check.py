@@ -13,7 +13,7 @@ from typing import Final, Literal
 import cv2
 
 from edge import __version__
-from edge.app import daemon as app
+from edge.app.broker import probe_broker
 from edge.app.camera import open_camera
 from edge.app.network import open_network
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
@@ -214,7 +214,7 @@ def _picture(frame: Frame) -> Iterator[CheckResult]:
 
 
 def _broker(settings: Settings) -> Iterator[CheckResult]:
-    yield _ok("broker", f"{settings.mqtt.host}:{settings.mqtt.port}: {app.probe_broker(settings)}")
+    yield _ok("broker", f"{settings.mqtt.host}:{settings.mqtt.port}: {probe_broker(settings)}")
 
 
 def _outbox(settings: Settings) -> Iterator[CheckResult]:

@@ -180,7 +180,7 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 
 def _identify(args: argparse.Namespace) -> ExitCode:
-    from edge.app.daemon import open_recognizer, open_text_reader
+    from edge.app.recognizer import open_recognizer, open_text_reader
     from edge.identification.answer import describe
     from edge.identification.images import IdentifyOptions, exit_code, identify_images
     from edge.recognition.neighbors import CardId
@@ -213,8 +213,7 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 
 
 def _replay(args: argparse.Namespace) -> ExitCode:
-    from edge.app.daemon import replay
-    from edge.app.replay import describe
+    from edge.app.replay import describe, replay
     from edge.settings.sections import HttpSection
 
     def emit(event: ReplayedEvent) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edge import __version__
-from edge.app import daemon as app
+from edge.app import recognizer
 from edge.cli.main import INTERRUPTED, main
 from edge.errors import ExitCode
 from tests.support.paths import ROOT
@@ -68,7 +68,7 @@ def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_world, tmp_path
     def broken(*_):
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(app, "open_recognizer", broken)
+    monkeypatch.setattr(recognizer, "open_recognizer", broken)
     arguments = ["identify", str(tmp_path), "--index", str(small_world.index)]
     assert main(arguments) == ExitCode.SOFTWARE
     short = capsys.readouterr().err
@@ -82,7 +82,7 @@ def test_an_interrupt_ends_like_in_a_shell(small_world, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "open_recognizer", interrupted)
+    monkeypatch.setattr(recognizer, "open_recognizer", interrupted)
     assert main(["identify", "a.png", "--index", str(small_world.index)]) == INTERRUPTED
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from edge.adapters.mqtt import mqtt_sink
+from edge.app.broker import mqtt_sink
 from edge.publishing.command import CommandReply
 from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.adapters import ocr
-from edge.app.daemon import open_text_reader
+from edge.app.recognizer import open_text_reader
 from edge.daemon import number_queue as number_desk
 from edge.daemon.number_queue import CollectorNumberQueue
 from edge.errors import TextReaderError

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge.app.daemon import assemble, numbered_names
+from edge.app.daemon import assemble
 from edge.app.index import load_gallery, loading_for
 from edge.app.network import open_network
+from edge.app.replay import sequential_ids
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.shared_embedder import SharedEmbedder
@@ -95,7 +96,7 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)
         daemon = assemble(
-            settings, numbered_names(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
+            settings, sequential_ids(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
             clock=Clock(), read_band=None, lent=SharedEmbedder(network.embedder), page=None,
         )  # fmt: skip
         sink.done = daemon.stop

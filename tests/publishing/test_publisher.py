@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.adapters.mqtt import mqtt_sink
+from edge.app.broker import mqtt_sink
 from edge.errors import SettingsError
 from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.app.daemon import open_recognizer
+from edge.app.recognizer import open_recognizer
 from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings, locate_cards

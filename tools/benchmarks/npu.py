@@ -26,9 +26,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.adapters.hailo import HailoEmbedder
 from edge.app.camera import open_camera
-from edge.app.daemon import assemble, numbered_names
+from edge.app.daemon import assemble
 from edge.app.network import Network
-from edge.app.replay import EventCallbackSink, ReplayCamera, ReplayedEvent
+from edge.app.replay import EventCallbackSink, ReplayCamera, ReplayedEvent, sequential_ids
 from edge.bundles.bundle import Bundle
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
@@ -241,7 +241,7 @@ def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: 
     camera, clock = ReplayCamera(open_camera(settings.camera)), Clock()
     daemon = assemble(
         settings,
-        numbered_names(),
+        sequential_ids(),
         network,
         OpenedIndex(bench.loaded, bench.bundle.manifest, bundles=(bench.bundle,)),
         camera=camera,
