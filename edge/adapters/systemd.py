@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
-from collections.abc import MutableMapping
 from typing import Final
-
-from edge.daemon.supervision import NoSupervisor, Supervisor
 
 _log = logging.getLogger(__name__)
 
 MAX_STATUS_CHARS: Final = 200
 """``systemctl status`` shows one line."""
-
-
-def open_supervisor(environment: MutableMapping[str, str] = os.environ) -> Supervisor:
-    """Return systemd when it started us (``NOTIFY_SOCKET`` is set), else nobody.
-
-    Takes the variables out of ``environment``, so that programs we start cannot speak for us.
-    """
-    address = environment.pop("NOTIFY_SOCKET", "")
-    watchdog_usec = environment.pop("WATCHDOG_USEC", "")
-    watchdog_pid = environment.pop("WATCHDOG_PID", "")
-    if not address:
-        return NoSupervisor()
-    ours = not watchdog_pid or watchdog_pid == str(os.getpid())
-    return Systemd(address, watchdog_s=int(watchdog_usec) / 1e6 if ours and watchdog_usec.isdigit() else None)
 
 
 class Systemd:

@@ -7,9 +7,10 @@ the drivers it uses.
 from __future__ import annotations
 
 import faulthandler
+import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 from ulid import ULID
 
 from edge import __version__
-from edge.adapters.systemd import open_supervisor
 from edge.app.camera import open_camera, shown_source
 from edge.app.index import loading_for
 from edge.app.network import Network, open_network
@@ -32,7 +32,7 @@ from edge.daemon.health import DeviceInfo, HealthReporter
 from edge.daemon.loop import Camera, Daemon, DaemonBounds
 from edge.daemon.number_queue import CollectorNumberQueue, ReadBand, ReadingThread
 from edge.daemon.shared_embedder import SharedEmbedder
-from edge.daemon.supervision import Supervisor
+from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.index.change import IndexStore, OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
@@ -84,6 +84,22 @@ def run_daemon(config: Path, *, verbose: bool = False) -> None:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGHUP, reload)
         daemon.run()
+
+
+def open_supervisor(environment: MutableMapping[str, str] = os.environ) -> Supervisor:
+    """Return systemd if it started this process (``NOTIFY_SOCKET`` is set), else a supervisor that ignores every call.
+
+    Removes the variables from ``environment``, so that child processes cannot send notifications for this one.
+    """
+    from edge.adapters.systemd import Systemd
+
+    address = environment.pop("NOTIFY_SOCKET", "")
+    watchdog_usec = environment.pop("WATCHDOG_USEC", "")
+    watchdog_pid = environment.pop("WATCHDOG_PID", "")
+    if not address:
+        return NoSupervisor()
+    watched = not watchdog_pid or watchdog_pid == str(os.getpid())
+    return Systemd(address, watchdog_s=int(watchdog_usec) / 1e6 if watched and watchdog_usec.isdigit() else None)
 
 
 @contextmanager

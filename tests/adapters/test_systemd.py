@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from edge.adapters.systemd import Systemd, open_supervisor
+from edge.adapters.systemd import Systemd
+from edge.app.daemon import open_supervisor
 from edge.daemon.supervision import NoSupervisor
 
 
