@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets CardEdge up on Debian, Ubuntu or Raspberry Pi OS with Python 3.11 or newer; ./install.sh --help says how. The parts are in systemd/install/.
-# Each step looks first whether its work is already done: a second run repairs, goes on after a cut, and never overwrites settings.
+# Installs CardEdge on Debian, Ubuntu or Raspberry Pi OS with Python 3.11 or newer; see ./install.sh --help. Sources systemd/install/*.sh.
+# Every step checks whether its work is already done: a second run repairs, resumes after an interruption, and never overwrites settings.
 # shellcheck disable=SC2317 # the tasks are called by their names, at the end
 set -euo pipefail
 
@@ -33,42 +33,43 @@ usage() {
     cat <<'TEXT'
 Usage: ./install.sh [TASK] [OPTION...]
 
-  (nothing)      install or upgrade the service; needs root. A version that does not become ready gives way to the one before
-  --rollback     let the version before serve again; needs root
+  (none)         install or upgrade the service; needs root. If the new version does not become ready, the previous one is started again
+  --rollback     return to the previous version; needs root
   --uninstall    stop and remove the service; settings, cards and events stay
-  --purge        with --uninstall: remove those too, with the user, the passwords in /etc/credstore and the broker's file
-  --kiosk        show the scanner's page full screen on this machine's screen, in the place of a login or desktop; needs root
+  --purge        with --uninstall: remove these as well, and the user, the passwords in /etc/credstore and the broker's configuration
+  --kiosk        show the scanner's page full screen on this machine instead of a login or desktop; needs root
   --allow-technician KEY.pub
-                 let the owner of this SSH key sign index bundles and push them over SSH, and nothing else; needs root
+                 allow this SSH key to sign index bundles and push them over SSH, and nothing else; needs root
   --make-wheelhouse DIR [--for bookworm|trixie[/ARCH]]
-                 gather the Python libraries for machines without network: like this one, or for a Raspberry Pi (ARCH is aarch64)
-  --demo         play a film of drawn cards to a scanner on this machine and check its answers (under a minute)
-  --test         install what the checks need and run them all
-  --test-board   ask the Hailo board of this machine whether it does what the scanner relies on
-  --help         this text
+                 collect the Python libraries for machines without a network: for this system, or for a Raspberry Pi (ARCH is aarch64)
+  --demo         play a video of drawn cards to a scanner on this machine and check its answers (under a minute)
+  --test         install what the checks need and run all of them
+  --test-board   test the Hailo board of this machine
+  --help         print this text
 
 Options for installing:
-  --wheelhouse DIR    take the Python libraries from there, nothing from the network
-  --cards BUNDLE      serve these cards: a bundle's folder, or the id of one on the device; otherwise a first installation gets sample cards
-  --camera KIND       picamera2 or v4l2, instead of what is found; for the first settings file
-  --no-broker         leave Mosquitto alone: the broker is elsewhere
-  --no-start          enable the service and leave starting it to the next start of the machine
+  --wheelhouse DIR    install the Python libraries from DIR, without a network
+  --cards BUNDLE      activate this index: a bundle's directory, or the id of a release on the device; the default for a first installation is
+                      the sample index
+  --camera KIND       picamera2 or v4l2 instead of automatic detection; used when the settings file is first written
+  --no-broker         do not install or configure Mosquitto
+  --no-start          enable the service, but do not start it before the next boot
 
-  --dry-run           say what would be done, do nothing
+  --dry-run           print what would be done, change nothing
 
-Exit status: 0 done, 64 wrong command line, 69 something is missing, 70 the new version did not work (the one before serves), 75 another
-install.sh is at work. The demo runs without root when Python and a C++ compiler are there.
+Exit status: 0 done, 64 wrong command line, 69 something is missing, 70 the new version does not work (the previous one is active), 75 another
+install.sh is running. The demo needs no root if Python and a C++ compiler are installed.
 TEXT
 }
 
-# environment DIR REQUIREMENT OPTION...: make an environment of the clone's own and install the clone into it, unless just that was done before.
-# OPTIONs are those of venv.
+# environment DIR REQUIREMENT OPTION...: create a virtual environment and install the clone into it, unless that was done before.
+# OPTIONs are passed to venv.
 environment() {
     local directory=$1 requirement=$2 stamp
     shift 2
     stamp="$directory/.installed-$(cat "$HERE/pyproject.toml" <(printf '%s' "$requirement") | sha256sum | cut -c1-16)"
     [ ! -e "$stamp" ] || return 0
-    say "Making a private Python environment in $directory (a few minutes the first time)"
+    say "Creating a virtual environment in $directory (takes a few minutes the first time)"
     [ -x "$directory/bin/python" ] || run "$python" -m venv "$@" "$directory"
     if [ $# -gt 0 ]; then constraints; fi | put_text "$directory/constraints.txt" 644
     run "$directory/bin/python" -m pip install --quiet --constraint "$directory/constraints.txt" --editable "$requirement"
@@ -79,7 +80,7 @@ demo() {
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
     build_tools
     environment "$VENV" "${HERE}[demo,workstation]"
-    # the demo prefers Mosquitto; where it is neither running nor installable, it brings its own small broker and says so
+    # the demo prefers Mosquitto; if it is neither running nor installable, the demo starts a small broker of its own
     if is_root; then packages mosquitto; fi
     cd "$HERE"
     run "$VENV/bin/python" -m edge demo
@@ -94,11 +95,11 @@ check() {
     run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
 }
 
-# The contract of the network adapter, on the board: it must be nobody's meanwhile.
+# Run the embedder's contract suite on the board. No other process may hold it.
 board_test() {
     local directory="$HERE/.venv-board"
     if systemd_runs && systemctl is-active --quiet cardedge.service; then
-        die "$EX_UNAVAILABLE" "the service holds the NPU: sudo systemctl stop cardedge, then run this again"
+        die "$EX_UNAVAILABLE" "the service is using the NPU: stop it with sudo systemctl stop cardedge, then run this command again"
     fi
     choose_python /usr/bin/python3
     provide_hnswlib ""
@@ -109,9 +110,9 @@ board_test() {
 
 install_service() {
     local directory
-    need_root "installing the service"
+    need_root "the installation"
     lock
-    # the system's own Python: the service's user can reach no other, and camera and NPU bindings from packages belong to it
+    # the system's Python: the service's user can execute no other, and packaged camera and NPU bindings are built for it
     choose_python /usr/bin/python3
     packages openssh-client procps
     provide_hnswlib "$wheelhouse"
@@ -129,35 +130,35 @@ install_service() {
 
 rollback() {
     local old
-    need_root "going back"
+    need_root "--rollback"
     lock
     old=$(previous)
-    [ -n "$old" ] || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "there is no version to go back to"
+    [ -n "$old" ] || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "there is no previous version"
     switch "$VERSIONS/$old"
-    say "$old serves; the one before is kept: --rollback again returns to it"
+    say "$old is active; run --rollback again to return to the other version"
 }
 
-# switch VERSION: let it serve after its self-test.
+# switch VERSION: run its self-test, then activate it.
 switch() {
     local bundle
     bundle=$(cards_for "$1" "$cards")
-    [ -z "$cards" ] || [ -d "$(bundle_folder "$cards")" ] || die "$EX_USAGE" "--cards $cards: no such folder, and no bundle of that id on this device"
+    [ -z "$cards" ] || [ -d "$(bundle_folder "$cards")" ] || die "$EX_USAGE" "--cards $cards: not a directory, and not a release on this device"
     if ! self_test "$1" "$(bundle_folder "$bundle")"; then
-        die "$EX_FAILED" "version $(basename "$1") failed its self-test; nothing was switched$(serves_on)"
+        die "$EX_FAILED" "version $(basename "$1") failed its self-test; nothing was changed$(still_active)"
     fi
-    serve "$1" "$bundle"
+    activate_version "$1" "$bundle"
 }
 
-# what_next: the steps that are left, fitted to what is here.
+# what_next: print the remaining steps for this machine.
 what_next() {
-    if [ "$dry_run" = yes ]; then say "A dry run: nothing was changed. After an installation it would say:"; else say "Installed: $(serving) serves."; fi
-    if needs_reboot; then note "The NPU's driver is new: reboot now, the service starts by itself then"; fi
-    if ! grep -qsE '^kind *=' "$CONFIG/cardedge.toml"; then note "No camera was found: connect one and name it under [camera] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"; fi
+    if [ "$dry_run" = yes ]; then say "Dry run: nothing was changed. An installation would print:"; else say "Installed: $(active_version) is active."; fi
+    if needs_reboot; then note "The NPU driver was just installed: reboot now; the service then starts automatically"; fi
+    if ! grep -qsE '^kind *=' "$CONFIG/cardedge.toml"; then note "No camera was found: connect one, set it under [camera] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"; fi
     pcie_hint
     memory_hint
-    note "See what works and what does not:     sudo -u cardedge cardedge check"
-    note "Lay a card under the camera and look:  mosquitto_sub -t 'cardedge/+/event' -v   (package mosquitto-clients)"
-    note "Put in cards of your own, the page, Home Assistant: README.md; NPU, camera, upgrades: docs/raspberry-pi.md"
+    note "Check the installation:               sudo -u cardedge cardedge check"
+    note "Watch events:                         mosquitto_sub -t 'cardedge/+/event' -v   (package mosquitto-clients)"
+    note "Your own cards, page, Home Assistant: README.md; NPU, camera, upgrades: docs/raspberry-pi.md"
 }
 
 value_of() { [ -n "${2:-}" ] || die "$EX_USAGE" "$1 needs a value; see --help"; }
@@ -188,14 +189,14 @@ parse() {
     done
 }
 
-# What goes together.
+# Check that the options fit together.
 check_arguments() {
-    [ "$purge" = no ] || [ "$task" = uninstall ] || die "$EX_USAGE" "--purge goes with --uninstall"
-    [ -z "$target" ] || [ "$task" = make_wheelhouse ] || die "$EX_USAGE" "--for goes with --make-wheelhouse"
-    case $camera in '' | picamera2 | v4l2) ;; *) die "$EX_USAGE" "--camera $camera: picamera2 or v4l2; others are named in the settings file" ;; esac
-    case $target in '' | bookworm | trixie | bookworm/?* | trixie/?*) ;; *) die "$EX_USAGE" "--for $target: bookworm or trixie, as in --for trixie/aarch64" ;; esac
+    [ "$purge" = no ] || [ "$task" = uninstall ] || die "$EX_USAGE" "--purge needs --uninstall"
+    [ -z "$target" ] || [ "$task" = make_wheelhouse ] || die "$EX_USAGE" "--for needs --make-wheelhouse"
+    case $camera in '' | picamera2 | v4l2) ;; *) die "$EX_USAGE" "--camera $camera: must be picamera2 or v4l2; configure other cameras in the settings file" ;; esac
+    case $target in '' | bookworm | trixie | bookworm/?* | trixie/?*) ;; *) die "$EX_USAGE" "--for $target: must be bookworm or trixie, as in --for trixie/aarch64" ;; esac
     if [ -n "$wheelhouse" ]; then
-        compgen -G "$wheelhouse/*.whl" >/dev/null || die "$EX_USAGE" "--wheelhouse $wheelhouse: no wheels there; make them with --make-wheelhouse"
+        compgen -G "$wheelhouse/*.whl" >/dev/null || die "$EX_USAGE" "--wheelhouse $wheelhouse: contains no wheels; create them with --make-wheelhouse"
         wheelhouse=$(cd -- "$wheelhouse" && pwd)
     fi
 }
@@ -209,7 +210,7 @@ main() {
         make_wheelhouse) make_wheelhouse "$operand" "$target" ;;
         *) "$task" ;;
     esac
-    exit # before the rest of this file is read again: a clone that is updated meanwhile changes nothing of this run
+    exit # bash reads on after main returns: updating the clone during a run must have no effect
 }
 
 main "$@"

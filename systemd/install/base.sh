@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What every part of install.sh stands on: words, exit statuses, changes that a dry run only tells.
+# Shared by all parts of install.sh: paths, exit statuses, messages, and the commands that --dry-run only prints.
 
-# tests look at parts of this in a file system of their own
+# tests run parts of this in a file system of their own
 readonly ROOT=${CARDEDGE_TEST_ROOT:-}
 readonly PREFIX=$ROOT/opt/cardedge
 readonly CONFIG=$ROOT/etc/cardedge
@@ -10,7 +10,7 @@ readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_FAILED=70 EX_BUSY=75
 
 dry_run=no
 
-# ONNX Runtime, imported to see whether it loads, would leave a device id and usage records in the home
+# importing ONNX Runtime would write a device id and usage records to the home directory
 export ORT_DISABLE_TELEMETRY=1
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
@@ -22,7 +22,7 @@ die() {
     exit "$status"
 }
 
-# Every change of this machine goes through run, copy_tree, put_text or add_line.
+# Every change of the system goes through run, copy_tree, put_text or add_line.
 run() {
     if [ "$dry_run" = yes ]; then
         printf '  would run:' >&2
@@ -33,7 +33,7 @@ run() {
     fi
 }
 
-# copy_tree FROM TO NAME...: copy files and folders without what Python and exports leave behind.
+# copy_tree FROM TO NAME...: copy files and directories without caches and exported files.
 copy_tree() {
     local from=$1 to=$2
     shift 2
@@ -45,7 +45,7 @@ copy_tree() {
     fi
 }
 
-# put_text FILE MODE: write standard input to FILE, whole or not at all, also when the power is cut.
+# put_text FILE MODE: write standard input to FILE atomically, also across a power cut.
 put_text() {
     local text
     text=$(cat)
@@ -61,7 +61,7 @@ put_text() {
     mv -T "$1.new" "$1"
 }
 
-# add_line FILE LINE: append a line that is not there yet.
+# add_line FILE LINE: append LINE unless the file contains it.
 add_line() {
     if [ -e "$1" ] && grep -qxF -- "$2" "$1"; then return 0; fi
     if [ "$dry_run" = yes ]; then
@@ -72,7 +72,7 @@ add_line() {
     fi
 }
 
-# point LINK TARGET: let a symbolic link name TARGET; rename(2) is atomic, `ln -sf` is not.
+# point LINK TARGET: replace a symbolic link atomically; `ln -sf` is not atomic, rename(2) is.
 point() {
     run ln -sfn "$2" "$1.new"
     run mv -T "$1.new" "$1"
@@ -82,9 +82,9 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 systemd_runs() { [ -d /run/systemd/system ]; }
 need_root() { is_root || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "$1 needs root: run it with sudo"; }
 
-# Held until we end, by our children too: a pip that outlived a killed run still writes.
+# Held until this process and its children end: pip may outlive a killed run and still write.
 lock() {
     if [ "$dry_run" = yes ] || ! is_root; then return 0; fi
     exec 9>"$ROOT/run/lock/cardedge-install"
-    flock --wait 2 9 || die "$EX_BUSY" "another install.sh is at work here; wait until it has ended, then run this again"
+    flock --wait 2 9 || die "$EX_BUSY" "another install.sh is running; wait until it has finished, then run this again"
 }

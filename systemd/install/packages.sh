@@ -1,28 +1,28 @@
 # shellcheck shell=bash
-# Debian packages, and the Python to build on.
+# Installs Debian packages and selects the Python interpreter.
 
 python=
 lists_are_fresh=no
 
 is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 
-# apt's lists, once per run; a machine without network goes on with those it has.
+# Update apt's package lists once per run; without a network the existing lists are used.
 refresh_lists() {
     [ "$lists_are_fresh" = no ] || return 0
     lists_are_fresh=yes
     if is_root || [ "$dry_run" = yes ]; then
-        run apt-get update -qq || note "apt's package lists could not be brought up to date; going on with those that are here"
+        run apt-get update -qq || note "apt's package lists could not be updated; using the existing ones"
     fi
 }
 
-# candidate NAME: the version apt would install, nothing when it knows none.
+# candidate NAME: print the version apt would install, if any.
 candidate() {
     command -v apt-cache >/dev/null || return 0
     LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'
 }
 apt_knows() { [ -n "$(candidate "$1")" ]; }
 
-# packages NAME...: install those that are missing; without root say which and go on.
+# packages NAME...: install the missing ones; without root only list them.
 packages() {
     local missing=() name
     for name in "$@"; do
@@ -30,19 +30,19 @@ packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if ! command -v apt-get >/dev/null; then
-        say "Not a Debian system; please make sure of: ${missing[*]}"
+        say "Not a Debian system; make sure that these are installed: ${missing[*]}"
     elif is_root || [ "$dry_run" = yes ]; then
         say "Installing packages: ${missing[*]}"
         refresh_lists
         run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-            die "$EX_UNAVAILABLE" "apt could not install ${missing[*]}; without network, install them beforehand (see docs/raspberry-pi.md, Without network)"
+            die "$EX_UNAVAILABLE" "apt could not install ${missing[*]}; without a network, install them beforehand (see docs/raspberry-pi.md, Without network)"
         remember_packages "${missing[@]}"
     else
         say "Missing packages: ${missing[*]} (install them with: sudo apt-get install ${missing[*]})"
     fi
 }
 
-# What the service brought along is told when it is uninstalled; see forget_packages.
+# Recorded for --uninstall, which lists them; see forget_packages.
 remember_packages() {
     if [ "$dry_run" = yes ] || [ "$task" != install_service ]; then return 0; fi
     install -d "$PREFIX"
@@ -53,12 +53,12 @@ is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/
 
 makes_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
-# Can it build the one library without wheels (hnswlib)?
+# Succeed if the interpreter can build hnswlib, the only library without wheels.
 can_build() {
     command -v g++ >/dev/null && "$1" -c 'import os, sysconfig; raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 
-# find_python CANDIDATE...: the first recent one that can build, else the first recent one.
+# find_python CANDIDATE...: set $python to the first recent one that can build, else to the first recent one.
 find_python() {
     local candidate
     python=
@@ -72,7 +72,7 @@ find_python() {
     done
 }
 
-# choose_python CANDIDATE...: settle $python, able to make environments.
+# choose_python CANDIDATE...: set $python to an interpreter that can create virtual environments.
 choose_python() {
     find_python "$@"
     if [ -z "$python" ]; then
@@ -80,7 +80,7 @@ choose_python() {
         find_python "$@"
     fi
     if [ -z "$python" ]; then
-        [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "Python 3.11 or newer is needed, as in Debian 12; this system has none"
+        [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "Python 3.11 or newer is required, as in Debian 12; none was found"
         python=python3
     fi
     makes_environments "$python" || packages python3-venv
@@ -94,7 +94,7 @@ has_system_hnswlib() {
     "$python" -c 'from importlib.metadata import version; raise SystemExit(tuple(map(int, version("hnswlib").split(".")[:2])) < (0, 8))' 2>/dev/null
 }
 
-# hnswlib has no wheels on PyPI: from the wheelhouse, else from Debian where that is new enough (trixie), else built here.
+# hnswlib has no wheels: take it from the wheelhouse, else from Debian if new enough (trixie), else build it.
 provide_hnswlib() {
     local wheelhouse=$1 known
     if [ -n "$wheelhouse" ] && compgen -G "$wheelhouse/hnswlib-*-$(python_tag)-*_$(uname -m).whl" >/dev/null; then return 0; fi

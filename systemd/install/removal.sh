@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Taking everything out again.
+# Uninstalls everything.
 
 uninstall() {
     local purge=$1
-    need_root "uninstalling"
+    need_root "--uninstall"
     lock
     stop_units
     forget_packages
@@ -21,9 +21,9 @@ uninstall() {
     fi
     if [ "$purge" = yes ]; then
         purge_data
-        say "Removed, with settings, passwords, cards and events."
+        say "Removed, including settings, passwords, cards and events."
     else
-        say "Removed. Settings ($CONFIG), cards and events ($STATE) and the broker's file stay; --purge removes them too."
+        say "Removed. Settings ($CONFIG), cards and events ($STATE) and the broker's configuration are kept; --purge removes them."
     fi
 }
 
@@ -35,10 +35,10 @@ stop_units() {
     done
 }
 
-# Packages may have found other users since: they are named, not removed.
+# Other programs may use these packages by now: they are listed, not removed.
 forget_packages() {
     if [ -s "$PREFIX/packages" ]; then
-        note "Debian packages that came with the scanner stay; if nothing else needs them: sudo apt-get autoremove --purge $(sort -u "$PREFIX/packages" | paste -sd ' ')"
+        note "Debian packages installed for CardEdge are kept; if nothing else needs them: sudo apt-get autoremove --purge $(sort -u "$PREFIX/packages" | paste -sd ' ')"
     fi
 }
 

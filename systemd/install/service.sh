@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The service: its user and settings, its cards, which version serves, and whether that one becomes ready.
+# Installs the service: user, settings, cards, the active version, and the trial of a new one.
 
 readonly UNIT=/etc/systemd/system/cardedge.service
 readonly READY_S=${CARDEDGE_READY_S:-90}
@@ -13,7 +13,7 @@ user_and_folders() {
     run systemd-tmpfiles --create /usr/lib/tmpfiles.d/cardedge.conf
 }
 
-# system_files VERSION: put that version's unit and rules into the system.
+# system_files VERSION: install the unit file and rules of that version.
 system_files() {
     user_and_folders "$1"
     run install -D -m 644 "$1/systemd/cardedge.udev" /usr/lib/udev/rules.d/50-cardedge.rules
@@ -25,14 +25,14 @@ system_files() {
     fi
 }
 
-# write_settings VERSION CAMERA: once, with what this machine has; a file that is there is only compared with that.
+# write_settings VERSION CAMERA: write the first settings for this machine; an existing file is only compared.
 write_settings() {
     local file="$CONFIG/cardedge.toml" edits=() said
     choose_backend "$1"
     if [ -e "$file" ]; then
         said=$("$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1], "rb")).get("network", {}).get("backend", "onnx"))' "$file" 2>/dev/null) || return 0
         if [ "$said" != "$backend" ]; then
-            note "$file says backend = \"$said\", and this machine looks like \"$backend\": $backend_why. The file is yours and stays as it is"
+            note "$file has backend = \"$said\", but \"$backend\" fits this machine: $backend_why. The file is not changed"
         fi
         return 0
     fi
@@ -48,7 +48,7 @@ write_settings() {
 active_cards() { basename "$(readlink "$STATE/index/current" 2>/dev/null)"; }
 bundle_of() { sed -n 's/.*"bundle_id": *"\([0-9a-f]*\)".*/\1/p' "$1/manifest.json" 2>/dev/null | head -n 1; }
 
-# is_sample BUNDLE-ID: did one of our versions bring it along?
+# is_sample BUNDLE-ID: succeed if it is the sample index of an installed version.
 is_sample() {
     local version
     for version in "$VERSIONS"/*; do
@@ -57,7 +57,7 @@ is_sample() {
     return 1
 }
 
-# cards_for VERSION WANTED: the bundle to put in with a version: the one asked for, else the sample where there is none or an older sample.
+# cards_for VERSION WANTED: print the bundle to activate with a version: WANTED, else the sample index if there is none or an older sample.
 cards_for() {
     local active
     active=$(active_cards)
@@ -68,19 +68,19 @@ cards_for() {
     fi
 }
 
-# bundle_folder CARDS: where a bundle lies that is named by its folder, or by its id on this device.
+# bundle_folder CARDS: print the directory of a bundle given by its directory or by its id on this device.
 bundle_folder() {
     if [ -z "$1" ] || [ -d "$1" ]; then printf '%s' "$1"; else printf '%s' "$STATE/index/releases/$1"; fi
 }
 
-# activate VERSION CARDS: let a bundle (a folder, or the id of one that is installed) serve.
+# activate VERSION CARDS: activate a bundle (a directory, or the id of an installed release).
 activate() {
     run "$1/bin/cardedge" index activate "$2" --index "$STATE/index" >/dev/null && run chown -R cardedge:cardedge "$STATE/index"
 }
 
 property() { systemctl show --property="$1" --value cardedge.service; }
 
-# ready: does the daemon say within the bound that it is ready, and stay so? One that was started three times over is not waited for.
+# ready: succeed if the daemon becomes ready in time and stays so. After three restarts it counts as failed.
 ready() {
     local deadline=$((SECONDS + READY_S)) before now
     before=$(property NRestarts)
@@ -106,29 +106,29 @@ restart() {
 }
 
 last_lines() {
-    note "The last lines of its log:"
+    note "Last lines of the log:"
     journalctl --unit cardedge.service --no-pager --lines 20 --output cat 2>/dev/null | sed 's/^/    /' >&2
 }
 
-# serve VERSION CARDS: switch to a version (and to cards, where they are named), and back again when it does not become ready.
-# The file trial tells the version that is tried, the cards that served before and the version before that; it outlives a cut, and the
-# next run judges the trial again.
-serve() {
+# activate_version VERSION CARDS: switch to a version (and to cards, if given), and back again if it does not become ready.
+# The file `trial` names the new version, the cards that were active and the version before; it survives a power cut, after which the next run
+# repeats the trial.
+activate_version() {
     local id old bundle=$2 former before
-    id=$(basename "$1") old=$(serving) former=$(active_cards) before=$(previous)
-    [ "$before" != "$old" ] || before='' # a run that was cut had pointed it already
+    id=$(basename "$1") old=$(active_version) former=$(active_cards) before=$(previous)
+    [ "$before" != "$old" ] || before='' # an interrupted run has already set the link
     if [ -n "$old" ] && [ "$old" != "$id" ]; then
         printf '%s %s %s\n' "$id" "${former:--}" "${before:--}" | put_text "$PREFIX/trial" 644
         point "$PREFIX/previous" "versions/$old"
     fi
-    # a daemon that sees cards of another network would refuse them, and say so in its log
+    # a running daemon would reject cards of another model and log an error
     if [ -n "$bundle" ] && [ -n "$old" ] && systemd_runs; then run systemctl stop cardedge.service; fi
     system_files "$1"
     if [ -n "$bundle" ]; then
-        say "Putting in the cards of $bundle"
+        say "Activating the cards of $bundle"
         if ! activate "$1" "$bundle"; then
-            if [ -n "$old" ] && systemd_runs; then go_back "$old" "${former:--}" "${before:--}"; fi
-            die "$EX_FAILED" "the cards of $bundle could not be put in; nothing was switched$(serves_on)"
+            if [ -n "$old" ] && systemd_runs; then return_to "$old" "${former:--}" "${before:--}"; fi
+            die "$EX_FAILED" "the cards of $bundle could not be activated; nothing was changed$(still_active)"
         fi
     fi
     point "$PREFIX/current" "versions/$id"
@@ -136,7 +136,7 @@ serve() {
     start "$id"
 }
 
-# start VERSION-ID: start what the link names and see whether it becomes ready; if it is on trial and does not, go back.
+# start VERSION-ID: start the active version and wait until it is ready; if it is on trial and fails, return to the previous one.
 start() {
     local tried='' former='' before=''
     if [ "$no_start" = yes ] || { [ "$dry_run" = no ] && ! systemd_runs; }; then
@@ -145,7 +145,7 @@ start() {
     fi
     run systemctl enable --quiet cardedge.service
     if [ "$dry_run" = yes ]; then
-        note "would start the service and wait up to $READY_S s until it is ready; if it does not become so, would go back to the version before"
+        note "would start the service and wait up to $READY_S s until it is ready; otherwise would return to the previous version"
         return 0
     fi
     if needs_reboot; then return 0; fi
@@ -159,14 +159,14 @@ start() {
     if [ "$tried" != "$1" ]; then
         die "$EX_FAILED" "version $1 did not become ready; see \`cardedge check\` and \`journalctl -u cardedge\`"
     fi
-    go_back "$(previous)" "$former" "$before"
-    die "$EX_FAILED" "version $1 did not become ready; $(serving) serves again"
+    return_to "$(previous)" "$former" "$before"
+    die "$EX_FAILED" "version $1 did not become ready; $(active_version) is active again"
 }
 
-# go_back VERSION-ID CARDS BEFORE: let the version before serve again, with its system files and cards, and the one before it behind it;
-# a - stands for none.
-go_back() {
-    say "Going back to version $1"
+# return_to VERSION-ID CARDS BEFORE: return to the previous version with its system files and cards, and restore the version before it;
+# - means none.
+return_to() {
+    say "Returning to version $1"
     systemctl stop cardedge.service || true
     system_files "$VERSIONS/$1"
     if [ "$2" != - ] && [ "$2" != "$(active_cards)" ]; then activate "$VERSIONS/$1" "$2"; fi
@@ -177,20 +177,20 @@ go_back() {
     ready || die "$EX_FAILED" "neither the new version nor $1 became ready; see \`journalctl -u cardedge\`"
 }
 
-# needs_reboot: the NPU is chosen and its driver came just now.
+# needs_reboot: succeed if the NPU is configured and its driver was just installed.
 needs_reboot() { hailo_slot >/dev/null && grep -qs '^backend = "hailo"' "$CONFIG/cardedge.toml" && [ ! -e "$DEV/hailo0" ]; }
 
-# broker: Mosquitto for this machine alone, with persistence; a broker that somebody set up stays as it is.
+# broker: install Mosquitto for this machine only, with persistence; an existing broker is left as it is.
 broker() {
     local ours=/etc/mosquitto/conf.d/cardedge.conf without=()
     if ! is_installed mosquitto && (: <>/dev/tcp/127.0.0.1/1883) 2>/dev/null; then
-        note "Another broker answers on port 1883 of this machine: it stays, and Mosquitto is not installed"
+        note "Another broker is listening on port 1883 of this machine; Mosquitto is not installed"
         return 0
     fi
     packages mosquitto
     if [ ! -e "$ours" ]; then
         if grep -rqsE '^ *(listener|port|bind_address)\b' /etc/mosquitto/mosquitto.conf /etc/mosquitto/conf.d; then
-            note "Mosquitto has listeners of its own here; they stay as they are (a proposal: systemd/mosquitto-cardedge.conf)"
+            note "Mosquitto is already configured with listeners; they are not changed (see systemd/mosquitto-cardedge.conf for an example)"
             return 0
         fi
         # a kernel without IPv6 has no ::1 to listen on

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Versions of the program under $PREFIX/versions, each complete with its environment, network and system files, and the link to the one
-# that serves. A version is built beside the others; only a whole one has the file .complete, written last.
+# Builds versions of the program under $PREFIX/versions, each with its environment, model and system files. $PREFIX/current links to the active
+# version. The file .complete is written last, so an interrupted build is recognized.
 
 readonly VERSIONS="$PREFIX/versions"
 
-# Everything of the clone that a version is made of.
+# The parts of the clone that make up a version.
 readonly INGREDIENTS=(edge hef index/sample systemd pyproject.toml README.md LICENSE)
 
-serving() { basename "$(readlink "$PREFIX/current" 2>/dev/null)"; }
+active_version() { basename "$(readlink "$PREFIX/current" 2>/dev/null)"; }
 previous() { basename "$(readlink "$PREFIX/previous" 2>/dev/null)"; }
 
-# constraints: a numpy from Debian is kept, since Debian's camera and NPU bindings are built for it; pip would put a newer one before it.
+# constraints: keep Debian's numpy, for which Debian's camera and NPU bindings are built; pip would install a newer one that hides it.
 constraints() {
     "$python" -P - <<'PYTHON'
 try:
@@ -22,7 +22,7 @@ if "/dist-packages/" in numpy.__file__:
 PYTHON
 }
 
-# version_id: the program's number and a hash of all that goes into it; the same clone on the same system gives the same.
+# version_id: version number and a hash of everything that goes into it; the same clone on the same system gives the same id.
 version_id() {
     local number hash
     number=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$HERE/edge/__init__.py")
@@ -37,20 +37,20 @@ version_id() {
     printf '%s-%s' "$number" "${hash:0:12}"
 }
 
-# works VERSION: every library loads, and the bindings from packages that load without the environment load within it too.
+# works VERSION: check that every library loads, and that packaged bindings that load outside the environment also load inside it.
 works() {
     local binding
     "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app.daemon' || return 1
     for binding in picamera2 hailo_platform; do
         if imports "$python" "$binding" && ! imports "$1/bin/python" "$binding"; then
             HAILORT_LOGGER_PATH=NONE "$1/bin/python" -c "import $binding" || true
-            note "$binding loads with $python but not in $1: the numpy there does not fit Debian's; take it out and run this again"
+            note "$binding loads with $python but not in $1: its numpy does not match Debian's; remove it and run this again"
             return 1
         fi
     done
 }
 
-# build VERSION WHEELHOUSE: make the version unless it is there and works. A half-made one is made anew.
+# build VERSION WHEELHOUSE: build the version unless it exists and works. An incomplete one is rebuilt.
 build() {
     local directory=$1 wheelhouse=$2
     if [ -e "$directory/.complete" ]; then
@@ -67,7 +67,7 @@ build() {
     install_program "$directory" "$wheelhouse"
     run rm -rf "$directory/source"
     [ "$dry_run" = no ] || return 0
-    works "$directory" || die "$EX_FAILED" "version $(basename "$directory") cannot load its libraries; nothing was changed$(serves_on)"
+    works "$directory" || die "$EX_FAILED" "version $(basename "$directory") cannot load its libraries; nothing was changed$(still_active)"
     sync -f "$directory"
     touch "$directory/.complete"
     sync "$directory/.complete" "$directory"
@@ -80,16 +80,16 @@ install_program() {
     if [ -n "$2" ]; then
         options+=(--no-index --find-links "$2")
     else
-        # kept until the version is whole, so that a build that was cut need not fetch everything again
+        # kept until the version is complete, so that an interrupted build need not download everything again
         options+=(--cache-dir "$PREFIX/cache")
     fi
     run "$directory/bin/python" -m pip install "${options[@]}" "$directory/source" ||
-        die "$EX_UNAVAILABLE" "the Python libraries could not be installed; without network use --wheelhouse (docs/raspberry-pi.md, Without network)$(serves_on)"
+        die "$EX_UNAVAILABLE" "the Python libraries could not be installed; without a network use --wheelhouse (docs/raspberry-pi.md, Without network)$(still_active)"
 }
 
-serves_on() { [ -z "$(serving)" ] || printf ', %s serves on' "$(serving)"; }
+still_active() { [ -z "$(active_version)" ] || printf '; %s is still active' "$(active_version)"; }
 
-# self_test VERSION CARDS: everything that can be examined without taking camera, NPU or page from the scanner that runs.
+# self_test VERSION CARDS: run all checks that do not need the camera, NPU or page of the running scanner.
 self_test() {
     local index=() report
     if [ "$dry_run" = yes ]; then
@@ -102,12 +102,12 @@ self_test() {
     return 1
 }
 
-# prune: keep the version that serves and the one before; called only once the former is known to work.
+# prune: keep the active and the previous version; called only after the active one has proven to work.
 prune() {
     local directory
     for directory in "$VERSIONS"/*; do
         case $(basename "$directory") in
-            "$(serving)" | "$(previous)" | '*') ;;
+            "$(active_version)" | "$(previous)" | '*') ;;
             *) run rm -rf "$directory" ;;
         esac
     done

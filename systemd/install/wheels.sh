@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A wheelhouse: a folder with everything pip needs, for a machine without network.
+# Creates a wheelhouse: a directory with everything pip needs on a machine without a network.
 
 requirements() {
     "$python" - "$HERE/pyproject.toml" <<'PYTHON'
@@ -9,7 +9,7 @@ print("\n".join(project["project"]["dependencies"] + project["build-system"]["re
 PYTHON
 }
 
-# make_wheelhouse DIR TARGET: TARGET is empty for this machine, else bookworm or trixie, with /ARCH for another than aarch64.
+# make_wheelhouse DIR TARGET: TARGET is empty for this machine, else bookworm or trixie, optionally with /ARCH (default aarch64).
 make_wheelhouse() {
     local scratch
     choose_python /usr/bin/python3 python3 python3.13 python3.12 python3.11
@@ -35,27 +35,27 @@ wheels_for_here() {
     has_system_hnswlib || build_tools
     constraints >"$2/constraints.txt"
     "$2/venv/bin/python" -m pip wheel --quiet --disable-pip-version-check --wheel-dir "$1" --constraint "$2/constraints.txt" --requirement "$2/all.txt" ||
-        die "$EX_UNAVAILABLE" "the wheels could not be fetched or built"
+        die "$EX_UNAVAILABLE" "the wheels could not be downloaded or built"
 }
 
-# wheels_for DIR SCRATCH RELEASE ARCH: fetch the wheels of another system. What has none (hnswlib) is fetched as source.
+# wheels_for DIR SCRATCH RELEASE ARCH: download the wheels for another system; hnswlib, which has none, as source.
 wheels_for() {
     local number debian_numpy platform options=(--quiet --disable-pip-version-check --dest "$1")
     case $3 in
         bookworm) number=3.11 debian_numpy=1.24.2 ;;
         trixie) number=3.13 debian_numpy=2.2.4 ;;
-        *) die "$EX_USAGE" "--for $3: bookworm or trixie, as in --for trixie/aarch64" ;;
+        *) die "$EX_USAGE" "--for $3: must be bookworm or trixie, as in --for trixie/aarch64" ;;
     esac
     grep -v '^hnswlib' "$2/all.txt" >"$2/wheels.txt"
     grep '^hnswlib' "$2/all.txt" >"$2/source.txt"
-    # Debian's numpy is there wherever its camera or NPU bindings are: what is fetched must go with it
+    # the wheels must match Debian's numpy, which is installed with its camera and NPU bindings
     printf 'numpy==%s\n' "$debian_numpy" >"$2/constraints.txt"
     for platform in 2_17 2_26 2_27 2_28 2_31 2_34 2_35 2_36; do options+=(--platform "manylinux_${platform}_$4"); done
     "$2/venv/bin/python" -m pip download "${options[@]}" --platform "manylinux2014_$4" --only-binary :all: --implementation cp \
         --python-version "$number" --abi "cp${number/./}" --abi abi3 --abi none --constraint "$2/constraints.txt" --requirement "$2/wheels.txt" pybind11 ||
-        die "$EX_UNAVAILABLE" "the wheels for $3 on $4 could not be fetched"
+        die "$EX_UNAVAILABLE" "the wheels for $3 on $4 could not be downloaded"
     "$2/venv/bin/python" -m pip download --quiet --disable-pip-version-check --dest "$1" --no-deps --no-binary hnswlib \
-        --requirement "$2/source.txt" || die "$EX_UNAVAILABLE" "the source of hnswlib could not be fetched"
-    say "hnswlib has no wheel: it goes along as source and is built on the scanner, which needs g++ and python3-dev"
-    if [ "$3" = trixie ]; then note "trixie has it as a package, too: sudo apt install python3-hnswlib, and nothing is built"; fi
+        --requirement "$2/source.txt" || die "$EX_UNAVAILABLE" "the source of hnswlib could not be downloaded"
+    say "hnswlib has no wheel: its source is included and built on the scanner, which needs g++ and python3-dev"
+    if [ "$3" = trixie ]; then note "trixie also has a package: after sudo apt install python3-hnswlib nothing is built"; fi
 }

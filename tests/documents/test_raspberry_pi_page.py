@@ -25,7 +25,7 @@ def test_nothing_else_is_quoted_as_the_npu_s():
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("install.sh", "serves again"),
+        ("install.sh", "is active again"),
         ("tools/verify_hef.py", "the same bytes"),
         ("tools/verify_hef.py", "DIFFERENT answers"),
         ("tests/support/hardware.py", "HailoRT's Python package is not installed (apt install hailo-all)"),

@@ -86,11 +86,11 @@ def machine(tmp_path):
     ("arguments", "said"),
     [
         (["--dance"], "unknown option: --dance"),
-        (["--purge"], "--purge goes with --uninstall"),
-        (["--for", "trixie"], "--for goes with --make-wheelhouse"),
+        (["--purge"], "--purge needs --uninstall"),
+        (["--for", "trixie"], "--for needs --make-wheelhouse"),
         (["--make-wheelhouse", "/nowhere", "--for", "buster"], "bookworm or trixie"),
         (["--make-wheelhouse"], "--make-wheelhouse needs a value"),
-        (["--wheelhouse", "/nowhere"], "no wheels there; make them with --make-wheelhouse"),
+        (["--wheelhouse", "/nowhere"], "contains no wheels; create them with --make-wheelhouse"),
         (["--allow-technician"], "--allow-technician needs a value"),
         (["--camera", "webcam"], "picamera2 or v4l2"),
         (["--cards"], "--cards needs a value"),
@@ -154,7 +154,7 @@ def test_two_at_once_are_not_allowed(machine):
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = machine.run("is_root() { true; }; lock; echo went on")
     assert (result.returncode, result.stdout) == (75, "")
-    assert "another install.sh is at work" in result.stderr
+    assert "another install.sh is running" in result.stderr
 
 
 # --- what is found and chosen ---
@@ -170,7 +170,7 @@ LIBRARY = {"hailo_platform": ""}
         ("0x2864", {}, True, "onnx", "hailo_platform cannot be imported"),
         ("0x2864", {"hailo_platform": "raise ImportError('versions differ')"}, True, "onnx", "hailo_platform cannot be imported"),
         ("0x2864", LIBRARY, False, "onnx", "no network compiled for it"),
-        ("0x2864", LIBRARY, True, "hailo", "are there"),
+        ("0x2864", LIBRARY, True, "hailo", "are present"),
     ],
 )
 def test_the_npu_is_chosen_when_board_library_and_network_are_there(machine, board, modules, hef, backend, why):
@@ -234,7 +234,7 @@ def test_settings_are_written_once_with_what_is_there(machine):
     file.write_text('[network]\nbackend = "onnx"\n')
     result = machine.run(f'write_settings {version} ""')
     assert file.read_text() == '[network]\nbackend = "onnx"\n'
-    assert 'says backend = "onnx", and this machine looks like "hailo"' in result.stderr
+    assert 'has backend = "onnx", but "hailo" fits this machine' in result.stderr
 
 
 def test_without_a_camera_its_lines_stay_comments(machine):
@@ -345,7 +345,7 @@ def test_a_binding_that_is_broken_in_the_system_is_not_the_installations_fault(m
     assert machine.run(f"python={system}/bin/python\nworks {new}").returncode == 0
 
 
-# --- which version serves ---
+# --- which version is active ---
 
 STUBS = """
 system_files() { :; }
@@ -357,9 +357,9 @@ activate() { ln -sfn "releases/$(basename "$2")" "$STATE/index/current"; }
 """
 
 
-def serve(machine, script, *, works):
+def activate(machine, script, *, works):
     """Run ``script`` where the versions named in ``works`` become ready. The program's own link in the system is not ours to touch."""
-    ready = f'ready() {{ [[ " {works} " == *" $(serving) "* ]]; }}'
+    ready = f'ready() {{ [[ " {works} " == *" $(active_version) "* ]]; }}'
     run = 'run() { if [ "${*: -1}" = /usr/local/bin/cardedge ]; then return 0; fi; "$@"; }'
     return machine.run(f"{STUBS}\n{ready}\n{run}\n{script}")
 
@@ -371,7 +371,7 @@ def link(machine, name):
 
 @pytest.fixture
 def upgraded(machine):
-    """The versions old and new are there, old serves with the cards a."""
+    """Versions old and new are installed; old is active with the cards a."""
     machine.version("old")
     machine.version("new")
     (machine.root / "opt/cardedge/current").symlink_to("versions/old")
@@ -379,57 +379,57 @@ def upgraded(machine):
     return machine
 
 
-def test_a_new_version_serves_once_it_is_ready(upgraded):
-    result = serve(upgraded, 'serve "$VERSIONS/new" ""; prune', works="new")
+def test_a_new_version_stays_active_once_it_is_ready(upgraded):
+    result = activate(upgraded, 'activate_version "$VERSIONS/new" ""; prune', works="new")
     assert result.returncode == 0, result.stderr
     assert (link(upgraded, "current"), link(upgraded, "previous")) == ("new", "old")
     assert not (upgraded.root / "opt/cardedge/trial").exists()
 
 
 def test_one_that_does_not_become_ready_gives_way_with_its_cards(upgraded):
-    result = serve(upgraded, 'serve "$VERSIONS/new" /media/b', works="old")
+    result = activate(upgraded, 'activate_version "$VERSIONS/new" /media/b', works="old")
     assert result.returncode == 70
-    assert "version new did not become ready; old serves again" in result.stderr
+    assert "version new did not become ready; old is active again" in result.stderr
     assert "the last line of its log" in result.stderr
     assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
     assert (upgraded.root / "var/lib/cardedge/index/current").readlink() == Path("releases/a")
     assert not (upgraded.root / "opt/cardedge/trial").exists()
 
 
-def test_cards_that_cannot_be_put_in_change_nothing(upgraded):
-    result = serve(upgraded, 'activate() { return 65; }\nserve "$VERSIONS/new" /media/b', works="old")
+def test_cards_that_cannot_be_activated_change_nothing(upgraded):
+    result = activate(upgraded, 'activate() { return 65; }\nactivate_version "$VERSIONS/new" /media/b', works="old")
     assert result.returncode == 70
-    assert "could not be put in; nothing was switched, old serves on" in result.stderr
+    assert "could not be activated; nothing was changed; old is still active" in result.stderr
     assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
     assert (upgraded.root / "var/lib/cardedge/index/current").readlink() == Path("releases/a")
 
 
 def test_a_switch_that_was_cut_before_the_link_is_made_again(upgraded):
-    cut = 'system_files() { kill -9 $$; }\nserve "$VERSIONS/new" ""'
-    assert serve(upgraded, cut, works="").returncode == -9
+    cut = 'system_files() { kill -9 $$; }\nactivate_version "$VERSIONS/new" ""'
+    assert activate(upgraded, cut, works="").returncode == -9
     assert link(upgraded, "current") == "old"
-    result = serve(upgraded, 'serve "$VERSIONS/new" ""', works="old")
+    result = activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="old")
     assert (result.returncode, link(upgraded, "current"), link(upgraded, "previous")) == (70, "old", None)
 
 
 def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
-    cut = 'start() { kill -9 $$; }\nserve "$VERSIONS/new" ""'
-    assert serve(upgraded, cut, works="").returncode == -9
+    cut = 'start() { kill -9 $$; }\nactivate_version "$VERSIONS/new" ""'
+    assert activate(upgraded, cut, works="").returncode == -9
     assert link(upgraded, "current") == "new"
-    result = serve(upgraded, 'serve "$VERSIONS/new" ""', works="old")
+    result = activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="old")
     assert (result.returncode, link(upgraded, "current")) == (70, "old")
 
 
 def test_a_driver_that_just_came_waits_for_the_reboot(upgraded):
     upgraded.pci()
     (upgraded.root / "etc/cardedge/cardedge.toml").write_text('[network]\nbackend = "hailo"\n')
-    assert serve(upgraded, 'serve "$VERSIONS/new" ""', works="").returncode == 0
+    assert activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="").returncode == 0
     (upgraded.root / "dev/hailo0").touch()
-    assert serve(upgraded, 'serve "$VERSIONS/new" ""', works="").returncode == 70
+    assert activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="").returncode == 70
 
 
 def test_the_same_version_again_is_not_given_up(upgraded):
-    result = serve(upgraded, 'serve "$VERSIONS/old" ""', works="")
+    result = activate(upgraded, 'activate_version "$VERSIONS/old" ""', works="")
     assert result.returncode == 70
     assert "version old did not become ready" in result.stderr
     assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
@@ -438,7 +438,7 @@ def test_the_same_version_again_is_not_given_up(upgraded):
 def test_the_version_before_is_kept_and_no_other(upgraded):
     upgraded.version("ancient")
     upgraded.version("newest")
-    serve(upgraded, 'serve "$VERSIONS/new" ""; serve "$VERSIONS/newest" ""; prune', works="new newest")
+    activate(upgraded, 'activate_version "$VERSIONS/new" ""; activate_version "$VERSIONS/newest" ""; prune', works="new newest")
     assert sorted(path.name for path in (upgraded.root / "opt/cardedge/versions").iterdir()) == ["new", "newest"]
 
 
