@@ -25,6 +25,7 @@ import numpy as np
 
 from edge.errors import DataError, EdgeError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
+from edge.system.files import write_atomically
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from tools.evaluation.embedding import ViewFigures, measure_views
@@ -134,9 +135,7 @@ def compete(contender: Contender, course: Course, ground: Field, folder: Path) -
         run = Run(folder, (folder / LAST).exists(), ALONE)
         finish(run_stage(plan_warm(WarmSettings(network=contender.network, course=course), ground.material), run), ground.material, run)
     row = measured(contender, ground, folder)
-    partial = kept.with_suffix(".partial")
-    partial.write_text(json.dumps({"wanted": wanted, "row": asdict(row)}, indent=2) + "\n", encoding="utf-8")
-    partial.replace(kept)
+    write_atomically(kept, json.dumps({"wanted": wanted, "row": asdict(row)}, indent=2) + "\n", durable=False)
     return row
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +41,7 @@ from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
 from edge.recognition.projection import Projection
 from edge.recognition.verification import SIGNATURE_ID
+from edge.system.files import sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
 SELF_TEST_LEAD: Final = 0.01
@@ -141,21 +141,8 @@ def set_calibration(path: Path, calibration: Calibration) -> Manifest:
     For a bundle on the workstation. A release on a device keeps the id its directory is named by: push the bundle anew.
     """
     manifest = read_manifest(path).model_copy(update={"calibration": calibration}).sealed()
-    temporary = path / f"{MANIFEST_FILE}.new"
-    temporary.write_text(manifest.to_json(), encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path / MANIFEST_FILE)
-    sync(path)
+    write_atomically(path / MANIFEST_FILE, manifest.to_json())
     return manifest
-
-
-def sync(path: Path) -> None:
-    """Force a file's content or a directory's names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check_new(target: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Final
 from pydantic import AwareDatetime, Field, ValidationError
 
 from edge.bundles.signature import Signer
-from edge.bundles.writer import sync
 from edge.schema import Schema
+from edge.system.files import write_atomically
 
 AUDIT_FILE: Final = "audit.jsonl"
 MAX_BYTES: Final = 1 << 20
@@ -92,10 +92,7 @@ class Audit:
         with contextlib.suppress(FileNotFoundError):
             if self._file.stat().st_size > MAX_BYTES:
                 newer = self._file.read_bytes()[-MAX_BYTES // 2 :].partition(b"\n")[2]
-                temporary = self._file.with_name(f".{AUDIT_FILE}.new")
-                temporary.write_bytes(newer)
-                sync(temporary)
-                temporary.replace(self._file)
+                write_atomically(self._file, newer)
 
 
 def last_line(root: Path) -> AuditLine | None:

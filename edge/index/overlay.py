@@ -22,13 +22,14 @@ import numpy as np
 
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
-from edge.bundles.writer import BundleContents, GraphWriter, VectorForm, check_new, sync, write_bundle
+from edge.bundles.writer import BundleContents, GraphWriter, VectorForm, check_new, write_bundle
 from edge.errors import BundleError, DataError, ModelMismatchError
 from edge.index.releases import LOCK_WAIT_S, locked
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch, ModelId, to_input_batch
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import signature_of
+from edge.system.files import replace_link, sync
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -201,7 +202,7 @@ def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatri
         generation = secrets.token_hex(8)
         staging.replace(folder / generation)
         sync(folder)
-    _point_to(folder, generation)
+    replace_link(folder / CURRENT, generation)
     _remove_others(folder, generation)
 
 
@@ -235,14 +236,6 @@ def _staging(folder: Path) -> Iterator[Path]:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _point_to(folder: Path, generation: str) -> None:
-    temporary = folder / f".{CURRENT}.new"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(generation)
-    temporary.replace(folder / CURRENT)
-    sync(folder)
 
 
 def _remove_others(folder: Path, generation: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from edge.bundles.writer import sync
 from edge.errors import BundleError
 from edge.index import releases
+from edge.system.files import sync
 
 if TYPE_CHECKING:
     from pathlib import Path

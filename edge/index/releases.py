@@ -12,12 +12,9 @@ A release that becomes current is *on trial* until a daemon has served it for a 
 it; else it is reverted to the last proven one (``edge.index.trial`` holds the record, ``edge.index.device_index`` keeps the time).
 """
 
-import fcntl
-import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +23,6 @@ from typing import Final
 
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
-from edge.bundles.writer import sync
 from edge.errors import BundleError
 from edge.index.stamps import Stamp, file_states, stamp_holds, stamp_path
 from edge.index.trial import (
@@ -43,6 +39,8 @@ from edge.index.trial import (
     write_trial,
 )
 from edge.recognition.embedding import ModelId
+from edge.system import files
+from edge.system.files import replace_link, sync
 
 RELEASES: Final = "releases"
 CURRENT: Final = "current"
@@ -236,10 +234,10 @@ def revert(root: Path, reason: str) -> Reverted:
         record = Reverted(bundle_id=found.bundle_id, back_to_id=found.previous_id, reason=reason, at=utc_now())
         write_reverted(root, record)
         if found.former_id is None:
-            _unlink(root, PREVIOUS)
+            _unlink(root / PREVIOUS)
         else:
-            _link(root, PREVIOUS, found.former_id)
-        _link(root, CURRENT, found.previous_id)
+            _link(root / PREVIOUS, found.former_id)
+        _link(root / CURRENT, found.previous_id)
         remove_record(root / TRIAL_FILE)
     return record
 
@@ -260,8 +258,8 @@ def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
         )
     if active is not None:
         # before `current`: there is no moment in which the new release serves and the way back is lost
-        _link(root, PREVIOUS, active)
-    _link(root, CURRENT, bundle_id)
+        _link(root / PREVIOUS, active)
+    _link(root / CURRENT, bundle_id)
     if trial(root) is None:
         remove_record(root / TRIAL_FILE)
 
@@ -314,17 +312,13 @@ def _linked_id(link: Path) -> str | None:
     return target.name
 
 
-def _link(root: Path, name: str, bundle_id: str) -> None:
-    temporary = root / f".{name}.new"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(Path(RELEASES) / bundle_id)
-    temporary.replace(root / name)
-    sync(root)
+def _link(link: Path, bundle_id: str) -> None:
+    replace_link(link, Path(RELEASES) / bundle_id)
 
 
-def _unlink(root: Path, name: str) -> None:
-    (root / name).unlink(missing_ok=True)
-    sync(root)
+def _unlink(link: Path) -> None:
+    link.unlink(missing_ok=True)
+    sync(link.parent)
 
 
 def _copy_bundle(source: Path, target: Path) -> None:
@@ -351,23 +345,10 @@ def locked(root: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     if not root.is_dir():
         raise BundleError(f"{root}: no such directory; name the device's index with --index")
     try:
-        descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = files.locked(root / ".lock", wait_s=wait_s)
+    except BlockingIOError as error:
+        raise BundleError(f"{root}: another command is changing the releases; try again when it is done") from error
     except OSError as error:
         raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error
-    try:
-        _take(descriptor, root, time.monotonic() + wait_s)
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _take(lock: int, root: Path, until_s: float) -> None:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= until_s:
-                raise BundleError(f"{root}: another command is changing the releases; try again when it is done") from error
-            time.sleep(0.05)
-        else:
-            return

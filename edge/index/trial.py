@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, ValidationError
 
 from edge.bundles.manifest import BundleId
-from edge.bundles.writer import sync
 from edge.schema import Schema
+from edge.system.files import sync, write_atomically
 
 TRIAL_FILE: Final = "trial.json"
 REVERTED_FILE: Final = "reverted.json"
@@ -89,11 +89,7 @@ def remove_record(path: Path) -> None:
 
 def write_record(path: Path, record: Schema) -> None:
     """Replace a file by a record: a reader sees the old or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(record.model_dump_json(), encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
+    write_atomically(path, record.model_dump_json())
 
 
 def utc_now() -> datetime:

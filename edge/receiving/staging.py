@@ -6,7 +6,6 @@ hash is: what a power cut left behind a file's end does not fit the pusher's own
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 from edge.bundles.bundle import file_sha256
 from edge.bundles.manifest import MANIFEST_FILE, DataFile, FileFacts, Manifest
 from edge.bundles.signature import SIGNATURE_FILE
-from edge.bundles.writer import sync
 from edge.errors import BundleError, DeviceError
 from edge.index import releases
 from edge.receiving.messages import WantedFile
+from edge.system.files import locked, sync
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,16 +161,13 @@ def exclusive_push(root: Path) -> Iterator[None]:
     folder = root / INCOMING
     try:
         folder.mkdir(mode=0o750, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise DeviceError(f"{folder}: cannot be written ({error.strerror}); push as the user that owns {root}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        lock = locked(folder / ".lock", mode=0o640)
     except BlockingIOError:
         raise DeviceError(f"{folder}: another push to this device is under way; try again when it is done") from None
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise DeviceError(f"{folder}: cannot be written ({error.strerror}); push as the user that owns {root}") from error
+    with lock:
+        yield
 
 
 def sweep(root: Path) -> None:

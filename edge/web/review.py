@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
+from edge.system.files import write_atomically
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -81,9 +83,7 @@ class ReviewFile:
             (self._folder / f"{line['event_id']}{suffix}").unlink(missing_ok=True)
 
     def _replace(self, name: str, text: str) -> None:
-        part = self._folder / f".{name}.partial"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self._folder / name)
+        write_atomically(self._folder / name, text, durable=False)
 
 
 def _truth(lines: list[dict[str, str | None]]) -> str:

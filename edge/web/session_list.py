@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edge.errors import DataError
 from edge.publishing.event import CardEvent, Instant, Payload, format_instant
+from edge.system.files import write_atomically
 
 MAX_ENTRIES: Final = 20_000
 """More appearances than this: the oldest are forgotten."""
@@ -132,9 +133,7 @@ class SessionList:
             saved = _Saved(since=self._since, entries=tuple(self._entries.values()))
             self.changed = False
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".partial")
-        part.write_bytes(saved.to_json())
-        part.replace(path)
+        write_atomically(path, saved.to_json(), durable=False)
 
     def load(self, path: Path) -> None:
         """Go on with the list of a file, if there is one. Raises ``DataError`` for one that cannot be used."""

@@ -208,20 +208,20 @@ def test_two_changes_at_once_are_refused(root, installed):
 def test_a_killed_change_of_links_leaves_the_old_or_the_new_release(root, installed, monkeypatch):
     releases.activate(root, installed[0])
     releases.activate(root, installed[1])
-    real = releases._link
+    real = releases.replace_link
     for survived in range(2):
         calls = []
 
-        def dies(root, name, bundle_id, calls=calls, survived=survived):
+        def dies(link, target, calls=calls, survived=survived):
             if len(calls) == survived:
                 raise KeyboardInterrupt
-            calls.append(name)
-            real(root, name, bundle_id)
+            calls.append(link)
+            real(link, target)
 
-        monkeypatch.setattr(releases, "_link", dies)
+        monkeypatch.setattr(releases, "replace_link", dies)
         with pytest.raises(KeyboardInterrupt):
             releases.activate(root, installed[2])
         assert releases.open_index(root).manifest.bundle_id == installed[1]
-    monkeypatch.setattr(releases, "_link", real)
+    monkeypatch.setattr(releases, "replace_link", real)
     releases.activate(root, installed[2])
     assert links(root) == (installed[2], installed[1])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge.system.files import replacement
 from edge.vision.card import CARD_SIZE, Size
 from edge.vision.frame import RgbImage
 from tools.drawing.layout import draw_back, draw_card
@@ -39,12 +40,10 @@ def write_cards(specs: Iterable[CardSpec], out: Path, *, size: Size = CARD_SIZE,
         _save(draw_card(spec, size), out / name)
         rows.append((spec.card_id, spec.name, name, spec.set_code, str(spec.number), spec.rarity, spec.language, spec.artwork_group))
     _save(draw_back(size), out / f"{BACK_NAME}{suffix}")
-    partial = out / "cards.csv.part"
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with replacement(out / "cards.csv", durable=False) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    partial.replace(out / "cards.csv")
     return len(rows)
 
 

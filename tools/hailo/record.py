@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from edge.recognition.model import MODEL_FILE, Model
+from edge.system.files import write_atomically
 
 
 def write_npu_record(model: Model, part: str, found: dict[str, Any], **more: Any) -> None:
     """Set ``npu.<part>`` to ``found``, and other fields of ``model.json`` to ``more``; what else it holds stays."""
     manifest = model.manifest
     changed = manifest.model_copy(update={"npu": {**(manifest.npu or {}), part: found}, **more})
-    partial = model.folder / f"{MODEL_FILE}.part"
-    partial.write_text(changed.to_json(), encoding="utf-8")
-    partial.replace(model.folder / MODEL_FILE)
+    write_atomically(model.folder / MODEL_FILE, changed.to_json(), durable=False)

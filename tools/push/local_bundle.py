@@ -10,9 +10,9 @@ from typing import Final
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import MANIFEST_FILE, Manifest, parse_manifest
 from edge.bundles.signature import NAMESPACE, SIGNATURE_FILE
-from edge.bundles.writer import sync
 from edge.errors import BundleError, SignatureError, UsageError
 from edge.receiving.messages import SIGNATURE_MAX_BYTES
+from edge.system.files import write_atomically
 
 _SIGNING_TIMEOUT_S: Final = 300.0
 """A hardware key waits for a touch, a locked one for its passphrase."""
@@ -71,8 +71,5 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         raise SignatureError(f"{key}: nobody unlocked or touched the key within {_SIGNING_TIMEOUT_S:.0f} s; try again") from None
     if signed.returncode or not signed.stdout:
         raise SignatureError(f"{folder}: ssh-keygen did not sign with {key} ; is the key in the agent, or locked?")
-    temporary = folder / f".{SIGNATURE_FILE}.new"
-    temporary.write_bytes(signed.stdout)
-    sync(temporary)
-    temporary.replace(folder / SIGNATURE_FILE)
+    write_atomically(folder / SIGNATURE_FILE, signed.stdout)
     return folder / SIGNATURE_FILE

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import torch
 
 from edge.errors import DataError
+from edge.system.files import replacement
 from tools.network.contract import EmbeddingNetwork
 from tools.network.factory import make_network, settings_from
 
@@ -62,9 +63,8 @@ class Trained:
 def save(path: Path, state: State) -> None:
     """Write a checkpoint so that a kill leaves the old one or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save({"format": FORMAT, **state}, partial)
-    partial.replace(path)
+    with replacement(path, durable=False) as temporary:
+        torch.save({"format": FORMAT, **state}, temporary)
 
 
 def load(path: Path) -> State:

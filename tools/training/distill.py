@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from edge.errors import DataError
 from edge.recognition.embedding import EmbeddingMatrix
+from edge.system.files import replacement
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
 from tools.network.convnext import ConvNextSettings
@@ -85,9 +86,8 @@ def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardP
         return np.asarray(np.load(kept), dtype=np.float32)
     answers = make(path).embed(list(cards.pixels))
     folder.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(".partial.npy")
-    np.save(partial, answers)
-    partial.replace(kept)
+    with replacement(kept, durable=False) as temporary, temporary.open("wb") as file:
+        np.save(file, answers)
     return answers
 
 

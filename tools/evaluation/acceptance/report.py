@@ -11,6 +11,7 @@ from typing import Final
 from edge.errors import DataError
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
+from edge.system.files import write_atomically
 from tools.evaluation.acceptance.charts import risk_coverage_chart, stage_chart
 from tools.evaluation.acceptance.failures import KINDS, Failure
 from tools.evaluation.acceptance.measurement import Acceptance, System
@@ -35,11 +36,9 @@ STYLE: Final = Path(__file__).with_name("report.css")
 def write_report(folder: Path, acceptance: Acceptance, subject: System, material: Dataset) -> Path:
     """Write ``folder/index.html``, whole or not at all; return its path. Raises ``DataError`` when the folder cannot be written."""
     path = folder / PAGE
-    partial = path.with_suffix(".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page(acceptance, subject, material), encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, page(acceptance, subject, material), durable=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); name another folder with --report") from error
     return path
