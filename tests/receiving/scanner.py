@@ -84,12 +84,14 @@ class Scanner:
         channel = Channel(our_in, our_out, ANSWERS, idle_s=20.0, session_s=60.0)
         connection = Connection(channel, channel.receive().message)
         connection.ended = ended
-        connection.hang_up = lambda: os.close(our_out)
+        # closed once: the number of a closed descriptor may belong to a file of the receiver's thread by then
+        open_ends = [our_out]
+        connection.hang_up = lambda: os.close(open_ends.pop())
         try:
             yield connection
         finally:
-            with contextlib.suppress(OSError):
-                os.close(our_out)
+            if open_ends:
+                connection.hang_up()
             thread.join(30)
             for descriptor in (our_in, their_in):
                 os.close(descriptor)
