@@ -1,1 +1,1 @@
-"""From events to the broker: outbox, connection, states, commands, Home Assistant."""
+"""Publish events and states over MQTT: the payloads, the outbox, the connection, commands, Home Assistant."""

@@ -1,4 +1,4 @@
-"""One visit to the broker: connect, log in, have a message acknowledged, say goodbye. What the doctor does."""
+"""Check the broker for the diagnostics: connect, log in, have one message acknowledged, disconnect."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, 
 if TYPE_CHECKING:
     from edge.settings.mqtt import Protocol
 
-Wanted = TypeVar("Wanted", Opened, Acknowledged)
+_Event = TypeVar("_Event", Opened, Acknowledged)
 
-_TURN_S: Final = 0.1
+_STEP_S: Final = 0.1
 
 
 def probe_broker(open_session: Callable[[MqttVersion], BrokerSession], *, protocol: Protocol, topic: str, timeout_s: float) -> str:
-    """Return what the broker does for us, in words; each step may take ``timeout_s``.
+    """Publish one message to ``topic`` and return in words what worked; each step may take ``timeout_s``.
 
-    With ``protocol`` ``auto`` MQTT 5 is tried first, then 3.1.1 unless the reason was the login. Raises ``BrokerError`` or
-    ``SettingsError`` naming the step that failed and the next one.
+    With ``protocol`` ``auto`` MQTT 5 is tried first, then 3.1.1 unless the broker refused the login. Raises ``BrokerError`` or
+    ``SettingsError`` that names the step that failed and what to do.
     """
     version: MqttVersion = "3.1.1" if protocol == "3.1.1" else "5"
-    kind, answer = _visit(open_session(version), topic, timeout_s)
+    kind, result = _try_session(open_session(version), topic, timeout_s)
     if kind in (CloseKind.REFUSED_PROTOCOL, CloseKind.UNREADABLE, CloseKind.LOST, CloseKind.SILENT) and protocol == "auto":
         version = "3.1.1"
-        kind, answer = _visit(open_session(version), topic, timeout_s)
+        kind, result = _try_session(open_session(version), topic, timeout_s)
     if kind is not None:
-        raise BrokerError(answer)
-    return f"MQTT {version}: connected, logged in, {answer}"
+        raise BrokerError(result)
+    return f"MQTT {version}: connected, logged in, {result}"
 
 
-def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseKind | None, str]:
-    """Return how the broker refused us and its words, or ``None`` and what it did with a message."""
+def _try_session(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseKind | None, str]:
+    """Return the kind of failure and its reason, or ``None`` and what the broker did with the message."""
     with closing(Wake()) as wake:
         try:
             session.connect()
@@ -45,7 +45,7 @@ def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseK
             session.publish(topic, b"{}", qos=1, retain=False)
             acknowledged = _wait_for(Acknowledged, session, wake, timeout_s)
             session.leave()
-            session.step(_TURN_S, wake)
+            session.step(_STEP_S, wake)
         finally:
             session.abandon()
     if isinstance(acknowledged, Closed):
@@ -58,10 +58,10 @@ def _visit(session: BrokerSession, topic: str, timeout_s: float) -> tuple[CloseK
     return None, f"a message to {topic} was acknowledged"
 
 
-def _wait_for(kind: type[Wanted], session: BrokerSession, wake: Wake, timeout_s: float) -> Wanted | Closed:
+def _wait_for(kind: type[_Event], session: BrokerSession, wake: Wake, timeout_s: float) -> _Event | Closed:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
-        for event in session.step(_TURN_S, wake):
+        for event in session.step(_STEP_S, wake):
             if isinstance(event, kind | Closed):
                 return event
     return Closed(CloseKind.SILENT, f"the broker did not answer within {timeout_s:g} s; is it an MQTT broker?")

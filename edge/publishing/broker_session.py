@@ -1,7 +1,7 @@
-"""One connection to an MQTT broker as the publisher sees it: a port, and the events it answers with.
+"""The port for one connection to an MQTT broker, and the events that it returns.
 
-``edge/adapters/mqtt.py`` implements it with paho. A session is used once: a lost connection is replaced, never revived, so that no state of
-a driver survives (what was not acknowledged is sent again from the outbox).
+``edge/adapters/mqtt.py`` implements it with paho. A session is used for one connection only: after a loss a new one is opened, so that no
+driver state is carried over. Messages that were not acknowledged are sent again from the outbox.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ MqttVersion: TypeAlias = Literal["5", "3.1.1"]
 
 
 class CloseKind(StrEnum):
-    """Why a session ended; each needs another answer."""
+    """Why a session ended; decides when and how to connect again."""
 
     LOST = "lost"
-    """The network or the broker went away."""
+    """The network or the broker is gone."""
     SILENT = "silent"
     """The broker did not answer in time."""
     REFUSED_LOGIN = "refused login"
     REFUSED_PROTOCOL = "refused protocol"
     REFUSED = "refused"
-    """The broker will not serve us for another reason."""
+    """The broker refused the connection for another reason."""
     UNREADABLE = "unreadable"
-    """An answer of the broker could not be decoded; a message of ours may have provoked it."""
+    """A packet of the broker could not be decoded; a message from here may have caused it."""
     REJECTED = "rejected"
-    """The broker said that it ends the connection over something we sent."""
+    """The broker ended the connection because of a message from here."""
     TAKEN_OVER = "taken over"
-    """Somebody connected with our client id."""
+    """Another client connected with the same client id."""
     LEFT = "left"
-    """We said goodbye."""
+    """``leave`` was called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The broker accepted us. ``max_packet_bytes`` is null when it named no bound; ``receive_maximum`` bounds unacknowledged messages."""
+    """The broker accepted the login.
+
+    ``max_packet_bytes`` is null if the broker sets no limit; ``receive_maximum`` is the number of messages that may be unacknowledged.
+    """
 
     max_packet_bytes: int | None
     receive_maximum: int
@@ -50,7 +53,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The broker answered a message sent with QoS 1: taken (``refusal`` is null) or not, and why. Under 3.1.1 it always says taken."""
+    """The broker answered a message sent with QoS 1. ``refusal`` is null if it accepted the message; with MQTT 3.1.1 it always is."""
 
     message_id: int
     refusal: str | None
@@ -58,7 +61,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """A message came. ``retained`` says that it is an old one the broker kept."""
+    """A subscribed message arrived. ``retained`` marks one that the broker had stored before the subscription."""
 
     topic: str
     payload: bytes
@@ -67,7 +70,7 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is over; always the last event."""
+    """The session has ended. Always the last event."""
 
     kind: CloseKind
     reason: str
@@ -77,40 +80,43 @@ SessionEvent: TypeAlias = Opened | Acknowledged | MessageReceived | Closed
 
 
 class BrokerSession(Protocol):
-    """One connection. ``connect`` may run in a thread of its own; everything else belongs to the publisher's thread."""
+    """One connection. ``connect`` may run in a thread of its own; only the publisher's thread may call the other methods."""
 
     def connect(self) -> None:
-        """Look up the host, connect, do the TLS handshake, send the login. Each step is bounded but the look-up. Raises ``EdgeError``."""
+        """Resolve the host, connect, do the TLS handshake, send the login. Raises ``EdgeError``.
+
+        Every part has a timeout, except the name lookup.
+        """
         ...
 
     def step(self, timeout_s: float, wake: Wake) -> tuple[SessionEvent, ...]:
-        """Do what the network asks for, waiting at most ``timeout_s`` for it or until ``wake`` is set. Never raises."""
+        """Read and write what the network allows and return the new events. Wait at most ``timeout_s`` or until ``wake``. Never raises."""
         ...
 
     def publish(self, topic: str, payload: bytes, *, qos: Literal[0, 1], retain: bool) -> int:
-        """Send a message; its ``Acknowledged`` follows for QoS 1. Returns its id. Never raises for the network's sake."""
+        """Send a message and return its id; with QoS 1 an ``Acknowledged`` follows. Raises no network errors."""
         ...
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Ask for messages, with QoS 1."""
+        """Subscribe to topic filters with QoS 1."""
         ...
 
     @property
     def sending(self) -> bool:
-        """Whether bytes wait for the network to take them."""
+        """Whether bytes are waiting to be written to the network."""
         ...
 
     def leave(self) -> None:
-        """Say goodbye, so that the last will is not sent; ``Closed`` follows."""
+        """Disconnect so that the broker does not publish the last will; ``Closed`` follows."""
         ...
 
     def abandon(self) -> None:
-        """Drop the connection at once. May be called twice."""
+        """Close the connection at once, without a disconnect packet. May be called twice."""
         ...
 
 
 class Wake:
-    """Ends a wait of the publisher's thread early; ``set`` may be called from any thread and never blocks."""
+    """Ends a wait of the publisher's thread early. ``set`` may be called from any thread and never blocks."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -118,12 +124,12 @@ class Wake:
         self._writer.setblocking(False)
 
     def set(self) -> None:
-        """End the present wait, or the next one."""
-        with suppress(OSError):  # full: it is set already; closed: nobody waits
+        """End the current wait, or else the next one."""
+        with suppress(OSError):  # the buffer is full: already set; closed: there is no more waiting
             self._writer.send(b"\0")
 
     def clear(self) -> None:
-        """Forget all earlier calls of ``set``."""
+        """Undo all earlier calls of ``set``."""
         with suppress(BlockingIOError):
             while self._reader.recv(4096):
                 pass
@@ -135,10 +141,10 @@ class Wake:
         poll.poll(max(0, int(timeout_s * 1000)))
 
     def fileno(self) -> int:
-        """Return what becomes readable when set."""
+        """Return the file descriptor that is readable while set, for ``poll``."""
         return self._reader.fileno()
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         self._reader.close()
         self._writer.close()

@@ -1,9 +1,11 @@
-"""Commands over MQTT: their names, arguments and replies. Part of the contract, see ``docs/mqtt.md``.
+"""Commands over MQTT: names, arguments, replies, and the queue to the daemon. Part of the MQTT contract, see ``docs/mqtt.md``.
 
-A request is a JSON object, or empty, or the plain text that Home Assistant's switch, button, number and update entities send.
+The payload of a command is a JSON object, empty, or the plain text that Home Assistant's switch, button, number and update entities send.
 """
 
 import json
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -18,59 +20,61 @@ MAX_TRANSACTION_CHARS: Final = 128
 
 
 class CommandArguments(Schema):
-    """What every command may carry: ``transaction`` is echoed in the reply."""
+    """Base of the arguments of all commands. ``transaction`` is returned in the reply."""
 
     transaction: str | int | None = Field(None, description="Chosen by the sender: text up to 128 characters or a number.")
 
 
 class ScanRequest(CommandArguments):
-    """``scan``: decide afresh about every card in view, and tell it."""
+    """``scan``: recognize every card in view again and publish the results."""
 
 
 class EnabledRequest(CommandArguments):
-    """``enabled``: go on (true) or pause (false). Plain text: ``ON`` or ``OFF``."""
+    """``enabled``: resume (true) or pause (false) recognition. Plain text: ``ON`` or ``OFF``."""
 
     enabled: bool
 
 
 class ThresholdRequest(CommandArguments):
-    """``threshold``: the smallest verification of an identified card, until the next start. Plain text: the number."""
+    """``threshold``: set the lowest verification of an identified card, until the next start. Plain text: the number."""
 
     threshold: FiniteFloat = Field(ge=0, le=1)
 
 
 class CorrectRequest(CommandArguments):
-    """``correct``: a person says which card an event was about; published as an event of type ``corrected``."""
+    """``correct``: state which card an event was about. Published as an event of type ``corrected``."""
 
-    event_id: str = Field(min_length=1, max_length=64, description="One of the last 200 events of this start.")
-    card_id: str = Field(min_length=1, max_length=128, description="The card it truly was, of the index in use.")
+    event_id: str = Field(min_length=1, max_length=64, description="One of the last 200 events since the start.")
+    card_id: str = Field(min_length=1, max_length=128, description="The correct card; it must be in the active index.")
 
 
 class ActivateIndexRequest(CommandArguments):
-    """``index/activate``: use this bundle, which is on the device."""
+    """``index/activate``: activate a bundle that is on the device."""
 
     index_id: str = Field(min_length=1, max_length=128)
     confirm_within_s: FiniteFloat | None = Field(
-        None, ge=1, le=86_400, description="Go back to the bundle before unless `index/confirm` comes in time; null: no need to confirm."
+        None, ge=1, le=86_400, description="Roll back unless `index/confirm` arrives within this time; null: no confirmation needed."
     )
 
 
 class ConfirmIndexRequest(CommandArguments):
-    """``index/confirm``: let this bundle, which was activated to be confirmed, stay."""
+    """``index/confirm``: keep a bundle that was activated with ``confirm_within_s``."""
 
     index_id: str = Field(min_length=1, max_length=128)
 
 
 class AddCardRequest(CommandArguments):
-    """``index/add``: add a card, or another picture of one, to the cards of this device.
+    """``index/add``: add a card, or another image of a card, to this device.
 
-    Without ``image`` it is the one card that the camera sees now.
+    Without ``image`` the camera image is used; exactly one card must be in view.
     """
 
     card_id: str = Field(min_length=1, max_length=128)
     name: str = Field(min_length=1, max_length=200)
-    image: str | None = Field(None, description="A picture of the card in any common format, as base64.")
-    rectified: bool = Field(default=False, description="The image is the upright card, edge to edge; else a photo that shows exactly one.")
+    image: str | None = Field(None, description="Image of the card in any common format, base64.")
+    rectified: bool = Field(
+        default=False, description="True: the image is one upright card, edge to edge. False: a photo with exactly one card in it."
+    )
     set: str | None = Field(None, max_length=200)
     number: str | None = Field(None, max_length=200)
     rarity: str | None = Field(None, max_length=200)
@@ -84,19 +88,19 @@ class RemoveCardRequest(CommandArguments):
 
 
 class RollbackIndexRequest(CommandArguments):
-    """``index/rollback``: go back to the bundle used before."""
+    """``index/rollback``: activate the previous bundle."""
 
 
 class InstallIndexRequest(CommandArguments):
-    """``index/install``: use the newest bundle on the device. Plain text: ``install``."""
+    """``index/install``: activate the newest bundle on the device. Plain text: ``install``."""
 
 
 class ReloadRequest(CommandArguments):
-    """``reload``: read settings and bundle again, as SIGHUP does."""
+    """``reload``: read the settings and the bundle again, as SIGHUP does."""
 
 
 class HealthRequest(CommandArguments):
-    """``health``: answer with the health payload now."""
+    """``health``: reply with the current health payload."""
 
 
 CommandName = Literal[
@@ -121,7 +125,7 @@ COMMAND_ARGUMENTS: Final[Mapping[CommandName, type[CommandArguments]]] = {
 
 
 class CommandReply(Payload):
-    """Answer to a command: ``data`` when it was done, ``error`` with the reason when not."""
+    """Reply to a command: ``data`` if it succeeded, ``error`` with the reason if not."""
 
     status: Literal["ok", "error"]
     transaction: str | int | None
@@ -131,26 +135,56 @@ class CommandReply(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command for the daemon. Answer it once, with ``reply`` or ``refuse``; both may be called from any thread and never block."""
+    """One command for the daemon. Call ``reply`` or ``refuse`` exactly once; any thread may do so, and neither blocks."""
 
     name: CommandName
     arguments: CommandArguments
     send: Callable[[bytes], None] = field(repr=False)
 
     def reply(self, data: Mapping[str, Any] | None = None) -> None:
-        """Say that it was done."""
+        """Send the reply that the command succeeded."""
         self.send(CommandReply(status="ok", transaction=self.arguments.transaction, data=dict(data or {})).to_json())
 
     def refuse(self, error: str) -> None:
-        """Say why it was not done."""
+        """Send the reply that the command failed, with the reason."""
         self.send(CommandReply(status="error", transaction=self.arguments.transaction, error=error).to_json())
 
 
+class CommandQueue:
+    """A bounded queue of commands, from the thread that receives them to the daemon's thread. Any thread may call the methods."""
+
+    def __init__(self, max_commands: int, max_bytes: int | None = None) -> None:
+        self._max_commands = max_commands
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._commands: deque[Command] = deque()
+
+    def submit(self, name: str, payload: bytes, send: Callable[[bytes], None]) -> None:
+        """Check a command and queue it; ``send`` will be called with the reply as JSON.
+
+        Raises ``CommandError`` if the command is invalid or longer than ``max_bytes``, or if the queue is full.
+        """
+        if self._max_bytes is not None and len(payload) > self._max_bytes:
+            raise CommandError(f"{len(payload)} bytes are more than the limit of {self._max_bytes}")
+        command = Command(*parse_command(name, payload), send)
+        with self._lock:
+            if len(self._commands) >= self._max_commands:
+                raise CommandError(f"{len(self._commands)} commands are already waiting; try again later")
+            self._commands.append(command)
+
+    def poll(self) -> list[Command]:
+        """Remove and return all commands, oldest first."""
+        with self._lock:
+            commands = list(self._commands)
+            self._commands.clear()
+        return commands
+
+
 def parse_command(name: str, payload: bytes) -> tuple[CommandName, CommandArguments]:
-    """Return a command's name and checked arguments. Raises ``CommandError`` that says what is wrong and what is allowed."""
+    """Return a command's name and checked arguments. Raises ``CommandError`` with what is wrong and what is allowed."""
     known = next((known for known in COMMAND_ARGUMENTS if known == name), None)
     if known is None:
-        raise CommandError(f"no command {name[:64]!r}; there are {', '.join(COMMAND_ARGUMENTS)}")
+        raise CommandError(f"no command {name[:64]!r}; the commands are {', '.join(COMMAND_ARGUMENTS)}")
     fields = _fields(known, payload)
     transaction = fields.get("transaction")
     if isinstance(transaction, str) and len(transaction) > MAX_TRANSACTION_CHARS:
@@ -164,7 +198,7 @@ def parse_command(name: str, payload: bytes) -> tuple[CommandName, CommandArgume
 
 
 def transaction_of(payload: bytes) -> str | int | None:
-    """Return the transaction of a request that may otherwise be wrong, so that its refusal can be matched."""
+    """Return the transaction of a payload that is otherwise invalid, so that the sender can match the reply; ``None`` if it has none."""
     try:
         fields = json.loads(payload)
     except (ValueError, RecursionError):
@@ -176,7 +210,7 @@ def transaction_of(payload: bytes) -> str | int | None:
 
 
 def _fields(name: CommandName, payload: bytes) -> dict[str, Any]:
-    """Return the arguments as a dictionary, whatever form they came in."""
+    """Return the arguments of a JSON or plain-text payload by name. Raises ``CommandError``."""
     try:
         text = payload.decode().strip()
     except UnicodeDecodeError as error:

@@ -1,8 +1,8 @@
 """Home Assistant's device discovery: one retained message that describes the scanner and all its entities.
 
-Keys are written in full: every version of Home Assistant knows them, and a reader does too. The keys of ``components`` and the
-``unique_id``s are part of what Home Assistant remembers: never rename them. ``object_id`` is refused since 2026.4, so entity ids are seeded
-by ``default_entity_id``. See https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload.
+Keys are not abbreviated: every version of Home Assistant accepts the long form. Home Assistant stores the keys of ``components`` and the
+``unique_id``s: never rename them. It refuses ``object_id`` since 2026.4, so ``default_entity_id`` sets the entity ids.
+See https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload.
 """
 
 import json
@@ -18,7 +18,7 @@ from edge.schema import Schema
 from edge.settings.mqtt import HomeAssistantSettings
 
 HA_INDEX: Final = "ha/index"
-"""Home Assistant's update entity refuses keys it does not know, so it has a topic of its own."""
+"""Topic suffix for the update entity, which refuses keys it does not know and so cannot read ``state/index``."""
 
 EVENT_TYPES: Final = ("identified", "uncertain", "unknown", "removed", "corrected")
 
@@ -26,27 +26,27 @@ EVENT_ATTRIBUTES: Final = (
     "event_id", "seq", "at", "track_id", "card_id", "name", "set", "number", "similarity", "margin", "verification", "printings", "reason",
     "index_id", "image_id",
 )  # fmt: skip
-"""What Home Assistant sees of an event; outlines and candidates are left to programs, its recorder would keep them for ever."""
+"""Fields of an event that become attributes in Home Assistant. Outlines and candidates are left out: its recorder would store them."""
 
-PICTURE_ATTRIBUTES: Final = ("image_id", "event_id", "card_id", "name")
+IMAGE_ATTRIBUTES: Final = ("image_id", "event_id", "card_id", "name")
 
 Component = dict[str, Any]
 
 
 class IndexUpdate(Schema):
-    """``ha/index``: exactly what Home Assistant's update entity accepts."""
+    """``ha/index``: the state of Home Assistant's update entity, without any other keys."""
 
     installed_version: str = Field(max_length=MAX_STATE_CHARS)
     latest_version: str = Field(max_length=MAX_STATE_CHARS)
     title: str = Field(max_length=MAX_STATE_CHARS)
-    release_summary: str = Field(max_length=MAX_STATE_CHARS, description="Why the last change failed, else empty.")
+    release_summary: str = Field(max_length=MAX_STATE_CHARS, description="Why the last change failed; empty if it did not.")
     in_progress: bool
     update_percentage: int | None = Field(None, ge=0, le=100)
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Who is announced: the scanner's name in the house, what it runs on, and the program's version."""
+    """The device that is announced: the scanner's display name, its hardware, and the version of CardEdge."""
 
     name: str
     model: str
@@ -54,12 +54,12 @@ class Device:
 
 
 def discovery_topic(prefix: str, device_id: str) -> str:
-    """Return where Home Assistant looks for the device."""
+    """Return the topic on which Home Assistant expects the announcement of the device."""
     return f"{prefix}/device/cardedge_{device_id}/config"
 
 
 def discovery_payload(topics: Topics, device: Device, settings: HomeAssistantSettings) -> bytes:
-    """Return the announcement of the device with all its entities, JSON."""
+    """Return the announcement of the device with all its entities, as JSON."""
     about: dict[str, Any] = {
         "identifiers": [f"cardedge_{topics.device_id}"],
         "name": device.name,
@@ -80,23 +80,23 @@ def discovery_payload(topics: Topics, device: Device, settings: HomeAssistantSet
     return json.dumps(announcement, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def farewell_payload(retained: bytes, present: bytes) -> bytes | None:
-    """Return an announcement that removes the entities an earlier version announced and the present one does not know.
+def removal_payload(retained: bytes, current: bytes) -> bytes | None:
+    """Return an announcement that removes the entities of an earlier version, or ``None`` if there are none to remove.
 
-    ``retained`` is what the broker kept. A removed component holds its platform alone. ``None`` when there is nothing to remove. The
-    present announcement must follow.
+    ``retained`` is the announcement stored by the broker, ``current`` this version's. A component to be removed has its platform as its
+    only key. ``current`` must be published afterwards.
     """
-    earlier, now = _announced(retained), _announced(present)
-    ghosts = {key: {"platform": platform} for key, platform in earlier.items() if key not in now}
-    if not ghosts:
+    earlier, now = _announced(retained), _announced(current)
+    removed = {key: {"platform": platform} for key, platform in earlier.items() if key not in now}
+    if not removed:
         return None
-    announcement = json.loads(present)
-    announcement["components"] |= ghosts
+    announcement = json.loads(current)
+    announcement["components"] |= removed
     return json.dumps(announcement, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def derived_state(suffix: str, payload: bytes) -> tuple[str, bytes] | None:
-    """Return the state Home Assistant needs besides one of ours, as suffix and payload, or ``None``."""
+    """Return the additional state that Home Assistant needs for a state, as topic suffix and payload, or ``None``."""
     if suffix != INDEX:
         return None
     try:
@@ -107,7 +107,7 @@ def derived_state(suffix: str, payload: bytes) -> tuple[str, bytes] | None:
 
 
 def index_update(index: IndexState) -> IndexUpdate:
-    """Return the state of the update entity. Progress follows from the state itself: a restart cannot leave a spinner behind."""
+    """Return the state of the update entity. It includes the progress, so that a restart cannot leave the entity 'in progress'."""
     summary = f"The last change failed: {index.problem}" if index.problem else ""
     return IndexUpdate(
         installed_version=shorten(index.index_id),
@@ -169,7 +169,7 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             "state_topic": health,
             "value_template": "{{ 'ON' if value_json.state == 'problem' else 'OFF' }}",
             "json_attributes_topic": health,
-            # the whole of health changes every half minute and would fill the recorder
+            # only the problems: the other values change every half minute and would fill the recorder
             "json_attributes_template": "{{ {'problems': value_json.problems} | to_json }}",
         },
         "image": {
@@ -177,9 +177,9 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             "name": "Last picture",
             "image_topic": topics.image,
             "content_type": "image/jpeg",
-            # the picture is sent before the card's event and this state: with an event's `image_id` here, it is that event's
+            # the image is sent before the event and this state: once this state has an event's `image_id`, the image is that event's
             "json_attributes_topic": last,
-            "json_attributes_template": _picture_template(),
+            "json_attributes_template": _image_template(),
         },
     }
 
@@ -239,22 +239,22 @@ def _trigger(topics: Topics, kind: str) -> Component:
 
 
 def _event_template() -> str:
-    """Return the template that makes our event one of Home Assistant's: ``event_type`` and flat attributes.
+    """Return the template that turns a card event into an event of Home Assistant: ``event_type`` and attributes without nesting.
 
-    The event topic itself is used, so that this entity too gets what waited in the outbox.
+    The entity reads the event topic itself, so it also receives events that waited in the outbox.
     """
     fields = ", ".join(f"'{name}': value_json.{name}" for name in EVENT_ATTRIBUTES)
     return "{{ {'event_type': value_json.type, " + fields + "} | to_json }}"
 
 
-def _picture_template() -> str:
-    """Return the template of what Home Assistant is told about the picture: which one it is, and of which card."""
-    fields = ", ".join(f"'{name}': value_json.{name}" for name in PICTURE_ATTRIBUTES)
+def _image_template() -> str:
+    """Return the template of the image entity's attributes: the ids of image and event, and the card."""
+    fields = ", ".join(f"'{name}': value_json.{name}" for name in IMAGE_ATTRIBUTES)
     return "{{ {" + fields + "} | to_json }}"
 
 
 def _announced(payload: bytes) -> Mapping[str, str]:
-    """Return the components of an announcement with their platforms; nothing for what is no announcement."""
+    """Return the platform of every component of an announcement by key; empty if the payload is not an announcement."""
     try:
         announcement = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Topics and the card event: the contract with whoever listens. ``docs/mqtt.md`` explains it with examples.
+"""Topics and the card event: part of the MQTT contract. ``docs/mqtt.md`` describes them with examples.
 
-Additive changes only within a schema version. Consumers drop duplicates by ``event_id`` and ignore fields they do not know.
+Within a schema version fields are only added. Consumers drop duplicates by ``event_id`` and ignore fields they do not know.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from edge.vision.card import Quad, Size
 
 EVENT_SCHEMA: Final = "cardedge.event/1"
 MAX_CANDIDATES: Final = 5
-"""More candidates than this help nobody and only make the message long."""
+"""Candidates in an event; more would only make the message longer."""
 
 KEPT_EVENTS: Final = 200
 """How many of the newest events the daemon and the page keep: these can be listed and corrected."""
@@ -29,7 +29,7 @@ OFFLINE: Final = b"offline"
 
 
 def format_instant(at: datetime) -> str:
-    """Return a time as RFC 3339 in UTC with milliseconds and ``Z``. ``at`` must know its time zone."""
+    """Return a time as RFC 3339 in UTC with milliseconds and ``Z``. ``at`` must be timezone-aware."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -38,13 +38,13 @@ Instant = Annotated[
     PlainSerializer(format_instant, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}),
 ]
-"""A point in time; on the wire ``2026-11-20T09:00:00.123Z``."""
+"""A point in time; in JSON ``2026-11-20T09:00:00.123Z``."""
 
 WirePoint = tuple[FiniteFloat, FiniteFloat]
 
 
 class Payload(Schema):
-    """Base of what we send: frozen; a reader ignores fields that a later version added."""
+    """Base of all published payloads: immutable. Fields that a later version added are ignored when one is read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -55,14 +55,14 @@ class Payload(Schema):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """All topics of one device; ``prefix`` has no wildcard and no outer slash, ``device_id`` is ``[a-zA-Z0-9_-]``."""
+    """The topics of one device. ``prefix`` has no wildcards and no slash at either end; ``device_id`` matches ``[a-zA-Z0-9_-]+``."""
 
     prefix: str
     device_id: str
 
     @property
     def base(self) -> str:
-        """What every topic of the device starts with, without the slash."""
+        """Prefix of all topics of the device, without the trailing slash."""
         return f"{self.prefix}/{self.device_id}"
 
     @property
@@ -72,39 +72,39 @@ class Topics:
 
     @property
     def event(self) -> str:
-        """Card events; never retained."""
+        """Card events, never retained."""
         return f"{self.base}/event"
 
     @property
     def image(self) -> str:
-        """JPEG of the last card, retained."""
+        """JPEG image of the last card, retained."""
         return f"{self.base}/image/last"
 
     def state(self, suffix: str) -> str:
-        """Return a retained state topic; ``suffix`` is e.g. ``state/cards`` or ``health``."""
+        """Return the topic of a retained state; ``suffix`` is for example ``state/cards`` or ``health``."""
         return f"{self.base}/{suffix}"
 
     @property
     def command_filter(self) -> str:
-        """Filter for all commands."""
+        """Subscription filter for all commands."""
         return f"{self.base}/cmd/#"
 
     def command(self, name: str) -> str:
-        """Return where a command is sent to."""
+        """Return the topic of a command."""
         return f"{self.base}/cmd/{name}"
 
     def reply(self, name: str) -> str:
-        """Return where a command is answered."""
+        """Return the topic of a command's replies."""
         return f"{self.base}/reply/{name}"
 
     def command_name(self, topic: str) -> str | None:
-        """Return the command's name of a topic, or ``None`` when it is no command topic of this device."""
+        """Return the name of the command that a topic belongs to, or ``None`` if it is not a command topic of this device."""
         start = f"{self.base}/cmd/"
         return topic[len(start) :] if topic.startswith(start) else None
 
 
 class WireCandidate(Payload):
-    """One card the picture may show."""
+    """One card that the image may show."""
 
     card_id: str
     name: str | None
@@ -120,12 +120,12 @@ class WireSize(Payload):
 
 
 class CardEvent(Payload):
-    """Something happened to a card in view. ``card_id`` and what belongs to it are null unless the card was identified.
+    """A change of a card in view. ``card_id``, ``name``, ``set`` and ``number`` are null unless the card was identified.
 
-    ``quad`` runs clockwise from the card's own top-left in pixels of ``frame``; ``similarity``, ``margin`` and ``verification`` belong
-    to the best candidate and are null when there was none; ``printings`` are the cards that share the artwork and remain possible.
-    ``number_read`` is the collector number read from the card, null where none was. ``seq`` counts events per ``boot_id``; ``reason``
-    says why a card is not named. ``corrects`` is the ``event_id`` a ``corrected`` event puts right.
+    ``quad`` runs clockwise from the card's own top-left corner, in pixels of ``frame``. ``similarity``, ``margin`` and ``verification``
+    are those of the best candidate, null without candidates. ``printings`` are the cards with the same artwork that remain possible.
+    ``number_read`` is the collector number read from the card, null if none was read. ``seq`` counts events per ``boot_id``. ``reason``
+    is why the card is not identified. ``corrects`` is the ``event_id`` of the event that a ``corrected`` event replaces.
     """
 
     schema_: Literal["cardedge.event/1"] = Field(EVENT_SCHEMA, alias="schema")
@@ -158,7 +158,7 @@ class CardEvent(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where events come from: the device, its present boot, and what recognised the card."""
+    """The source of events: the device, its boot, and the index and model that recognized the card."""
 
     device_id: str
     boot_id: str
@@ -178,9 +178,10 @@ def to_event(
     timing_ms: Mapping[str, float],
     image_id: str | None = None,
 ) -> CardEvent:
-    """Return the event that tells a change.
+    """Return the event for a change of a track.
 
-    ``cards`` names the cards (one that has left the index since has no name); ``occurred_at`` knows its time zone; ``event_id`` is a ULID.
+    ``cards`` are the cards of the index by id; a card missing there gets no name. ``occurred_at`` must be timezone-aware, ``event_id`` a
+    ULID, ``timing_ms`` milliseconds by stage.
     """
     decision = change.decision
     named = _named(decision)
@@ -215,7 +216,7 @@ def to_event(
 
 
 def wire_quad(quad: Quad) -> tuple[WirePoint, WirePoint, WirePoint, WirePoint]:
-    """Return a quad's corners in order, rounded to a hundredth of a pixel."""
+    """Return the corners of a quad as (x, y), clockwise from the card's top-left, rounded to 0.01 pixels."""
     corners = (quad.top_left, quad.top_right, quad.bottom_right, quad.bottom_left)
     first, second, third, fourth = ((round(float(x), 2), round(float(y), 2)) for x, y in corners)
     return first, second, third, fourth

@@ -1,8 +1,8 @@
-"""The outbox: events wait here, on disk, until the broker has them.
+"""The outbox: events are stored here, on disk, until the broker has acknowledged them.
 
-An event is committed (``synchronous=FULL``) before ``put`` returns, so it survives a kill and a power cut. It leaves by ``remove`` after a
-successful PUBACK, by ``quarantine`` when the broker will never take it, or because a bound was reached: then the oldest goes first and is
-counted. Counts are kept in the database and so cover its whole life.
+An event is committed (``synchronous=FULL``) before ``put`` returns, so it survives a kill and a power cut. It is deleted by ``remove``
+after a successful PUBACK, by ``quarantine`` if the broker keeps refusing it, or because the outbox exceeds a limit: then the oldest events
+are dropped and counted. The counts are stored in the database and cover all its time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT_DAMAGED_FILES: Final = 3
 DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
-"""2024-01-01. A row stamped earlier comes from a start before the clock was set: its age is unknown, it never counts as too old."""
+"""2024-01-01. An earlier timestamp was written before the system clock was set: the age of that row is unknown and it never expires."""
 
 _TABLES: Final = """
 BEGIN;
@@ -60,7 +60,7 @@ COMMIT;
 
 
 class OutboxRow(NamedTuple):
-    """One event that waits. ``row_id`` grows in the order of ``put``; ``refusals`` counts how often the broker refused it."""
+    """One unsent event. ``row_id`` grows in the order of ``put``; ``refusals`` counts how often the broker refused it."""
 
     row_id: int
     event_id: str
@@ -70,7 +70,7 @@ class OutboxRow(NamedTuple):
 
 
 class QuarantinedRow(NamedTuple):
-    """One event the broker will not take, and why."""
+    """One event that the broker does not accept, and why."""
 
     event_id: str
     topic: str
@@ -80,7 +80,7 @@ class QuarantinedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
-    """What waits and what was lost. ``dropped`` (by bound), ``quarantined`` and ``corrupt_databases`` count over the outbox's life."""
+    """Size and losses. ``dropped`` (by exceeded limit), ``quarantined`` and ``corrupt_databases`` count since the outbox was created."""
 
     rows: int
     bytes: int
@@ -91,23 +91,23 @@ class OutboxStats:
 
 
 class _DamagedError(OutboxError):
-    """The file is no database any more."""
+    """The file is no longer a valid database."""
 
 
 def steady_clock() -> Callable[[], int]:
-    """Return a clock in milliseconds since 1970 that does not jump when the system's clock is set.
+    """Return a clock in milliseconds since 1970 that does not jump when the system clock is set.
 
-    A Pi without a battery starts in the past and is set once the network is up; ages must not notice.
+    A Raspberry Pi without a battery starts with a time in the past, until the network sets it; ages must not change by that.
     """
     start_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
     return lambda: start_ms + time.monotonic_ns() // 1_000_000
 
 
 class Outbox:
-    """A bounded queue in one SQLite file. All methods may be called from any thread and raise ``OutboxError`` alone.
+    """A bounded queue in one SQLite file. Any thread may call the methods; they raise nothing but ``OutboxError``.
 
-    The file belongs to this object until ``close``: whoever else opens it is refused. A damaged file is moved aside
-    (``<name>.corrupt-<n>``), reported and counted, and an empty one takes its place.
+    The file is locked until ``close``: opening it in another process fails. A damaged file is renamed to ``<name>.corrupt-<n>``, logged,
+    counted, and replaced by an empty one.
     """
 
     def __init__(self, settings: OutboxSettings, now_ms: Callable[[], int] | None = None) -> None:
@@ -121,18 +121,18 @@ class Outbox:
             try:
                 self._open()
             except _DamagedError as damage:
-                self._replace(damage)
+                self._replace_damaged(damage)
 
     def put(self, event_id: str, topic: str, payload: bytes) -> None:
-        """Commit one event; on return it is safe on disk. The same ``event_id`` again is ignored while the first one waits."""
+        """Commit one event; on return it is on disk. An ``event_id`` that is already in the outbox is ignored."""
         query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms) VALUES (?, ?, ?, ?)"
 
-        def work(database: sqlite3.Connection) -> None:
+        def transaction(database: sqlite3.Connection) -> None:
             database.execute(query, (event_id, topic, payload, self._now_ms()))
             self._drop_expired(database)
             self._drop_oldest(database)
 
-        self._commit(work)
+        self._commit(transaction)
 
     def peek(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
         """Return up to ``limit`` events with a ``row_id`` above ``after``, oldest first. They stay in the outbox."""
@@ -140,22 +140,22 @@ class Outbox:
         return self._commit(lambda database: tuple(OutboxRow(*row) for row in database.execute(query, (after, limit))))
 
     def remove(self, row_ids: Sequence[int]) -> None:
-        """Forget events the broker has acknowledged. Rows that were dropped meanwhile are ignored."""
+        """Delete events that the broker has acknowledged. Rows that no longer exist are ignored."""
         rows = [(row_id,) for row_id in row_ids]
         self._commit(lambda database: database.executemany("DELETE FROM waiting WHERE row_id = ?", rows))
 
     def record_refusal(self, row_id: int) -> int:
-        """Count one refusal of an event by the broker and return how many there were; 0 when the event is gone."""
+        """Count one refusal of an event by the broker and return the number so far; 0 if the event no longer exists."""
 
-        def work(database: sqlite3.Connection) -> int:
+        def transaction(database: sqlite3.Connection) -> int:
             database.execute("UPDATE waiting SET refusals = refusals + 1 WHERE row_id = ?", (row_id,))
             row = database.execute("SELECT refusals FROM waiting WHERE row_id = ?", (row_id,)).fetchone()
             return int(row[0]) if row else 0
 
-        return self._commit(work)
+        return self._commit(transaction)
 
     def quarantine(self, row_id: int, reason: str) -> None:
-        """Put an event aside for good. The newest ``max_quarantined`` are kept; all are counted."""
+        """Move an event to the quarantine, from which it is not sent. The newest ``max_quarantined`` are kept; all are counted."""
         copy = (
             "INSERT OR REPLACE INTO quarantine (row_id, event_id, topic, payload, created_ms, reason, quarantined_ms)"
             " SELECT row_id, event_id, topic, payload, created_ms, ?, ? FROM waiting WHERE row_id = ?"
@@ -163,24 +163,24 @@ class Outbox:
         newest = "SELECT row_id FROM quarantine ORDER BY quarantined_ms DESC, row_id DESC LIMIT ?"
         trim = f"DELETE FROM quarantine WHERE row_id NOT IN ({newest})"  # noqa: S608 - both parts are constants
 
-        def work(database: sqlite3.Connection) -> None:
+        def transaction(database: sqlite3.Connection) -> None:
             _count(database, "quarantined", database.execute(copy, (reason, self._now_ms(), row_id)).rowcount)
             database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,))
             database.execute(trim, (self._settings.max_quarantined,))
 
-        self._commit(work)
+        self._commit(transaction)
 
     def quarantined(self) -> tuple[QuarantinedRow, ...]:
-        """Return what is kept in quarantine, oldest first."""
+        """Return the quarantined events, oldest first."""
         query = "SELECT event_id, topic, payload, reason FROM quarantine ORDER BY quarantined_ms, row_id"
         return self._commit(lambda database: tuple(QuarantinedRow(*row) for row in database.execute(query)))
 
     def drop_expired(self) -> None:
-        """Drop events older than ``max_age_s`` and count them. ``put`` does so too; a quiet outbox needs this call."""
+        """Drop events older than ``max_age_s`` and count them. ``put`` does the same; this is for times without new events."""
         self._commit(self._drop_expired)
 
     def stats(self) -> OutboxStats:
-        """Return the figures as of the last change; works even when the disk does not."""
+        """Return the figures after the last transaction, without reading the disk."""
         with self._lock:
             counts, oldest_ms = self._counts, self._oldest_ms
         return OutboxStats(
@@ -193,28 +193,28 @@ class Outbox:
         )
 
     def close(self) -> None:
-        """Close the file. May be called twice; afterwards only ``stats`` answers."""
+        """Close the file. May be called twice; afterwards only ``stats`` may be called."""
         with self._lock:
             self._close()
 
     # ---- one transaction ----
 
-    def _commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _commit(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
-                return self._attempt(work)
+                return self._run(transaction)
             except _DamagedError as damage:
-                self._replace(damage)
-                return self._attempt(work)
+                self._replace_damaged(damage)
+                return self._run(transaction)
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in a transaction and renew the figures; nothing is changed when it fails."""
+    def _run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a transaction and update the figures; a failed one is rolled back."""
         if self._database is None:
             raise OutboxError(f"the outbox {self._settings.file} is closed")
-        with self._translated():
+        with self._outbox_errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                result = work(self._database)
+                result = transaction(self._database)
                 figures = _figures(self._database)
                 self._database.execute("COMMIT")
             except BaseException:
@@ -230,7 +230,7 @@ class Outbox:
         _count(database, "dropped_age", dropped)
 
     def _drop_oldest(self, database: sqlite3.Connection) -> None:
-        """Drop from the front until both bounds hold; the newest event always stays."""
+        """Drop the oldest events until both limits hold; the newest event always stays."""
         while True:
             counts, _ = _figures(database)
             too_many = counts["rows"] > self._settings.max_rows
@@ -240,12 +240,12 @@ class Outbox:
             _count(database, "dropped_rows" if too_many else "dropped_bytes", 1)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
+    def _outbox_errors(self) -> Iterator[None]:
+        """Raise SQLite's errors as ``OutboxError``, with what to do."""
         try:
             yield
         except sqlite3.Error as error:
-            # the errors of Python's own wrapper carry no code
+            # errors of Python's own wrapper have no code
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             kind = _DamagedError if code in DAMAGED else OutboxError
             raise kind(f"{self._settings.file}: {error}; {_NEXT_STEPS.get(code, 'see the journal for earlier disk errors')}") from error
@@ -253,7 +253,7 @@ class Outbox:
     # ---- the file ----
 
     def _open(self) -> None:
-        with self._translated():
+        with self._outbox_errors():
             self._database = sqlite3.connect(self._settings.file, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(self._database)
@@ -263,24 +263,24 @@ class Outbox:
                 raise
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        # an exclusive lock taken before WAL is entered needs no shared memory file and keeps a second daemon out
+        # an exclusive lock taken before the switch to WAL needs no shared memory file and keeps a second daemon out
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 4194304"):
             database.execute(f"PRAGMA {pragma}")
-        verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise _DamagedError(f"{self._settings.file}: {verdict}")
+        result = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise _DamagedError(f"{self._settings.file}: {result}")
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT_VERSION:
             raise OutboxError(
-                f"{self._settings.file} was written by a newer program (format {version}, known {FORMAT_VERSION}); "
-                "install that program again, or move the file aside to begin an empty outbox"
+                f"{self._settings.file} was written by a newer version of CardEdge (format {version}; known here: {FORMAT_VERSION}); "
+                "install that version again, or rename the file to start with an empty outbox"
             )
         if version == 0:
             database.executescript(_TABLES)
         database.execute("BEGIN IMMEDIATE")
         database.execute("COMMIT")
         if database.execute("SELECT value FROM counts WHERE name = 'rows'").fetchone()[0] == 0:
-            database.execute("VACUUM")  # gives back what a long outage took
+            database.execute("VACUUM")  # returns the space that a long outage used
 
     def _close(self) -> None:
         if self._database is not None:
@@ -288,40 +288,42 @@ class Outbox:
                 self._database.close()
         self._database = None
 
-    def _replace(self, damage: _DamagedError) -> None:
-        """Move the damaged file aside and begin an empty one; what is known of the counts lives on."""
+    def _replace_damaged(self, damage: _DamagedError) -> None:
+        """Rename the damaged file and create an empty one with the counts known so far."""
         self._close()
         file = self._settings.file
         earlier = sorted(_damaged_files(file))
         number = earlier[-1][0] + 1 if earlier else 1
-        aside = file.with_name(f"{file.name}.corrupt-{number}")
+        renamed = file.with_name(f"{file.name}.corrupt-{number}")
         try:
-            file.rename(aside)
+            file.rename(renamed)
             for suffix in ("-wal", "-shm"):
                 file.with_name(file.name + suffix).unlink(missing_ok=True)
             for _, path in earlier[: len(earlier) + 1 - KEPT_DAMAGED_FILES]:
                 path.unlink()
         except OSError as error:
-            raise OutboxError(f"{damage}; and it cannot be moved aside: {error}; move or delete it") from error
-        log.error("the outbox was damaged (%s); it was moved to %s and an empty one begun, the events in it were not sent", damage, aside)
+            raise OutboxError(f"{damage}; and it cannot be renamed: {error}; move or delete it") from error
+        log.error(
+            "the outbox was damaged (%s); it was renamed to %s and replaced by an empty one; its events were not sent", damage, renamed
+        )
         known = {name: value for name, value in self._counts.items() if name not in ("rows", "bytes")}
         self._open()
-        self._attempt(lambda database: _restore_counts(database, known | {"corrupt_databases": number}))
+        self._run(lambda database: _restore_counts(database, known | {"corrupt_databases": number}))
 
 
 _NEXT_STEPS: Final = {
     sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
     sqlite3.SQLITE_READONLY: "check that this user may write the file and that the disk is not mounted read-only",
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_BUSY: "another program holds it; is a second daemon running?",
+    sqlite3.SQLITE_BUSY: "another process uses it; is a second daemon running?",
     sqlite3.SQLITE_IOERR: "the disk could not be read or written; check its space and health",
     sqlite3.SQLITE_CORRUPT: "the file is damaged",
-    sqlite3.SQLITE_NOTADB: "the file is no database",
+    sqlite3.SQLITE_NOTADB: "the file is not a database",
 }
 
 
 def _figures(database: sqlite3.Connection) -> tuple[dict[str, int], int | None]:
-    """Return all counts and the creation time of the oldest event."""
+    """Return all counts by name, and the creation time of the oldest event in milliseconds since 1970."""
     oldest = database.execute("SELECT created_ms FROM waiting ORDER BY row_id LIMIT 1").fetchone()
     return dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None
 

@@ -1,7 +1,7 @@
-"""The event sink: commits events to the outbox and keeps a broker informed, whatever the network does.
+"""The event sink over MQTT: commits events to the outbox and sends them, with the states, whenever the broker can be reached.
 
-One thread, ``mqtt``, owns the connection. Others only write to the outbox or to small bounded tables and wake it. On every connect it
-subscribes, announces the device to Home Assistant, sends all states, says ``online``, and drains the outbox.
+One thread, ``mqtt``, owns the connection. Other threads write to the outbox or to small bounded tables and wake it. After every connect it
+subscribes, announces the device to Home Assistant, sends all states, publishes ``online``, and sends the events of the outbox.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from edge.errors import OutboxError
+from typing_extensions import override
+
+from edge.errors import CommandError, OutboxError
 from edge.publishing.broker_connection import BrokerConnection
 from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
-from edge.publishing.command_inbox import CommandInbox
-from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, farewell_payload
+from edge.publishing.command import CommandQueue, CommandReply, transaction_of
+from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, removal_payload
 from edge.publishing.event import OFFLINE, ONLINE, CardEvent, Topics
 from edge.publishing.in_flight import InFlight, Publication
-from edge.publishing.sink import SinkHealth
+from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import PublisherHealth
 
 if TYPE_CHECKING:
@@ -33,17 +36,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TURN_S: Final = 0.5
-"""Longest wait of one turn: bounds the age of the progress stamp and how late an overdue acknowledgement is noticed."""
+STEP_S: Final = 0.5
+"""Longest wait of one step: limits the age of ``progress_ns`` and the delay until an overdue acknowledgement is noticed."""
 EXPIRY_CHECK_S: Final = 60.0
-FAREWELL_S: Final = 1.0
-"""Part of the time to close that is kept for saying ``offline``."""
+OFFLINE_S: Final = 1.0
+"""Part of the time given to ``close`` that is kept for publishing ``offline``."""
+MAX_REPLY_NAME_CHARS: Final = 64
+"""An unknown command with a longer name gets no reply: the name would become part of the reply's topic."""
 
 
-class Publisher:
-    """Implements ``edge.publishing.sink.EventSink``. Owns the outbox: ``close`` closes it.
+class Publisher(EventSink):
+    """Publishes over MQTT. Owns the outbox: ``close`` closes it.
 
-    ``open_session`` makes a fresh session of the given version; it may raise ``SettingsError`` for an unreadable password or certificate.
+    ``open_session`` returns a new session of the given MQTT version; it may raise ``SettingsError`` for an unreadable password or
+    certificate file.
     """
 
     def __init__(
@@ -62,17 +68,18 @@ class Publisher:
         self._discovery_topic = discovery_topic(home_assistant.prefix, topics.device_id)
         self._discovery = discovery_payload(topics, device, home_assistant) if home_assistant.enabled else b""
         self._wake = Wake()
-        self._link = BrokerConnection(settings, open_session, self._wake)
+        self._connection = BrokerConnection(settings, open_session, self._wake)
         self._in_flight = InFlight(settings, outbox)
-        self._inbox = CommandInbox(settings, topics, self._answer)
+        self._commands = CommandQueue(settings.max_commands, settings.max_command_bytes)
+        self._refused_commands = 0
         self._lock = threading.Lock()
         self._states: dict[str, bytes] = {}
         self._changed: dict[str, None] = {}
         self._image: bytes | None = None
         self._image_changed = False
         self._replies: deque[Publication] = deque(maxlen=4 * settings.max_commands)
-        self._announce_due_ns: int | None = None
-        self._expiry_due_ns = 0
+        self._announce_at_ns: int | None = None
+        self._expiry_check_at_ns = 0
         self._failure: str | None = None
         self._deadline_ns: int | None = None
         self._closing = threading.Event()
@@ -80,18 +87,18 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._restarts = 0
 
+    @override
     def start(self) -> None:
-        """Begin to connect, in the background."""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 
+    @override
     def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox. Raises ``OutboxError``."""
         self._outbox.put(event.event_id, self._topics.event, event.to_json())
         self._wake.set()
 
+    @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
-        """Keep a retained state on the broker; the newest wins."""
         derived = derived_state(topic_suffix, payload) if self._home_assistant.enabled else None
         with self._lock:
             for suffix, content in ((topic_suffix, payload), *((derived,) if derived else ())):
@@ -100,49 +107,50 @@ class Publisher:
                 self._changed[topic] = None
         self._wake.set()
 
+    @override
     def set_image(self, jpeg: bytes) -> None:
-        """Show a picture of the last card; the newest wins."""
         with self._lock:
             self._image, self._image_changed = jpeg, True
         self._wake.set()
 
+    @override
     def poll_commands(self) -> list[Command]:
-        """Return the commands that came since the last call, oldest first."""
-        return self._inbox.poll()
+        return self._commands.poll()
 
+    @override
     def health(self) -> SinkHealth:
-        """Return how the publisher is now. Starts its thread again should it have died."""
-        self._revive()
-        stats, link, state = self._outbox.stats(), self._link, self._link.state
+        """Return the current condition; start the thread again if it died."""
+        self._restart_dead_thread()
+        stats, connection, state = self._outbox.stats(), self._connection, self._connection.state
         return SinkHealth(
             alive=self._thread is not None and self._thread.is_alive(),
             progress_ns=self._progress_ns,
             report=PublisherHealth(
                 state=state,
                 connected=state == "connected",
-                protocol=link.version if state == "connected" else None,
-                reconnects=link.reconnects,
+                protocol=connection.version if state == "connected" else None,
+                reconnects=connection.reconnects,
                 outbox_rows=stats.rows,
                 outbox_bytes=stats.bytes,
                 oldest_age_s=stats.oldest_age_s,
                 dropped=dict(stats.dropped),
                 quarantined=stats.quarantined,
                 corrupt_databases=stats.corrupt_databases,
-                refused_states=self._in_flight.refused,
-                refused_commands=self._inbox.refused,
-                last_error=self._failure or link.last_error or self._in_flight.last_refusal,
+                refused_states=self._in_flight.refused_states,
+                refused_commands=self._refused_commands,
+                last_error=self._failure or connection.last_error or self._in_flight.last_refusal,
             ),
         )
 
+    @override
     def close(self, timeout_s: float) -> None:
-        """Send what can be sent, say ``offline``, and leave, within the given time. Events not sent stay in the outbox."""
         self._deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
         self._closing.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout_s)
         if self._thread is not None and self._thread.is_alive():
-            log.warning("the publisher did not end within %g s; leaving it behind", timeout_s)
+            log.warning("the publisher's thread did not end within %g s; closing without it", timeout_s)
         else:
             self._wake.close()
         self._outbox.close()
@@ -151,76 +159,76 @@ class Publisher:
 
     def _run(self) -> None:
         with suppress(OutboxError):
-            self._forget_session("the publisher's thread had died")
+            self._drop_session("the publisher's thread had died")
         while self._deadline_ns is None:
             try:
-                self._turn(TURN_S)
+                self._step(STEP_S)
                 self._failure = None
             except OutboxError as error:
-                self._note(str(error))
+                self._record_failure(str(error))
             except Exception as error:
-                log.exception("the publisher met a bug; it begins with a fresh connection")
-                self._note(f"a bug: {type(error).__name__}: {error}")
-                self._forget_session(f"{type(error).__name__}: {error}")
+                log.exception("unexpected error in the publisher's thread; it reconnects to the broker")
+                self._record_failure(f"unexpected error: {type(error).__name__}: {error}")
+                self._drop_session(f"{type(error).__name__}: {error}")
             finally:
                 self._progress_ns = time.monotonic_ns()
         try:
             self._leave(self._deadline_ns)
         except OutboxError as error:
-            log.warning("left without waiting for the outbox: %s", error)
+            log.warning("disconnected before the outbox was empty: %s", error)
         finally:
-            self._link.stop()
+            self._connection.stop()
 
-    def _turn(self, timeout_s: float) -> None:
-        """Wait for the network or for work, and do it."""
-        session = self._link.session
+    def _step(self, timeout_s: float) -> None:
+        """Send what is pending, wait for the network or a wake-up, and handle what arrived."""
+        session = self._connection.session
         if session is not None:
-            self._queue(session)
-            self._in_flight.pump(session)
-        events = self._link.step(timeout_s)
+            self._enqueue_changes(session)
+            self._in_flight.send_pending(session)
+        events = self._connection.step(timeout_s)
         self._wake.clear()
         for event in events:
             self._handle(event)
-        if self._link.session is not None and (reason := self._in_flight.overdue()):
-            self._forget_session(reason)
+        if self._connection.session is not None and (reason := self._in_flight.overdue()):
+            self._drop_session(reason)
         self._drop_expired()
 
     def _handle(self, event: SessionEvent) -> None:
         match event:
             case Opened():
-                self._in_flight.open(event)
-                self._greet()
+                self._in_flight.start_session(event)
+                if self._connection.session is not None:
+                    self._subscribe(self._connection.session)
+                    self._announce()
             case Acknowledged():
                 self._in_flight.acknowledge(event)
             case MessageReceived():
                 self._receive(event)
             case Closed():
-                self._in_flight.close(event)
+                self._in_flight.end_session(event)
 
-    def _greet(self) -> None:
-        """Tell a broker that may know nothing of us everything. ``online`` comes last: by then discovery and states are there."""
-        if (session := self._link.session) is None:
-            return
+    def _subscribe(self, session: BrokerSession) -> None:
+        """Subscribe in a new session, and discard the replies to commands of an earlier one."""
         birth = (self._home_assistant.status_topic,) if self._home_assistant.enabled else ()
         session.subscribe((self._topics.command_filter, self._discovery_topic, *birth))
         with self._lock:
             self._replies.clear()
-        self._announce()
 
     def _announce(self) -> None:
-        self._announce_due_ns = None
+        """Queue discovery and all states, then ``online``, so that a client that reads ``online`` finds the others."""
+        self._announce_at_ns = None
         if self._discovery:
-            self._in_flight.add(Publication(self._discovery_topic, self._discovery, retain=True))
+            self._in_flight.enqueue(Publication(self._discovery_topic, self._discovery, retain=True))
         with self._lock:
             states, self._changed = dict(self._states), {}
             self._image_changed = self._image is not None
         for topic, payload in states.items():
-            self._in_flight.add(Publication(topic, payload, retain=True))
-        self._in_flight.add(Publication(self._topics.availability, ONLINE, retain=True))
+            self._in_flight.enqueue(Publication(topic, payload, retain=True))
+        self._in_flight.enqueue(Publication(self._topics.availability, ONLINE, retain=True))
 
-    def _queue(self, session: BrokerSession) -> None:
-        """Hand over what changed since the last turn."""
-        if self._announce_due_ns is not None and time.monotonic_ns() >= self._announce_due_ns:
+    def _enqueue_changes(self, session: BrokerSession) -> None:
+        """Queue the states, replies and image that changed since the last step."""
+        if self._announce_at_ns is not None and time.monotonic_ns() >= self._announce_at_ns:
             self._announce()
         with self._lock:
             changed = [Publication(topic, self._states[topic], retain=True) for topic in self._changed]
@@ -231,70 +239,87 @@ class Publisher:
             if image is not None:
                 self._image_changed = False
         for publication in changed:
-            self._in_flight.add(publication)
+            self._in_flight.enqueue(publication)
         if image is not None:
-            self._in_flight.add(Publication(self._topics.image, image, retain=True, qos=0))
+            self._in_flight.enqueue(Publication(self._topics.image, image, retain=True, qos=0))
 
     def _receive(self, message: MessageReceived) -> None:
         if message.topic == self._discovery_topic:
             if message.retained:
-                self._remove_ghosts(message.payload)
+                self._remove_old_entities(message.payload)
         elif message.topic == self._home_assistant.status_topic:
-            # a retained birth message is old: Home Assistant has read our retained announcement already, or will
+            # a retained birth message is old: Home Assistant reads the retained announcement anyway
             if not message.retained and message.payload.decode(errors="replace") == self._home_assistant.status_online:
-                # at once would be too early for it, and all scanners in step too much
+                # Home Assistant is not ready at once, and all scanners must not answer at the same moment
                 delay_s = self._home_assistant.birth_delay_s * random.uniform(1.0, 2.0)
-                self._announce_due_ns = time.monotonic_ns() + int(delay_s * 1e9)
-        else:
-            self._inbox.take(message)
+                self._announce_at_ns = time.monotonic_ns() + int(delay_s * 1e9)
+        elif (name := self._topics.command_name(message.topic)) is not None:
+            self._accept_command(name, message)
 
-    def _remove_ghosts(self, retained: bytes) -> None:
-        """Remove entities that an earlier version of us announced."""
+    def _remove_old_entities(self, retained: bytes) -> None:
+        """Remove the Home Assistant entities that only an earlier version announced."""
         if not self._discovery:
             if retained:
-                self._in_flight.add(Publication(self._discovery_topic, b"", retain=True))
+                self._in_flight.enqueue(Publication(self._discovery_topic, b"", retain=True))
             return
-        if (farewell := farewell_payload(retained, self._discovery)) is not None:
-            self._in_flight.add(Publication(self._discovery_topic, farewell, retain=True))
-            self._in_flight.add(Publication(self._discovery_topic, self._discovery, retain=True))
+        if (removal := removal_payload(retained, self._discovery)) is not None:
+            self._in_flight.enqueue(Publication(self._discovery_topic, removal, retain=True))
+            self._in_flight.enqueue(Publication(self._discovery_topic, self._discovery, retain=True))
 
-    def _answer(self, topic: str, payload: bytes) -> None:
-        """Queue a reply; called from any thread. One that finds no connection is lost with the asker's patience."""
+    def _accept_command(self, name: str, message: MessageReceived) -> None:
+        """Queue a command, or reply why it is refused. A retained one is ignored: the broker would repeat it on every connect."""
+        if message.retained:
+            self._refused_commands += 1
+            log.warning("a retained command on %s was ignored; clear it, and send commands without the retain flag", message.topic)
+            return
+        try:
+            self._commands.submit(name, message.payload, partial(self._enqueue_reply, self._topics.reply(name)))
+        except CommandError as error:
+            self._refused_commands += 1
+            log.warning("command refused: %s", error)
+            if len(name) <= MAX_REPLY_NAME_CHARS:
+                too_large = len(message.payload) > self._settings.max_command_bytes
+                transaction = None if too_large else transaction_of(message.payload)
+                reply = CommandReply(status="error", transaction=transaction, error=str(error))
+                self._enqueue_reply(self._topics.reply(name), reply.to_json())
+
+    def _enqueue_reply(self, topic: str, payload: bytes) -> None:
+        """Queue a reply; any thread may call this. A reply is discarded if there is no connection: its sender no longer waits."""
         with self._lock:
             self._replies.append(Publication(topic, payload))
         self._wake.set()
 
     def _drop_expired(self) -> None:
-        if time.monotonic_ns() >= self._expiry_due_ns:
-            self._expiry_due_ns = time.monotonic_ns() + int(EXPIRY_CHECK_S * 1e9)
+        if time.monotonic_ns() >= self._expiry_check_at_ns:
+            self._expiry_check_at_ns = time.monotonic_ns() + int(EXPIRY_CHECK_S * 1e9)
             self._outbox.drop_expired()
 
-    def _forget_session(self, reason: str) -> None:
-        if self._link.session is not None:
-            self._in_flight.close(self._link.drop(reason))
+    def _drop_session(self, reason: str) -> None:
+        if self._connection.session is not None:
+            self._in_flight.end_session(self._connection.drop(reason))
 
-    def _note(self, failure: str) -> None:
+    def _record_failure(self, failure: str) -> None:
         if failure != self._failure:
             log.error("%s", failure)
         self._failure = failure
-        self._closing.wait(TURN_S)  # whatever it is, it will not be better in a microsecond
+        self._closing.wait(STEP_S)  # an immediate retry would fail again
 
     def _leave(self, deadline_ns: int) -> None:
-        """Drain what the broker takes in time, then say ``offline``; a clean goodbye keeps the broker from sending the last will."""
-        farewell_ns = deadline_ns - int(FAREWELL_S * 1e9)
-        while self._link.session is not None and time.monotonic_ns() < farewell_ns:
+        """Send what the broker accepts in time, then ``offline``, and disconnect cleanly, so that the last will is not published."""
+        offline_at_ns = deadline_ns - int(OFFLINE_S * 1e9)
+        while self._connection.session is not None and time.monotonic_ns() < offline_at_ns:
             if self._in_flight.idle and self._outbox.stats().rows == 0 and not self._changed:
                 break
-            self._turn(0.05)
-        if (session := self._link.session) is not None:
-            self._in_flight.add(Publication(self._topics.availability, OFFLINE, retain=True))
-            while self._link.session is session and time.monotonic_ns() < deadline_ns:
-                self._turn(0.05)
+            self._step(0.05)
+        if (session := self._connection.session) is not None:
+            self._in_flight.enqueue(Publication(self._topics.availability, OFFLINE, retain=True))
+            while self._connection.session is session and time.monotonic_ns() < deadline_ns:
+                self._step(0.05)
                 if self._in_flight.idle:
                     break
             session.leave()
 
-    def _revive(self) -> None:
+    def _restart_dead_thread(self) -> None:
         thread = self._thread
         if thread is not None and not thread.is_alive() and self._deadline_ns is None:
             self._restarts += 1

@@ -1,4 +1,4 @@
-"""The port to whoever listens: events are committed, states are kept, commands come back."""
+"""The port through which the daemon publishes events and states and receives commands."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edge.publishing.state import PublisherHealth
 
 @dataclass(frozen=True, slots=True)
 class SinkHealth:
-    """How the publisher is. ``report`` goes into the health payload as it is.
+    """The publisher's condition. ``report`` becomes part of the health payload.
 
-    ``alive`` says that its thread runs; ``progress_ns`` (``time.monotonic_ns``) is when that thread last finished a turn of its work.
-    Both are true of a healthy publisher whether or not there is a broker: they may feed a watchdog, ``report.connected`` must not.
+    ``alive``: its thread runs. ``progress_ns`` (``time.monotonic_ns``): when that thread last finished a step. Both are independent of the
+    broker, so they may feed a watchdog; ``report.connected`` must not.
     """
 
     alive: bool
@@ -24,32 +24,32 @@ class SinkHealth:
 
 
 class EventSink(Protocol):
-    """Takes events and states to whoever listens. No method waits for the network; all may be called from any thread."""
+    """Publishes events and states, and queues the commands that arrive. No method waits for the network; any thread may call them."""
 
     def start(self) -> None:
-        """Begin to connect, in the background. Raises ``OutboxError`` or ``SettingsError``, never because the broker is away."""
+        """Start to connect in the background. Raises ``OutboxError`` or ``SettingsError``; an unreachable broker is not an error."""
         ...
 
     def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox; when this returns it survives a kill. Raises ``OutboxError``."""
+        """Commit an event to the outbox. On return it survives a kill and a power cut. Raises ``OutboxError``."""
         ...
 
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
-        """Keep a retained state (suffixes: ``edge.publishing.state``) on the broker: the newest wins, sent again on every connect."""
+        """Replace a retained state (suffixes: ``edge.publishing.state``). The latest value is sent now and after every connect."""
         ...
 
     def set_image(self, jpeg: bytes) -> None:
-        """Show a picture of the last card; the newest wins, too large a one is refused and counted."""
+        """Replace the retained image of the last card. An image above the size limit is not sent, and is counted as refused."""
         ...
 
     def poll_commands(self) -> list[Command]:
-        """Return the commands that came since the last call, oldest first."""
+        """Return the commands received since the last call, oldest first."""
         ...
 
     def health(self) -> SinkHealth:
-        """Return how the publisher is now."""
+        """Return the current condition."""
         ...
 
     def close(self, timeout_s: float) -> None:
-        """Send what can be sent, say ``offline``, and leave, within the given time. Events not sent stay in the outbox."""
+        """Send what is queued, publish ``offline`` and disconnect, within ``timeout_s``. Unsent events stay in the outbox."""
         ...

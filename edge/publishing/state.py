@@ -1,4 +1,4 @@
-"""Retained states and health: what is true now, for whoever connects later. Part of the MQTT contract, see ``docs/mqtt.md``."""
+"""Retained states and health: the current values, also for clients that connect later. Part of the MQTT contract, see ``docs/mqtt.md``."""
 
 from typing import Final, Literal
 
@@ -14,11 +14,11 @@ CONTROLS: Final = "state/controls"
 HEALTH: Final = "health"
 
 MAX_STATE_CHARS: Final = 255
-"""Home Assistant refuses a longer state, and one refusal can disturb its whole MQTT integration."""
+"""Home Assistant's limit for a state; a longer one can break its whole MQTT integration."""
 
 
 class CardInView(Payload):
-    """One card that lies in view now."""
+    """One card that is in view now."""
 
     track_id: str
     status: Literal["identified", "uncertain", "unknown"]
@@ -40,7 +40,7 @@ class CardsState(Payload):
 
 
 class LastCardState(Payload):
-    """``state/last_card``: the last identified card, flat for Home Assistant. ``name`` has at most 255 characters."""
+    """``state/last_card``: the last identified card, without nesting, for Home Assistant. ``name`` has at most 255 characters."""
 
     schema_: Literal["cardedge.last_card/1"] = Field("cardedge.last_card/1", alias="schema")
     at: Instant
@@ -59,20 +59,20 @@ class LastCardState(Payload):
 
 
 class PushNote(Payload):
-    """The last attempt to change the bundles over SSH, as the device's audit has it."""
+    """The last attempt to change the bundles over SSH, from the device's audit log."""
 
     at: Instant
     action: str = Field(description="`push`, `confirm`, `rollback` or `prune`.")
     result: str = Field(description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `pruned`, `refused` or `cut`.")
     bundle_id: str | None = None
     reason: str | None = Field(None, max_length=MAX_STATE_CHARS)
-    principal: str | None = Field(None, description="Who signed the bundle, by the device's list of allowed signers.")
-    key: str | None = Field(None, description="Fingerprint of the key it was signed with.")
-    technician: str | None = Field(None, description="Whose SSH key came, where the device gave it a name.")
+    principal: str | None = Field(None, description="Signer of the bundle, from the device's list of allowed signers.")
+    key: str | None = Field(None, description="Fingerprint of the signing key.")
+    technician: str | None = Field(None, description="Name that the device has for the SSH key used; null if it has none.")
 
 
 class IndexState(Payload):
-    """``state/index``: the bundle in use, the one to go back to, the newest one received, and why the last change failed, if it did."""
+    """``state/index``: the active bundle, the rollback target, the newest bundle, and why the last change failed."""
 
     schema_: Literal["cardedge.index/1"] = Field("cardedge.index/1", alias="schema")
     at: Instant
@@ -83,39 +83,41 @@ class IndexState(Payload):
     entries: int = Field(ge=0)
     model_id: str
     previous_id: str | None = None
-    latest_id: str | None = Field(None, description="Newest bundle on the device that could be activated; null when it is the active one.")
-    changing: bool = Field(False, description="A bundle is being loaded and tested now.")
+    latest_id: str | None = Field(None, description="Newest bundle on the device; null if it is the active one.")
+    changing: bool = Field(False, description="A bundle is being loaded and tested.")
     progress: int | None = Field(
-        None, ge=0, le=100, description="How far that is, per cent; null when nothing is changing or nobody can tell."
+        None, ge=0, le=100, description="Progress of the change in percent; null if there is no change or its progress is not known."
     )
-    problem: str | None = Field(None, description="Why the last change of the bundle failed, or was taken back; the old one serves on.")
-    added: int = Field(0, ge=0, description="Pictures of cards that were added on this device and are searched too.")
-    last_push: PushNote | None = Field(None, description="The last attempt to change the bundles over SSH; null when there was none.")
+    problem: str | None = Field(
+        None, description="Why the last change of the bundle failed or was rolled back; the previous one is active."
+    )
+    added: int = Field(0, ge=0, description="Number of images of cards that were added on this device.")
+    last_push: PushNote | None = Field(None, description="The last attempt to change the bundles over SSH; null if there was none.")
 
 
 class ModelState(Payload):
-    """``state/model``: the network in use."""
+    """``state/model``: the active model."""
 
     schema_: Literal["cardedge.model/1"] = Field("cardedge.model/1", alias="schema")
     at: Instant
     model_id: str
     name: str
     backend: str
-    artefact: str = Field(description="sha256 of the file that runs.")
+    artefact: str = Field(description="sha256 of the model file that runs.")
     dim: int = Field(ge=1)
 
 
 class ControlsState(Payload):
-    """``state/controls``: what can be changed by command while running."""
+    """``state/controls``: values that commands change while the daemon runs."""
 
     schema_: Literal["cardedge.controls/1"] = Field("cardedge.controls/1", alias="schema")
     at: Instant
-    enabled: bool = Field(description="False while paused.")
-    threshold: FiniteFloat = Field(ge=0, le=1, description="Smallest verification of an identified card.")
+    enabled: bool = Field(description="False while recognition is paused.")
+    threshold: FiniteFloat = Field(ge=0, le=1, description="Lowest verification of an identified card.")
 
 
 class Problem(Payload):
-    """Something a person should know. ``part`` is e.g. ``camera``, ``network``, ``index``, ``outbox``, ``temperature``."""
+    """Something that needs attention. ``part`` is for example ``camera``, ``network``, ``index``, ``outbox``, ``temperature``."""
 
     part: str
     message: str
@@ -125,7 +127,7 @@ class Problem(Payload):
 class CameraHealth(Payload):
     """The frame source."""
 
-    state: str = Field(description="`running`, `opening`, or what is wrong, e.g. `frozen`.")
+    state: str = Field(description="`running`, `opening`, or the failure, e.g. `frozen`.")
     source: str
     width: int | None = None
     height: int | None = None
@@ -136,32 +138,32 @@ class CameraHealth(Payload):
 
 
 class NpuHealth(Payload):
-    """What the NPU says of itself; null where it does not tell."""
+    """State and sensor values of the NPU; null where it does not report a value."""
 
     state: str = Field(description="`absent`, `opening`, `ready`, `failed`, `closed`.")
     reopened: int
     last_error: str | None = None
     temperature_c: float | None = None
-    throttling_level: int | None = Field(None, description="Step of the chip's clock reduction by heat, from 0; null while there is none.")
+    throttling_level: int | None = Field(None, description="Thermal throttling level of the chip, from 0; null while it is not throttled.")
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None
-    pcie: str | None = Field(None, description="Generation and width of the link, like `Gen3 x1`.")
-    gauges_error: str | None = Field(None, description="Why the newest readings could not be taken.")
+    pcie: str | None = Field(None, description="PCIe generation and width, e.g. `Gen3 x1`.")
+    gauges_error: str | None = Field(None, description="Why the latest sensor values could not be read.")
 
 
 class NetworkHealth(Payload):
-    """The embedding network (not the local network)."""
+    """The embedder (not the local network)."""
 
     state: str
     backend: str
     model_id: str
     last_error: str | None = None
-    npu: NpuHealth | None = Field(None, description="Null on the CPU backend.")
+    npu: NpuHealth | None = Field(None, description="Null with the CPU backend.")
 
 
 class PublisherHealth(Payload):
-    """The connection to the broker and the outbox behind it."""
+    """The connection to the broker and the outbox."""
 
     state: str = Field(description="`connected`, `connecting`, `waiting`, `refused: …`, `stopped`.")
     connected: bool
@@ -169,24 +171,26 @@ class PublisherHealth(Payload):
     reconnects: int
     outbox_rows: int
     outbox_bytes: int
-    oldest_age_s: FiniteFloat | None = Field(description="Age of the oldest event that waits.")
-    dropped: dict[str, int] = Field(description="Events dropped by bound: `rows`, `bytes`, `age`. Counted over the life of the outbox.")
-    quarantined: int = Field(description="Events the broker refused. Counted over the life of the outbox.")
-    corrupt_databases: int = Field(description="Damaged outbox files that were moved aside.")
-    refused_states: int = Field(description="States and pictures that were too large or that the broker refused, since start.")
-    refused_commands: int = Field(description="Commands that were malformed, too large, retained or too many, since start.")
+    oldest_age_s: FiniteFloat | None = Field(description="Age of the oldest event in the outbox; null if it is empty.")
+    dropped: dict[str, int] = Field(
+        description="Dropped events by exceeded limit: `rows`, `bytes`, `age`. Counted since the outbox was created."
+    )
+    quarantined: int = Field(description="Events that the broker refused. Counted since the outbox was created.")
+    corrupt_databases: int = Field(description="Damaged outbox files that were renamed and replaced.")
+    refused_states: int = Field(description="States and images that were too large or that the broker refused, since the start.")
+    refused_commands: int = Field(description="Commands that were malformed, too large, retained or too many, since the start.")
     last_error: str | None
 
 
 class Quantiles(Payload):
-    """Median and 95th percentile over the last minutes."""
+    """Median and 95th percentile over the last few minutes."""
 
     p50: FiniteFloat
     p95: FiniteFloat
 
 
 class HealthState(Payload):
-    """``health``: how the scanner is. Sent every 30 s and when ``state`` or ``problems`` change."""
+    """``health``: the condition of the scanner. Published every 30 s and when ``state`` or ``problems`` change."""
 
     schema_: Literal["cardedge.health/1"] = Field("cardedge.health/1", alias="schema")
     at: Instant
@@ -199,15 +203,15 @@ class HealthState(Payload):
     network: NetworkHealth
     publisher: PublisherHealth
     rates: dict[str, FiniteFloat] = Field(description="Per second: `frames`, `cards`, `events`.")
-    latency_ms: dict[str, Quantiles] = Field(description="By stage, e.g. `locate`, `embed`, `capture_to_event`.")
+    latency_ms: dict[str, Quantiles] = Field(description="Milliseconds by stage, e.g. `locate`, `embed`, `capture_to_event`.")
     temperatures_c: dict[str, FiniteFloat]
-    drops: dict[str, int] = Field(description="What a bounded hand-over had to drop since start, by place, e.g. `frames`.")
+    drops: dict[str, int] = Field(description="Items that full queues dropped since the start, e.g. `frames`.")
     memory_mb: FiniteFloat | None = None
     versions: dict[str, str]
 
 
 def last_card(event: CardEvent) -> LastCardState | None:
-    """Return the state that an event leaves behind, or ``None`` when it names no card or tells of a removal."""
+    """Return the ``state/last_card`` that follows from an event, or ``None`` if the event neither identifies nor corrects a card."""
     if event.type not in ("identified", "corrected") or event.card_id is None:
         return None
     return LastCardState(
@@ -228,5 +232,5 @@ def last_card(event: CardEvent) -> LastCardState | None:
 
 
 def shorten(text: str) -> str:
-    """Return a text that fits a Home Assistant state, with an ellipsis where it was cut."""
+    """Return a text cut to the length of a Home Assistant state, with an ellipsis at the end if it was longer."""
     return text if len(text) <= MAX_STATE_CHARS else text[: MAX_STATE_CHARS - 1] + "…"

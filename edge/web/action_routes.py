@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Query, Request
@@ -105,7 +106,8 @@ def _add_commands(router: APIRouter, page: "PageService") -> None:
 
 async def _carry_out(page: "PageService", name: str, arguments: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Return status and reply of a command. Raises ``CommandError`` for a wrong one."""
-    reply = page.commands.send(name, json.dumps(arguments).encode())
+    reply: Future[bytes] = Future()
+    page.commands.submit(name, json.dumps(arguments).encode(), reply.set_result)
     try:
         payload: bytes = await asyncio.wait_for(asyncio.wrap_future(reply), REPLY_TIMEOUT_S)
     except TimeoutError:

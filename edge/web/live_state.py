@@ -90,7 +90,7 @@ class LiveState:
             self._health_posted_s = self.felt_s
             self._hub.post(Message("health", health.to_json))
 
-    def tell(self, event: CardEvent) -> None:
+    def add_event(self, event: CardEvent) -> None:
         """Show an event."""
         with self._lock:
             original = self._events.get(event.corrects or "")

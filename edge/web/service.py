@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.errors import DataError
 from edge.identification.images import IdentifyOptions
+from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.web.access import Access, own_names, read_token
@@ -24,7 +25,7 @@ from edge.web.card_search import Catalogue
 from edge.web.live_state import LiveState
 from edge.web.log_buffer import LogBuffer
 from edge.web.metrics import Metrics
-from edge.web.page_sink import PageCommands, PageSink
+from edge.web.page_sink import PageSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
 from edge.web.session_list import SessionList
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _EDGE: Final = logging.getLogger("edge")
 
+MAX_COMMANDS: Final = 16
+"""Commands of the page that may wait for the daemon."""
 SAVE_INTERVAL_S: Final = 5.0
 SESSION_FILE: Final = "session.json"
 NICENESS: Final = 10
@@ -67,7 +70,7 @@ class PageService:
         self.broadcaster = Broadcaster()
         self.session = SessionList(lambda: datetime.now(UTC))
         self.live_state = LiveState(self.broadcaster, self.session)
-        self.commands = PageCommands()
+        self.commands = CommandQueue(MAX_COMMANDS)
         self.access = Access(token, own_names(settings))
         self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
         self.metrics = Metrics(self.newest_health)

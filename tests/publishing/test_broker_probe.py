@@ -1,4 +1,4 @@
-"""The doctor's visit to a broker, against sessions that each answer in one way."""
+"""The broker check of the diagnostics, with sessions that answer by a script."""
 
 import pytest
 
@@ -10,7 +10,7 @@ OPENED = Opened(max_packet_bytes=None, receive_maximum=20)
 
 
 class ScriptedSession:
-    """Tells one event per turn, then nothing; notes what was done to it."""
+    """Returns one event per step, then none; records the calls in ``done``."""
 
     def __init__(self, *script):
         self.script = list(script)
@@ -33,57 +33,57 @@ class ScriptedSession:
         self.done.append("abandon")
 
 
-def visit(sessions, protocol="auto", timeout_s=0.2):
-    """Probe a broker that answers each version of the protocol by its session; returns the answer."""
+def probe(sessions, protocol="auto", timeout_s=0.2):
+    """Probe a broker that has one scripted session per protocol version; return the result."""
     return probe_broker(lambda version: sessions[version], protocol=protocol, topic="t/reply/check", timeout_s=timeout_s)
 
 
-def test_a_good_broker_is_greeted_tried_and_left_politely():
+def test_a_good_broker_gets_one_message_and_a_clean_disconnect():
     session = ScriptedSession(OPENED, Acknowledged(1, None))
-    assert visit({"5": session}) == "MQTT 5: connected, logged in, a message to t/reply/check was acknowledged"
+    assert probe({"5": session}) == "MQTT 5: connected, logged in, a message to t/reply/check was acknowledged"
     assert session.done == ["connect", "publish t/reply/check qos 1 retain False", "leave", "abandon"]
 
 
 @pytest.mark.parametrize("kind", [CloseKind.REFUSED_PROTOCOL, CloseKind.UNREADABLE, CloseKind.LOST, CloseKind.SILENT])
-def test_a_broker_without_mqtt_5_is_asked_again_with_3_1_1(kind):
-    answer = visit({"5": ScriptedSession(Closed(kind, "no")), "3.1.1": ScriptedSession(OPENED, Acknowledged(1, None))})
+def test_a_broker_without_mqtt_5_is_tried_again_with_3_1_1(kind):
+    answer = probe({"5": ScriptedSession(Closed(kind, "no")), "3.1.1": ScriptedSession(OPENED, Acknowledged(1, None))})
     assert answer.startswith("MQTT 3.1.1: ")
 
 
 def test_a_refused_login_is_not_tried_again():
     with pytest.raises(BrokerError, match="wrong password"):
-        visit({"5": ScriptedSession(Closed(CloseKind.REFUSED_LOGIN, "wrong password"))})
+        probe({"5": ScriptedSession(Closed(CloseKind.REFUSED_LOGIN, "wrong password"))})
 
 
 def test_a_protocol_that_is_set_is_the_only_one_tried():
     with pytest.raises(BrokerError, match="no version 5"):
-        visit({"5": ScriptedSession(Closed(CloseKind.REFUSED_PROTOCOL, "no version 5"))}, protocol="5")
-    assert visit({"3.1.1": ScriptedSession(OPENED, Acknowledged(1, None))}, protocol="3.1.1").startswith("MQTT 3.1.1")
+        probe({"5": ScriptedSession(Closed(CloseKind.REFUSED_PROTOCOL, "no version 5"))}, protocol="5")
+    assert probe({"3.1.1": ScriptedSession(OPENED, Acknowledged(1, None))}, protocol="3.1.1").startswith("MQTT 3.1.1")
 
 
-def test_a_message_the_broker_refuses_points_at_its_access_list():
+def test_a_refused_message_names_the_access_list():
     with pytest.raises(BrokerError, match=r"t/reply/check was refused \(Not authorized\); check the broker's access list"):
-        visit({"5": ScriptedSession(OPENED, Acknowledged(1, "Not authorized"))})
+        probe({"5": ScriptedSession(OPENED, Acknowledged(1, "Not authorized"))})
 
 
-def test_a_broker_that_drops_us_at_the_first_message_is_told_as_that():
+def test_a_connection_that_ends_at_the_first_message_is_reported():
     with pytest.raises(BrokerError, match="the connection ended at the first message: gone"):
-        visit({"5": ScriptedSession(OPENED, Closed(CloseKind.LOST, "gone"))}, protocol="5")
+        probe({"5": ScriptedSession(OPENED, Closed(CloseKind.LOST, "gone"))}, protocol="5")
 
 
-def test_silence_ends_after_the_bound():
+def test_a_silent_broker_ends_the_probe_after_the_timeout():
     session = ScriptedSession()
     with pytest.raises(BrokerError, match=r"did not answer within 0\.2 s"):
-        visit({"5": session}, protocol="5")
+        probe({"5": session}, protocol="5")
     assert session.done == ["connect", "abandon"]
 
 
 def test_a_session_that_cannot_connect_is_abandoned():
     class Unreachable(ScriptedSession):
         def connect(self):
-            raise BrokerError("nobody there")
+            raise BrokerError("unreachable")
 
     session = Unreachable()
-    with pytest.raises(BrokerError, match="nobody there"):
-        visit({"5": session})
+    with pytest.raises(BrokerError, match="unreachable"):
+        probe({"5": session})
     assert session.done == ["abandon"]

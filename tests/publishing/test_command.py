@@ -27,16 +27,16 @@ from edge.publishing.command import COMMAND_ARGUMENTS, Command, parse_command, t
         ("reload", b"", {}),
     ],
 )
-def test_a_command_is_understood_as_json_and_as_home_assistant_sends_it(name, payload, arguments):
-    known, request = parse_command(name, payload)
+def test_a_command_is_accepted_as_json_and_as_home_assistant_sends_it(name, payload, arguments):
+    known, parsed = parse_command(name, payload)
     assert known == name
-    assert request.model_dump(exclude_none=True) == arguments
+    assert parsed.model_dump(exclude_none=True) == arguments
 
 
 @pytest.mark.parametrize(
-    ("name", "payload", "told"),
+    ("name", "payload", "expected"),
     [
-        ("dance", b"", "no command 'dance'; there are scan, enabled"),
+        ("dance", b"", "no command 'dance'; the commands are scan, enabled"),
         ("enabled", b"maybe", "expected a JSON object, got 'maybe'"),
         ("enabled", b"", "expected a JSON object"),
         ("enabled", b"{}", "enabled: enabled: Field required"),
@@ -51,27 +51,27 @@ def test_a_command_is_understood_as_json_and_as_home_assistant_sends_it(name, pa
         ("scan", b'{"transaction": [1]}', "transaction"),
     ],
 )
-def test_a_wrong_command_is_refused_with_what_is_allowed(name, payload, told):
+def test_an_invalid_command_is_refused_with_what_is_allowed(name, payload, expected):
     with pytest.raises(CommandError) as refusal:
         parse_command(name, payload)
-    assert told in str(refusal.value)
+    assert expected in str(refusal.value)
 
 
 @given(st.sampled_from([*COMMAND_ARGUMENTS, "nonsense"]), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_whatever_comes_it_is_understood_or_refused(name, payload):
+def test_any_payload_is_accepted_or_refused(name, payload):
     with suppress(CommandError):
-        known, request = parse_command(name, payload)
-        assert isinstance(request, COMMAND_ARGUMENTS[known])
+        known, parsed = parse_command(name, payload)
+        assert isinstance(parsed, COMMAND_ARGUMENTS[known])
     assert isinstance(transaction_of(payload), str | int | None)
 
 
-def test_a_deep_nest_of_brackets_is_refused_like_any_other_nonsense():
+def test_deeply_nested_brackets_are_refused():
     with pytest.raises(CommandError, match="not JSON"):
         parse_command("scan", b'{"a":' * 5000)
     assert transaction_of(b'{"a":' * 5000) is None
 
 
-def test_answers_carry_the_transaction():
+def test_replies_have_the_transaction():
     sent = []
     command = Command(*parse_command("scan", b'{"transaction": 7}'), sent.append)
     command.reply({"cards": 2})
@@ -85,5 +85,5 @@ def test_answers_carry_the_transaction():
 @pytest.mark.parametrize(
     ("payload", "transaction"), [(b'{"transaction": "t", "x": 1}', "t"), (b'{"transaction": true}', None), (b"[]", None)]
 )
-def test_a_refused_request_can_still_be_matched(payload, transaction):
+def test_an_invalid_command_still_yields_its_transaction(payload, transaction):
     assert transaction_of(payload) == transaction

@@ -1,4 +1,4 @@
-"""The announcement to Home Assistant, checked against the keys its MQTT integration accepts per platform."""
+"""The announcement to Home Assistant, checked against the keys that its MQTT integration accepts per platform."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from edge.publishing.discovery import (
     derived_state,
     discovery_payload,
     discovery_topic,
-    farewell_payload,
     index_update,
+    removal_payload,
 )
 from edge.publishing.event import CardEvent, Topics
 from edge.publishing.state import INDEX, CardsState, ControlsState, HealthState, IndexState, LastCardState
@@ -65,12 +65,12 @@ def components():
     return announcement(tag=True)["components"]
 
 
-def test_the_announcement_has_what_device_discovery_asks_for():
-    told = announcement(configuration_url="http://scanner.local:8080")
-    assert set(told) == {"device", "origin", "availability", "qos", "components"}
-    assert set(told["device"]) == {"identifiers", "name", "manufacturer", "model", "serial_number", "sw_version", "configuration_url"}
-    assert told["origin"]["name"] == "cardedge"
-    assert told["availability"] == [{"topic": "cardedge/Scanner-1/availability"}]
+def test_the_announcement_has_the_keys_of_device_discovery():
+    sent = announcement(configuration_url="http://scanner.local:8080")
+    assert set(sent) == {"device", "origin", "availability", "qos", "components"}
+    assert set(sent["device"]) == {"identifiers", "name", "manufacturer", "model", "serial_number", "sw_version", "configuration_url"}
+    assert sent["origin"]["name"] == "cardedge"
+    assert sent["availability"] == [{"topic": "cardedge/Scanner-1/availability"}]
     assert discovery_topic("homeassistant", "Scanner-1") == "homeassistant/device/cardedge_Scanner-1/config"
     assert re.fullmatch(r"[a-zA-Z0-9_-]+", discovery_topic("homeassistant", "Scanner-1").split("/")[2])
 
@@ -94,7 +94,7 @@ def test_all_entities_of_the_contract_are_there(components):
     }
 
 
-def test_every_component_has_known_keys_only_and_all_required_ones(components):
+def test_every_component_has_all_required_keys_and_no_unknown_ones(components):
     for key, component in components.items():
         platform = component["platform"]
         assert set(component) <= KEYS[platform], key
@@ -102,7 +102,7 @@ def test_every_component_has_known_keys_only_and_all_required_ones(components):
         assert ("unique_id" in component) == (platform not in WITHOUT_ID), key
 
 
-def test_entity_ids_are_seeded_as_home_assistant_wants_them_and_unique(components):
+def test_entity_ids_are_valid_and_unique(components):
     entities = [component for component in components.values() if "unique_id" in component]
     assert len({entity["unique_id"] for entity in entities}) == len(entities)
     for entity in entities:
@@ -123,7 +123,7 @@ def test_topics_are_those_of_the_device_and_commands_are_known(components):
             assert TOPICS.command_name(component["command_topic"]) in COMMAND_ARGUMENTS
 
 
-PLACES = {
+SOURCES = {
     "last_card": LastCardState,
     "image": LastCardState,
     "card_present": CardsState,
@@ -136,18 +136,18 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("key", PLACES)
-def test_templates_read_fields_that_their_payload_has(components, key):
+@pytest.mark.parametrize("key", SOURCES)
+def test_templates_read_existing_fields(components, key):
     text = components[key].get("value_template", "") + components[key].get("json_attributes_template", "")
-    fields = {field.alias or name for name, field in PLACES[key].model_fields.items()}
+    fields = {field.alias or name for name, field in SOURCES[key].model_fields.items()}
     named = set(re.findall(r"value_json\.(\w+)", text))
     assert named
     assert named <= fields
-    # a name that dict has too would be read as its method
+    # the template would read a name that is also a method of dict as that method
     assert not named & set(dir(dict))
 
 
-def test_the_event_entity_gets_its_type_and_flat_attributes(components):
+def test_the_event_entity_gets_its_type_and_attributes_without_nesting(components):
     event = json.loads(make_event().to_json())
     template = components["card_event"]["value_template"]
     assert "'event_type': value_json.type" in template
@@ -164,13 +164,13 @@ def index_state(**changes) -> IndexState:
 
 def test_the_update_entity_gets_only_keys_it_knows():
     suffix, payload = derived_state(INDEX, index_state(latest_id="summer", problem="x" * 500).to_json())
-    told = json.loads(payload)
+    sent = json.loads(payload)
     assert suffix == "ha/index"
     known = {"installed_version", "latest_version", "title", "release_summary", "release_url", "in_progress", "update_percentage"}
-    assert set(told) <= known
-    assert (told["installed_version"], told["latest_version"], told["in_progress"]) == ("spring", "summer", False)
-    assert len(told["release_summary"]) <= 255
-    assert IndexUpdate.model_validate(told).title == "Card index Spring"
+    assert set(sent) <= known
+    assert (sent["installed_version"], sent["latest_version"], sent["in_progress"]) == ("spring", "summer", False)
+    assert len(sent["release_summary"]) <= 255
+    assert IndexUpdate.model_validate(sent).title == "Card index Spring"
 
 
 def test_without_a_newer_bundle_there_is_no_update():
@@ -183,7 +183,7 @@ def test_other_states_derive_nothing(suffix, payload):
     assert derived_state(suffix, payload) is None
 
 
-PRESENT = discovery_payload(TOPICS, DEVICE, HomeAssistantSettings())
+CURRENT = discovery_payload(TOPICS, DEVICE, HomeAssistantSettings())
 
 
 @pytest.mark.parametrize(
@@ -194,14 +194,14 @@ PRESENT = discovery_payload(TOPICS, DEVICE, HomeAssistantSettings())
     ],
     ids=["full", "abbreviated"],
 )
-def test_an_entity_that_is_no_more_is_taken_back_by_its_platform_alone(retained):
-    told = json.loads(farewell_payload(retained, PRESENT))
-    assert told["components"]["gone"] == {"platform": "sensor"}
-    assert set(told["components"]) == set(json.loads(PRESENT)["components"]) | {"gone"}
+def test_an_old_entity_is_removed_by_its_platform_as_the_only_key(retained):
+    sent = json.loads(removal_payload(retained, CURRENT))
+    assert sent["components"]["gone"] == {"platform": "sensor"}
+    assert set(sent["components"]) == set(json.loads(CURRENT)["components"]) | {"gone"}
 
 
-def test_nothing_is_taken_back_where_nothing_is_left_over():
-    assert farewell_payload(PRESENT, PRESENT) is None
+def test_without_old_entities_nothing_is_removed():
+    assert removal_payload(CURRENT, CURRENT) is None
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
@@ -211,6 +211,6 @@ KEPT = st.binary(max_size=50) | (JSON | JSON.map(lambda value: {"components": va
 
 @settings(max_examples=40, deadline=None)
 @given(KEPT)
-def test_whatever_the_broker_kept_it_is_survived(retained):
-    farewell = farewell_payload(retained, PRESENT)
-    assert farewell is None or json.loads(farewell)["device"] == json.loads(PRESENT)["device"]
+def test_any_retained_payload_is_accepted(retained):
+    removal = removal_payload(retained, CURRENT)
+    assert removal is None or json.loads(removal)["device"] == json.loads(CURRENT)["device"]

@@ -37,9 +37,9 @@ def event_of(decision, kind=ChangeKind.IDENTIFIED, **changes) -> CardEvent:
     return to_event(change, CARDS, ORIGIN, **(details | changes))
 
 
-def test_an_identified_card_is_told_with_all_that_belongs_to_it():
-    told = json.loads(event_of(IDENTIFIED, event_id="01ARZ3NDEKTSV4RRFFQ69G5FAV").to_json())
-    assert told == {
+def test_an_identified_card_has_all_fields():
+    sent = json.loads(event_of(IDENTIFIED, event_id="01ARZ3NDEKTSV4RRFFQ69G5FAV").to_json())
+    assert sent == {
         "schema": "cardedge.event/1",
         "type": "identified",
         "event_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
@@ -82,32 +82,32 @@ def test_a_card_that_was_not_identified_has_no_name_but_a_reason(decision, kind)
     assert event.type == kind.value
 
 
-def test_figures_are_those_of_the_best_candidate_and_null_without_one():
+def test_similarity_and_verification_are_those_of_the_best_candidate_and_null_without_one():
     assert event_of(UNCERTAIN, ChangeKind.UNCERTAIN).similarity == 0.9123
     assert event_of(UNKNOWN, ChangeKind.UNKNOWN).similarity == 0.2
     empty = event_of(EMPTY, ChangeKind.UNKNOWN)
     assert (empty.similarity, empty.margin, empty.verification, empty.candidates) == (None, None, None, ())
 
 
-def test_a_removed_card_says_what_it_was_taken_for():
+def test_a_removed_card_keeps_its_card_id():
     removed = event_of(IDENTIFIED, ChangeKind.REMOVED)
     assert (removed.type, removed.card_id, removed.reason) == ("removed", "B1-7", None)
     assert event_of(UNKNOWN, ChangeKind.REMOVED).card_id is None
 
 
-def test_a_card_that_left_the_index_since_keeps_its_id_and_loses_its_name():
+def test_a_card_that_is_no_longer_in_the_index_has_an_id_and_no_name():
     gone = Identified(candidate("X0-0"), 0.2, ("X0-0",), (candidate("X0-0"),))
     event = event_of(gone, ChangeKind.REMOVED)
     assert (event.card_id, event.name) == ("X0-0", None)
 
 
-def test_no_more_candidates_than_help_anybody():
+def test_the_number_of_candidates_is_limited():
     many = tuple(candidate(f"A-{n}") for n in range(20))
     assert len(event_of(Identified(many[0], 0.1, ("A-0",), many)).candidates) == MAX_CANDIDATES
 
 
-@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-12, 12))  # noqa: DTZ001 - zones are added
-def test_times_are_utc_with_milliseconds_whatever_zone_they_came_in(naive, hours):
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-12, 12))  # noqa: DTZ001 - time zones are added
+def test_times_are_utc_with_milliseconds_from_any_time_zone(naive, hours):
     at = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
     text = format_instant(at)
     assert text.endswith("Z")
@@ -125,7 +125,7 @@ def test_an_event_that_breaks_the_contract_cannot_be_made(changes):
         make_event(**changes)
 
 
-def test_an_event_survives_the_wire_and_a_reader_ignores_what_a_later_version_added():
+def test_an_event_can_be_read_back_and_unknown_fields_are_ignored():
     event = make_event()
     wire = json.loads(event.to_json())
     assert CardEvent.model_validate(wire | {"colour": "red"}).to_json() == event.to_json()
@@ -146,13 +146,13 @@ def test_only_an_identified_card_becomes_the_last_card():
     assert last_card(make_event(type="unknown", card_id=None)) is None
 
 
-def test_the_last_cards_name_fits_a_state_of_home_assistant():
+def test_the_name_of_the_last_card_fits_a_state_of_home_assistant():
     assert len(last_card(make_event(name="ä" * 300)).name) == MAX_STATE_CHARS
     assert last_card(make_event(name=None)).name == "B1-7"
 
 
 @given(st.text(max_size=600))
-def test_shortening_keeps_what_fits_and_marks_what_does_not(text):
+def test_shortened_texts_fit_and_end_with_an_ellipsis(text):
     short = shorten(text)
     assert len(short) <= MAX_STATE_CHARS
     assert short == text or (short.endswith("…") and text.startswith(short[:-1]))

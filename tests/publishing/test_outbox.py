@@ -50,7 +50,7 @@ def waiting(outbox):
     return [row.event_id for row in outbox.peek(1000)]
 
 
-def test_events_leave_in_the_order_they_came_and_only_when_removed(make_outbox):
+def test_events_are_in_order_and_stay_until_removed(make_outbox):
     outbox = make_outbox()
     fill(outbox, "a", "b", "c")
     first, second = outbox.peek(2)
@@ -78,7 +78,7 @@ def test_the_same_event_twice_is_one_event(make_outbox):
     assert waiting(outbox) == ["a"]
 
 
-def test_row_ids_are_never_used_again(make_outbox):
+def test_row_ids_are_not_reused(make_outbox):
     outbox = make_outbox()
     fill(outbox, "a")
     (row,) = outbox.peek(1)
@@ -117,7 +117,7 @@ def test_old_events_are_dropped_by_age_and_counted(make_outbox):
     assert outbox.stats().dropped["age"] == 1
 
 
-def test_events_stamped_before_the_clock_was_set_do_not_expire(make_outbox):
+def test_events_from_before_the_clock_was_set_do_not_expire(make_outbox):
     outbox = make_outbox(Clock(now_ms=100_000), max_age_s=60)
     fill(outbox, "a")
     outbox.close()
@@ -126,7 +126,7 @@ def test_events_stamped_before_the_clock_was_set_do_not_expire(make_outbox):
     assert waiting(later) == ["a"]
 
 
-def test_the_steady_clock_does_not_follow_the_systems_clock(monkeypatch):
+def test_the_steady_clock_does_not_follow_the_system_clock(monkeypatch):
     clock = steady_clock()
     before = clock()
     monkeypatch.setattr("time.time_ns", lambda: 0)
@@ -158,14 +158,14 @@ def test_the_quarantine_is_bounded_and_keeps_the_newest(make_outbox):
     assert outbox.stats().quarantined == 3
 
 
-def test_a_second_owner_is_refused_and_told_why(make_outbox):
+def test_a_second_process_is_refused_with_the_reason(make_outbox):
     make_outbox()
     with pytest.raises(OutboxError, match="is a second daemon running"):
         make_outbox()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000], ids=["empty", "garbage"])
-def test_a_file_that_is_no_database_is_moved_aside_reported_and_counted(make_outbox, tmp_path, caplog, damage):
+def test_a_file_that_is_not_a_database_is_renamed_logged_and_counted(make_outbox, tmp_path, caplog, damage):
     file = tmp_path / "outbox.sqlite"
     file.write_bytes(damage)
     outbox = make_outbox()
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_database_is_moved_aside_reported_and_counted(make_out
         assert caplog.records[0].levelno == logging.ERROR
         assert "outbox.sqlite.corrupt-1" in caplog.text
     else:
-        assert outbox.stats().corrupt_databases == 0  # SQLite takes an empty file for a new database
+        assert outbox.stats().corrupt_databases == 0  # to SQLite an empty file is a new database
 
 
 def spoil(file: Path) -> None:
@@ -197,7 +197,7 @@ def test_damage_inside_the_file_is_found_on_opening(make_outbox, tmp_path):
     assert waiting(again) == []
 
 
-def test_damage_while_running_costs_the_file_and_not_the_event(make_outbox, tmp_path):
+def test_damage_while_running_loses_the_file_and_not_the_new_event(make_outbox, tmp_path):
     outbox = make_outbox(max_rows=49)
     fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
     outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -210,7 +210,7 @@ def test_damage_while_running_costs_the_file_and_not_the_event(make_outbox, tmp_
     assert (stats.corrupt_databases, stats.dropped["rows"]) == (1, 1)
 
 
-def test_only_the_last_damaged_files_are_kept_and_numbers_go_on(make_outbox, tmp_path):
+def test_only_the_latest_damaged_files_are_kept_and_numbers_are_not_reused(make_outbox, tmp_path):
     for _ in range(5):
         (tmp_path / "outbox.sqlite").write_bytes(b"rubbish" * 1000)
         outbox = make_outbox()
@@ -219,7 +219,7 @@ def test_only_the_last_damaged_files_are_kept_and_numbers_go_on(make_outbox, tmp
     assert outbox.stats().corrupt_databases == 5
 
 
-def test_a_full_disk_is_an_error_that_says_so_and_costs_nothing_kept(make_outbox):
+def test_a_full_disk_is_an_error_and_loses_no_stored_event(make_outbox):
     outbox = make_outbox()
     fill(outbox, "a")
     pages = outbox._database.execute("PRAGMA page_count").fetchone()[0]
@@ -233,22 +233,22 @@ def test_a_full_disk_is_an_error_that_says_so_and_costs_nothing_kept(make_outbox
     assert waiting(outbox) == ["c"]
 
 
-def test_a_missing_folder_is_an_error_with_the_next_step(make_outbox, tmp_path):
+def test_a_missing_folder_is_an_error_that_says_what_to_do(make_outbox, tmp_path):
     with pytest.raises(OutboxError, match="check that its folder exists"):
         make_outbox(file=tmp_path / "nowhere" / "outbox.sqlite")
 
 
-def test_an_outbox_of_a_newer_program_is_left_alone(make_outbox, tmp_path):
+def test_an_outbox_of_a_newer_version_is_not_changed(make_outbox, tmp_path):
     database = sqlite3.connect(tmp_path / "outbox.sqlite")
     database.execute("PRAGMA user_version = 2")
     database.close()
     before = (tmp_path / "outbox.sqlite").read_bytes()[100:]
-    with pytest.raises(OutboxError, match="newer program"):
+    with pytest.raises(OutboxError, match="newer version"):
         make_outbox()
     assert (tmp_path / "outbox.sqlite").read_bytes()[100:] == before
 
 
-def test_closed_it_says_so(make_outbox):
+def test_a_closed_outbox_raises_an_error(make_outbox):
     outbox = make_outbox()
     outbox.close()
     outbox.close()
@@ -257,7 +257,7 @@ def test_closed_it_says_so(make_outbox):
     assert outbox.stats().rows == 0
 
 
-def test_a_long_outage_does_not_keep_its_disk_space(make_outbox, tmp_path):
+def test_the_disk_space_of_a_long_outage_is_returned(make_outbox, tmp_path):
     outbox = make_outbox()
     fill(outbox, *(f"e{n}" for n in range(20)), size=50_000)
     outbox.remove([row.row_id for row in outbox.peek(100)])
@@ -298,7 +298,7 @@ while True:
 """
 
 
-def test_what_was_committed_survives_a_kill(make_outbox, tmp_path):
+def test_committed_events_survive_a_kill(make_outbox, tmp_path):
     committed = []
     program = WRITER.format(root=str(ROOT))
     for life in range(3):
@@ -311,7 +311,7 @@ def test_what_was_committed_survives_a_kill(make_outbox, tmp_path):
 
 
 class OutboxModel(RuleBasedStateMachine):
-    """The outbox against a plain list, over any sequence of operations and restarts."""
+    """Compares the outbox with a plain list over any sequence of operations and restarts."""
 
     @initialize()
     def begin(self):

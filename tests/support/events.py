@@ -1,4 +1,4 @@
-"""Events for tests that do not care what they say."""
+"""Events for tests that do not depend on their contents."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Brokers with one failing each. Every one serves a single client at a time on a free port of the loopback."""
+"""MQTT brokers with one fault each. Each handles a single client at a time, on a free port of the loopback interface."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 1, 2
 
 
 class FakeBroker:
-    """Accepts connections until closed; a subclass says how it answers. ``logins`` notes the protocol level of every CONNECT."""
+    """Accepts connections until closed; subclasses define the answers. ``logins`` has the protocol level of every CONNECT packet."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -26,7 +26,7 @@ class FakeBroker:
         self._thread.join(5)
 
     def answer_login(self, connection: socket.socket, level: int) -> bool:
-        """Answer a CONNECT; return whether to go on."""
+        """Answer a CONNECT packet; return whether to keep the connection."""
         raise NotImplementedError
 
     def answer_publish(self, connection: socket.socket, message_id: bytes) -> bool:
@@ -75,7 +75,7 @@ class FakeBroker:
 
 
 class OldBroker(FakeBroker):
-    """Speaks MQTT 3.1.1 alone and says so to a login of version 5."""
+    """Supports only MQTT 3.1.1 and refuses a version 5 login with the proper code."""
 
     def answer_login(self, connection, level):
         connection.sendall(bytes([CONNACK << 4, 2, 0, 0 if level == 4 else 1]))
@@ -83,7 +83,7 @@ class OldBroker(FakeBroker):
 
 
 class MuteOldBroker(FakeBroker):
-    """Speaks MQTT 3.1.1 alone and closes the connection on a login of version 5."""
+    """Supports only MQTT 3.1.1 and closes the connection on a version 5 login."""
 
     def answer_login(self, connection, level):
         if level == 4:
@@ -91,8 +91,8 @@ class MuteOldBroker(FakeBroker):
         return level == 4
 
 
-class CarelessOldBroker(FakeBroker):
-    """Accepts a login of version 5 with the answer of version 3.1.1, which cannot be read as one of version 5."""
+class MixedUpOldBroker(FakeBroker):
+    """Supports only MQTT 3.1.1 and answers a version 5 login with a 3.1.1 packet, which a version 5 client cannot decode."""
 
     def answer_login(self, connection, level):
         connection.sendall(bytes([CONNACK << 4, 2, 0, 0]))
@@ -100,7 +100,7 @@ class CarelessOldBroker(FakeBroker):
 
 
 class SilentBroker(FakeBroker):
-    """Takes the connection and never answers the login."""
+    """Accepts the connection and never answers the login."""
 
     closes = False
 
@@ -120,7 +120,7 @@ class ForgetfulBroker(FakeBroker):
 
 
 class FullBroker(FakeBroker):
-    """Answers every event with ``Quota exceeded``, all else with success."""
+    """Answers every event with ``Quota exceeded``, everything else with success."""
 
     def answer_login(self, connection, level):
         connection.sendall(bytes([CONNACK << 4, 3, 0, 0, 0]))
@@ -132,22 +132,22 @@ class FullBroker(FakeBroker):
         return True
 
 
-class BabblingBroker(FullBroker):
-    """Answers a subscription with something that cannot be read."""
+class UndecodableBroker(FullBroker):
+    """Answers a subscription with a packet that cannot be decoded."""
 
     def answer_subscribe(self, message_id, count):
         return bytes([SUBACK << 4, 4]) + message_id + b"\0\x55"
 
 
-class TwoFacedBroker(FullBroker):
-    """Says after a while that somebody else connected with the same client id."""
+class TakenOverBroker(FullBroker):
+    """Ends the session with the reason that another client connected with the same client id."""
 
     def answer_publish(self, connection, message_id):
         connection.sendall(bytes([DISCONNECT << 4, 1, 0x8E]))
         return False
 
 
-class ModestBroker(FakeBroker):
+class QosZeroBroker(FakeBroker):
     """Offers QoS 0 only."""
 
     def answer_login(self, connection, level):

@@ -1,4 +1,4 @@
-"""A door between a client and a server on the loopback that can be shut and opened."""
+"""A TCP proxy on the loopback interface that can be closed and opened."""
 
 import socket
 import threading
@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 class Gate:
-    """Forwards connections on ``port`` to ``target`` while open. Shut, it ends them and refuses new ones."""
+    """Forwards connections on ``port`` to ``target`` while open. ``shut`` ends them; new ones are refused until ``open``."""
 
     def __init__(self, target: int) -> None:
         self._target = target

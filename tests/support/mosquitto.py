@@ -1,5 +1,6 @@
-"""A real Mosquitto on a free port of the loopback, and a listener that notes all it hears."""
+"""A real Mosquitto on a free port of the loopback interface, and a client that records all messages."""
 
+import random
 import shutil
 import signal
 import socket
@@ -22,37 +23,52 @@ needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="Mosquitto is not
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing uses and that the kernel gives to no outgoing connection, so it stays free until it is used.
+
+    Tests that run at the same time draw different ports: the choice does not depend on the seed of the test run.
+    """
+    first, last = (int(bound) for bound in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = range(10_000, first) if first > 20_000 else range(last + 1, 65_536)
+    for _ in range(100):
+        port = random.SystemRandom().choice(ports)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"no free port between {ports.start} and {ports.stop}")
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:
-    """Wait for something that another thread or process will do; a time-out is a failure."""
+    """Wait until another thread or process has made the condition true. Fails after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
+        assert time.monotonic() < deadline, f"the condition did not become true within {timeout_s:g} s"
         time.sleep(0.005)
 
 
 class Mosquitto:
-    """One broker; ``lines`` are added to its configuration. May be started again on the same port."""
+    """One broker. ``lines`` are added to its configuration. It can be started again on the same port."""
 
     def __init__(self, folder: Path, *lines: str, anonymous: bool = True) -> None:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
-        # started by root it would become user mosquitto, who may not read a test's folder
+        self._log = self._config.with_suffix(".log")
+        # started by root, Mosquitto would switch to the user mosquitto, which may not read the folder of a test
         common = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(anonymous).lower()}", "user root", "persistence false"]
         self._config.write_text("\n".join([*common, *lines]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Mosquitto":
-        self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._answers)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=log)
+        wait_until(self._is_running)
         return self
 
     def kill(self) -> None:
-        """The power fails."""
+        """End the broker without a chance to clean up."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -74,17 +90,17 @@ class Mosquitto:
             self._process.wait(10)
             self._process = None
 
-    def _answers(self) -> bool:
+    def _is_running(self) -> bool:
+        """Return whether this broker, not another program on its port, accepts connections."""
         assert self._process is not None
-        assert self._process.poll() is None, "mosquitto ended at once; is its configuration right?"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        assert self._process.poll() is None, f"mosquitto exited: {self._log.read_text()}"
+        return " running" in self._log.read_text()
 
 
 class Listener:
-    """Hears everything under a filter. ``messages`` holds (topic, payload, retained) in order of arrival.
+    """A client that subscribes to a topic filter. ``messages`` holds (topic, payload, retained) in order of arrival.
 
-    With a ``client_id`` the broker keeps what comes while the listener is away, and tells it to the next one of that name.
+    With a ``client_id`` the broker stores messages while the listener is disconnected, for the next listener with the same id.
     """
 
     def __init__(self, port: int, *, topic: str = "#", qos: int = 1, client_id: str = "", login: tuple[str, str] | None = None) -> None:
@@ -105,13 +121,13 @@ class Listener:
         assert self._subscribed.wait(WAIT_S)
 
     def on(self, topic: str, *, retained: bool | None = None) -> list[bytes]:
-        return [payload for heard, payload, kept in list(self.messages) if heard == topic and retained in (None, kept)]
+        return [payload for received, payload, kept in list(self.messages) if received == topic and retained in (None, kept)]
 
     def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(WAIT_S)
 
     def wait_for_end(self) -> None:
-        """Until the broker is gone and all it sent has been read."""
+        """Wait until the broker has closed the connection and all messages have been read."""
         assert self._ended.wait(WAIT_S)
 
     def close(self) -> None:
