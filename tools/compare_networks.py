@@ -25,10 +25,11 @@ import numpy as np
 
 from edge.errors import DataError, EdgeError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
+from edge.recognition.model import MeasuredView
 from edge.system.files import write_atomically
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
-from tools.evaluation.embedding import ViewFigures, measure_views
+from tools.evaluation.embedding import measure_views
 from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
 from tools.network.contract import parameter_count
@@ -39,7 +40,7 @@ from tools.network.quantization import CALIBRATION_PRESETS, CALIBRATION_VIEWS, a
 from tools.network.recipes import DEFAULT_RECIPE, RECIPES
 from tools.network.regnet import RegNetSettings
 from tools.simulation.camera import PRESETS, degrade
-from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
+from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 from tools.training.chain import Run, finish, run_stage
 from tools.training.checkpoint import FINAL, LAST, open_trained
 from tools.training.course import Course, Pictures
@@ -96,7 +97,7 @@ class Field:
     """What all contenders share: the material they learn from, the cards and backgrounds they are measured with."""
 
     material: Dataset
-    cards: CardPictures
+    cards: CardImages
     backgrounds: list[RgbImage]
     views_per_card: int
 
@@ -173,7 +174,7 @@ def held_out(ground: Field) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.isin(ground.cards.card_sets, ground.material.held_out)
 
 
-def measure(network: OnnxFile, ground: Field, presets: Sequence[str]) -> dict[str, ViewFigures]:
+def measure(network: OnnxFile, ground: Field, presets: Sequence[str]) -> dict[str, MeasuredView]:
     """Name and refuse the held-out cards among all cards, by preset."""
 
     def embed(cards: Sequence[RgbImage]) -> EmbeddingMatrix:

@@ -34,7 +34,7 @@ from tools.hailo.plan import as_markdown, as_record, plan_of
 from tools.hailo.record import write_npu_record
 from tools.network.onnx_file import OnnxFile
 from tools.simulation.camera import PRESETS, degrade
-from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
+from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 
 HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8
@@ -51,7 +51,7 @@ def script_of(folder: Path) -> Path:
     return folder / f"{folder.name}.alls"
 
 
-def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
+def views_of(cards: CardImages, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
     """Return ``count`` rectified simulated views of cards in turn, as the network takes them: uint8 (count, 224, 224, 3)."""
     backgrounds = read_backgrounds(folder, half=half) if folder is not None else [None]
     views = np.empty((count, INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
@@ -65,7 +65,7 @@ def views_of(cards: CardPictures, folder: Path | None, count: int, seed: int, ha
 
 
 def compile_model(
-    model: Model, known: CardPictures, held_out: CardPictures, negatives: Path | None, count: int
+    model: Model, known: CardImages, held_out: CardImages, negatives: Path | None, count: int
 ) -> dict[str, ArtifactAgreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
     script = script_of(model.folder).read_text(encoding="utf-8")
@@ -85,9 +85,7 @@ def compile_model(
     return proof
 
 
-def three_way(
-    compilation: Compilation, reference: OnnxFile, held_out: CardPictures, negatives: Path | None
-) -> dict[str, ArtifactAgreement]:
+def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
     """Compare native and quantised emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
     asked = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))

@@ -3,14 +3,14 @@
     python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
 
-With ``--acceptance``: the acceptance table, the table of views, and what each stage adds (``tools/acceptance/``), for the cards of
-``--sets`` or, without it, of the sets the network did not see. Exit status 0 also where rows fail, which are measurements; with
-``--strict`` 1.
-``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and pictures of typical failures.
+With ``--acceptance``: the acceptance table, the table of views, and what each stage adds (``tools/evaluation/acceptance/``), for the cards
+of ``--sets`` or, without it, of the sets the network has not seen. Needs the extra ``train``. Exit status 0 also when rows miss their
+bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and images of
+typical failures.
 
-Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), asked of the whole index and of
-the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a bound is
-missed. 65 bad data, 64 usage.
+Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole index and
+in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a bound
+is missed. 65 bad data, 64 usage, 69 a missing extra.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -27,73 +27,53 @@ import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import for_embeddings, make_vector_index
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
 from edge.recognition.model import Model, open_model
 from edge.recognition.model_search import find_model
-from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
+from edge.recognition.recognizer import NEIGHBORS_K, LoadedGallery
 from tools.bundle_build.card_list import images_outside
-from tools.evaluation.acceptance.measurement import STRANGERS, TRACKS, Plan, System, measure_acceptance, shown
-from tools.evaluation.acceptance.report import write_report
-from tools.evaluation.acceptance.tables import as_records as acceptance_records
-from tools.evaluation.acceptance.tables import as_text, heading
-from tools.evaluation.queries import PHOTO_VIEW, Dataset, negatives, photos, read_material, scans, views
-from tools.evaluation.recognition import Row, as_records, as_table, ask_with_and_without, evaluate_queries
+from tools.evaluation.acceptance.plan import DISTRACTORS, TRACKS, AcceptancePlan, System
+from tools.evaluation.queries import MEASURING, PHOTO_VIEW, Dataset, choose_scans, half_of_negatives
+from tools.evaluation.recognition import as_records, as_table, measure_rows
+from tools.extras import extra_required
 from tools.simulation.camera import PRESETS
 
-SCANS_BOUND: Final = 0.999
-VIEWS_BOUND: Final = 0.92
-NEGATIVES_BOUND: Final = 1.0
 BOUND_MISSED: Final = 1
-
-
-def measure(material: Dataset, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int) -> Iterator[Row]:
-    """Yield the rows of the table as they are measured."""
-    count = len(material.scans)
-    clean = evaluate_queries(shown(scans(material), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
-    yield Row("scans", "named right", clean, clean.named_right, SCANS_BOUND)
-    for preset in presets:
-        questions = shown(views(material, preset), count * material.views_per_card, preset)
-        present, absent = ask_with_and_without(questions, embedder, loaded, neighbors_k=neighbors_k)
-        yield Row(f"view {preset}", "named right", present, present.named_right, VIEWS_BOUND if preset == "camera-4" else None)
-        yield Row(f"view {preset}, not in the index", "nothing named", absent, absent.asked - absent.named_wrong)
-    found = evaluate_queries(shown(photos(material), count, "photos"), embedder, loaded, neighbors_k=neighbors_k)
-    yield Row(f"photo {PHOTO_VIEW}", "named right", found, found.named_right)
-    for rectified in (True, False):
-        name = "no card, taken as a card" if rectified else "no card, as a photo"
-        questions = shown(negatives(material, rectified=rectified), len(material.negatives), name)
-        refused = evaluate_queries(questions, embedder, loaded, neighbors_k=neighbors_k)
-        if refused.asked:
-            yield Row(name, "nothing named", refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
-    cv2.setNumThreads(1)  # pictures are small: the network takes the cores
+    cv2.setNumThreads(1)  # images are small: the network takes the cores
     try:
-        presets = _presets(args)
-        model = open_model(find_model(args.model))
-        bundle = open_index(args.index, expected_model_id=model.model_id)
-        index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
-        loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
-        material = read_material(
-            args.cards,
-            args.images,
-            args.negatives,
-            frozenset(bundle.gallery.cards),
-            sets=_sets(args, model),
-            limit=args.limit,
-            views_per_card=args.views_per_card or (2 if args.acceptance else 1),
-            seed=args.seed,
-        )
-        with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
-            if args.acceptance:
-                return _accept(args, System(model, bundle, loaded, embedder), material, presets)
-            rows = list(measure(material, embedder, loaded, presets, args.neighbors_k))
+        return _evaluate(args)
     except EdgeError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return int(error.exit_code)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    if args.acceptance:
+        with extra_required("--acceptance"):
+            import tools.evaluation.acceptance.measurement  # noqa: F401 - before anything is measured
+    presets = _presets(args)
+    model = open_model(find_model(args.model))
+    bundle = open_index(args.index, expected_model_id=model.model_id)
+    index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
+    loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
+    indexed = frozenset(bundle.gallery.cards)
+    dataset = Dataset(
+        scans=choose_scans(args.cards, args.images, indexed, sets=_sets(args, model), limit=args.limit, seed=args.seed),
+        negatives=half_of_negatives(args.negatives, MEASURING) if args.negatives else (),
+        seed=args.seed,
+        views_per_card=args.views_per_card or (2 if args.acceptance else 1),
+    )
+    with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
+        if args.acceptance:
+            return _accept(args, System(model, bundle, loaded, embedder), dataset, presets)
+        rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k))
     if args.json:
         for record in as_records(rows):
             print(json.dumps(record))
@@ -102,30 +82,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BOUND_MISSED if any(row.holds is False for row in rows) else 0
 
 
-def _accept(args: argparse.Namespace, subject: System, material: Dataset, presets: Sequence[str]) -> int:
+def _accept(args: argparse.Namespace, system: System, dataset: Dataset, presets: Sequence[str]) -> int:
     """Measure and print the acceptance; return the exit status."""
-    held_out = subject.model.manifest.training.held_out
-    plan = Plan(
+    from tools.evaluation.acceptance.measurement import measure_acceptance
+    from tools.evaluation.acceptance.report import write_report
+    from tools.evaluation.acceptance.tables import as_records, as_text, heading
+
+    held_out = system.model.manifest.training.held_out
+    plan = AcceptancePlan(
         presets=tuple(presets),
         neighbors_k=args.neighbors_k,
         tracks=args.tracks,
-        strangers=args.strangers,
-        calibration=tuple(images_outside(args.cards, args.images, {*held_out, *(_sets(args, subject.model) or ())})),
+        distractors=args.strangers,
+        calibration=tuple(images_outside(args.cards, args.images, {*held_out, *(_sets(args, system.model) or ())})),
         teacher=args.teacher,
     )
-    acceptance = measure_acceptance(material, subject, plan)
+    acceptance = measure_acceptance(dataset, system, plan)
     if args.report:
-        print(f"report: {write_report(args.report, acceptance, subject, material)}", file=sys.stderr)
+        print(f"report: {write_report(args.report, acceptance, system, dataset)}", file=sys.stderr)
     if args.json:
-        for record in acceptance_records(acceptance):
+        for record in as_records(acceptance):
             print(json.dumps(record))
     else:
-        print(f"{heading(subject, material)}\n\n{as_text(acceptance)}")
+        print(f"{heading(system, dataset)}\n\n{as_text(acceptance)}")
     return BOUND_MISSED if args.strict and not all(acceptance.verdicts) else 0
 
 
 def _presets(args: argparse.Namespace) -> list[str]:
-    """Return the views to measure: those named, else all of the acceptance and one for the quick counts."""
+    """Return the presets to measure: those named, else all for the acceptance and one for the quick counts. Raises ``UsageError``."""
     named = args.views or ("all" if args.acceptance else PHOTO_VIEW)
     presets = list(PRESETS) if named == "all" else [name for name in named.split(",") if name]
     unknown = [name for name in presets if name not in PRESETS]
@@ -137,35 +121,35 @@ def _presets(args: argparse.Namespace) -> list[str]:
 
 
 def _sets(args: argparse.Namespace, model: Model) -> tuple[str, ...] | None:
-    """Return the sets to ask for: those named, else for the acceptance those the network did not see; None means all."""
+    """Return the sets to query: those named, else for the acceptance those the network has not seen; None means all."""
     if args.sets is not None:
         return tuple(args.sets.split(","))
     return model.manifest.training.held_out or None if args.acceptance else None
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="evaluate", description="Measure recognition with a network and a bundle.")
+    parser = CommandLineParser(prog="evaluate", description="Measure recognition with a network and a bundle.")
     parser.add_argument("--index", type=Path, required=True, metavar="DIR", help="bundle, or a folder of releases")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths of the list are relative to")
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="card list")
-    parser.add_argument("--negatives", type=Path, metavar="DIR", help="pictures without cards: questions, and backgrounds of the views")
+    parser.add_argument("--negatives", type=Path, metavar="DIR", help="images without cards: queries, and backgrounds of the views")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
-    parser.add_argument("--sets", metavar="A,B", help="ask only for cards of these sets (all stay indexed)")
-    parser.add_argument("--limit", type=int, metavar="N", help="ask only for N cards, chosen by the seed")
+    parser.add_argument("--sets", metavar="A,B", help="query only cards of these sets (all stay indexed)")
+    parser.add_argument("--limit", type=int, metavar="N", help="query only N cards, chosen by the seed")
     parser.add_argument("--views", metavar="NAMES", help=f"comma-separated, or all: {', '.join(PRESETS)}")
     parser.add_argument("--views-per-card", type=int, metavar="N", help="simulated views of each card (default 1, acceptance 2)")
-    parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbours verified (default {NEIGHBORS_K})")
-    parser.add_argument("--seed", type=int, default=2026, help="another seed, other views (default 2026)")
+    parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbors verified (default {NEIGHBORS_K})")
+    parser.add_argument("--seed", type=int, default=2026, help="seed of the views (default 2026)")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
     accepting = parser.add_argument_group("acceptance")
     accepting.add_argument("--acceptance", action="store_true", help="print the acceptance table and the table of views")
-    accepting.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html, one page with curve and pictures")
-    accepting.add_argument("--strict", action="store_true", help="exit with 1 where a row misses its bound")
+    accepting.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html, one page with curve and images")
+    accepting.add_argument("--strict", action="store_true", help="exit with 1 when a row misses its bound")
     accepting.add_argument("--tracks", type=int, default=TRACKS, metavar="N", help=f"simulated tracks per hard view (default {TRACKS})")
     accepting.add_argument(
-        "--strangers", type=int, default=STRANGERS, metavar="N", help=f"card backs, and as many drawn cards (default {STRANGERS})"
+        "--strangers", type=int, default=DISTRACTORS, metavar="N", help=f"card backs, and as many drawn cards (default {DISTRACTORS})"
     )
-    accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the network this one was distilled from, exported")
+    accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the teacher of the network, exported")
     args = parser.parse_args(arguments)
     needless = [name for name in ("report", "strict", "teacher") if getattr(args, name) and not args.acceptance]
     if needless:

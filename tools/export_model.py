@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ from tools.hailo.plan import as_record, plan_of
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
 from tools.simulation.camera import PRESETS, degrade
-from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
+from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 from tools.training.checkpoint import Trained, open_trained
 
 DEFAULT_TARGET: Final = "hailo"
@@ -57,7 +57,7 @@ FOR_ONE_FILE: Final = "model-b1.onnx"
 class Proof:
     """What the forms are proven and measured with."""
 
-    cards: CardPictures
+    cards: CardImages
     backgrounds: Sequence[RgbImage]
     views_per_card: int
 
@@ -144,7 +144,7 @@ def measured_views(network: OnnxFile, trained: Trained, proof: Proof) -> tuple[M
     held_out = np.isin(proof.cards.card_sets, trained.held_out)
     rows = measure_views(network.embed, proof.cards, held_out, proof.backgrounds, views_per_card=proof.views_per_card)
     print(as_table(rows))
-    return tuple(MeasuredView(**asdict(row)) for row in rows)
+    return tuple(rows)
 
 
 def describe(

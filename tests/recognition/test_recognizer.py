@@ -17,7 +17,7 @@ from tests.support.stand_ins import ProjectionEmbedder
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec, reprint
-from tools.evaluation.recognition import WithoutArtwork
+from tools.evaluation.hidden_artwork import HiddenArtworkIndex
 
 SEED = 21
 
@@ -111,7 +111,7 @@ def test_many_cards_of_a_frame_go_in_bounded_batches_and_come_back_in_order(spec
 def test_a_card_that_is_not_indexed_is_refused(specs, pictures, loaded):
     recognizer = Recognizer(ProjectionEmbedder(), loaded)
     for spec, picture in zip(specs, pictures, strict=True):
-        hidden = WithoutArtwork(loaded.index, loaded.gallery, spec.artwork_group)
+        hidden = HiddenArtworkIndex(loaded.index, loaded.gallery, spec.artwork_group)
         recognizer.swap(LoadedGallery("without", loaded.gallery, hidden, loaded.thresholds))
         assert not isinstance(recognizer.recognize(picture, [whole(picture)])[0].decision, Identified)
 

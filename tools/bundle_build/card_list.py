@@ -16,7 +16,7 @@ from edge.recognition.neighbors import CardId
 REQUIRED: Final = ("card_id", "name", "image")
 KNOWN: Final = ("set", "number", "rarity", "language", "artwork_group", "face")
 OF_THE_CARD: Final = ("set", "number", "rarity", "language")
-PICTURE_SUFFIXES: Final = frozenset({".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES: Final = frozenset({".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 Face: TypeAlias = Literal["front", "back"]
 FACES: Final[tuple[Face, ...]] = ("front", "back")
@@ -66,7 +66,7 @@ def list_folder(folder: Path) -> CardList:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder of the pictures")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     images = sorted(path.relative_to(folder).as_posix() for path in found)
     if not images:
         raise DataError(f"{folder}: holds no picture; name the folder of the pictures")

@@ -1,6 +1,6 @@
 """A broker for the demo: the one on this machine, else a Mosquitto of our own, else a small one in Python.
 
-    python -m tools.demo_video.broker 18830        run the small one on a port, until stopped
+python -m tools.demo_video.broker 18830        run the small one on a port, until stopped
 """
 
 from __future__ import annotations

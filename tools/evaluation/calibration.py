@@ -3,7 +3,7 @@
 The weights are fitted to tell true cards from the nearest of what no index knows, both counted alike (ridge-penalised maximum likelihood,
 Newton's method; Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3). A slope that comes out negative is left out and the
 rest fitted again: better evidence must never count against a card. The intercept then moves until the wanted share of unindexed
-cards reaches ``min_verification``, no picture without a card does, and neither would a stranger as near as ``LIKELY_STRANGER``.
+cards reaches ``min_verification``, no picture without a card does, and neither would a stranger as near as ``LIKELY_UNKNOWN``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edge.recognition.decision import (
     rank,
 )
 
-LIKELY_STRANGER: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
+LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
 index held no look-alike to measure with."""
 UNCERTAIN_FACTOR: Final = 5.0
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
-    STRANGER = "stranger"
+    DISTRACTOR = "distractor"
     NEGATIVE = "negative"
 
 
@@ -76,7 +76,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
     """
     seen = [observation for observation in observations if observation.comparisons]
-    unindexed = [each for each in seen if each.kind in {Kind.LEFT_OUT, Kind.STRANGER}]
+    unindexed = [each for each in seen if each.kind in {Kind.LEFT_OUT, Kind.DISTRACTOR}]
     if not any(each.kind is Kind.KNOWN for each in seen) or not unindexed:
         raise DataError("calibrating needs views of indexed cards and of others; give cards of at least two artworks, or --strangers")
     weights = fit_weights(seen)
@@ -84,7 +84,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     bound = max(
         _bound([_score(each, weights) for each in unindexed], false_acceptance),
         max((_score(each, weights) for each in seen if each.kind is Kind.NEGATIVE), default=-np.inf),
-        _likely_stranger_score(weights),
+        _likely_unknown_score(weights),
     )
     shift = log(thresholds.min_verification / (1.0 - thresholds.min_verification)) - bound - _ABOVE
     weights = replace(weights, intercept=round(weights.intercept + shift, 4))
@@ -181,8 +181,8 @@ def _bound(scores: Sequence[float], share: float) -> float:
     return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
 
-def _likely_stranger_score(weights: EvidenceWeights) -> float:
-    return float(weights.intercept + np.dot((weights.agreement, weights.agreement_lead, weights.similarity_lead), LIKELY_STRANGER))
+def _likely_unknown_score(weights: EvidenceWeights) -> float:
+    return float(weights.intercept + np.dot((weights.agreement, weights.agreement_lead, weights.similarity_lead), LIKELY_UNKNOWN))
 
 
 def _least_similarity(observations: Sequence[Observation], weights: EvidenceWeights, thresholds: AcceptanceThresholds) -> float:

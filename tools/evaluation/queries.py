@@ -1,8 +1,9 @@
-"""The questions of an evaluation: scans, simulated views, whole photos, and pictures that show no card of the index."""
+"""The queries of an evaluation: scans, simulated views, whole photos, and images that show no card of the index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,109 +11,150 @@ from typing import Final
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from edge.errors import DataError, ImageError
 from edge.recognition.neighbors import CardId
-from edge.vision.card import LocatedCard
+from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import BOTH_WAYS
-from tools.bundle_build.card_list import read_card_list
+from edge.vision.locate import BOTH_WAYS, locate_cards
+from tools.bundle_build.card_list import IMAGE_SUFFIXES, read_card_list
 from tools.simulation.camera import PRESETS, CardPose, degrade, photograph
 from tools.simulation.card_images import read_card
 
 PHOTO_SIZE: Final = (1280, 720)
 PHOTO_VIEW: Final = "camera-4"
+CALIBRATING: Final = 0
+MEASURING: Final = 1
+"""Images without a card are split in two halves: what calibrated a bundle does not measure it."""
+
 _BACKGROUND_MAX_SIDE: Final = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """A picture and the card it shows (None: no card). ``rectified``: it *is* one card; else cards are located in it first."""
+    """An image and the card it shows (None: no card of the index).
+
+    A ``rectified`` image is one card, edge to edge; in any other image cards have to be located. ``outline`` is where ``card_id`` lies.
+    """
 
     pixels: RgbImage
     card_id: CardId | None
     rectified: bool
     outline: LocatedCard | None = None
 
+    def located_cards(self) -> tuple[LocatedCard, ...]:
+        """Return the whole image as one card if it is rectified, else the cards located in it."""
+        return whole_card(self.pixels) if self.rectified else locate_cards(self.pixels)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """What is measured with: the cards to ask for, and pictures without a card as backgrounds and as questions."""
+    """The images to measure with.
+
+    ``scans`` show indexed cards, ``distractors`` cards of no index, ``negatives`` no card at all; the latter are also backgrounds.
+    """
 
     scans: tuple[tuple[CardId, Path], ...]
     negatives: tuple[Path, ...]
     seed: int
     views_per_card: int
+    distractors: tuple[Path, ...] = ()
 
     def background(self, rng: np.random.Generator) -> RgbImage | None:
-        """Return a picture to lie around and under a card; None when there are none."""
-        return _read_background(self.negatives[int(rng.integers(len(self.negatives)))]) if self.negatives else None
+        """Return an image to lay a card on; None without negatives."""
+        return read_background(self.negatives[int(rng.integers(len(self.negatives)))]) if self.negatives else None
 
 
 @lru_cache(maxsize=700)
-def _read_background(path: Path) -> RgbImage:
+def read_background(path: Path) -> RgbImage:
+    """Read an image without a card, reduced to a longest side of 512 pixels. Raises ``ImageError``."""
     return read_image(path, max_side=_BACKGROUND_MAX_SIDE)
 
 
-def read_material(
-    cards: Path,
+def whole_card(pixels: RgbImage) -> tuple[LocatedCard, ...]:
+    """Return a rectified image as one located card whose orientation is unknown."""
+    return (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
+
+
+# --- choosing images -----------------------------------------------------------------------------------------------------------------
+
+
+def choose_scans(
+    card_list: Path,
     images: Path,
-    negatives: Path | None,
-    known: frozenset[CardId],
+    indexed: frozenset[CardId],
     *,
     sets: tuple[str, ...] | None = None,
     limit: int | None = None,
-    views_per_card: int = 1,
     seed: int = 2026,
-) -> Dataset:
-    """Choose the cards and pictures to measure with.
+    one_per_card: bool = False,
+) -> tuple[tuple[CardId, Path], ...]:
+    """Return the scans of a card list that show ``indexed`` cards, optionally of some ``sets`` only; at most ``limit``, chosen by ``seed``.
 
-    Of the pictures without a card every second one is taken, the half that neither trained the network nor calibrated the bundle.
-    Raises ``DataError`` when no card is left, ``ImageError`` when the folder of negatives is empty.
+    ``one_per_card`` keeps the last image of each card, in the order of the ids. Raises ``DataError`` when no card is left.
     """
-    rows = [row for row in read_card_list(cards).rows if row.card.card_id in known and (sets is None or row.card.set in sets)]
+    rows = [row for row in read_card_list(card_list).rows if row.card.card_id in indexed and (sets is None or row.card.set in sets)]
     if not rows:
         where = f" in sets {','.join(sets)}" if sets else ""
-        raise DataError(f"{cards}: lists no card of this bundle{where}; name the list it was built from")
-    if limit and limit < len(rows):
-        chosen = np.random.default_rng(seed).permutation(len(rows))[:limit]
-        rows = [rows[index] for index in sorted(chosen)]
-    pictures = measuring_half(negatives) if negatives else ()
-    return Dataset(tuple((row.card.card_id, images / row.image) for row in rows), pictures, seed, views_per_card)
+        raise DataError(f"{card_list}: lists no card of this bundle{where}; name the list it was built from")
+    scans = [(row.card.card_id, images / row.image) for row in rows]
+    if one_per_card:
+        scans = sorted(dict(scans).items())
+    if limit and limit < len(scans):
+        chosen = np.random.default_rng(seed).permutation(len(scans))[:limit]
+        scans = [scans[index] for index in sorted(chosen)]
+    return tuple(scans)
 
 
-def measuring_half(folder: Path) -> tuple[Path, ...]:
-    """Return every second picture of a folder of negatives; the others train and calibrate (``training_data.read_backgrounds``)."""
+def list_images(folder: Path) -> tuple[Path, ...]:
+    """Return the image files in a folder by name. Raises ``ImageError`` if the folder cannot be read or holds no image."""
     try:
-        pictures = sorted(path for path in folder.iterdir() if path.is_file())
+        paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES))
     except OSError as error:
-        raise ImageError(f"{folder}: cannot be read ({error.strerror}); name a folder of pictures without cards") from error
-    if len(pictures) < 2:
-        raise ImageError(f"{folder}: holds fewer than two pictures; name a folder of pictures without cards")
-    return tuple(pictures[1::2])
+        raise ImageError(f"{folder}: cannot be read ({error.strerror}); name a folder of images") from error
+    if not paths:
+        raise ImageError(f"{folder}: holds no image; name a folder of {', '.join(sorted(IMAGE_SUFFIXES))} files")
+    return paths
 
 
-def scans(material: Dataset) -> Iterator[Query]:
+def half_of_negatives(folder: Path, half: int) -> tuple[Path, ...]:
+    """Return every second image of a folder: the half ``CALIBRATING`` or ``MEASURING``. Raises ``ImageError`` if there is none."""
+    paths = list_images(folder)[half::2]
+    if not paths:
+        raise ImageError(f"{folder}: holds fewer than two images; name a folder with more images without cards")
+    return paths
+
+
+def with_progress(queries: Iterable[Query], count: int, title: str) -> Iterator[Query]:
+    """Yield ``count`` queries; show progress on standard error."""
+    return iter(tqdm(queries, total=count, desc=title, unit="image", file=sys.stderr, disable=None))
+
+
+# --- queries -------------------------------------------------------------------------------------------------------------------------
+
+
+def scans(dataset: Dataset) -> Iterator[Query]:
     """Yield the scans as they are, read as `cardedge identify --rectified` reads them."""
-    for card_id, path in material.scans:
+    for card_id, path in dataset.scans:
         yield Query(read_image(path), card_id, rectified=True)
 
 
-def views(material: Dataset, preset: str) -> Iterator[Query]:
+def views(dataset: Dataset, preset: str) -> Iterator[Query]:
     """Yield simulated rectified views, ``views_per_card`` of each scan; equal seeds give equal views."""
-    for number, (card_id, path) in enumerate(material.scans):
+    for number, (card_id, path) in enumerate(dataset.scans):
         card = read_card(path)
-        for view in range(material.views_per_card):
-            rng = np.random.default_rng((material.seed, number, view))
-            yield Query(degrade(card, PRESETS[preset], rng, material.background(rng)), card_id, rectified=True)
+        for view in range(dataset.views_per_card):
+            rng = np.random.default_rng((dataset.seed, number, view))
+            yield Query(degrade(card, PRESETS[preset], rng, dataset.background(rng)), card_id, rectified=True)
 
 
-def photos(material: Dataset) -> Iterator[Query]:
+def photos(dataset: Dataset) -> Iterator[Query]:
     """Yield whole photos of one card each: any rotation, tilt up to 40 degrees, any of the backgrounds."""
-    for number, (card_id, path) in enumerate(material.scans):
-        rng = np.random.default_rng((material.seed, number, 1000))
-        ground = material.background(rng)
+    for number, (card_id, path) in enumerate(dataset.scans):
+        rng = np.random.default_rng((dataset.seed, number, 1000))
+        ground = dataset.background(rng)
         plain = np.full((PHOTO_SIZE[1], PHOTO_SIZE[0], 3), rng.integers(30, 220, 3), np.uint8)
         background = plain if ground is None else np.asarray(cv2.resize(ground, PHOTO_SIZE, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
         pose = CardPose(
@@ -127,7 +169,7 @@ def photos(material: Dataset) -> Iterator[Query]:
         yield Query(pixels, card_id, rectified=False, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
 
 
-def negatives(material: Dataset, *, rectified: bool) -> Iterator[Query]:
-    """Yield the pictures without a card, taken as a card each or as photos."""
-    for path in material.negatives:
+def negatives(dataset: Dataset, *, rectified: bool) -> Iterator[Query]:
+    """Yield the images without a card, each as one card (``rectified``) or as a photo."""
+    for path in dataset.negatives:
         yield Query(read_image(path), None, rectified=rectified)

@@ -30,7 +30,7 @@ class KnownCard(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CardPictures:
+class CardImages:
     """Cards in memory: ``pixels`` uint8 (n, 352, 252, 3), ``groups`` int64 (n,): equal numbers share an artwork."""
 
     card_ids: tuple[str, ...]
@@ -38,10 +38,10 @@ class CardPictures:
     pixels: NDArray[np.uint8]
     groups: NDArray[np.int64]
 
-    def chosen(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardPictures:
+    def chosen(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardImages:
         """Return the cards for which ``keep`` is true."""
         rows = np.flatnonzero(np.asarray(keep))
-        return CardPictures(
+        return CardImages(
             card_ids=tuple(self.card_ids[row] for row in rows),
             card_sets=tuple(self.card_sets[row] for row in rows),
             pixels=self.pixels[rows],
@@ -52,14 +52,14 @@ class CardPictures:
 # --- reading -------------------------------------------------------------------------------------------------------------------------
 
 
-def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardPictures:
+def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
     """Read ``cards.csv`` and its pictures, resized to ``CARD_SIZE``; ``same_artwork.json`` beside it groups reprints where present."""
     rows = _read_rows(folder, csv_name)
     pixels = np.empty((len(rows), CARD_SIZE.height, CARD_SIZE.width, 3), dtype=np.uint8)
     for index, row in enumerate(rows):
         cv2.resize(read_image(row.image), tuple(CARD_SIZE), dst=pixels[index], interpolation=cv2.INTER_AREA)
     card_ids = tuple(row.card_id for row in rows)
-    return CardPictures(card_ids, tuple(row.card_set for row in rows), pixels, _artwork_groups(folder, card_ids))
+    return CardImages(card_ids, tuple(row.card_set for row in rows), pixels, _artwork_groups(folder, card_ids))
 
 
 def read_card(path: Path) -> RgbImage:

@@ -26,7 +26,7 @@ from tools.network.embed_images import embed_at
 from tools.network.factory import NetworkSettings
 from tools.network.onnx_file import OnnxFile
 from tools.network.published import PublishedNetwork, PublishedSettings, nearest_side
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import Trained, open_trained
 from tools.training.course import Course
 from tools.training.loop import Plan
@@ -77,7 +77,7 @@ def open_teacher(path: Path, device: torch.device | None = None) -> Teacher:
     return OnnxFile(path) if path.suffix == ".onnx" else TrainedTeacher(open_trained(path), device)
 
 
-def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardPictures, folder: Path) -> EmbeddingMatrix:
+def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardImages, folder: Path) -> EmbeddingMatrix:
     """Return the teacher's answers to the clean cards, from ``folder`` where the same teacher answered the same cards before."""
     digest = hashlib.sha256(path.read_bytes())
     digest.update(cards.pixels.tobytes())

@@ -9,13 +9,13 @@ import numpy as np
 
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 
 
-def joined(parts: Sequence[CardPictures]) -> CardPictures:
+def joined(parts: Sequence[CardImages]) -> CardImages:
     """Return several sets of cards as one; artwork groups of different parts stay different."""
     offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in parts[:-1])])
-    return CardPictures(
+    return CardImages(
         card_ids=tuple(card_id for part in parts for card_id in part.card_ids),
         card_sets=tuple(card_set for part in parts for card_set in part.card_sets),
         pixels=np.concatenate([part.pixels for part in parts]),
@@ -29,7 +29,7 @@ def no_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbIma
     return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def any_background(cards: CardPictures, backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
+def any_background(cards: CardImages, backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
     """Return what may lie around a card: a background, or another card beside or below it."""
     if rng.random() < 0.3:
         return np.asarray(cards.pixels[int(rng.integers(len(cards.pixels)))], dtype=np.uint8)

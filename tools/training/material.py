@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.errors import DataError
 from edge.vision.frame import RgbImage
-from tools.simulation.card_images import CardPictures, read_backgrounds, read_cards
+from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import joined
 
@@ -19,16 +19,14 @@ from tools.training.made_up import joined
 class Dataset:
     """Known cards with their descriptors ``targets`` (n, 768). Cards of the ``held_out`` sets are not among them."""
 
-    cards: CardPictures
+    cards: CardImages
     backgrounds: list[RgbImage]
     descriptor: Descriptor
     targets: Vectors
     held_out: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, cards: CardPictures, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardPictures] = ()
-    ) -> Dataset:
+    def of(cls, cards: CardImages, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardImages] = ()) -> Dataset:
         """Take the cards that are not held out, and ``drawn`` ones beside them. The descriptor is fitted to the former alone."""
         known = cards.chosen(~np.isin(cards.card_sets, list(held_out)))
         if not known.card_ids:

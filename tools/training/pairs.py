@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.vision.card import Size
 from edge.vision.frame import RgbImage
 from tools.simulation.camera import ViewSettings, degrade
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, compose, no_card, recolour
 from tools.training.views import ENDLESS, fitting, hard_view_settings
@@ -39,7 +39,7 @@ class Pairs:
     """Number → (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for one that was made up)."""
 
     def __init__(
-        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, targets: Vectors, side: int, seed: int
+        self, cards: CardImages, backgrounds: list[RgbImage], descriptor: Descriptor, targets: Vectors, side: int, seed: int
     ) -> None:
         self._cards = cards
         self._backgrounds = backgrounds

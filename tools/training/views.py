@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.vision.card import Size
 from edge.vision.frame import RgbImage
 from tools.simulation.camera import ViewSettings, degrade, resized, training_view_settings
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, compose, no_card, recolour
 
@@ -48,7 +48,7 @@ def hard_view_settings(rng: np.random.Generator) -> ViewSettings:
 class _Views:
     """Degraded views of known and of made-up cards."""
 
-    def __init__(self, cards: CardPictures, backgrounds: list[RgbImage], side: int, seed: int, made_up: MadeUpCards) -> None:
+    def __init__(self, cards: CardImages, backgrounds: list[RgbImage], side: int, seed: int, made_up: MadeUpCards) -> None:
         self._cards = cards
         self._backgrounds = backgrounds
         self._side = side
@@ -85,7 +85,7 @@ class DescribedViews(_Views):
     """Number → (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a card that was made up)."""
 
     def __init__(
-        self, cards: CardPictures, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
+        self, cards: CardImages, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
     ) -> None:
         super().__init__(cards, backgrounds, side, seed, made_up)
         self._descriptor = descriptor
@@ -108,7 +108,7 @@ class ClearViews(_Views):
 class KnownViews:
     """Number → (view uint8 (side, side, 3), row of the card); every card once per epoch, in an order of its own each time."""
 
-    def __init__(self, cards: CardPictures, backgrounds: list[RgbImage], side: int, seed: int) -> None:
+    def __init__(self, cards: CardImages, backgrounds: list[RgbImage], side: int, seed: int) -> None:
         self._cards = cards
         self._backgrounds = backgrounds
         self._side = side

@@ -21,7 +21,7 @@ from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
 from tools.network.embed_images import embed_at
 from tools.simulation.camera import degrade, training_view_settings
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import Trained
 
 FLOOR: Final = 3.0
@@ -46,7 +46,7 @@ def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> N
     bias.copy_(factor @ bias.double())
 
 
-def whitened(trained: Trained, cards: CardPictures, backgrounds: Sequence[RgbImage]) -> Trained:
+def whitened(trained: Trained, cards: CardImages, backgrounds: Sequence[RgbImage]) -> Trained:
     """Return ``trained`` with its output whitened over the known ``cards``; its network is changed in place."""
     network = trained.network
     rng = np.random.default_rng(trained.seed)

@@ -1,4 +1,4 @@
-"""`tools/evaluate.py --acceptance` on a small world, and the page it writes."""
+"""`tools.evaluate --acceptance` on a small scanner, and the page it writes."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from edge.recognition.decision import Candidate, Identified, RejectReason, Unkno
 from tools import evaluate
 from tools.evaluation.acceptance.failures import KEPT_PER_KIND, FailureGallery
 from tools.evaluation.acceptance.tracks import FRAMES, one_scene, told
-from tools.evaluation.queries import Query, measuring_half, read_material, views
+from tools.evaluation.queries import MEASURING, Dataset, Query, choose_scans, half_of_negatives, views
 from tools.simulation.camera import PRESETS
 
 VOID = {"meta", "img", "br"}
@@ -131,7 +131,7 @@ def test_missed_bounds_end_with_a_status_only_when_asked_to(folder, small_world)
     text, status = run(folder, small_world, "--views", "camera-8", "--limit", "1", "--tracks", "1", "--strict")
     assert status == (evaluate.BOUND_MISSED if "FAIL" in text else 0)
     assert "| camera-8 |" in text
-    assert "FAIL" in text  # a thumbnail's projection does not refuse strangers
+    assert "FAIL" in text  # a thumbnail's projection does not refuse unknown cards
 
 
 @pytest.mark.parametrize("option", ["--strict", "--report=x", "--teacher=x"])
@@ -170,38 +170,39 @@ def test_frames_of_a_track_share_their_scene():
     assert one_scene(PRESETS["hard-light-glare-6"], np.random.default_rng(4)) != scene
 
 
-def test_the_album_shows_each_view_in_turn(small_world):
+def test_the_failures_of_each_view_are_shown_in_turn(small_world):
     from edge.bundles.bundle import open_bundle  # noqa: PLC0415
 
     gallery = open_bundle(small_world.index).gallery
     card_id, other, *_ = gallery.cards
-    album = FailureGallery(gallery)
-    question = Query(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
+    failures = FailureGallery(gallery)
+    query = Query(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
     for number in range(2 * KEPT_PER_KIND):
-        album.view = "many"
-        album.notice(question, named(other, gallery.artwork_group(other), 0.5 + number / 100), indexed=True)
-    album.view = "few"
-    album.notice(question, named(other, gallery.artwork_group(other)), indexed=True)
-    album.notice(question, named(card_id, gallery.artwork_group(card_id)), indexed=True)
-    album.notice(question, UNKNOWN, indexed=False)
-    assert album.count("wrong") == 2 * KEPT_PER_KIND + 1
-    assert album.count("stranger") == album.count("refused") == 0
-    shown = album.typical()["wrong"]
+        failures.view = "many"
+        failures.add(query, named(other, gallery.artwork_group(other), 0.5 + number / 100), indexed=True)
+    failures.view = "few"
+    failures.add(query, named(other, gallery.artwork_group(other)), indexed=True)
+    failures.add(query, named(card_id, gallery.artwork_group(card_id)), indexed=True)
+    failures.add(query, UNKNOWN, indexed=False)
+    assert failures.count("wrong") == 2 * KEPT_PER_KIND + 1
+    assert failures.count("unindexed") == failures.count("refused") == 0
+    shown = failures.typical()["wrong"]
     assert len(shown) == KEPT_PER_KIND
     assert [failure.view for failure in shown[:3]] == ["many", "few", "many"]
     assert shown[0].score == pytest.approx(0.5 + (2 * KEPT_PER_KIND - 1) / 100)
 
 
 def test_measuring_takes_the_other_half_of_the_negatives(folder):
-    assert [path.name for path in measuring_half(folder / "negatives")] == ["1.jpg", "3.jpg"]
+    assert [path.name for path in half_of_negatives(folder / "negatives", MEASURING)] == ["1.jpg", "3.jpg"]
 
 
 def test_equal_seeds_give_equal_views(folder, small_world):
     known = frozenset(small_world.pictures)
 
     def first(seed):
-        material = read_material(folder / "cards.csv", folder, folder / "negatives", known, limit=1, seed=seed)
-        return next(views(material, "camera-4")).pixels
+        scans = choose_scans(folder / "cards.csv", folder, known, limit=1, seed=seed)
+        dataset = Dataset(scans, half_of_negatives(folder / "negatives", MEASURING), seed, views_per_card=1)
+        return next(views(dataset, "camera-4")).pixels
 
     assert np.array_equal(first(1), first(1))
     assert not np.array_equal(first(1), first(2))

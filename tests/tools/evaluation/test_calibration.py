@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.errors import DataError
 from edge.recognition.decision import Comparison, EvidenceWeights, rank
 from edge.recognition.neighbors import CardId
-from tools.evaluation.calibration import LIKELY_STRANGER, Kind, Observation, calibrate, fit_weights
+from tools.evaluation.calibration import LIKELY_UNKNOWN, Kind, Observation, calibrate, fit_weights
 
 
 def comparison(group, agreement, similarity, rotation=0):
@@ -72,7 +72,7 @@ def test_an_index_without_look_alikes_still_refuses_a_likely_stranger(similarity
     """Left-out cards that resemble nothing would allow any bound; a stranger of the same layout must not profit from it."""
     outcome = calibrate(views(false=(0.15, 0.05), true=(0.7, similarity)), false_acceptance=0.01)
     weights = outcome.thresholds.weights
-    agreement, agreement_lead, similarity_lead = LIKELY_STRANGER
+    agreement, agreement_lead, similarity_lead = LIKELY_UNKNOWN
     stranger = (
         comparison("nearest", agreement, 0.4),
         comparison("other", agreement - agreement_lead, 0.4 - similarity_lead),

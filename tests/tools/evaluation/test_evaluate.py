@@ -12,9 +12,10 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import Neighbor
 from edge.vision.card import LocatedCard, whole_image_quad
 from tools import evaluate
+from tools.evaluation.hidden_artwork import HiddenArtworkIndex
 from tools.evaluation.intervals import wilson_interval
 from tools.evaluation.queries import Query
-from tools.evaluation.recognition import Counts, Row, WithoutArtwork, as_table, judge
+from tools.evaluation.recognition import Counts, Row, as_table, count_outcome
 
 PICTURE = np.zeros((352, 252, 3), np.uint8)
 OUTLINE = LocatedCard(whole_image_quad(PICTURE), (0, 180), 0.0)
@@ -38,32 +39,32 @@ UNKNOWN = Unknown(RejectReason.TOO_FAR, 0.0, ())
 
 
 def test_a_printing_of_the_same_artwork_counts_as_right():
-    question = Query(PICTURE, "a", rectified=True)
-    assert judge(question, (sighting(named("again")),), GALLERY).named_right == 1
-    wrong = judge(question, (sighting(named("b")),), GALLERY)
+    query = Query(PICTURE, "a", rectified=True)
+    assert count_outcome(query, (sighting(named("again")),), GALLERY).named_right == 1
+    wrong = count_outcome(query, (sighting(named("b")),), GALLERY)
     assert (wrong.named_right, wrong.named_wrong, wrong.nearest_right) == (0, 1, 0)
 
 
 def test_open_answers_are_neither_right_nor_wrong():
-    question = Query(PICTURE, "a", rectified=True)
+    query = Query(PICTURE, "a", rectified=True)
     best = named("a").best
     uncertain = Uncertain(best, 0.1, ("a", "again"), (best,), RejectReason.FAILED_VERIFICATION)
-    assert judge(question, (sighting(uncertain),), GALLERY) == Counts(asked=1, uncertain=1, nearest_right=1, verified_right=1)
-    assert judge(question, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
-    assert judge(question, (), GALLERY) == Counts(asked=1, not_located=1)
+    assert count_outcome(query, (sighting(uncertain),), GALLERY) == Counts(asked=1, uncertain=1, nearest_right=1, verified_right=1)
+    assert count_outcome(query, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
+    assert count_outcome(query, (), GALLERY) == Counts(asked=1, not_located=1)
 
 
 def test_a_picture_without_a_card_is_wrong_only_when_something_is_named():
-    question = Query(PICTURE, None, rectified=False)
-    assert judge(question, (), GALLERY) == Counts(asked=1)
-    assert judge(question, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
-    assert judge(question, (sighting(UNKNOWN), sighting(named("b"))), GALLERY) == Counts(asked=1, named_wrong=1)
+    query = Query(PICTURE, None, rectified=False)
+    assert count_outcome(query, (), GALLERY) == Counts(asked=1)
+    assert count_outcome(query, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
+    assert count_outcome(query, (sighting(UNKNOWN), sighting(named("b"))), GALLERY) == Counts(asked=1, named_wrong=1)
 
 
 def test_a_card_named_elsewhere_in_the_photo_is_not_the_one_asked_for():
     elsewhere = LocatedCard(whole_image_quad(np.zeros((30, 20, 3), np.uint8)), (0, 180), 0.0)
-    question = Query(PICTURE, "a", rectified=False, outline=OUTLINE)
-    assert judge(question, (sighting(named("a"), elsewhere),), GALLERY).not_located == 1
+    query = Query(PICTURE, "a", rectified=False, outline=OUTLINE)
+    assert count_outcome(query, (sighting(named("a"), elsewhere),), GALLERY).not_located == 1
 
 
 def test_hiding_an_artwork_hides_all_its_printings_and_still_fills_the_answer():
@@ -72,7 +73,7 @@ def test_hiding_an_artwork_hides_all_its_printings_and_still_fills_the_answer():
             row = tuple(Neighbor(entry, card_id, 0.9 - entry / 10) for entry, card_id in enumerate(GALLERY.entry_card_ids))
             return tuple(row[:k] for _ in queries)
 
-    hidden = WithoutArtwork(Index(), GALLERY, "art-a")
+    hidden = HiddenArtworkIndex(Index(), GALLERY, "art-a")
     assert [[near.card_id for near in row] for row in hidden.search(np.zeros((2, 4), np.float32), 1)] == [["b"], ["b"]]
 
 

@@ -9,7 +9,7 @@ import torch
 from edge.errors import DataError
 from tests.support.tiny_training import TINY
 from tools.network.factory import make_network
-from tools.simulation.card_images import CardPictures
+from tools.simulation.card_images import CardImages
 from tools.training.blend import blended
 from tools.training.checkpoint import StageRecord, Trained
 
@@ -23,7 +23,7 @@ def trained(seed, **changes):
 @pytest.fixture
 def cards():
     pixels = np.random.default_rng(0).integers(0, 256, (4, 352, 252, 3), dtype=np.uint8)
-    return CardPictures(("a", "b", "c", "d"), ("T1",) * 4, pixels, np.arange(4))
+    return CardImages(("a", "b", "c", "d"), ("T1",) * 4, pixels, np.arange(4))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from edge.recognition.model import open_model, self_test
 from tests.support.published_networks import TINY_VIT, import_timm
 from tests.support.tiny_training import TINY, TINY_REGNET
 from tools import export_model
-from tools.evaluation.embedding import as_table, view_figures
+from tools.evaluation.embedding import as_table, measured_view
 from tools.exporting.deployed import embed_as_trained, weights_id
 from tools.network.embed_images import embed_at
 from tools.network.factory import make_network
@@ -256,7 +256,7 @@ def test_figures_count_names_and_refusals():
     gallery = np.eye(4, 8, dtype=np.float32)
     queries = np.array([[0.9, 0.1] + [0] * 6, [0.6, 0.7] + [0] * 6], np.float32)
     groups = np.arange(4)
-    row = view_figures("test", queries, gallery, groups[[0, 0]], groups)
+    row = measured_view("test", queries, gallery, groups[[0, 0]], groups)
     assert row.top1 == 0.5
     assert row.accepted == 0.5
     assert "| test | 2 | 50.0 | 50.0 |" in as_table([row])

@@ -1,15 +1,14 @@
-"""Ask for simulated views and keep what the embedding, the verification and the decision each said about them.
+"""Query simulated views, and keep what the embedding, the verification and the decision each gave for them.
 
-Every view is asked twice: of the whole index, and of the index without its artwork, so that the same picture serves as a true card and as
-a card nobody knows. The network runs once per picture.
+Every view is searched in the whole index, and in the index without its artwork: the same image is a true card and an unknown one.
+The network runs once per image.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +18,21 @@ from edge.recognition.decision import Decision, Identified, Uncertain, acceptanc
 from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer
-from edge.vision.card import LocatedCard, rectify, whole_image_quad
+from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
+from edge.vision.card import rectify, whole_image_quad
 from edge.vision.frame import RgbImage
-from edge.vision.locate import BOTH_WAYS
 from tools.evaluation.cached_embedder import CachedEmbedder
+from tools.evaluation.hidden_artwork import TIMEOUT_S, search_with_and_without, submit_ahead
 from tools.evaluation.queries import Query
-from tools.evaluation.recognition import WithoutArtwork
 
 Status: TypeAlias = Literal["identified", "uncertain", "unknown"]
-Noticed: TypeAlias = Callable[[Query, Decision, bool], None]
-"""Told of each decision: the question, what was decided, whether the card was in the index."""
-
-TIMEOUT_S: Final = 120.0
-_AHEAD: Final = 2  # batches the network takes before it has answered
+OnDecision: TypeAlias = Callable[[Query, Decision, bool], None]
+"""Receives each decision: the query, its decision, and whether its card was in the searched index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided about one picture. ``right``: the best candidate shows the artwork of the picture, named or not."""
+    """The decision about one image. ``right``: the best candidate shows the artwork of the image, whether it was named or not."""
 
     status: Status
     score: float
@@ -46,10 +41,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ViewAnswer:
-    """One view of an indexed card.
+    """The answers to one view of an indexed card.
 
     ``similarity`` is the upright view's cosine to the nearest entry of its artwork, ``impostor`` to the nearest of any other; ``rank`` is
-    the place of its artwork among all artworks, 1 = nearest. ``present`` was asked of the whole index, ``absent`` without the artwork.
+    the place of its artwork among all artworks, 1 = nearest. ``present`` is from the whole index, ``absent`` from the index without the
+    artwork.
     """
 
     card_id: CardId
@@ -70,10 +66,10 @@ class ViewSet:
 
 
 class ViewEvaluator:
-    """Asks one network with one bundle. ``noticed`` is told of every decision, to keep pictures of failures."""
+    """Queries one bundle through one embedder. ``on_decision`` receives every decision, to keep images of failures."""
 
     def __init__(
-        self, embedder: Embedder, loaded: LoadedGallery, bundle: Bundle, *, neighbors_k: int, noticed: Noticed | None = None
+        self, embedder: Embedder, loaded: LoadedGallery, bundle: Bundle, *, neighbors_k: int, on_decision: OnDecision | None = None
     ) -> None:
         self.embedder = CachedEmbedder(embedder)
         self.loaded = loaded
@@ -81,79 +77,71 @@ class ViewEvaluator:
         self._projection = bundle.projection
         self.entry_groups, self._group_numbers = entry_groups(loaded.gallery)
         self._neighbors_k = neighbors_k
-        self._recognizer = Recognizer(self.embedder, loaded, neighbors_k=neighbors_k)
-        self._noticed = noticed or (lambda _question, _decision, _indexed: None)
+        self._on_decision = on_decision or (lambda _query, _decision, _indexed: None)
 
-    def views(self, preset: str, questions: Iterable[Query]) -> ViewSet:
-        """Ask for views of indexed cards, with and without their artwork."""
+    def view_set(self, preset: str, queries: Iterable[Query]) -> ViewSet:
+        """Return the answers to views of indexed cards, with and without their artwork in the index."""
         answers, embeddings = [], []
-        for question, present, absent in self.both(questions):
-            card_id = _card_of(question)
-            embedding = self.embed([question.pixels])
-            similarity, impostor, rank = self.compare(embedding[0], self.group_number(card_id))
-            told = (self.judge(present, question), self.judge(absent, replace(question, card_id=None)))
-            answers.append(ViewAnswer(card_id, similarity, impostor, rank, *told))
+        for query, card_id, present, absent in self.decisions(queries):
+            embedding = self.embed([query.pixels])
+            similarity, impostor, rank = self.rank(embedding[0], self.group_number(card_id))
+            group = self.loaded.gallery.artwork_group(card_id)
+            answers.append(ViewAnswer(card_id, similarity, impostor, rank, answer_of(present, group), answer_of(absent, None)))
             embeddings.append(embedding)
         self.embedder.forget()
         return ViewSet(preset, tuple(answers), np.concatenate(embeddings))
 
-    def both(self, questions: Iterable[Query]) -> Iterator[tuple[Query, Decision, Decision]]:
-        """Yield each question about an indexed card with its decisions: of the whole index, and of the index without its artwork."""
-        for question, pending in _ahead(questions, self._submit):
-            present = pending.result(TIMEOUT_S)[0].decision
-            hidden = WithoutArtwork(self.loaded.index, self.loaded.gallery, self._group_name(question))
-            lacking = Recognizer(self.embedder, replace(self.loaded, index=hidden), neighbors_k=self._neighbors_k)
-            absent = lacking.recognize(question.pixels, _whole(question.pixels), TIMEOUT_S)[0].decision
-            self._noticed(question, present, True)
-            self._noticed(question, absent, False)
-            yield question, present, absent
+    def decisions(self, queries: Iterable[Query]) -> Iterator[tuple[Query, CardId, Decision, Decision]]:
+        """Yield each rectified query, its card, and its decisions: from the whole index, and from the index without its artwork."""
+        for query, card_id, found, left in search_with_and_without(queries, self.embedder, self.loaded, neighbors_k=self._neighbors_k):
+            present, absent = found[0].decision, left[0].decision
+            self._on_decision(query, present, True)
+            self._on_decision(query, absent, False)
+            yield query, card_id, present, absent
 
-    def strangers(self, questions: Iterable[Query]) -> tuple[Answer, ...]:
-        """Ask for rectified pictures that show no card of the index."""
+    def distractor_answers(self, queries: Iterable[Query]) -> tuple[Answer, ...]:
+        """Return the answers to rectified images that show no card of the index."""
         answers = []
-        for question, pending in _ahead(questions, self._submit):
+        for query, pending in submit_ahead(queries, Recognizer(self.embedder, self.loaded, neighbors_k=self._neighbors_k)):
             decision = pending.result(TIMEOUT_S)[0].decision
-            self._noticed(question, decision, False)
-            answers.append(self.judge(decision, question))
+            self._on_decision(query, decision, False)
+            answers.append(answer_of(decision, None))
         self.embedder.forget()
         return tuple(answers)
 
-    def judge(self, decision: Decision, question: Query) -> Answer:
-        """Compare a decision with what the picture shows; nothing is right about a picture of no card."""
-        group = None if question.card_id is None else self._group_name(question)
-        best = decision.candidates[0].artwork_group if decision.candidates else None
-        return Answer(status_of(decision), acceptance_score(decision), right=group is not None and best == group)
-
     def embed(self, cards: Sequence[RgbImage]) -> EmbeddingMatrix:
-        """Embed rectified cards, upright only."""
+        """Return the embeddings of rectified cards, upright only, float32 (n, dim)."""
         upright = [rectify(card, whole_image_quad(card)).pixels for card in cards]
         size = self.embedder.info.max_batch
         parts = [upright[start : start + size] for start in range(0, len(upright), size)]
         return np.concatenate([self.embedder.submit(to_input_batch(part)).result(TIMEOUT_S) for part in parts])
 
-    def as_rows(self, embeddings: EmbeddingMatrix) -> EmbeddingMatrix:
-        """Return embeddings as the bundle's rows hold them."""
+    def projected(self, embeddings: EmbeddingMatrix) -> EmbeddingMatrix:
+        """Return embeddings in the space of the bundle's vectors."""
         return self._projection.apply(embeddings) if self._projection else embeddings
 
-    def compare(self, embedding: NDArray[np.float32], group: int) -> tuple[float, float, int]:
-        """Return (cosine to the nearest entry of ``group``, to the nearest of any other, rank of ``group`` among the groups)."""
-        return compare(self.vectors @ self.as_rows(embedding[np.newaxis])[0], self.entry_groups, group)
+    def rank(self, embedding: NDArray[np.float32], group: int) -> tuple[float, float, int]:
+        """Return ``rank_of_group`` of one embedding among all entries of the bundle."""
+        return rank_of_group(self.vectors @ self.projected(embedding[np.newaxis])[0], self.entry_groups, group)
 
     def group_number(self, card_id: CardId) -> int:
         """Return the number of a card's artwork group."""
         return self._group_numbers[self.loaded.gallery.artwork_group(card_id)]
 
-    def _submit(self, question: Query) -> PendingSightings:
-        return self._recognizer.submit(question.pixels, _whole(question.pixels))
 
-    def _group_name(self, question: Query) -> str:
-        return self.loaded.gallery.artwork_group(_card_of(question))
+def answer_of(decision: Decision, group: str | None) -> Answer:
+    """Return a decision as an answer to an image of artwork ``group``; with None, an image of no indexed card, no answer is right."""
+    best = decision.candidates[0].artwork_group if decision.candidates else None
+    return Answer(status_of(decision), acceptance_score(decision), right=group is not None and best == group)
 
 
-def compare(similarities: NDArray[np.float32], entry_groups: NDArray[np.int64], group: int) -> tuple[float, float, int]:
-    """Return (largest similarity of ``group``, largest of the others, place of ``group`` among all groups); the lack of others is -1."""
-    best = np.full(int(entry_groups.max()) + 1, -1.0, dtype=np.float32)
-    np.maximum.at(best, entry_groups, similarities)
+def rank_of_group(similarities: NDArray[np.float32], groups: NDArray[np.int64], group: int) -> tuple[float, float, int]:
+    """Return the largest similarity of ``group``, the largest of any other (-1 without others), and the place of ``group`` among all.
+
+    ``similarities`` and ``groups`` hold one value per entry, (entries,).
+    """
+    best = np.full(int(groups.max()) + 1, -1.0, dtype=np.float32)
+    np.maximum.at(best, groups, similarities)
     own = float(best[group])
     best[group] = -1.0
     return own, float(best.max()), int(np.sum(best >= own)) + 1
@@ -167,27 +155,7 @@ def entry_groups(gallery: Gallery) -> tuple[NDArray[np.int64], dict[str, int]]:
 
 
 def status_of(decision: Decision) -> Status:
-    """Return the plain name of a decision's kind."""
+    """Return the status of a decision, spelled as in events."""
     if isinstance(decision, Identified):
         return "identified"
     return "uncertain" if isinstance(decision, Uncertain) else "unknown"
-
-
-def _ahead(questions: Iterable[Query], submit: Callable[[Query], PendingSightings]) -> Iterator[tuple[Query, PendingSightings]]:
-    """Keep the network busy with the next pictures while the answers to one are looked at."""
-    waiting: deque[tuple[Query, PendingSightings]] = deque()
-    for question in questions:
-        waiting.append((question, submit(question)))
-        if len(waiting) == _AHEAD:
-            yield waiting.popleft()
-    yield from waiting
-
-
-def _whole(pixels: RgbImage) -> tuple[LocatedCard, ...]:
-    return (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
-
-
-def _card_of(question: Query) -> CardId:
-    if question.card_id is None:
-        raise ValueError("a picture of no card has no artwork")
-    return question.card_id

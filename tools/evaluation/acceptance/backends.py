@@ -42,7 +42,7 @@ def latency_row(backend: str, run: Callable[[], object]) -> Criterion:
 
 
 def int8_criteria(
-    material: Dataset, model: Model, view_sets: Sequence[ViewSet], examiner: ViewEvaluator, calibration: Sequence[Path]
+    dataset: Dataset, model: Model, view_sets: Sequence[ViewSet], evaluator: ViewEvaluator, calibration: Sequence[Path]
 ) -> list[Criterion]:
     """Quantise the network and ask it for the same views, of the same index: a scanner with an NPU serves bundles a workstation built.
 
@@ -58,10 +58,10 @@ def int8_criteria(
         quantize(source, target, inputs, RECIPES[DEFAULT_RECIPE])
         quantized = OnnxFile(target)
         latency = latency_row("8-bit ONNX on this CPU", lambda: quantized.run(model.golden_inputs[:1]))
-        vectors = [embed_views(quantized, material, view_set.preset) for view_set in view_sets]
+        vectors = [embed_views(quantized, dataset, view_set.preset) for view_set in view_sets]
     right = np.concatenate([[answer.rank == 1 for answer in view_set.answers] for view_set in view_sets])
     ranks = [
-        examiner.compare(vector, examiner.group_number(answer.card_id))[2]
+        evaluator.rank(vector, evaluator.group_number(answer.card_id))[2]
         for view_set, rows in zip(view_sets, vectors, strict=True)
         for answer, vector in zip(view_set.answers, rows, strict=True)
     ]
@@ -71,20 +71,20 @@ def int8_criteria(
     return [*int8_rows(right, np.array(ranks) == 1, cosines, note), latency]
 
 
-def teacher_criterion(material: Dataset, view_sets: Sequence[ViewSet], teacher: Path | None) -> Criterion:
+def teacher_criterion(dataset: Dataset, view_sets: Sequence[ViewSet], teacher: Path | None) -> Criterion:
     """AC-8: the student's embeddings of camera views against those of its teacher, an ONNX file of any input size."""
     student = next((view_set for view_set in view_sets if view_set.preset == TEACHER_PRESET), None)
     if teacher is None or student is None:
         return teacher_row(None, None)
-    return teacher_row(student.embeddings, embed_views(OnnxFile(teacher), material, student.preset))
+    return teacher_row(student.embeddings, embed_views(OnnxFile(teacher), dataset, student.preset))
 
 
-def embed_views(network: OnnxFile, material: Dataset, preset: str) -> EmbeddingMatrix:
+def embed_views(network: OnnxFile, dataset: Dataset, preset: str) -> EmbeddingMatrix:
     """Embed all views of a preset; they are made again, which costs less than keeping them."""
-    count = len(material.scans) * material.views_per_card
+    count = len(dataset.scans) * dataset.views_per_card
     rows: list[EmbeddingMatrix] = []
     waiting: list[RgbImage] = []
-    questions = tqdm(views(material, preset), total=count, desc=f"{preset}, other form", unit="picture", file=sys.stderr, disable=None)
+    questions = tqdm(views(dataset, preset), total=count, desc=f"{preset}, other form", unit="picture", file=sys.stderr, disable=None)
     for question in questions:
         waiting.append(question.pixels)
         if len(waiting) == _BATCH:

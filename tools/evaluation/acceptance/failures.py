@@ -20,7 +20,7 @@ from tools.evaluation.queries import Query
 
 KINDS: Final = {
     "wrong": "Named, but as another card",
-    "stranger": "Named, though it is not in the index",
+    "unindexed": "Named, though it is not in the index",
     "refused": "Not named, though it is in the index",
 }
 """The ways to fail, worst first."""
@@ -45,28 +45,28 @@ class Failure:
 
 
 class FailureGallery:
-    """Collects failures of the view that is being measured; ``view`` is set by whoever measures."""
+    """Collects the failures of a measurement; the measurement sets ``view`` to the name of the view it begins."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
         self._failures: list[Failure] = []
         self.view = ""
 
-    def notice(self, question: Query, decision: Decision, indexed: bool) -> None:
-        """Keep the picture when its answer is wrong; ``indexed`` says whether its card was in the index when it was asked."""
-        kind = self._kind(question, decision, indexed)
+    def add(self, query: Query, decision: Decision, indexed: bool) -> None:
+        """Keep the image if its answer is wrong; ``indexed``: its card was in the searched index."""
+        kind = self._kind(query, decision, indexed)
         if kind is None:
             return
         reason = "" if isinstance(decision, Identified) else str(decision.reason)
         failure = Failure(
             kind,
             self.view,
-            question.card_id,
+            query.card_id,
             status_of(decision),
             reason,
             acceptance_score(decision),
             decision.candidates[:_CANDIDATES],
-            _jpeg(question.pixels),
+            _jpeg(query.pixels),
         )
         self._failures.append(failure)
 
@@ -78,13 +78,13 @@ class FailureGallery:
         """Return how many there were of a kind."""
         return sum(failure.kind == kind for failure in self._failures)
 
-    def _kind(self, question: Query, decision: Decision, indexed: bool) -> str | None:
+    def _kind(self, query: Query, decision: Decision, indexed: bool) -> str | None:
         named = decision.best if isinstance(decision, Identified) else None
-        if not indexed or question.card_id is None:
-            return "stranger" if named else None
+        if not indexed or query.card_id is None:
+            return "unindexed" if named else None
         if named is None:
             return "refused"
-        return None if named.artwork_group == self._gallery.artwork_group(question.card_id) else "wrong"
+        return None if named.artwork_group == self._gallery.artwork_group(query.card_id) else "wrong"
 
     def _of_each_view(self, kind: str) -> Iterable[Failure]:
         by_view: dict[str, list[Failure]] = {}

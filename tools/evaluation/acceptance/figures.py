@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.evaluation.acceptance.answers import Answer, ViewAnswer, ViewSet
+from tools.evaluation.embedding import FALSE_ACCEPTANCE, flags_by_similarity
 from tools.evaluation.intervals import wilson_interval
 
 Unit: TypeAlias = Literal["share", "cosine", "ms", "points"]
 Interval: TypeAlias = tuple[float, float]
 
-FALSE_ACCEPTANCE: Final = 0.01
 WANTED_PRECISION: Final = 0.99
 
 GOALS: Final[dict[str, tuple[float, float]]] = {
@@ -139,12 +139,12 @@ def share_row(key: str, what: str, counted: Share, bound: float | None, note: st
 def view_figures(views: ViewSet) -> ViewFigures:
     """Return the row of one preset."""
     answers = views.answers
-    raw_bound = float(np.quantile([answer.impostor for answer in answers], 1.0 - FALSE_ACCEPTANCE))
+    raw = flags_by_similarity(np.array([answer.similarity for answer in answers]), np.array([answer.impostor for answer in answers]))
     score_bound = float(np.quantile([answer.absent.score for answer in answers], 1.0 - FALSE_ACCEPTANCE))
     return ViewFigures(
         preset=views.preset,
-        raw_top1=share(answer.rank == 1 for answer in answers),
-        raw_accepted=share(answer.rank == 1 and answer.similarity > raw_bound for answer in answers),
+        raw_top1=share(raw.nearest),
+        raw_accepted=share(raw.accepted),
         verified_top1=share(answer.present.right for answer in answers),
         verified_accepted=share(answer.present.right and answer.present.score > score_bound for answer in answers),
         named=share(named_right(answer.present) for answer in answers),

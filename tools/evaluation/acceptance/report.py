@@ -14,7 +14,8 @@ from edge.recognition.neighbors import CardId
 from edge.system.files import write_atomically
 from tools.evaluation.acceptance.charts import risk_coverage_chart, stage_chart
 from tools.evaluation.acceptance.failures import KINDS, Failure
-from tools.evaluation.acceptance.measurement import Acceptance, System
+from tools.evaluation.acceptance.measurement import Acceptance
+from tools.evaluation.acceptance.plan import System
 from tools.evaluation.acceptance.tables import (
     CRITERIA_HEAD,
     STAGES_HEAD,
@@ -33,21 +34,21 @@ SHORT_CELL: Final = 34
 STYLE: Final = Path(__file__).with_name("report.css")
 
 
-def write_report(folder: Path, acceptance: Acceptance, subject: System, material: Dataset) -> Path:
+def write_report(folder: Path, acceptance: Acceptance, system: System, dataset: Dataset) -> Path:
     """Write ``folder/index.html``, whole or not at all; return its path. Raises ``DataError`` when the folder cannot be written."""
     path = folder / PAGE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page(acceptance, subject, material), durable=False)
+        write_atomically(path, page(acceptance, system, dataset), durable=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); name another folder with --report") from error
     return path
 
 
-def page(acceptance: Acceptance, subject: System, material: Dataset) -> str:
+def page(acceptance: Acceptance, system: System, dataset: Dataset) -> str:
     """Return the page."""
-    title = f"Acceptance of {subject.model.manifest.name} with {subject.bundle.manifest.name}"
-    facts = "".join(f"<p>{escape(line)}</p>" for line in heading(subject, material).splitlines())
+    title = f"Acceptance of {system.model.manifest.name} with {system.bundle.manifest.name}"
+    facts = "".join(f"<p>{escape(line)}</p>" for line in heading(system, dataset).splitlines())
     sections = [
         f"<header><h1>{escape(title)}</h1>{facts}{_verdict(acceptance)}</header>",
         _section("Acceptance table", "", table(CRITERIA_HEAD, [criteria_cells(row) for row in acceptance.criteria])),
@@ -65,7 +66,7 @@ def page(acceptance: Acceptance, subject: System, material: Dataset) -> str:
             + table(STAGES_HEAD, stage_rows(acceptance)),
         ),
         _section("Risk and coverage", coverage_text(acceptance), f"<figure>{risk_coverage_chart(acceptance.curve)}</figure>"),
-        *_failure_sections(acceptance, subject),
+        *_failure_sections(acceptance, system),
     ]
     style = STYLE.read_text(encoding="utf-8")
     return "\n".join(
@@ -107,14 +108,14 @@ def _verdict(acceptance: Acceptance) -> str:
 # --- failures ------------------------------------------------------------------------------------------------------------------------
 
 
-def _failure_sections(acceptance: Acceptance, subject: System) -> list[str]:
-    typical = acceptance.album.typical()
+def _failure_sections(acceptance: Acceptance, system: System) -> list[str]:
+    typical = acceptance.failures.typical()
     if not typical:
         return [_section("Failures", "Every picture was answered rightly.", "")]
     sections = []
     for kind, failures in typical.items():
-        count = acceptance.album.count(kind)
-        cards = "".join(_failure(failure, subject.loaded.gallery, subject.bundle.reference_picture) for failure in failures)
+        count = acceptance.failures.count(kind)
+        cards = "".join(_failure(failure, system.loaded.gallery, system.bundle.reference_picture) for failure in failures)
         text = f"{count} in all, {len(failures)} shown, of each view in turn."
         sections.append(_section(KINDS[kind], text, f'<div class="failures">{cards}</div>'))
     return sections

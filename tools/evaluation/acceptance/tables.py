@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from tools.evaluation.acceptance.figures import WANTED_PRECISION, Criterion, Interval, Share, ViewFigures
-from tools.evaluation.acceptance.measurement import Acceptance, System
+from tools.evaluation.acceptance.measurement import Acceptance
+from tools.evaluation.acceptance.plan import System
 from tools.evaluation.acceptance.tracks import TrackFigures
 from tools.evaluation.queries import Dataset
+from tools.reports.markdown import table
 
 CRITERIA_HEAD = ("", "criterion", "value", "bound", "holds", "n", "95 % interval", "note")
 VIEWS_HEAD = (
@@ -84,15 +86,15 @@ def stage_rows(acceptance: Acceptance) -> list[tuple[str, ...]]:
     return [stage_cells(view, tracks.get(view.preset)) for view in acceptance.views]
 
 
-def heading(subject: System, material: Dataset) -> str:
+def heading(system: System, dataset: Dataset) -> str:
     """Say what was measured, with what."""
-    manifest = subject.bundle.manifest
+    manifest = system.bundle.manifest
     calibrated = manifest.calibration.source if manifest.calibration else "not calibrated, the defaults hold"
     return (
-        f"network {subject.model.manifest.name} ({subject.model.model_id}; {subject.model.manifest.training.note})\n"
+        f"network {system.model.manifest.name} ({system.model.model_id}; {system.model.manifest.training.note})\n"
         f"bundle {manifest.name} ({manifest.bundle_id}; {manifest.cards} cards; thresholds: {calibrated})\n"
-        f"{len(material.scans)} cards asked for, {material.views_per_card} views of each, seed {material.seed}; "
-        f"{len(material.negatives)} pictures without a card"
+        f"{len(dataset.scans)} cards asked for, {dataset.views_per_card} views of each, seed {dataset.seed}; "
+        f"{len(dataset.negatives)} pictures without a card"
     )
 
 
@@ -100,11 +102,11 @@ def as_text(acceptance: Acceptance) -> str:
     """Return all tables as Markdown."""
     parts = [
         "## Acceptance\n",
-        markdown(CRITERIA_HEAD, [criteria_cells(row) for row in acceptance.criteria]),
+        table(CRITERIA_HEAD, [criteria_cells(row) for row in acceptance.criteria]),
         "\n## Views\n",
-        markdown(VIEWS_HEAD, [view_cells(row) for row in acceptance.views]),
+        table(VIEWS_HEAD, [view_cells(row) for row in acceptance.views]),
         "\n## What each stage adds\n",
-        markdown(STAGES_HEAD, stage_rows(acceptance)),
+        table(STAGES_HEAD, stage_rows(acceptance)),
         f"\n{coverage_text(acceptance)}\n\nMeasured in {acceptance.seconds / 60.0:.1f} minutes.",
     ]
     return "\n".join(parts)
@@ -138,12 +140,6 @@ def as_records(acceptance: Acceptance) -> Iterator[Mapping[str, object]]:
         "n": curve.n,
         "seconds": round(acceptance.seconds, 1),
     }
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def value_text(value: float | None, row: Criterion) -> str:

@@ -49,28 +49,28 @@ class TrackFigures:
     tracks: Named
 
 
-def measure_tracks(material: Dataset, preset: str, examiner: ViewEvaluator) -> TrackFigures:
+def measure_tracks(dataset: Dataset, preset: str, evaluator: ViewEvaluator) -> TrackFigures:
     """Simulate one track per card and compare what its frames say one by one with what the tracker tells."""
     frames, tracks = Named(0, 0, 0, 0), Named(0, 0, 0, 0)
-    gallery = examiner.loaded.gallery
-    for number, (card_id, _) in enumerate(material.scans):
+    gallery = evaluator.loaded.gallery
+    for number, (card_id, _) in enumerate(dataset.scans):
         group = gallery.artwork_group(card_id)
         present, absent = [], []
-        for _, with_card, without in examiner.both(track_views(material, preset, number)):
+        for _, _, with_card, without in evaluator.decisions(track_views(dataset, preset, number)):
             present.append(with_card)
             absent.append(without)
-        examiner.embedder.forget()
+        evaluator.embedder.forget()
         for one, other in zip(present, absent, strict=True):
             frames = _add(frames, _group_named(one), _group_named(other), group)
         tracks = _add(tracks, _group_named(told(present)), _group_named(told(absent)), group)
     return TrackFigures(preset, frames, tracks)
 
 
-def track_views(material: Dataset, preset: str, number: int) -> Iterator[Query]:
+def track_views(dataset: Dataset, preset: str, number: int) -> Iterator[Query]:
     """Yield the frames of the track of scan ``number``; equal seeds give equal frames."""
-    card_id, path = material.scans[number]
-    rng = np.random.default_rng((material.seed, number, 2000))
-    settings, background, card = one_scene(PRESETS[preset], rng), material.background(rng), read_card(path)
+    card_id, path = dataset.scans[number]
+    rng = np.random.default_rng((dataset.seed, number, 2000))
+    settings, background, card = one_scene(PRESETS[preset], rng), dataset.background(rng), read_card(path)
     for _ in range(FRAMES):
         yield Query(degrade(card, settings, rng, background), CardId(card_id), rectified=True)
 

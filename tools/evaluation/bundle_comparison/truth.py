@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from edge.errors import DataError
 from edge.recognition.neighbors import CardId
-from tools.bundle_build.card_list import PICTURE_SUFFIXES
+from tools.bundle_build.card_list import IMAGE_SUFFIXES
 
 Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"
 """Tells the cards a photo shows: an empty set where it shows none that a bundle knows, None where nobody said."""
@@ -17,7 +17,7 @@ Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
     """Return the pictures in a folder and below it, by name. Raises ``DataError`` where there are none."""
-    photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES))
+    photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
     if not photos:
         raise DataError(f"{folder}: holds no picture; name a folder of photos")
     return photos

@@ -1,0 +1,116 @@
+"""The views a bundle is calibrated with, and what network, index and gallery of the bundle make of them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from tqdm import tqdm
+
+from edge.bundles.calibration import Provenance
+from edge.recognition.comparison import compare
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, readings_of
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import read_image
+from tools.evaluation.calibration import Kind, Observation
+from tools.evaluation.hidden_artwork import without_artwork
+from tools.evaluation.queries import Dataset, read_background, whole_card
+from tools.simulation.camera import PRESETS, degrade
+from tools.simulation.card_images import read_card
+
+_NEGATIVE: Final = "as it is"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabeledView:
+    """A rectified image, the kind of query it is, the preset of its camera, and the indexed card it shows, if any."""
+
+    pixels: RgbImage
+    kind: Kind
+    preset: str
+    card_id: CardId | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleUnderTest:
+    """Network, index and gallery of one bundle, as the daemon uses them."""
+
+    embedder: Embedder
+    loaded: LoadedGallery
+
+    def observe(self, view: LabeledView) -> Iterator[Observation]:
+        """Yield the comparisons of a view; a second time, with its artwork hidden, for a view of an indexed card."""
+        readings = readings_of(view.pixels, 0, *whole_card(view.pixels))
+        embeddings = self.embedder.submit(np.concatenate([tensor for _, tensor in readings])).result()
+
+        def observation(kind: Kind, loaded: LoadedGallery, group: str | None = None) -> Observation:
+            found = loaded.index.search(embeddings, NEIGHBORS_K)
+            compared = compare(list(zip([reading for reading, _ in readings], found, strict=True)), loaded.gallery)
+            return Observation(kind, view.preset, compared, group)
+
+        if view.card_id is None:
+            yield observation(view.kind, self.loaded)
+            return
+        yield observation(Kind.KNOWN, self.loaded, self.loaded.gallery.artwork_group(view.card_id))
+        yield observation(Kind.LEFT_OUT, without_artwork(self.loaded, view.card_id))
+
+
+def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:
+    """Return the observations of all views of a dataset. Shows progress on standard error."""
+    total = (len(dataset.scans) + len(dataset.distractors)) * len(PRESETS) * dataset.views_per_card + len(dataset.negatives)
+    views = tqdm(labeled_views(dataset), total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)
+    return [observation for view in views for observation in bundle.observe(view)]
+
+
+def labeled_views(dataset: Dataset) -> Iterator[LabeledView]:
+    """Yield all views to calibrate with; equal seeds give equal views."""
+    indexed = [(Kind.KNOWN, card_id, path) for card_id, path in dataset.scans]
+    others = [(Kind.DISTRACTOR, None, path) for path in dataset.distractors]
+    for number, (kind, card_id, path) in enumerate([*indexed, *others]):
+        card = read_card(path)
+        for preset, view in product(PRESETS, range(dataset.views_per_card)):
+            rng = np.random.default_rng((dataset.seed, number, view))
+            yield LabeledView(degrade(card, PRESETS[preset], rng, _background(dataset, rng)), kind, preset, card_id)
+    for path in dataset.negatives:
+        yield LabeledView(read_image(path), Kind.NEGATIVE, _NEGATIVE)
+
+
+def _background(dataset: Dataset, rng: np.random.Generator) -> RgbImage | None:
+    """Return a background; None without negatives. Draws in both cases: the ids of calibrated bundles depend on every draw."""
+    choice = float(rng.random())
+    return read_background(dataset.negatives[int(choice * len(dataset.negatives))]) if dataset.negatives else None
+
+
+def provenance(dataset: Dataset, observations: Sequence[Observation], false_acceptance: float, measured: date) -> Provenance:
+    """Return the record of what a calibration was measured with, for the manifest."""
+    counts = {kind: sum(each.kind is kind for each in observations) for kind in Kind}
+    return Provenance(
+        pictures=_hash([path for _, path in dataset.scans]),
+        negatives=_hash(dataset.negatives) if dataset.negatives else None,
+        strangers=_hash(dataset.distractors) if dataset.distractors else None,
+        cards=len(dataset.scans),
+        known_views=counts[Kind.KNOWN],
+        left_out_views=counts[Kind.LEFT_OUT],
+        stranger_views=counts[Kind.DISTRACTOR],
+        negative_views=counts[Kind.NEGATIVE],
+        presets=tuple(PRESETS),
+        seed=dataset.seed,
+        false_acceptance=false_acceptance,
+        measured=measured,
+    )
+
+
+def _hash(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 over names and contents of files, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

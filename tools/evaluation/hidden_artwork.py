@@ -1,0 +1,63 @@
+"""Search an index with and without the artwork of the card that is queried: the same image is a known card and an unknown one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from edge.recognition.decision import Sighting
+from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.gallery import Gallery
+from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer, VectorIndex
+from tools.evaluation.queries import Query
+
+TIMEOUT_S: Final = 120.0
+_SUBMITTED: Final = 2
+"""Queries that are submitted before the sightings of the first one are awaited: the embedder is never idle."""
+
+
+class HiddenArtworkIndex:
+    """A vector index (``VectorIndex``) from whose results the entries of one artwork group are removed."""
+
+    def __init__(self, inner: VectorIndex, gallery: Gallery, group: str) -> None:
+        self._inner = inner
+        self._hidden = {card_id for card_id, card in gallery.cards.items() if card.artwork_group == group}
+        self._hidden_entries = sum(card_id in self._hidden for card_id in gallery.entry_card_ids)
+
+    def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        """Return the ``k`` nearest entries of other artworks."""
+        found = self._inner.search(queries, k + self._hidden_entries)
+        return tuple(tuple(near for near in row if near.card_id not in self._hidden)[:k] for row in found)
+
+
+def without_artwork(loaded: LoadedGallery, card_id: CardId) -> LoadedGallery:
+    """Return ``loaded`` with an index that never finds the artwork of ``card_id``."""
+    return replace(loaded, index=HiddenArtworkIndex(loaded.index, loaded.gallery, loaded.gallery.artwork_group(card_id)))
+
+
+def submit_ahead(queries: Iterable[Query], recognizer: Recognizer) -> Iterator[tuple[Query, PendingSightings]]:
+    """Yield each query with its pending sightings, submitting the next one first."""
+    submitted: deque[tuple[Query, PendingSightings]] = deque()
+    for query in queries:
+        submitted.append((query, recognizer.submit(query.pixels, query.located_cards())))
+        if len(submitted) == _SUBMITTED:
+            yield submitted.popleft()
+    yield from submitted
+
+
+def search_with_and_without(
+    queries: Iterable[Query], embedder: Embedder, loaded: LoadedGallery, *, neighbors_k: int
+) -> Iterator[tuple[Query, CardId, tuple[Sighting, ...], tuple[Sighting, ...]]]:
+    """Yield each query, its card, the sightings in the whole index and those in the index without the artwork of the card.
+
+    Every query must show an indexed card; ``embedder`` should be a ``CachedEmbedder``, since every image is embedded twice.
+    """
+    for query, pending in submit_ahead(queries, Recognizer(embedder, loaded, neighbors_k=neighbors_k)):
+        if query.card_id is None:
+            raise ValueError("an image of no card has no artwork to hide")
+        lacking = Recognizer(embedder, without_artwork(loaded, query.card_id), neighbors_k=neighbors_k)
+        present = pending.result(TIMEOUT_S)
+        yield query, query.card_id, present, lacking.recognize(query.pixels, query.located_cards(), TIMEOUT_S)
