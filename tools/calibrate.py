@@ -137,7 +137,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sets", metavar="A,B", help="measure with cards of these sets; prefer sets the network has not seen")
     parser.add_argument("--limit", type=positive_count, default=VIEWS_PER_PRESET, metavar="N", help="at most N cards (default %(default)s)")
     parser.add_argument(
-        "--views", type=positive_count, metavar="N", help=f"views of a card under each preset (default: {VIEWS_PER_PRESET} in all)"
+        "--views", type=positive_count, metavar="N", help=f"views of a card per preset (default: {VIEWS_PER_PRESET} in all)"
     )
     parser.add_argument("--false-acceptance", type=_share, default=0.01, metavar="SHARE", help="of unindexed cards (default %(default)s)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
