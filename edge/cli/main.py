@@ -168,15 +168,11 @@ def _demo(args: argparse.Namespace) -> ExitCode:
 
 
 def _check(args: argparse.Namespace) -> ExitCode:
-    from edge.cli.check import check_device, describe, exit_code
+    from edge.cli.check import check
 
     if not args.verbose:
-        set_up_logging("error")  # a warning of a component is reported as a result
-    findings = []
-    for finding in check_device(args.config, at_rest=args.at_rest, index=args.index):
-        findings.append(finding)
-        print_line(finding.model_dump_json() if args.json else describe(finding))
-    return exit_code(findings)
+        set_up_logging("error")  # a warning of a component becomes a result of its check
+    return check(args)
 
 
 def _identify(args: argparse.Namespace) -> ExitCode:

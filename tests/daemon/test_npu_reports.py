@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.app.diagnostics import run_checks
 from edge.app.replay import EventCallbackSink
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.cli.check import check_device
 from edge.daemon.announcer import Identity
 from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors, Snapshot
 from edge.errors import ExitCode, NpuError
@@ -36,7 +36,7 @@ def network_findings(folder, tmp_path):
         config = tmp_path / "cardedge.toml"
         config.write_text(f'[network]\nbackend = "hailo"\nmodel = {json.dumps(str(folder))}\n')
         findings = []
-        for finding in check_device(config):
+        for finding in run_checks(config):
             if finding.check == "index":
                 break
             findings.append(finding)

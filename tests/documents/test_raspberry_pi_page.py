@@ -30,7 +30,7 @@ def test_nothing_else_is_quoted_as_the_npu_s():
         ("tools/verify_hef.py", "DIFFERENT answers"),
         ("tests/support/hardware.py", "HailoRT's Python package is not installed (apt install hailo-all)"),
         ("tests/support/hardware.py", "no compiled network here: "),
-        ("edge/cli/check.py", "check cable and address"),
+        ("edge/app/diagnostics.py", "check cable and address"),
         ("systemd/install/hardware.sh", "dtparam=pciex1_gen=3"),
         ("systemd/install/hardware.sh", "cgroup_enable=memory"),
     ],

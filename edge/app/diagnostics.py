@@ -1,0 +1,245 @@
+"""Checks of ``cardedge check``: what works on this machine, what does not, and what to do about it.
+
+Each check yields results and never raises an ``EdgeError`` to its caller; a failed check does not prevent the others.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import cv2
+
+from edge import __version__
+from edge.app.broker import probe_broker
+from edge.app.camera import open_camera
+from edge.app.network import open_network
+from edge.errors import CameraError, EdgeError, ModelError, OutboxError
+from edge.index.releases import open_index
+from edge.recognition.embedding import ModelId
+from edge.recognition.model import open_model, read_model_manifest
+from edge.recognition.model_search import find_model
+from edge.schema import Schema
+from edge.settings.file import load_settings
+from edge.settings.sections import Settings
+from edge.system import machine
+from edge.system.device_id import derive_device_id
+from edge.system.npu import NpuReadings, concerns, described, slow_link
+from edge.vision.frame import Frame
+
+LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
+
+EXPOSURE_FRAMES: Final = 10
+"""Frames read before one is examined, so that a camera's automatic exposure can settle."""
+
+DARK, BRIGHT, BLURRED = 35.0, 225.0, 12.0
+"""Limits of the mean gray level (0 to 255), and of the variance of the Laplacian of an image 640 pixels wide. Coarse on purpose."""
+
+LOW_DISK_MB, FULL_DISK_MB = 1000, 100
+
+THROTTLING_BEGINS_C: Final = 80.0
+"""A Pi 5 begins to throttle at 80 °C (Raspberry Pi documentation, "Frequency management and thermal control")."""
+
+NOT_AT_REST: Final = {"camera", "broker", "clock", "temperature"}
+"""Checks that are skipped with ``at_rest``."""
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class CheckResult(Schema):
+    """One line of the report. ``exit_code`` is 0 unless the level is ``fail``."""
+
+    check: str
+    level: Level
+    message: str
+    exit_code: int = 0
+
+
+Check: TypeAlias = Callable[[Settings], Iterator[CheckResult]]
+
+
+def run_checks(config: Path, *, at_rest: bool = False, index: Path | None = None) -> Iterator[CheckResult]:
+    """Check everything that the settings in ``config`` name; yield each result as soon as it is known.
+
+    ``at_rest`` skips what a running scanner occupies (camera, NPU) and what may be missing for a while (broker, clock, temperature): it
+    checks that program, settings, model and index fit together. ``index`` is checked instead of the index of the settings.
+    """
+    yield from _versions()
+    try:
+        settings = load_settings(config)
+    except EdgeError as error:
+        yield _failure("settings", error)
+        return
+    if index is not None:
+        settings = settings.model_copy(update={"index": settings.index.model_copy(update={"directory": index})})
+    checks: dict[str, Check] = {
+        "settings": lambda settings: _settings(config, settings),
+        "network": lambda settings: _model(settings, at_rest=at_rest),
+        "index": _index,
+        "camera": _camera,
+        "broker": _broker,
+        "outbox": _outbox,
+        "clock": lambda _: _clock(),
+        "disk": _disk,
+        "temperature": lambda _: _temperature(),
+    }
+    for name, check in checks.items():
+        if at_rest and name in NOT_AT_REST:
+            continue
+        try:
+            yield from check(settings)
+        except EdgeError as error:
+            yield _failure(name, error)
+
+
+def _failure(check: str, error: EdgeError) -> CheckResult:
+    return CheckResult(check=check, level="fail", message=str(error), exit_code=error.exit_code)
+
+
+def _ok(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, level="ok", message=message)
+
+
+def _warning(check: str, message: str) -> CheckResult:
+    return CheckResult(check=check, level="warn", message=message)
+
+
+def _versions() -> Iterator[CheckResult]:
+    versions = [f"cardedge {__version__}", f"Python {sys.version.split()[0]}"]
+    for library in LIBRARIES:
+        try:
+            versions.append(f"{library} {version(library)}")
+        except PackageNotFoundError:
+            yield _warning("versions", f"{library} is not installed as a package; run install.sh again")
+    yield _ok("versions", ", ".join(versions))
+
+
+def _settings(config: Path, settings: Settings) -> Iterator[CheckResult]:
+    yield _ok("settings", f"{config}; device id {settings.device.id or derive_device_id()}")
+
+
+def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
+    folder = find_model(settings.network.model)
+    model = open_model(folder)
+    manifest = model.manifest
+    yield _ok("model", f"{manifest.name} {manifest.model_id} in {folder}: all files are intact")
+    views = ", ".join(f"{view.view} {100 * view.top1:.1f} %" for view in manifest.measured.views)
+    yield _ok("training", manifest.training.note + (f"\nmeasured top-1 accuracy: {views}" if views else ""))
+    if at_rest and settings.network.backend == "hailo":
+        yield _ok("backend", f"hailo: {model.artefact_path('hef').name} exists; the NPU was not opened")
+        return
+    with open_network(settings.network) as network:
+        start_s = time.perf_counter()
+        network.embedder.submit(network.model.golden_inputs[:1]).result(timeout=60.0)
+        took_ms = 1000.0 * (time.perf_counter() - start_s)
+        backend = settings.network.backend
+        yield _ok("backend", f"{backend}: self-test passed (cosine {network.agreement:.4f}), {took_ms:.0f} ms per image")
+        if network.npu is not None:
+            yield from _npu(network.npu())
+
+
+def _npu(readings: NpuReadings) -> Iterator[CheckResult]:
+    yield _ok("npu", described(readings))
+    for concern in (*concerns(readings), slow_link(readings)):
+        if concern is not None:
+            yield _warning("npu", concern)
+
+
+def _index(settings: Settings) -> Iterator[CheckResult]:
+    folder = settings.index.directory
+    manifest = open_index(folder, expected_model_id=_known_model_id(settings)).manifest
+    yield _ok("index", f"{manifest.name} {manifest.bundle_id}: {manifest.cards} cards, {manifest.entries} entries")
+    if manifest.entries == 0:
+        yield _warning("index", f"{folder}: empty, so every card will be unknown; build a bundle with tools/build_index.py")
+    elif manifest.calibration is None:
+        yield _ok("thresholds", "conservative defaults, not calibrated for this bundle; run tools/calibrate.py on the workstation")
+    else:
+        yield _ok("thresholds", f"calibrated: {manifest.calibration.source}")
+
+
+def _known_model_id(settings: Settings) -> ModelId | None:
+    """Return the id of the model, or None if it cannot be read: the check of the model reports that."""
+    try:
+        return ModelId(read_model_manifest(find_model(settings.network.model)).model_id)
+    except ModelError:
+        return None
+
+
+def _camera(settings: Settings) -> Iterator[CheckResult]:
+    section = settings.camera
+    timeout_s = section.open_timeout_s + section.read_timeout_s
+    frames = 0
+    start_s = time.monotonic()
+    with open_camera(section, recover=False) as camera:
+        frame = newest = camera.take(timeout_s)
+        while newest is not None and frames < EXPOSURE_FRAMES:
+            frame, frames = newest, frames + 1
+            newest = camera.take(section.read_timeout_s)
+    if frame is None:
+        raise CameraError(f"{section.kind} {section.source}: no frame within {timeout_s:g} s; check cable and address")
+    seconds = time.monotonic() - start_s
+    yield _ok("camera", f"{section.kind} {section.source}: {frame.width}x{frame.height}, {frames} frames in {seconds:.1f} s")
+    yield from _image_quality(frame)
+
+
+def _image_quality(frame: Frame) -> Iterator[CheckResult]:
+    """Check one frame for light and sharpness."""
+    gray = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY)
+    gray = cv2.resize(gray, (640, max(1, round(640 * frame.height / frame.width))), interpolation=cv2.INTER_AREA)
+    brightness, sharpness = float(gray.mean()), float(cv2.Laplacian(gray, cv2.CV_64F).var())
+    values = f"brightness {brightness:.0f} of 255, sharpness {sharpness:.0f}"
+    if brightness < DARK:
+        yield _warning("picture", f"{values}: very dark; add light, remove the lens cap, or raise camera.exposure_us")
+    elif brightness > BRIGHT:
+        yield _warning("picture", f"{values}: washed out; lower camera.exposure_us or turn the light away")
+    elif sharpness < BLURRED:
+        yield _warning(
+            "picture", f"{values}: blurred or empty; put a card in view, then set camera.lens_position_dioptres to 1 / distance in meters"
+        )
+    else:
+        yield _ok("picture", values)
+
+
+def _broker(settings: Settings) -> Iterator[CheckResult]:
+    yield _ok("broker", f"{settings.mqtt.host}:{settings.mqtt.port}: {probe_broker(settings)}")
+
+
+def _outbox(settings: Settings) -> Iterator[CheckResult]:
+    folder = settings.outbox.file.parent
+    if not folder.is_dir():
+        raise OutboxError(f"{folder}: no such folder for the outbox; create it for the user that runs the daemon, or change outbox.file")
+    yield _ok("outbox", f"{settings.outbox.file}")
+
+
+def _clock() -> Iterator[CheckResult]:
+    match machine.clock_is_synchronised():
+        case True:
+            yield _ok("clock", "synchronized")
+        case False:
+            yield _warning("clock", "not synchronized: events carry wrong times and TLS may fail; see `timedatectl`")
+        case None:
+            yield _warning("clock", "synchronization unknown; see `timedatectl`")
+
+
+def _disk(settings: Settings) -> Iterator[CheckResult]:
+    for folder in sorted({settings.outbox.file.parent, settings.index.directory}):
+        free_mb = machine.free_mb(folder)
+        message = f"{folder}: {free_mb:.0f} MB free"
+        if free_mb < FULL_DISK_MB:
+            raise OutboxError(f"{message}, at least {FULL_DISK_MB} required; delete old releases or logs")
+        yield _warning("disk", f"{message}; delete old releases or logs soon") if free_mb < LOW_DISK_MB else _ok("disk", message)
+
+
+def _temperature() -> Iterator[CheckResult]:
+    temperatures = machine.temperatures_c()
+    message = ", ".join(f"{name} {value:.0f} °C" for name, value in temperatures.items())
+    if temperatures and max(temperatures.values()) >= THROTTLING_BEGINS_C:
+        yield _warning("temperature", f"{message}: too hot; improve the cooling or add a fan")
+    elif temperatures:
+        yield _ok("temperature", message)
+    if throttling := machine.throttling():
+        yield _warning("power", f"{', '.join(throttling)}; use the 27 W power supply and a cooler")
