@@ -9,7 +9,7 @@ from typing import Final
 
 from tools.bundle_build.card_list import CardList
 from tools.bundle_build.finding import KEPT, ImageFinding, Kind
-from tools.reports.html_page import anchor, page, picture, write_page
+from tools.reports.html_page import anchor, image, page, write_page
 
 PICTURES_PER_KIND: Final = 300
 """More thumbnails of one kind would make a page that no browser likes; the rest is listed as text."""
@@ -74,7 +74,7 @@ def _tile(finding: ImageFinding) -> str:
     card = finding.row.card
     title = card.card_id if card.name == card.card_id else f"{card.card_id} · {card.name}"
     where = f'<span class="soft">line {finding.row.line}, {escape(finding.row.image)}</span>'
-    return f"<li>{picture(finding.thumbnail)}<b>{escape(title)}</b>{where}<br>{escape(finding.told)}</li>\n"
+    return f"<li>{image(finding.thumbnail)}<b>{escape(title)}</b>{where}<br>{escape(finding.told)}</li>\n"
 
 
 def _fate(kind: Kind) -> str:

@@ -54,7 +54,7 @@ def test_the_report_stands_alone_and_shows_each_picture(faulty, capsys, tmp_path
     page = report.read_text(encoding="utf-8")
     unreadable = sum(kind is Kind.UNREADABLE for kind in expected.values())
     assert page.count("data:image/jpeg;base64,") == len(expected) - unreadable
-    assert page.count(">no picture<") == unreadable
+    assert page.count(">no image<") == unreadable
     assert "http" not in page
     assert "<script" not in page
 

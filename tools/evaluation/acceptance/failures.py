@@ -32,7 +32,7 @@ _JPEG_QUALITY: Final = 85
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failure:
-    """One picture that was answered badly. ``shown`` is the card it shows (None: none of this catalogue); ``picture`` a JPEG."""
+    """One image with a wrong answer. ``shown`` is the card it shows (None: no indexed card); ``image`` a JPEG."""
 
     kind: str
     view: str
@@ -41,7 +41,7 @@ class Failure:
     reason: str
     score: float
     candidates: tuple[Candidate, ...]
-    picture: bytes
+    image: bytes
 
 
 class FailureGallery:

@@ -13,7 +13,7 @@ from edge.errors import BundleError
 from edge.recognition.neighbors import CardId
 from tools.evaluation.bundle_comparison.answers import Answer, Grade
 from tools.evaluation.bundle_comparison.comparison import CHANGES, Change, Compared, Summary
-from tools.reports.html_page import page, picture, write_page
+from tools.reports.html_page import image, page, write_page
 
 TILES_PER_CHANGE: Final = 200
 _WRONG_CARDS: Final = 20
@@ -81,20 +81,20 @@ def _body(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> 
 
 
 def _tile(one: Compared, sides: BundlePair) -> str:
-    pictures = picture(one.thumbnail) + _shown(one.old, sides.old) + _shown(one.new, sides.new)
+    pictures = image(one.thumbnail) + _shown(one.old, sides.old) + _shown(one.new, sides.new)
     colour = {"better": "good", "worse": "bad"}.get(one.change, "soft")
     told = f'<span class="{colour}">{escape(_said(one.old))} → {escape(_said(one.new))}</span>'
-    return f'<li><div class="pictures">{pictures}</div><b>{escape(one.photo.name)}</b>{told}{escape(_truth(one))}</li>\n'
+    return f'<li><div class="images">{pictures}</div><b>{escape(one.photo.name)}</b>{told}{escape(_truth(one))}</li>\n'
 
 
 def _shown(answer: Answer, bundle: Bundle) -> str:
     """Return the reference picture of the first named card."""
     if not answer.named:
-        return picture(b"", "nothing named")
+        return image(b"", "nothing named")
     try:
-        return picture(bundle.reference_picture(answer.named[0].card_id))
+        return image(bundle.reference_picture(answer.named[0].card_id))
     except BundleError:
-        return picture(b"")  # a bundle of vectors from elsewhere holds no pictures
+        return image(b"")  # a bundle of vectors from elsewhere holds no pictures
 
 
 _GRADES: Final = {Grade.RIGHT: "right", Grade.REFUSED: "not all named", Grade.WRONG: "a wrong card named"}
