@@ -34,7 +34,8 @@ def image(jpeg: bytes, otherwise: str = "no image") -> str:
 
 def labeled_image(jpeg: bytes, label: str, style: str = "") -> str:
     """Return a JPEG with a label below it as markup; ``style`` is ``good``, ``bad`` or empty."""
-    return f'<figure class="labeled {style}"><img alt="{escape(label)}" src="{_data_url(jpeg)}"><figcaption>{escape(label)}</figcaption></figure>'
+    source, text = _data_url(jpeg), escape(label)
+    return f'<figure class="labeled {style}"><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

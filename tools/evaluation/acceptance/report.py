@@ -94,7 +94,8 @@ def _failure(failure: Failure, gallery: Gallery, reference_image: Callable[[Card
         right = failure.shown is not None and gallery.artwork_group(failure.shown) == candidate.artwork_group
         label = f"{candidate.card_id}: cosine {candidate.similarity:.2f}, verified {candidate.verification:.2f}"
         images.append(labeled_image(reference_image(candidate.card_id), label, "good" if right else "bad"))
-    return f'<li><h3>{escape(failure.view)}</h3>Answer: {escape(answer)}<br>Shows: {escape(truth)}<div class="images">{"".join(images)}</div></li>'
+    text = f"<h3>{escape(failure.view)}</h3>Answer: {escape(answer)}<br>Shows: {escape(truth)}"
+    return f'<li>{text}<div class="images">{"".join(images)}</div></li>'
 
 
 def _named(card_id: CardId, gallery: Gallery) -> str:
