@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from edge.cli.arguments import CommandLineParser, positive_count
-from edge.cli.index_receive import REMOTE_COMMAND, describe_status
 from edge.errors import EdgeError, ExitCode
-from edge.receiving.messages import Done, ListRequest, PruneRequest, Releases, RollbackRequest
+from edge.receiving.messages import REMOTE_COMMAND, Done, ListRequest, PruneRequest, Releases, RollbackRequest
+from edge.receiving.status import describe_status
 from tools.push.connection import SshOptions, ask
 from tools.push.host_push import HostPush, HostReport, PushOptions
 from tools.push.inventory import all_hosts

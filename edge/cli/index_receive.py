@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from edge.app.index import make_vector_index
 from edge.cli.arguments import add_config_option, positive_count
@@ -19,17 +19,15 @@ from edge.index.audit import Audit
 from edge.index.pruning import prune
 from edge.receiving import staging
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.messages import REQUESTS, Status
-from edge.receiving.session import Receiver, keep_time, status
+from edge.receiving.messages import REMOTE_COMMAND, REQUESTS
+from edge.receiving.session import Receiver
+from edge.receiving.status import describe_status, read_status, revert_if_overdue
 from edge.receiving.transfer import Channel
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import read_model_manifest
 from edge.recognition.model_search import find_model
 from edge.settings.file import load_settings
 from edge.system.device_id import derive_device_id
-
-REMOTE_COMMAND: Final = "cardedge index receive"
-"""What a pusher asks an SSH server to run; a server that forces a command of its own tells it in ``SSH_ORIGINAL_COMMAND``."""
 
 Action: TypeAlias = Callable[[argparse.Namespace], ExitCode]
 AddAction: TypeAlias = Callable[[str, Action, str], argparse.ArgumentParser]
@@ -57,7 +55,7 @@ def _receive(args: argparse.Namespace) -> ExitCode:
     settings = load_settings(args.config)
     root, rules = settings.index.directory, settings.push
     _check_owner(root)
-    keep_time(root)
+    revert_if_overdue(root)
     acceptance = Acceptance(
         rules,
         ModelId(read_model_manifest(find_model(settings.network.model)).model_id),
@@ -69,14 +67,14 @@ def _receive(args: argparse.Namespace) -> ExitCode:
 
 
 def _status(args: argparse.Namespace) -> ExitCode:
-    keep_time(args.index)
-    found = status(args.index)
+    revert_if_overdue(args.index)
+    found = read_status(args.index)
     print_line(found.model_dump_json(exclude={"kind"}) if args.json else describe_status(found))
     return ExitCode.OK
 
 
 def _confirm(args: argparse.Namespace) -> ExitCode:
-    keep_time(args.index)
+    revert_if_overdue(args.index)
     waiting = releases.probation(args.index)
     bundle_id = args.bundle or (waiting.bundle_id if waiting else None)
     if bundle_id is None:
@@ -91,24 +89,6 @@ def _prune(args: argparse.Namespace) -> ExitCode:
     removed = prune(args.index, args.keep)
     print_line(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK
-
-
-def describe_status(found: Status) -> str:
-    """Say how a device stands, for a person."""
-    lines = {
-        "current": f"{found.current.bundle_id}  {found.current.name or found.current.problem}" if found.current else "none",
-        "previous": f"{found.previous.bundle_id}  {found.previous.name or found.previous.problem}" if found.previous else "none",
-        "free": f"{found.free_bytes / 1e6:.0f} MB",
-    }
-    if trial := found.trial:
-        serving = "served for a minute" if trial.stood else "served by the daemon" if trial.serving else "not yet taken by a daemon"
-        until = f", to be confirmed before {trial.deadline:%H:%M:%S} UTC" if trial.deadline else ""
-        lines["on trial"] = f"{trial.bundle_id}: {serving}{until}; the way back is {trial.before}"
-    if found.reverted:
-        lines["reverted"] = found.reverted
-    if found.last:
-        lines["last"] = ", ".join(f"{what} {text}" for what, text in found.last.items())
-    return "\n".join(f"{what:<10}{text}" for what, text in lines.items())
 
 
 def _check_owner(root: Path) -> None:

@@ -11,6 +11,9 @@ from edge.bundles.manifest import MANIFEST_MAX_BYTES, BundleId, DataFile, Sha256
 from edge.schema import Schema
 
 PROTOCOL: Final = "cardedge-push/1"
+REMOTE_COMMAND: Final = "cardedge index receive"
+"""The command that a client has the SSH server run; a forced command finds it in ``SSH_ORIGINAL_COMMAND``."""
+
 SIGNATURE_MAX_BYTES: Final = 1 << 16
 """An SSH signature by the largest RSA key takes about 6 kB."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -11,9 +10,8 @@ from edge import __version__
 from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError, ConnectionLostError, DeviceError, EdgeError, ExitCode, ProtocolError
 from edge.index import releases
-from edge.index.audit import Audit, last_line
+from edge.index.audit import Audit
 from edge.index.pruning import prune
-from edge.index.trial import utc_now
 from edge.receiving import staging
 from edge.receiving.messages import (
     Chunk,
@@ -26,17 +24,15 @@ from edge.receiving.messages import (
     Plan,
     PruneRequest,
     Refused,
-    ReleaseFacts,
     Releases,
     Request,
     RollbackRequest,
-    Status,
     StatusRequest,
     Step,
     Stored,
-    TrialFacts,
 )
 from edge.receiving.staging import Staging
+from edge.receiving.status import MAX_REASON, free_bytes, manifest_facts, read_status, release_facts, revert_if_overdue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MB: Final = 1_000_000
-_MAX_REASON: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,21 +64,21 @@ class Receiver:
         self.channel.send(Hello(device_id=self.device_id, version=__version__, model_id=self.acceptance.model_id))
         try:
             while (received := self.channel.receive_if_any()) is not None:
-                keep_time(self.root)
+                revert_if_overdue(self.root)
                 self._answer(received.message, received.payload)
         except ConnectionLostError:
             raise
         except EdgeError as error:
-            self.channel.send(Refused(reason=str(error)[:_MAX_REASON], exit_code=error.exit_code))
+            self.channel.send(Refused(reason=str(error)[:MAX_REASON], exit_code=error.exit_code))
             return error.exit_code
         return ExitCode.OK
 
     def _answer(self, request: Request, payload: bytes) -> None:
         match request:
             case StatusRequest():
-                self.channel.send(status(self.root))
+                self.channel.send(read_status(self.root))
             case ListRequest():
-                self.channel.send(Releases(releases=tuple(map(_facts, releases.list_releases(self.root)))))
+                self.channel.send(Releases(releases=tuple(map(release_facts, releases.list_releases(self.root)))))
             case Offer():
                 self._take(request, payload)
             case ConfirmRequest(bundle_id=bundle_id):
@@ -162,7 +157,7 @@ class Receiver:
         active = active_manifest(self.root)
         return Plan(
             bundle_id=offered.manifest.bundle_id,
-            current=_stated(active) if active else None,
+            current=manifest_facts(active) if active else None,
             signer=offered.signer.principal if offered.signer else None,
             wanted=wanted,
             bytes_wanted=sum(file.size_bytes - file.offset for file in wanted.values()),
@@ -212,33 +207,6 @@ class Receiver:
         self.channel.send(Step(step=step))
 
 
-def status(root: Path) -> Status:
-    """Return how the device stands."""
-    found, gone, line = releases.trial(root), releases.reverted(root), last_line(root)
-    trial = TrialFacts(
-        bundle_id=found.bundle_id, before=found.previous_id, deadline=found.deadline, serving=found.serving, stood=found.stood
-    ) if found else None  # fmt: skip
-    installed = {release.bundle_id: _facts(release) for release in releases.list_releases(root)}
-    return Status(
-        current=next((release for release in installed.values() if release.current), None),
-        previous=next((release for release in installed.values() if release.previous), None),
-        trial=trial,
-        reverted=f"{gone.bundle_id}, {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}"[:_MAX_REASON] if gone else None,
-        free_bytes=free_bytes(root),
-        last=line.facts() if line else None,
-    )
-
-
-def keep_time(root: Path) -> None:
-    """Revert the bundle whose time to be confirmed is over, where no daemon has done it."""
-    found = releases.probation(root)
-    if found is not None and found.overdue(utc_now()):
-        try:
-            releases.revert(root, "nobody confirmed it in time")
-        except BundleError as error:
-            _log.warning("%s", error)  # the daemon was faster
-
-
 def active_manifest(root: Path) -> Manifest | None:
     """Return the manifest of the bundle that serves; None when there is none that can be read."""
     active = releases.current_id(root)
@@ -248,11 +216,6 @@ def active_manifest(root: Path) -> Manifest | None:
         return None
 
 
-def free_bytes(root: Path) -> int:
-    """Return the space that is left."""
-    return shutil.disk_usage(root).free
-
-
 def _whole(root: Path, bundle_id: str) -> bool:
     """Say whether a release is installed and opens."""
     try:
@@ -260,15 +223,3 @@ def _whole(root: Path, bundle_id: str) -> bool:
     except BundleError:
         return False
     return True
-
-
-def _facts(release: releases.Release) -> ReleaseFacts:
-    if release.manifest is None:
-        return ReleaseFacts(
-            bundle_id=release.bundle_id, problem=(release.problem or "")[:_MAX_REASON], current=release.current, previous=release.previous
-        )
-    return _stated(release.manifest).model_copy(update={"current": release.current, "previous": release.previous})
-
-
-def _stated(manifest: Manifest) -> ReleaseFacts:
-    return ReleaseFacts(bundle_id=manifest.bundle_id, name=manifest.name, created=manifest.created, cards=manifest.cards)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from edge.cli.index_receive import REMOTE_COMMAND
 from edge.errors import ConnectionLostError, EdgeError, ExitCode, ProtocolError, UsageError
-from edge.receiving.messages import ANSWERS, PROTOCOL, Answer, Hello, Message, Refused, Step
+from edge.receiving.messages import ANSWERS, PROTOCOL, REMOTE_COMMAND, Answer, Hello, Message, Refused, Step
 from edge.receiving.transfer import Channel
 
 _Wanted = TypeVar("_Wanted", bound=Answer)

@@ -1,0 +1,93 @@
+"""The state of a device's releases, as a push client receives it and as text."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import BundleError
+from edge.index import releases
+from edge.index.audit import last_line
+from edge.index.trial import utc_now
+from edge.receiving.messages import ReleaseFacts, Status, TrialFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.bundles.manifest import Manifest
+
+_log = logging.getLogger(__name__)
+
+MAX_REASON: Final = 2000
+"""Characters of a reason that are sent; the rest is cut off. The protocol allows twice as many."""
+
+
+def read_status(root: Path) -> Status:
+    """Return the active and previous release, the trial, the last revert, the free space and the newest audit line.
+
+    Raises ``BundleError`` if ``root`` is not an index folder.
+    """
+    found, gone, line = releases.trial(root), releases.reverted(root), last_line(root)
+    trial = TrialFacts(
+        bundle_id=found.bundle_id, before=found.previous_id, deadline=found.deadline, serving=found.serving, stood=found.stood
+    ) if found else None  # fmt: skip
+    installed = {release.bundle_id: release_facts(release) for release in releases.list_releases(root)}
+    return Status(
+        current=next((release for release in installed.values() if release.current), None),
+        previous=next((release for release in installed.values() if release.previous), None),
+        trial=trial,
+        reverted=f"{gone.bundle_id}, {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}"[:MAX_REASON] if gone else None,
+        free_bytes=free_bytes(root),
+        last=line.facts() if line else None,
+    )
+
+
+def describe_status(found: Status) -> str:
+    """Return a status as lines of text."""
+    lines = {
+        "current": f"{found.current.bundle_id}  {found.current.name or found.current.problem}" if found.current else "none",
+        "previous": f"{found.previous.bundle_id}  {found.previous.name or found.previous.problem}" if found.previous else "none",
+        "free": f"{found.free_bytes / 1e6:.0f} MB",
+    }
+    if trial := found.trial:
+        serving = "in use for a minute" if trial.stood else "in use by the daemon" if trial.serving else "not yet loaded by a daemon"
+        until = f", to be confirmed before {trial.deadline:%H:%M:%S} UTC" if trial.deadline else ""
+        lines["on trial"] = f"{trial.bundle_id}: {serving}{until}; the rollback target is {trial.before}"
+    if found.reverted:
+        lines["reverted"] = found.reverted
+    if found.last:
+        lines["last"] = ", ".join(f"{what} {text}" for what, text in found.last.items())
+    return "\n".join(f"{what:<10}{text}" for what, text in lines.items())
+
+
+def revert_if_overdue(root: Path) -> None:
+    """Revert a release that was not confirmed in time, if no running daemon has done so.
+
+    Call this before the state of the releases is read or changed. A failure is logged.
+    """
+    found = releases.probation(root)
+    if found is not None and found.overdue(utc_now()):
+        try:
+            releases.revert(root, "nobody confirmed it in time")
+        except BundleError as error:
+            _log.warning("%s", error)  # reverted by the daemon in the meantime
+
+
+def release_facts(release: releases.Release) -> ReleaseFacts:
+    """Return an installed release as sent to a client."""
+    if release.manifest is None:
+        return ReleaseFacts(
+            bundle_id=release.bundle_id, problem=(release.problem or "")[:MAX_REASON], current=release.current, previous=release.previous
+        )
+    return manifest_facts(release.manifest).model_copy(update={"current": release.current, "previous": release.previous})
+
+
+def manifest_facts(manifest: Manifest) -> ReleaseFacts:
+    """Return what a client is sent about a bundle, neither active nor previous."""
+    return ReleaseFacts(bundle_id=manifest.bundle_id, name=manifest.name, created=manifest.created, cards=manifest.cards)
+
+
+def free_bytes(root: Path) -> int:
+    """Return the free space of the file system that holds ``root``."""
+    return shutil.disk_usage(root).free
