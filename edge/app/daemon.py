@@ -29,8 +29,10 @@ from edge.app.recognizer import open_text_reader
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import CommandHandler
 from edge.daemon.health import DeviceInfo, HealthReporter
-from edge.daemon.loop import Camera, Daemon, DaemonBounds
-from edge.daemon.number_queue import CollectorNumberQueue, ReadBand, ReadingThread
+from edge.daemon.locator import CardLocator
+from edge.daemon.loop import Daemon, DaemonBounds
+from edge.daemon.number_queue import CollectorNumberQueue, ReadText, TextReaderThread
+from edge.daemon.ports import Camera
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor
 from edge.index.change import IndexStore, OpenedIndex
@@ -46,8 +48,6 @@ from edge.system import machine
 from edge.system.clock import Clock
 from edge.system.device_id import derive_device_id
 from edge.tracking.tracker import Tracker, TrackId
-from edge.vision.card_jpeg import card_picture
-from edge.vision.locate import locate_cards
 
 if TYPE_CHECKING:
     from edge.web.service import PageService
@@ -117,11 +117,11 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
         stack.callback(sink.close, 0.0)  # for a start that fails; the daemon closes it with time to send
         camera = open_camera(settings.camera)
-        read_band = None
+        read_text = None
         if reader := open_text_reader(settings.recognition):
-            read_band = ReadingThread(reader)
-            stack.callback(read_band.close)
-        lent = SharedEmbedder(network.embedder)
+            read_text = TextReaderThread(reader)
+            stack.callback(read_text.close)
+        shared_embedder = SharedEmbedder(network.embedder)
         daemon = assemble(
             settings,
             IdSource(identity),
@@ -133,12 +133,12 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             sink=sink,
             supervisor=supervisor,
             clock=Clock(),
-            read_band=read_band,
-            lent=lent,
+            read_text=read_text,
+            shared_embedder=shared_embedder,
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon, lent))
+            stack.enter_context(serve_page(page, settings, daemon, shared_embedder))
         yield daemon
 
 
@@ -152,8 +152,8 @@ def assemble(
     sink: EventSink,
     supervisor: Supervisor,
     clock: Clock,
-    read_band: ReadBand | None,
-    lent: SharedEmbedder,
+    read_text: ReadText | None,
+    shared_embedder: SharedEmbedder,
     page: PageService | None,
     store: IndexStore | None = None,
     config: Path = DEFAULT_SETTINGS_FILE,
@@ -175,21 +175,23 @@ def assemble(
     tracker = Tracker(names.new_track_id, settings.track.policy())
     announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
     about = DeviceInfo(names.identity, shown_source(settings.camera), backend, manifest.model_id, _versions())
-    locate = settings.locate.settings()
+    locator = CardLocator(settings.locate.settings())
     return Daemon(
         camera,
-        lambda pixels: locate_cards(pixels, locate),
+        locator,
         recognizer,
         tracker,
-        CommandHandler(recognizer, tracker, opened, announcer, supervisor, embed=lent.embed, store=store, config=config),
+        CommandHandler(
+            locator, recognizer, tracker, opened, announcer, supervisor, embed=shared_embedder.embed, store=store, config=config
+        ),
         sink,
         supervisor,
         announcer=announcer,
         reporter=HealthReporter(sink, about, clock, npu=network.npu),
-        make_picture=card_picture if settings.image.enabled else None,
+        publish_images=settings.image.enabled,
         viewer=page.live_state if page else None,
-        lent=lent,
-        numbers=CollectorNumberQueue(read_band, tracker, always=settings.recognition.read_numbers == "always"),
+        shared_embedder=shared_embedder,
+        numbers=CollectorNumberQueue(read_text, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
         bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),
     )

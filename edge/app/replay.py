@@ -27,7 +27,7 @@ from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.daemon.announcer import Identity
-from edge.daemon.number_queue import read_at_once
+from edge.daemon.number_queue import read_synchronously
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.publishing.command import Command
@@ -74,7 +74,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         opened = open_gallery(settings, network)
         sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
-        lent = SharedEmbedder(network.embedder)
+        shared_embedder = SharedEmbedder(network.embedder)
         daemon = assemble(
             settings,
             sequential_ids(),
@@ -84,12 +84,12 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             sink=sink,
             supervisor=NoSupervisor(),
             clock=clock,
-            read_band=read_at_once(reader) if reader else None,
-            lent=lent,
+            read_text=read_synchronously(reader) if reader else None,
+            shared_embedder=shared_embedder,
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon, lent))
+            stack.enter_context(serve_page(page, settings, daemon, shared_embedder))
         camera.on_over = daemon.stop
         daemon.run()
 

@@ -1,4 +1,4 @@
-"""The card that a command wants to add: from the picture it brings, or from what the camera sees."""
+"""The card that the command ``index/add`` describes, with the image it brings or the camera's newest frame."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from edge.vision.frame import RgbImage
 
 
-def wanted_card(request: AddCardRequest, newest: RgbImage | None) -> NewCard:
-    """Return what ``index/add`` asks for; ``newest`` is the newest frame. Raises ``CommandError`` when there is no picture at all.
+def new_card(request: AddCardRequest, newest_frame: RgbImage | None) -> NewCard:
+    """Return the card to add; without an image in the request its pixels are those of ``newest_frame``.
 
-    The picture is decoded by whoever asks for its pixels, which is not the daemon's loop.
+    An image is decoded when the pixels are read, not here in the daemon's loop; that may raise ``CommandError`` or ``ImageError``.
+    Raises ``CommandError`` if there is neither an image nor a frame.
     """
     return NewCard(
         request.card_id,
         request.name,
-        _picture(request, newest),
+        _pixels(request, newest_frame),
         rectified=request.rectified,
         set=request.set,
         number=request.number,
@@ -34,19 +35,19 @@ def wanted_card(request: AddCardRequest, newest: RgbImage | None) -> NewCard:
     )
 
 
-def _picture(request: AddCardRequest, newest: RgbImage | None) -> Callable[[], RgbImage]:
+def _pixels(request: AddCardRequest, newest_frame: RgbImage | None) -> Callable[[], RgbImage]:
     if (image := request.image) is not None:
-        return lambda: _decoded(image)
+        return lambda: _decode(image)
     if request.rectified:
-        raise CommandError("index/add: image: send the rectified picture, or leave `rectified` out to add what the camera sees")
-    if newest is None:
+        raise CommandError("index/add: image: send the rectified image, or leave `rectified` out to add what the camera sees")
+    if newest_frame is None:
         raise CommandError("index/add: the camera has not delivered a frame yet; send an image, or try again")
-    return lambda: newest
+    return lambda: newest_frame
 
 
-def _decoded(image: str) -> RgbImage:
+def _decode(image: str) -> RgbImage:
     try:
         content = base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise CommandError(f"index/add: image: no base64 ({error})") from error
+        raise CommandError(f"index/add: image: not base64 ({error})") from error
     return decode_image(content, "the image of index/add")

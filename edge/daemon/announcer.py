@@ -1,11 +1,11 @@
-"""Tells what happens: changes of tracks become events, and states that say what is true now."""
+"""Publishes what the loop finds: changes of tracks become events, and the states that follow from them."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ulid import ULID
@@ -32,40 +32,45 @@ from edge.publishing.state import (
     shorten,
 )
 from edge.recognition.gallery import Card
-from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import LoadedGallery
 from edge.system.clock import Clock
 from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Size
+from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
 
 MAX_WAITING_EVENTS: Final = 1000
-"""Events kept in memory while the outbox takes none (a full disk)."""
+"""Events kept in memory while the outbox refuses them (disk full)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are, for as long as this process runs."""
+    """The ids of the device and of this start of the daemon."""
 
     device_id: str
     boot_id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Backing:
-    """What a change rests on: the bundle's cards, the frame's size, the picture shown with it, and how long the stages took."""
+class EventContext:
+    """What an event about a change states besides the change itself.
 
-    index_id: str
-    cards: Mapping[CardId, Card]
-    frame: Size
-    timing_ms: Mapping[str, float]
-    image_id: str | None = None
+    ``loaded`` is the gallery that was searched, ``frame_size`` the size of the frames in pixels, ``timing_ms`` the duration of each stage.
+    ``frame`` is the frame that decided the change, None if the change follows from the absence of a card.
+    """
+
+    loaded: LoadedGallery
+    frame_size: Size
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+    frame: Frame | None = None
 
 
 class Announcer:
-    """Keeps what was told: sequence number, cards in view, last card. One thread.
+    """Publishes events and states; holds the sequence number and the cards in view. Used by one thread.
 
-    An event the outbox cannot take waits here and is offered again with ``retry``; ``waiting`` and ``lost`` count them.
+    An event that the outbox refuses is kept and offered again by ``retry``. ``lost`` counts the events dropped because too many were kept,
+    ``outbox_error`` is why the outbox refuses events now.
     """
 
     def __init__(
@@ -84,63 +89,51 @@ class Announcer:
         self.outbox_error: str | None = None
 
     @property
-    def waiting(self) -> int:
-        """Events the outbox has not taken yet."""
-        return len(self._waiting)
-
-    @property
     def cards_in_view(self) -> int:
-        """How many cards were told and not yet removed."""
+        """Number of cards that were published and have not been removed."""
         return len(self._in_view)
 
     def start(self) -> None:
-        """Show the network in use, and an empty view: nothing was seen since this start."""
+        """Publish the model in use and an empty list of cards in view."""
         self._sink.set_state(MODEL, self._model.model_copy(update={"at": self._clock.utc_now()}).to_json())
-        self._show_cards()
+        self._publish_cards()
 
-    def tell(self, change: TrackChange, backing: Backing) -> None:
-        """Publish one change as an event, and the states it alters; nothing about a card that a person named, until it leaves."""
-        if change.kind is not ChangeKind.REMOVED and self._corrections.holds(change.track_id):
+    def publish_change(self, change: TrackChange, context: EventContext, image_id: str | None = None) -> None:
+        """Publish a change as an event, and the states it alters. ``image_id`` names the image published with it.
+
+        Of a card that a person has corrected only the removal is published.
+        """
+        if change.kind is not ChangeKind.REMOVED and self._corrections.is_corrected(change.track_id):
             return
         latency_ms = max(0, self._clock.monotonic_ns() - change.captured_ns) / 1e6
         event = to_event(
             change,
-            backing.cards,
-            Origin(self._identity.device_id, self._identity.boot_id, backing.index_id, self._model.model_id),
+            context.loaded.gallery.cards,
+            Origin(self._identity.device_id, self._identity.boot_id, context.loaded.index_id, self._model.model_id),
             seq=self._seq,
             event_id=self._new_event_id(),
             occurred_at=self._clock.utc_at(change.captured_ns),
-            frame=backing.frame,
-            timing_ms={**backing.timing_ms, "capture_to_event": latency_ms},
-            image_id=backing.image_id,
+            frame=context.frame_size,
+            timing_ms={**context.timing_ms, "capture_to_event": latency_ms},
+            image_id=image_id,
         )
-        self._publish(self._corrections.applied(event))
+        self._publish(self._corrections.apply(event))
 
     def correct(self, event_id: str, card: Card) -> CardEvent:
-        """Publish that a person named the card of an event, and return the new event. Raises ``CommandError`` for one too old."""
+        """Publish and return an event that corrects an earlier one: it showed ``card``. Raises ``CommandError`` for too old an event."""
         in_view = self._corrections.find(event_id).track_id in self._in_view
         original, fields = self._corrections.correct(event_id, card, in_view=in_view)
-        said = {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
-        event = original.model_copy(update={**fields, **said, "corrects": event_id, "timing_ms": {}})
+        new = {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
+        event = original.model_copy(update={**fields, **new, "corrects": event_id, "timing_ms": {}})
         self._publish(event)
         return event
 
-    def decide_afresh(self) -> None:
-        """Let the network's word count again for cards that a person named."""
+    def forget_corrections(self) -> None:
+        """Publish decisions again about the cards that a person has corrected."""
         self._corrections.forget()
 
-    def _publish(self, event: CardEvent) -> None:
-        self._seq += 1
-        self._corrections.note(event)
-        self._commit(event)
-        self._note_in_view(event)
-        self._show_cards()
-        if (last := last_card(event)) is not None:
-            self._sink.set_state(LAST_CARD, last.to_json())
-        _log.info("%s %s %s", event.type, event.card_id or event.reason or "", event.track_id)
-
     def retry(self) -> None:
-        """Offer the outbox the events it has not taken, oldest first."""
+        """Offer the outbox the events it has refused so far, oldest first."""
         while self._waiting:
             try:
                 self._sink.publish(self._waiting[0])
@@ -161,7 +154,7 @@ class Announcer:
         latest_id: str | None,
         last_push: AuditLine | None,
     ) -> None:
-        """Show the bundle in use and how its last change went or goes."""
+        """Publish the index in use, the progress or the outcome of its last change, and the releases it could be changed to."""
         manifest = opened.manifest
         state = IndexState(
             at=self._clock.utc_now(),
@@ -177,22 +170,29 @@ class Announcer:
             progress=progress,
             problem=problem,
             added=opened.added_pictures,
-            last_push=_note(last_push) if last_push else None,
+            last_push=_push_note(last_push) if last_push else None,
         )
         self._sink.set_state(INDEX, state.to_json())
 
     def publish_controls(self, *, enabled: bool, threshold: float) -> None:
-        """Show what commands can change."""
+        """Publish what commands can set: whether recognition is enabled, and the threshold in force."""
         self._sink.set_state(CONTROLS, ControlsState(at=self._clock.utc_now(), enabled=enabled, threshold=threshold).to_json())
 
-    def _commit(self, event: CardEvent) -> None:
+    def _publish(self, event: CardEvent) -> None:
+        self._seq += 1
+        self._corrections.remember(event)
         self._waiting.append(event)
         if len(self._waiting) > MAX_WAITING_EVENTS:
             self._waiting.popleft()
             self.lost += 1
         self.retry()
+        self._update_in_view(event)
+        self._publish_cards()
+        if (last := last_card(event)) is not None:
+            self._sink.set_state(LAST_CARD, last.to_json())
+        _log.info("%s %s %s", event.type, event.card_id or event.reason or "", event.track_id)
 
-    def _note_in_view(self, event: CardEvent) -> None:
+    def _update_in_view(self, event: CardEvent) -> None:
         status: Literal["identified", "uncertain", "unknown"]
         match event.type:
             case "identified" | "uncertain" | "unknown":
@@ -216,12 +216,12 @@ class Announcer:
             quad=event.quad,
         )
 
-    def _show_cards(self) -> None:
+    def _publish_cards(self) -> None:
         cards = tuple(self._in_view.values())
         self._sink.set_state(CARDS, CardsState(at=self._clock.utc_now(), count=len(cards), cards=cards).to_json())
 
 
-def _note(line: AuditLine) -> PushNote:
-    """Return what the house is told of a line of the audit; where it came from stays on the device."""
+def _push_note(line: AuditLine) -> PushNote:
+    """Return the part of an audit line that is published; the address of the client is not."""
     reason = shorten(line.reason) if line.reason else None
     return PushNote(**line.model_dump(exclude={"peer", "reason"}), reason=reason)

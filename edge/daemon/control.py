@@ -1,7 +1,7 @@
 """Commands over MQTT or from the page, and the state they change: pause, threshold, index, settings.
 
-Called by the daemon's loop between two frames. Each command gets one reply; a command that changes the index gets it when the change is
-done.
+The daemon's loop calls this module between two frames; ``health`` alone it answers itself. Each command gets one reply; a command that
+changes the index gets it when the change is done.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.daemon.add_request import wanted_card
+from edge.daemon.add_request import new_card
 from edge.daemon.announcer import Announcer
+from edge.daemon.locator import CardLocator
 from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
 from edge.index.change import IndexChanger, IndexStore, OpenedIndex
@@ -26,7 +27,6 @@ from edge.publishing.command import (
     ConfirmIndexRequest,
     CorrectRequest,
     EnabledRequest,
-    HealthRequest,
     InstallIndexRequest,
     ReloadRequest,
     RemoveCardRequest,
@@ -34,7 +34,6 @@ from edge.publishing.command import (
     ScanRequest,
     ThresholdRequest,
 )
-from edge.publishing.state import HealthState
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
@@ -57,6 +56,7 @@ class CommandHandler:
 
     def __init__(
         self,
+        locator: CardLocator,
         recognizer: Recognizer,
         tracker: Tracker,
         opened: OpenedIndex,
@@ -67,6 +67,7 @@ class CommandHandler:
         store: IndexStore | None = None,
         config: Path = DEFAULT_SETTINGS_FILE,
     ) -> None:
+        self._locator = locator
         self._recognizer = recognizer
         self._tracker = tracker
         self._opened = opened
@@ -116,11 +117,11 @@ class CommandHandler:
         )
         self._announcer.publish_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
 
-    def execute(self, command: Command, health: Callable[[], HealthState]) -> None:
+    def execute(self, command: Command) -> None:
         """Execute one command. Reply with an error if it fails."""
-        _log.log(logging.DEBUG if isinstance(command.arguments, HealthRequest) else logging.INFO, "command %s", command.name)
+        _log.info("command %s", command.name)
         try:
-            data = self._execute(command, health)
+            data = self._execute(command)
         except EdgeError as error:
             command.refuse(str(error))
         else:
@@ -165,12 +166,13 @@ class CommandHandler:
         if self._store is not None:
             self._store.stop()
 
-    def _execute(self, command: Command, health: Callable[[], HealthState]) -> dict[str, Any] | None:
+    def _execute(self, command: Command) -> dict[str, Any] | None:
         """Return the data of the reply, or None if the reply follows later."""
         match command.arguments:
             case ScanRequest():
-                self._announcer.decide_afresh()
-                return {"cards": self._tracker.decide_afresh()}
+                self._locator.forget_background()  # a scan covers everything in view
+                self._announcer.forget_corrections()
+                return {"cards": self._tracker.reset_decisions()}
             case CorrectRequest() as request:
                 event = self._announcer.correct(request.event_id, self._known_card(request.card_id))
                 return {"event": event.model_dump(mode="json", by_alias=True)}
@@ -183,8 +185,6 @@ class CommandHandler:
                 self._use(self._opened)
                 self.publish_states()
                 return {"threshold": threshold}
-            case HealthRequest():
-                return health().model_dump(mode="json", by_alias=True)
             case ReloadRequest():
                 self.begin_reload(command)
             case _:
@@ -211,7 +211,7 @@ class CommandHandler:
             case ConfirmIndexRequest(index_id=index_id):
                 self._begin(lambda: store.confirm(index_id), command)
             case AddCardRequest() as request:
-                card = wanted_card(request, self.newest_frame)
+                card = new_card(request, self.newest_frame)
                 self._begin(lambda: store.add(card, embed), command)
             case RemoveCardRequest(card_id=card_id):
                 self._begin(lambda: store.remove(card_id), command)
@@ -252,7 +252,7 @@ class CommandHandler:
             return None
         self._use(opened)
         for key in opened.waiting_settings:
-            _log.warning("%s changed; it takes effect at the next start", key)
+            _log.warning("%s changed; takes effect at the next start", key)
         _log.info("index %s (%s) is in use", opened.loaded.index_id, opened.manifest.name)
         return None
 

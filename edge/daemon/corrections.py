@@ -1,7 +1,7 @@
-"""What a person said about a card: which events may still be corrected, and what holds for a card that was.
+"""Corrections by a person: which events can still be corrected, and which cards in view were.
 
-A person's word stands as long as the card lies there: what the network says of it afterwards is not told, and its removal names the
-card the person named. ``forget`` ends that.
+A correction holds while the card stays in view: later decisions about it are not published, and its removal names the card of the
+correction. ``forget`` ends all corrections.
 """
 
 from __future__ import annotations
@@ -14,50 +14,51 @@ from edge.recognition.gallery import Card
 
 
 class Corrections:
-    """Remembers events and corrections of one start of the daemon. One thread."""
+    """Remembers the published events and the corrections of this start of the daemon. Used by one thread."""
 
     def __init__(self) -> None:
         self._events: dict[str, CardEvent] = {}
-        self._said: dict[str, dict[str, Any]] = {}
+        self._corrected: dict[str, dict[str, Any]] = {}
+        """The fields of the right card, by track."""
 
-    def note(self, event: CardEvent) -> None:
-        """Remember an event that was told."""
+    def remember(self, event: CardEvent) -> None:
+        """Remember a published event; the removal of a card ends its correction."""
         self._events[event.event_id] = event
         if len(self._events) > KEPT_EVENTS:
             del self._events[next(iter(self._events))]
         if event.type == "removed":
-            self._said.pop(event.track_id, None)
+            self._corrected.pop(event.track_id, None)
 
-    def holds(self, track_id: str) -> bool:
-        """Say whether a person has named this card."""
-        return track_id in self._said
+    def is_corrected(self, track_id: str) -> bool:
+        """Return whether a person has corrected the card of this track."""
+        return track_id in self._corrected
 
-    def applied(self, event: CardEvent) -> CardEvent:
-        """Return the event with the card's name as a person gave it, if one did."""
-        said = self._said.get(event.track_id)
-        return event if said is None else event.model_copy(update=said)
+    def apply(self, event: CardEvent) -> CardEvent:
+        """Return the event with the card of the correction; unchanged if its track has none."""
+        fields = self._corrected.get(event.track_id)
+        return event if fields is None else event.model_copy(update=fields)
 
     def correct(self, event_id: str, card: Card, *, in_view: bool) -> tuple[CardEvent, dict[str, Any]]:
-        """Return the event that is corrected, and the fields that tell of the right card; they hold from now on for a card ``in_view``.
+        """Return the corrected event and the fields of its right card; for a card ``in_view``, keep them for later events of its track.
 
-        Raises ``CommandError`` for an event that is not remembered.
+        Raises ``CommandError`` if the event is not remembered.
         """
         original = self.find(event_id)
         fields: dict[str, Any] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number}
         fields |= {"printings": (card.card_id,), "reason": None}
         if in_view:
-            self._said[original.track_id] = fields
+            self._corrected[original.track_id] = fields
         return original, fields
 
     def find(self, event_id: str) -> CardEvent:
-        """Return an event. Raises ``CommandError`` when it is not remembered."""
+        """Return a remembered event. Raises ``CommandError`` if it is not remembered."""
         original = self._events.get(event_id)
         if original is None:
             raise CommandError(
-                f"correct: event_id: {event_id!r} is none of the last {KEPT_EVENTS} events of this start; show the card again"
+                f"correct: event_id: {event_id!r} is not one of the last {KEPT_EVENTS} events since the start; show the card again"
             )
         return original
 
     def forget(self) -> None:
-        """Let the network speak again about every card in view."""
-        self._said.clear()
+        """End all corrections."""
+        self._corrected.clear()

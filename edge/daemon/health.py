@@ -1,4 +1,4 @@
-"""How the scanner is: collected from all parts, published every 30 s and as soon as a state or a problem changes."""
+"""Health of the scanner: collected from all parts, published every 30 s and when a state or a problem changes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from edge.daemon.rolling_stats import Latencies, Rate
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.system import machine
-from edge.system.clock import Clock
+from edge.system.clock import NS_PER_S, Clock
 from edge.system.npu import NpuReadings, NpuState, concerns
 from edge.vision.card import Size
 
 INTERVAL_S: Final = 30.0
-HOT_C: Final = 85.0
-"""From here a Pi 5 throttles hard (Raspberry Pi documentation, "Frequency management and thermal control")."""
+HARD_THROTTLING_C: Final = 85.0
+"""From this temperature a Raspberry Pi 5 throttles hard (its documentation, "Frequency management and thermal control")."""
 
-_NS_PER_S: Final = 1_000_000_000
 _BROKEN_CAMERA: Final = {CaptureState.FROZEN, CaptureState.DISCONNECTED, CaptureState.GARBAGE, CaptureState.FAILED}
 
 Phase: TypeAlias = Literal["starting", "running", "paused", "stopping"]
@@ -29,7 +28,7 @@ Phase: TypeAlias = Literal["starting", "running", "paused", "stopping"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """What does not change while we run. ``camera_source`` is shown to everybody: an address without its password."""
+    """Facts that do not change while the daemon runs. ``camera_source`` is published, so it must not contain a password."""
 
     identity: Identity
     camera_source: str
@@ -40,7 +39,7 @@ class DeviceInfo:
 
 @dataclass(slots=True)
 class Counters:
-    """What the loop counts; the recogniser's failures end with its first success."""
+    """Counted by the loop. ``failures_in_a_row`` is reset by a successful recognition."""
 
     frames: Rate = field(default_factory=Rate)
     cards: Rate = field(default_factory=Rate)
@@ -53,7 +52,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the parts say at one moment; ``problems`` maps a part to what is wrong with it beyond what camera and network show."""
+    """State of the parts at one moment. ``problems`` maps a part to its problem, without those of camera, model and publisher."""
 
     phase: Phase
     camera: CaptureStatus
@@ -65,25 +64,25 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class HostSensors:
-    """How the machine's own figures are read."""
+    """The functions that read the sensors of the machine."""
 
     temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
     resident_mb: Callable[[], float | None] = machine.resident_mb
 
 
 class HealthReporter:
-    """Publishes health. ``counters`` are the loop's to write."""
+    """Builds and publishes health. The loop writes to ``counters``; ``npu`` returns the sensor values of the NPU, if there is one."""
 
     def __init__(
         self,
         sink: EventSink,
-        setting: DeviceInfo,
+        device: DeviceInfo,
         clock: Clock,
         host: HostSensors | None = None,
         npu: Callable[[], NpuReadings] | None = None,
     ) -> None:
         self._sink = sink
-        self._setting = setting
+        self._device = device
         self._clock = clock
         self._host = host or HostSensors()
         self._npu = npu
@@ -94,18 +93,18 @@ class HealthReporter:
         self.counters = Counters()
 
     def report(self, snapshot: Snapshot) -> HealthState:
-        """Publish if something that matters changed, or the last report is old; return how we are now in either case."""
+        """Publish health if a state or a problem changed or the last report is 30 s old; return the current health in any case."""
         state, now_ns = self.state(snapshot), self._clock.monotonic_ns()
         signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems)
-        old = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * _NS_PER_S
-        if old or signature != self._signature:
+        is_due = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * NS_PER_S
+        if is_due or signature != self._signature:
             self._signature, self._published_ns = signature, now_ns
             self._sink.set_state(HEALTH, state.to_json())
         return state
 
     def state(self, snapshot: Snapshot) -> HealthState:
-        """Return the payload of this moment."""
-        now_ns, setting, counters = self._clock.monotonic_ns(), self._setting, self.counters
+        """Return the current health."""
+        now_ns, device, counters = self._clock.monotonic_ns(), self._device, self.counters
         npu = self._npu() if self._npu else None
         temperatures_c = self._host.temperatures_c()
         if npu is not None and npu.temperature_c is not None:
@@ -114,16 +113,16 @@ class HealthReporter:
         failing = counters.failures_in_a_row > 0
         return HealthState(
             at=self._clock.utc_now(),
-            device_id=setting.identity.device_id,
-            boot_id=setting.identity.boot_id,
+            device_id=device.identity.device_id,
+            boot_id=device.identity.boot_id,
             state=_state(snapshot.phase, problems),
             problems=self._dated(problems),
-            uptime_s=round((now_ns - self._started_ns) / _NS_PER_S, 1),
-            camera=_camera(snapshot.camera, snapshot.frame_size, setting.camera_source, counters.frames.per_s(now_ns), now_ns),
+            uptime_s=round((now_ns - self._started_ns) / NS_PER_S, 1),
+            camera=_camera(snapshot.camera, snapshot.frame_size, device.camera_source, counters.frames.per_s(now_ns), now_ns),
             network=NetworkHealth(
                 state="failing" if failing else "ok",
-                backend=setting.backend,
-                model_id=setting.model_id,
+                backend=device.backend,
+                model_id=device.model_id,
                 last_error=counters.last_failure,
                 npu=None if npu is None else NpuHealth(**asdict(npu)),
             ),
@@ -137,29 +136,29 @@ class HealthReporter:
             temperatures_c=temperatures_c,
             drops={**snapshot.drops, "frames": snapshot.camera.dropped, "recognitions": counters.failed_recognitions},
             memory_mb=self._host.resident_mb(),
-            versions=dict(setting.versions),
+            versions=dict(device.versions),
         )
 
     def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float], npu: NpuReadings | None) -> dict[str, str]:
-        """Return what is wrong, by part."""
+        """Return all problems by part."""
         problems = dict(snapshot.problems)
         if snapshot.camera.state in _BROKEN_CAMERA:
             problems["camera"] = f"{snapshot.camera.state}: {snapshot.camera.last_error}"
         if self.counters.failures_in_a_row:
-            problems["network"] = self.counters.last_failure or "no answer"
+            problems["network"] = self.counters.last_failure or "the embedder did not answer"
         if npu is not None and npu.state is NpuState.FAILED:
             problems["network"] = npu.last_error or "the NPU failed"
         if npu is not None and (found := concerns(npu)):
             problems["npu"] = "; ".join(found)
         if not snapshot.publisher.alive:
-            problems["publisher"] = "its thread has ended"
-        hot = [name for name, value in temperatures_c.items() if value >= HOT_C]
-        if hot:
-            problems["temperature"] = f"{', '.join(hot)} at {HOT_C:g} °C or more; the machine slows down, cool it"
+            problems["publisher"] = "the publisher's thread has ended"
+        too_hot = [name for name, value in temperatures_c.items() if value >= HARD_THROTTLING_C]
+        if too_hot:
+            problems["temperature"] = f"{', '.join(too_hot)} at {HARD_THROTTLING_C:g} °C or more; the machine slows down, cool it"
         return problems
 
     def _dated(self, problems: Mapping[str, str]) -> tuple[Problem, ...]:
-        """Return the problems with when each was first seen."""
+        """Return the problems, each with the time when it was first seen."""
         now = self._clock.utc_now()
         self._since = {problem: self._since.get(problem, now) for problem in problems.items()}
         return tuple(Problem(part=part, message=message, since=self._since[part, message]) for part, message in problems.items())
@@ -180,7 +179,7 @@ def _camera(status: CaptureStatus, size: Size | None, source: str, fps: float, n
         width=size.width if size else None,
         height=size.height if size else None,
         fps=round(fps, 2),
-        frame_age_s=None if status.last_frame_ns is None else round(max(0, now_ns - status.last_frame_ns) / _NS_PER_S, 2),
+        frame_age_s=None if status.last_frame_ns is None else round(max(0, now_ns - status.last_frame_ns) / NS_PER_S, 2),
         reopened=status.reopens,
         last_error=status.last_error,
     )

@@ -1,69 +1,61 @@
-"""Identified cards wait here, for a moment, until the collector number tells which printing they are.
+"""A queue of identified cards whose collector number is being read, to decide which printing they are.
 
-The number is read in a thread of its own, once per card, from the frame that settled the card. What cannot wait is told at once as it is:
-a card of one printing, one too many for the bounded queue, one whose reading failed or takes too long.
+OCR runs in a thread of its own, once per card, on the frame that identified the card. A change is published without its number when
+there is nothing to decide (one printing), the queue is full, or OCR fails or takes too long.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, TypeAlias
 
+from edge.daemon.announcer import EventContext
 from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine
-from edge.recognition.decision import Identified, Uncertain
-from edge.recognition.gallery import Gallery
+from edge.recognition.decision import Identified
 from edge.recognition.number_band import number_band
 from edge.recognition.printing import TextReader, settle_printing, wants_number
-from edge.tracking.tracker import ChangeKind, TrackChange, TrackId
+from edge.system.clock import NS_PER_S
+from edge.tracking.tracker import ChangeKind, TrackChange, Tracker, TrackId
 from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 
-_NS_PER_S: Final = 1_000_000_000
-MOST_WAITING: Final = 4
-PATIENCE_S: Final = 2.0
-"""How long an identified card may wait for its number; a Pi reads one in a fraction of this."""
+MAX_QUEUED: Final = 4
+MAX_WAIT_S: Final = 2.0
+"""How long an identified card waits for its number; a Raspberry Pi 5 reads one in a fraction of this."""
 
-_Context = TypeVar("_Context")
-ReadBand = Callable[[RgbImage], "Future[tuple[TextLine, ...]]"]
-"""Start reading a picture; returns at once."""
-
-
-class Tracks(Protocol):
-    """What the desk tells the tracker; ``edge.tracking.tracker.Tracker`` in the product."""
-
-    def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
-        """Replace what was told about an identified card."""
-        ...
+ReadText: TypeAlias = Callable[[RgbImage], "Future[tuple[TextLine, ...]]"]
+"""Starts OCR on an image and returns its future text; the future may raise ``TextReaderError``."""
+ChangeInContext: TypeAlias = tuple[TrackChange, EventContext]
 
 
-class ReadingThread:
-    """Runs a reader in one thread."""
+class TextReaderThread:
+    """Runs a text reader in one thread of its own."""
 
     def __init__(self, reader: TextReader) -> None:
         self._reader = reader
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="numbers")
 
-    def __call__(self, picture: RgbImage) -> Future[tuple[TextLine, ...]]:
-        """Start reading."""
-        return self._pool.submit(self._reader.read, picture)
+    def __call__(self, image: RgbImage) -> Future[tuple[TextLine, ...]]:
+        """Queue an image; return its future text."""
+        return self._pool.submit(self._reader.read, image)
 
     def close(self) -> None:
-        """Abandon what waits; what is being read ends by itself."""
+        """Cancel the queued images; return without waiting for the one being read."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def read_at_once(reader: TextReader) -> ReadBand:
-    """Return a way to read that waits for the answer: nothing depends on how fast the machine is."""
+def read_synchronously(reader: TextReader) -> ReadText:
+    """Return a function that reads an image before it returns, so that a replay does not depend on the speed of the machine."""
 
-    def read(picture: RgbImage) -> Future[tuple[TextLine, ...]]:
+    def read(image: RgbImage) -> Future[tuple[TextLine, ...]]:
         future: Future[tuple[TextLine, ...]] = Future()
         try:
-            future.set_result(reader.read(picture))
+            future.set_result(reader.read(image))
         except TextReaderError as error:
             future.set_exception(error)
         return future
@@ -72,78 +64,78 @@ def read_at_once(reader: TextReader) -> ReadBand:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting(Generic[_Context]):
+class _QueuedCard:
     change: TrackChange
     decision: Identified
-    gallery: Gallery
-    context: _Context
-    future: Future[tuple[TextLine, ...]]
-    since_ns: int
+    context: EventContext
+    text: Future[tuple[TextLine, ...]]
+    queued_ns: int
 
 
-class CollectorNumberQueue(Generic[_Context]):
-    """Holds changes back while their number is read; without ``read`` none. One thread.
+class CollectorNumberQueue:
+    """Holds identified cards until OCR has read their collector number or a timeout expires. Used by one thread.
 
-    ``context`` is whatever the caller needs to tell the change later. ``dropped`` counts the numbers that were not read although wanted.
+    Without ``read`` nothing is queued. With ``always`` the number is read even if it decides nothing. ``tracker`` is corrected where a
+    number changes the decision. ``dropped`` counts the numbers that were due to be read and were not.
     """
 
-    def __init__(self, read: ReadBand | None, tracks: Tracks, *, always: bool = False, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, read: ReadText | None, tracker: Tracker, *, always: bool = False, max_wait_s: float = MAX_WAIT_S) -> None:
         self._read = read
-        self._tracks = tracks
+        self._tracker = tracker
         self._always = always
-        self._patience_ns = round(patience_s * _NS_PER_S)
-        self._waiting: dict[TrackId, _Waiting[_Context]] = {}
+        self._max_wait_ns = round(max_wait_s * NS_PER_S)
+        self._queued: dict[TrackId, _QueuedCard] = {}
         self.dropped = 0
 
     @property
     def busy(self) -> bool:
-        """Whether any card waits."""
-        return bool(self._waiting)
+        """Whether any card is queued."""
+        return bool(self._queued)
 
-    def hold(self, change: TrackChange, pixels: RgbImage, gallery: Gallery, context: _Context, now_ns: int) -> bool:
-        """Keep the change and start reading its number in ``pixels``; False when it is to be told now."""
+    def enqueue(self, change: TrackChange, context: EventContext, now_ns: int) -> bool:
+        """Queue a change and start to read its collector number in the frame of ``context``.
+
+        Return False if the change does not need its number or cannot get it; the caller publishes it at once.
+        """
         decision = change.decision
-        if self._read is None or change.kind is not ChangeKind.IDENTIFIED or not isinstance(decision, Identified):
+        if self._read is None or context.frame is None or change.kind is not ChangeKind.IDENTIFIED or not isinstance(decision, Identified):
             return False
-        band = number_band(pixels, change.quad) if wants_number(decision, always=self._always) else None
+        band = number_band(context.frame.pixels, change.quad) if wants_number(decision, always=self._always) else None
         if band is None:
             return False
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._queued) >= MAX_QUEUED:
             self.dropped += 1
             return False
-        self._waiting[change.track_id] = _Waiting(change, decision, gallery, context, self._read(band), now_ns)
+        self._queued[change.track_id] = _QueuedCard(change, decision, context, self._read(band), now_ns)
         return True
 
-    def release(self, track_id: TrackId) -> tuple[tuple[TrackChange, _Context], ...]:
-        """Give back what waits about a track, as it is: something else is to be told about it."""
-        waiting = self._waiting.pop(track_id, None)
-        return ((waiting.change, waiting.context),) if waiting else ()
+    def pop(self, track_id: TrackId) -> ChangeInContext | None:
+        """Remove and return the queued change of a track, without its number; None if there is none."""
+        queued = self._queued.pop(track_id, None)
+        return (queued.change, queued.context) if queued else None
 
-    def settled(self, now_ns: int, *, hurry: bool = False) -> Sequence[tuple[TrackChange, _Context]]:
-        """Return the changes whose waiting is over, oldest first: read, failed, or out of patience. ``hurry``: all of them."""
-        over = [
-            waiting
-            for waiting in self._waiting.values()
-            if hurry or waiting.future.done() or now_ns - waiting.since_ns >= self._patience_ns
-        ]
-        for waiting in over:
-            del self._waiting[waiting.change.track_id]
-        return [(self._settle(waiting), waiting.context) for waiting in over]
+    def completed(self, now_ns: int, *, flush: bool = False) -> list[ChangeInContext]:
+        """Remove and return the changes whose number was read, failed or timed out, oldest first; with ``flush`` all changes."""
+        over = [queued for queued in self._queued.values() if flush or queued.text.done() or now_ns - queued.queued_ns >= self._max_wait_ns]
+        for queued in over:
+            del self._queued[queued.change.track_id]
+        return [(self._finish_number(queued), queued.context) for queued in over]
 
-    def _settle(self, waiting: _Waiting[_Context]) -> TrackChange:
-        if not waiting.future.done():
-            waiting.future.cancel()
+    def _finish_number(self, queued: _QueuedCard) -> TrackChange:
+        """Return the change with the printing that the number decides; the same change if no number was read."""
+        if not queued.text.done():
+            queued.text.cancel()
             self.dropped += 1
-            return waiting.change
+            return queued.change
         try:
-            lines = waiting.future.result()
+            lines = queued.text.result()
         except TextReaderError as error:
             self.dropped += 1
-            _log.warning("the number of a card was not read: %s", error)
-            return waiting.change
-        decision = settle_printing(waiting.decision, lines, waiting.gallery.cards)
-        if decision is waiting.decision:
-            return waiting.change
-        self._tracks.revise(waiting.change.track_id, decision)
+            _log.warning("the collector number of a card was not read: %s", error)
+            return queued.change
+        decision = settle_printing(queued.decision, lines, queued.context.loaded.gallery.cards)
+        if decision is queued.decision:
+            return queued.change
+        self._tracker.revise(queued.change.track_id, decision)
         kind = ChangeKind.IDENTIFIED if isinstance(decision, Identified) else ChangeKind.UNCERTAIN
-        return replace(waiting.change, kind=kind, decision=decision)
+        return replace(queued.change, kind=kind, decision=decision)

@@ -1,4 +1,4 @@
-"""What the daemon's loop (``edge.daemon.loop``) meets and does not know: whatever delivers frames, and whoever looks over its shoulder."""
+"""Ports of the daemon's loop: what delivers frames, and what displays them."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from edge.vision.frame import Frame
 
 
 class Camera(Protocol):
-    """Hands over the newest frame; ``edge.camera.capture.CameraThread`` in the product."""
+    """Delivers the newest frame of a frame source. ``edge.camera.capture.CameraThread`` implements it."""
 
     def start(self) -> None:
-        """Begin to capture, in the background."""
+        """Start to capture in the background."""
         ...
 
     def take(self, timeout_s: float) -> Frame | None:
-        """Return the newest frame not taken yet, None when none came in time."""
+        """Return the newest frame that was not returned before, None if none arrives within ``timeout_s``.
+
+        Raises ``CameraError`` if the source failed and does not recover.
+        """
         ...
 
     @property
     def over(self) -> bool:
-        """Whether no frame will ever come again (the end of a film)."""
+        """Whether the source has ended and its last frame was returned."""
         ...
 
     def status(self) -> CaptureStatus:
-        """Return how the source is, without waiting for its driver."""
+        """Return the state of the source, without waiting for its driver."""
         ...
 
     def stop(self, timeout_s: float) -> bool:
-        """End, within the given time; False when the driver had to be left behind."""
+        """Stop within ``timeout_s``; return False if the driver did not return and was abandoned."""
         ...
 
 
 class Viewer(Protocol):
-    """Whoever looks over the loop's shoulder. No method waits: what cannot be taken at once is left out."""
+    """Receives frames, crops and health for display. Called by the daemon's loop; no method may block."""
 
     @property
     def watched(self) -> bool:
-        """Whether somebody watches the camera now; while nobody does, nothing is made for it."""
+        """Whether anyone is watching the camera; ``on_frame`` is called only then."""
         ...
 
-    def show(self, frame: Frame, outlines: Sequence[Outline]) -> None:
-        """Take a frame and where cards lie in it. The pixels stay unchanged."""
+    def on_frame(self, frame: Frame, outlines: Sequence[Outline]) -> None:
+        """Receive a frame and the outlines of the cards in it. Its pixels are not modified afterwards."""
         ...
 
-    def crop(self, track_id: TrackId, jpeg: bytes) -> None:
-        """Take the picture of a card about which an event is told next."""
+    def on_crop(self, track_id: TrackId, jpeg: bytes) -> None:
+        """Receive the image of a card, before the event about it."""
         ...
 
-    def feel(self, health: HealthState) -> None:
-        """Take how the scanner is now, several times a second."""
+    def on_health(self, health: HealthState) -> None:
+        """Receive the current health, several times a second."""
         ...

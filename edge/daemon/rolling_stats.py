@@ -1,38 +1,36 @@
-"""What health is made of: rates and latencies over a window of time."""
+"""Rates and latency quantiles over a rolling window of time."""
 
 from __future__ import annotations
 
 from collections import deque
 from math import ceil
-from typing import Final
 
 from edge.publishing.state import Quantiles
-
-_NS_PER_S: Final = 1_000_000_000
+from edge.system.clock import NS_PER_S
 
 
 class Rate:
-    """How often something happened per second, over the last ``window_s``."""
+    """Occurrences per second over the last ``window_s`` seconds."""
 
     def __init__(self, window_s: float = 60.0) -> None:
-        self._window_ns = round(window_s * _NS_PER_S)
+        self._window_ns = round(window_s * NS_PER_S)
         self._counts: deque[tuple[int, int]] = deque()
         self._since_ns: int | None = None
 
     def add(self, at_ns: int, count: int = 1) -> None:
-        """Count something that happened at ``at_ns``."""
+        """Count ``count`` occurrences at ``at_ns``, a monotonic time."""
         if self._since_ns is None:
             self._since_ns = at_ns
         self._counts.append((at_ns, count))
         self._forget(at_ns)
 
     def per_s(self, now_ns: int) -> float:
-        """Return the rate; over the time since the first count while that is shorter than the window."""
+        """Return the rate over the window, or over the time since the first occurrence if that is shorter."""
         self._forget(now_ns)
         if self._since_ns is None:
             return 0.0
-        span_ns = min(self._window_ns, max(now_ns - self._since_ns, _NS_PER_S))
-        return sum(count for _, count in self._counts) * _NS_PER_S / span_ns
+        span_ns = min(self._window_ns, max(now_ns - self._since_ns, NS_PER_S))
+        return sum(count for _, count in self._counts) * NS_PER_S / span_ns
 
     def _forget(self, now_ns: int) -> None:
         while self._counts and now_ns - self._counts[0][0] >= self._window_ns:
@@ -40,25 +38,25 @@ class Rate:
 
 
 class Latencies:
-    """Durations by stage over the last ``window_s``, at most ``most`` of each."""
+    """Durations by stage over the last ``window_s`` seconds, at most ``max_count`` of each stage."""
 
-    def __init__(self, window_s: float = 300.0, most: int = 2000) -> None:
-        self._window_ns = round(window_s * _NS_PER_S)
-        self._most = most
+    def __init__(self, window_s: float = 300.0, max_count: int = 2000) -> None:
+        self._window_ns = round(window_s * NS_PER_S)
+        self._max_count = max_count
         self._stages: dict[str, deque[tuple[int, float]]] = {}
 
     def add(self, at_ns: int, stage: str, milliseconds: float) -> None:
-        """Note how long a stage took."""
-        self._stages.setdefault(stage, deque(maxlen=self._most)).append((at_ns, milliseconds))
+        """Record the duration of a stage that ended at ``at_ns``."""
+        self._stages.setdefault(stage, deque(maxlen=self._max_count)).append((at_ns, milliseconds))
 
     def quantiles(self, now_ns: int) -> dict[str, Quantiles]:
         """Return median and 95th percentile (nearest rank) of each stage that ran within the window."""
         found = {}
-        for stage, taken in self._stages.items():
-            while taken and now_ns - taken[0][0] >= self._window_ns:
-                taken.popleft()
-            if taken:
-                ranked = sorted(milliseconds for _, milliseconds in taken)
+        for stage, durations in self._stages.items():
+            while durations and now_ns - durations[0][0] >= self._window_ns:
+                durations.popleft()
+            if durations:
+                ranked = sorted(milliseconds for _, milliseconds in durations)
                 found[stage] = Quantiles(p50=_nearest_rank(ranked, 0.50), p95=_nearest_rank(ranked, 0.95))
         return found
 

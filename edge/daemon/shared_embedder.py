@@ -1,6 +1,6 @@
-"""The daemon's network, lent to others: whoever wants pictures embedded puts them here, and the loop that owns the network hands them over.
+"""Lets other threads embed images through the daemon's embedder, which only the loop may call.
 
-The loop lends between two frames and only while the network has room, so what is lent never makes a frame wait.
+The loop submits their batches between two frames, and only while the embedder has capacity, so they never delay a frame.
 """
 
 from __future__ import annotations
@@ -16,61 +16,61 @@ if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder
 
 ANSWER_TIMEOUT_S: Final = 20.0
-"""How long somebody else's pictures may wait for the network, which works for the camera too."""
+"""How long ``embed`` waits for its embeddings; frames of the camera have priority."""
 
 
 class SharedEmbedder:
-    """An ``edge.recognition.recognizer.Embedder`` for any thread but the owner's; the owner calls ``lend``."""
+    """Implements ``edge.recognition.recognizer.Embedder`` for any thread but the loop's, which calls ``submit_next``."""
 
-    def __init__(self, owned: Embedder) -> None:
-        self._owned = owned
-        self._inputs: queue.SimpleQueue[tuple[InputBatch, Future[EmbeddingMatrix]]] = queue.SimpleQueue()
-        self._lent: Future[EmbeddingMatrix] | None = None
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._queue: queue.SimpleQueue[tuple[InputBatch, Future[EmbeddingMatrix]]] = queue.SimpleQueue()
+        self._running: Future[EmbeddingMatrix] | None = None
 
     @property
     def info(self) -> EmbedderInfo:
-        """Information about the embedder of the owner."""
-        return self._owned.info
+        """Return the information of the daemon's embedder."""
+        return self._embedder.info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Queue a batch; the future ends when the owner has lent the network and it has answered."""
-        wanted: Future[EmbeddingMatrix] = Future()
-        self._inputs.put((batch, wanted))
-        return wanted
+        """Queue a batch and return its future embeddings; the future may raise ``EdgeError``."""
+        result: Future[EmbeddingMatrix] = Future()
+        self._queue.put((batch, result))
+        return result
 
     def embed(self, batch: InputBatch) -> EmbeddingMatrix:
-        """Queue a batch and wait for its embeddings. Raises ``EdgeError``."""
+        """Queue a batch and wait for its embeddings. Raises ``CommandError`` on timeout, ``EdgeError`` if embedding fails."""
         try:
             return self.submit(batch).result(ANSWER_TIMEOUT_S)
         except TimeoutError as error:
-            raise CommandError(f"the network did not answer within {ANSWER_TIMEOUT_S:g} s; try again") from error
+            raise CommandError(f"the embedder did not answer within {ANSWER_TIMEOUT_S:g} s; try again") from error
 
     def close(self) -> None:
-        """Whoever opened the network closes it."""
+        """Do nothing: the embedder is closed by its owner."""
 
     @property
     def in_use(self) -> bool:
-        """Whether the network works for somebody else now. Only for the owner."""
-        return self._lent is not None and not self._lent.done()
+        """Whether the embedder is working on a queued batch. Called by the loop only."""
+        return self._running is not None and not self._running.done()
 
-    def lend(self) -> None:
-        """Hand the next batch to the network, if one waits and none is lent. Only for the owner."""
+    def submit_next(self) -> None:
+        """Submit the next queued batch, if there is one and none is running. Called by the loop only."""
         if self.in_use:
             return
         try:
-            batch, wanted = self._inputs.get_nowait()
+            batch, result = self._queue.get_nowait()
         except queue.Empty:
             return
         try:
-            self._lent = self._owned.submit(batch)
+            self._running = self._embedder.submit(batch)
         except EdgeError as error:
-            wanted.set_exception(error)
+            result.set_exception(error)
         else:
-            self._lent.add_done_callback(lambda done: _hand_over(done, wanted))
+            self._running.add_done_callback(lambda done: _copy_result(done, result))
 
 
-def _hand_over(done: Future[EmbeddingMatrix], wanted: Future[EmbeddingMatrix]) -> None:
-    if (error := done.exception()) is not None:
-        wanted.set_exception(error)
+def _copy_result(source: Future[EmbeddingMatrix], target: Future[EmbeddingMatrix]) -> None:
+    if (error := source.exception()) is not None:
+        target.set_exception(error)
     else:
-        wanted.set_result(done.result())
+        target.set_result(source.result())

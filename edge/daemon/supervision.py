@@ -1,76 +1,82 @@
-"""Whoever started us, and whether we are alive: camera, recogniser and publisher must each have finished work lately.
+"""The supervisor that started the daemon, and its watchdog: fed while camera, recognizer and publisher all make progress.
 
-Finished work, not running threads and not a timer, is what the supervisor's watchdog is fed with. A broker that is away and a camera that
-is unplugged are no reason to restart: their threads go on working. A driver call that never returns is.
+Progress is finished work, not a running thread and not a timer. An unreachable broker or an unplugged camera is not a reason to restart:
+their threads keep working. A driver call that never returns is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
+
+from typing_extensions import override
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.publishing.sink import SinkHealth
-
-_NS_PER_S: Final = 1_000_000_000
+from edge.system.clock import NS_PER_S
 
 
 class Supervisor(Protocol):
-    """Whoever started us and wants to know how we are (systemd, or nobody). No method waits or raises."""
+    """Receives the state of the daemon; systemd in the product. No method blocks or raises."""
 
     def ready(self) -> None:
-        """Start-up, or a reload, is complete."""
+        """Report that start-up, or a reload, is complete."""
         ...
 
     def reloading(self) -> None:
-        """Say that settings and bundle are being read again; ``ready`` follows."""
+        """Report that settings and index are being reloaded; ``ready`` follows."""
         ...
 
     def stopping(self) -> None:
-        """We are on our way out."""
+        """Report that the daemon is stopping."""
         ...
 
     def status(self, text: str) -> None:
-        """Say in one line how we are."""
+        """Report the state of the daemon in one line."""
         ...
 
     def alive(self) -> None:
-        """Camera, recogniser and publisher each finished work lately."""
+        """Feed the watchdog: camera, recognizer and publisher all make progress."""
         ...
 
 
-class NoSupervisor:
-    """Nobody started us who wants to know."""
+class NoSupervisor(Supervisor):
+    """Used where no supervisor started the daemon: all reports are discarded."""
 
+    @override
     def ready(self) -> None:
-        """Nobody to tell."""
+        pass
 
+    @override
     def reloading(self) -> None:
-        """Nobody to tell."""
+        pass
 
+    @override
     def stopping(self) -> None:
-        """Nobody to tell."""
+        pass
 
+    @override
     def status(self, text: str) -> None:
-        """Nobody to tell."""
+        pass
 
+    @override
     def alive(self) -> None:
-        """Nobody to tell."""
+        pass
 
 
 @dataclass(frozen=True, slots=True)
 class WatchdogBounds:
-    """How old the last finished work may be. The supervisor's own period comes on top."""
+    """Longest time without progress, in addition to the supervisor's own watchdog period."""
 
     camera_s: float = 30.0
-    """Opening a camera and the longest back-off together take less."""
-    recogniser_s: float = 10.0
+    """More than opening a camera and the longest back-off together."""
+    recognizer_s: float = 10.0
     publisher_s: float = 60.0
-    """Resolving a name and connecting to a host that does not answer take less."""
+    """More than resolving a name and connecting to a host that does not answer."""
 
 
 class Watchdog:
-    """Feeds the supervisor's watchdog as long as all three work. Call ``feed`` often."""
+    """Feeds the supervisor's watchdog while camera, recognizer and publisher make progress."""
 
     def __init__(self, supervisor: Supervisor, bounds: WatchdogBounds | None = None) -> None:
         self._supervisor = supervisor
@@ -78,23 +84,26 @@ class Watchdog:
         self._camera: CaptureStatus | None = None
         self._camera_ns = 0
 
-    def feed(self, now_ns: int, camera: CaptureStatus, recogniser_ns: int, publisher: SinkHealth) -> tuple[str, ...]:
-        """Tell the supervisor that we are alive, if we are; return the names of the parts that hang."""
-        self._note_camera(now_ns, camera)
+    def feed(self, now_ns: int, camera: CaptureStatus, recognized_ns: int, publisher: SinkHealth) -> tuple[str, ...]:
+        """Feed the watchdog if all parts make progress; return the names of those that do not. Call it several times a second.
+
+        ``recognized_ns`` is when the recognizer last finished work or had none.
+        """
+        self._update_camera(now_ns, camera)
         bounds = self._bounds
         hanging = []
-        if now_ns - self._camera_ns > bounds.camera_s * _NS_PER_S:
+        if now_ns - self._camera_ns > bounds.camera_s * NS_PER_S:
             hanging.append("camera")
-        if now_ns - recogniser_ns > bounds.recogniser_s * _NS_PER_S:
+        if now_ns - recognized_ns > bounds.recognizer_s * NS_PER_S:
             hanging.append("recogniser")
-        if not publisher.alive or now_ns - publisher.progress_ns > bounds.publisher_s * _NS_PER_S:
+        if not publisher.alive or now_ns - publisher.progress_ns > bounds.publisher_s * NS_PER_S:
             hanging.append("publisher")
         if not hanging:
             self._supervisor.alive()
         return tuple(hanging)
 
-    def _note_camera(self, now_ns: int, camera: CaptureStatus) -> None:
-        """Work of the camera is a frame, or an attempt to open it that ended by itself and not because its driver hung."""
+    def _update_camera(self, now_ns: int, camera: CaptureStatus) -> None:
+        """Record progress of the camera: a frame, or an attempt to open it that ended without a hanging driver."""
         before = self._camera
         self._camera = camera
         if (

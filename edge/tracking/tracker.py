@@ -1,27 +1,27 @@
 """Cards over time: outlines of successive frames become tracks, decisions about them become changes.
 
-Recognition is asynchronous, so a frame is told in two steps. ``Tracker.observe`` matches the outlines of a frame to tracks and says
-which of them are worth recognising; ``Tracker.conclude`` takes the decision about one of them, some frames later. Time is an argument
-of both and every age is a time, so the frame rate does not change what is told. This file owns every transition of a track.
+Recognition is asynchronous, so a frame is processed in two steps. ``Tracker.observe`` matches the outlines of a frame to tracks and
+returns which of them to recognize; ``Tracker.conclude`` receives the decision about one of them, some frames later. Both take the time as
+an argument and every age is a time, so the results do not depend on the frame rate. This module contains every transition of a track.
 
-**Matching.** Pairs of track and outline are taken greedily, largest overlap first, none below ``min_overlap``. Cards do not lie inside
-each other, so two good pairs hardly ever compete and an optimal assignment would answer the same.
+**Matching.** Pairs of track and outline are matched greedily, largest overlap first, none below ``min_overlap``. Cards do not lie inside
+each other, so two good pairs hardly ever compete, and an optimal assignment would give the same result.
 
-**Claims.** What was told about a track only grows stronger, hence nothing is told twice. What the evidence carries is the business of
-``edge.tracking.evidence``; here is what follows from it::
+**Claims.** The claim published about a track only grows stronger, hence nothing is published twice. ``edge.tracking.evidence`` decides
+which claim the evidence supports; the transitions are::
 
-    told, evidence     a group leads    mostly uncertain    mostly unknown    away too long    another card proven in its place
-    tentative          identified       uncertain           unknown           (forgotten)      -
-    unknown            identified       uncertain           -                 removed          -
-    uncertain          identified       -                   -                 removed          -
-    identified         -                -                   -                 removed          removed, a new track begins
+    published, evidence  a group leads    mostly uncertain    mostly unknown    absent too long    another card proven in its place
+    tentative            identified       uncertain           unknown           (forgotten)        -
+    unknown              identified       uncertain           -                 removed            -
+    uncertain            identified       -                   -                 removed            -
+    identified           -                -                   -                 removed            removed, a new track begins
 
-An identified card is not doubted for pictures that merely fail to confirm it. It is **disturbed** when its outline jumped or was away
-for a moment: then another card may lie there, so it is re-checked at once, and a card that stops resembling itself is taken for another.
+An identified card stays identified if later images merely fail to confirm it. It is **disturbed** when its outline jumped or was absent
+for a moment: another card may be there now, so it is re-checked at once, and a card that stops resembling itself counts as another one.
 
-**Asking.** A track's picture is due ``evidence_interval_s`` after the last one while nothing was told or while an identified card is
-disturbed or contradicted; else after ``retry_s`` (unknown, uncertain) or ``recheck_s`` (identified). A due track is asked about when its
-outline is still and sharp, or has waited ``unready_wait_s`` for that.
+**Requests.** The next image of a track is due ``evidence_interval_s`` after the last one while nothing is published about it or while an
+identified card is disturbed or contradicted; otherwise after ``retry_s`` (unknown, uncertain) or ``recheck_s`` (identified). A due track is
+recognized when its outline is still and sharp, or has waited ``unready_wait_s`` for that.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from math import dist
 from typing import Final, NewType
 
 from edge.recognition.decision import Decision, Identified, Uncertain
+from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
 from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 
 TrackId = NewType("TrackId", str)
 
-_NS_PER_S: Final = 1_000_000_000
 _ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 
 
 class ChangeKind(StrEnum):
-    """What happened to a card in view; each at most once per appearance, and once more after a person asked to decide afresh."""
+    """What happened to a card in view: each at most once per track, and once more after ``reset_decisions``."""
 
     IDENTIFIED = "identified"
     UNCERTAIN = "uncertain"
@@ -51,14 +51,14 @@ class ChangeKind(StrEnum):
     REMOVED = "removed"
 
 
-_TOLD: Final = {Claim.UNKNOWN: ChangeKind.UNKNOWN, Claim.UNCERTAIN: ChangeKind.UNCERTAIN, Claim.IDENTIFIED: ChangeKind.IDENTIFIED}
+_KINDS: Final = {Claim.UNKNOWN: ChangeKind.UNKNOWN, Claim.UNCERTAIN: ChangeKind.UNCERTAIN, Claim.IDENTIFIED: ChangeKind.IDENTIFIED}
 
 
 @dataclass(frozen=True, slots=True)
 class TrackChange:
-    """A change worth telling. ``decision`` is the evidence behind it (for ``removed``: what the card was last taken for).
+    """A change to publish. ``decision`` is the best evidence for it; for ``removed`` the decision published last.
 
-    ``captured_ns`` is the capture time of the frame that settled it, ``quad`` the outline there.
+    ``captured_ns`` is the capture time of the frame that decided it, ``quad`` the outline in that frame.
     """
 
     kind: ChangeKind
@@ -70,7 +70,7 @@ class TrackChange:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionRequest:
-    """A located card worth recognising now; ``track_id`` goes back with the decision to ``conclude``, or to ``abandon``."""
+    """A located card to recognize now; pass its ``track_id`` to ``conclude`` with the decision, or to ``abandon``."""
 
     track_id: TrackId
     located: LocatedCard
@@ -78,7 +78,7 @@ class RecognitionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one frame brought: changes to tell, and cards to recognise, most urgent first."""
+    """The result of one frame: changes to publish, and cards to recognize, most urgent first."""
 
     changes: tuple[TrackChange, ...]
     requests: tuple[RecognitionRequest, ...]
@@ -86,7 +86,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Where a track is now, for whoever wants to draw it; ``quad`` starts at the card's own top-left once it was identified."""
+    """Where a track is now, for display; ``quad`` starts at the card's own top-left corner once it was identified."""
 
     track_id: TrackId
     quad: Quad
@@ -94,30 +94,30 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class TrackPolicy:
-    """How cards are matched, missed and asked about. Lengths are ratios of the card's size, the square root of its area."""
+    """When cards are matched, removed and recognized. Lengths are ratios of the card's size, the square root of its area."""
 
     min_overlap: float = 0.2
-    """Outlines that overlap less are never one card; 0.2 is a shift by two thirds of a card's width between two frames."""
+    """Outlines that overlap less are different cards; 0.2 is a shift by two thirds of a card's width between two frames."""
     removed_after_s: float = 2.5
-    """A card not seen for this long is gone; a hand passing over it takes one to two seconds."""
+    """A card absent for this long is removed; a hand passing over it takes one to two seconds."""
     forgotten_after_s: float = 0.7
-    """The same for an outline about which nothing was told yet."""
+    """The same for an outline about which nothing was published."""
     blink_s: float = 0.4
-    """A card out of sight for this long is disturbed: nobody swaps a card faster."""
+    """A card absent for this long is disturbed: no card is swapped faster."""
     evidence_interval_s: float = 0.1
-    """Between two pictures of a card that is not settled; closer ones are near copies."""
+    """Between two images of a card without a claim; images closer in time are nearly copies."""
     retry_s: float = 1.0
-    """Between two pictures of a card told unknown or uncertain."""
+    """Between two images of an unknown or uncertain card."""
     recheck_s: float = 5.0
-    """Between two pictures of an identified card."""
+    """Between two images of an identified card."""
     unready_wait_s: float = 0.5
-    """A card due for so long is recognised even though it moves or is blurred (held in a hand)."""
+    """A card due for this long is recognized even if it moves or is blurred (held in a hand)."""
     jitter_ratio: float = 0.02
-    """An outline is still when no corner moved further than this ..."""
+    """An outline is still if no corner moved farther than this ..."""
     speed_ratio_per_s: float = 0.5
     """... plus this much per second since the last frame."""
     sharpness_ratio: float = 0.5
-    """An outline is sharp when it reaches this part of the track's best sharpness."""
+    """An outline is sharp if it reaches this share of the track's best sharpness."""
     max_requests_per_frame: int = 8
     max_pending_per_track: int = 2
     evidence: EvidencePolicy = field(default_factory=EvidencePolicy)
@@ -125,7 +125,7 @@ class TrackPolicy:
 
 @dataclass(slots=True)
 class _Track:
-    """One card in view; ``told`` is the decision last told, ``quad`` keeps its first corner from frame to frame."""
+    """One card in view. ``published`` is the decision published last; ``quad`` keeps its first corner from frame to frame."""
 
     track_id: TrackId
     quad: Quad
@@ -134,26 +134,26 @@ class _Track:
     seen_ns: int
     best_sharpness: float
     claim: Claim = Claim.TENTATIVE
-    told: Decision | None = None
+    published: Decision | None = None
     missing_since_ns: int | None = None
     disturbed_ns: int | None = None
-    asked_ns: int | None = None
+    requested_ns: int | None = None
     pending: int = 0
     forced: bool = False
 
     @property
-    def unsettled(self) -> bool:
-        """Whether its next picture is urgent."""
+    def is_urgent(self) -> bool:
+        """Whether its next image is due soon."""
         if self.claim is Claim.IDENTIFIED:
-            return self.disturbed_ns is not None or self.evidence.votes
+            return self.disturbed_ns is not None or self.evidence.has_identification
         return self.claim is Claim.TENTATIVE
 
 
 class Tracker:
-    """Follows the cards in view; one state machine per track, no clock of its own.
+    """Tracks the cards in view; one state machine per track, no clock of its own.
 
     ``new_track_id`` is called once per track. Times are nanoseconds of one clock; a time before an earlier one counts as that one.
-    One thread at a time.
+    Used by one thread at a time.
     """
 
     def __init__(self, new_track_id: Callable[[], TrackId], policy: TrackPolicy | None = None) -> None:
@@ -162,22 +162,22 @@ class Tracker:
         self._tracks: dict[TrackId, _Track] = {}
         self._now_ns = 0
 
-    def observe(self, located: Sequence[LocatedCard], at_ns: int, *, asking: bool = True) -> Observation:
-        """Take the outlines of the frame captured at ``at_ns``; without ``asking`` no card is requested, and those due stay due."""
+    def observe(self, located: Sequence[LocatedCard], at_ns: int, *, may_request: bool = True) -> Observation:
+        """Update the tracks by the outlines of a frame captured at ``at_ns``; without ``may_request``, due cards stay due."""
         self._now_ns = max(at_ns, self._now_ns)
         matches = _match(self._tracks.values(), located, self._policy.min_overlap)
         seen = {track.track_id for track in matches.values()}
-        changes = self._miss([track for track in self._tracks.values() if track.track_id not in seen])
-        due = [(track, located[index]) for index, track in matches.items() if self._see(track, located[index])]
+        changes = self._age([track for track in self._tracks.values() if track.track_id not in seen])
+        due = [(track, located[index]) for index, track in matches.items() if self._update(track, located[index])]
         for index, card in enumerate(located):
             if index not in matches:
                 self._begin(card)
-        return Observation(changes, self._requests(due) if asking else ())
+        return Observation(changes, self._requests(due) if may_request else ())
 
     def conclude(self, track_id: TrackId, decision: Decision, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
-        """Take the decision about a request; ``quad`` starts at the card's own top-left, its frame was captured at ``at_ns``.
+        """Apply the decision about a request and return the changes; ``()`` if the track is gone.
 
-        A decision about a track that is gone is ignored.
+        ``quad`` is the outline in the frame captured at ``at_ns``, starting at the card's own top-left corner.
         """
         track = self._tracks.get(track_id)
         if track is None:
@@ -186,41 +186,41 @@ class Tracker:
         if track.claim is Claim.IDENTIFIED:
             return self._recheck(track, decision, quad, at_ns)
         track.evidence.add(decision, at_ns)
-        return self._judge(track, quad, at_ns)
+        return self._claim(track, quad, at_ns)
 
     def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
-        """Replace what was told about an identified card: its collector number said more. The artwork stays settled, and is re-checked.
+        """Replace the published decision about an identified card after its collector number was read; its artwork is the same.
 
-        A track that is gone, or no longer identified, is left alone.
+        Does nothing if the track is gone or no longer identified.
         """
         track = self._tracks.get(track_id)
         if track is not None and track.claim is Claim.IDENTIFIED:
-            track.told = decision
+            track.published = decision
 
     def abandon(self, track_id: TrackId) -> None:
-        """Take back a request that got no decision; the card is asked about again at its next turn."""
+        """Cancel a request that got no decision; the card is requested again when it is next due."""
         if track := self._tracks.get(track_id):
             track.pending -= 1
 
     def outlines(self) -> tuple[Outline, ...]:
-        """Return the tracks that the newest frame shows, oldest first."""
+        """Return the outlines of the tracks in the newest frame, oldest track first."""
         return tuple(Outline(track.track_id, track.quad) for track in self._tracks.values() if track.missing_since_ns is None)
 
     def force_recheck(self) -> None:
-        """Doubt every card: what decides about them has changed. Only what turns out different is told."""
+        """Request every card again because the index or a threshold has changed. Only changed decisions are published."""
         for track in self._tracks.values():
             self._disturb(track)
             track.forced = True
 
-    def decide_afresh(self) -> int:
-        """Forget what was decided, ask about every card at the next frame, moving or not, and tell it again; return how many there are."""
+    def reset_decisions(self) -> int:
+        """Reset all claims and request every card at the next frame, moving or not; return the number of cards."""
         for track in self._tracks.values():
             track.claim, track.forced, track.disturbed_ns = Claim.TENTATIVE, True, None
             track.evidence.clear()
         return len(self._tracks)
 
     def clear(self, at_ns: int) -> tuple[TrackChange, ...]:
-        """Forget every track, because nobody is looking any more; return the removals."""
+        """Remove every track, because recognition is paused; return the removals."""
         self._now_ns = max(at_ns, self._now_ns)
         return self._remove(list(self._tracks.values()), self._now_ns)
 
@@ -229,52 +229,52 @@ class Tracker:
         track = _Track(self._new_track_id(), card.quad, evidence, began_ns=now_ns, seen_ns=now_ns, best_sharpness=card.sharpness)
         self._tracks[track.track_id] = track
 
-    def _see(self, track: _Track, card: LocatedCard) -> bool:
-        """Move the track to its new outline and return whether to ask about it now."""
-        policy, away_s = self._policy, (self._now_ns - track.seen_ns) / _NS_PER_S
-        quad, moved = _followed(track.quad, card.quad)
-        still = moved <= (policy.jitter_ratio + policy.speed_ratio_per_s * away_s) * abs(quad.area()) ** 0.5
-        if not still or away_s >= policy.blink_s:
+    def _update(self, track: _Track, card: LocatedCard) -> bool:
+        """Move the track to its new outline and return whether it is to be recognized now."""
+        policy, absent_s = self._policy, (self._now_ns - track.seen_ns) / NS_PER_S
+        quad, moved = _aligned(track.quad, card.quad)
+        still = moved <= (policy.jitter_ratio + policy.speed_ratio_per_s * absent_s) * abs(quad.area()) ** 0.5
+        if not still or absent_s >= policy.blink_s:
             self._disturb(track)
         track.quad, track.seen_ns, track.missing_since_ns = quad, self._now_ns, None
         track.best_sharpness = max(track.best_sharpness, card.sharpness)
-        late_s = (self._now_ns - self._due_ns(track)) / _NS_PER_S
+        late_s = (self._now_ns - self._due_ns(track)) / NS_PER_S
         ready = still and card.sharpness >= policy.sharpness_ratio * track.best_sharpness
-        asks = track.forced or (late_s >= 0.0 and ready) or late_s >= policy.unready_wait_s
-        return asks and track.pending < policy.max_pending_per_track
+        due = track.forced or (late_s >= 0.0 and ready) or late_s >= policy.unready_wait_s
+        return due and track.pending < policy.max_pending_per_track
 
     def _disturb(self, track: _Track) -> None:
         if track.disturbed_ns is None and track.claim is Claim.IDENTIFIED:
-            track.evidence.clear()  # from here on it is about whatever lies there now
+            track.evidence.clear()  # from this point it is about the card there now, the same or another
         track.disturbed_ns = self._now_ns
         track.best_sharpness = 0.0
 
     def _due_ns(self, track: _Track) -> int:
-        if track.asked_ns is None:
+        if track.requested_ns is None:
             return track.began_ns
-        if track.unsettled:
+        if track.is_urgent:
             interval_s = self._policy.evidence_interval_s
         else:
             interval_s = self._policy.recheck_s if track.claim is Claim.IDENTIFIED else self._policy.retry_s
-        return track.asked_ns + round(interval_s * _NS_PER_S)
+        return track.requested_ns + round(interval_s * NS_PER_S)
 
     def _requests(self, due: list[tuple[_Track, LocatedCard]]) -> tuple[RecognitionRequest, ...]:
-        """Return the most urgent requests: asked for by a person, then unsettled, then weakest claim, then longest due."""
-        due.sort(key=lambda pair: (not pair[0].forced, not pair[0].unsettled, pair[0].claim, self._due_ns(pair[0])))
+        """Return the most urgent requests: forced ones first, then urgent tracks, then the weakest claim, then the longest due."""
+        due.sort(key=lambda pair: (not pair[0].forced, not pair[0].is_urgent, pair[0].claim, self._due_ns(pair[0])))
         chosen = due[: self._policy.max_requests_per_frame]
         for track, _ in chosen:
-            track.asked_ns, track.forced = self._now_ns, False
+            track.requested_ns, track.forced = self._now_ns, False
             track.pending += 1
         return tuple(RecognitionRequest(track.track_id, card) for track, card in chosen)
 
-    def _miss(self, tracks: Iterable[_Track]) -> tuple[TrackChange, ...]:
-        """Age tracks this frame does not show; absence counts from the first frame without them, so a stalled camera removes nothing."""
+    def _age(self, tracks: Iterable[_Track]) -> tuple[TrackChange, ...]:
+        """Remove tracks absent for too long. Absence counts from the first frame without them, so a stalled camera removes nothing."""
         gone = []
         for track in tracks:
             if track.missing_since_ns is None:
                 track.missing_since_ns = self._now_ns
-            bound_s = self._policy.forgotten_after_s if track.told is None else self._policy.removed_after_s
-            if self._now_ns - track.missing_since_ns >= bound_s * _NS_PER_S:
+            bound_s = self._policy.forgotten_after_s if track.published is None else self._policy.removed_after_s
+            if self._now_ns - track.missing_since_ns >= bound_s * NS_PER_S:
                 gone.append(track)
         return self._remove(gone, self._now_ns)
 
@@ -282,24 +282,24 @@ class Tracker:
         changes = []
         for track in tracks:
             del self._tracks[track.track_id]
-            if track.told is not None:
-                changes.append(TrackChange(ChangeKind.REMOVED, track.track_id, track.told, track.quad, at_ns))
+            if track.published is not None:
+                changes.append(TrackChange(ChangeKind.REMOVED, track.track_id, track.published, track.quad, at_ns))
         return tuple(changes)
 
-    def _judge(self, track: _Track, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
-        """Tell the claim the evidence carries when it is stronger than what was told."""
+    def _claim(self, track: _Track, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
+        """Return a change if the evidence supports a stronger claim than the one published."""
         verdict = track.evidence.verdict(track.claim)
         if verdict is None or verdict[0] <= track.claim:
             return ()
-        track.claim, track.told = verdict
+        track.claim, track.published = verdict
         if track.claim is Claim.IDENTIFIED:
-            track.evidence.clear()  # from here on it collects what speaks against the name
-            track.quad, _ = _followed(quad, track.quad)
-        return (TrackChange(_TOLD[track.claim], track.track_id, track.told, quad, at_ns),)
+            track.evidence.clear()  # from this point it collects the decisions that contradict this card
+            track.quad, _ = _aligned(quad, track.quad)
+        return (TrackChange(_KINDS[track.claim], track.track_id, track.published, quad, at_ns),)
 
     def _recheck(self, track: _Track, decision: Decision, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
-        """Weigh one more picture of an identified card."""
-        if track.told is not None and best_artwork_group(decision) == best_artwork_group(track.told):
+        """Check an identified card against one more decision."""
+        if track.published is not None and best_artwork_group(decision) == best_artwork_group(track.published):
             track.evidence.clear()
             if track.disturbed_ns is not None and at_ns >= track.disturbed_ns:
                 track.disturbed_ns = None
@@ -308,13 +308,13 @@ class Tracker:
         if not track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None):
             return ()
         removed = self._remove((track,), at_ns)
-        heir = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, told=None, disturbed_ns=None, pending=0)
-        self._tracks[heir.track_id] = heir
-        return removed + self._judge(heir, quad, at_ns)
+        successor = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, pending=0)
+        self._tracks[successor.track_id] = successor
+        return removed + self._claim(successor, quad, at_ns)
 
 
-def _followed(before: Quad, now: Quad) -> tuple[Quad, float]:
-    """Return ``now`` started at the corner that follows ``before``'s first one, and how far its farthest corner moved in pixels."""
+def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
+    """Return ``now`` turned so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
     return min(((turned, _movement(before, turned)) for turned in map(now.turned, _ROTATIONS)), key=lambda pair: pair[1])
 
 
@@ -329,12 +329,12 @@ def _movement(before: Quad, now: Quad) -> float:
 
 
 def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap: float) -> dict[int, _Track]:
-    """Return which track each outline (by its index) continues: greedily, largest overlap first."""
+    """Return the track that each outline (by its index) continues; matched greedily, largest overlap first."""
     pairs = [
         (shared, index, track)
         for track in tracks
         for index, card in enumerate(located)
-        if _boxes_meet(track.quad, card.quad) and (shared := overlap(track.quad, card.quad)) >= min_overlap
+        if _boxes_intersect(track.quad, card.quad) and (shared := overlap(track.quad, card.quad)) >= min_overlap
     ]
     pairs.sort(key=lambda pair: -pair[0])
     matches: dict[int, _Track] = {}
@@ -346,8 +346,8 @@ def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap
     return matches
 
 
-def _boxes_meet(first: Quad, second: Quad) -> bool:
-    """Say whether the bounding boxes meet; cheap, for the many pairs far apart."""
+def _boxes_intersect(first: Quad, second: Quad) -> bool:
+    """Return whether the bounding boxes intersect: a cheap test that rejects most pairs."""
     ax, ay = zip(first.top_left, first.top_right, first.bottom_right, first.bottom_left, strict=True)
     bx, by = zip(second.top_left, second.top_right, second.bottom_right, second.bottom_left, strict=True)
     return max(ax) >= min(bx) and max(bx) >= min(ax) and max(ay) >= min(by) and max(by) >= min(ay)

@@ -1,6 +1,6 @@
 """What the page shows: the newest states, the last events with their pictures, the newest frame. Written by the daemon's thread.
 
-Implements ``edge.daemon.loop.Viewer``. Nothing here waits for the server or for anybody who looks.
+Implements ``edge.daemon.ports.Viewer``. Nothing here waits for the server or for anybody who looks.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LiveState:
         """Who watches the camera; written by the server's loop only."""
         self.newest: AnnotatedFrame | None = None
         self.health: HealthState | None = None
-        self.felt_s: float | None = None
+        self.health_s: float | None = None
 
     # ---- the daemon's thread ----
 
@@ -70,12 +70,12 @@ class LiveState:
         """Whether somebody watches the camera."""
         return self.watchers > 0
 
-    def show(self, frame: Frame, outlines: Sequence[Outline]) -> None:
+    def on_frame(self, frame: Frame, outlines: Sequence[Outline]) -> None:
         """Keep the newest frame."""
         self.newest = AnnotatedFrame(frame, tuple(outlines))
         self._hub.frame()
 
-    def crop(self, track_id: TrackId, jpeg: bytes) -> None:
+    def on_crop(self, track_id: TrackId, jpeg: bytes) -> None:
         """Keep the picture of a card until an event about it is told."""
         with self._lock:
             self._crops[track_id] = jpeg
@@ -83,11 +83,11 @@ class LiveState:
             if len(self._crops) > KEPT_CROPS:
                 self._crops.popitem(last=False)
 
-    def feel(self, health: HealthState) -> None:
+    def on_health(self, health: HealthState) -> None:
         """Keep how the scanner is; whoever listens hears of it once a second."""
-        self.health, self.felt_s = health, self._monotonic_s()
-        if self._hub.heard and self.felt_s - self._health_posted_s >= HEALTH_INTERVAL_S:
-            self._health_posted_s = self.felt_s
+        self.health, self.health_s = health, self._monotonic_s()
+        if self._hub.heard and self.health_s - self._health_posted_s >= HEALTH_INTERVAL_S:
+            self._health_posted_s = self.health_s
             self._hub.post(Message("health", health.to_json))
 
     def add_event(self, event: CardEvent) -> None:

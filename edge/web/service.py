@@ -106,8 +106,8 @@ class PageService:
 
     def newest_health(self) -> tuple[HealthState | None, float | None]:
         """Return the newest health and its age in seconds."""
-        felt_s = self.live_state.felt_s
-        return self.live_state.health, None if felt_s is None else time.monotonic() - felt_s
+        health_s = self.live_state.health_s
+        return self.live_state.health, None if health_s is None else time.monotonic() - health_s
 
     @asynccontextmanager
     async def life(self, _app: object) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ import pytest
 
 from edge.adapters import ocr
 from edge.app.recognizer import open_text_reader
-from edge.daemon import number_queue as number_desk
+from edge.daemon import number_queue
 from edge.daemon.number_queue import CollectorNumberQueue
 from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine
@@ -34,7 +34,7 @@ def reprinted(monkeypatch):
         return Sighting(located, located.quad, Identified(best, 0.3, ("a", "b"), (best,)))
 
     monkeypatch.setattr(stage.ScriptedPending, "_sighting", sighting)
-    monkeypatch.setattr(number_desk, "number_band", lambda pixels, quad: pixels)
+    monkeypatch.setattr(number_queue, "number_band", lambda pixels, quad: pixels)
 
 
 def play(scenes: Stage, future: Future):
@@ -67,16 +67,15 @@ def test_an_identified_card_waits_for_its_number_no_longer_than_patience_allows(
     assert 2000.0 <= came.timing_ms["capture_to_event"] < 2500.0
 
 
-def test_a_card_that_leaves_while_its_number_is_read_is_told_in_order(reprinted, monkeypatch):
-    monkeypatch.setattr(number_desk, "PATIENCE_S", 100.0)
+def test_a_card_that_leaves_while_its_number_is_read_is_told_in_order(reprinted):
     cast = Cast(Stage().show(1, {20: "a"}).show(4))
-    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, max_wait_s=100.0)
     assert cast.play().told() == [("identified", "a"), ("removed", "a")]
 
 
 def test_a_stop_tells_what_still_waits(reprinted):
     cast = Cast(Stage().show(1, {20: "a"}))
-    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, patience_s=100.0)
+    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, max_wait_s=100.0)
     assert cast.play().told() == [("identified", "a")]
 
 

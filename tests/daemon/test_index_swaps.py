@@ -40,7 +40,7 @@ class EndlessCamera:
     over = False
 
     def __init__(self, scenes):
-        self.scenes, self.taken, self.looked_at = scenes, 0, 0
+        self.scenes, self.taken, self.located = scenes, 0, 0
 
     def start(self):
         """Nothing to open."""
@@ -97,22 +97,22 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
         sink = SwappingSink(ids)
         daemon = assemble(
             settings, sequential_ids(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
-            clock=Clock(), read_band=None, lent=SharedEmbedder(network.embedder), page=None,
+            clock=Clock(), read_text=None, shared_embedder=SharedEmbedder(network.embedder), page=None,
         )  # fmt: skip
         sink.done = daemon.stop
-        locate = daemon._locate
+        locate = daemon._locator.locate
 
-        def counted(pixels):
-            camera.looked_at += 1
-            return locate(pixels)
+        def counted(frame):
+            camera.located += 1
+            return locate(frame)
 
-        daemon._locate = counted
+        daemon._locator.locate = counted
         daemon.run()
     assert [reply["status"] for reply in sink.replies] == ["ok"] * SWAPS
     assert [reply["data"]["index_id"] for reply in sink.replies] == [ids[number % 2] for number in range(1, SWAPS + 1)]
     health = sink.of("health")[-1]
     assert (health["drops"]["recognitions"], health["drops"]["events"], health["problems"]) == (0, 0, [])
-    assert camera.looked_at == camera.taken, "every frame that was taken was looked at"
+    assert camera.located == camera.taken, "every frame that was taken was looked at"
     assert {event.index_id for event in sink.events} == set(ids)
     assert max(sink.memory_mb[WARM_UP:]) - max(sink.memory_mb[:WARM_UP]) < MAX_GROWTH_MB
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.camera.capture import CameraThread, CaptureState
-from edge.daemon.add_request import wanted_card
+from edge.daemon.add_request import new_card
 from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
 from edge.publishing.command import parse_command
 from edge.vision.card_jpeg import card_picture, image_id
@@ -71,7 +71,7 @@ def test_states_say_what_is_in_view():
 
 
 def test_a_picture_is_shown_with_the_event_and_named_in_it():
-    sink = Cast(Stage().show(1, {20: "a", 220: "z"}), make_picture=card_picture).play()
+    sink = Cast(Stage().show(1, {20: "a", 220: "z"}), publish_images=True).play()
     assert [image_id(jpeg) for jpeg in sink.images] == [sink.events[0].image_id]
     assert {event.image_id for event in sink.events[1:]} <= {None}
 
@@ -375,7 +375,7 @@ def test_a_reload_with_wrong_settings_keeps_settings_index_and_log_level(tmp_pat
 @pytest.mark.parametrize("name", ["reload", "index/install", "index/rollback"])
 def test_a_replay_refuses_to_change_its_index(name):
     cast = Cast(Stage().show(1))
-    cast.desk._store = None
+    cast.commands._store = None
     cast.stage.cue(lambda: cast.sink.command(name)).show(1)
     [reply] = cast.play().replies
     assert "a replay keeps the index it started with" in reply["error"]
@@ -533,7 +533,7 @@ def test_a_card_is_added_while_the_scanner_works():
     cast = Cast(Stage().show(2, {20: "a"}))
     payload = json.dumps({"card_id": "promo-1", "name": "The Stranger", "transaction": 7}).encode()
     cast.stage.cue(lambda: cast.sink.command("index/add", payload)).show(0.2, {20: "a"})
-    cast.stage.cue(lambda: wait_for(lambda: cast.store.added or not cast.lent._inputs.empty())).show(0.2, {20: "a"})
+    cast.stage.cue(lambda: wait_for(lambda: cast.store.added or not cast.shared_embedder._queue.empty())).show(0.2, {20: "a"})
     until_changed(cast).stage.show(1, {20: "a"})
     sink = cast.play()
     (reply,) = sink.replies
@@ -549,16 +549,16 @@ def test_a_card_is_added_while_the_scanner_works():
 @pytest.mark.parametrize(
     ("payload", "says"),
     [
-        ({"image": "?", "name": "x"}, "no base64"),
+        ({"image": "?", "name": "x"}, "not base64"),
         ({"image": "AAAA", "name": "x"}, "not a picture"),
-        ({"rectified": True, "name": "x"}, "send the rectified picture"),
+        ({"rectified": True, "name": "x"}, "send the rectified image"),
         ({}, "name: Field required"),
     ],
 )
 def test_a_card_that_cannot_be_added_is_refused_with_the_field(payload, says):
     def add():
         _, request = parse_command("index/add", json.dumps({"card_id": "promo-1", **payload}).encode())
-        return wanted_card(request, np.zeros((10, 10, 3), dtype=np.uint8)).pixels()
+        return new_card(request, np.zeros((10, 10, 3), dtype=np.uint8)).pixels()
 
     with pytest.raises(EdgeError, match=says):
         add()
@@ -651,13 +651,13 @@ class ListViewer:
         self.watched = False
         self.shown, self.crops, self.healths = [], [], []
 
-    def show(self, frame, outlines):
+    def on_frame(self, frame, outlines):
         self.shown.append((frame.sequence, [(outline.track_id, outline.quad) for outline in outlines]))
 
-    def crop(self, track_id, jpeg):
+    def on_crop(self, track_id, jpeg):
         self.crops.append((track_id, jpeg))
 
-    def feel(self, health):
+    def on_health(self, health):
         self.healths.append(health)
 
 
@@ -687,15 +687,15 @@ def test_a_viewer_sees_the_camera_while_recognition_is_paused():
 def test_the_network_is_lent_between_frames_and_only_while_it_has_room():
     cast = Cast(Stage(fps=30).show(1, {20: "a"}))
     busy = []
-    real = cast.lent._owned.submit
+    real = cast.shared_embedder._embedder.submit
 
     def submit(batch):
         busy.append(len(cast.daemon._in_flight))
         return real(batch)
 
-    cast.lent._owned.submit = submit
+    cast.shared_embedder._embedder.submit = submit
     cast.recognizer.latency_s = 0.5
-    wanted = [cast.lent.submit(np.zeros((1, 224, 224, 3), dtype=np.uint8)) for _ in range(3)]
+    wanted = [cast.shared_embedder.submit(np.zeros((1, 224, 224, 3), dtype=np.uint8)) for _ in range(3)]
     sink = cast.play()
     assert [future.result(0).shape for future in wanted] == [(1, 4)] * 3
     assert max(busy) < cast.daemon._bounds.in_flight

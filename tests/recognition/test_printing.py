@@ -1,23 +1,17 @@
-"""Which printing: the decision with the number read, the band it is read from, and the desk at which identified cards wait for it."""
-
-from concurrent.futures import Future
+"""Which printing: the decision with the number read, and the band it is read from."""
 
 import cv2
 import numpy as np
 import pytest
 
-from edge.daemon.number_queue import MOST_WAITING, CollectorNumberQueue, ReadingThread, read_at_once
-from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.number_band import BAND_SIZE, BAND_TOP, number_band
 from edge.recognition.printing import settle_printing, wants_number
-from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Point, Quad
 
-S = 1_000_000_000
 CARDS = {
     CardId(card_id): Card(CardId(card_id), card_id, group, set=card_id[:2], number=card_id[3:])
     for card_id, group in (("A1-53", "fox"), ("B1-7", "fox"), ("A1-9", "owl"))
@@ -112,118 +106,3 @@ def test_a_tilted_card_gives_an_upright_band():
     rows, columns = np.nonzero(number_band(frame, quad)[:, :, 0] < 60)
     assert abs(rows.mean() - BAND_SIZE.height / 2) < 5
     assert abs(columns.mean() - BAND_SIZE.width / 2) < 5
-
-
-# --- the desk --------------------------------------------------------------------------------------------------------------------------
-
-
-class Tracks:
-    def __init__(self):
-        self.revised = []
-
-    def revise(self, track_id, decision):
-        self.revised.append((track_id, decision))
-
-
-class Reader:
-    """Answers when it is told to."""
-
-    def __init__(self):
-        self.futures = []
-
-    def __call__(self, picture):
-        self.futures.append(Future())
-        return self.futures[-1]
-
-
-def identified(track_id="t1", decision=None) -> TrackChange:
-    return TrackChange(ChangeKind.IDENTIFIED, track_id, decision or fox(), QUAD, 0)
-
-
-@pytest.fixture
-def desk():
-    reader, tracks = Reader(), Tracks()
-    desk = CollectorNumberQueue(reader, tracks, patience_s=2.0)
-    desk.reader, desk.tracks = reader, tracks
-    return desk
-
-
-def test_an_identified_card_of_several_printings_waits_until_its_number_is_read(desk):
-    assert desk.hold(identified(), PICTURE, GALLERY, "context", 0)
-    assert desk.busy
-    assert desk.settled(S) == []
-    desk.reader.futures[0].set_result(lines("007/120"))
-    [(change, context)] = desk.settled(S)
-    assert (change.kind, change.decision.best.card_id, context) == (ChangeKind.IDENTIFIED, "B1-7", "context")
-    assert desk.tracks.revised == [("t1", change.decision)]
-    assert not desk.busy
-
-
-def test_a_number_that_disagrees_is_told_as_uncertain(desk):
-    desk.hold(identified(), PICTURE, GALLERY, None, 0)
-    desk.reader.futures[0].set_result(lines("121/150"))
-    [(change, _)] = desk.settled(S)
-    assert (change.kind, change.decision.reason) == (ChangeKind.UNCERTAIN, RejectReason.NUMBER_DISAGREES)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        identified(decision=fox("A1-53")),
-        TrackChange(ChangeKind.REMOVED, "t1", fox(), QUAD, 0),
-        TrackChange(ChangeKind.IDENTIFIED, "t1", fox(), Quad(Point(0, 0), Point(99, 0), Point(99, 140), Point(0, 140)), 0),
-    ],
-    ids=["one printing", "removed", "seen too small"],
-)
-def test_what_gains_nothing_by_waiting_is_told_at_once(desk, change):
-    assert not desk.hold(change, PICTURE, GALLERY, None, 0)
-    assert desk.reader.futures == []
-
-
-def test_without_a_reader_nobody_waits():
-    assert not CollectorNumberQueue(None, Tracks()).hold(identified(), PICTURE, GALLERY, None, 0)
-
-
-def test_the_queue_is_bounded_and_counts_what_it_turns_away(desk):
-    assert [desk.hold(identified(f"t{number}"), PICTURE, GALLERY, None, 0) for number in range(MOST_WAITING + 1)] == [
-        True
-    ] * MOST_WAITING + [False]
-    assert desk.dropped == 1
-
-
-def test_patience_ends_and_a_failed_reading_changes_nothing(desk):
-    slow, failed = identified("slow"), identified("failed")
-    desk.hold(slow, PICTURE, GALLERY, None, 0)
-    desk.hold(failed, PICTURE, GALLERY, None, S)
-    desk.reader.futures[1].set_exception(TextReaderError("out of memory"))
-    assert [change for change, _ in desk.settled(S)] == [failed]
-    assert [change for change, _ in desk.settled(2 * S)] == [slow]
-    assert desk.dropped == 2
-    assert desk.tracks.revised == []
-
-
-def test_what_waits_comes_back_when_more_is_told_about_its_card_or_in_a_hurry(desk):
-    first, second = identified("t1"), identified("t2")
-    desk.hold(first, PICTURE, GALLERY, 1, 0)
-    desk.hold(second, PICTURE, GALLERY, 2, 0)
-    assert desk.release("t1") == ((first, 1),)
-    assert desk.release("t1") == ()
-    assert desk.settled(0, hurry=True) == [(second, 2)]
-
-
-class Slow:
-    def read(self, picture):
-        if picture is None:
-            raise TextReaderError("no picture")
-        return lines("007/120")
-
-
-def test_a_reading_thread_and_reading_at_once_answer_alike():
-    thread = ReadingThread(Slow())
-    try:
-        for read in (thread, read_at_once(Slow())):
-            assert read(PICTURE).result(30) == lines("007/120")
-            with pytest.raises(TextReaderError):
-                read(None).result(30)
-    finally:
-        thread.close()

@@ -16,7 +16,9 @@ from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import CommandHandler
 from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors
+from edge.daemon.locator import CardLocator
 from edge.daemon.loop import Daemon
+from edge.daemon.number_queue import CollectorNumberQueue
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.errors import BundleError, EmbedderTimeoutError
 from edge.index.change import OpenedIndex
@@ -31,6 +33,7 @@ from edge.system.clock import Clock
 from edge.tracking.tracker import Tracker
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.frame import Frame
+from edge.vision.locate import LocateSettings
 
 S = 1_000_000_000
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -131,9 +134,11 @@ class ScriptedCamera:
         return True
 
 
-def locate(pixels):
-    """The cards a scripted frame shows: each is one odd pixel."""
-    return tuple(card_at(float(x)) for x in np.flatnonzero(pixels[10, :, 0] != 90))
+class ScriptedLocator(CardLocator):
+    """Locates the cards of a scripted frame: each is one odd pixel. The background is learned as in the product."""
+
+    def find_outlines(self, pixels):
+        return tuple(card_at(float(x)) for x in np.flatnonzero(pixels[10, :, 0] != 90))
 
 
 class ScriptedRecognizer:
@@ -331,7 +336,7 @@ class Cast:
     """The daemon and everybody it meets."""
 
     def __init__(
-        self, stage: Stage, *, make_picture=None, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0},
+        self, stage: Stage, *, publish_images=False, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0},
         config=Path("/dev/null"),
     ):  # fmt: skip
         self.stage = stage
@@ -342,20 +347,23 @@ class Cast:
         self.sink = ListSink(stage)
         self.supervisor = ListSupervisor(stage)
         self.store = ScriptedStore()
-        self.lent = SharedEmbedder(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
+        self.shared_embedder = SharedEmbedder(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
         told = sink(self.sink)
         announcer = Announcer(told, identity, model, clock)
         setting = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
-        self.desk = CommandHandler(
-            self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.lent.embed, store=self.store, config=config
-        )
+        locator = ScriptedLocator(LocateSettings())
+        self.commands = CommandHandler(
+            locator, self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.shared_embedder.embed, store=self.store,
+            config=config,
+        )  # fmt: skip
         self.daemon = Daemon(
-            self.camera, locate, self.recognizer, tracker, self.desk, told, self.supervisor,
+            self.camera, locator, self.recognizer, tracker, self.commands, told, self.supervisor,
             announcer=announcer, reporter=HealthReporter(told, setting, clock, HostSensors(temperatures, lambda: 200.0)),
-            make_picture=make_picture, viewer=viewer, lent=self.lent, clock=clock,
+            numbers=CollectorNumberQueue(None, tracker), shared_embedder=self.shared_embedder, clock=clock, publish_images=publish_images,
+            viewer=viewer,
         )  # fmt: skip
         self.camera.when_done = self.daemon.stop
 

@@ -41,16 +41,16 @@ def with_card(pixels, quad, seed):
     return pixels
 
 
-def after_start(pixels, quads, *, refused=(), recognised=(), seconds=1.5):
+def after_start(pixels, quads, *, refused=(), recognized=(), seconds=1.5):
     """The background after some seconds of one scene, each outline decided about three times."""
     background = StaticBackground()
     for number in range(round(seconds * 10)):
-        background = background.seen(pixels, located(*quads), number * TENTH)
+        background = background.with_frame(pixels, located(*quads), number * TENTH)
         if number in {3, 6, 9}:
             for quad in refused:
-                background = background.refused(quad)
-            for quad in recognised:
-                background = background.recognised(quad)
+                background = background.with_refusal(quad)
+            for quad in recognized:
+                background = background.with_recognition(quad)
     return background
 
 
@@ -74,7 +74,7 @@ def test_a_card_laid_exactly_onto_the_printed_frame_is_reported_and_the_bare_fra
     background = after_start(mat(), [SLOT], refused=[SLOT])
     covered = with_card(mat(), SLOT, seed=4)
     assert background.foreground(covered, located(SLOT)) == located(SLOT)
-    background = background.seen(covered, located(SLOT), 5 * S).recognised(SLOT)
+    background = background.with_frame(covered, located(SLOT), 5 * S).with_recognition(SLOT)
     assert background.foreground(mat(), located(SLOT)) == ()
 
 
@@ -89,30 +89,30 @@ def test_a_blank_sheet_laid_onto_a_printed_picture_is_reported():
 
 def test_a_card_that_was_recognised_stays_reported_for_an_hour():
     scene = with_card(mat(), SLOT, seed=6)
-    background = after_start(scene, [SLOT], recognised=[SLOT])
+    background = after_start(scene, [SLOT], recognized=[SLOT])
     for _ in range(5):
-        background = background.seen(scene, located(SLOT), 3600 * S).refused(SLOT)
+        background = background.with_frame(scene, located(SLOT), 3600 * S).with_refusal(SLOT)
     assert background.foreground(scene, located(SLOT)) == located(SLOT)
 
 
 def test_one_refusal_is_not_enough():
-    background = StaticBackground().seen(mat(), located(SLOT), 0).refused(SLOT).seen(mat(), located(SLOT), 2 * S)
+    background = StaticBackground().with_frame(mat(), located(SLOT), 0).with_refusal(SLOT).with_frame(mat(), located(SLOT), 2 * S)
     assert background.foreground(mat(), located(SLOT)) == located(SLOT)
-    assert background.refused(SLOT).foreground(mat(), located(SLOT)) == ()
+    assert background.with_refusal(SLOT).foreground(mat(), located(SLOT)) == ()
 
 
 def test_what_comes_after_the_first_second_never_becomes_background():
     background = after_start(mat(), [])
     scene = with_card(mat(), ELSEWHERE, seed=7)
     for number in range(100):
-        background = background.seen(scene, located(ELSEWHERE), 2 * S + number * TENTH).refused(ELSEWHERE)
+        background = background.with_frame(scene, located(ELSEWHERE), 2 * S + number * TENTH).with_refusal(ELSEWHERE)
     assert background.foreground(scene, located(ELSEWHERE)) == located(ELSEWHERE)
 
 
 def test_an_outline_whose_content_changes_while_learning_is_learned_anew():
-    background = StaticBackground().seen(mat(), located(SLOT), 0).refused(SLOT).refused(SLOT)
+    background = StaticBackground().with_frame(mat(), located(SLOT), 0).with_refusal(SLOT).with_refusal(SLOT)
     scene = with_card(mat(), SLOT, seed=8)
-    background = background.seen(scene, located(SLOT), 5 * TENTH).seen(scene, located(SLOT), 2 * S)
+    background = background.with_frame(scene, located(SLOT), 5 * TENTH).with_frame(scene, located(SLOT), 2 * S)
     assert background.foreground(scene, located(SLOT)) == located(SLOT)
 
 
@@ -125,5 +125,5 @@ def test_only_the_outline_at_the_same_place_is_left_out():
 def test_learning_is_a_time_not_a_number_of_frames(frames_per_second):
     background = StaticBackground(BackgroundPolicy(learning_s=1.0))
     for number in range(3 * frames_per_second):
-        background = background.seen(mat(), located(SLOT), number * S // frames_per_second).refused(SLOT)
+        background = background.with_frame(mat(), located(SLOT), number * S // frames_per_second).with_refusal(SLOT)
     assert background.foreground(mat(), located(SLOT)) == ()

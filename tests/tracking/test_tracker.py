@@ -334,7 +334,7 @@ def test_deciding_afresh_asks_about_every_card_at_the_next_frame_and_tells_it_ag
     table.show(1.0, card_at(0), card_at(300), recognise=always(strong("a")))
     table.asked.clear()
     table.changes.clear()
-    assert table.tracker.decide_afresh() == 2
+    assert table.tracker.reset_decisions() == 2
     table.frame(card_at(15), card_at(300, sharpness=1.0), recognise=always(strong("a")))
     assert len(table.asked) == 2
     assert kinds(table.show(1.0, card_at(15), card_at(300), recognise=always(strong("a")))) == [IDENTIFIED, IDENTIFIED]
@@ -344,7 +344,7 @@ def test_deciding_afresh_asks_about_every_card_at_the_next_frame_and_tells_it_ag
 def test_a_card_gone_right_after_deciding_afresh_is_removed():
     table = Table()
     table.show(1.0, card_at(0), recognise=always(strong("a")))
-    table.tracker.decide_afresh()
+    table.tracker.reset_decisions()
     assert groups(table.show(4.0)) == [(REMOVED, "a")]
 
 
@@ -362,7 +362,7 @@ def test_a_forced_recheck_tells_only_what_is_different():
 def test_nobody_is_asked_about_while_the_recogniser_is_full():
     tracker = Tracker(map(str, count()).__next__)
     tracker.observe([card_at(0)], 0)
-    assert tracker.observe([card_at(0)], S, asking=False).requests == ()
+    assert tracker.observe([card_at(0)], S, may_request=False).requests == ()
     assert len(tracker.observe([card_at(0)], 2 * S).requests) == 1
 
 

@@ -59,7 +59,7 @@ def test_nothing_is_made_when_nobody_watches(served):
         served.show({20: "a"}, frames=30)
         assert served.page.preview.encoded == 0
         assert served.page.live_state.newest is None
-    served.page.live_state.show = None  # would be called only if somebody watched
+    served.page.live_state.on_frame = None  # would be called only if somebody watched
     served.show({20: "a"}, frames=5)
 
 

@@ -248,8 +248,8 @@ def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: 
         sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),
         clock=clock,
-        read_band=None,
-        lent=SharedEmbedder(network.embedder),
+        read_text=None,
+        shared_embedder=SharedEmbedder(network.embedder),
         page=None,
     )
     loop = threading.Thread(target=daemon.run, name="daemon", daemon=True)

@@ -59,7 +59,7 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
                     while time.perf_counter() - began_s < PIECE_S:
                         recognise()
                         if page.live_state.watched:
-                            page.live_state.show(Frame(photo, frames[watched], time.monotonic_ns()), ())
+                            page.live_state.on_frame(Frame(photo, frames[watched], time.monotonic_ns()), ())
                         frames[watched] += 1
                     seconds[watched] += time.perf_counter() - began_s
                     encoded += page.preview.encoded - before

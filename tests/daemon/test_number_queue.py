@@ -1,0 +1,156 @@
+"""The queue of identified cards whose collector number is being read."""
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from edge.daemon.announcer import EventContext
+from edge.daemon.number_queue import MAX_QUEUED, CollectorNumberQueue, TextReaderThread, read_synchronously
+from edge.errors import TextReaderError
+from edge.recognition.collector_number import TextLine
+from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified, RejectReason
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
+from edge.recognition.recognizer import LoadedGallery
+from edge.tracking.tracker import ChangeKind, TrackChange
+from edge.vision.card import Point, Quad, Size
+from edge.vision.frame import Frame
+
+S = 1_000_000_000
+CARDS = {
+    CardId(card_id): Card(CardId(card_id), card_id, "fox", set=card_id[:2], number=card_id[3:]) for card_id in ("A1-53", "B1-7")
+}  # fmt: skip
+GALLERY = LoadedGallery("index", Gallery(CARDS, tuple(CARDS), np.zeros((2, 1), dtype=np.uint8)), None, AcceptanceThresholds())
+QUAD = Quad(Point(100, 100), Point(500, 100), Point(500, 660), Point(100, 660))
+IMAGE = np.zeros((720, 1280, 3), dtype=np.uint8)
+CONTEXT = EventContext(GALLERY, Size(1280, 720), frame=Frame(IMAGE, 0, 0))
+
+
+class RecordingTracker:
+    def __init__(self):
+        self.revised = []
+
+    def revise(self, track_id, decision):
+        self.revised.append((track_id, decision))
+
+
+class PendingReader:
+    """Leaves every text pending until the test sets it."""
+
+    def __init__(self):
+        self.futures = []
+
+    def __call__(self, image):
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def fox(*printings) -> Identified:
+    best = Candidate(CardId("A1-53"), "fox", 0.8, 0.9, 0)
+    return Identified(best, 0.3, printings or ("A1-53", "B1-7"), (best, Candidate(CardId("B1-7"), "fox", 0.8, 0.88, 0)))
+
+
+def lines(*texts):
+    return tuple(TextLine(text, 0.95) for text in texts)
+
+
+def identified(track_id="t1", decision=None) -> TrackChange:
+    return TrackChange(ChangeKind.IDENTIFIED, track_id, decision or fox(), QUAD, 0)
+
+
+@pytest.fixture
+def reader():
+    return PendingReader()
+
+
+@pytest.fixture
+def tracker():
+    return RecordingTracker()
+
+
+@pytest.fixture
+def numbers(reader, tracker):
+    return CollectorNumberQueue(reader, tracker, max_wait_s=2.0)
+
+
+def test_an_identified_card_of_several_printings_is_queued_until_its_number_is_read(numbers, reader, tracker):
+    assert numbers.enqueue(identified(), CONTEXT, 0)
+    assert numbers.busy
+    assert numbers.completed(S) == []
+    reader.futures[0].set_result(lines("007/120"))
+    [(change, context)] = numbers.completed(S)
+    assert (change.kind, change.decision.best.card_id, context) == (ChangeKind.IDENTIFIED, "B1-7", CONTEXT)
+    assert tracker.revised == [("t1", change.decision)]
+    assert not numbers.busy
+
+
+def test_a_number_that_disagrees_makes_the_change_uncertain(numbers, reader):
+    numbers.enqueue(identified(), CONTEXT, 0)
+    reader.futures[0].set_result(lines("121/150"))
+    [(change, _)] = numbers.completed(S)
+    assert (change.kind, change.decision.reason) == (ChangeKind.UNCERTAIN, RejectReason.NUMBER_DISAGREES)
+
+
+@pytest.mark.parametrize(
+    ("change", "context"),
+    [
+        (identified(decision=fox("A1-53")), CONTEXT),
+        (TrackChange(ChangeKind.REMOVED, "t1", fox(), QUAD, 0), CONTEXT),
+        (identified(), EventContext(GALLERY, Size(1280, 720))),
+        (TrackChange(ChangeKind.IDENTIFIED, "t1", fox(), Quad(Point(0, 0), Point(99, 0), Point(99, 140), Point(0, 140)), 0), CONTEXT),
+    ],
+    ids=["one printing", "removed", "without a frame", "too small to read"],
+)
+def test_a_change_that_needs_no_number_is_not_queued(numbers, reader, change, context):
+    assert not numbers.enqueue(change, context, 0)
+    assert reader.futures == []
+
+
+def test_without_a_reader_nothing_is_queued(tracker):
+    assert not CollectorNumberQueue(None, tracker).enqueue(identified(), CONTEXT, 0)
+
+
+def test_the_queue_is_bounded_and_counts_the_numbers_it_drops(numbers):
+    for number in range(MAX_QUEUED):
+        assert numbers.enqueue(identified(f"t{number}"), CONTEXT, 0)
+    assert not numbers.enqueue(identified("one too many"), CONTEXT, 0)
+    assert numbers.dropped == 1
+
+
+def test_a_timeout_or_a_failure_leaves_the_change_as_it_was(numbers, reader, tracker):
+    slow, failed = identified("slow"), identified("failed")
+    numbers.enqueue(slow, CONTEXT, 0)
+    numbers.enqueue(failed, CONTEXT, S)
+    reader.futures[1].set_exception(TextReaderError("out of memory"))
+    assert [change for change, _ in numbers.completed(S)] == [failed]
+    assert [change for change, _ in numbers.completed(2 * S)] == [slow]
+    assert numbers.dropped == 2
+    assert tracker.revised == []
+
+
+def test_a_queued_change_can_be_popped_and_all_can_be_flushed(numbers):
+    first, second = identified("t1"), identified("t2")
+    numbers.enqueue(first, CONTEXT, 0)
+    numbers.enqueue(second, CONTEXT, 0)
+    assert numbers.pop("t1") == (first, CONTEXT)
+    assert numbers.pop("t1") is None
+    assert numbers.completed(0, flush=True) == [(second, CONTEXT)]
+
+
+class FixedReader:
+    def read(self, image):
+        if image is None:
+            raise TextReaderError("no image")
+        return lines("007/120")
+
+
+def test_reading_in_a_thread_and_reading_synchronously_give_the_same_text():
+    thread = TextReaderThread(FixedReader())
+    try:
+        for read in (thread, read_synchronously(FixedReader())):
+            assert read(IMAGE).result(30) == lines("007/120")
+            with pytest.raises(TextReaderError):
+                read(None).result(30)
+    finally:
+        thread.close()
