@@ -27,7 +27,7 @@ source "$HERE/systemd/install/removal.sh"
 
 task=install_service
 purge=no no_start=no with_broker=yes
-wheelhouse='' target='' camera='' cards='' operand=''
+wheelhouse='' target='' camera='' cards='' operand='' page=''
 
 usage() {
     cat <<'TEXT'
@@ -54,6 +54,9 @@ Options for installing:
   --camera KIND       picamera2 or v4l2 instead of automatic detection; used when the settings file is first written
   --no-broker         do not install or configure Mosquitto
   --no-start          enable the service, but do not start it before the next boot
+
+Option for the demo:
+  --http ADDRESS:PORT show the scanner's page at this address meanwhile, for example 127.0.0.1:8080
 
   --dry-run           print what would be done, change nothing
 
@@ -83,7 +86,8 @@ demo() {
     # the demo prefers Mosquitto; if it is neither running nor installable, the demo starts a small broker of its own
     if is_root; then packages mosquitto; fi
     cd "$HERE"
-    run "$VENV/bin/python" -m edge demo
+    # the demo imports tools/ from the clone
+    run env --unset=PYTHONSAFEPATH "$VENV/bin/python" -m edge demo ${page:+--http "$page"}
 }
 
 check() {
@@ -92,7 +96,7 @@ check() {
     packages chromium mmdebstrap mosquitto openssh-client openssh-server openssl procps shellcheck systemd systemd-container
     environment "$VENV" "${HERE}[test]"
     cd "$HERE"
-    run env PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
+    run env --unset=PYTHONSAFEPATH PATH="$VENV/bin:/usr/sbin:$PATH" bash "$HERE/.ci/checks"
 }
 
 # Run the embedder's contract suite on the board. No other process may hold it.
@@ -105,7 +109,7 @@ board_test() {
     provide_hnswlib ""
     environment "$directory" "${HERE}[board]" --system-site-packages
     cd "$HERE"
-    run "$directory/bin/python" -m pytest -q -rs -m hardware tests/contract
+    run env --unset=PYTHONSAFEPATH "$directory/bin/python" -m pytest -q -rs -m hardware tests/contract
 }
 
 install_service() {
@@ -177,6 +181,7 @@ parse() {
             --for) value_of "$@" && target=$2 && shift ;;
             --wheelhouse) value_of "$@" && wheelhouse=$2 && shift ;;
             --cards) value_of "$@" && cards=$2 && shift ;;
+            --http) value_of "$@" && page=$2 && shift ;;
             --camera) value_of "$@" && camera=$2 && shift ;;
             --no-broker) with_broker=no ;;
             --no-start) no_start=yes ;;
@@ -192,6 +197,7 @@ parse() {
 # Check that the options fit together.
 check_arguments() {
     [ "$purge" = no ] || [ "$task" = uninstall ] || die "$EX_USAGE" "--purge needs --uninstall"
+    [ -z "$page" ] || [ "$task" = demo ] || die "$EX_USAGE" "--http needs --demo"
     [ -z "$target" ] || [ "$task" = make_wheelhouse ] || die "$EX_USAGE" "--for needs --make-wheelhouse"
     case $camera in '' | picamera2 | v4l2) ;; *) die "$EX_USAGE" "--camera $camera: must be picamera2 or v4l2; configure other cameras in the settings file" ;; esac
     case $target in '' | bookworm | trixie | bookworm/?* | trixie/?*) ;; *) die "$EX_USAGE" "--for $target: must be bookworm or trixie, as in --for trixie/aarch64" ;; esac

@@ -10,6 +10,12 @@ readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_FAILED=70 EX_BUSY=75
 
 dry_run=no
 
+# the service's user must be able to read what root installs, whatever the caller's umask is
+umask 022
+
+# Python must not import modules from the caller's directory
+export PYTHONSAFEPATH=1
+
 # importing ONNX Runtime would write a device id and usage records to the home directory
 export ORT_DISABLE_TELEMETRY=1
 
@@ -77,6 +83,9 @@ point() {
     run ln -sfn "$2" "$1.new"
     run mv -T "$1.new" "$1"
 }
+
+# as_service COMMAND...: run a command as the service's user, who owns $STATE: root must not follow links that this user can set.
+as_service() { run runuser --user cardedge -- "$@"; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 systemd_runs() { [ -d /run/systemd/system ]; }

@@ -75,7 +75,15 @@ bundle_folder() {
 
 # activate VERSION CARDS: activate a bundle (a directory, or the id of an installed release).
 activate() {
-    run "$1/bin/cardedge" index activate "$2" --index "$STATE/index" >/dev/null && run chown -R cardedge:cardedge "$STATE/index"
+    local bundle=$2 copy='' status=0
+    if [ "$dry_run" = no ] && [ -d "$bundle" ] && ! as_service test -r "$bundle/manifest.json"; then
+        copy=$(mktemp -d) bundle=$copy/bundle
+        copy_tree "$2" "$bundle" .
+        chmod -R a+rX "$copy"
+    fi
+    as_service "$1/bin/cardedge" index activate "$bundle" --index "$STATE/index" >/dev/null || status=$?
+    [ -z "$copy" ] || rm -rf "$copy"
+    return "$status"
 }
 
 property() { systemctl show --property="$1" --value cardedge.service; }

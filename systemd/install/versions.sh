@@ -97,7 +97,7 @@ self_test() {
         return 0
     fi
     if [ -n "$2" ]; then index=(--index "$2"); fi
-    report=$("$1/bin/cardedge" check --at-rest --config "$CONFIG/cardedge.toml" "${index[@]}" 2>&1) && return 0
+    report=$(as_service "$1/bin/cardedge" check --at-rest --config "$CONFIG/cardedge.toml" "${index[@]}" 2>&1) && return 0
     printf '%s\n' "$report" >&2
     return 1
 }

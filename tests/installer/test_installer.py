@@ -21,9 +21,9 @@ ORDER = ("base", "packages", "hardware", "versions", "service", "wheels", "peopl
 needs_debian = pytest.mark.skipif(not Path("/usr/bin/python3").exists() or shutil.which("dpkg-query") is None, reason="no Debian here")
 
 
-def installer(*arguments):
+def installer(*arguments, cwd=None):
     command = ["bash", str(INSTALLER), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
 
 
 @pytest.fixture
@@ -79,6 +79,26 @@ def machine(tmp_path):
     return Machine()
 
 
+# --- what the caller's shell must not decide ---
+
+
+def test_modules_in_the_callers_directory_are_not_imported(tmp_path):
+    for name in ("json", "numpy", "tomllib", "venv", "pip", "ensurepip", "picamera2", "hailo_platform", "hnswlib"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r})\n")
+    installer("--dry-run", cwd=tmp_path)
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_service_can_read_what_a_strict_umask_installs(machine):
+    old = os.umask(0o077)
+    try:
+        assert machine.run('copy_tree "$HERE" "$PREFIX/copy" systemd; mkdir "$PREFIX/made"').returncode == 0
+    finally:
+        os.umask(old)
+    made = [machine.root / "opt/cardedge/made", *(machine.root / "opt/cardedge/copy").rglob("*")]
+    assert [path for path in made if not path.stat().st_mode & 0o004] == []
+
+
 # --- the command line ---
 
 
@@ -86,6 +106,7 @@ def machine(tmp_path):
     ("arguments", "said"),
     [
         (["--dance"], "unknown option: --dance"),
+        (["--http", "127.0.0.1:8080"], "--http needs --demo"),
         (["--purge"], "--purge needs --uninstall"),
         (["--for", "trixie"], "--for needs --make-wheelhouse"),
         (["--make-wheelhouse", "/nowhere", "--for", "buster"], "bookworm or trixie"),
