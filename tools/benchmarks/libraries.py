@@ -15,8 +15,8 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GraphParameters
-from edge.errors import UsageError
 from edge.recognition.embedding import EmbeddingMatrix
+from tools.extras import extra_required
 
 _K: Final = 10
 _QUERIES: Final = 300
@@ -39,7 +39,7 @@ class LibraryFigures:
 def measure_libraries(bundle: Bundle, *, queries: int = _QUERIES) -> Iterator[LibraryFigures]:
     """Build each library's graph with the bundle's parameters and ask all of them the same queries in turn.
 
-    Raises ``UsageError`` when a library is not installed.
+    Raises ``MissingExtraError`` if a library is not installed.
     """
     vectors = np.asarray(bundle.vectors, dtype=np.float32)
     asked = disturbed_entries(bundle.vectors, queries, seed=1)
@@ -65,10 +65,8 @@ def _ask(nearest: Nearest, queries: EmbeddingMatrix) -> tuple[float, list[int]]:
 
 
 def _usearch(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
-    try:
+    with extra_required("the row libraries"):
         from usearch.index import Index
-    except ImportError as error:
-        raise _missing("usearch") from error
     index = Index(
         ndim=vectors.shape[1],
         metric="ip",
@@ -82,17 +80,11 @@ def _usearch(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
 
 
 def _faiss(vectors: EmbeddingMatrix, graph: GraphParameters) -> Nearest:
-    try:
+    with extra_required("the row libraries"):
         import faiss
-    except ImportError as error:
-        raise _missing("faiss-cpu") from error
     index = faiss.IndexHNSWFlat(vectors.shape[1], graph.connectivity, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = graph.expansion_add
     index.hnsw.efSearch = graph.expansion_search
     index.add(vectors)
     faiss.omp_set_num_threads(1)
     return lambda query: int(index.search(query, _K)[1][0, 0])
-
-
-def _missing(name: str) -> UsageError:
-    return UsageError(f"--rows libraries: {name} is not installed; install the extra: pip install 'cardedge[benchmark]'")

@@ -21,8 +21,6 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from edge.adapters.hailo import HailoEmbedder
 from edge.app.camera import open_camera
@@ -41,6 +39,7 @@ from edge.settings.sections import CameraSection, NetworkSection, Settings, Trac
 from edge.system.clock import Clock
 from edge.vision.frame import RgbImage
 from edge.vision.locate import locate_cards
+from tools.extras import extra_required
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 READINGS: Final = 2
@@ -89,7 +88,7 @@ class EventFigures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NpuBench:
+class NpuFixture:
     """A model with a HEF that the double runs, a gallery, and the card that all its answers mean. ``npu`` is the double."""
 
     npu: Any
@@ -116,7 +115,7 @@ class NpuBench:
         return photograph(poses, table, PRESETS["clean"], np.random.default_rng(1))[0]
 
 
-def make_npu_bench(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuBench:
+def make_npu_fixture(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuFixture:
     """Write the network that the double runs. Raises ``UsageError`` where the double is not at hand."""
     try:
         npu = importlib.import_module("tests.support.hailo_double")
@@ -130,11 +129,14 @@ def make_npu_bench(model: Model, bundle: Bundle, loaded: LoadedGallery, card: Rg
     npu.write_hef(folder / "model.hef", folder / "constant.onnx")
     hef = Artefact(file="model.hef", sha256="0" * 64, size_bytes=1, precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest.model_copy(update={"artefacts": {**model.manifest.artefacts, "hef": hef}})
-    return NpuBench(npu, replace(model, folder=folder, manifest=manifest), bundle, loaded, card, folder, latency_s)
+    return NpuFixture(npu, replace(model, folder=folder, manifest=manifest), bundle, loaded, card, folder, latency_s)
 
 
 def _write_constant_network(path: Path, answer: EmbeddingMatrix) -> None:
     """Write uint8 (n, 224, 224, 3) → ``answer``, n times."""
+    with extra_required("a row of the NPU"):
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
     constants = {"from": [0, 0, 0, 0], "to": [1 << 30, 1, 1, 1], "flat": [-1, 1]}
     nodes = [
         helper.make_node("Slice", ["pixels", "from", "to"], ["corner"]),
@@ -160,20 +162,20 @@ def _write_constant_network(path: Path, answer: EmbeddingMatrix) -> None:
 # --- the share of the NPU's own rate ---
 
 
-def measure_share(bench: NpuBench, cards: int) -> ShareFigures:
+def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
     """Measure with so many cards in view, all asked about in every frame that finds the network free; in turns, on one machine."""
-    scene = bench.scene(_POSES[cards])
-    stills = _stills(bench.folder / f"scene-{cards}", scene)
+    scene = fixture.scene(_POSES[cards])
+    stills = _stills(fixture.folder / f"scene-{cards}", scene)
     rates: dict[str, list[float]] = {"daemon": [], "adapter": [], "in turn": []}
-    with bench.network() as (network, board):
+    with fixture.network() as (network, board):
         for _ in range(TURNS):
             rates["adapter"].append(_rate(board, _keep_busy(network.embedder, scene, cards)))
-            rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, bench.loaded), scene)))
-            with _running(bench, network, stills, CAMERA_FPS, lambda _: None):
+            rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, fixture.loaded), scene)))
+            with _running(fixture, network, stills, CAMERA_FPS, lambda _: None):
                 time.sleep(WARM_UP_S)
                 rates["daemon"].append(_rate(board, lambda: time.sleep(0.01)))
     daemon, adapter, in_turn = (statistics.median(rates[name]) for name in ("daemon", "adapter", "in turn"))
-    return ShareFigures(cards, daemon, adapter, in_turn, 1.0 / bench.latency_s, board.deepest)
+    return ShareFigures(cards, daemon, adapter, in_turn, 1.0 / fixture.latency_s, board.deepest)
 
 
 def _rate(board: Any, work: Callable[[], object]) -> float:
@@ -204,14 +206,14 @@ def _one_after_the_other(recognizer: Recognizer, scene: RgbImage) -> Callable[[]
 # --- events under overload ---
 
 
-def measure_events(bench: NpuBench, *, overloaded: bool) -> EventFigures:
+def measure_events(fixture: NpuFixture, *, overloaded: bool) -> EventFigures:
     """Time the events of two cards that come and go beside two that stay; all are asked about in every frame that finds room."""
     places = _POSES[4]
-    stills = _stills(bench.folder / f"coming-{overloaded}", bench.scene(places), bench.scene(places[::2]))
-    frame_s = len(places) * READINGS * bench.latency_s
+    stills = _stills(fixture.folder / f"coming-{overloaded}", fixture.scene(places), fixture.scene(places[::2]))
+    frame_s = len(places) * READINGS * fixture.latency_s
     fps = max(CAMERA_FPS, 2.0 / frame_s) if overloaded else CALM_LOAD / frame_s
     told: list[ReplayedEvent] = []
-    with bench.network() as (network, board), _running(bench, network, stills, fps, told.append) as camera:
+    with fixture.network() as (network, board), _running(fixture, network, stills, fps, told.append) as camera:
         time.sleep(WARM_UP_S)
         told.clear()
         time.sleep(EVENTS_S)
@@ -231,7 +233,9 @@ def _stills(folder: Path, *scenes: RgbImage) -> Path:
 
 
 @contextmanager
-def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]) -> Iterator[ReplayCamera]:
+def _running(
+    fixture: NpuFixture, network: Network, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]
+) -> Iterator[ReplayCamera]:
     """Run the daemon's loop before a camera that shows ``stills`` in turn, asking about every card in every frame."""
     settings = Settings(
         network=NetworkSection(backend="hailo"),
@@ -243,7 +247,7 @@ def _running(bench: NpuBench, network: Network, stills: Path, fps: float, emit: 
         settings,
         sequential_ids(),
         network,
-        OpenedIndex(bench.loaded, bench.bundle.manifest, bundles=(bench.bundle,)),
+        OpenedIndex(fixture.loaded, fixture.bundle.manifest, bundles=(fixture.bundle,)),
         camera=camera,
         sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),

@@ -7,14 +7,14 @@ import pytest
 from edge.errors import UsageError
 from edge.recognition.model import open_model
 from edge.recognition.model_search import find_model
-from tools.benchmark import make_bench
 from tools.benchmarks import npu as measure_npu
+from tools.benchmarks.fixture import make_fixture
 from tools.benchmarks.npu import measure_events, measure_share
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    return make_bench(tmp_path_factory.mktemp("bench"), open_model(find_model(None)), 12, npu_latency_ms=4.0)
+def fixture(tmp_path_factory):
+    return make_fixture(tmp_path_factory.mktemp("bench"), open_model(find_model(None)), 12, npu_latency_ms=4.0)
 
 
 @pytest.fixture
@@ -25,22 +25,22 @@ def brief(monkeypatch):
 
 
 @pytest.mark.usefixtures("brief")
-def test_every_card_in_view_is_asked_both_ways_up_two_submissions_at_a_time(bench):
-    figures = measure_share(bench.npu(), 2)
+def test_every_card_in_view_is_asked_both_ways_up_two_submissions_at_a_time(fixture):
+    figures = measure_share(fixture.npu(), 2)
     assert figures.deepest == 2
     assert figures.npu_per_s == 250.0
     assert min(figures.daemon_per_s, figures.adapter_per_s, figures.in_turn_per_s) > 0.0
 
 
 @pytest.mark.usefixtures("brief")
-def test_under_overload_frames_are_let_go_and_cards_still_named(bench):
-    figures = measure_events(bench.npu(), overloaded=True)
+def test_under_overload_frames_are_let_go_and_cards_still_named(fixture):
+    figures = measure_events(fixture.npu(), overloaded=True)
     assert figures.events >= 4
     assert 0 < figures.asked < figures.frames
     assert 0.0 < figures.p50_ms <= figures.p95_ms
 
 
-def test_without_the_double_it_says_where_to_run(bench, monkeypatch):
+def test_without_the_double_it_says_where_to_run(fixture, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(f"No module named {name!r}")))
     with pytest.raises(UsageError, match="root of a clone"):
-        bench.npu()
+        fixture.npu()

@@ -1,0 +1,214 @@
+"""The rows of the benchmark: each measures a budget of the design as a ratio, against something measured beside it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from edge.adapters.onnx import OnnxEmbedder
+from edge.bundles.bundle import open_bundle
+from edge.recognition.embedding import to_input_batch
+from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
+from edge.vision.locate import LocateSettings, locate_cards
+from tools.benchmarks.fixed_latency import FixedLatencyEmbedder
+from tools.benchmarks.fixture import Fixture
+from tools.benchmarks.index import measure_building, measure_search
+from tools.benchmarks.libraries import measure_libraries
+from tools.benchmarks.npu import measure_events, measure_share
+from tools.benchmarks.previews import measure_previews
+from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.stages import EMBED_TIMEOUT_S
+from tools.drawing.cards import write_cards
+from tools.drawing.spec import card_specs
+
+REPEATS: Final = 15
+
+FRAME_S: Final = 1.0 / 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One row: ``value`` against ``bound``; ``better`` is ``lower`` or ``higher``; ``detail`` are the figures behind the value."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float
+    better: str
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is on the good side of its bound."""
+        return self.value <= self.bound if self.better == "lower" else self.value >= self.bound
+
+
+def work(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the processor time per frame with one card, all but the network, against that of the network, on one core."""
+    answer = fixture.bundle.vectors[:1].astype(np.float32)
+    recognizer = Recognizer(FixedLatencyEmbedder(0.0, answer), fixture.loaded())
+    cv2.setNumThreads(1)
+
+    def frame() -> None:
+        located = locate_cards(fixture.photo, LocateSettings())
+        recognizer.recognize(fixture.photo, located)
+
+    with closing(OnnxEmbedder(fixture.model, threads=1)) as embedder:
+        batch = np.repeat(to_input_batch([fixture.photo]), 2, axis=0)
+        network_s = _cpu_seconds(lambda: embedder.submit(batch).result())
+    stages = {"locate": _cpu_seconds(lambda: locate_cards(fixture.photo, LocateSettings()))}
+    frame_s = _cpu_seconds(frame)
+    detail = f"{frame_s * 1e3:.1f} ms (locate {stages['locate'] * 1e3:.1f}) against {network_s * 1e3:.0f} ms for both readings of one card"
+    yield Measurement("work per frame outside the network / network", frame_s / network_s, "", 0.10, "lower", detail)
+
+
+def search(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure graph search against exact search: recall and time per query."""
+    figures = measure_search(fixture.bundle)
+    detail = f"{figures.graph_ms:.2f} ms against {figures.exact_ms:.2f} ms per query, {figures.entries} entries"
+    yield Measurement("search: recall@1 against exact", figures.recall_at_1, "", 0.999, "higher", detail)
+    yield Measurement("search: exact time / graph time", figures.speedup, "times", 4.0, "higher", detail)
+
+
+def libraries(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the graph search of other libraries with the same parameters on the same queries, against exact search and ours."""
+    for library in measure_libraries(fixture.bundle):
+        detail = f"{library.search_ms:.2f} ms per query, ours {library.ours_ms:.2f}; recall@1 {library.recall_at_1:.4f}; {library.version}"
+        yield Measurement(f"search: {library.name} time / ours", library.search_ms / library.ours_ms, "times", 1.0, "higher", detail)
+
+
+def build(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the images per second of building a bundle against those of the bare network on the same cores."""
+    pictures = fixture.folder / "pictures"
+    write_cards(card_specs(64, 5), pictures)
+    cores = os.cpu_count() or 1
+    with closing(OnnxEmbedder(fixture.model, threads=1, workers=cores, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)) as embedder:
+        figures = measure_building(read_card_list(pictures / "cards.csv"), pictures, embedder, threads=cores)
+    rates = f"{figures.builder_images_per_s:.1f} against {figures.network_images_per_s:.1f} images/s"
+    detail = f"{rates}, {figures.images} cards; {figures.cpu_share:.3f} in processor time"
+    yield Measurement("index build / bare network", figures.share, "", 0.95, "higher", detail)
+
+
+def start(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the time from the start of a process to its first decision, and its resident memory then."""
+    photo = fixture.folder / "photo.png"
+    cv2.imwrite(str(photo), cv2.cvtColor(fixture.photo, cv2.COLOR_RGB2BGR))
+    places = ["--index", str(fixture.bundle.path), "--model", str(fixture.model.folder), str(photo)]
+    command = [sys.executable, "-m", "tools.benchmarks.first_decision", *places]
+    runs = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2])
+        runs.append((time.perf_counter() - started, float(done.stdout.split()[-1])))
+    seconds, memory_mb = min(runs)[0], max(memory for _, memory in runs)
+    detail = f"{len(fixture.bundle.vectors)} entries, process start to decision, best of 3"
+    yield Measurement("start to first decision", seconds, "s", 2.0, "lower", detail)
+    yield Measurement("resident memory, CPU backend", memory_mb, "MB", 400.0, "lower", "after the first decision")
+
+
+def swap(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the longest time on one frame, and the frames without an answer, while other bundles are loaded and swapped in."""
+    answer = fixture.bundle.vectors[:1].astype(np.float32)
+    recognizer = Recognizer(FixedLatencyEmbedder(0.005, answer), fixture.loaded())
+    located = locate_cards(fixture.photo, LocateSettings())
+    gaps_s, swaps, unanswered = [], 0, 0
+    loading: Future[LoadedGallery] | None = None
+    deadline_s = time.perf_counter() + 8.0
+    due_s = time.perf_counter()
+    while due_s < deadline_s:
+        if loading is None:
+            loading = _in_thread(lambda: replace(fixture, bundle=open_bundle(fixture.bundle.path)).loaded())
+        elif loading.done():
+            recognizer.swap(loading.result())
+            swaps, loading = swaps + 1, None
+        unanswered += not recognizer.recognize(fixture.photo, located)
+        gaps_s.append(max(0.0, time.perf_counter() - due_s))
+        due_s += FRAME_S
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+    detail = f"{swaps} swaps in {len(gaps_s)} frames at {1 / FRAME_S:.0f}/s, {unanswered} frames without an answer"
+    yield Measurement("swap: longest time on one frame / frame time", max(gaps_s) / FRAME_S, "frames", 1.0, "lower", detail)
+
+
+def throughput(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the images per second of the daemon over the Hailo adapter and the double of HailoRT, against the NPU alone."""
+    for cards in (1, 2, 4):
+        figures = measure_share(fixture.npu(), cards)
+        detail = (
+            f"{figures.daemon_per_s:.1f} of {figures.npu_per_s:.1f} pictures/s ({fixture.npu_latency_ms:g} ms each); the adapter "
+            f"alone {figures.adapter_per_s:.1f}, one frame after the other {figures.in_turn_per_s:.1f}; {figures.deepest} in flight"
+        )
+        share = figures.daemon_per_s / figures.npu_per_s
+        yield Measurement(f"NPU, {cards} in view: rate / its own", share, "", 0.95, "higher", detail)
+
+
+def overload(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the time from capture to event with a camera faster than the NPU, against one that uses half of its rate."""
+    calm, loaded = (measure_events(fixture.npu(), overloaded=overloaded) for overloaded in (False, True))
+    frames = f"of {loaded.frames} frames {loaded.asked} asked about, the others looked at ({loaded.overwritten} overwritten) and let go"
+    for name, unloaded_ms, loaded_ms in (("p50", calm.p50_ms, loaded.p50_ms), ("p95", calm.p95_ms, loaded.p95_ms)):
+        detail = (
+            f"{loaded_ms:.0f} ms at {loaded.camera_fps:.0f} frames/s against {unloaded_ms:.0f} at {calm.camera_fps:.0f}; "
+            f"{loaded.events} and {calm.events} events; {frames}"
+        )
+        yield Measurement(f"NPU overloaded: event {name} / unloaded", loaded_ms / unloaded_ms, "times", 2.5, "lower", detail)
+
+
+def previews(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the frames recognized per second with ten live previews open, against the same without, over a fixed latency."""
+    latency_s = fixture.npu_latency_ms / 1e3
+    network = FixedLatencyEmbedder(latency_s, fixture.bundle.vectors[:1].astype(np.float32))
+    recognizer = Recognizer(network, fixture.loaded())
+    pending: list[PendingSightings] = []
+
+    def recognize() -> None:
+        located = locate_cards(fixture.photo, LocateSettings())
+        pending.append(recognizer.submit(fixture.photo, located))
+        if len(pending) > 1:
+            pending.pop(0).result(10.0)
+
+    figures = measure_previews(recognize, fixture.photo, network, recognizer.loaded)
+    detail = f"{figures.watched_per_s:.1f} against {figures.alone_per_s:.1f} frames/s; {figures.encoded_per_s:.1f} pictures/s for all ten"
+    yield Measurement("ten previews open / none", figures.watched_per_s / figures.alone_per_s, "", 0.97, "higher", detail)
+
+
+ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
+    "work": work,
+    "search": search,
+    "libraries": libraries,
+    "build": build,
+    "start": start,
+    "swap": swap,
+    "throughput": throughput,
+    "overload": overload,
+    "previews": previews,
+}
+
+
+def _cpu_seconds(action: Callable[[], object]) -> float:
+    """Return the median processor time of all threads over some repeats."""
+    action()
+    taken = []
+    for _ in range(REPEATS):
+        before = time.process_time()
+        action()
+        taken.append(time.process_time() - before)
+    return statistics.median(taken)
+
+
+def _in_thread(action: Callable[[], LoadedGallery]) -> Future[LoadedGallery]:
+    future: Future[LoadedGallery] = Future()
+    threading.Thread(target=lambda: future.set_result(action()), daemon=True).start()
+    return future
