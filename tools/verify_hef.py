@@ -81,13 +81,13 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
             "deterministic": is_deterministic(npu, picture),
             "latency": {f"batch {batch}": latencies_ms(npu, picture, batch, runs) for batch in batches},
         }
-        readings = npu.readings()
+        status = npu.status()
     record |= {
-        "temperature_c": readings.temperature_c,
-        "clock_mhz": readings.clock_mhz,
-        "pcie": readings.pcie,
-        "architecture": readings.architecture,
-        "firmware": readings.firmware,
+        "temperature_c": status.temperature_c,
+        "clock_mhz": status.clock_mhz,
+        "pcie": status.pcie,
+        "architecture": status.architecture,
+        "firmware": status.firmware,
     }
     return agreement, record
 

@@ -27,7 +27,7 @@ from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, fai
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
 from edge.recognition.model import Model
-from edge.system.npu import NpuFailure, NpuReadings, NpuState, ReopenPolicy, explain
+from edge.system.npu import NpuFailure, NpuState, NpuStatus, ReopenPolicy, to_error
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class HailoEmbedder:
         self._back_off_s = (reopen or ReopenPolicy()).back_off_s
         self._mailbox: queue.SimpleQueue[Job | Ended | None] = queue.SimpleQueue()
         self._free = threading.BoundedSemaphore(_IN_FLIGHT + _WAITING)
-        self._readings = NpuReadings(NpuState.ABSENT)
+        self._status = NpuStatus(NpuState.ABSENT)
         self._failure: NpuError | None = None
         self._closed = False
         self._device: OpenDevice | None = None
@@ -72,16 +72,16 @@ class HailoEmbedder:
         try:
             opened.result(self._timeouts.open_s)
         except TimeoutError as error:
-            raise explain(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
+            raise to_error(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
 
     @property
     def info(self) -> EmbedderInfo:
         """The model, its artifact and its sizes."""
         return self._info
 
-    def readings(self) -> NpuReadings:
-        """Return the newest readings, without waiting for the device."""
-        return self._readings
+    def status(self) -> NpuStatus:
+        """Return the newest status, without waiting for the device."""
+        return self._status
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         """Start embedding uint8 (1..info.max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``.
@@ -178,7 +178,7 @@ class HailoEmbedder:
 
     def _recover(self, failure: NpuFailure) -> None:
         """End everything under way with the failure's name, then open the device again, patiently."""
-        error = explain(replace(failure, devices=device_count()))
+        error = to_error(replace(failure, devices=device_count()))
         self._failure = NpuReopeningError(f"{error}; it is being opened again")
         self._turn(NpuState.FAILED, str(error))
         _log.error("the NPU failed and is opened again: %s", error)
@@ -193,10 +193,10 @@ class HailoEmbedder:
             try:
                 self._open()
             except Exception as again:  # noqa: BLE001 - every class of failure is retried, and the last one told
-                error = again if isinstance(again, NpuError) else explain(failure_of("open", again))
+                error = again if isinstance(again, NpuError) else to_error(failure_of("open", again))
                 self._turn(NpuState.FAILED, str(error))
             else:
-                self._readings = replace(self._readings, reopened=self._readings.reopened + 1)
+                self._status = replace(self._status, reopened=self._status.reopened + 1)
                 self._failure = None
                 _log.info("the NPU works again")
                 return
@@ -219,9 +219,9 @@ class HailoEmbedder:
         return False
 
     def _open(self) -> None:
-        self._turn(NpuState.OPENING, self._readings.last_error)
+        self._turn(NpuState.OPENING, self._status.last_error)
         self._device = OpenDevice(self._hef, self._info.dim, self._info.max_batch)
-        self._turn(NpuState.READY, self._readings.last_error)
+        self._turn(NpuState.READY, self._status.last_error)
         self._read_gauges()
 
     def _release(self) -> None:
@@ -230,9 +230,9 @@ class HailoEmbedder:
             device.release()
 
     def _turn(self, state: NpuState, error: str | None = None) -> None:
-        self._readings = replace(self._readings, state=state, last_error=error)
+        self._status = replace(self._status, state=state, last_error=error)
 
     def _read_gauges(self) -> None:
         """Read temperature and clock; a device that does not tell keeps working."""
         if self._device is not None:
-            self._readings = self._device.gauge(self._readings)
+            self._status = self._device.gauge(self._status)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError, NpuError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
-from edge.system.npu import NpuFailure, NpuReadings, Operation, explain
+from edge.system.npu import NpuFailure, NpuStatus, Operation, to_error
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
 _RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")
@@ -56,24 +56,24 @@ class OpenDevice:
         platform = _import_platform()
         ids = _scan(platform)
         if not ids:
-            raise explain(NpuFailure("scan", None, "Device.scan() is empty"))
+            raise to_error(NpuFailure("scan", None, "Device.scan() is empty"))
         self._id = ids[0]
         self._configured: Any = None
         self._vdevice: Any = None
         self._control: Any = None
-        doing: Operation = "open"
+        operation: Operation = "open"
         try:
             parameters = platform.VDevice.create_params()
             parameters.scheduling_algorithm = platform.HailoSchedulingAlgorithm.ROUND_ROBIN
             self._vdevice = platform.VDevice(parameters)
-            doing = "load"
+            operation = "load"
             infer_model = self._vdevice.create_infer_model(hef)
             _check_shapes(infer_model, hef, dim)
             infer_model.set_batch_size(batch)
             infer_model.input().set_format_type(platform.FormatType.UINT8)
             infer_model.output().set_format_type(platform.FormatType.FLOAT32)
             self._shape = tuple(infer_model.output().shape)
-            doing = "configure"
+            operation = "configure"
             self._configured = infer_model.configure()
             _check_room(self._configured.get_async_queue_size(), hef, batch)
         except (NpuError, ModelError):
@@ -81,12 +81,12 @@ class OpenDevice:
             raise
         except Exception as error:
             self.release()
-            raise explain(replace(failure_of(doing, error), devices=len(ids))) from error
+            raise to_error(replace(failure_of(operation, error), devices=len(ids))) from error
         self._no_control: str | None = None
         try:  # it asks the device who it is at once
             self._control = platform.Device(self._id)
         except Exception as error:  # noqa: BLE001 - told with the gauges: recognition does not depend on them
-            self._no_control = str(explain(failure_of("control", error)))
+            self._no_control = str(to_error(failure_of("control", error)))
 
     def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
         """Hand a job to the runtime; ``post`` gets an ``Ended`` from the runtime's thread."""
@@ -105,7 +105,7 @@ class OpenDevice:
         self._configured.wait_for_async_ready(timeout_ms=round(1000 * timeout_s), frames_count=len(requests))
         self._configured.run_async(requests, ended)
 
-    def gauge(self, before: NpuReadings) -> NpuReadings:
+    def gauge(self, before: NpuStatus) -> NpuStatus:
         """Return ``before`` with what the device tells now; ``gauges_error`` is what asking it ended with."""
         read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": self._no_control, "throttling_level": None}
         if self._control is None:
@@ -119,7 +119,7 @@ class OpenDevice:
             temperature = control.get_chip_temperature()
             read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
         except Exception as error:  # noqa: BLE001 - told, and nothing else: recognition does not depend on it
-            read["gauges_error"] = str(explain(failure_of("control", error)))
+            read["gauges_error"] = str(to_error(failure_of("control", error)))
             return replace(before, **read)
         with suppress(Exception):  # not every board has these two
             read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
@@ -148,9 +148,11 @@ def _import_platform() -> ModuleType:
     try:
         platform = importlib.import_module("hailo_platform")
     except Exception as error:  # ImportError for versions, MissingPyHRTLib for the library
-        raise explain(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
+        raise to_error(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
     if not str(platform.__version__).startswith(_RUNTIMES):
-        raise explain(NpuFailure("import", None, f"HailoRT {platform.__version__} is none of 4.20 to 4.23; 5.x does not know the Hailo-8L"))
+        raise to_error(
+            NpuFailure("import", None, f"HailoRT {platform.__version__} is none of 4.20 to 4.23; 5.x does not know the Hailo-8L")
+        )
     return platform
 
 
@@ -158,7 +160,7 @@ def _scan(platform: ModuleType) -> list[str]:
     try:
         return list(platform.Device.scan())
     except Exception as error:  # the one call that is not wrapped by the binding
-        raise explain(failure_of("scan", error)) from error
+        raise to_error(failure_of("scan", error)) from error
 
 
 def device_count() -> int:
@@ -183,18 +185,18 @@ def _check_room(pictures: int, hef: str, batch: int) -> None:
         )
 
 
-def failure_of(doing: Operation, error: Exception) -> NpuFailure:
+def failure_of(operation: Operation, error: Exception) -> NpuFailure:
     """Read the status number out of what the binding raised: wrapped errors chain the raw one, some only have it in their text."""
     if isinstance(error, NpuError):
-        return NpuFailure(doing, None, str(error))
+        return NpuFailure(operation, None, str(error))
     for source in (error, error.__cause__):
         if source is not None and source.args and str(source.args[0]).isdigit():
-            return NpuFailure(doing, int(str(source.args[0])), str(error))
+            return NpuFailure(operation, int(str(source.args[0])), str(error))
     _, found, rest = str(error).partition("failed with error: ")
     number = rest.split(" ", 1)[0]
     if found and number.isdigit():
-        return NpuFailure(doing, int(number), str(error))
-    return NpuFailure(doing, _STATUS_OF_CLASS.get(type(error).__name__), f"{type(error).__name__}: {error}")
+        return NpuFailure(operation, int(number), str(error))
+    return NpuFailure(operation, _STATUS_OF_CLASS.get(type(error).__name__), f"{type(error).__name__}: {error}")
 
 
 _STATUS_OF_CLASS: Final = {

@@ -28,7 +28,7 @@ from edge.settings.file import load_settings
 from edge.settings.sections import Settings
 from edge.system import machine
 from edge.system.device_id import derive_device_id
-from edge.system.npu import NpuReadings, concerns, described, slow_link
+from edge.system.npu import NpuStatus, slow_link, summary, warnings
 from edge.vision.frame import Frame
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
@@ -142,9 +142,9 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
             yield from _npu(network.npu())
 
 
-def _npu(readings: NpuReadings) -> Iterator[CheckResult]:
-    yield _ok("npu", described(readings))
-    for concern in (*concerns(readings), slow_link(readings)):
+def _npu(status: NpuStatus) -> Iterator[CheckResult]:
+    yield _ok("npu", summary(status))
+    for concern in (*warnings(status), slow_link(status)):
         if concern is not None:
             yield _warning("npu", concern)
 

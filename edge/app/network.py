@@ -10,7 +10,7 @@ from edge.recognition.model import Model, open_model, self_test
 from edge.recognition.model_search import find_model
 from edge.recognition.recognizer import Embedder
 from edge.settings.sections import NetworkSection
-from edge.system.npu import NpuReadings
+from edge.system.npu import NpuStatus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +20,7 @@ class Network:
     model: Model
     embedder: Embedder
     agreement: float
-    npu: Callable[[], NpuReadings] | None = None
+    npu: Callable[[], NpuStatus] | None = None
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def open_network(settings: NetworkSection) -> Iterator[Network]:
 
         npu = HailoEmbedder(model)
         with closing(npu):
-            yield Network(model, npu, self_test(npu.submit, model, kind="hef"), npu.readings)
+            yield Network(model, npu, self_test(npu.submit, model, kind="hef"), npu.status)
         return
     from edge.adapters.onnx import OnnxEmbedder
 

@@ -14,7 +14,7 @@ from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.system import machine
 from edge.system.clock import NS_PER_S, Clock
-from edge.system.npu import NpuReadings, NpuState, concerns
+from edge.system.npu import NpuState, NpuStatus, warnings
 from edge.vision.card import Size
 
 INTERVAL_S: Final = 30.0
@@ -79,7 +79,7 @@ class HealthReporter:
         device: DeviceInfo,
         clock: Clock,
         host: HostSensors | None = None,
-        npu: Callable[[], NpuReadings] | None = None,
+        npu: Callable[[], NpuStatus] | None = None,
     ) -> None:
         self._sink = sink
         self._device = device
@@ -139,7 +139,7 @@ class HealthReporter:
             versions=dict(device.versions),
         )
 
-    def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float], npu: NpuReadings | None) -> dict[str, str]:
+    def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float], npu: NpuStatus | None) -> dict[str, str]:
         """Return all problems by part."""
         problems = dict(snapshot.problems)
         if snapshot.camera.state in _BROKEN_CAMERA:
@@ -148,7 +148,7 @@ class HealthReporter:
             problems["network"] = self.counters.last_failure or "the embedder did not answer"
         if npu is not None and npu.state is NpuState.FAILED:
             problems["network"] = npu.last_error or "the NPU failed"
-        if npu is not None and (found := concerns(npu)):
+        if npu is not None and (found := warnings(npu)):
             problems["npu"] = "; ".join(found)
         if not snapshot.publisher.alive:
             problems["publisher"] = "the publisher's thread has ended"

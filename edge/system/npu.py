@@ -1,6 +1,6 @@
-"""What can be known about an NPU: its states, its readings, and what each of its failures means for the person beside it.
+"""States, sensor values and failures of an NPU, and what to do about each failure.
 
-Pure: the driver that produces all this is ``edge/adapters/hailo.py``. Status numbers are those of HailoRT 4.20 to 4.23
+The driver is ``edge/adapters/hailo.py``; nothing here calls it. Status numbers are those of HailoRT 4.20 to 4.23
 (``hailort/include/hailo/hailort.h`` of hailo-ai/hailort, branch hailo8).
 """
 
@@ -24,7 +24,7 @@ from edge.errors import (
 
 
 class NpuState(StrEnum):
-    """Where the life of the device stands: absent → opening → ready → failed → (back-off) opening …; closed is the end."""
+    """State of the device: absent → opening → ready → failed → (back-off) opening …; closed is final."""
 
     ABSENT = "absent"
     OPENING = "opening"
@@ -34,124 +34,124 @@ class NpuState(StrEnum):
 
 
 Operation: TypeAlias = Literal["import", "scan", "open", "load", "configure", "infer", "control"]
-"""What we were doing when it failed; ``infer`` is submitting, waiting and the job itself."""
+"""The operation that failed; ``infer`` covers submitting, waiting and the job itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class NpuFailure:
-    """A failure as the runtime tells it. ``status`` is the number of HailoRT, ``None`` where only a class or a text is known."""
+    """A failure as reported by the runtime. ``status`` is HailoRT's status number, ``None`` where only a class or a text is known."""
 
-    doing: Operation
+    operation: Operation
     status: int | None
     text: str
     devices: int = 0
-    """Devices the driver lists at the moment of the failure."""
+    """Number of devices that the driver lists at the time of the failure."""
 
 
 @dataclass(frozen=True, slots=True)
-class NpuReadings:
-    """What the device says of itself; ``None`` where it does not tell. ``reopened`` counts openings after the first."""
+class NpuStatus:
+    """State and sensor values of the device; ``None`` for a value it does not report. ``reopened`` counts openings after the first."""
 
     state: NpuState
     reopened: int = 0
     last_error: str | None = None
     temperature_c: float | None = None
     throttling_level: int | None = None
-    """Step of the firmware's clock reduction by heat, from 0; ``None`` while there is none (the firmware says -1)."""
+    """Level of the firmware's clock reduction by heat, from 0; ``None`` without one (the firmware reports -1)."""
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None
     pcie: str | None = None
     """Generation and width of the link, like ``Gen3 x1``."""
     gauges_error: str | None = None
-    """Why the newest readings could not be taken."""
+    """Why the newest sensor values could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReopenPolicy:
-    """How a failed device is opened again: after waiting ``back_off_s`` each, as often as there are waits; then it stays failed."""
+    """How a failed device is reopened: one attempt after each wait of ``back_off_s``; then it stays failed."""
 
     back_off_s: tuple[float, ...] = (0.5, 1.0, 2.0)
 
 
 WARM_C: Final = 85.0
-"""From here a look at the cooling is due; the firmware slows the clock from about 104 °C and closes the streams at about 120 °C."""
+"""Warn from this temperature; the firmware slows the clock from about 104 °C and closes the streams at about 120 °C."""
 
 SLOW_LINKS: Final = ("Gen1", "Gen2")
 
 
-def concerns(readings: NpuReadings) -> tuple[str, ...]:
-    """Return what is wrong with a device that works, each with the next step."""
+def warnings(status: NpuStatus) -> tuple[str, ...]:
+    """Return warnings about a device that works, each with what to do."""
     found = []
-    if readings.throttling_level is not None:
-        found.append(f"slowed down by heat (level {readings.throttling_level}); give the board air")
-    if readings.temperature_c is not None and readings.temperature_c >= WARM_C:
-        found.append(f"{readings.temperature_c:.0f} °C; at about 104 °C it slows down, at 120 °C it stops: give the board air")
-    if readings.gauges_error is not None:
-        found.append(readings.gauges_error)
+    if status.throttling_level is not None:
+        found.append(f"slowed down by heat (level {status.throttling_level}); improve the cooling")
+    if status.temperature_c is not None and status.temperature_c >= WARM_C:
+        found.append(f"{status.temperature_c:.0f} °C; it slows down at about 104 °C and stops at about 120 °C: improve the cooling")
+    if status.gauges_error is not None:
+        found.append(status.gauges_error)
     return tuple(found)
 
 
-def slow_link(readings: NpuReadings) -> str | None:
-    """Return what is to be said about a PCIe link slower than the device takes: a network that streams its weights waits for it."""
-    if readings.pcie is None or not readings.pcie.startswith(SLOW_LINKS):
+def slow_link(status: NpuStatus) -> str | None:
+    """Return a warning about a PCIe link slower than the device supports, which delays a model that streams its weights."""
+    if status.pcie is None or not status.pcie.startswith(SLOW_LINKS):
         return None
-    return f"PCIe {readings.pcie}: the network's weights come at half the speed; set dtparam=pciex1_gen=3 in config.txt and reboot"
+    return f"PCIe {status.pcie}: the model's weights are transferred at half the speed; set dtparam=pciex1_gen=3 in config.txt and reboot"
 
 
-def described(readings: NpuReadings) -> str:
-    """Return what the device says of itself, in one line."""
-    said = (
-        readings.architecture,
-        readings.firmware and f"firmware {readings.firmware}",
-        readings.pcie and f"PCIe {readings.pcie}",
-        readings.temperature_c is not None and f"{readings.temperature_c:.0f} °C",
-        readings.clock_mhz is not None and f"{readings.clock_mhz:.0f} MHz",
+def summary(status: NpuStatus) -> str:
+    """Return the sensor values in one line."""
+    values = (
+        status.architecture,
+        status.firmware and f"firmware {status.firmware}",
+        status.pcie and f"PCIe {status.pcie}",
+        status.temperature_c is not None and f"{status.temperature_c:.0f} °C",
+        status.clock_mhz is not None and f"{status.clock_mhz:.0f} MHz",
     )
-    return ", ".join(part for part in said if part) or "tells nothing of itself"
+    return ", ".join(value for value in values if value) or "reports no values"
 
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """A row of the table of failures: when it applies, what it is, and the next step. Empty ``doing`` or ``statuses`` match all."""
+    """A row of the table of failures: when it applies, its error, and what to do. Empty ``operations`` or ``statuses`` match all."""
 
     error: type[NpuError]
     advice: str
-    doing: frozenset[Operation] = frozenset()
+    operations: frozenset[Operation] = frozenset()
     statuses: frozenset[int | None] = frozenset()
     device_listed: bool | None = None
-    """Whether the driver lists a device; None where that does not matter."""
+    """Whether the driver must list a device; None if it does not matter."""
 
-    def fits(self, failure: NpuFailure) -> bool:
-        """Say whether this row tells ``failure``."""
+    def matches(self, failure: NpuFailure) -> bool:
+        """Return whether this rule applies to ``failure``."""
         return (
-            (not self.doing or failure.doing in self.doing)
+            (not self.operations or failure.operation in self.operations)
             and (not self.statuses or failure.status in self.statuses)
             and (self.device_listed is None or self.device_listed == (failure.devices > 0))
         )
 
 
-def _row(
-    error: type[NpuError], advice: str, *statuses: int | None, doing: tuple[Operation, ...] = (), device_listed: bool | None = None
+def _rule(
+    error: type[NpuError], advice: str, *statuses: int | None, operations: tuple[Operation, ...] = (), device_listed: bool | None = None
 ) -> FailureRule:
-    return FailureRule(error, advice, frozenset(doing), frozenset(statuses), device_listed)
+    return FailureRule(error, advice, frozenset(operations), frozenset(statuses), device_listed)
 
 
-MEANINGS: Final = (
-    _row(
+FAILURE_RULES: Final = (
+    _rule(
         NpuVersionError,
         "hailo_platform cannot be used; install it with `sudo apt install hailo-all` and give the daemon a virtual environment seeing it "
         "(install.sh does both); library and Python package must have the same version",
-        doing=("import",),
+        operations=("import",),
     ),
-    _row(
+    _rule(
         NpuAbsentError,
         "no Hailo board found; check the ribbon cable and `lspci -d 1e60:`, load the driver with `sudo modprobe hailo_pci`, reboot after "
         "installing it",
         None,
-        doing=("scan",),
+        operations=("scan",),
     ),
-    _row(
+    _rule(
         NpuBusyError,
         "another process holds the NPU; find it with `sudo fuser -v /dev/hailo0` and stop it (rpicam-apps and other Hailo programs cannot "
         "share it with us)",
@@ -159,14 +159,14 @@ MEANINGS: Final = (
         74,
         device_listed=True,
     ),
-    _row(NpuAbsentError, "no Hailo board found; check the ribbon cable, `lspci -d 1e60:` and `dmesg | grep hailo`", 74),
-    _row(
+    _rule(NpuAbsentError, "no Hailo board found; check the ribbon cable, `lspci -d 1e60:` and `dmesg | grep hailo`", 74),
+    _rule(
         NpuPermissionError,
         "/dev/hailo0 cannot be opened; the daemon's user needs it: run install.sh again for its udev rule, then reboot",
         36,
-        doing=("open",),
+        operations=("open",),
     ),
-    _row(
+    _rule(
         NpuVersionError,
         "driver and HailoRT library have different versions; compare `modinfo hailo_pci` with `hailortcli --version`, install both of one "
         "release (`sudo apt install --reinstall hailo-all`) and reboot",
@@ -174,7 +174,7 @@ MEANINGS: Final = (
         85,
         86,
     ),
-    _row(
+    _rule(
         NpuVersionError,
         "the NPU's firmware is not loaded or does not fit the HailoRT library; reinstall `hailo-all` and switch the Pi off and on",
         6,
@@ -182,50 +182,52 @@ MEANINGS: Final = (
         16,
         18,
         23,
-        doing=("open", "load", "configure", "control"),
+        operations=("open", "load", "configure", "control"),
     ),
-    _row(
+    _rule(
         NpuVersionError,
         "the HailoRT service is missing or of another version; we do not use it: `sudo systemctl disable --now hailort`",
         77,
         78,
     ),
-    _row(
+    _rule(
         NpuHefError,
         "the .hef was compiled for another chip than this one; compile it for hailo8l (tools/compile_hef.py), or check the board with "
         "`hailortcli fw-control identify`",
         26,
         75,
         93,
-        doing=("load", "configure"),
+        operations=("load", "configure"),
     ),
-    _row(
+    _rule(
         NpuHefError,
         "the .hef comes from a newer compiler than this HailoRT reads; update HailoRT or compile with the matching version (3.33 for 4.23, "
         "3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)",
         92,
-        doing=("load", "configure"),
+        operations=("load", "configure"),
     ),
-    _row(NpuHefError, "the .hef is damaged or cannot be read; copy the network's folder again", 13, 14, 91, doing=("load", "configure")),
-    _row(
+    _rule(
+        NpuHefError, "the .hef is damaged or cannot be read; copy the network's folder again", 13, 14, 91, operations=("load", "configure")
+    ),
+    _rule(
         NpuOverheatedError,
         "the NPU closed its streams: too hot or short of current; give the board air and the 27 W supply, look at `dmesg`",
         63,
     ),
-    _row(NpuTimeoutError, "the NPU did not answer in time; if it stays so, switch the Pi off and on", 4),
-    _row(
+    _rule(NpuTimeoutError, "the NPU did not answer in time; if it stays so, switch the Pi off and on", 4),
+    _rule(
         NpuRemovedError,
         "the NPU is gone from the bus; check the ribbon cable and the supply, then reboot",
         36,
         62,
         64,
         87,
-        doing=("infer", "control", "scan"),
+        operations=("infer", "control", "scan"),
     ),
 )
-"""What each failure means, the first row that fits counts."""
+"""Errors by failure; the first matching rule applies."""
 
-_WANTED: Final[dict[Operation, str]] = {
+_GOALS: Final[dict[Operation, str]] = {
     "import": "load its library",
     "scan": "find it",
     "open": "open it",
@@ -236,10 +238,10 @@ _WANTED: Final[dict[Operation, str]] = {
 }
 
 
-def explain(failure: NpuFailure) -> NpuError:
-    """Return the named error for a failure, its message with the next step."""
-    said = failure.text if failure.status is None else f"{failure.text} [status {failure.status}]"
-    meaning = next((meaning for meaning in MEANINGS if meaning.fits(failure)), None)
-    if meaning is not None:
-        return meaning.error(f"{meaning.advice} ({said})")
-    return NpuError(f"the NPU failed while we wanted to {_WANTED[failure.doing]}: {said}; run `cardedge check`, see `dmesg | grep hailo`")
+def to_error(failure: NpuFailure) -> NpuError:
+    """Return the error for a failure; its message says what to do."""
+    text = failure.text if failure.status is None else f"{failure.text} [status {failure.status}]"
+    rule = next((rule for rule in FAILURE_RULES if rule.matches(failure)), None)
+    if rule is not None:
+        return rule.error(f"{rule.advice} ({text})")
+    return NpuError(f"the NPU failed (wanted: {_GOALS[failure.operation]}): {text}; run `cardedge check`, see `dmesg | grep hailo`")

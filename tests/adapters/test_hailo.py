@@ -22,7 +22,7 @@ from edge.errors import (
     NpuVersionError,
 )
 from edge.recognition.model import open_model, self_test
-from edge.system.npu import NpuState, ReopenPolicy, concerns
+from edge.system.npu import NpuState, ReopenPolicy, warnings
 from tests.support.hailo_double import Board, Fault, install, write_hef
 from tests.support.hailo_double.model import write_hailo_model
 from tests.support.hailo_failures import OPENING, WORKING, promised
@@ -189,8 +189,8 @@ def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situa
     name, words = promised(situation)
     assert name == type(raised.value).__name__
     assert words in str(raised.value)
-    until(lambda: embedder.readings().state is NpuState.READY)
-    assert embedder.readings().reopened == 1
+    until(lambda: embedder.status().state is NpuState.READY)
+    assert embedder.status().reopened == 1
     assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]
     until(lambda: "the NPU works again" in caplog.text)
     batch = pictures(2)
@@ -215,7 +215,7 @@ def test_while_it_is_opened_again_submissions_say_so(start):
         embedder.submit(pictures(1)).result(5)
     with pytest.raises(NpuReopeningError, match="opened again"):
         embedder.submit(pictures(1))
-    assert embedder.readings().state is NpuState.FAILED
+    assert embedder.status().state is NpuState.FAILED
 
 
 def test_a_board_pulled_out_for_good_stays_failed_with_the_last_name(start):
@@ -234,7 +234,7 @@ def test_a_board_pulled_out_for_good_stays_failed_with_the_last_name(start):
             return True
 
     until(final)
-    assert embedder.readings().state is NpuState.FAILED
+    assert embedder.status().state is NpuState.FAILED
 
 
 def test_a_board_put_back_in_time_goes_on(start):
@@ -244,7 +244,7 @@ def test_a_board_put_back_in_time_goes_on(start):
     with pytest.raises(NpuRemovedError):
         embedder.submit(pictures(1)).result(5)
     threading.Timer(0.1, lambda: setattr(board, "present", True)).start()
-    until(lambda: embedder.readings().state is NpuState.READY)
+    until(lambda: embedder.status().state is NpuState.READY)
     assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
 
 
@@ -257,7 +257,7 @@ def test_the_model_is_released_before_the_device(start):
     embedder.submit(pictures(1)).result(5)
     embedder.close()
     assert board.journal == ["vdevice opened", "model configured", "model released", "vdevice released"]
-    assert embedder.readings().state is NpuState.CLOSED
+    assert embedder.status().state is NpuState.CLOSED
 
 
 def test_close_finishes_what_is_under_way(start):
@@ -269,23 +269,23 @@ def test_close_finishes_what_is_under_way(start):
 
 
 def test_a_board_that_is_not_slowed_down_says_minus_one(start):
-    readings = start(Board()).readings()
-    assert readings.throttling_level is None
-    assert concerns(readings) == ()
-    assert "level 0" in concerns(start(Board(throttling_level=0)).readings())[0]
+    status = start(Board()).status()
+    assert status.throttling_level is None
+    assert warnings(status) == ()
+    assert "level 0" in warnings(start(Board(throttling_level=0)).status())[0]
 
 
 def test_what_the_board_says_of_itself(start):
-    readings = start(Board(temperature_c=61.0, throttling_level=2)).readings()
-    assert (readings.state, readings.temperature_c, readings.throttling_level) == (NpuState.READY, 61.0, 2)
-    assert (readings.clock_mhz, readings.architecture, readings.firmware) == (400.0, "HAILO8L", "4.23.0")
+    status = start(Board(temperature_c=61.0, throttling_level=2)).status()
+    assert (status.state, status.temperature_c, status.throttling_level) == (NpuState.READY, 61.0, 2)
+    assert (status.clock_mhz, status.architecture, status.firmware) == (400.0, "HAILO8L", "4.23.0")
 
 
 @pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "gone from the bus")])
 def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said, times):
     embedder = start(Board(faults=[Fault("control", status, times)]))
-    assert said in embedder.readings().gauges_error
+    assert said in embedder.status().gauges_error
     assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
 
 

@@ -80,7 +80,7 @@ def test_health_names_what_a_board_fails_with(folder, monkeypatch, situation):
         DeviceInfo(Identity("dev", "boot"), "a film", "hailo", "m", {}),
         clock,
         HostSensors(dict, lambda: 100.0),
-        npu=embedder.readings,
+        npu=embedder.status,
     )
     camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
     snapshot = Snapshot("running", camera, None, EventCallbackSink(lambda _: None, None, clock).health(), {}, {})
@@ -90,7 +90,7 @@ def test_health_names_what_a_board_fails_with(folder, monkeypatch, situation):
         with pytest.raises(NpuError):
             embedder.submit(open_model(folder).golden_inputs[:1]).result(5)
         deadline_s = time.monotonic() + 5.0
-        while embedder.readings().state is not NpuState.FAILED and time.monotonic() < deadline_s:
+        while embedder.status().state is not NpuState.FAILED and time.monotonic() < deadline_s:
             time.sleep(0.005)
         health = reporter.state(snapshot)
     finally:

@@ -4,22 +4,22 @@ import re
 
 import pytest
 
-from edge.system.npu import MEANINGS
+from edge.system.npu import FAILURE_RULES
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 IN_ONE_LINE = re.sub(r"\s+", " ", re.sub(r"(?m)^> ", "", PAGE))
 
 
-@pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.advice[:30])
-def test_what_the_npu_says_stands_there_word_for_word(meaning):
-    assert meaning.advice in IN_ONE_LINE
+@pytest.mark.parametrize("rule", FAILURE_RULES, ids=lambda rule: rule.advice[:30])
+def test_what_the_npu_says_stands_there_word_for_word(rule):
+    assert rule.advice in IN_ONE_LINE
 
 
 def test_nothing_else_is_quoted_as_the_npu_s():
     quoted = {re.sub(r"\s+", " ", part).strip() for part in re.findall(r"(?m)(?:^> .*\n)+", PAGE)}
     quoted = {re.sub(r"(^|\s)> ", r"\1", part) for part in quoted}
-    assert quoted == {meaning.advice for meaning in MEANINGS}
+    assert quoted == {rule.advice for rule in FAILURE_RULES}
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class NpuFixture:
         with ExitStack() as stack:
             stack.enter_context(self.npu.installed(board))
             embedder = stack.enter_context(closing(HailoEmbedder(self.model)))
-            yield Network(self.model, embedder, 1.0, embedder.readings), board
+            yield Network(self.model, embedder, 1.0, embedder.status), board
 
     def scene(self, xs: tuple[int, ...]) -> RgbImage:
         """Photograph the card, once at each place of a table."""
