@@ -24,7 +24,7 @@ from typing import Final
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
 from edge.errors import BundleError
-from edge.index.stamps import Stamp, file_states, stamp_holds, stamp_path
+from edge.index.stamps import Stamp, stamp_holds, stamp_path, take_stamp, write_stamp
 from edge.index.trial import (
     REVERTED_FILE,
     TRIAL_FILE,
@@ -34,7 +34,6 @@ from edge.index.trial import (
     read_trial,
     remove_record,
     utc_now,
-    write_record,
     write_reverted,
     write_trial,
 )
@@ -127,10 +126,11 @@ def install(root: Path, source: Path) -> Manifest:
     return manifest
 
 
-def adopt(root: Path, folder: Path, bundle_id: str) -> None:
-    """Move a complete, checked and synced folder of the same file system into ``releases/``; it is not activated.
+def adopt(root: Path, folder: Path, bundle_id: str, stamp: Stamp) -> None:
+    """Move a complete and synced folder of the same file system into ``releases/``; it is not activated.
 
-    A damaged release of that id is replaced. Raises ``BundleError``.
+    ``stamp`` was taken before its hashes were verified; moving a folder does not change the state of its files. A damaged release of
+    that id is replaced. Raises ``BundleError``.
     """
     try:
         (root / RELEASES).mkdir(parents=True, exist_ok=True)
@@ -142,20 +142,23 @@ def adopt(root: Path, folder: Path, bundle_id: str) -> None:
                 target.replace(damaged)
             folder.replace(target)
             sync(target.parent)
+            write_stamp(target, stamp)
             shutil.rmtree(damaged, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{folder}: cannot be moved to {root / RELEASES} ({error.strerror or error})") from error
 
 
 def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None, confirm_within_s: float | None = None) -> Manifest:
-    """Check an installed release completely, then make it ``current``, on trial; the one before becomes ``previous``.
+    """Check an installed release, then make it ``current``, on trial; the one before becomes ``previous``.
+
+    Its hashes are verified unless its stamp holds: a release that was just pushed is not read again.
 
     With ``confirm_within_s`` it is reverted unless ``confirm`` is called in time; None confirms it at once. The first release of a device
     is not on trial: there is nothing to go back to.
     Raises ``BundleError`` (``ModelMismatchError`` for another network than ``expected_model_id``) and changes nothing then.
     """
     with locked(root):
-        manifest = _verify(root, bundle_id, expected_model_id)
+        manifest = _check(root, bundle_id, expected_model_id, trust_stamp=True)
         _switch(root, bundle_id, confirm_within_s)
     return manifest
 
@@ -166,7 +169,7 @@ def rollback(root: Path, *, expected_model_id: ModelId | None = None) -> Manifes
         active, before = current_id(root), previous_id(root)
         if before is None or before == active:
             raise BundleError(f"{root}: no release to go back to; see `cardedge index list`")
-        manifest = _verify(root, before, expected_model_id)
+        manifest = _check(root, before, expected_model_id, trust_stamp=False)
         _switch(root, before, None)
     return manifest
 
@@ -282,15 +285,17 @@ def _settle(root: Path, found: Trial) -> None:
         write_trial(root, found)
 
 
-def _verify(root: Path, bundle_id: str, expected_model_id: ModelId | None) -> Manifest:
-    """Open a release with all hashes and stamp it."""
+def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, *, trust_stamp: bool) -> Manifest:
+    """Open a release as a daemon would; unless its stamp holds and is trusted, verify all hashes and write a new stamp."""
     directory = _release_directory(root, bundle_id)
-    stamp_path(directory).unlink(missing_ok=True)
-    # taken first: a file that changes while it is hashed will not match its stamp
-    stamp = Stamp(files=file_states(directory))
+    trusted = trust_stamp and stamp_holds(directory)
+    if not trusted:
+        stamp_path(directory).unlink(missing_ok=True)
+    stamp = take_stamp(directory)
     manifest = open_release(root, bundle_id, expected_model_id=expected_model_id).manifest
     check_recognizes(directory, manifest)
-    write_record(stamp_path(directory), stamp)
+    if not trusted:
+        write_stamp(directory, stamp)
     return manifest
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edge.bundles.manifest import MANIFEST_FILE, read_manifest
 from edge.errors import BundleError
 from edge.schema import Schema
+from edge.system.files import write_atomically
 
 STAMP_SUFFIX: Final = ".verified"
 
@@ -48,6 +49,19 @@ def file_states(directory: Path) -> dict[str, FileState]:
             size_bytes=status.st_size, modified_ns=status.st_mtime_ns, changed_ns=status.st_ctime_ns, inode=status.st_ino
         )
     return states
+
+
+def take_stamp(directory: Path) -> Stamp:
+    """Return the present state of a bundle's files. Call it before the hashes are verified.
+
+    A file that is changed while it is hashed then does not match its stamp. Raises ``BundleError`` for a missing file.
+    """
+    return Stamp(files=file_states(directory))
+
+
+def write_stamp(directory: Path, stamp: Stamp) -> None:
+    """Write the stamp of a release whose hashes were verified after ``stamp`` was taken."""
+    write_atomically(stamp_path(directory), stamp.model_dump_json())
 
 
 def stamp_holds(directory: Path) -> bool:

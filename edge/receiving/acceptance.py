@@ -10,6 +10,7 @@ from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.manifest import Manifest, parse_manifest
 from edge.bundles.signature import Signer, check_signature
 from edge.errors import BundleError, ModelMismatchError, SignatureError
+from edge.index.stamps import Stamp, take_stamp
 from edge.recognition.embedding import PREPROCESSING_ID, ModelId
 from edge.recognition.verification import SIGNATURE_ID
 from edge.settings.sections import PushSection
@@ -57,10 +58,12 @@ class Acceptance:
             )
         return offer
 
-    def check_files(self, folder: Path) -> None:
-        """Read every byte of a complete bundle, open it and ask its self-test queries. Raises ``BundleError``."""
+    def check_files(self, folder: Path) -> Stamp:
+        """Verify the hashes of a complete bundle, open it and run its self-test; return its stamp. Raises ``BundleError``."""
+        stamp = take_stamp(folder)
         bundle = open_bundle(folder, expected_model_id=self.model_id)
         run_self_test(bundle, self.make_search(bundle))
+        return stamp
 
     def _signer(self, manifest: bytes, signature: bytes) -> Signer | None:
         if signature:

@@ -195,12 +195,12 @@ class Receiver:
         growing.finish()
         self._step("verify")
         try:
-            self.acceptance.check_files(growing.folder)
+            stamp = self.acceptance.check_files(growing.folder)
         except BundleError:
             growing.discard()
             raise
         self._step("install")
-        releases.adopt(self.root, growing.folder, bundle_id)
+        releases.adopt(self.root, growing.folder, bundle_id, stamp)
 
     def _step(self, step: str) -> None:
         _log.info("%s", step)

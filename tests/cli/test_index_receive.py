@@ -37,7 +37,7 @@ def test_status_says_what_serves_and_what_waits(scanner, cardedge):
     assert (answer["current"]["bundle_id"], answer["trial"]["before"]) == (scanner.ids[0], scanner.ids[2])
     printed = cardedge("status")[1]
     assert "to be confirmed before" in printed
-    assert "not yet taken by a daemon" in printed
+    assert "not yet loaded by a daemon" in printed
 
 
 def test_confirm_keeps_the_bundle_that_waits(scanner, cardedge):

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from edge.bundles.bundle import file_sha256
 from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ConnectionLostError, ExitCode
 from edge.index import releases
 from edge.index.audit import last_line
-from edge.receiving import session
 from edge.receiving.messages import (
     Chunk,
     Commit,
@@ -81,7 +81,7 @@ def test_a_pushed_bundle_serves_on_trial_until_it_is_confirmed(scanner, new):
 def test_what_nobody_confirmed_in_time_is_left_again_by_the_next_visit(scanner, new, monkeypatch):
     with scanner.talking() as device:
         done = push(device, new, confirm_within_s=60)
-    monkeypatch.setattr(session, "utc_now", lambda: done.confirm_before + timedelta(seconds=1))
+    monkeypatch.setattr("edge.receiving.status.utc_now", lambda: done.confirm_before + timedelta(seconds=1))
     with scanner.talking() as device:
         device.send(StatusRequest())
         status = device.expect(Status)
@@ -220,6 +220,36 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused_by_name(scanner, n
     status, reason = refused(scanner, lambda device: push(device, new))
     assert status is ExitCode.BAD_DATA
     assert reason.startswith(f"{name}: its content differs")
+
+
+def test_every_file_is_read_once_after_it_came(scanner, new, monkeypatch):
+    read, read_again = [], []
+    real = file_sha256
+    monkeypatch.setattr("edge.bundles.bundle.file_sha256", lambda path: read.append(path.name) or real(path))
+    with scanner.talking() as device:
+        assert push(device, new).result == "activated"
+    assert sorted(read) == ["cards.sqlite", "hnsw.bin", "vectors.npy"]
+    monkeypatch.setattr("edge.bundles.bundle.file_sha256", lambda path: read_again.append(path.name) or real(path))
+    releases.rollback(scanner.root)
+    assert len(read_again) == 3, "a rollback reads everything"
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "hnsw.bin", "cards.sqlite", "manifest.json"])
+def test_a_file_that_is_altered_before_the_bundle_is_activated_is_refused(scanner, new, monkeypatch, name):
+    adopt = releases.adopt
+
+    def alter_and_adopt(root, folder, bundle_id, stamp):
+        content = bytearray((folder / name).read_bytes())
+        content[-10] ^= 1
+        modified_ns = (folder / name).stat().st_mtime_ns
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, ns=(modified_ns, modified_ns))
+        adopt(root, folder, bundle_id, stamp)
+
+    monkeypatch.setattr(releases, "adopt", alter_and_adopt)
+    with scanner.talking() as device, pytest.raises(HostRefusedError, match=name):
+        push(device, new)
+    assert releases.current_id(scanner.root) == scanner.old_id
 
 
 def test_limits_are_looked_at_before_anything_is_sent(scanner, new):
