@@ -6,30 +6,30 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.small_scanner import make_small_world
+from tests.support.small_scanner import make_small_scanner
 
-# how long an example takes says something about the machine, nothing about the code
+# the duration of an example depends on the machine, not on the code
 settings.register_profile("checks", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("checks")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Tools keep embeddings in the user's cache; tests keep them in their own."""
+    """Tools cache embeddings in the user's folder; tests use a temporary one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 @pytest.fixture(scope="session")
-def small_world(tmp_path_factory):
-    """A tiny network, an index of eight drawn cards and the cards themselves; to be read, never written."""
-    return make_small_world(tmp_path_factory.mktemp("small-world"))
+def small_scanner(tmp_path_factory):
+    """A small model, a bundle of eight drawn cards, and the images of the cards. Read-only: all tests share the files."""
+    return make_small_scanner(tmp_path_factory.mktemp("small-scanner"))
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was():
-    """A command sets logging up for its process; the next test must not log into this one's captured streams."""
+def _restore_logging():
+    """Undo what a command set up, so that the next test does not log to the captured streams of this one."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -47,6 +47,6 @@ def broker(tmp_path):
 
 @pytest.fixture
 def listener(broker):
-    hearing = Listener(broker.port)
-    yield hearing
-    hearing.close()
+    listening = Listener(broker.port)
+    yield listening
+    listening.close()

@@ -13,23 +13,23 @@ from edge.errors import ExitCode
 from edge.recognition.decision import AcceptanceThresholds
 from edge.system import machine
 from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
-from tests.support.small_scanner import NOTE, on_table, save, write_index, write_network
+from tests.support.small_scanner import NOTE, on_table, save, write_index, write_projection_model
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 
 @pytest.fixture
-def check(small_world, tmp_path, capsys):
+def check(small_scanner, tmp_path, capsys):
     """Return a function that runs the command on working settings, with ``changes``, and returns exit status and results by name."""
     (tmp_path / "stills").mkdir()
-    save(tmp_path / "stills" / "card.png", on_table(next(iter(small_world.pictures.values()))))
+    save(tmp_path / "stills" / "card.png", on_table(next(iter(small_scanner.images.values()))))
 
     def run(*options, **changes):
         values = {
             "device": {"id": "bench"},
             "camera": {"kind": "stills", "source": str(tmp_path / "stills")},
-            "network": {"model": str(small_world.model)},
-            "index": {"directory": str(small_world.index)},
+            "network": {"model": str(small_scanner.model)},
+            "index": {"directory": str(small_scanner.index)},
             "mqtt": {"host": "127.0.0.1", "port": free_port()},
             "outbox": {"file": str(tmp_path / "outbox.sqlite")},
         }
@@ -50,7 +50,7 @@ def check(small_world, tmp_path, capsys):
 
 
 @needs_mosquitto
-def test_a_working_scanner_passes_every_check(check, small_world, tmp_path):
+def test_a_working_scanner_passes_every_check(check, small_scanner, tmp_path):
     broker = Mosquitto(tmp_path).start()
     try:
         status, results = check(mqtt={"port": broker.port})
@@ -79,7 +79,7 @@ def test_wrong_settings_end_the_run(tmp_path, capsys):
 
 
 def test_a_damaged_model_is_reported(check, tmp_path):
-    model = write_network(tmp_path / "broken")
+    model = write_projection_model(tmp_path / "broken")
     with (model / "network.onnx").open("ab") as file:
         file.write(b"x")
     status, results = check(network={"model": str(model)})
@@ -95,13 +95,13 @@ def test_a_backend_without_an_artifact_is_not_replaced_by_another(check):
 
 
 def test_a_bundle_of_another_model_is_refused(check, tmp_path):
-    status, results = check(network={"model": str(write_network(tmp_path / "other", seed=1))})
+    status, results = check(network={"model": str(write_projection_model(tmp_path / "other", seed=1))})
     assert status == ExitCode.BAD_DATA
     assert "embedded by network" in results["index"]["message"]
 
 
-def test_the_source_of_the_thresholds_is_reported(check, small_world, tmp_path):
-    index = write_index(tmp_path / "calibrated", small_world.model, small_world.pictures)
+def test_the_source_of_the_thresholds_is_reported(check, small_scanner, tmp_path):
+    index = write_index(tmp_path / "calibrated", small_scanner.model, small_scanner.images)
     _, results = check(index={"directory": str(index)})
     assert "not calibrated for this bundle" in results["thresholds"]["message"]
     set_calibration(index, Calibration(thresholds=AcceptanceThresholds(), source="measured on the test bench"))
@@ -114,8 +114,8 @@ def test_the_source_of_the_thresholds_is_reported(check, small_world, tmp_path):
     }
 
 
-def test_an_empty_index_is_a_warning(check, small_world, tmp_path):
-    _, results = check(index={"directory": str(write_index(tmp_path / "empty", small_world.model, {}))})
+def test_an_empty_index_is_a_warning(check, small_scanner, tmp_path):
+    _, results = check(index={"directory": str(write_index(tmp_path / "empty", small_scanner.model, {}))})
     assert results["index"]["level"] == WARN
     assert "every card will be unknown" in results["index"]["message"]
 
@@ -195,8 +195,8 @@ def test_at_rest_a_missing_npu_artifact_is_reported(check):
     assert "no `hef` artefact" in results["network"]["message"]
 
 
-def test_another_index_is_checked_instead_of_the_one_in_the_settings(check, small_world, tmp_path):
-    status, results = check("--at-rest", "--index", small_world.index, index={"directory": str(tmp_path / "none")})
+def test_another_index_is_checked_instead_of_the_one_in_the_settings(check, small_scanner, tmp_path):
+    status, results = check("--at-rest", "--index", small_scanner.index, index={"directory": str(tmp_path / "none")})
     assert (status, results["index"]["level"]) == (ExitCode.OK, OK)
     status, results = check("--at-rest", "--index", tmp_path / "none")
     assert (status, results["index"]["level"]) == (ExitCode.BAD_DATA, FAIL)

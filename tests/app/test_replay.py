@@ -17,9 +17,9 @@ FPS = 10
 
 
 @pytest.fixture(scope="module")
-def film(small_world, tmp_path_factory):
+def film(small_scanner, tmp_path_factory):
     """Half a second of table, two seconds of a card, then three seconds of table: 55 frames with a camera's noise."""
-    card = next(iter(small_world.pictures.values()))
+    card = next(iter(small_scanner.images.values()))
     path = tmp_path_factory.mktemp("film") / "film.avi"
     noise = np.random.default_rng(0)
     film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
@@ -32,11 +32,11 @@ def film(small_world, tmp_path_factory):
 
 
 @pytest.fixture
-def replay(small_world, capsys):
+def replay(small_scanner, capsys):
     """Run the command; returns status, answers and standard error."""
 
     def run(source, *options):
-        world = ["--index", str(small_world.index), "--model", str(small_world.model)]
+        world = ["--index", str(small_scanner.index), "--model", str(small_scanner.model)]
         status = main(["replay", str(source), "--json", *world, *options])
         said = capsys.readouterr()
         return status, [json.loads(line) for line in said.out.splitlines()], said.err
@@ -48,9 +48,9 @@ def without_times(event):
     return {key: value for key, value in event.items() if key != "timing_ms"}
 
 
-def test_a_film_gives_the_daemons_events_with_their_time_in_it(small_world, film, replay):
+def test_a_film_gives_the_daemons_events_with_their_time_in_it(small_scanner, film, replay):
     status, (identified, removed), _ = replay(film)
-    card_id = next(iter(small_world.pictures))
+    card_id = next(iter(small_scanner.images))
     assert status == ExitCode.OK
     assert (identified["type"], removed["type"]) == ("identified", "removed")
     assert identified["card_id"] == removed["card_id"] == card_id
@@ -75,8 +75,8 @@ def test_in_real_time_the_events_carry_the_time_of_day(film, replay):
     assert 0.5 <= events[0]["at_s"] < events[1]["at_s"]
 
 
-def test_a_folder_of_stills_is_shown_one_after_the_other(small_world, tmp_path, replay):
-    cards = list(small_world.pictures.items())[:2]
+def test_a_folder_of_stills_is_shown_one_after_the_other(small_scanner, tmp_path, replay):
+    cards = list(small_scanner.images.items())[:2]
     for number, (_, card) in enumerate(cards):
         save(tmp_path / f"{number}.png", on_table(card) if number == 0 else on_table(card[::-1, ::-1], card))
     status, events, _ = replay(tmp_path)
@@ -85,11 +85,11 @@ def test_a_folder_of_stills_is_shown_one_after_the_other(small_world, tmp_path, 
     assert {event["card_id"] for event in events} == {card_id for card_id, _ in cards}
 
 
-def test_people_get_a_line_per_event(small_world, film, capsys):
-    main(["replay", str(film), "--index", str(small_world.index), "--model", str(small_world.model)])
+def test_people_get_a_line_per_event(small_scanner, film, capsys):
+    main(["replay", str(film), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
     first, second = capsys.readouterr().out.splitlines()
     assert "identified" in first
-    assert next(iter(small_world.pictures)) in first
+    assert next(iter(small_scanner.images)) in first
     assert "removed" in second
 
 

@@ -29,17 +29,17 @@ pytestmark = needs_mosquitto
 
 
 @pytest.fixture
-def config(small_world, broker, tmp_path):
+def config(small_scanner, broker, tmp_path):
     """Settings of a scanner whose camera shows one card for ever, its index installed as on a device."""
     film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
     noise = np.random.default_rng(0)
-    table = on_table(next(iter(small_world.pictures.values())))
+    table = on_table(next(iter(small_scanner.images.values())))
     for _ in range(20):
         film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
     film.release()
     root = tmp_path / "index"
     root.mkdir()
-    releases.activate(root, releases.install(root, small_world.index).bundle_id)
+    releases.activate(root, releases.install(root, small_scanner.index).bundle_id)
     path = tmp_path / "cardedge.toml"
     path.write_text(
         f"""
@@ -50,7 +50,7 @@ def config(small_world, broker, tmp_path):
         source = "{tmp_path / "film.avi"}"
         loop = true
         [network]
-        model = "{small_world.model}"
+        model = "{small_scanner.model}"
         threads = 1
         [index]
         directory = "{root}"
@@ -86,11 +86,11 @@ def start(config, tmp_path):
 
 
 @pytest.fixture
-def busy(config, small_world, tmp_path):
+def busy(config, small_scanner, tmp_path):
     """The same scanner with a film in which two cards take turns, so that events never end."""
     film = cv2.VideoWriter(str(tmp_path / "busy.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
     noise = np.random.default_rng(1)
-    cards = list(small_world.pictures.values())
+    cards = list(small_scanner.images.values())
     for table in (on_table(cards[0]), on_table(), on_table(cards[1]), on_table()):
         for _ in range(8):
             film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
@@ -141,11 +141,11 @@ def events(listener):
     return [json.loads(payload) for payload in listener.on(f"{BASE}/event")]
 
 
-def test_a_card_is_told_and_sigterm_says_goodbye(small_world, start, listener, tmp_path):
+def test_a_card_is_told_and_sigterm_says_goodbye(small_scanner, start, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     (event,) = events(listener)
-    assert (event["type"], event["card_id"]) == ("identified", next(iter(small_world.pictures)))
+    assert (event["type"], event["card_id"]) == ("identified", next(iter(small_scanner.images)))
     wait_until(lambda: listener.on(f"{BASE}/image/last"))
     health = json.loads(listener.on(f"{BASE}/health")[-1])
     assert health["camera"]["source"] == f"film {tmp_path / 'film.avi'}"
@@ -156,13 +156,13 @@ def test_a_card_is_told_and_sigterm_says_goodbye(small_world, start, listener, t
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
 
 
-def test_sighup_takes_a_new_bundle_and_new_thresholds_without_a_restart(small_world, start, config, listener, tmp_path):
+def test_sighup_takes_a_new_bundle_and_new_thresholds_without_a_restart(small_scanner, start, config, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     old_id = events(listener)[0]["index_id"]
-    fewer = dict(list(small_world.pictures.items())[:3])
+    fewer = dict(list(small_scanner.images.items())[:3])
     root = tmp_path / "index"
-    new_id = releases.install(root, write_index(tmp_path / "fewer", small_world.model, fewer)).bundle_id
+    new_id = releases.install(root, write_index(tmp_path / "fewer", small_scanner.model, fewer)).bundle_id
     releases.activate(root, new_id)
     config.write_text(config.read_text() + "[thresholds]\nmin_verification = 0.77\n[track]\nrecheck_s = 4\n")
     daemon.send_signal(signal.SIGHUP)

@@ -17,7 +17,7 @@ from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.support.paths import ROOT
-from tests.support.small_scanner import save, write_index, write_network
+from tests.support.small_scanner import save, write_index, write_projection_model
 from tools import build_index
 
 
@@ -35,20 +35,20 @@ def cardedge(capsys):
 
 
 @pytest.fixture
-def picture(small_world, tmp_path):
-    return save(tmp_path / "card.png", small_world.stranger)
+def picture(small_scanner, tmp_path):
+    return save(tmp_path / "card.png", small_scanner.unknown_card)
 
 
 @pytest.fixture
-def index(small_world, tmp_path):
+def index(small_scanner, tmp_path):
     """A bundle of our own to spoil."""
-    return Path(shutil.copytree(small_world.index, tmp_path / "bundle"))
+    return Path(shutil.copytree(small_scanner.index, tmp_path / "bundle"))
 
 
 @pytest.fixture
-def identify(cardedge, small_world, picture, index):
+def identify(cardedge, small_scanner, picture, index):
     def run(*arguments):
-        return cardedge("identify", *(arguments or [picture]), "--rectified", "--json", "--index", index, "--model", small_world.model)
+        return cardedge("identify", *(arguments or [picture]), "--rectified", "--json", "--index", index, "--model", small_scanner.model)
 
     return run
 
@@ -88,7 +88,7 @@ def test_a_vector_that_is_no_number(identify, index):
 
 
 def test_a_foreign_network(cardedge, picture, index, tmp_path):
-    other = write_network(tmp_path / "other", seed=1)
+    other = write_projection_model(tmp_path / "other", seed=1)
     status, answers, said = cardedge("identify", picture, "--index", index, "--model", other)
     assert (status, answers) == (ExitCode.BAD_DATA, "")
     assert "embedded by network" in said
@@ -104,9 +104,9 @@ def test_a_newer_format(identify, index):
     assert "update cardedge" in said
 
 
-def test_an_empty_index(cardedge, small_world, picture, tmp_path):
-    empty = write_index(tmp_path / "empty", small_world.model, {})
-    status, answers, _ = cardedge("identify", picture, "--rectified", "--json", "--index", empty, "--model", small_world.model)
+def test_an_empty_index(cardedge, small_scanner, picture, tmp_path):
+    empty = write_index(tmp_path / "empty", small_scanner.model, {})
+    status, answers, _ = cardedge("identify", picture, "--rectified", "--json", "--index", empty, "--model", small_scanner.model)
     (card,) = json.loads(answers)["cards"]
     assert status == ExitCode.OK
     assert (card["status"], card["card_id"], card["reason"]) == ("unknown", None, "empty_index")
@@ -136,16 +136,16 @@ def test_a_picture_of_20000_by_20000_is_refused_by_its_header(identify, tmp_path
     assert "too large (400 megapixels; the limit is 100)" in json.loads(answers)["error"]
 
 
-def test_a_film_without_a_byte(cardedge, small_world, tmp_path):
+def test_a_film_without_a_byte(cardedge, small_scanner, tmp_path):
     film = tmp_path / "film.mp4"
     film.touch()
-    status, events, said = cardedge("replay", film, "--json", "--index", small_world.index, "--model", small_world.model)
+    status, events, said = cardedge("replay", film, "--json", "--index", small_scanner.index, "--model", small_scanner.model)
     assert (status, events) == (ExitCode.BAD_DATA, "")
     assert str(film) in said
 
 
-def test_an_absent_camera(cardedge, small_world):
-    status, events, said = cardedge("replay", "/dev/video97", "--json", "--index", small_world.index, "--model", small_world.model)
+def test_an_absent_camera(cardedge, small_scanner):
+    status, events, said = cardedge("replay", "/dev/video97", "--json", "--index", small_scanner.index, "--model", small_scanner.model)
     assert (status, events) == (ExitCode.UNAVAILABLE, "")
     assert "/dev/video97" in said
 
@@ -158,11 +158,11 @@ def test_an_absent_camera(cardedge, small_world):
     ],
     ids=["a column is missing", "another encoding"],
 )
-def test_a_card_list_that_cannot_be_read_builds_nothing(small_world, tmp_path, capsys, content, said):
+def test_a_card_list_that_cannot_be_read_builds_nothing(small_scanner, tmp_path, capsys, content, said):
     (tmp_path / "cards.csv").write_bytes(content)
-    save(tmp_path / "a.png", small_world.stranger)
+    save(tmp_path / "a.png", small_scanner.unknown_card)
     out = tmp_path / "out"
-    arguments = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--out", out, "--model", small_world.model]
+    arguments = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--out", out, "--model", small_scanner.model]
     assert build_index.main([str(argument) for argument in arguments]) == ExitCode.BAD_DATA
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -189,9 +189,9 @@ def test_an_unknown_settings_key(tmp_path):
     assert said == f"cardedge: {config}:3: unknown key camera.surce; did you mean camera.source?\n"
 
 
-def test_a_backend_the_network_was_not_compiled_for(small_world, tmp_path):
+def test_a_backend_the_network_was_not_compiled_for(small_scanner, tmp_path):
     config = tmp_path / "cardedge.toml"
-    config.write_text(f'[device]\nid = "bench"\n[network]\nbackend = "hailo"\nmodel = "{small_world.model}"\n')
+    config.write_text(f'[device]\nid = "bench"\n[network]\nbackend = "hailo"\nmodel = "{small_scanner.model}"\n')
     status, said = run_daemon(config)
     assert status == ExitCode.BAD_DATA
     assert "no `hef` artefact (onnx listed)" in said

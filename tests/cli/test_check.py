@@ -20,10 +20,10 @@ def test_a_message_of_several_lines_is_indented():
     assert describe(result) == "OK   training    first\n                 second"
 
 
-def test_the_report_fits_on_one_screen(small_world, tmp_path, capsys):
+def test_the_report_fits_on_one_screen(small_scanner, tmp_path, capsys):
     config = tmp_path / "cardedge.toml"
     config.write_text(
-        f'[device]\nid = "bench"\n[camera]\nkind = "v4l2"\nsource = "/dev/video97"\n[network]\nmodel = "{small_world.model}"\n'
+        f'[device]\nid = "bench"\n[camera]\nkind = "v4l2"\nsource = "/dev/video97"\n[network]\nmodel = "{small_scanner.model}"\n'
     )
     main(["check", "--config", str(config)])
     lines = capsys.readouterr().out.splitlines()

@@ -10,14 +10,14 @@ from tests.support.small_scanner import on_table, save
 
 
 @pytest.fixture
-def cardedge(small_world, tmp_path, capsys):
+def cardedge(small_scanner, tmp_path, capsys):
     root = tmp_path / "index"
     root.mkdir()
-    releases.activate(root, releases.install(root, small_world.index).bundle_id)
-    save(tmp_path / "photo.png", on_table(small_world.stranger))
+    releases.activate(root, releases.install(root, small_scanner.index).bundle_id)
+    save(tmp_path / "photo.png", on_table(small_scanner.unknown_card))
 
     def run(action, *arguments):
-        network = ["--model", str(small_world.model)] if action in ("add", "refresh") else []
+        network = ["--model", str(small_scanner.model)] if action in ("add", "refresh") else []
         status = main(["index", action, *map(str, arguments), "--index", str(root), *network])
         said = capsys.readouterr()
         return status, said.out, said.err
@@ -54,6 +54,6 @@ def test_what_cannot_be_done_says_why(cardedge, arguments, status, says):
     assert says in err
 
 
-def test_a_plain_bundle_takes_no_cards(small_world, capsys):
-    assert main(["index", "added", "--index", str(small_world.index)]) == 65
+def test_a_plain_bundle_takes_no_cards(small_scanner, capsys):
+    assert main(["index", "added", "--index", str(small_scanner.index)]) == 65
     assert "is no device's index" in capsys.readouterr().err

@@ -64,12 +64,12 @@ def test_a_wrong_command_line_is_explained_on_standard_error(arguments, said, ca
     assert "--help" in output.err
 
 
-def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_world, tmp_path, monkeypatch, capsys):
+def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_scanner, tmp_path, monkeypatch, capsys):
     def broken(*_):
         raise ZeroDivisionError("planted")
 
     monkeypatch.setattr(recognizer, "open_recognizer", broken)
-    arguments = ["identify", str(tmp_path), "--index", str(small_world.index)]
+    arguments = ["identify", str(tmp_path), "--index", str(small_scanner.index)]
     assert main(arguments) == ExitCode.SOFTWARE
     short = capsys.readouterr().err
     assert "ZeroDivisionError: planted" in short
@@ -78,12 +78,12 @@ def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_world, tmp_path
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interrupt_ends_like_in_a_shell(small_world, monkeypatch):
+def test_an_interrupt_ends_like_in_a_shell(small_scanner, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recognizer, "open_recognizer", interrupted)
-    assert main(["identify", "a.png", "--index", str(small_world.index)]) == INTERRUPTED
+    assert main(["identify", "a.png", "--index", str(small_scanner.index)]) == INTERRUPTED
 
 
 def test_the_demo_without_its_tools_says_what_is_missing(monkeypatch, capsys):
@@ -92,22 +92,22 @@ def test_the_demo_without_its_tools_says_what_is_missing(monkeypatch, capsys):
     assert "install.sh --demo" in capsys.readouterr().err
 
 
-def test_json_stands_alone_on_standard_output(small_world, tmp_path):
-    picture = save(tmp_path / "card.png", on_table(*list(small_world.pictures.values())[:2]))
+def test_json_stands_alone_on_standard_output(small_scanner, tmp_path):
+    picture = save(tmp_path / "card.png", on_table(*list(small_scanner.images.values())[:2]))
     (tmp_path / "broken.png").write_text("no picture")
     done = cardedge(
-        "identify", picture, tmp_path / "broken.png", "--json", "--verbose", "--index", small_world.index, "--model", small_world.model
+        "identify", picture, tmp_path / "broken.png", "--json", "--verbose", "--index", small_scanner.index, "--model", small_scanner.model
     )
     assert done.returncode == ExitCode.BAD_DATA
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["image"] for answer in answers] == [str(picture), str(tmp_path / "broken.png")]
 
 
-def test_a_reader_that_leaves_early_is_no_error(small_world, tmp_path):
-    picture = save(tmp_path / "card.png", small_world.stranger)
+def test_a_reader_that_leaves_early_is_no_error(small_scanner, tmp_path):
+    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
     command = [sys.executable, "-m", "edge", "identify", *[str(picture)] * 30, "--rectified", "--json"]
     with subprocess.Popen(
-        [*command, "--index", str(small_world.index), "--model", str(small_world.model)],
+        [*command, "--index", str(small_scanner.index), "--model", str(small_scanner.model)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -81,16 +81,16 @@ class SwappingSink(ListSink):
 
 
 @pytest.mark.slow
-def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_world, tmp_path):
+def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_scanner, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
     ids = []
     for count in (8, 5):
-        source = write_index(tmp_path / f"of-{count}", small_world.model, dict(list(small_world.pictures.items())[:count]))
+        source = write_index(tmp_path / f"of-{count}", small_scanner.model, dict(list(small_scanner.images.items())[:count]))
         ids.append(releases.install(root, source).bundle_id)
     releases.activate(root, ids[0])
-    settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_world.model, threads=1))
-    scenes = [on_table(picture) for picture in list(small_world.pictures.values())[:4]]
+    settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_scanner.model, threads=1))
+    scenes = [on_table(picture) for picture in list(small_scanner.images.values())[:4]]
     with open_network(settings.network) as network:
         store = DeviceIndex(settings, loading_for(network))
         camera = EndlessCamera(scenes)

@@ -21,22 +21,24 @@ CANDIDATE_KEYS = ["card_id", "name", "similarity", "verification"]
 
 
 @pytest.fixture
-def identify(small_world, capsys):
+def identify(small_scanner, capsys):
     """Run the command with ``--json`` and return its status and answers."""
 
     def run(*arguments):
-        status = main(["identify", *map(str, arguments), "--index", str(small_world.index), "--model", str(small_world.model), "--json"])
+        status = main(
+            ["identify", *map(str, arguments), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--json"]
+        )
         return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return run
 
 
-def first_cards(small_world, count):
-    return list(small_world.pictures.items())[:count]
+def first_cards(small_scanner, count):
+    return list(small_scanner.images.items())[:count]
 
 
-def test_an_answer_has_exactly_the_keys_of_the_contract(small_world, identify, tmp_path):
-    picture = save(tmp_path / "a.png", on_table(first_cards(small_world, 1)[0][1]))
+def test_an_answer_has_exactly_the_keys_of_the_contract(small_scanner, identify, tmp_path):
+    picture = save(tmp_path / "a.png", on_table(first_cards(small_scanner, 1)[0][1]))
     status, (answer,) = identify(picture)
     assert status == ExitCode.OK
     assert list(answer) == IMAGE_KEYS
@@ -49,8 +51,8 @@ def test_an_answer_has_exactly_the_keys_of_the_contract(small_world, identify, t
     assert all(list(candidate) == CANDIDATE_KEYS for candidate in card["candidates"])
 
 
-def test_every_card_on_the_table_is_named_where_it_lies(small_world, identify, tmp_path):
-    (first_id, first), (second_id, second) = first_cards(small_world, 2)
+def test_every_card_on_the_table_is_named_where_it_lies(small_scanner, identify, tmp_path):
+    (first_id, first), (second_id, second) = first_cards(small_scanner, 2)
     _, (answer,) = identify(save(tmp_path / "two.png", on_table(first, second)))
     found = {card["card_id"]: card for card in answer["cards"]}
     assert set(found) == {first_id, second_id}
@@ -66,8 +68,8 @@ def test_every_card_on_the_table_is_named_where_it_lies(small_world, identify, t
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_card_is_read_from_its_own_top_left(small_world, identify, tmp_path, turns):
-    card_id, card = first_cards(small_world, 1)[0]
+def test_a_turned_card_is_read_from_its_own_top_left(small_scanner, identify, tmp_path, turns):
+    card_id, card = first_cards(small_scanner, 1)[0]
     _, (answer,) = identify(save(tmp_path / "turned.png", on_table(card, turned=turns)))
     (found,) = answer["cards"]
     assert found["card_id"] == card_id
@@ -78,8 +80,8 @@ def test_a_turned_card_is_read_from_its_own_top_left(small_world, identify, tmp_
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
-def test_a_rectified_picture_is_one_card_either_way_up(small_world, identify, tmp_path, upside_down):
-    card_id, card = first_cards(small_world, 1)[0]
+def test_a_rectified_picture_is_one_card_either_way_up(small_scanner, identify, tmp_path, upside_down):
+    card_id, card = first_cards(small_scanner, 1)[0]
     picture = card[::-1, ::-1] if upside_down else card
     _, (answer,) = identify(save(tmp_path / "card.png", picture), "--rectified")
     (found,) = answer["cards"]
@@ -88,8 +90,8 @@ def test_a_rectified_picture_is_one_card_either_way_up(small_world, identify, tm
     assert found["quad"][0] == ([251.5, 351.5] if upside_down else [-0.5, -0.5])
 
 
-def test_a_card_that_is_not_in_the_index_is_not_named(small_world, identify, tmp_path):
-    _, (answer,) = identify(save(tmp_path / "stranger.png", small_world.stranger), "--rectified")
+def test_a_card_that_is_not_in_the_index_is_not_named(small_scanner, identify, tmp_path):
+    _, (answer,) = identify(save(tmp_path / "stranger.png", small_scanner.unknown_card), "--rectified")
     (found,) = answer["cards"]
     assert found["status"] in {"unknown", "uncertain"}
     assert found["card_id"] is None
@@ -104,8 +106,8 @@ def test_an_empty_table_holds_no_card(identify, tmp_path):
     assert answer["cards"] == []
 
 
-def test_top_k_bounds_the_candidates(small_world, identify, tmp_path):
-    picture = save(tmp_path / "card.png", small_world.stranger)
+def test_top_k_bounds_the_candidates(small_scanner, identify, tmp_path):
+    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
     counts = {}
     for top_k in (1, 3):
         _, (answer,) = identify(picture, "--rectified", "--top-k", top_k)
@@ -114,8 +116,8 @@ def test_top_k_bounds_the_candidates(small_world, identify, tmp_path):
     assert counts[3] in {2, 3}
 
 
-def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_world, identify, tmp_path):
-    good = save(tmp_path / "good.png", small_world.stranger)
+def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_scanner, identify, tmp_path):
+    good = save(tmp_path / "good.png", small_scanner.unknown_card)
     broken = tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:200])
     empty = tmp_path / "empty.png"
@@ -126,20 +128,20 @@ def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_worl
     assert all(str(path) in answers[place]["error"] for place, path in ((0, broken), (2, tmp_path / "none.png"), (3, empty)))
 
 
-def test_an_empty_index_knows_no_card_and_says_so(small_world, tmp_path, capsys):
-    index = write_index(tmp_path / "empty-index", small_world.model, {})
-    picture = save(tmp_path / "card.png", small_world.stranger)
-    status = main(["identify", str(picture), "--rectified", "--index", str(index), "--model", str(small_world.model), "--json"])
+def test_an_empty_index_knows_no_card_and_says_so(small_scanner, tmp_path, capsys):
+    index = write_index(tmp_path / "empty-index", small_scanner.model, {})
+    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
+    status = main(["identify", str(picture), "--rectified", "--index", str(index), "--model", str(small_scanner.model), "--json"])
     (card,) = json.loads(capsys.readouterr().out)["cards"]
     assert status == ExitCode.OK
     assert (card["status"], card["reason"], card["candidates"]) == ("unknown", "empty_index", [])
     assert (card["similarity"], card["margin"], card["verification"]) == (None, None, None)
 
 
-def test_people_get_a_line_per_card(small_world, tmp_path, capsys):
-    card_id, card = first_cards(small_world, 1)[0]
+def test_people_get_a_line_per_card(small_scanner, tmp_path, capsys):
+    card_id, card = first_cards(small_scanner, 1)[0]
     pictures = [save(tmp_path / "card.png", on_table(card)), save(tmp_path / "empty.png", on_table()), tmp_path / "none.png"]
-    main(["identify", *map(str, pictures), "--index", str(small_world.index), "--model", str(small_world.model)])
+    main(["identify", *map(str, pictures), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
     said = capsys.readouterr().out
     assert f"identified  {card_id}  Name {card_id}" in said
     assert "no card found" in said
@@ -162,8 +164,8 @@ def test_quarter_turns_follow_the_top_edge(corners, turns):
 # --- is it the expected card? ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_expected_card_matches(small_world, identify, tmp_path):
-    card_id, card = first_cards(small_world, 1)[0]
+def test_the_expected_card_matches(small_scanner, identify, tmp_path):
+    card_id, card = first_cards(small_scanner, 1)[0]
     status, (answer,) = identify(save(tmp_path / "a.png", on_table(card)), "--expect", card_id)
     expected = answer["expected"]
     assert status == ExitCode.OK
@@ -173,23 +175,23 @@ def test_the_expected_card_matches(small_world, identify, tmp_path):
     assert list(answer) == [*IMAGE_KEYS, "expected"]
 
 
-def test_another_card_is_a_mismatch_and_says_which(small_world, identify, tmp_path):
-    (first_id, first), (second_id, _) = first_cards(small_world, 2)
+def test_another_card_is_a_mismatch_and_says_which(small_scanner, identify, tmp_path):
+    (first_id, first), (second_id, _) = first_cards(small_scanner, 2)
     status, (answer,) = identify(save(tmp_path / "a.png", on_table(first)), "--expect", second_id)
     assert status == ExitCode.MISMATCH
     assert (answer["expected"]["answer"], answer["expected"]["ground"]) == ("mismatch", "another_card")
     assert answer["expected"]["other"]["card_id"] == first_id
 
 
-def test_one_match_among_several_cards_is_a_match(small_world, identify, tmp_path):
-    (_, first), (second_id, second) = first_cards(small_world, 2)
+def test_one_match_among_several_cards_is_a_match(small_scanner, identify, tmp_path):
+    (_, first), (second_id, second) = first_cards(small_scanner, 2)
     status, (answer,) = identify(save(tmp_path / "two.png", on_table(first, second)), "--expect", second_id)
     assert status == ExitCode.OK
     assert answer["cards"][answer["expected"]["card"]]["card_id"] == second_id
 
 
-def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small_world, identify, tmp_path):
-    (card_id, card), (other_id, _) = first_cards(small_world, 2)
+def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small_scanner, identify, tmp_path):
+    (card_id, card), (other_id, _) = first_cards(small_scanner, 2)
     empty = save(tmp_path / "empty.png", on_table())
     status, (answer,) = identify(empty, "--expect", card_id)
     assert status == ExitCode.CANNOT_SAY
@@ -200,9 +202,9 @@ def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small
     assert identify(shown, tmp_path / "missing.png", "--expect", other_id)[0] == ExitCode.BAD_DATA
 
 
-def test_an_expected_card_of_no_index_is_a_wrong_command_line(small_world, tmp_path, capsys):
+def test_an_expected_card_of_no_index_is_a_wrong_command_line(small_scanner, tmp_path, capsys):
     picture = save(tmp_path / "a.png", on_table())
-    arguments = ["identify", str(picture), "--index", str(small_world.index), "--model", str(small_world.model), "--expect", "nobody"]
+    arguments = ["identify", str(picture), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", "nobody"]
     assert main(arguments) == ExitCode.USAGE
     said = capsys.readouterr()
     assert said.out == ""
@@ -210,9 +212,9 @@ def test_an_expected_card_of_no_index_is_a_wrong_command_line(small_world, tmp_p
     assert "cardedge index search" in said.err
 
 
-def test_the_answer_about_the_expected_card_is_said_in_words(small_world, tmp_path, capsys):
-    card_id, card = first_cards(small_world, 1)[0]
+def test_the_answer_about_the_expected_card_is_said_in_words(small_scanner, tmp_path, capsys):
+    card_id, card = first_cards(small_scanner, 1)[0]
     picture = save(tmp_path / "a.png", on_table(card))
-    arguments = ["identify", str(picture), "--index", str(small_world.index), "--model", str(small_world.model), "--expect", card_id]
+    arguments = ["identify", str(picture), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", card_id]
     assert main(arguments) == ExitCode.OK
     assert f"match  expected {card_id}  Name {card_id}  agreement" in capsys.readouterr().out

@@ -14,31 +14,31 @@ from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.recognition.model_search import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
-from tests.support.small_scanner import write_index, write_network
+from tests.support.small_scanner import write_index, write_projection_model
 
 
 @pytest.fixture
-def root(small_world, tmp_path):
+def root(small_scanner, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
-    releases.activate(root, releases.install(root, small_world.index).bundle_id)
+    releases.activate(root, releases.install(root, small_scanner.index).bundle_id)
     return root
 
 
 @pytest.fixture
-def store(root, small_world):
-    manifest = read_manifest(small_world.index)
+def store(root, small_scanner):
+    manifest = read_manifest(small_scanner.index)
     loading = BundleLoader(
         ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
     )
     return DeviceIndex(Settings(index=IndexSection(directory=root)), loading)
 
 
-def test_the_active_bundle_is_opened_with_its_thresholds(store, small_world):
+def test_the_active_bundle_is_opened_with_its_thresholds(store, small_scanner):
     opened = store.open_active()
-    assert opened.manifest == read_manifest(small_world.index)
+    assert opened.manifest == read_manifest(small_scanner.index)
     assert opened.loaded.index_id == opened.manifest.bundle_id
-    assert set(opened.loaded.gallery.cards) == set(small_world.pictures)
+    assert set(opened.loaded.gallery.cards) == set(small_scanner.images)
     assert opened.waiting_settings == ()
 
 
@@ -57,10 +57,10 @@ def test_a_failed_reload_changes_nothing(store, root, tmp_path):
     assert store.latest_id() == releases.current_id(root), "the directory of the settings before is still in use"
 
 
-def test_another_bundle_is_opened_activated_and_left_again(store, root, small_world, tmp_path):
+def test_another_bundle_is_opened_activated_and_left_again(store, root, small_scanner, tmp_path):
     first = releases.current_id(root)
-    fewer = dict(list(small_world.pictures.items())[:3])
-    second = releases.install(root, write_index(tmp_path / "fewer", small_world.model, fewer)).bundle_id
+    fewer = dict(list(small_scanner.images.items())[:3])
+    second = releases.install(root, write_index(tmp_path / "fewer", small_scanner.model, fewer)).bundle_id
     assert store.open(second).manifest.cards == 3
     assert (releases.current_id(root), store.previous_id()) == (first, None)
     store.activate(second)
@@ -68,10 +68,10 @@ def test_another_bundle_is_opened_activated_and_left_again(store, root, small_wo
     assert store.latest_id() in {first, second}
 
 
-def test_a_bundle_of_another_network_is_neither_opened_nor_activated(store, root, small_world, tmp_path):
+def test_a_bundle_of_another_network_is_neither_opened_nor_activated(store, root, small_scanner, tmp_path):
     active = releases.current_id(root)
-    other = write_network(tmp_path / "other", seed=1)
-    foreign = releases.install(root, write_index(tmp_path / "foreign", other, small_world.pictures)).bundle_id
+    other = write_projection_model(tmp_path / "other", seed=1)
+    foreign = releases.install(root, write_index(tmp_path / "foreign", other, small_scanner.images)).bundle_id
     for change in (store.open, store.activate):
         with pytest.raises(ModelMismatchError):
             change(foreign)
@@ -85,13 +85,13 @@ def test_only_sections_that_need_a_restart_wait():
     assert waiting_settings(started, started) == ()
 
 
-def test_the_network_is_the_one_named_or_the_only_one_there(small_world, tmp_path):
+def test_the_network_is_the_one_named_or_the_only_one_there(small_scanner, tmp_path):
     place = tmp_path / "hef"
     assert find_model(tmp_path / "named", (place,)) == tmp_path / "named"
     with pytest.raises(ModelError, match="no network found"):
         find_model(None, (place,))
-    shutil.copytree(small_world.model, place / "first")
+    shutil.copytree(small_scanner.model, place / "first")
     assert find_model(None, (tmp_path / "none", place)) == place / "first"
-    shutil.copytree(small_world.model, place / "second")
+    shutil.copytree(small_scanner.model, place / "second")
     with pytest.raises(ModelError, match="several networks \\(first, second\\)"):
         find_model(None, (place,))

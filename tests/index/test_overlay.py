@@ -24,13 +24,13 @@ from edge.settings.sections import Settings
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
 from edge.vision.single_card import from_photo, from_scan
-from tests.support.small_scanner import make_small_world, on_table, write_index, write_network
+from tests.support.small_scanner import make_small_scanner, on_table, write_index, write_projection_model
 from tools.bundle_build.card_list import read_card_list
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return make_small_world(tmp_path_factory.mktemp("world"))
+    return make_small_scanner(tmp_path_factory.mktemp("world"))
 
 
 def loading_of(model_folder, embedder):
@@ -81,13 +81,13 @@ def seen(root, network, pixels):
 
 
 def test_an_added_card_is_recognised_beside_the_others(root, network, shop, world):
-    before = seen(root, network, world.stranger)
+    before = seen(root, network, world.unknown_card)
     assert not (isinstance(before, Identified) and before.best.card_id == "promo-1")
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(set="promo"), world.stranger)], shop)
-    decision = seen(root, network, world.stranger)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(set="promo"), world.unknown_card)], shop)
+    decision = seen(root, network, world.unknown_card)
     assert isinstance(decision, Identified)
     assert decision.best.card_id == "promo-1"
-    for card_id, picture in world.pictures.items():
+    for card_id, picture in world.images.items():
         assert seen(root, network, picture).best.card_id == card_id
     answer = opened(root, network)
     assert answer.loaded.gallery.cards[CardId("promo-1")].set == "promo"
@@ -96,22 +96,22 @@ def test_an_added_card_is_recognised_beside_the_others(root, network, shop, worl
 
 
 def test_it_survives_an_update_of_the_bundle(root, network, shop, world, tmp_path):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
-    fewer = write_index(tmp_path / "fewer", world.model, dict(list(world.pictures.items())[:3]))
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    fewer = write_index(tmp_path / "fewer", world.model, dict(list(world.images.items())[:3]))
     releases.activate(root, releases.install(root, fewer).bundle_id)
-    assert seen(root, network, world.stranger).best.card_id == "promo-1"
+    assert seen(root, network, world.unknown_card).best.card_id == "promo-1"
 
 
 def test_it_joins_an_empty_release(network, shop, world, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
     releases.activate(root, releases.install(root, write_index(tmp_path / "none", world.model, {})).bundle_id)
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
-    assert seen(root, network, world.stranger).best.card_id == "promo-1"
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    assert seen(root, network, world.unknown_card).best.card_id == "promo-1"
 
 
 def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, shop, world, tmp_path):
-    cards = list(world.pictures.items())
+    cards = list(world.images.items())
     main = write_index(tmp_path / "main", world.model, dict(cards[:5]))
     releases.activate(root, releases.install(root, main).bundle_id)
     added = [overlay.AddedPicture(a_card(card_id, name=f"Name {card_id}"), picture) for card_id, picture in cards[5:]]
@@ -128,27 +128,27 @@ def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, sho
 
 
 def test_two_pictures_of_one_card(root, network, shop, world):
-    darker = (world.stranger * 0.7).astype(np.uint8)
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    darker = (world.unknown_card * 0.7).astype(np.uint8)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
     overlay.add_pictures(root, [overlay.AddedPicture(a_card(), darker)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.entry_card_ids.count("promo-1") == 2
-    assert len(gallery.cards) == len(world.pictures) + 1
+    assert len(gallery.cards) == len(world.images) + 1
     assert np.array_equal(gallery.signatures[-1], signature_of(darker))
 
 
 def test_another_picture_of_a_card_of_the_release_keeps_the_releases_facts(root, network, shop, world):
-    known = next(iter(world.pictures))
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(known, name=f"Name {known}"), world.stranger)], shop)
+    known = next(iter(world.images))
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(known, name=f"Name {known}"), world.unknown_card)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.cards[known].set == "T"
     assert gallery.entry_card_ids.count(known) == 2
-    assert seen(root, network, world.stranger).best.card_id == known
+    assert seen(root, network, world.unknown_card).best.card_id == known
 
 
 def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
-    known, picture = next(iter(world.pictures.items()))
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card("reprint"), picture), overlay.AddedPicture(a_card(), world.stranger)], shop)
+    known, picture = next(iter(world.images.items()))
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card("reprint"), picture), overlay.AddedPicture(a_card(), world.unknown_card)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.printings("reprint") == tuple(sorted([known, "reprint"]))
     assert gallery.printings("promo-1") == ("promo-1",)
@@ -158,20 +158,20 @@ def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
 
 
 def test_a_group_name_of_the_release_is_not_taken_over_by_chance(root, network, shop, world):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card("art-D1-1"), world.stranger)], shop)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card("art-D1-1"), world.unknown_card)], shop)
     assert opened(root, network).loaded.gallery.printings("art-D1-1") == ("art-D1-1",)
 
 
 def test_facts_that_contradict_each_other_are_refused(root, shop, world):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
     before = overlay.overlay_id(root)
     with pytest.raises(DataError, match="promo-1 was added before as 'The Stranger'"):
-        overlay.add_pictures(root, [overlay.AddedPicture(a_card(name="Somebody else"), world.stranger)], shop)
+        overlay.add_pictures(root, [overlay.AddedPicture(a_card(name="Somebody else"), world.unknown_card)], shop)
     assert overlay.overlay_id(root) == before
 
 
 def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, world):
-    pictures = list(world.pictures.values())
+    pictures = list(world.images.values())
     added = [overlay.AddedPicture(a_card(f"p{number}"), pictures[number]) for number in range(3)]
     overlay.add_pictures(root, added, shop)
     before = overlay.open_overlay(root).bundle.vectors[[0, 2]].copy()
@@ -189,7 +189,7 @@ def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, worl
 
 def test_an_export_can_be_built_from(root, shop, world, tmp_path):
     card = a_card(set="promo", number="1", rarity="rare", language="en", attributes={"signed": "yes"})
-    overlay.add_pictures(root, [overlay.AddedPicture(card, world.stranger)], shop)
+    overlay.add_pictures(root, [overlay.AddedPicture(card, world.unknown_card)], shop)
     assert overlay.export(root, tmp_path / "mine") == 1
     with (tmp_path / "mine" / "cards.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -211,8 +211,8 @@ def test_nothing_to_export(root, tmp_path):
 
 
 def test_another_network_is_refused_with_the_remedy_and_the_remedy_works(root, shop, world, tmp_path):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
-    other = write_network(tmp_path / "other", seed=1)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    other = write_projection_model(tmp_path / "other", seed=1)
     with pytest.raises(ModelMismatchError, match="run `cardedge index refresh`"):
         overlay.open_overlay(root, expected_model_id=open_model(other).model_id)
     embedder = OnnxEmbedder(open_model(other), threads=1)
@@ -240,10 +240,10 @@ def of_generation(root, *parts):
     ],
 )
 def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root, network, shop, world, break_it, says):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.stranger)], shop)
+    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
     break_it(root)
     answer = opened(root, network)
-    assert set(answer.loaded.gallery.cards) == set(world.pictures)
+    assert set(answer.loaded.gallery.cards) == set(world.images)
     assert answer.added_pictures == 0
     with pytest.raises((BundleError, DataError), match=says):
         raise DataError(answer.added_problem)
@@ -258,28 +258,28 @@ def wanted(pixels, **fields):
 @pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
 def test_a_bad_field_is_named(world, field):
     with pytest.raises(DataError, match=next(iter(field))):
-        added_picture(wanted(world.stranger, rectified=True, **field), {}, LocateSettings())
+        added_picture(wanted(world.unknown_card, rectified=True, **field), {}, LocateSettings())
 
 
 def test_a_card_of_the_release_keeps_its_name(world):
     known = {CardId("promo-1"): a_card(name="Ember Fox")}
     with pytest.raises(DataError, match="promo-1 is 'Ember Fox' in the bundle"):
-        added_picture(wanted(world.stranger, rectified=True), known, LocateSettings())
-    assert added_picture(wanted(world.stranger, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
+        added_picture(wanted(world.unknown_card, rectified=True), known, LocateSettings())
+    assert added_picture(wanted(world.unknown_card, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
 
 
 def test_a_photo_gives_the_card_upright(world):
-    card = from_photo(on_table(world.stranger), "the photo", LocateSettings())
+    card = from_photo(on_table(world.unknown_card), "the photo", LocateSettings())
     assert card.shape == (352, 252, 3)
-    assert np.abs(signature_of(card).astype(int) - signature_of(world.stranger).astype(int)).mean() < 8
+    assert np.abs(signature_of(card).astype(int) - signature_of(world.unknown_card).astype(int)).mean() < 8
 
 
 @pytest.mark.parametrize(
     ("scene", "says"),
     [
         (lambda world: on_table(), "no cards found, exactly one is needed"),
-        (lambda world: on_table(world.stranger, next(iter(world.pictures.values()))), "2 cards found, exactly one is needed"),
-        (lambda world: on_table(world.stranger, turned=1), "the card lies on its side"),
+        (lambda world: on_table(world.unknown_card, next(iter(world.images.values()))), "2 cards found, exactly one is needed"),
+        (lambda world: on_table(world.unknown_card, turned=1), "the card lies on its side"),
     ],
 )
 def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):

@@ -16,17 +16,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def device(small_world, tmp_path):
+def device(small_scanner, tmp_path):
     before = tmp_path / "before"
     before.mkdir()
-    cards = list(small_world.pictures.items())
+    cards = list(small_scanner.images.items())
     ids = {}
     for name, count in (("old", 8), ("new", 5), ("third", 3)):
-        source = write_index(tmp_path / name, small_world.model, dict(cards[:count]))
+        source = write_index(tmp_path / name, small_scanner.model, dict(cards[:count]))
         ids[name] = releases.install(before, source).bundle_id
     releases.activate(before, ids["old"])
     (tmp_path / "ids.json").write_text(json.dumps(ids))
-    np.save(tmp_path / "card.npy", small_world.stranger)
+    np.save(tmp_path / "card.npy", small_scanner.unknown_card)
     return tmp_path, ids
 
 

@@ -33,8 +33,8 @@ def agreement(cosine=0.995, top1=0.999):
 
 
 @pytest.fixture
-def model(small_world):
-    return open_model(small_world.model)
+def model(small_scanner):
+    return open_model(small_scanner.model)
 
 
 # --- pairing ---
@@ -81,13 +81,13 @@ def with_hef(folder):
 
 
 @pytest.fixture
-def device(small_world, tmp_path):
-    """A device whose network is compiled too, with the small world's bundle active; returns (settings file, index root)."""
+def device(small_scanner, tmp_path):
+    """A device whose network is compiled too, with the small scanner's bundle active; returns (settings file, index root)."""
     model = tmp_path / "network"
-    shutil.copytree(small_world.model, model)
+    shutil.copytree(small_scanner.model, model)
     with_hef(model)
     root = tmp_path / "index"
-    made = releases.install(root, small_world.index)
+    made = releases.install(root, small_scanner.index)
     releases.activate(root, made.bundle_id)
     config = tmp_path / "cardedge.toml"
     config.write_text(
@@ -124,7 +124,7 @@ def stop_after(embed, batches):
     return dying
 
 
-def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_path):
+def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_scanner, tmp_path):
 
     embedder = ProjectionEmbedder()
     seen = []
@@ -133,7 +133,7 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_pa
         seen.append(len(batch))
         return embedder.submit(batch).result(5)
 
-    bundle = releases.open_index(small_world.index)
+    bundle = releases.open_index(small_scanner.index)
 
     def here(embed):
         return EmbeddingBackend(bundle.manifest.model_id, "d" * 64, embedder.info.dim, 2, embed, graph_writer())
@@ -154,9 +154,9 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_world, tmp_pa
     assert np.allclose(np.linalg.norm(opened.vectors.astype(np.float32), axis=1), 1.0, atol=1e-3)
 
 
-def test_a_bundle_of_another_network_cannot_be_embedded_again(small_world, tmp_path):
+def test_a_bundle_of_another_network_cannot_be_embedded_again(small_scanner, tmp_path):
 
-    bundle = releases.open_index(small_world.index)
+    bundle = releases.open_index(small_scanner.index)
     here = EmbeddingBackend("ffffffffffffffff", "d" * 64, 4, 4, lambda batch: np.zeros((len(batch), 4), np.float32), graph_writer())
     with pytest.raises(BundleError, match="build a bundle for this network"):
         reembed(tmp_path, bundle, here, lambda done, of: None)

@@ -24,7 +24,7 @@ class Scanner:
         self.root = folder / "index"
         self.root.mkdir()
         self.world, self.folder = world, folder
-        cards = list(world.pictures.items())
+        cards = list(world.images.items())
         self.old, self.new, self.third = (self.install(dict(cards[:count])) for count in (8, 5, 3))
         releases.activate(self.root, self.old)
         self.now_s = 0.0
@@ -60,8 +60,8 @@ class Scanner:
 
 
 @pytest.fixture
-def scanner(small_world, tmp_path):
-    return Scanner(tmp_path, small_world)
+def scanner(small_scanner, tmp_path):
+    return Scanner(tmp_path, small_scanner)
 
 
 def test_the_first_release_is_not_on_trial(scanner):

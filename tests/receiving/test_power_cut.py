@@ -33,9 +33,9 @@ class Cut:
         self.folder = folder
         self.root = folder / "index"
         self.model_id = read_model_manifest(world.model).model_id
-        old = write_index(folder / "old", world.model, dict(list(world.pictures.items())[:4]))
+        old = write_index(folder / "old", world.model, dict(list(world.images.items())[:4]))
         change_manifest(old, created=day(1))
-        self.new = write_index(folder / "new", world.model, dict(list(world.pictures.items())[2:]))
+        self.new = write_index(folder / "new", world.model, dict(list(world.images.items())[2:]))
         change_manifest(self.new, created=day(2))
         self.new_id = read_manifest(self.new).bundle_id
         before = folder / "before"
@@ -77,8 +77,8 @@ class Cut:
 
 
 @pytest.fixture(scope="module")
-def cut(small_world, tmp_path_factory):
-    return Cut(tmp_path_factory.mktemp("cut"), small_world)
+def cut(small_scanner, tmp_path_factory):
+    return Cut(tmp_path_factory.mktemp("cut"), small_scanner)
 
 
 def walk(cut, chosen):

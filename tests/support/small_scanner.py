@@ -1,7 +1,7 @@
-"""A scanner's world in miniature, made of real files: a network small enough for a test and a bundle of drawn cards.
+"""The files of a small scanner: a model small enough for a test and a bundle of drawn cards.
 
-The network is a fixed random projection of a 16x16 thumbnail, exported to ONNX. It knows no card from any other card of the world except by
-its colours; verification does the rest. It stands for the trained network wherever a command has to run and not to be good.
+The model is a fixed random projection of a 16x16 thumbnail, exported to ONNX. It distinguishes cards by little more than their colors;
+verification does the rest. It replaces a trained model where a command only has to run, not to be accurate.
 """
 
 import hashlib
@@ -32,26 +32,26 @@ NOTE = "not trained at all: a random projection for tests"
 
 
 @dataclass(frozen=True)
-class SmallWorld:
-    """``pictures`` are the cards of the index by id, RGB 352x252; ``stranger`` is a card that is in no index."""
+class SmallScanner:
+    """Paths of model and bundle; ``images`` of the indexed cards by id, RGB uint8 (352, 252, 3), and of a card of no bundle."""
 
     model: Path
     index: Path
-    pictures: dict
-    stranger: np.ndarray
+    images: dict
+    unknown_card: np.ndarray
 
 
-def make_small_world(folder: Path, *, cards: int = 8) -> SmallWorld:
+def make_small_scanner(folder: Path, *, cards: int = 8) -> SmallScanner:
     specs = card_specs(cards + 1, seed=3)
     drawn = {spec.card_id: over_white(draw_card(spec)) for spec in specs}
-    stranger = drawn.pop(specs[-1].card_id)
-    write_network(folder / "hef" / "tiny")
+    unknown_card = drawn.pop(specs[-1].card_id)
+    write_projection_model(folder / "hef" / "tiny")
     write_index(folder / "index", folder / "hef" / "tiny", drawn)
-    return SmallWorld(folder / "hef" / "tiny", folder / "index", drawn, stranger)
+    return SmallScanner(folder / "hef" / "tiny", folder / "index", drawn, unknown_card)
 
 
-def write_network(folder: Path, *, seed: int = 0, note: str = NOTE) -> Path:
-    """Write a network's folder; another ``seed`` gives another network."""
+def write_projection_model(folder: Path, *, seed: int = 0, note: str = NOTE) -> Path:
+    """Write a model's folder and return it; another ``seed`` gives another model."""
     folder.mkdir(parents=True)
     weights = np.random.default_rng(seed).standard_normal((16 * 16 * 3, DIM)).astype(np.float32)
     onnx.save(_projection(weights), folder / "network.onnx")
@@ -80,27 +80,27 @@ def write_network(folder: Path, *, seed: int = 0, note: str = NOTE) -> Path:
     return folder
 
 
-def write_index(path: Path, model_folder: Path, pictures: dict) -> Path:
-    """Write a bundle of these cards, embedded by the network in ``model_folder``."""
+def write_index(path: Path, model_folder: Path, images: dict) -> Path:
+    """Write a bundle of the cards in ``images`` (by card id), embedded by the model in ``model_folder``."""
     model = open_model(model_folder)
     embedder = OnnxEmbedder(model, threads=1)
     try:
-        vectors = [embedder.submit(to_input_batch([picture])).result(30) for picture in pictures.values()]
+        vectors = [embedder.submit(to_input_batch([image])).result(30) for image in images.values()]
     finally:
         embedder.close()
-    signatures = [signature_of(picture) for picture in pictures.values()]
+    signatures = [signature_of(image) for image in images.values()]
     gallery = Gallery(
-        {CardId(card_id): Card(CardId(card_id), f"Name {card_id}", f"art-{card_id}", set="T", number=card_id) for card_id in pictures},
-        tuple(CardId(card_id) for card_id in pictures),
-        np.stack(signatures) if pictures else np.empty((0, SIGNATURE_BYTES), dtype=np.uint8),
+        {CardId(card_id): Card(CardId(card_id), f"Name {card_id}", f"art-{card_id}", set="T", number=card_id) for card_id in images},
+        tuple(CardId(card_id) for card_id in images),
+        np.stack(signatures) if images else np.empty((0, SIGNATURE_BYTES), dtype=np.uint8),
     )
     contents = BundleContents(
-        name="small world",
+        name="small scanner",
         model_id=model.model_id,
         artefact=model.artefact("onnx").sha256,
-        vectors=np.concatenate(vectors) if pictures else np.empty((0, DIM), dtype=np.float32),
+        vectors=np.concatenate(vectors) if images else np.empty((0, DIM), dtype=np.float32),
         gallery=gallery,
-        pictures=((CardId(card_id), _jpeg(picture)) for card_id, picture in pictures.items()),
+        pictures=((CardId(card_id), _jpeg(image)) for card_id, image in images.items()),
         created=CREATED,
     )
     write_bundle(path, contents, write_graph)
@@ -108,7 +108,7 @@ def write_index(path: Path, model_folder: Path, pictures: dict) -> Path:
 
 
 def on_table(*cards: np.ndarray, turned: int = 0) -> np.ndarray:
-    """Return a 1280x720 picture of cards lying side by side on a dark table, each turned by quarter turns clockwise."""
+    """Return a 1280x720 frame of cards side by side on a dark table, each rotated clockwise by ``turned`` quarter turns."""
     table = np.full((720, 1280, 3), (38, 52, 44), dtype=np.uint8)
     for place, card in enumerate(cards):
         lying = np.rot90(card, -turned)
@@ -130,8 +130,8 @@ def _projection(weights: np.ndarray) -> onnx.ModelProto:
         helper.make_node("AveragePool", ["planes"], ["small"], kernel_shape=[14, 14], strides=[14, 14]),
         helper.make_node("Flatten", ["small"], ["flat"]),
         helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[1], keepdims=1),
-        helper.make_node("Sub", ["flat", "mean"], ["centred"]),
-        helper.make_node("MatMul", ["centred", "weights"], ["projected"]),
+        helper.make_node("Sub", ["flat", "mean"], ["centered"]),
+        helper.make_node("MatMul", ["centered", "weights"], ["projected"]),
         helper.make_node("LpNormalization", ["projected"], ["embedding"], axis=1, p=2),
     ]
     graph = helper.make_graph(
@@ -144,8 +144,8 @@ def _projection(weights: np.ndarray) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _project(pictures: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    small = pictures.reshape(-1, 16, 14, 16, 14, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(len(pictures), -1)
+def _project(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    small = images.reshape(-1, 16, 14, 16, 14, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2).reshape(len(images), -1)
     projected = (small - small.mean(axis=1, keepdims=True)) @ weights
     return (projected / np.linalg.norm(projected, axis=1, keepdims=True)).astype(np.float32)
 
@@ -155,6 +155,6 @@ def _record(path: Path) -> FileRecord:
     return FileRecord(file=path.name, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    small = cv2.resize(picture, (126, 176), interpolation=cv2.INTER_AREA)
+def _jpeg(image: np.ndarray) -> bytes:
+    small = cv2.resize(image, (126, 176), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()

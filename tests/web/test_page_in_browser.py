@@ -58,7 +58,7 @@ class Scanner:
         self.broker = Mosquitto(folder).start()
         self.address = f"http://127.0.0.1:{free_port()}"
         self.process = None
-        self.cards = list(world.pictures)
+        self.cards = list(world.images)
         root = folder / "index"
         root.mkdir()
         releases.activate(root, releases.install(root, world.index).bundle_id)
@@ -109,12 +109,12 @@ class Scanner:
 
 def film(path, world):
     """Two cards of the index, one that resembles a third, and one of another game take turns; the table is empty between them."""
-    first, second = list(world.pictures.values())[:2]
+    first, second = list(world.images.values())[:2]
     foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).picture, (252, 352), interpolation=cv2.INTER_AREA)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
     noise = np.random.default_rng(0)
     # the less it is sure, the longer it looks before it says so
-    for card, shown_s in ((first, 2.2), (second, 2.2), (world.stranger, 3.2), (foreign, 4.0)):
+    for card, shown_s in ((first, 2.2), (second, 2.2), (world.unknown_card, 3.2), (foreign, 4.0)):
         for scene in [on_table()] * round(EMPTY_S * FPS) + [on_table(card)] * round(shown_s * FPS):
             frame = np.clip(scene + noise.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
@@ -139,8 +139,8 @@ class Ear(Listener):
 
 
 @pytest.fixture(scope="module")
-def scanner(small_world, tmp_path_factory):
-    started = Scanner(tmp_path_factory.mktemp("counter"), small_world).start()
+def scanner(small_scanner, tmp_path_factory):
+    started = Scanner(tmp_path_factory.mktemp("counter"), small_scanner).start()
     yield started
     started.close()
 

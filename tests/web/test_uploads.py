@@ -38,8 +38,8 @@ def bomb(side=20_000):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
-def test_a_photo_is_answered_as_the_command_would(identifying, small_world):
-    card_id, card = next(iter(small_world.pictures.items()))
+def test_a_photo_is_answered_as_the_command_would(identifying, small_scanner):
+    card_id, card = next(iter(small_scanner.images.items()))
     answer = identifying.client.post("/api/identify", content=encoded(on_table(card)))
     assert answer.status_code == 200
     found = ImageAnswer.model_validate(answer.json())
@@ -48,14 +48,14 @@ def test_a_photo_is_answered_as_the_command_would(identifying, small_world):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
-def test_a_scan_of_one_card_says_so(identifying, small_world, kind):
-    card_id, card = next(iter(small_world.pictures.items()))
+def test_a_scan_of_one_card_says_so(identifying, small_scanner, kind):
+    card_id, card = next(iter(small_scanner.images.items()))
     answer = identifying.client.post("/api/identify?rectified=1", content=encoded(card, kind)).json()
     assert answer["cards"][0]["card_id"] == card_id
 
 
-def test_a_strange_card_is_not_named(identifying, small_world):
-    answer = identifying.client.post("/api/identify?rectified=1", content=encoded(small_world.stranger)).json()
+def test_a_strange_card_is_not_named(identifying, small_scanner):
+    answer = identifying.client.post("/api/identify?rectified=1", content=encoded(small_scanner.unknown_card)).json()
     assert answer["cards"][0]["card_id"] is None
 
 
@@ -78,8 +78,8 @@ def test_what_is_no_picture_is_refused_in_words(identifying, content, status, sa
     assert said in answer.json()["error"]
 
 
-def test_a_picture_that_ends_too_soon_is_refused(identifying, small_world):
-    whole = encoded(on_table(next(iter(small_world.pictures.values()))), "PNG")
+def test_a_picture_that_ends_too_soon_is_refused(identifying, small_scanner):
+    whole = encoded(on_table(next(iter(small_scanner.images.values()))), "PNG")
     for part in (0.2, 0.5, 0.9):
         answer = identifying.client.post("/api/identify", content=whole[: int(part * len(whole))])
         assert answer.status_code == 422
@@ -104,8 +104,8 @@ def test_other_requests_take_less(identifying):
     assert answer.status_code == 413
 
 
-def test_one_picture_at_a_time(recognition, small_world):
-    content, inner = encoded(next(iter(small_world.pictures.values()))), []
+def test_one_picture_at_a_time(recognition, small_scanner):
+    content, inner = encoded(next(iter(small_scanner.images.values()))), []
 
     def recognizer():
         with pytest.raises(RefusedError) as refused:
@@ -132,8 +132,8 @@ def test_so_many_pictures_a_minute(recognition):
         identifier.identify(b"x", rectified=True)
 
 
-def test_cards_are_found_by_name_id_and_number_and_shown(identifying, small_world):
-    card_id = next(iter(small_world.pictures))
+def test_cards_are_found_by_name_id_and_number_and_shown(identifying, small_scanner):
+    card_id = next(iter(small_scanner.images))
     found = identifying.client.get("/api/search", params={"q": card_id}).json()
     assert found[0] == {"card_id": card_id, "name": f"Name {card_id}", "set": "T", "number": card_id}
     assert len(identifying.client.get("/api/search?q=name&limit=3").json()) == 3

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from edge.bundles.bundle import open_bundle  # noqa: E402
 from edge.errors import ExitCode  # noqa: E402
-from tests.support.small_scanner import write_network  # noqa: E402
+from tests.support.small_scanner import write_projection_model  # noqa: E402
 from tools import build_index  # noqa: E402
 from tools.bundle_build.daft_engine import picture_address  # noqa: E402
 from tools.drawing.cards import write_cards  # noqa: E402
@@ -39,7 +39,7 @@ MANY = 10_000
 def world(tmp_path_factory):
     """A folder of drawn cards with their list, two of which cannot be used, and a network."""
     folder = tmp_path_factory.mktemp("daft")
-    write_network(folder / "tiny")
+    write_projection_model(folder / "tiny")
     write_cards(card_specs(CARDS, seed=5), folder / "cards")
     Image.new("RGB", (252, 352), "red").save(folder / "cards" / "blank.png")
     with (folder / "cards" / "cards.csv").open(encoding="utf-8") as file:
@@ -191,7 +191,7 @@ def draw_many(folder, count):
 @pytest.mark.timeout(900)
 def test_ten_thousand_drawn_cards(tmp_path, capsys):
     """The network is tiny: this is about ten thousand files through Daft, not about arithmetic."""
-    write_network(tmp_path / "tiny")
+    write_projection_model(tmp_path / "tiny")
     draw_many(tmp_path, MANY)
     status, on_daft, said = build(tmp_path, tmp_path / "daft", capsys, "--engine", "daft", "--min-recall", "0.9")
     assert status == ExitCode.OK, said

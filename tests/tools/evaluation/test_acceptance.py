@@ -44,12 +44,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, small_world):
+def folder(tmp_path_factory, small_scanner):
     folder = tmp_path_factory.mktemp("acceptance")
     with (folder / "cards.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["card_id", "name", "image", "set"])
-        for number, (card_id, picture) in enumerate(small_world.pictures.items()):
+        for number, (card_id, picture) in enumerate(small_scanner.images.items()):
             Image.fromarray(picture).save(folder / f"{card_id}.png")
             writer.writerow([card_id, card_id, f"{card_id}.png", "T1" if number < 2 else "T2"])
     (folder / "negatives").mkdir()
@@ -60,15 +60,15 @@ def folder(tmp_path_factory, small_world):
 
 
 @pytest.fixture(scope="module")
-def accepted(folder, small_world, tmp_path_factory):
+def accepted(folder, small_scanner, tmp_path_factory):
     """One run of the tool: (exit status, records, the page's folder)."""
     report = tmp_path_factory.mktemp("report")
-    lines, status = run(folder, small_world, "--views", "clean,camera-4,camera-8", "--tracks", "1", "--json", "--report", str(report))
+    lines, status = run(folder, small_scanner, "--views", "clean,camera-4,camera-8", "--tracks", "1", "--json", "--report", str(report))
     return status, [json.loads(line) for line in lines.splitlines()], report
 
 
-def run(folder, small_world, *more):
-    places = ["--index", small_world.index, "--model", small_world.model, "--images", folder, "--cards", folder / "cards.csv"]
+def run(folder, small_scanner, *more):
+    places = ["--index", small_scanner.index, "--model", small_scanner.model, "--images", folder, "--cards", folder / "cards.csv"]
     options = [*places, "--negatives", folder / "negatives", "--acceptance", "--sets", "T1", "--strangers", "6", *more]
     with pytest.MonkeyPatch.context() as patch:
         printed = []
@@ -127,15 +127,15 @@ def test_the_page_is_whole_and_asks_for_nothing(accepted):
     )
 
 
-def test_missed_bounds_end_with_a_status_only_when_asked_to(folder, small_world):
-    text, status = run(folder, small_world, "--views", "camera-8", "--limit", "1", "--tracks", "1", "--strict")
+def test_missed_bounds_end_with_a_status_only_when_asked_to(folder, small_scanner):
+    text, status = run(folder, small_scanner, "--views", "camera-8", "--limit", "1", "--tracks", "1", "--strict")
     assert status == (evaluate.BOUND_MISSED if "FAIL" in text else 0)
     assert "| camera-8 |" in text
     assert "FAIL" in text  # a thumbnail's projection does not refuse unknown cards
 
 
 @pytest.mark.parametrize("option", ["--strict", "--report=x", "--teacher=x"])
-def test_options_of_the_acceptance_need_it(folder, small_world, option, capsys):
+def test_options_of_the_acceptance_need_it(folder, small_scanner, option, capsys):
     with pytest.raises(SystemExit):
         evaluate.main(["--index", "x", "--images", "x", "--cards", "x", option])
     assert "belongs to --acceptance" in capsys.readouterr().err
@@ -170,10 +170,10 @@ def test_frames_of_a_track_share_their_scene():
     assert one_scene(PRESETS["hard-light-glare-6"], np.random.default_rng(4)) != scene
 
 
-def test_the_failures_of_each_view_are_shown_in_turn(small_world):
+def test_the_failures_of_each_view_are_shown_in_turn(small_scanner):
     from edge.bundles.bundle import open_bundle  # noqa: PLC0415
 
-    gallery = open_bundle(small_world.index).gallery
+    gallery = open_bundle(small_scanner.index).gallery
     card_id, other, *_ = gallery.cards
     failures = FailureGallery(gallery)
     query = Query(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
@@ -196,8 +196,8 @@ def test_measuring_takes_the_other_half_of_the_negatives(folder):
     assert [path.name for path in half_of_negatives(folder / "negatives", MEASURING)] == ["1.jpg", "3.jpg"]
 
 
-def test_equal_seeds_give_equal_views(folder, small_world):
-    known = frozenset(small_world.pictures)
+def test_equal_seeds_give_equal_views(folder, small_scanner):
+    known = frozenset(small_scanner.images)
 
     def first(seed):
         scans = choose_scans(folder / "cards.csv", folder, known, limit=1, seed=seed)

@@ -1,4 +1,4 @@
-"""The command on the world in miniature: thresholds land in the manifest, twice the same, and bad input changes nothing."""
+"""The command on a small scanner: thresholds land in the manifest, twice the same, and bad input changes nothing."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import pytest
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ExitCode
-from tests.support.small_scanner import make_small_world, save
+from tests.support.small_scanner import make_small_scanner, save
 from tools.calibrate import main
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
@@ -19,21 +19,21 @@ from tools.simulation.camera import PRESETS
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """A small world with its pictures as files, a card that is in no index, and two pictures without a card."""
+    """A small scanner with its pictures as files, a card that is in no index, and two pictures without a card."""
     folder = tmp_path_factory.mktemp("calibrate")
-    world = make_small_world(folder)
+    world = make_small_scanner(folder)
     for name in ("images", "strangers", "negatives"):
         (folder / name).mkdir()
     with (folder / "cards.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["card_id", "name", "image", "set"])
-        for number, (card_id, picture) in enumerate(world.pictures.items()):
+        for number, (card_id, picture) in enumerate(world.images.items()):
             save(folder / "images" / f"{card_id}.png", picture)
             rows.writerow([card_id, f"Name {card_id}", f"{card_id}.png", "odd" if number % 2 else "even"])
     for spec in card_specs(1, seed=99):
         save(folder / "strangers" / f"{spec.card_id}.png", over_white(draw_card(spec)))
     for shade in (40, 200):
-        picture = world.stranger.copy()
+        picture = world.unknown_card.copy()
         picture[::7] = shade
         picture[:, ::5] = 255 - shade
         save(folder / "negatives" / f"{shade}.png", picture[:100, :160])

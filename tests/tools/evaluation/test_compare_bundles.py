@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import DataError, ExitCode
-from tests.support.small_scanner import make_small_world, save, write_index
+from tests.support.small_scanner import make_small_scanner, save, write_index
 from tools import compare_bundles as tool
 from tools.evaluation.bundle_comparison.answers import Answer, Grade, Named
 from tools.evaluation.bundle_comparison.comparison import Compared, summarise
@@ -126,14 +126,14 @@ def run(capsys, *arguments):
 def bundles(tmp_path_factory):
     """An old bundle that lacks the last card and takes its picture for the first, photos of all cards, and the new bundle."""
     folder = tmp_path_factory.mktemp("bundles")
-    world = make_small_world(folder / "world", cards=6)
-    first, *_, last = world.pictures
-    spoiled = {card_id: world.pictures[last if card_id == first else card_id] for card_id in world.pictures if card_id != last}
+    world = make_small_scanner(folder / "world", cards=6)
+    first, *_, last = world.images
+    spoiled = {card_id: world.images[last if card_id == first else card_id] for card_id in world.images if card_id != last}
     write_index(folder / "old", world.model, spoiled)
     (folder / "photos").mkdir()
-    for card_id, picture in world.pictures.items():
+    for card_id, picture in world.images.items():
         save(folder / "photos" / f"{card_id}_table.png", picture)
-    save(folder / "photos" / "nobody-knows.png", world.stranger)
+    save(folder / "photos" / "nobody-knows.png", world.unknown_card)
     return folder, world, first, last
 
 

@@ -1,4 +1,4 @@
-"""The evaluation: what counts as right, how the table is made, and the tool on a small world."""
+"""The evaluation: what counts as right, how the table is made, and the tool on a small scanner."""
 
 import csv
 import json
@@ -94,11 +94,11 @@ def test_the_table_says_which_bounds_are_missed():
 
 
 @pytest.fixture
-def folder(tmp_path, small_world):
+def folder(tmp_path, small_scanner):
     with (tmp_path / "cards.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["card_id", "name", "image"])
-        for card_id, picture in small_world.pictures.items():
+        for card_id, picture in small_scanner.images.items():
             Image.fromarray(picture).save(tmp_path / f"{card_id}.png")
             writer.writerow([card_id, card_id, f"{card_id}.png"])
     (tmp_path / "negatives").mkdir()
@@ -108,15 +108,15 @@ def folder(tmp_path, small_world):
     return tmp_path
 
 
-def options(folder, small_world, *more):
-    places = ["--index", small_world.index, "--model", small_world.model, "--images", folder, "--cards", folder / "cards.csv"]
+def options(folder, small_scanner, *more):
+    places = ["--index", small_scanner.index, "--model", small_scanner.model, "--images", folder, "--cards", folder / "cards.csv"]
     return [str(option) for option in (*places, "--negatives", folder / "negatives", *more)]
 
 
-def test_the_tool_measures_a_small_world(folder, small_world, capsys):
-    status = evaluate.main(options(folder, small_world, "--views", "clean", "--json"))
+def test_the_tool_measures_a_small_world(folder, small_scanner, capsys):
+    status = evaluate.main(options(folder, small_scanner, "--views", "clean", "--json"))
     rows = {row["pictures"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert rows["scans"]["named_right"] == rows["scans"]["asked"] == len(small_world.pictures)
+    assert rows["scans"]["named_right"] == rows["scans"]["asked"] == len(small_scanner.images)
     # a thumbnail's projection and seven cards to compare with refuse less well than a trained network and a whole catalogue
     assert rows["view clean, not in the index"]["named_wrong"] < rows["view clean"]["named_right"] / 2
     assert rows["no card, taken as a card"]["share"] == 1.0
@@ -131,6 +131,6 @@ def test_the_tool_measures_a_small_world(folder, small_world, capsys):
         (["--index", "nowhere"], 65, "nowhere"),
     ],
 )
-def test_bad_input_is_named(folder, small_world, capsys, more, status, message):
-    assert evaluate.main(options(folder, small_world, *more)) == status
+def test_bad_input_is_named(folder, small_scanner, capsys, more, status, message):
+    assert evaluate.main(options(folder, small_scanner, *more)) == status
     assert message in capsys.readouterr().err

@@ -133,25 +133,25 @@ def test_a_file_that_is_no_network_is_refused(tmp_path):
         OnnxFile(tmp_path / "x.onnx")
 
 
-def test_cards_of_the_held_out_sets_never_calibrate(small_world, tmp_path, capsys, monkeypatch):
-    model = open_model(small_world.model)
+def test_cards_of_the_held_out_sets_never_calibrate(small_scanner, tmp_path, capsys, monkeypatch):
+    model = open_model(small_scanner.model)
     training = model.manifest.training.model_copy(update={"held_out": ("T9",)})
     object.__setattr__(model, "manifest", model.manifest.model_copy(update={"training": training}))
     monkeypatch.setattr("tools.quantize.open_model", lambda _: model)
     (tmp_path / "only.csv").write_text("card_id,name,image,set\na,a,a.png,T9\n")
-    assert main(["--images", str(tmp_path), "--cards", str(tmp_path / "only.csv"), "--model", str(small_world.model)]) == 65
+    assert main(["--images", str(tmp_path), "--cards", str(tmp_path / "only.csv"), "--model", str(small_scanner.model)]) == 65
     assert "only.csv: lists only cards of the held-out sets" in capsys.readouterr().err
 
 
-def test_the_tool_quantizes_a_network_and_keeps_it(small_world, tmp_path, capsys):
+def test_the_tool_quantizes_a_network_and_keeps_it(small_scanner, tmp_path, capsys):
     from PIL import Image  # noqa: PLC0415
 
     lines = ["card_id,name,image"]
-    for card_id, picture in small_world.pictures.items():
+    for card_id, picture in small_scanner.images.items():
         Image.fromarray(picture).save(tmp_path / f"{card_id}.png")
         lines.append(f"{card_id},{card_id},{card_id}.png")
     (tmp_path / "cards.csv").write_text("\n".join(lines))
-    options = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--model", small_world.model, "--out", tmp_path / "int8.onnx"]
+    options = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--model", small_scanner.model, "--out", tmp_path / "int8.onnx"]
     assert main([str(option) for option in options]) == 0
     assert "minmax: cosine" in capsys.readouterr().out
     assert OnnxFile(tmp_path / "int8.onnx").side == 224

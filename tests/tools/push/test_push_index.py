@@ -40,7 +40,7 @@ class Fleet:
         self.world = world
         self.key = make_key(folder / "technician")
         (folder / "allowed_signers").write_text(f"alice@lab {public_key(self.key)}\n")
-        old = write_index(folder / "old", world.model, dict(list(world.pictures.items())[:4]))
+        old = write_index(folder / "old", world.model, dict(list(world.images.items())[:4]))
         self.old_id = change_manifest(old, created=day(1)).bundle_id
         self.servers = {host: self._scanner(host, old) for host in HOSTS}
         self.write_ssh_config()
@@ -71,7 +71,7 @@ class Fleet:
 
     def new_bundle(self, name, *, signed=True, **changes):
         """A signed bundle of this fleet's network, newer than the one that serves."""
-        pictures = dict(list(self.world.pictures.items())[1:])
+        pictures = dict(list(self.world.images.items())[1:])
         folder = write_index(self.folder / name, self.world.model, pictures)
         change_manifest(folder, **{"name": name, "created": day(2), **changes})
         if signed:
@@ -92,8 +92,8 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(small_world, tmp_path):
-    made = Fleet(tmp_path, small_world)
+def fleet(small_scanner, tmp_path):
+    made = Fleet(tmp_path, small_scanner)
     yield made
     made.stop()
 
@@ -162,7 +162,7 @@ def wrong_model(fleet):
 
 
 def failing_self_test(fleet):
-    cards = list(fleet.world.pictures)
+    cards = list(fleet.world.images)
     return fleet.new_bundle("bad", self_test=(SelfTestQuery(entry=0, nearest=cards[3]),)), "self-test of entry 0"
 
 
@@ -290,11 +290,11 @@ def test_the_key_opens_nothing_else(fleet):
 
 
 @pytest.fixture
-def daemons(fleet, small_world, tmp_path):
+def daemons(fleet, small_scanner, tmp_path):
     """The three scanners run, each telling the same broker under a topic of its own; yields what the house hears."""
     film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (1280, 720))
     noise = np.random.default_rng(0)
-    table = on_table(list(small_world.pictures.values())[2])
+    table = on_table(list(small_scanner.images.values())[2])
     for _ in range(5):
         film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
     film.release()
