@@ -1,4 +1,4 @@
-"""Who may see the page, and from where: token, name in ``Host``, origin of what changes something, and the headers of every answer."""
+"""Access control of the page: the token, the host name, the origin of requests that change something, and the security headers."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ HEADERS: Final = (
 
 
 def read_token(settings: HttpSection) -> str | None:
-    """Return the token, None where nobody needs one. Raises ``SettingsError`` for a bind that needs one and has none."""
+    """Return the token, or ``None`` if none is needed. Raises ``SettingsError`` if the address needs a token and there is none."""
     token = settings.token or _token_in_file(settings)
     if token is None and not is_loopback(settings.host):
         raise SettingsError(
-            f"http.host = {settings.host!r}: whoever reaches this address could use the scanner; put a token of at least {MIN_TOKEN_CHARS} "
-            "characters into a file and set http.token_file (or the systemd credential http-token), or listen on 127.0.0.1"
+            f"http.host = {settings.host!r}: any machine that reaches this address could use the scanner; write a token of at least "
+            f"{MIN_TOKEN_CHARS} characters to a file and set http.token_file (or the systemd credential http-token), or listen on 127.0.0.1"
         )
     return token
 
@@ -71,14 +71,14 @@ def _token_in_file(settings: HttpSection) -> str | None:
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"http.token_file: {file}: {error}; it must hold the token alone and be readable here") from error
+        raise SettingsError(f"http.token_file: {file}: {error}; it must be readable and contain nothing but the token") from error
     if len(token) < MIN_TOKEN_CHARS or not token.isascii() or not token.isprintable():
-        raise SettingsError(f"http.token_file: {file}: the token needs at least {MIN_TOKEN_CHARS} printable ASCII characters")
+        raise SettingsError(f"http.token_file: {file}: the token must have at least {MIN_TOKEN_CHARS} printable ASCII characters")
     return token
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine itself, whatever the network says of its name."""
+    """Return whether a host is this machine, without a name lookup."""
     if host.lower() == "localhost":
         return True
     address = _address(host)
@@ -86,29 +86,29 @@ def is_loopback(host: str) -> bool:
 
 
 class FailedTokens:
-    """Counts wrong tokens per address (of IPv6: per /64) and says who has to wait."""
+    """Counts wrong tokens per client address (IPv6: per /64 network) to slow down guessing."""
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
-    def must_wait(self, client: str) -> bool:
-        """Say whether this address has tried too often."""
-        recent = [at_s for at_s in self._failures.get(_who(client), ()) if self._monotonic_s() - at_s < FAILURES_WINDOW_S]
+    def is_blocked(self, client: str) -> bool:
+        """Return whether this address has sent too many wrong tokens in the last minute."""
+        recent = [at_s for at_s in self._failures.get(_client_key(client), ()) if self._monotonic_s() - at_s < FAILURES_WINDOW_S]
         return len(recent) >= FAILURES
 
-    def note(self, client: str) -> None:
-        """Count a wrong token."""
-        times = self._failures.setdefault(_who(client), [])
+    def record(self, client: str) -> None:
+        """Count a wrong token from this address."""
+        times = self._failures.setdefault(_client_key(client), [])
         times.append(self._monotonic_s())
         del times[:-FAILURES]
-        self._failures.move_to_end(_who(client))
+        self._failures.move_to_end(_client_key(client))
         while len(self._failures) > _ADDRESSES:
             self._failures.popitem(last=False)
 
 
 class Access:
-    """What a request must bring. Without ``token`` there is none to bring."""
+    """Decides which requests are refused. ``token`` is null if none is needed; ``names`` are the accepted host names."""
 
     def __init__(self, token: str | None, names: frozenset[str], failed: FailedTokens | None = None) -> None:
         self._token = token.encode() if token else None
@@ -118,19 +118,19 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """What a browser keeps instead of the token."""
+        """Value of ``Set-Cookie`` after a login: the cookie replaces the token."""
         return f"{COOKIE}={self._cookie}; Path=/; Max-Age={COOKIE_DAYS * 86_400}; HttpOnly; SameSite=Strict"
 
     def is_token(self, given: str) -> bool:
-        """Compare a token in constant time."""
+        """Compare a token with the right one in constant time."""
         return self._token is None or hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
 
     def refusal(self, method: str, path: str, client: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """Return status and reason when a request is refused; ``headers`` have names in lower case."""
-        if not self._is_our_name(headers.get("host", "")):
-            return 421, "this name is not one of the scanner's; use its address, or add the name to http.names"
-        if method not in _SAFE and not _from_here(headers):
-            return 403, "requests from other pages are refused; open the scanner's own page"
+        """Return HTTP status and reason if a request is refused, else ``None``. ``headers`` have lower-case names."""
+        if not self._is_own_name(headers.get("host", "")):
+            return 421, "this is not a name of the scanner; use its IP address, or add the name to http.names"
+        if method not in _SAFE and not _is_same_origin(headers):
+            return 403, "requests from other web pages are refused; open the scanner's own page"
         if self._token is None or path in _OPEN_PATHS or path.startswith("/static/"):
             return None
         if is_loopback(client) and not {"forwarded", "x-forwarded-for"} & headers.keys():
@@ -141,19 +141,19 @@ class Access:
         bearer = headers.get("authorization", "")
         cookie = _cookie_in(headers.get("cookie", ""))
         if not bearer and not cookie:
-            return 401, "a token is needed: sign in at /login, or send it as Authorization: Bearer"
-        if self.failed.must_wait(client):
+            return 401, "a token is required: sign in at /login, or send it as Authorization: Bearer"
+        if self.failed.is_blocked(client):
             return 429, "too many wrong tokens; wait a minute"
         kind, _, given = bearer.partition(" ")
         if kind.lower() == "bearer" and self.is_token(given.strip()):
             return None
         if cookie and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), self._cookie.encode()):
             return None
-        self.failed.note(client)
+        self.failed.record(client)
         return 401, "the token is wrong; see http.token_file on the scanner"
 
-    def _is_our_name(self, host: str) -> bool:
-        """Take any address (a name that somebody made to lead here is none), and of names the known ones."""
+    def _is_own_name(self, host: str) -> bool:
+        """Accept any IP address and the known names; refuse other names, which could be made to resolve to this machine."""
         try:
             name = urlsplit(f"//{host}").hostname
         except ValueError:
@@ -162,7 +162,7 @@ class Access:
 
 
 def own_names(settings: HttpSection) -> frozenset[str]:
-    """Return the names the page may be asked for by."""
+    """Return the host names under which the page may be requested."""
     machine = socket.gethostname().lower()
     short = machine.partition(".")[0]
     names = {"localhost", machine, short, f"{short}.local", settings.host.lower(), *(name.lower() for name in settings.names)}
@@ -170,22 +170,22 @@ def own_names(settings: HttpSection) -> frozenset[str]:
 
 
 class AccessMiddleware:
-    """The outermost layer: refuses what must not come in, and dresses every answer."""
+    """The outermost ASGI layer: refuses requests without access and adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Handle one ASGI request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message.get("headers", ())}
-                cache = () if b"cache-control" in given else ((b"cache-control", b"no-store"),)
+                present = {name.lower() for name, _ in message.get("headers", ())}
+                cache = () if b"cache-control" in present else ((b"cache-control", b"no-store"),)
                 message["headers"] = [*message.get("headers", ()), *HEADERS, *cache]
             await send(message)
 
@@ -193,28 +193,28 @@ class AccessMiddleware:
         client = scope["client"][0] if scope.get("client") else ""
         refusal = self._access.refusal(scope["method"], scope["path"], client, headers)
         if refusal is None:
-            await self._app(scope, receive, dressed)
+            await self._app(scope, receive, send_with_headers)
         elif refusal[0] == 401 and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            await _answer(dressed, 303, b"", (b"location", f"/login?next={_page(scope['path'])}".encode()))
+            await _respond(send_with_headers, 303, b"", (b"location", f"/login?next={_redirect_target(scope['path'])}".encode()))
         else:
-            await _answer(dressed, refusal[0], json.dumps({"error": refusal[1]}).encode(), *_EXTRA.get(refusal[0], ()))
+            await _respond(send_with_headers, refusal[0], json.dumps({"error": refusal[1]}).encode(), *_EXTRA.get(refusal[0], ()))
 
 
 _EXTRA: Final = {401: ((b"www-authenticate", b"Bearer"),), 429: ((b"retry-after", b"60"),)}
 
 
-async def _answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+async def _respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     shown = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": shown})
     await send({"type": "http.response.body", "body": body})
 
 
-def _page(path: str) -> str:
+def _redirect_target(path: str) -> str:
     return path if path in ("/", "/status") else "/"
 
 
-def _from_here(headers: Mapping[str, str]) -> bool:
-    """Say whether a request comes from our own page: a browser names the page, what names none is no browser."""
+def _is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Return whether a request comes from the scanner's own page. Browsers always name the origin; other programs need not."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
@@ -241,7 +241,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _who(client: str) -> str:
+def _client_key(client: str) -> str:
     address = _address(client)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))

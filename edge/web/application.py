@@ -1,4 +1,4 @@
-"""The application: every route of ``docs/web.md``. Routes only translate; what they do is elsewhere."""
+"""The ASGI application with all routes of ``docs/web.md``."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -33,11 +33,11 @@ Application: TypeAlias = ASGIApp
 """What a web server serves."""
 
 
-class _Revalidated(StaticFiles):
-    """Files that a browser asks about each time, so that an update is seen at once."""
+class _RevalidatedFiles(StaticFiles):
+    """Static files that the browser revalidates on each use, so that an update takes effect at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Return the file, or that it has not changed."""
+        """Return the file, or status 304 if it has not changed."""
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"
         return response
@@ -53,15 +53,15 @@ def _make_routes(page: "PageService") -> FastAPI:
     app = FastAPI(
         title="CardEdge",
         version=__version__,
-        description="The scanner's own page and interface.",
+        description="The scanner's page and HTTP API.",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=page.life,
+        lifespan=page.lifespan,
     )
     for path, file in _PAGES.items():
-        app.add_api_route(path, _shows(STATIC / file), methods=["GET"], include_in_schema=False)
-    app.mount("/static", _Revalidated(directory=STATIC))
+        app.add_api_route(path, _show_file(STATIC / file), methods=["GET"], include_in_schema=False)
+    app.mount("/static", _RevalidatedFiles(directory=STATIC))
     app.include_router(login_route(page))
     app.include_router(view_routes(page))
     app.include_router(action_routes(page))
@@ -71,37 +71,37 @@ def _make_routes(page: "PageService") -> FastAPI:
     return app
 
 
-def _shows(file: Path) -> Callable[[], AsyncIterator[FileResponse]]:
+def _show_file(file: Path) -> Callable[[], AsyncIterator[FileResponse]]:
     async def show() -> FileResponse:
         return FileResponse(file, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
     return show  # type: ignore[return-value]  # narrower than what a route may return
 
 
-def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _refusal(status: int, error: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": error}, status, headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    text = {404: f"there is no {request.url.path}; see /api/openapi.json", 405: f"{request.method} is not possible here"}
-    return _refused(error.status_code, text.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+    text = {404: f"there is no {request.url.path}; see /api/openapi.json", 405: f"the method {request.method} is not allowed here"}
+    return _refusal(error.status_code, text.get(error.status_code, str(error.detail)), dict(error.headers or {}))
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _refused(422, f"{place or 'request'}: {first['msg']}; see /api/openapi.json")
+    return _refusal(422, f"{place or 'request'}: {first['msg']}; see /api/openapi.json")
 
 
 async def _edge_error(_request: Request, error: Exception) -> Response:
     match error:
         case RefusedError(status=status):
-            return _refused(status, str(error))
+            return _refusal(status, str(error))
         case DataError():
-            return _refused(422, str(error))
+            return _refusal(422, str(error))
         case CommandError():
-            return _refused(409, str(error))
-    _log.error("a request was not served: %s", error)
-    return _refused(503, str(error))
+            return _refusal(409, str(error))
+    _log.error("a request failed: %s", error)
+    return _refusal(503, str(error))

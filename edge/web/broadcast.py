@@ -1,7 +1,7 @@
-"""From the daemon's thread to everybody who listens: one hand-over that never waits, one bounded queue per listener.
+"""Deliver messages from the daemon's thread to all subscribers: one queue that never blocks, then one bounded queue per subscriber.
 
-The daemon's thread puts messages into a bounded inbox and wakes the server's loop; everything else happens in that loop. A listener whose
-queue is full is let go: it reconnects and says what it saw last.
+The daemon's thread appends messages to a bounded inbox and wakes the server's event loop; everything else happens in that loop. A
+subscriber whose queue is full is disconnected. Its browser reconnects and sends the id of the last event it received.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import Final
 
 INBOX: Final = 1000
-"""Messages that wait for a loop that is busy; the oldest goes first."""
+"""Messages that may wait for a busy event loop; the oldest are dropped."""
 QUEUE: Final = 100
-"""Messages that wait for one listener."""
+"""Messages that may wait for one subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One server-sent event: its name, its data (one line of JSON), and an id when a reconnecting listener may go on from it.
+    """One server-sent event: its name, its data (one line of JSON), and an id if a reconnecting subscriber can resume after it.
 
-    Data given as a function is made in the server's loop, and only when somebody listens.
+    Data given as a function is computed in the server's event loop, and only if there is a subscriber for the event.
     """
 
     event: str
@@ -31,75 +31,75 @@ class Message:
     id: str | None = None
 
     def encoded(self) -> bytes:
-        """Return it as it is sent."""
+        """Return the event in the format of ``text/event-stream``."""
         head = f"event: {self.event}\n" + (f"id: {self.id}\n" if self.id else "")
         return head.encode() + b"data: " + (self.data() if callable(self.data) else self.data) + b"\n\n"
 
 
-class Listener:
-    """Somebody who listens to the events named in ``wants``. For the server's loop only."""
+class Subscriber:
+    """Receives the events named in ``wants``. Only the server's event loop may call the methods."""
 
     def __init__(self, wants: frozenset[str], size: int = QUEUE) -> None:
         self.wants = wants
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(size)
-        self.let_go = False
+        self.dropped = False
 
     def offer(self, encoded: bytes) -> None:
-        """Queue a message; a listener that has no room is let go."""
+        """Queue a message; disconnect the subscriber if its queue is full."""
         try:
             self._queue.put_nowait(encoded)
         except asyncio.QueueFull:
-            self.end()
+            self.drop()
 
-    def end(self) -> None:
-        """Let the listener go: what waits is dropped, ``next`` says that it is over."""
-        self.let_go = True
+    def drop(self) -> None:
+        """Disconnect: discard the queued messages; ``next`` returns ``None``."""
+        self.dropped = True
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
 
     async def next(self) -> bytes | None:
-        """Return the next message, None when it is over."""
+        """Wait for the next message and return it, or ``None`` once disconnected."""
         return await self._queue.get()
 
 
 class Broadcaster:
-    """Hands messages to listeners, and says when there is a new frame."""
+    """Delivers messages to all subscribers and signals new frames."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: deque[Message] = deque(maxlen=INBOX)
         self._waking = False
-        self._frame_came = False
-        self._listeners: set[Listener] = set()
+        self._frame_arrived = False
+        self._subscribers: set[Subscriber] = set()
         self._new_frame = asyncio.Event()
         self.closed = False
 
     # ---- any thread ----
 
     def post(self, message: Message) -> None:
-        """Hand a message over. Never waits; before the server runs and after it ended nobody is there to hear it."""
+        """Send a message to all subscribers of its event. Never blocks; does nothing while the server is not running."""
         if self._loop is not None:
             self._inbox.append(message)
             self._wake()
 
-    def frame(self) -> None:
-        """Say that there is a new frame."""
+    def signal_frame(self) -> None:
+        """Wake all callers of ``next_frame``. Never blocks."""
         if self._loop is not None:
-            self._frame_came = True
+            self._frame_arrived = True
             self._wake()
 
     @property
-    def heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._listeners)
+    def has_subscribers(self) -> bool:
+        """Whether there is at least one subscriber."""
+        return bool(self._subscribers)
 
-    def wanted(self, event: str) -> bool:
-        """Whether somebody listens to this event."""
-        return any(event in listener.wants for listener in tuple(self._listeners))
+    def has_subscriber_for(self, event: str) -> bool:
+        """Return whether a subscriber wants this event."""
+        return any(event in subscriber.wants for subscriber in tuple(self._subscribers))
 
     def end(self) -> None:
-        """Let everybody go soon, and take nothing more."""
+        """Make the event loop call ``close`` soon."""
         if (loop := self._loop) is not None:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self.close)
@@ -112,32 +112,32 @@ class Broadcaster:
         with suppress(RuntimeError):  # the loop has just been closed
             loop.call_soon_threadsafe(self._deliver)
 
-    # ---- the server's loop ----
+    # ---- the server's event loop ----
 
     def open(self) -> None:
-        """Begin, in the running loop."""
+        """Start to deliver, in the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Let everybody go."""
+        """Disconnect all subscribers and discard all further messages."""
         self.closed = True
         self._loop = None
-        for listener in self._listeners:
-            listener.end()
+        for subscriber in self._subscribers:
+            subscriber.drop()
         self._new_frame.set()
 
-    def join(self, listener: Listener) -> None:
-        """Add a listener."""
-        self._listeners.add(listener)
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add a subscriber."""
+        self._subscribers.add(subscriber)
         if self.closed:
-            listener.end()
+            subscriber.drop()
 
-    def leave(self, listener: Listener) -> None:
-        """Remove a listener."""
-        self._listeners.discard(listener)
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber."""
+        self._subscribers.discard(subscriber)
 
     async def next_frame(self, timeout_s: float) -> bool:
-        """Wait for a new frame; say whether one came."""
+        """Wait for a new frame; return False on timeout or if closed."""
         event = self._new_frame
         try:
             await asyncio.wait_for(event.wait(), timeout_s)
@@ -146,14 +146,14 @@ class Broadcaster:
         return not self.closed
 
     def _deliver(self) -> None:
-        self._waking = False  # before the inbox is emptied: what comes meanwhile wakes us again
+        self._waking = False  # before the inbox is emptied, so that a message posted meanwhile wakes the loop again
         while self._inbox:
             message = self._inbox.popleft()
-            listeners = [listener for listener in self._listeners if message.event in listener.wants and not listener.let_go]
-            encoded = message.encoded() if listeners else b""
-            for listener in listeners:
-                listener.offer(encoded)
-        if self._frame_came:
-            self._frame_came = False
+            subscribers = [subscriber for subscriber in self._subscribers if message.event in subscriber.wants and not subscriber.dropped]
+            encoded = message.encoded() if subscribers else b""
+            for subscriber in subscribers:
+                subscriber.offer(encoded)
+        if self._frame_arrived:
+            self._frame_arrived = False
             self._new_frame.set()
             self._new_frame = asyncio.Event()

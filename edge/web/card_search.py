@@ -1,4 +1,4 @@
-"""The cards of the index in use, for the page: found by name or number, with their reference pictures."""
+"""Search the active index by name or number, and read reference images."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 
 MAX_QUERY_CHARS: Final = 100
 _NUMBER: Final = re.compile(r"#?[a-z]{0,4}0*(\d{1,5})[a-z]?(?:/\d{1,5})?", re.IGNORECASE)
-_AMONG: Final = 200
-"""So many cards found by name are looked through for a number."""
+_NAME_MATCHES: Final = 200
+"""Cards found by name candidates which the number is searched."""
 
 
-class Catalogue:
-    """Asks ``opened`` anew each time, so a changed index is seen at once. Any thread."""
+class CardSearch:
+    """Searches the index that ``opened`` returns at each call, so that a change takes effect at once. Any thread may call the methods."""
 
     def __init__(self, opened: Callable[[], OpenedIndex]) -> None:
         self._opened = opened
 
-    def picture(self, card_id: str) -> bytes | None:
-        """Return a card's reference picture, None for a card that has none."""
+    def reference_image(self, card_id: str) -> bytes | None:
+        """Return the reference image of a card as JPEG, or ``None`` if there is none."""
         for bundle in self._opened().bundles:
             if card_id in bundle.gallery.cards:
                 try:
                     return bundle.reference_picture(CardId(card_id)) or None
-                except BundleError:  # the folder of added cards was just replaced
+                except BundleError:  # the overlay has just been replaced
                     return None
         return None
 
     def search(self, text: str, limit: int) -> list[Card]:
-        """Return cards by beginnings of words of their name or id, by collector number, or by both: ``fox 7``."""
+        """Return up to ``limit`` cards by prefixes of words of their name or id, by collector number, or by both: ``fox 7``."""
         words = text[:MAX_QUERY_CHARS].split()
         numbers = [word for word in words if _NUMBER.fullmatch(word)]
         names = [word for word in words if word not in numbers]
         found = list(self._by_name(text, limit))
         if len(numbers) == 1:
-            among = self._by_name(" ".join(names), _AMONG) if names else iter(self._opened().loaded.gallery.cards.values())
-            found = [*(card for card in among if _same_number(card.number, numbers[0])), *found]
+            candidates = self._by_name(" ".join(names), _NAME_MATCHES) if names else iter(self._opened().loaded.gallery.cards.values())
+            found = [*(card for card in candidates if _same_number(card.number, numbers[0])), *found]
         return list(islice({card.card_id: card for card in found}.values(), limit))
 
     def _by_name(self, text: str, limit: int) -> Iterator[Card]:
@@ -55,12 +55,12 @@ class Catalogue:
                 found = bundle.search_names(text, limit)
             except BundleError:
                 continue
-            # the facts of the joined gallery count
+            # name, set and number are those of the joined gallery
             yield from (cards[card.card_id] for card in found if card.card_id in cards)
 
 
 def _same_number(number: str | None, wanted: str) -> bool:
-    """Compare collector numbers as people read them: ``007/102`` is 7."""
+    """Compare collector numbers without leading zeros and the total: ``007/102`` equals ``7``."""
     if number is None:
         return False
     if number.casefold() == wanted.casefold():

@@ -1,6 +1,6 @@
-"""What the page shows: the newest states, the last events with their pictures, the newest frame. Written by the daemon's thread.
+"""What the page shows: the latest states, the latest events with their card images, and the newest frame.
 
-Implements ``edge.daemon.ports.Viewer``. Nothing here waits for the server or for anybody who looks.
+The daemon's thread writes it, the server's event loop reads it. No method waits for the server or for a viewer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.publishing.event import KEPT_EVENTS, CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
@@ -20,17 +20,20 @@ from edge.vision.frame import Frame
 from edge.web.broadcast import Broadcaster, Message
 from edge.web.session_list import SessionList
 
+if TYPE_CHECKING:
+    from edge.web.review import ReviewFile
+
 KEPT_CROPS: Final = 100
-"""Pictures of tracks about which no event was told yet, or whose removal may still be told."""
+"""Card images kept for tracks without an event so far, or whose removal may still be published."""
 HEALTH_INTERVAL_S: Final = 1.0
 
 NAMES: Final = {CARDS: "cards", LAST_CARD: "last_card", HEALTH: "health", INDEX: "index", MODEL: "model", CONTROLS: "controls"}
-"""States by their topic's suffix, and what the page calls them."""
+"""The page's names of the states, by topic suffix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedFrame:
-    """A frame, and where cards lie in it."""
+    """A frame and the outlines of the cards in it."""
 
     frame: Frame
     outlines: tuple[Outline, ...]
@@ -38,45 +41,47 @@ class AnnotatedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventWithCrop:
-    """An event and the picture it was decided by (of a correction: that of the event it corrects)."""
+    """An event and the JPEG image of its card. A correction has the image of the event that it corrects."""
 
     event: CardEvent
     crop: bytes | None
 
 
 class LiveState:
-    """The daemon's thread writes, the server's loop reads."""
+    """Implements ``edge.daemon.ports.Viewer``."""
 
-    def __init__(self, hub: Broadcaster, session: SessionList, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._hub = hub
+    def __init__(
+        self, broadcaster: Broadcaster, session: SessionList, review: ReviewFile, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._broadcaster = broadcaster
         self._session = session
+        self._review = review
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._states: dict[str, bytes] = {}
         self._events: OrderedDict[str, EventWithCrop] = OrderedDict()
         self._crops: OrderedDict[str, bytes] = OrderedDict()
-        self._health_posted_s = 0.0
-        self.on_correction: Callable[[EventWithCrop, EventWithCrop], None] = lambda _corrected, _original: None
+        self._health: HealthState | None = None
+        self._health_at_s = 0.0
+        self._health_posted_at_s = 0.0
         self.watchers = 0
-        """Who watches the camera; written by the server's loop only."""
+        """Number of viewers of the camera image. Only the server's event loop may write it."""
         self.newest: AnnotatedFrame | None = None
-        self.health: HealthState | None = None
-        self.health_s: float | None = None
 
     # ---- the daemon's thread ----
 
     @property
     def watched(self) -> bool:
-        """Whether somebody watches the camera."""
+        """Whether a viewer watches the camera image."""
         return self.watchers > 0
 
     def on_frame(self, frame: Frame, outlines: Sequence[Outline]) -> None:
-        """Keep the newest frame."""
+        """Replace the newest frame."""
         self.newest = AnnotatedFrame(frame, tuple(outlines))
-        self._hub.frame()
+        self._broadcaster.signal_frame()
 
     def on_crop(self, track_id: TrackId, jpeg: bytes) -> None:
-        """Keep the picture of a card until an event about it is told."""
+        """Keep the image of a card for the next event of its track."""
         with self._lock:
             self._crops[track_id] = jpeg
             self._crops.move_to_end(track_id)
@@ -84,59 +89,64 @@ class LiveState:
                 self._crops.popitem(last=False)
 
     def on_health(self, health: HealthState) -> None:
-        """Keep how the scanner is; whoever listens hears of it once a second."""
-        self.health, self.health_s = health, self._monotonic_s()
-        if self._hub.heard and self.health_s - self._health_posted_s >= HEALTH_INTERVAL_S:
-            self._health_posted_s = self.health_s
-            self._hub.post(Message("health", health.to_json))
+        """Replace the health; subscribers get it once a second."""
+        self._health, self._health_at_s = health, self._monotonic_s()
+        if self._broadcaster.has_subscribers and self._health_at_s - self._health_posted_at_s >= HEALTH_INTERVAL_S:
+            self._health_posted_at_s = self._health_at_s
+            self._broadcaster.post(Message("health", health.to_json))
 
     def add_event(self, event: CardEvent) -> None:
-        """Show an event."""
+        """Add an event: show it, count its card in the session, and store a correction for review."""
         with self._lock:
             original = self._events.get(event.corrects or "")
             crop = original.crop if original else self._crops.get(event.track_id)
-            shown = EventWithCrop(event, crop)
-            self._events[event.event_id] = shown
+            added = EventWithCrop(event, crop)
+            self._events[event.event_id] = added
             if len(self._events) > KEPT_EVENTS:
                 self._events.popitem(last=False)
             if event.type == "removed":
                 self._crops.pop(event.track_id, None)
-        self._hub.post(Message("card", event.to_json, event.event_id))
+        self._broadcaster.post(Message("card", event.to_json, event.event_id))
         if original is not None:
-            self.on_correction(shown, original)
-        if self._session.note(event):
-            self.show_session()
+            self._review.store(added, original)
+        if self._session.add_event(event):
+            self.post_session()
 
     def set_state(self, suffix: str, payload: bytes) -> None:
-        """Show a state; what the page does not know is not shown."""
+        """Replace a state, given by its topic suffix. Suffixes that the page does not show are ignored."""
         if (name := NAMES.get(suffix)) is not None:
             self._states[name] = payload
-            self._hub.post(Message(name, payload))
+            self._broadcaster.post(Message(name, payload))
 
     # ---- any thread ----
 
-    def show_session(self) -> None:
-        """Tell everybody the list of this session."""
-        self._hub.post(Message("session", lambda: self._session.shown().to_json()))
+    def post_session(self) -> None:
+        """Send the list of this session to all subscribers."""
+        self._broadcaster.post(Message("session", lambda: self._session.snapshot().to_json()))
+
+    def newest_health(self) -> tuple[HealthState | None, float | None]:
+        """Return the latest health and its age in seconds; ``None`` for both before the first one."""
+        health = self._health
+        return health, None if health is None else self._monotonic_s() - self._health_at_s
 
     def states(self) -> dict[str, bytes]:
-        """Return the newest payload of each state that is known, as JSON."""
+        """Return the latest payload of each known state as JSON, by name."""
         known = dict(self._states)
-        if (health := self.health) is not None:
+        if (health := self._health) is not None:
             known["health"] = health.to_json()
-        return {**known, "session": self._session.shown().to_json()}
+        return {**known, "session": self._session.snapshot().to_json()}
 
     def state(self, name: str) -> Any:
-        """Return the newest payload of one state, None while it is not known."""
+        """Return the latest payload of one state, parsed, or ``None`` if there was none so far."""
         payload = self._states.get(name)
         return None if payload is None else json.loads(payload)
 
     def events(self) -> list[EventWithCrop]:
-        """Return the events that are kept, oldest first."""
+        """Return the newest ``KEPT_EVENTS`` events, oldest first."""
         with self._lock:
             return list(self._events.values())
 
     def event(self, event_id: str) -> EventWithCrop | None:
-        """Return one of the events that are kept."""
+        """Return one of the newest ``KEPT_EVENTS`` events, or ``None``."""
         with self._lock:
             return self._events.get(event_id)

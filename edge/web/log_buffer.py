@@ -1,4 +1,4 @@
-"""The last log lines, for the technician's page. What must stay secret is crossed out before it is kept."""
+"""The latest log lines for the status page, without secrets."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _LOGIN_IN_ADDRESS: Final = re.compile(r"//[^/@\s]+@")
 
 
 class LogBuffer(logging.Handler):
-    """Keeps the last lines; ``secrets`` are crossed out in them, and so is the login in an address."""
+    """Keeps the latest lines and posts each one. ``secrets`` and logins in URLs are replaced by an ellipsis."""
 
-    def __init__(self, hub: Broadcaster, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, broadcaster: Broadcaster, secrets: Sequence[str] = ()) -> None:
         super().__init__()
-        self._hub = hub
+        self._broadcaster = broadcaster
         self._secrets = tuple(secret for secret in secrets if secret)
         self._lines: deque[dict[str, str]] = deque(maxlen=KEPT_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record and tell whoever listens."""
+        """Keep a record as a line and post it to the subscribers."""
         try:
             text = self._without_secrets(record.getMessage())
             if record.exc_info and record.exc_info[1] is not None:
@@ -38,12 +38,12 @@ class LogBuffer(logging.Handler):
             at = format_instant(datetime.fromtimestamp(record.created, UTC))
             line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": text[:MAX_CHARS]}
             self._lines.append(line)
-            self._hub.post(Message("log", lambda: json.dumps(line, ensure_ascii=False).encode()))
-        except Exception:  # noqa: BLE001 - as logging.Handler does it: a line that cannot be written ends nothing
+            self._broadcaster.post(Message("log", lambda: json.dumps(line, ensure_ascii=False).encode()))
+        except Exception:  # noqa: BLE001 - as in logging.Handler: a line that cannot be formatted must not raise
             self.handleError(record)
 
     def lines(self, limit: int) -> list[dict[str, str]]:
-        """Return the last lines, oldest first."""
+        """Return the latest lines, oldest first."""
         return list(self._lines)[-limit:]
 
     def _without_secrets(self, text: str) -> str:

@@ -1,29 +1,29 @@
-"""Signing in: the token, typed once, becomes a cookie."""
+"""Sign in: exchange the token for a cookie."""
 
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from edge.web.models import Done, Login, Refusal
+from edge.web.models import LoginReply, LoginRequest, Refusal
 
 if TYPE_CHECKING:
     from edge.web.service import PageService
 
 
 def login_route(page: "PageService") -> APIRouter:
-    """Return the route that takes the token."""
+    """Return the router of the login route."""
     router = APIRouter()
 
-    @router.post("/login", response_model=Done, responses={status: {"model": Refusal} for status in (403, 422, 429)})
-    async def login(request: Request, given: Login) -> Response:
+    @router.post("/login", response_model=LoginReply, responses={status: {"model": Refusal} for status in (403, 422, 429)})
+    async def login(request: Request, body: LoginRequest) -> Response:
         """Sign in with the token; sets a cookie."""
         client = request.client.host if request.client else ""
-        if page.access.failed.must_wait(client):
+        if page.access.failed.is_blocked(client):
             return JSONResponse({"error": "too many wrong tokens; wait a minute"}, 429, {"Retry-After": "60"})
-        if not page.access.is_token(given.token):
-            page.access.failed.note(client)
-            return JSONResponse({"error": "the token is wrong; it is in the file http.token_file names on the scanner"}, 403)
+        if not page.access.is_token(body.token):
+            page.access.failed.record(client)
+            return JSONResponse({"error": "the token is wrong; it is in the file that http.token_file names on the scanner"}, 403)
         return JSONResponse({"status": "ok"}, headers={"Set-Cookie": page.access.cookie})
 
     return router

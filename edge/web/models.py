@@ -1,4 +1,4 @@
-"""What the routes take and answer, for pydantic and the OpenAPI document."""
+"""Request and response bodies of the routes, for validation and the OpenAPI document."""
 
 from typing import Any, Literal
 
@@ -7,24 +7,24 @@ from pydantic import Field
 from edge.publishing.event import CardEvent, Payload
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 from edge.schema import Schema
-from edge.web.session_list import Session
+from edge.web.session_list import SessionState
 
 
 class Refusal(Payload):
-    """Why a request was refused, and the next step."""
+    """Why a request was refused, and what to do."""
 
     error: str
 
 
 class Condition(Payload):
-    """Whether the scanner works."""
+    """The condition of the scanner and the reasons for it."""
 
     status: Literal["ready", "degraded", "failed"]
     reasons: tuple[str, ...]
 
 
 class State(Payload):
-    """The newest payload of every state; null while it is not known."""
+    """The latest payload of every state; null if there was none so far."""
 
     health: HealthState | None = None
     index: IndexState | None = None
@@ -32,7 +32,7 @@ class State(Payload):
     cards: CardsState | None = None
     last_card: LastCardState | None = None
     controls: ControlsState | None = None
-    session: Session
+    session: SessionState
 
 
 class FoundCard(Payload):
@@ -53,21 +53,21 @@ class LogLine(Payload):
     message: str
 
 
-class Correction(Schema):
-    """Which card an event was truly about."""
+class CorrectionRequest(Schema):
+    """The correct card of an event."""
 
     event_id: str = Field(min_length=1, max_length=64)
     card_id: str = Field(min_length=1, max_length=128)
 
 
-class Corrected(Payload):
-    """The event that tells it."""
+class CorrectionReply(Payload):
+    """The ``corrected`` event that was published."""
 
     event: CardEvent
 
 
-class NewCard(Schema):
-    """A card to add to this device, with the picture of an event."""
+class NewCardRequest(Schema):
+    """A card to add to this device, with the image of an event."""
 
     event_id: str = Field(min_length=1, max_length=64)
     card_id: str = Field(min_length=1, max_length=128)
@@ -77,7 +77,7 @@ class NewCard(Schema):
 
 
 class Reply(Payload):
-    """Answer to a command; ``pending`` when it takes longer than a request should."""
+    """Reply to a command; ``pending`` if the daemon has not replied in time."""
 
     status: Literal["ok", "error", "pending"]
     transaction: str | int | None = None
@@ -85,13 +85,13 @@ class Reply(Payload):
     error: str | None = None
 
 
-class Login(Schema):
-    """The token, typed by a person."""
+class LoginRequest(Schema):
+    """The token entered by a person."""
 
     token: str = Field(min_length=1, max_length=1024)
 
 
-class Done(Payload):
-    """It was done."""
+class LoginReply(Payload):
+    """The login succeeded."""
 
     status: Literal["ok"] = "ok"

@@ -1,7 +1,7 @@
-"""The review file: every correction with its picture, so that evaluation can learn from it. Bounded; written in a thread of its own.
+"""The review folder: all corrections with their card images, for evaluation. Limited in size; written in a thread of its own.
 
-``<event_id>.json`` holds the corrected event and the original one, ``<event_id>.jpg`` the picture, ``review.jsonl`` a line per correction,
-and ``truth.csv`` what ``tools/compare_bundles.py`` reads: which card each picture truly shows.
+``<event_id>.json`` has the corrected event and the original one, ``<event_id>.jpg`` the card image, ``review.jsonl`` one line per
+correction, and ``truth.csv`` the correct card of each image, as ``tools/compare_bundles.py`` reads it.
 """
 
 from __future__ import annotations
@@ -28,26 +28,31 @@ TRUTH: Final = "truth.csv"
 
 
 class ReviewFile:
-    """Keeps corrections in ``folder``, at most ``max_bytes`` of them; the oldest go first."""
+    """Stores corrections in ``folder``, up to ``max_bytes`` in total; the oldest are deleted first."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._writer = ThreadPoolExecutor(1, "review")
 
-    def keep(self, corrected: EventWithCrop, original: EventWithCrop) -> None:
-        """Write a correction soon. What keeps it from being written is logged."""
+    def store(self, corrected: EventWithCrop, original: EventWithCrop) -> None:
+        """Write a correction in the background. A failure is logged."""
         self._writer.submit(self._try_to_write, corrected.event, original.event, corrected.crop)
 
     def close(self) -> None:
-        """Finish what is being written."""
+        """Wait until all corrections are written."""
         self._writer.shutdown()
 
     def _try_to_write(self, corrected: CardEvent, original: CardEvent, crop: bytes | None) -> None:
         try:
             self._write(corrected, original, crop)
         except OSError as error:
-            _log.error("%s: the correction %s is not kept (%s); make room or set http.review_dir", self._folder, corrected.event_id, error)
+            _log.error(
+                "%s: the correction %s cannot be stored (%s); free disk space or set http.review_dir",
+                self._folder,
+                corrected.event_id,
+                error,
+            )
 
     def _write(self, corrected: CardEvent, original: CardEvent, crop: bytes | None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,7 @@ class ReviewFile:
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except ValueError:
-            _log.warning("%s is damaged; it begins anew, the pictures stay", path)
+            _log.warning("%s is damaged; starting a new one, the images stay", path)
             return []
 
     def _size(self, lines: list[dict[str, str | None]]) -> int:

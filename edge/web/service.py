@@ -1,4 +1,4 @@
-"""The page as a whole: what its routes need, put together from the parts of a daemon."""
+"""The parts of the page that its routes use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +20,7 @@ from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.web.access import Access, own_names, read_token
 from edge.web.broadcast import Broadcaster
-from edge.web.card_search import Catalogue
+from edge.web.card_search import CardSearch
 from edge.web.live_state import LiveState
 from edge.web.log_buffer import LogBuffer
 from edge.web.metrics import Metrics
@@ -29,18 +28,17 @@ from edge.web.page_sink import PageSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
 from edge.web.session_list import SessionList
-from edge.web.uploads import Identifier
+from edge.web.uploads import UploadIdentifier
 
 if TYPE_CHECKING:
     from edge.index.change import OpenedIndex
-    from edge.publishing.state import HealthState
     from edge.settings.sections import HttpSection
 
 _log = logging.getLogger(__name__)
 _EDGE: Final = logging.getLogger("edge")
 
 MAX_COMMANDS: Final = 16
-"""Commands of the page that may wait for the daemon."""
+"""Commands from the page that may wait for the daemon."""
 SAVE_INTERVAL_S: Final = 5.0
 SESSION_FILE: Final = "session.json"
 NICENESS: Final = 10
@@ -48,72 +46,69 @@ NICENESS: Final = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageQueryContext:
-    """What answers pictures that somebody sends: the index in use, a network that may be asked from any thread, and how to look."""
+    """What identifies uploaded images: the active index, an embedder that any thread may call, and the options."""
 
     opened: Callable[[], OpenedIndex]
     loaded: Callable[[], LoadedGallery]
-    network: Embedder
-    request: IdentifyOptions
+    embedder: Embedder
+    options: IdentifyOptions
     neighbors_k: int
 
     def recognizer(self) -> Recognizer:
-        """Return what asks the index in use."""
-        return Recognizer(self.network, self.loaded(), neighbors_k=self.neighbors_k)
+        """Return a recognizer with the active index."""
+        return Recognizer(self.embedder, self.loaded(), neighbors_k=self.neighbors_k)
 
 
 class PageService:
-    """Everything the routes need. ``showcase`` is the daemon's viewer, ``commands`` and ``showcase`` make its sink (``page_sink``)."""
+    """The parts of the page. ``live_state`` is the daemon's viewer; ``wrap_sink`` connects its event sink.
+
+    ``secrets`` are texts that must not appear in the log lines of the page.
+    """
 
     def __init__(self, settings: HttpSection, *, secrets: tuple[str, ...] = ()) -> None:
         token = read_token(settings)
         self.settings = settings
         self.broadcaster = Broadcaster()
         self.session = SessionList(lambda: datetime.now(UTC))
-        self.live_state = LiveState(self.broadcaster, self.session)
+        self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
+        self.live_state = LiveState(self.broadcaster, self.session, self.review)
         self.commands = CommandQueue(MAX_COMMANDS)
         self.access = Access(token, own_names(settings))
         self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
-        self.metrics = Metrics(self.newest_health)
-        self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
-        self.workers = ThreadPoolExecutor(2, "page", initializer=yield_to_the_recogniser)
+        self.metrics = Metrics(self.live_state)
+        self.workers = ThreadPoolExecutor(2, "page", initializer=lower_thread_priority)
         self.preview = Preview(self.live_state, self.broadcaster, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
-        self.live_state.on_correction = self.review.keep
         self._session_file = settings.review_dir / SESSION_FILE
 
-    def use_for_queries(self, recognition: ImageQueryContext) -> None:
-        """Answer about the cards of this recognition from now on. Before the page is served."""
-        self.catalogue = Catalogue(recognition.opened)
-        self.identifier = Identifier(recognition.recognizer, recognition.request)
+    def use_for_queries(self, context: ImageQueryContext) -> None:
+        """Set the index that is searched and that identifies uploads. Must be called before the page is served."""
+        self.card_search = CardSearch(context.opened)
+        self.uploads = UploadIdentifier(context.recognizer, context.options)
 
     def wrap_sink(self, sink: EventSink) -> EventSink:
-        """Return a sink that tells the page what it tells the house, and takes the page's commands."""
+        """Return a sink that also updates the page and delivers the commands from the page."""
         return PageSink(sink, self.live_state, self.commands)
 
     def open(self) -> None:
-        """Take up the list of the last session, and the log."""
+        """Load the list of the last session and start to collect log lines."""
         try:
             self.session.load(self._session_file)
         except DataError as error:
-            _log.warning("%s; a new list begins", error)
-        _EDGE.addHandler(self.logs)  # not the root, whose handlers are replaced when the settings are read again
+            _log.warning("%s; starting with an empty list", error)
+        _EDGE.addHandler(self.logs)  # not to the root logger: its handlers are replaced on a reload of the settings
 
     def close(self) -> None:
-        """Write what is to be kept."""
+        """Stop to collect log lines and write what is to be kept."""
         _EDGE.removeHandler(self.logs)
         self.review.close()
         self._save_session()
         self.workers.shutdown(wait=False, cancel_futures=True)
 
-    def newest_health(self) -> tuple[HealthState | None, float | None]:
-        """Return the newest health and its age in seconds."""
-        health_s = self.live_state.health_s
-        return self.live_state.health, None if health_s is None else time.monotonic() - health_s
-
     @asynccontextmanager
-    async def life(self, _app: object) -> AsyncIterator[None]:
-        """Keep the hub open and the list saved while the server runs, in its loop."""
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
+        """Deliver messages and save the list of the session every few seconds while the server runs."""
         self.broadcaster.open()
-        saving = asyncio.create_task(self._keep_session())
+        saving = asyncio.create_task(self._save_session_regularly())
         try:
             yield
         finally:
@@ -121,7 +116,7 @@ class PageService:
             with suppress(asyncio.CancelledError):
                 await saving
 
-    async def _keep_session(self) -> None:
+    async def _save_session_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
             await asyncio.get_running_loop().run_in_executor(self.workers, self._save_session)
@@ -131,10 +126,13 @@ class PageService:
             try:
                 self.session.save(self._session_file)
             except OSError as error:
-                _log.error("%s: the list of the session is not kept (%s); set http.review_dir", self._session_file, error)
+                _log.error("%s: the list of this session cannot be saved (%s); set http.review_dir", self._session_file, error)
 
 
-def yield_to_the_recogniser() -> None:
-    """Make the calling thread less urgent than the daemon's. Not for one that runs much Python: others wait for what it holds."""
+def lower_thread_priority() -> None:
+    """Lower the priority of the calling thread below the daemon's.
+
+    Not for threads that mainly run Python: a slow thread that holds the interpreter lock delays all others.
+    """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

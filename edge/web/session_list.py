@@ -1,4 +1,4 @@
-"""The list of a session: every card that was identified, once per appearance, for people who sort or sell."""
+"""The list of a session: every identified card, once per appearance, for sorting and selling."""
 
 import csv
 import threading
@@ -15,14 +15,15 @@ from edge.publishing.event import CardEvent, Instant, Payload, format_instant
 from edge.system.files import write_atomically
 
 MAX_ENTRIES: Final = 20_000
-"""More appearances than this: the oldest are forgotten."""
+"""Appearances that are kept; older ones are dropped."""
 LAST: Final = 20
-_DROPPED: Final = 1000
+"""Appearances in ``SessionState.last``."""
+_REMOVED_TRACKS: Final = 1000
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection")."""
+"""First characters that make a spreadsheet treat a cell as a formula (OWASP, "CSV Injection")."""
 
 
-class Entry(Payload):
+class Appearance(Payload):
     """One appearance of a card."""
 
     event_id: str
@@ -34,8 +35,8 @@ class Entry(Payload):
     at: Instant
 
 
-class Counted(Payload):
-    """One card of the list; ``event_id`` is its last appearance's."""
+class CountedCard(Payload):
+    """One card of the list with the number of its appearances; ``event_id`` is that of the last one."""
 
     card_id: str
     name: str
@@ -46,40 +47,40 @@ class Counted(Payload):
     event_id: str
 
 
-class Session(Payload):
-    """The list as the page gets it: ``cards`` in order of first appearance, ``last`` the newest appearances, newest first."""
+class SessionState(Payload):
+    """The list: ``cards`` in order of their first appearance, ``last`` the latest appearances, newest first."""
 
     since: Instant
     total: int
-    cards: tuple[Counted, ...]
-    last: tuple[Entry, ...]
+    cards: tuple[CountedCard, ...]
+    last: tuple[Appearance, ...]
 
 
-class _Saved(Payload):
+class _SavedSession(Payload):
     since: Instant
-    entries: tuple[Entry, ...]
+    entries: tuple[Appearance, ...]
 
 
 class SessionList:
-    """Keeps the list; any thread. ``changed`` says whether ``save`` has something to do."""
+    """The list. Any thread may call the methods. ``changed`` is true while there are changes to save."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._since = now()
-        self._entries: dict[str, Entry] = {}
-        self._dropped: dict[str, None] = {}
+        self._entries: dict[str, Appearance] = {}
+        self._removed: dict[str, None] = {}
         self.changed = False
 
-    def note(self, event: CardEvent) -> bool:
-        """Count an event; say whether the list has changed. A card told again, or corrected, takes the place of what it was counted as."""
+    def add_event(self, event: CardEvent) -> bool:
+        """Count the card of an event; return whether the list changed. A later event of the same track replaces the counted card."""
         if event.type not in ("identified", "corrected") or event.card_id is None:
             return False
         with self._lock:
-            if event.type == "corrected" and event.track_id in self._dropped:
-                return False  # a person took it off the list, or it belongs to the list before
+            if event.type == "corrected" and event.track_id in self._removed:
+                return False  # a person removed it from the list, or it was counted in an earlier list
             before = self._entries.get(event.track_id)
-            self._entries[event.track_id] = Entry(
+            self._entries[event.track_id] = Appearance(
                 event_id=event.event_id,
                 track_id=event.track_id,
                 card_id=event.card_id,
@@ -94,51 +95,51 @@ class SessionList:
         return True
 
     def undo(self) -> None:
-        """Take the newest appearance off; nothing happens to an empty list."""
+        """Remove the newest appearance, if there is one."""
         with self._lock:
             if self._entries:
-                self._drop([next(reversed(self._entries))])
+                self._remove([next(reversed(self._entries))])
 
     def clear(self) -> None:
-        """Begin a new list."""
+        """Start a new list."""
         with self._lock:
-            self._drop(list(self._entries))
+            self._remove(list(self._entries))
             self._since = self._now()
 
-    def shown(self) -> Session:
-        """Return the list."""
+    def snapshot(self) -> SessionState:
+        """Return the current list."""
         with self._lock:
             entries, since = list(self._entries.values()), self._since
         counts: dict[str, int] = {}
-        newest: dict[str, Entry] = {}
+        newest: dict[str, Appearance] = {}
         for entry in entries:
             counts[entry.card_id] = counts.get(entry.card_id, 0) + 1
             newest[entry.card_id] = entry
         cards = tuple(_counted(newest[card_id], count) for card_id, count in counts.items())
-        return Session(since=since, total=len(entries), cards=cards, last=tuple(reversed(entries[-LAST:])))
+        return SessionState(since=since, total=len(entries), cards=cards, last=tuple(reversed(entries[-LAST:])))
 
-    def as_csv(self) -> str:
-        """Return the list as CSV with a byte order mark, so that spreadsheets take it for UTF-8; no cell of it is a formula."""
+    def to_csv(self) -> str:
+        """Return the list as CSV, with a byte order mark so that spreadsheets read it as UTF-8. No cell is a formula."""
         text = StringIO()
         table = csv.writer(text)
         table.writerow(["card_id", "name", "set", "number", "count", "last_at"])
-        for card in self.shown().cards:
-            facts = (card.card_id, card.name, card.set, card.number)
-            table.writerow([*(_harmless(fact) for fact in facts), card.count, format_instant(card.last_at)])
+        for card in self.snapshot().cards:
+            fields = (card.card_id, card.name, card.set, card.number)
+            table.writerow([*(_without_formula(field) for field in fields), card.count, format_instant(card.last_at)])
         return "\ufeff" + text.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the list to a file, whole or not at all. Raises ``OSError``."""
+        """Write the list to a file atomically. Raises ``OSError``."""
         with self._lock:
-            saved = _Saved(since=self._since, entries=tuple(self._entries.values()))
+            saved = _SavedSession(since=self._since, entries=tuple(self._entries.values()))
             self.changed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, saved.to_json(), durable=False)
 
     def load(self, path: Path) -> None:
-        """Go on with the list of a file, if there is one. Raises ``DataError`` for one that cannot be used."""
+        """Replace the list by that of a file, if the file exists. Raises ``DataError`` if it is unusable."""
         try:
-            saved = _Saved.model_validate_json(path.read_bytes())
+            saved = _SavedSession.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:
@@ -146,17 +147,17 @@ class SessionList:
         with self._lock:
             self._since, self._entries = saved.since, {entry.track_id: entry for entry in saved.entries}
 
-    def _drop(self, tracks: list[str]) -> None:
+    def _remove(self, tracks: list[str]) -> None:
         for track_id in tracks:
             del self._entries[track_id]
-            self._dropped[track_id] = None
-        while len(self._dropped) > _DROPPED:
-            del self._dropped[next(iter(self._dropped))]
+            self._removed[track_id] = None
+        while len(self._removed) > _REMOVED_TRACKS:
+            del self._removed[next(iter(self._removed))]
         self.changed = True
 
 
-def _counted(entry: Entry, count: int) -> Counted:
-    return Counted(
+def _counted(entry: Appearance, count: int) -> CountedCard:
+    return CountedCard(
         card_id=entry.card_id,
         name=entry.name,
         set=entry.set,
@@ -167,5 +168,5 @@ def _counted(entry: Entry, count: int) -> Counted:
     )
 
 
-def _harmless(text: str | None) -> str:
+def _without_formula(text: str | None) -> str:
     return f"'{text}" if text and text.startswith(_FORMULA) else text or ""

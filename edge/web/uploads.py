@@ -1,4 +1,4 @@
-"""Pictures that somebody sends: bounded in pixels before anything decodes them, looked at one at a time."""
+"""Identify uploaded images: limited in pixels before they are decoded, one at a time."""
 
 from __future__ import annotations
 
@@ -21,50 +21,53 @@ if TYPE_CHECKING:
 
 MAX_PIXELS: Final = 24_000_000
 PER_MINUTE: Final = 60
-"""Pictures taken per minute, from everybody together."""
-NAME: Final = "the picture"
-SMALLEST: Final = 64
-FLAT: Final = 8
-"""Of 255, from the darkest to the lightest: less shows nothing, and a network may find no direction in it."""
+"""Images accepted per minute, from all clients together."""
+NAME: Final = "the image"
+MIN_SIDE: Final = 64
+MIN_CONTRAST: Final = 8
+"""Smallest difference between the darkest and the lightest value, of 255. The embedding of a uniform image may be the zero vector."""
 
 
 class RefusedError(EdgeError):
-    """A request cannot be served; ``status`` is its HTTP status."""
+    """A request is refused; ``status`` is the HTTP status of the response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-class Identifier:
-    """Answers pictures; ``identify`` takes seconds and is called in a worker thread, by one at a time."""
+class UploadIdentifier:
+    """Identifies uploaded images. ``identify`` takes seconds: call it in a worker thread."""
 
     def __init__(
-        self, recognizer: Callable[[], Recognizer], request: IdentifyOptions, monotonic_s: Callable[[], float] = time.monotonic
+        self, recognizer: Callable[[], Recognizer], options: IdentifyOptions, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._recognizer = recognizer
-        self._request = request
+        self._options = options
         self._monotonic_s = monotonic_s
         self._busy = threading.Lock()
-        self._taken_s: list[float] = []
+        self._accepted_s: list[float] = []
 
     def identify(self, content: bytes, *, rectified: bool) -> ImageAnswer:
-        """Return the answer. Raises ``RefusedError`` when too much is asked, ``ImageError`` for a picture that cannot be used."""
+        """Identify the cards in an image file. ``rectified``: it is one upright card, edge to edge.
+
+        Raises ``RefusedError`` if there are too many uploads, ``ImageError`` for an unusable image.
+        """
         if not self._busy.acquire(blocking=False):
-            raise RefusedError(429, "another picture is being looked at; try again in a moment")
+            raise RefusedError(429, "another image is being identified; try again in a moment")
         try:
             self._count()
             pixels = decode_untrusted(content, NAME, max_pixels=MAX_PIXELS)
-            if min(pixels.shape[:2]) < SMALLEST or np.ptp(pixels) < FLAT:
-                raise ImageError(f"{NAME}: too small, or of one colour; send one that shows a card")
-            request = replace(self._request, locate=None) if rectified else self._request
-            return identify_pixels(NAME, pixels, self._recognizer(), request)
+            if min(pixels.shape[:2]) < MIN_SIDE or np.ptp(pixels) < MIN_CONTRAST:
+                raise ImageError(f"{NAME}: too small or of a single color; send one that shows a card")
+            options = replace(self._options, locate=None) if rectified else self._options
+            return identify_pixels(NAME, pixels, self._recognizer(), options)
         finally:
             self._busy.release()
 
     def _count(self) -> None:
         now_s = self._monotonic_s()
-        self._taken_s = [taken_s for taken_s in self._taken_s if now_s - taken_s < 60.0]
-        if len(self._taken_s) >= PER_MINUTE:
-            raise RefusedError(429, f"more than {PER_MINUTE} pictures a minute; try again later")
-        self._taken_s.append(now_s)
+        self._accepted_s = [accepted_s for accepted_s in self._accepted_s if now_s - accepted_s < 60.0]
+        if len(self._accepted_s) >= PER_MINUTE:
+            raise RefusedError(429, f"more than {PER_MINUTE} images a minute; try again later")
+        self._accepted_s.append(now_s)

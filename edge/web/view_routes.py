@@ -1,4 +1,4 @@
-"""Routes that only show: state, events, streams, pictures, search, health, logs."""
+"""Routes that only read: states, events, streams, images, search, health, logs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}, 404: {"model": Refusal}}
 _ALWAYS: Final = frozenset({"card", "cards", "last_card", "health", "index", "model", "controls", "session"})
 
-Width = Annotated[int | None, Query(ge=1, le=8192, description="Widest picture wanted, pixels.")]
+Width = Annotated[int | None, Query(ge=1, le=8192, description="Largest width of the image in pixels.")]
 CardIdInPath = Annotated[str, Path(min_length=1, max_length=128)]
 
 
 def view_routes(page: "PageService") -> APIRouter:
-    """Return the routes."""
+    """Return the router of these routes."""
     router = APIRouter(responses={401: {"model": Refusal}, 422: {"model": Refusal}})
     _add_states(router, page)
     _add_streams(router, page)
-    _add_pictures(router, page)
+    _add_images(router, page)
     _add_health(router, page)
     return router
 
@@ -37,7 +37,7 @@ def view_routes(page: "PageService") -> APIRouter:
 def _add_states(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/state", response_model=State)
     async def state() -> Response:
-        """The newest payload of every state."""
+        """Return the latest payload of every state."""
         known = page.live_state.states()
         missing = dict.fromkeys(State.model_fields, b"null")
         body = b",".join(f'"{name}":'.encode() + payload for name, payload in {**missing, **known}.items())
@@ -45,22 +45,22 @@ def _add_states(router: APIRouter, page: "PageService") -> None:
 
     @router.get("/api/events", response_model=list[CardEvent])
     async def last_events(limit: Annotated[int, Query(ge=1, le=KEPT_EVENTS)] = 50) -> Response:
-        """The last card events, newest first."""
-        newest = [shown.event.to_json() for shown in reversed(page.live_state.events()[-limit:])]
+        """Return the latest card events, newest first."""
+        newest = [kept.event.to_json() for kept in reversed(page.live_state.events()[-limit:])]
         return Response(b"[" + b",".join(newest) + b"]", media_type="application/json")
 
     @router.get("/api/search")
     def search(
-        q: Annotated[str, Query(max_length=200, description="Beginnings of words of the name or id, or a collector number.")],
+        q: Annotated[str, Query(max_length=200, description="Prefixes of words of the name or id, or a collector number.")],
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> list[FoundCard]:
-        """Cards of the index by name or number."""
-        found = page.catalogue.search(q, limit)
+        """Find cards of the index by name or number."""
+        found = page.card_search.search(q, limit)
         return [FoundCard(card_id=card.card_id, name=card.name, set=card.set, number=card.number) for card in found]
 
     @router.get("/api/logs")
     async def logs(limit: Annotated[int, Query(ge=1, le=500)] = 200) -> list[LogLine]:
-        """The last log lines, oldest first."""
+        """Return the latest log lines, oldest first."""
         return [LogLine(**line) for line in page.logs.lines(limit)]
 
 
@@ -69,10 +69,12 @@ def _add_streams(router: APIRouter, page: "PageService") -> None:
     async def stream(
         outlines: Annotated[int, Query(ge=0, le=1)] = 0,
         log: Annotated[int, Query(ge=0, le=1)] = 0,
-        last_event_id: Annotated[str | None, Header(max_length=64, description="The last event a reconnecting viewer has seen.")] = None,
-        after: Annotated[str | None, Query(max_length=64, description="The same, for viewers that cannot set a header.")] = None,
+        last_event_id: Annotated[
+            str | None, Header(max_length=64, description="Id of the last event that a reconnecting client received.")
+        ] = None,
+        after: Annotated[str | None, Query(max_length=64, description="The same for clients that cannot set a header.")] = None,
     ) -> Response:
-        """Everything that happens, as server-sent events."""
+        """Stream states and events as server-sent events."""
         wants = _ALWAYS | ({"outlines"} if outlines else set()) | ({"log"} if log else set())
         seen = last_event_id or after
 
@@ -84,36 +86,36 @@ def _add_streams(router: APIRouter, page: "PageService") -> None:
 
     @router.get("/api/preview.mjpg", response_class=Response, responses={200: {"content": {"multipart/x-mixed-replace": {}}}})
     async def live_preview(width: Width = None) -> Response:
-        """What the camera sees, live."""
+        """Stream the camera image as motion JPEG."""
         return BoundedStream(motion_jpeg(page.preview, page.preview.width(width)), f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
 
-def _missed(showcase: LiveState, seen: str | None) -> list[bytes]:
-    """Return the card events after the one that was seen last; all that are kept when that one is too old to be known."""
+def _missed(live_state: LiveState, seen: str | None) -> list[bytes]:
+    """Return the card events after the event with the id ``seen``; all that are kept if that one is not among them."""
     if not seen:
         return []
-    shown = showcase.events()
-    place = next((place for place, one in enumerate(shown) if one.event.event_id == seen), -1)
-    return [Message("card", one.event.to_json(), one.event.event_id).encoded() for one in shown[place + 1 :]]
+    kept = live_state.events()
+    place = next((place for place, one in enumerate(kept) if one.event.event_id == seen), -1)
+    return [Message("card", one.event.to_json(), one.event.event_id).encoded() for one in kept[place + 1 :]]
 
 
-def _add_pictures(router: APIRouter, page: "PageService") -> None:
+def _add_images(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/preview.jpg", response_class=Response, responses=JPEG)
     async def preview(width: Width = None) -> Response:
-        """What the camera sees now."""
+        """Return the current camera image."""
         jpeg = await page.preview.one(page.preview.width(width))
-        return _jpeg(jpeg, "the camera has not delivered a frame for seconds; see /healthz", "no-store")
+        return _jpeg(jpeg, "the camera has delivered no frame for several seconds; see /healthz", "no-store")
 
     @router.get("/api/crops/{event_id}.jpg", response_class=Response, responses=JPEG)
     async def crop(event_id: Annotated[str, Path(max_length=64)]) -> Response:
-        """A card as the camera saw it."""
-        shown = page.live_state.event(event_id)
-        return _jpeg(shown.crop if shown else None, "no picture of this event is kept", "private, max-age=86400, immutable")
+        """Return the camera image of a card, rectified."""
+        kept = page.live_state.event(event_id)
+        return _jpeg(kept.crop if kept else None, "there is no image of this event any more", "private, max-age=86400, immutable")
 
     @router.get("/api/pictures/{card_id:path}.jpg", response_class=Response, responses=JPEG)
-    def picture(card_id: CardIdInPath) -> Response:
-        """The reference picture of a card."""
-        return _jpeg(page.catalogue.picture(card_id), "the index has no picture of this card", "private, max-age=300")
+    def reference_image(card_id: CardIdInPath) -> Response:
+        """Return the reference image of a card."""
+        return _jpeg(page.card_search.reference_image(card_id), "the index has no image of this card", "private, max-age=300")
 
 
 def _jpeg(content: bytes | None, otherwise: str, cache: str) -> Response:
@@ -125,13 +127,13 @@ def _jpeg(content: bytes | None, otherwise: str, cache: str) -> Response:
 def _add_health(router: APIRouter, page: "PageService") -> None:
     @router.get("/healthz", response_model=Condition, responses={503: {"model": Condition}})
     async def healthz() -> Response:
-        """Whether the scanner works."""
-        status, reasons = condition(*page.newest_health())
+        """Return the condition of the scanner."""
+        status, reasons = condition(*page.live_state.newest_health())
         return JSONResponse({"status": status, "reasons": reasons}, 503 if status == "failed" else 200)
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics(request: Request) -> Response:
-        """Figures for Prometheus."""
+        """Return metrics for Prometheus."""
         if request.query_params:
             raise HTTPException(422, "/metrics takes no parameters")
         return Response(page.metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -22,13 +22,13 @@ def served(tmp_path):
 
 @pytest.fixture(scope="session")
 def small_index(small_scanner):
-    """The real index of eight drawn cards."""
+    """A real index of eight drawn cards."""
     bundle = open_bundle(small_scanner.index)
     return OpenedIndex(load_gallery(bundle, Settings()), bundle.manifest, bundles=(bundle,))
 
 
 @pytest.fixture(scope="session")
-def recognition(small_scanner, small_index):
-    """A real network that answers pictures."""
+def query_context(small_scanner, small_index):
+    """What identifies uploads: the real index and a real embedder."""
     with closing(OnnxEmbedder(open_model(small_scanner.model), threads=1)) as embedder:
         yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, IdentifyOptions(LocateSettings(), 5), 16)

@@ -1,4 +1,4 @@
-"""A scripted daemon (tests/support/scripted_daemon.py) in a thread, and its page on a real port of loopback. The film is fed by hand."""
+"""A scripted daemon (tests/support/scripted_daemon.py) in a thread, with its page on a real port. The test feeds the frames."""
 
 import json
 import queue
@@ -19,20 +19,20 @@ from edge.web.application import make_application
 from edge.web.service import ImageQueryContext, PageService
 from tests.support.scripted_daemon import Cast, ScriptedCamera, Stage
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
-def until(condition, what="it"):
-    """Wait for something that happens soon; what it takes is not measured."""
-    deadline_s = time.monotonic() + PATIENCE_S
+def until(condition, what="the condition"):
+    """Wait until the condition is true and return its value; fail after ``TIMEOUT_S``, which a busy machine does not reach."""
+    deadline_s = time.monotonic() + TIMEOUT_S
     while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"{what} did not happen"
+        assert time.monotonic() < deadline_s, f"{what} did not become true"
         time.sleep(0.01)
     return found
 
 
 class FedCamera(ScriptedCamera):
-    """Shows what it is fed; each frame is a tenth of a second after the one before."""
+    """Delivers the frames put into ``fed``, a tenth of a second apart on the scripted clock."""
 
     def __init__(self, stage):
         super().__init__(stage)
@@ -53,20 +53,20 @@ class FedCamera(ScriptedCamera):
 
 
 class Served:
-    """``sink`` is what the broker gets, ``client`` asks the page, ``page`` is the page itself."""
+    """A page that is served: ``sink`` has what the broker gets, ``client`` sends requests, ``page`` is the page itself."""
 
     def __init__(self, page, cast, server, client):
         self.page, self.cast, self.server, self.client = page, cast, server, client
         self.sink = cast.sink
 
     def show(self, cards=None, frames=15):
-        """Show cards, given as {x: name}, for some frames, and wait until they were taken."""
+        """Show cards, given as {x: name}, for some frames, and wait until the daemon has taken them."""
         for _ in range(frames):
             self.cast.camera.fed.put(dict(cards or {}))
         until(self.cast.camera.fed.empty, "taking the frames")
 
     def event(self, kind, card_id=None):
-        """Wait for an event and return it as the broker got it."""
+        """Wait for an event and return it as the broker gets it."""
 
         def found():
             return next((event for event in reversed(self.sink.events) if event.type == kind and card_id in (None, event.card_id)), None)
@@ -75,8 +75,8 @@ class Served:
 
     @contextmanager
     def stream(self, path="/api/stream", **options):
-        """Listen; the value is a function that returns the next event of a name, as a mapping with ``data`` and ``id``."""
-        with self.client.stream("GET", path, timeout=PATIENCE_S, **options) as response:
+        """Open a stream; yields a function that waits for the next event of a name and returns its ``data`` and ``id``."""
+        with self.client.stream("GET", path, timeout=TIMEOUT_S, **options) as response:
             assert response.status_code == 200
             lines = response.iter_lines()
 
@@ -97,7 +97,7 @@ class Served:
 
 
 @contextmanager
-def serve(folder, recognition=None, **settings):
+def serve(folder, context=None, **settings):
     """Serve the page of a scripted daemon."""
     page = PageService(HttpSection(enabled=True, port=0, review_dir=folder / "review", **{"preview_fps": 60.0} | settings))
     page.open()
@@ -105,20 +105,18 @@ def serve(folder, recognition=None, **settings):
     cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
     camera = FedCamera(stage)
     cast.camera = cast.daemon._camera = camera
-    if recognition is None:
-        recognition = ImageQueryContext(
-            lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
-        )
-    page.use_for_queries(recognition)
+    if context is None:
+        context = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
+    page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     daemon = threading.Thread(target=cast.daemon.run)
     server.start()
     daemon.start()
     try:
-        with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
+        with httpx.Client(base_url=server.url, timeout=TIMEOUT_S) as client:
             yield Served(page, cast, server, client)
     finally:
         cast.daemon.stop()
-        daemon.join(PATIENCE_S)
+        daemon.join(TIMEOUT_S)
         server.close()
         page.close()

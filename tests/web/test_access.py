@@ -1,4 +1,4 @@
-"""Who may see the page, and from where."""
+"""Access control of the page."""
 
 import socket
 
@@ -8,23 +8,23 @@ import pytest
 from edge.adapters.http import HttpServer
 from edge.errors import DeviceError, ExitCode, SettingsError
 from edge.settings.sections import HttpSection
-from edge.web import access as rooms
+from edge.web import access as access_module
 from edge.web.access import FAILURES, FAILURES_WINDOW_S, Access, FailedTokens, is_loopback, own_names, read_token
 from tests.web.served import serve
 
-TOKEN = "correct-horse-battery"  # noqa: S105 - of this test alone
+TOKEN = "correct-horse-battery"  # noqa: S105 - for this test only
 FAR = {"X-Forwarded-For": "192.0.2.9"}
-"""A request that came through somebody else is not from this machine."""
+"""A request that came through a proxy is not from this machine."""
 
 
-class Hand:
+class ManualClock:
     now_s = 100.0
 
     def __call__(self):
         return self.now_s
 
 
-def asked(access, method="GET", path="/", client="192.0.2.1", **headers):
+def status_of(access, method="GET", path="/", client="192.0.2.1", **headers):
     refusal = access.refusal(method, path, client, {"host": "192.0.2.7:8080"} | {k.replace("_", "-"): v for k, v in headers.items()})
     return refusal and refusal[0]
 
@@ -41,7 +41,7 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound here
 
 
 @pytest.mark.parametrize("host", [ANYWHERE, "192.0.2.7", "::", "scanner.local"])
-def test_an_address_that_others_reach_needs_a_token(host):
+def test_an_address_that_other_machines_reach_needs_a_token(host):
     with pytest.raises(SettingsError, match=r"http\.token_file") as refused:
         read_token(HttpSection(host=host))
     assert refused.value.exit_code == ExitCode.CONFIG
@@ -49,7 +49,7 @@ def test_an_address_that_others_reach_needs_a_token(host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
-def test_this_machine_needs_none(host):
+def test_loopback_needs_no_token(host):
     assert is_loopback(host)
     assert read_token(HttpSection(host=host)) is None
 
@@ -66,53 +66,53 @@ def test_the_token_is_read_from_a_file_or_a_credential(tmp_path, monkeypatch):
         read_token(HttpSection(token_file=tmp_path / "nowhere"))
 
 
-def test_the_token_is_not_in_what_is_printed_of_the_settings():
+def test_the_token_is_not_in_the_repr_of_the_settings():
     assert TOKEN not in repr(HttpSection(token=TOKEN))
 
 
 # --- the token: who needs it --------------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_needs_the_token_and_this_machine_does_not(locked):
-    assert asked(locked) == 401
-    assert asked(locked, authorization=f"Bearer {TOKEN}") is None
-    assert asked(locked, authorization="Bearer wrong") == 401
-    assert asked(locked, authorization=f"Basic {TOKEN}") == 401
-    assert asked(locked, cookie=locked.cookie.partition(";")[0]) is None
-    assert asked(locked, cookie=f"cardedge={TOKEN}") == 401
-    assert asked(locked, client="127.0.0.1") is None
-    assert asked(locked, client="127.0.0.1", x_forwarded_for="192.0.2.9") == 401
-    assert [asked(locked, path=path) for path in ("/healthz", "/login", "/static/page.css")] == [None] * 3
+def test_another_machine_needs_the_token_and_this_machine_does_not(locked):
+    assert status_of(locked) == 401
+    assert status_of(locked, authorization=f"Bearer {TOKEN}") is None
+    assert status_of(locked, authorization="Bearer wrong") == 401
+    assert status_of(locked, authorization=f"Basic {TOKEN}") == 401
+    assert status_of(locked, cookie=locked.cookie.partition(";")[0]) is None
+    assert status_of(locked, cookie=f"cardedge={TOKEN}") == 401
+    assert status_of(locked, client="127.0.0.1") is None
+    assert status_of(locked, client="127.0.0.1", x_forwarded_for="192.0.2.9") == 401
+    assert [status_of(locked, path=path) for path in ("/healthz", "/login", "/static/page.css")] == [None] * 3
 
 
 def test_tokens_are_compared_in_constant_time(locked, monkeypatch):
     compared = []
-    real = rooms.hmac.compare_digest
-    monkeypatch.setattr(rooms.hmac, "compare_digest", lambda given, kept: compared.append(given) or real(given, kept))
-    assert asked(locked, authorization="Bearer wröng") == 401
-    assert asked(locked, cookie="cardedge=wrong") == 401
+    real = access_module.hmac.compare_digest
+    monkeypatch.setattr(access_module.hmac, "compare_digest", lambda given, kept: compared.append(given) or real(given, kept))
+    assert status_of(locked, authorization="Bearer wröng") == 401
+    assert status_of(locked, cookie="cardedge=wrong") == 401
     assert compared == ["wröng".encode(), b"wrong"]
 
 
-def test_wrong_tokens_make_an_address_wait_and_no_other():
-    hand = Hand()
-    access = Access(TOKEN, frozenset(), FailedTokens(hand))
-    assert [asked(access, authorization="Bearer wrong") for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
-    assert asked(access, authorization=f"Bearer {TOKEN}") == 429
-    assert asked(access, client="192.0.2.2", authorization=f"Bearer {TOKEN}") is None
-    hand.now_s += FAILURES_WINDOW_S
-    assert asked(access, authorization=f"Bearer {TOKEN}") is None
+def test_wrong_tokens_block_their_address_and_no_other():
+    clock = ManualClock()
+    access = Access(TOKEN, frozenset(), FailedTokens(clock))
+    assert [status_of(access, authorization="Bearer wrong") for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert status_of(access, authorization=f"Bearer {TOKEN}") == 429
+    assert status_of(access, client="192.0.2.2", authorization=f"Bearer {TOKEN}") is None
+    clock.now_s += FAILURES_WINDOW_S
+    assert status_of(access, authorization=f"Bearer {TOKEN}") is None
 
 
 def test_a_network_of_ipv6_addresses_counts_as_one():
-    access = Access(TOKEN, frozenset(), FailedTokens(Hand()))
-    answers = [asked(access, client=f"2001:db8::{place:x}", authorization="Bearer wrong") for place in range(FAILURES + 1)]
+    access = Access(TOKEN, frozenset(), FailedTokens(ManualClock()))
+    answers = [status_of(access, client=f"2001:db8::{place:x}", authorization="Bearer wrong") for place in range(FAILURES + 1)]
     assert answers[-1] == 429
 
 
-def test_a_request_without_a_token_is_no_wrong_one(locked):
-    assert [asked(locked) for _ in range(3 * FAILURES)] == [401] * 3 * FAILURES
-    assert asked(locked, authorization=f"Bearer {TOKEN}") is None
+def test_a_request_without_a_token_does_not_count_as_a_wrong_one(locked):
+    assert [status_of(locked) for _ in range(3 * FAILURES)] == [401] * 3 * FAILURES
+    assert status_of(locked, authorization=f"Bearer {TOKEN}") is None
 
 
 # --- names and origins --------------------------------------------------------------------------------------------------------------
@@ -126,12 +126,12 @@ def test_a_request_without_a_token_is_no_wrong_one(locked):
         ("[::1", 421),
     ],
 )  # fmt: skip
-def test_a_name_that_somebody_made_to_lead_here_is_refused(host, status):
+def test_an_unknown_host_name_is_refused(host, status):
     access = Access(None, frozenset({"localhost", "scanner.local"}))
-    assert asked(access, host=host) == status
+    assert status_of(access, host=host) == status
 
 
-def test_the_machines_own_names_and_those_of_the_settings_are_known():
+def test_the_names_of_the_machine_and_of_the_settings_are_accepted():
     assert {"localhost", socket.gethostname().lower(), "counter.example"} <= own_names(HttpSection(names=("Counter.example",)))
 
 
@@ -149,10 +149,10 @@ def test_the_machines_own_names_and_those_of_the_settings_are_known():
         ({"sec_fetch_site": "same-origin"}, None),
     ],
 )
-def test_what_changes_something_must_come_from_our_own_page(headers, status):
+def test_requests_that_change_something_must_come_from_the_scanners_own_page(headers, status):
     access = Access(None, frozenset())
-    assert asked(access, "POST", "/api/commands/scan", **headers) == status
-    assert asked(access, "GET", **headers) is None
+    assert status_of(access, "POST", "/api/commands/scan", **headers) == status
+    assert status_of(access, "GET", **headers) is None
 
 
 # --- over the wire ------------------------------------------------------------------------------------------------------------------
@@ -164,11 +164,11 @@ def locked_page(tmp_path):
         yield served
 
 
-def test_signing_in_gives_a_cookie_that_lets_in(locked_page):
+def test_signing_in_returns_a_cookie_that_grants_access(locked_page):
     url = locked_page.server.url
     with httpx.Client(base_url=url, headers=FAR) as browser:
-        led = browser.get("/status", headers={"Accept": "text/html"})
-        assert (led.status_code, led.headers["location"]) == (303, "/login?next=/status")
+        redirect = browser.get("/status", headers={"Accept": "text/html"})
+        assert (redirect.status_code, redirect.headers["location"]) == (303, "/login?next=/status")
         refused = browser.get("/api/state")
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         assert "default-src 'none'" in refused.headers["content-security-policy"]
@@ -181,17 +181,17 @@ def test_signing_in_gives_a_cookie_that_lets_in(locked_page):
         assert browser.get("/api/state").status_code == 200
 
 
-def test_guessing_at_the_form_is_slowed_down(locked_page):
+def test_guessing_tokens_is_slowed_down(locked_page):
     with httpx.Client(base_url=locked_page.server.url, headers=FAR) as browser:
         answers = [browser.post("/login", json={"token": f"guess {place}"}).status_code for place in range(FAILURES + 1)]
     assert answers == [403] * FAILURES + [429]
 
 
-def test_another_name_and_another_page_are_refused(served):
+def test_another_host_name_and_another_origin_are_refused(served):
     assert served.client.get("/api/state", headers={"Host": "evil.example"}).status_code == 421
     assert served.client.post("/api/commands/scan", headers={"Origin": "http://evil.example"}).status_code == 403
 
 
-def test_a_port_in_use_is_said_at_the_start(served, tmp_path):
+def test_a_port_in_use_is_an_error_at_the_start(served, tmp_path):
     with pytest.raises(DeviceError, match=r"http\.port"):
         HttpServer(None, served.page.broadcaster.end, "127.0.0.1", served.server.port)

@@ -1,4 +1,4 @@
-"""The files of the page, without a browser: texts, markup under a strict policy, colours a person can read."""
+"""The files of the page, without a browser: texts, markup that fits the content security policy, readable colors."""
 
 import re
 
@@ -23,7 +23,7 @@ def texts():
 
 
 def used_texts():
-    """Keys written out, and what begins a key that is put together from data: ``say(`why.${…}`)``."""
+    """Return the keys in the source, and the prefixes of keys that are composed at run time: ``say(`why.${…}`)``."""
     written, begun = set(), set()
     for path in [*PAGES, *SCRIPTS]:
         if path.name == "texts.js":
@@ -37,21 +37,20 @@ def used_texts():
     return written, begun
 
 
-def test_every_text_that_is_used_exists():
+def test_every_used_text_exists():
     written, begun = used_texts()
     assert written, begun
     assert written - texts() == set()
     assert {start for start in begun if not any(key.startswith(start) for key in texts())} == set()
 
 
-def test_no_text_is_left_over():
-    """What nobody uses nobody should have to translate."""
+def test_every_text_is_used():
     written, begun = used_texts()
     assert {key for key in texts() - written if not any(key.startswith(start) for start in begun)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_the_markup_holds_no_script_style_handler_or_foreign_address(page):
+def test_the_markup_has_no_inline_script_style_handler_or_external_address(page):
     text = page.read_text()
     assert re.findall(r"<script(?![^>]* src=\"/static/)", text) == []
     assert re.findall(r"<style|\sstyle=|\son[a-z]+=|https?:|//[a-z]", text) == []
@@ -61,13 +60,13 @@ def test_the_markup_holds_no_script_style_handler_or_foreign_address(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_what_the_markup_asks_for_exists(page):
+def test_files_named_in_the_markup_exist(page):
     for name in re.findall(r'(?:src|href)="/static/([^"]+)"', page.read_text()):
         assert (STATIC / name).is_file(), name
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=named)
-def test_scripts_import_what_exists_and_never_make_markup_from_text(script):
+def test_scripts_import_existing_names_and_create_no_markup_from_text(script):
     text = script.read_text()
     for name, wanted in re.findall(r'import (.+?) from "\./([^"]+)"', text, re.DOTALL)[::-1]:
         there = (STATIC / wanted).read_text()
@@ -77,12 +76,12 @@ def test_scripts_import_what_exists_and_never_make_markup_from_text(script):
     assert re.findall(dangerous, text) == []
 
 
-def colours(block):
+def colors(block):
     return dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6});", block))
 
 
-def luminance(colour):
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+def luminance(color):
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -93,9 +92,9 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_every_colour_of_a_text_stands_out_from_every_ground(scheme):
+def test_every_text_color_has_enough_contrast_to_every_background(scheme):
     dark, light = STYLES.split("@media (prefers-color-scheme: light)")[0], STYLES.split("@media (prefers-color-scheme: light)")[1]
-    palette = colours(dark if scheme == "dark" else light[: light.index("}\n}")])
+    palette = colors(dark if scheme == "dark" else light[: light.index("}\n}")])
     for text in ("text", "soft", "good", "warn", "bad", "info"):
         for ground in ("ground", "surface", "raised"):
             assert contrast(palette[text], palette[ground]) >= LEAST_CONTRAST, (text, ground)

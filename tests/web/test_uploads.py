@@ -1,4 +1,4 @@
-"""Pictures that somebody sends: answered, or refused in words."""
+"""Uploaded images are identified, or refused with a reason."""
 
 import io
 import struct
@@ -11,14 +11,14 @@ from PIL import Image
 
 from edge.errors import ImageError
 from edge.identification.answer import ImageAnswer
-from edge.web.uploads import PER_MINUTE, Identifier, RefusedError
+from edge.web.uploads import PER_MINUTE, RefusedError, UploadIdentifier
 from tests.support.small_scanner import on_table
 from tests.web.served import serve
 
 
 @pytest.fixture(scope="module")
-def identifying(tmp_path_factory, recognition):
-    with serve(tmp_path_factory.mktemp("page"), recognition, max_upload_mb=2) as served:
+def identifying(tmp_path_factory, query_context):
+    with serve(tmp_path_factory.mktemp("page"), query_context, max_upload_mb=2) as served:
         yield served
 
 
@@ -38,7 +38,7 @@ def bomb(side=20_000):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
-def test_a_photo_is_answered_as_the_command_would(identifying, small_scanner):
+def test_a_photo_is_answered_like_the_identify_command(identifying, small_scanner):
     card_id, card = next(iter(small_scanner.images.items()))
     answer = identifying.client.post("/api/identify", content=encoded(on_table(card)))
     assert answer.status_code == 200
@@ -48,19 +48,19 @@ def test_a_photo_is_answered_as_the_command_would(identifying, small_scanner):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
-def test_a_scan_of_one_card_says_so(identifying, small_scanner, kind):
+def test_a_scan_of_one_card_is_identified(identifying, small_scanner, kind):
     card_id, card = next(iter(small_scanner.images.items()))
     answer = identifying.client.post("/api/identify?rectified=1", content=encoded(card, kind)).json()
     assert answer["cards"][0]["card_id"] == card_id
 
 
-def test_a_strange_card_is_not_named(identifying, small_scanner):
+def test_an_unknown_card_is_not_named(identifying, small_scanner):
     answer = identifying.client.post("/api/identify?rectified=1", content=encoded(small_scanner.unknown_card)).json()
     assert answer["cards"][0]["card_id"] is None
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "said"),
+    ("content", "status", "expected"),
     [
         (b"", 422, "empty"),
         (b"no picture at all", 422, "format"),
@@ -68,17 +68,17 @@ def test_a_strange_card_is_not_named(identifying, small_scanner):
         (bomb(), 422, "megapixels"),
         (bomb(5500), 422, "megapixels"),
         (bytes(2_000_001), 413, "2 MB"),
-        (b"\xff\xd8\xff\xe0" + bytes(100), 422, "picture"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), 422, "image"),
     ],
     ids=["empty", "text", "a program", "bomb", "too many pixels", "too many bytes", "a broken header"],
 )
-def test_what_is_no_picture_is_refused_in_words(identifying, content, status, said):
+def test_an_unusable_file_is_refused_with_a_reason(identifying, content, status, expected):
     answer = identifying.client.post("/api/identify", content=content)
     assert answer.status_code == status
-    assert said in answer.json()["error"]
+    assert expected in answer.json()["error"]
 
 
-def test_a_picture_that_ends_too_soon_is_refused(identifying, small_scanner):
+def test_a_truncated_image_is_refused(identifying, small_scanner):
     whole = encoded(on_table(next(iter(small_scanner.images.values()))), "PNG")
     for part in (0.2, 0.5, 0.9):
         answer = identifying.client.post("/api/identify", content=whole[: int(part * len(whole))])
@@ -86,7 +86,7 @@ def test_a_picture_that_ends_too_soon_is_refused(identifying, small_scanner):
         assert "damaged" in answer.json()["error"]
 
 
-def test_an_upload_that_hides_its_length_is_cut_off(identifying):
+def test_an_upload_without_a_length_is_cut_off(identifying):
     taken = []
 
     def pieces():
@@ -94,33 +94,33 @@ def test_an_upload_that_hides_its_length_is_cut_off(identifying):
             taken.append(place)
             yield bytes(100_000)
 
-    with suppress(httpx.TransportError):  # hung up before the answer was read
+    with suppress(httpx.TransportError):  # the connection may end before the response is read
         assert identifying.client.post("/api/identify", content=pieces()).status_code == 413
     assert len(taken) < 1000
 
 
-def test_other_requests_take_less(identifying):
+def test_other_requests_have_a_lower_limit(identifying):
     answer = identifying.client.post("/api/corrections", content=b'{"event_id": "' + bytes(100_000) + b'"}')
     assert answer.status_code == 413
 
 
-def test_one_picture_at_a_time(recognition, small_scanner):
+def test_one_image_at_a_time(query_context, small_scanner):
     content, inner = encoded(next(iter(small_scanner.images.values()))), []
 
     def recognizer():
         with pytest.raises(RefusedError) as refused:
             identifier.identify(content, rectified=True)
         inner.append(refused.value.status)
-        return recognition.recognizer()
+        return query_context.recognizer()
 
-    identifier = Identifier(recognizer, recognition.request)
+    identifier = UploadIdentifier(recognizer, query_context.options)
     assert identifier.identify(content, rectified=True).cards[0].card_id
     assert inner == [429]
 
 
-def test_so_many_pictures_a_minute(recognition):
+def test_the_number_of_images_per_minute_is_limited(query_context):
     now_s = [0.0]
-    identifier = Identifier(recognition.recognizer, recognition.request, lambda: now_s[0])
+    identifier = UploadIdentifier(query_context.recognizer, query_context.options, lambda: now_s[0])
     for _ in range(PER_MINUTE):
         with pytest.raises(ImageError):
             identifier.identify(b"x", rectified=True)
@@ -132,13 +132,13 @@ def test_so_many_pictures_a_minute(recognition):
         identifier.identify(b"x", rectified=True)
 
 
-def test_cards_are_found_by_name_id_and_number_and_shown(identifying, small_scanner):
+def test_cards_are_found_by_name_id_and_number_and_have_an_image(identifying, small_scanner):
     card_id = next(iter(small_scanner.images))
     found = identifying.client.get("/api/search", params={"q": card_id}).json()
     assert found[0] == {"card_id": card_id, "name": f"Name {card_id}", "set": "T", "number": card_id}
     assert len(identifying.client.get("/api/search?q=name&limit=3").json()) == 3
     assert identifying.client.get("/api/search", params={"q": '" OR * NEAR('}).json() == []
-    picture = identifying.client.get(f"/api/pictures/{card_id}.jpg")
-    assert Image.open(io.BytesIO(picture.content)).size == (126, 176)
-    for nobody in ("nobody", "../../etc/passwd", "..%2f..%2fmanifest"):
-        assert identifying.client.get(f"/api/pictures/{nobody}.jpg").status_code == 404
+    image = identifying.client.get(f"/api/pictures/{card_id}.jpg")
+    assert Image.open(io.BytesIO(image.content)).size == (126, 176)
+    for missing in ("missing", "../../etc/passwd", "..%2f..%2fmanifest"):
+        assert identifying.client.get(f"/api/pictures/{missing}.jpg").status_code == 404

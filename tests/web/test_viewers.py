@@ -1,9 +1,9 @@
-"""Those who look: they cost the daemon nothing it would notice, and whoever does not keep up is let go."""
+"""Viewers do not slow the daemon down, and those that do not keep up are disconnected."""
 
 import asyncio
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import cv2
 import httpx
@@ -16,14 +16,14 @@ from edge.settings.sections import HttpSection
 from edge.vision.locate import LocateSettings
 from edge.web import streaming
 from edge.web.application import make_application
-from edge.web.broadcast import QUEUE, Broadcaster, Listener, Message
+from edge.web.broadcast import QUEUE, Broadcaster, Message, Subscriber
 from edge.web.service import ImageQueryContext, PageService
 from tests.support.scripted_daemon import Cast, Stage
 from tests.web.served import until
 
 
 def jpegs(answer):
-    """The pictures of a motion JPEG as they come."""
+    """Yield the images of a motion JPEG response."""
     waiting = b""
     for part in answer.iter_bytes():
         waiting += part
@@ -32,8 +32,9 @@ def jpegs(answer):
             waiting = waiting[end + 2 :]
 
 
-def pictures_while_fed(served, answer, count):
-    """Take so many pictures of a preview while the camera runs."""
+@contextmanager
+def running_camera(served):
+    """Feed frames for the duration of the block."""
     stop = threading.Event()
 
     def feed():
@@ -43,130 +44,133 @@ def pictures_while_fed(served, answer, count):
     feeder = threading.Thread(target=feed)
     feeder.start()
     try:
-        pictures = jpegs(answer)
-        return [next(pictures) for _ in range(count)]
+        yield
     finally:
         stop.set()
         feeder.join()
 
 
+def images_while_fed(served, answer, count):
+    """Return the first images of a preview while the camera runs."""
+    with running_camera(served):
+        images = jpegs(answer)
+        return [next(images) for _ in range(count)]
+
+
 # --- preview ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_made_when_nobody_watches(served):
-    with served.stream() as following:  # whoever only reads events does not watch the camera
+def test_without_a_viewer_nothing_is_encoded(served):
+    with served.stream() as following:  # a client that reads events only does not watch the camera
         following("model")
         served.show({20: "a"}, frames=30)
         assert served.page.preview.encoded == 0
         assert served.page.live_state.newest is None
-    served.page.live_state.on_frame = None  # would be called only if somebody watched
+    served.page.live_state.on_frame = None  # is called only while there is a viewer
     served.show({20: "a"}, frames=5)
 
 
-def test_the_live_picture_is_the_cameras(served):
+def test_the_live_image_is_the_cameras(served):
     with served.client.stream("GET", "/api/preview.mjpg?width=320") as answer:
         assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
-        pictures = pictures_while_fed(served, answer, 3)
-    shapes = {cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape for picture in pictures}
+        images = images_while_fed(served, answer, 3)
+    shapes = {cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR).shape for image in images}
     assert shapes == {(88, 320, 3)}
-    until(lambda: not served.page.live_state.watched, "leaving")
+    until(lambda: not served.page.live_state.watched, "the end of watching")
 
 
 def test_many_viewers_share_one_encoding(served):
     with ExitStack() as stack:
         answers = [stack.enter_context(served.client.stream("GET", "/api/preview.mjpg?width=320")) for _ in range(5)]
         until(lambda: served.page.live_state.watchers == 5)
-        taken = [pictures_while_fed(served, answers[0], 5)]
-        taken += [[next(pictures) for _ in range(3)] for pictures in map(jpegs, answers[1:])]
+        taken = [images_while_fed(served, answers[0], 5)]
+        taken += [[next(images) for _ in range(3)] for images in map(jpegs, answers[1:])]
         assert all(taken)
         assert served.page.preview.encoded <= served.cast.camera.delivered
-    until(lambda: not served.page.live_state.watched, "leaving")
+    until(lambda: not served.page.live_state.watched, "the end of watching")
 
 
-def test_one_picture_can_be_asked_for_and_its_absence_is_said(served, monkeypatch):
+def test_a_single_image_can_be_requested_and_its_absence_has_a_reason(served, monkeypatch):
     monkeypatch.setattr("edge.web.preview.WAIT_S", 0.3)
     answer = served.client.get("/api/preview.jpg")
     assert answer.status_code == 404
     assert "frame" in answer.json()["error"]
     monkeypatch.setattr("edge.web.preview.WAIT_S", 30.0)
-    for _ in range(200):
-        served.cast.camera.fed.put({})
-    feeder = threading.Thread(target=lambda: [served.show(frames=5) for _ in range(40)])
-    feeder.start()
-    answer = served.client.get("/api/preview.jpg?width=5000")
-    feeder.join()
+    with running_camera(served):
+        answer = served.client.get("/api/preview.jpg?width=5000")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_outlines_name_the_cards_and_say_how_good_the_picture_is(served):
+def test_outlines_have_the_names_of_the_cards_and_the_image_quality(served):
     served.show({20: "a"})
     served.event("identified", "a")
     with served.stream("/api/stream?outlines=1") as following:
         following("model")
         until(lambda: served.page.live_state.watched)
         served.show({20: "a"}, frames=5)
-        told = following("outlines").data
-    assert told["frame"] == {"width": 400, "height": 110}
-    [outline] = told["outlines"]
+        outlines = following("outlines").data
+    assert outlines["frame"] == {"width": 400, "height": 110}
+    [outline] = outlines["outlines"]
     assert (outline["status"], outline["card_id"], outline["name"]) == ("identified", "a", "Card A")
     assert outline["quad"][0] == [20.0, 10.0]
-    assert 0.0 <= told["brightness"] <= 1.0
-    assert told["clipped"] == 0.0
-    assert told["sharpness"] >= 0.0
+    assert 0.0 <= outlines["brightness"] <= 1.0
+    assert outlines["clipped"] == 0.0
+    assert outlines["sharpness"] >= 0.0
 
 
-# --- those who do not keep up --------------------------------------------------------------------------------------------------------
+# --- slow viewers --------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_listener_whose_queue_is_full_is_let_go():
+def test_a_subscriber_whose_queue_is_full_is_disconnected():
     async def play():
-        hub, slow, other = Broadcaster(), Listener(frozenset({"card"})), Listener(frozenset({"log"}))
-        hub.open()
-        hub.join(slow)
-        hub.join(other)
+        broadcaster, slow, other = Broadcaster(), Subscriber(frozenset({"card"})), Subscriber(frozenset({"log"}))
+        broadcaster.open()
+        broadcaster.subscribe(slow)
+        broadcaster.subscribe(other)
         for place in range(QUEUE + 1):
-            hub.post(Message("card", b"%d" % place))
+            broadcaster.post(Message("card", b"%d" % place))
             await asyncio.sleep(0)
-        assert slow.let_go
-        assert not other.let_go
+        assert slow.dropped
+        assert not other.dropped
         return await slow.next()
 
     assert asyncio.run(play()) is None
 
 
-def test_a_viewer_that_reads_nothing_is_hung_up_on(served, monkeypatch):
+def test_a_viewer_that_reads_nothing_is_disconnected(served, monkeypatch):
     monkeypatch.setattr(streaming, "SEND_TIMEOUT_S", 0.2)
     with socket.create_connection(("127.0.0.1", served.server.port)) as lazy:
         lazy.sendall(b"GET /api/stream?log=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: served.page.broadcaster.wanted("log"))
+        until(lambda: served.page.broadcaster.has_subscriber_for("log"))
         large = b'"' + b"x" * 300_000 + b'"'
         for _ in range(50):
             served.page.broadcaster.post(Message("log", large))
-        until(lambda: not served.page.broadcaster.wanted("log"), "letting go")
+        until(lambda: not served.page.broadcaster.has_subscriber_for("log"), "the disconnection")
         served.show({20: "a"})
         assert served.event("identified", "a")
 
 
-def test_a_hub_without_a_server_takes_everything_and_keeps_nothing():
-    hub = Broadcaster()
+def test_a_broadcaster_without_a_server_keeps_no_messages():
+    broadcaster = Broadcaster()
     for _ in range(10_000):
-        hub.post(Message("card", b"{}"))
-    assert not hub.heard
+        broadcaster.post(Message("card", b"{}"))
+    assert not broadcaster.has_subscribers
+    assert not broadcaster._inbox
 
 
-# --- a hundred -----------------------------------------------------------------------------------------------------------------------
+# --- many viewers --------------------------------------------------------------------------------------------------------------------
 
 
 def play_with(viewers, folder):
-    """Play one scripted film to its end, watched by so many viewers; return frames taken, events and frames that got an answer."""
+    """Play one scripted video with this many viewers; return the number of frames, the events and the number of queries."""
     page = PageService(HttpSection(enabled=True, port=0, review_dir=folder))
     stage = Stage().show(1)
     for _ in range(5):
         stage.show(3, {20: "a", 120: "b"}).show(4)
     cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
-    recognition = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
-    page.use_for_queries(recognition)
+    context = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
+    page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     server.start()
     try:
@@ -175,22 +179,22 @@ def play_with(viewers, folder):
             client = stack.enter_context(httpx.Client(base_url=server.url, limits=limits, timeout=60.0))
             for _ in range(viewers):
                 stack.enter_context(client.stream("GET", "/api/stream"))
-            until(lambda: len(page.broadcaster._listeners) == viewers)
+            until(lambda: len(page.broadcaster._subscribers) == viewers)
             sink = cast.play()
-            told = [(event.type, event.card_id, event.at) for event in sink.events]
-            return cast.camera.delivered, told, cast.recognizer.submitted
+            events = [(event.type, event.card_id, event.at) for event in sink.events]
+            return cast.camera.delivered, events, cast.recognizer.submitted
     finally:
         server.close()
         page.close()
 
 
-def test_a_hundred_idle_viewers_change_nothing_of_what_the_daemon_does(tmp_path):
+def test_a_hundred_idle_viewers_do_not_change_what_the_daemon_publishes(tmp_path):
     alone = play_with(0, tmp_path / "alone")
     assert len(alone[1]) == 20
     assert play_with(100, tmp_path / "watched") == alone
 
 
-def test_a_server_that_ends_lets_all_viewers_go(tmp_path, served):
+def test_a_server_that_ends_disconnects_all_viewers(tmp_path, served):
     with served.stream() as following:
         following("model")
         served.server.close()
