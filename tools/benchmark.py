@@ -22,8 +22,7 @@ from typing import Final
 
 from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, UsageError
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError

@@ -33,8 +33,7 @@ from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ExitCode
-from edge.recognition.model import open_model, self_test
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model, self_test
 from tools.bundle_build.cache import EmbeddingCache, default_cache
 from tools.bundle_build.card_list import CardList, read_card_list
 from tools.bundle_build.engines import Engine, add_engine_options, chosen_engine

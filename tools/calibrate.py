@@ -32,8 +32,7 @@ from edge.bundles.manifest import Manifest
 from edge.bundles.writer import set_calibration
 from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import BundleError, EdgeError, ExitCode
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from edge.recognition.recognizer import LoadedGallery
 from tools.evaluation.calibration import Outcome, calibrate
 from tools.evaluation.calibration_views import BundleUnderTest, observe_dataset, provenance

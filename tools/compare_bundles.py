@@ -28,8 +28,7 @@ from edge.bundles.bundle import Bundle
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.index.releases import open_index
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage

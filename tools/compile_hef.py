@@ -25,8 +25,7 @@ import numpy as np
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ExitCode, UsageError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, to_input_batch
-from edge.recognition.model import MODEL_FILE, Artefact, ArtifactAgreement, Model, open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import MODEL_FILE, Artefact, ArtifactAgreement, Model, find_model, open_model
 from tools.hailo.agreement import HEAD, agreement_of, as_row
 from tools.hailo.compiled_part import write_compiled_part
 from tools.hailo.compiler import CALIBRATION_IMAGES, Compilation

@@ -30,8 +30,7 @@ from edge.app.index import for_embeddings, make_vector_index
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
-from edge.recognition.model import Model, open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import Model, find_model, open_model
 from edge.recognition.recognizer import NEIGHBORS_K, LoadedGallery
 from tools.bundle_build.card_list import images_outside
 from tools.evaluation.acceptance.plan import DISTRACTORS, TRACKS, AcceptancePlan, System

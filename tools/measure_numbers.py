@@ -3,7 +3,7 @@
     python -m tools.measure_numbers [--cards 24] [--widths 200 250 320 400] [--views clean camera-4] [--seed 1]
     python -m tools.measure_numbers --images DIR --list cards.csv      # scans whose cards print no number: nothing should be read
 
-``right``: the reading leaves the true printing alone. ``nothing``: all printings remain. ``wrong``: another printing is left.
+``right``: only the true printing remains. ``nothing``: all printings remain. ``wrong``: another printing is left.
 ``none``: a number was read that is none of the printings' (the card would be told uncertain). Needs the extra ``ocr``.
 
 Exit status: 0 done, 64 usage, 69 the extra is missing.
@@ -24,11 +24,9 @@ import numpy as np
 
 from edge.adapters.ocr import RapidOcrReader
 from edge.errors import EdgeError, ExitCode
-from edge.recognition.collector_number import compare
+from edge.recognition.collector_number import TextReader, match_number, number_band
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.recognition.number_band import number_band
-from edge.recognition.printing import TextReader
 from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -79,9 +77,9 @@ def measure(cards: Iterable[Printed], view: str, width_px: int, reader: TextRead
         photo, quad = _photo(printed.picture, view, width_px, rng)
         band = number_band(photo, quad)
         began_s = time.process_time()
-        reading = compare(reader.read(band) if band is not None else (), printed.printings)
+        match = match_number(reader.read_text(band) if band is not None else (), printed.printings)
         times_ms.append((time.process_time() - began_s) * 1e3)
-        outcomes[_outcome(reading.text, reading.agreeing, printed.card_id)] += 1
+        outcomes[_outcome(match.text, match.agreeing, printed.card_id)] += 1
     return outcomes, float(np.median(times_ms))
 
 

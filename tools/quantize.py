@@ -18,8 +18,7 @@ from pathlib import Path
 import cv2
 
 from edge.errors import DataError, EdgeError
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from tools.bundle_build.card_list import images_outside
 from tools.extras import extra_required
 from tools.network.recipes import DEFAULT_RECIPE, RECIPES

@@ -24,8 +24,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from edge.recognition.model import ArtifactAgreement, Model, open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import ArtifactAgreement, Model, find_model, open_model
 from edge.recognition.recognizer import Embedder
 from tools.compile_hef import views_of
 from tools.hailo.agreement import HEAD, agreement_of, as_row

@@ -26,7 +26,7 @@ def is_installed() -> bool:
 
 
 class RapidOcrReader:
-    """``edge.recognition.printing.TextReader`` on ``threads`` CPU threads. The models (31 MB) are loaded with the first picture.
+    """``edge.recognition.collector_number.TextReader`` on ``threads`` CPU threads. The models (31 MB) are loaded with the first picture.
 
     Raises ``TextReaderError`` when the extra is not installed or is incomplete.
     """
@@ -49,7 +49,7 @@ class RapidOcrReader:
         }
         self._engine: Any = None
 
-    def read(self, picture: RgbImage) -> tuple[TextLine, ...]:
+    def read_text(self, picture: RgbImage) -> tuple[TextLine, ...]:
         """Return the lines of text in the picture."""
         try:
             answer = self._loaded()(np.ascontiguousarray(picture[:, :, ::-1]))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.recognition.embedding import EmbeddingMatrix
+    from edge.recognition.embedding import EmbeddingMatrix, Projection
     from edge.recognition.neighbors import Neighbors
-    from edge.recognition.projection import Projection
     from edge.recognition.recognizer import VectorIndex
 
 

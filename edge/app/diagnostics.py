@@ -21,8 +21,7 @@ from edge.app.network import open_network
 from edge.errors import CameraError, EdgeError, ModelError, OutboxError
 from edge.index.releases import open_index
 from edge.recognition.embedding import ModelId
-from edge.recognition.model import open_model, read_model_manifest
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model, read_model_manifest
 from edge.schema import Schema
 from edge.settings.file import load_settings
 from edge.settings.sections import Settings

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from edge.recognition.model import Model, open_model, self_test
-from edge.recognition.model_search import find_model
+from edge.recognition.model import Model, find_model, open_model, self_test
 from edge.recognition.recognizer import Embedder
 from edge.settings.sections import NetworkSection
 from edge.system.npu import NpuStatus

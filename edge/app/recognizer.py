@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from edge.app.index import open_gallery
 from edge.app.network import open_network
-from edge.recognition.printing import TextReader
+from edge.recognition.collector_number import TextReader
 from edge.recognition.recognizer import Recognizer
 from edge.settings.sections import RecognitionSection, Settings
 

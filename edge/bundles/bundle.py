@@ -21,10 +21,9 @@ from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, 
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
 from edge.errors import BundleError, ModelMismatchError
 from edge.recognition.decision import AcceptanceThresholds
-from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId
+from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors
-from edge.recognition.projection import Projection
 from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID
 
 Search: TypeAlias = Callable[[EmbeddingMatrix, int], tuple[Neighbors, ...]]

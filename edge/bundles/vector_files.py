@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from edge.bundles.manifest import COARSE_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
 from edge.errors import BundleError
-from edge.recognition.embedding import first_wrong_row
-from edge.recognition.projection import Projection
+from edge.recognition.embedding import Projection, first_wrong_row
 
 StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 """Unit rows (entries, dim), row i = entry i; read-only and mapped from the file."""

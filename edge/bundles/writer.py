@@ -36,10 +36,9 @@ from edge.bundles.manifest import (
 )
 from edge.bundles.vector_files import StoredVectors
 from edge.errors import DataError
-from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, l2_normalize
+from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection, l2_normalize
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
-from edge.recognition.projection import Projection
 from edge.recognition.verification import SIGNATURE_ID
 from edge.system.files import sync, write_atomically
 

@@ -24,8 +24,7 @@ from edge.receiving.session import Receiver
 from edge.receiving.status import describe_status, read_status, revert_if_overdue
 from edge.receiving.transfer import Channel
 from edge.recognition.embedding import ModelId
-from edge.recognition.model import read_model_manifest
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, read_model_manifest
 from edge.settings.file import load_settings
 from edge.system.device_id import derive_device_id
 

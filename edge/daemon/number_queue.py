@@ -14,10 +14,8 @@ from typing import Final, TypeAlias
 
 from edge.daemon.announcer import EventContext
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine
+from edge.recognition.collector_number import TextLine, TextReader, needs_number, number_band, settle_printing
 from edge.recognition.decision import Identified
-from edge.recognition.number_band import number_band
-from edge.recognition.printing import TextReader, settle_printing, wants_number
 from edge.system.clock import NS_PER_S
 from edge.tracking.tracker import ChangeKind, TrackChange, Tracker, TrackId
 from edge.vision.frame import RgbImage
@@ -42,7 +40,7 @@ class TextReaderThread:
 
     def __call__(self, image: RgbImage) -> Future[tuple[TextLine, ...]]:
         """Queue an image; return its future text."""
-        return self._pool.submit(self._reader.read, image)
+        return self._pool.submit(self._reader.read_text, image)
 
     def close(self) -> None:
         """Cancel the queued images; return without waiting for the one being read."""
@@ -55,7 +53,7 @@ def read_synchronously(reader: TextReader) -> ReadText:
     def read(image: RgbImage) -> Future[tuple[TextLine, ...]]:
         future: Future[tuple[TextLine, ...]] = Future()
         try:
-            future.set_result(reader.read(image))
+            future.set_result(reader.read_text(image))
         except TextReaderError as error:
             future.set_exception(error)
         return future
@@ -100,7 +98,7 @@ class CollectorNumberQueue:
         decision = change.decision
         if self._read is None or context.frame is None or change.kind is not ChangeKind.IDENTIFIED or not isinstance(decision, Identified):
             return False
-        band = number_band(context.frame.pixels, change.quad) if wants_number(decision, always=self._always) else None
+        band = number_band(context.frame.pixels, change.quad) if needs_number(decision, always=self._always) else None
         if band is None:
             return False
         if len(self._queued) >= MAX_QUEUED:

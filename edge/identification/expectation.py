@@ -19,7 +19,7 @@ from typing import Final, assert_never
 from edge.recognition.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.verification import Reference, patch_weights, prepare_reference, prepare_view, verify
+from edge.recognition.verification import PreparedReference, patch_weights, prepare_reference, prepare_view, verify
 from edge.vision.card import LocatedCard, Rotation, rectify
 from edge.vision.frame import RgbImage
 
@@ -78,14 +78,14 @@ def agreement_with(pixels: RgbImage, located: LocatedCard, decision: Decision, g
     weighted = [(reference, patch_weights(reference, look_alikes)) for reference in _references(gallery, {expected})]
     best = CardAgreement(0.0, 0)
     for rotation in located.rotations:
-        view = prepare_view(rectify(pixels, located.quad.turned(rotation)).pixels)
+        view = prepare_view(rectify(pixels, located.quad.rotated(rotation)))
         value = max((verify(view, reference, weights) for reference, weights in weighted), default=0.0)
         if value > best.value:
             best = CardAgreement(value, rotation)
     return best
 
 
-def _references(gallery: Gallery, card_ids: Collection[CardId]) -> list[Reference]:
+def _references(gallery: Gallery, card_ids: Collection[CardId]) -> list[PreparedReference]:
     return [prepare_reference(gallery.signatures[entry]) for entry, card_id in enumerate(gallery.entry_card_ids) if card_id in card_ids]
 
 

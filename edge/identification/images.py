@@ -20,11 +20,10 @@ from edge.identification.answer import (
     rounded,
 )
 from edge.identification.expectation import ExpectationResult, Ground, Verdict, agreement_with, judge
+from edge.recognition.collector_number import TextReader, needs_number, number_band, settle_printing
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.number_band import number_band
-from edge.recognition.printing import TextReader, settle_printing, wants_number
 from edge.recognition.recognizer import Recognizer
 from edge.vision.card import LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
@@ -98,12 +97,12 @@ def _one_card(pixels: RgbImage) -> tuple[LocatedCard, ...]:
 def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, request: IdentifyOptions) -> Sighting:
     """Return the sighting with its printing settled, as far as its collector number can be read."""
     decision = sighting.decision
-    if request.reader is None or not isinstance(decision, Identified) or not wants_number(decision, always=request.read_always):
+    if request.reader is None or not isinstance(decision, Identified) or not needs_number(decision, always=request.read_always):
         return sighting
     band = number_band(pixels, sighting.quad)
     if band is None:
         return sighting
-    return replace(sighting, decision=settle_printing(decision, request.reader.read(band), gallery.cards))
+    return replace(sighting, decision=settle_printing(decision, request.reader.read_text(band), gallery.cards))
 
 
 def _expected(pixels: RgbImage, sightings: Sequence[Sighting], gallery: Gallery, expected: CardId) -> ExpectedAnswer:

@@ -105,3 +105,33 @@ def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) ->
     if np.any(np.abs(norms - 1.0) > UNIT_NORM_TOLERANCE):
         raise EmbedderError(f"the network returned vectors of length {norms.min():.3f}..{norms.max():.3f}, expected 1; wrong artefact?")
     return unit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """Reduces embeddings to the dimensions that separate the gallery's cards best.
+
+    ``mean`` is float32 (input_dim,), ``components`` float32 (dim, input_dim) with orthonormal rows. A bundle stores both as one array, the
+    mean first.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+
+    @classmethod
+    def from_array(cls, stored: NDArray[np.float32]) -> Projection:
+        """Make a projection from the stored array, float32 (1 + dim, input_dim)."""
+        return cls(stored[0], stored[1:])
+
+    def to_array(self) -> NDArray[np.float32]:
+        """Return the array that a bundle stores, float32 (1 + dim, input_dim)."""
+        return np.concatenate([self.mean[None], self.components])
+
+    def apply(self, embeddings: EmbeddingMatrix) -> EmbeddingMatrix:
+        """Return the projected embeddings, float32 (n, dim) with rows of unit length, of embeddings (n, input_dim).
+
+        Raises ``EmbedderError`` if an embedding equals the mean and so has no direction.
+        """
+        if len(embeddings) == 0:
+            return np.empty((0, len(self.components)), dtype=np.float32)
+        return l2_normalize((embeddings - self.mean) @ self.components.T)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from edge.schema import Schema
 MODEL_FILE: Final = "model.json"
 MODEL_FORMAT_VERSION: Final = 1
 MODEL_FILE_MAX_BYTES: Final = 1 << 20
+MODEL_PLACES: Final = (Path(__file__).resolve().parents[2] / "hef", Path(sys.prefix) / "hef")
+"""Directories searched for models: beside the package in a clone, then in the environment of an installed version."""
 
 ArtefactKind: TypeAlias = Literal["onnx", "hef"]
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -169,6 +172,24 @@ class Model:
     def artefact_path(self, kind: ArtefactKind) -> Path:
         """Return the file of a backend's artefact."""
         return self.folder / self.artefact(kind).file
+
+
+def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> Path:
+    """Return the folder of the model: ``named`` if given, else the only one in the first of ``places`` that holds any.
+
+    Raises ``ModelError`` if there is none, or if that place holds several.
+    """
+    if named is not None:
+        return named
+    for place in places:
+        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}"))
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ModelError(f"{place}: holds several networks ({names}); name one with --model, or network.model in the settings file")
+        if found:
+            return found[0]
+    looked = ", ".join(str(place) for place in places)
+    raise ModelError(f"no network found (looked in {looked}); name its folder with --model, or network.model in the settings file")
 
 
 def open_model(folder: Path) -> Model:

@@ -120,7 +120,7 @@ class StaticBackground:
 
 def _appearance(pixels: RgbImage, quad: Quad) -> Appearance:
     """Return the appearance of the area inside an outline."""
-    small = rectify(pixels, quad, APPEARANCE_SIZE).pixels
+    small = rectify(pixels, quad, APPEARANCE_SIZE)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32).ravel()
 
 

@@ -314,8 +314,8 @@ class Tracker:
 
 
 def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
-    """Return ``now`` turned so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
-    return min(((turned, _movement(before, turned)) for turned in map(now.turned, _ROTATIONS)), key=lambda pair: pair[1])
+    """Return ``now`` rotated so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
+    return min(((rotated, _movement(before, rotated)) for rotated in map(now.rotated, _ROTATIONS)), key=lambda pair: pair[1])
 
 
 def _movement(before: Quad, now: Quad) -> float:

@@ -62,7 +62,7 @@ class Quad:
         """Return the corners as float32 (4, 2)."""
         return np.array([self.top_left, self.top_right, self.bottom_right, self.bottom_left], dtype=np.float32)
 
-    def turned(self, rotation: Rotation) -> Quad:
+    def rotated(self, rotation: Rotation) -> Quad:
         """Return the same outline read with the card turned by ``rotation`` degrees clockwise.
 
         ``turned(180)`` starts at the opposite corner: a card lying upside down has its own top-left there.
@@ -94,10 +94,15 @@ class LocatedCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CardImage:
-    """A rectified card: ``pixels`` is RGB uint8 (352, 252, 3), edge to edge, read from ``quad``."""
+    """A located card rectified in one of its orientations.
 
+    ``card`` is the index of the located card in its frame, ``rotation`` the orientation relative to its quad, ``pixels`` RGB uint8
+    (352, 252, 3), edge to edge.
+    """
+
+    card: int
+    rotation: Rotation
     pixels: RgbImage
-    quad: Quad
 
 
 def overlap(first: Quad, second: Quad) -> float:
@@ -108,11 +113,11 @@ def overlap(first: Quad, second: Quad) -> float:
     return float(intersection / union) if union > 0.0 else 0.0
 
 
-def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> CardImage:
-    """Return the card seen in ``quad``, warped to ``size`` by the homography of its corners.
+def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> RgbImage:
+    """Return the card in ``quad``, RGB uint8 (height, width, 3), warped to ``size`` by the homography of its corners.
 
-    The corners are the outer corners of the card, so they map to the outer corners of the border pixels.
-    Large cards are averaged down first: bilinear sampling alone would alias.
+    The corners are the outer corners of the card, so they map to the outer corners of the border pixels. A card much larger than ``size``
+    is averaged down first, because bilinear sampling alone would alias.
     """
     source = quad.to_array()
     longest = max(float(np.linalg.norm(source[i] - source[(i + 1) % 4])) for i in range(4))
@@ -128,7 +133,7 @@ def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> CardImage:
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return CardImage(pixels=np.ascontiguousarray(warped, dtype=np.uint8), quad=quad)
+    return np.ascontiguousarray(warped, dtype=np.uint8)
 
 
 def whole_image_quad(pixels: RgbImage) -> Quad:

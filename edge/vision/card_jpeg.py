@@ -19,7 +19,7 @@ def card_picture(frame: Frame, quad: Quad) -> bytes:
 
     The quality is lowered until it fits; at the lowest one even noise does.
     """
-    bgr = cv2.cvtColor(rectify(frame.pixels, quad).pixels, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(rectify(frame.pixels, quad), cv2.COLOR_RGB2BGR)
     jpeg = b""
     for quality in _QUALITIES:
         _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -197,5 +197,5 @@ def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
 
 
 def _sharpness(pixels: RgbImage, quad: Quad) -> float:
-    grey = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE).pixels, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE), cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())

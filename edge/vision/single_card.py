@@ -30,7 +30,7 @@ def from_photo(pixels: RgbImage, where: str, locate: LocateSettings) -> RgbImage
             f"{where}: {len(located) or 'no'} card{'s' if len(located) != 1 else ''} found, exactly one is needed; "
             "lay it on a plain background, or crop the picture to the card's edges and say that it is rectified"
         )
-    return _require_print(rectify(pixels, _upright(located[0], where)).pixels, where)
+    return _require_print(rectify(pixels, _upright(located[0], where)), where)
 
 
 def from_scan(pixels: RgbImage, where: str) -> RgbImage:
@@ -41,11 +41,11 @@ def from_scan(pixels: RgbImage, where: str) -> RgbImage:
     off = width / height / (CARD_WIDTH_MM / CARD_HEIGHT_MM) - 1.0
     if abs(off) > SHAPE_TOLERANCE:
         raise ImageError(f"{where}: {width}x{height} is not the shape of an upright card (63:88); crop or turn it, or give it as a photo")
-    return _require_print(rectify(pixels, whole_image_quad(pixels)).pixels, where)
+    return _require_print(rectify(pixels, whole_image_quad(pixels)), where)
 
 
 def _upright(located: LocatedCard, where: str) -> Quad:
-    quad = max((located.quad.turned(rotation) for rotation in located.rotations), key=_uprightness)
+    quad = max((located.quad.rotated(rotation) for rotation in located.rotations), key=_uprightness)
     if _uprightness(quad) < _UPRIGHT_SHARE:
         raise ImageError(f"{where}: the card lies on its side; turn the picture so that the card's top is up")
     return quad

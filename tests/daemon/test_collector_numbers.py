@@ -12,10 +12,9 @@ from edge.app.recognizer import open_text_reader
 from edge.daemon import number_queue
 from edge.daemon.number_queue import CollectorNumberQueue
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine
+from edge.recognition.collector_number import TextLine, number_band
 from edge.recognition.decision import Candidate, Identified, Sighting
 from edge.recognition.neighbors import CardId
-from edge.recognition.number_band import number_band
 from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
 from tests.support import scripted_daemon as stage
@@ -117,10 +116,10 @@ def test_the_number_of_a_drawn_card_is_read_from_a_frame(reader):
     quad = Quad(Point(150, 40), Point(520, 60), Point(500, 580), Point(120, 560))
     corners = np.array([[-0.5, -0.5], [503.5, -0.5], [503.5, 703.5], [-0.5, 703.5]], dtype=np.float32)
     cv2.warpPerspective(card, cv2.getPerspectiveTransform(corners, quad.to_array()), (900, 800), frame, borderMode=cv2.BORDER_TRANSPARENT)
-    texts = [line.text for line in reader.read(number_band(frame, quad))]
+    texts = [line.text for line in reader.read_text(number_band(frame, quad))]
     assert any(spec.collector_number in text for text in texts), texts
     assert "rapidocr" in sys.modules
 
 
 def test_a_band_without_text_has_no_lines(reader):
-    assert reader.read(np.full((155, 1008, 3), 128, dtype=np.uint8)) == ()
+    assert reader.read_text(np.full((155, 1008, 3), 128, dtype=np.uint8)) == ()

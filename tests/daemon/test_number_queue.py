@@ -139,7 +139,7 @@ def test_a_queued_change_can_be_popped_and_all_can_be_flushed(numbers):
 
 
 class FixedReader:
-    def read(self, image):
+    def read_text(self, image):
         if image is None:
             raise TextReaderError("no image")
         return lines("007/120")

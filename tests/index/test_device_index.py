@@ -12,7 +12,7 @@ from edge.index import releases
 from edge.index.device_index import DeviceIndex, waiting_settings
 from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
 from tests.support.small_scanner import write_index, write_projection_model
 

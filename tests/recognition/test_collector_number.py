@@ -1,12 +1,16 @@
-"""Collector numbers: what OCR read, against the printings a card may be."""
+"""Collector numbers: OCR text against possible printings, the decision after it, and the crop that OCR gets."""
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.recognition.collector_number import TextLine, compare
+from edge.recognition.collector_number import BAND_SIZE, BAND_TOP, TextLine, match_number, needs_number, number_band, settle_printing
+from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
+from edge.vision.card import Point, Quad
 
 
 def card(set_code, number, *, card_id=None) -> Card:
@@ -40,11 +44,11 @@ OLD, NEW = card("D1", "53"), card("P1", "7")
         pytest.param(["P1 EN", "053/120"], [], id="set and number of different printings"),
     ],
 )
-def test_what_a_text_says_about_two_printings(texts, agreeing):
-    reading = compare(read(*texts), [OLD, NEW])
-    assert list(reading.agreeing) == agreeing
-    assert (reading.text is None) == (agreeing == ["D1-53", "P1-7"])
-    assert reading.contradicts == (agreeing == [])
+def test_which_of_two_printings_a_text_matches(texts, agreeing):
+    match = match_number(read(*texts), [OLD, NEW])
+    assert list(match.agreeing) == agreeing
+    assert (match.text is None) == (agreeing == ["D1-53", "P1-7"])
+    assert match.contradicts == (agreeing == [])
 
 
 @pytest.mark.parametrize(
@@ -53,51 +57,147 @@ def test_what_a_text_says_about_two_printings(texts, agreeing):
 )
 def test_numbers_with_letters(number, text):
     one, other = card("S1", number), card("S1", "99", card_id="other")
-    assert compare(read(text), [one, other]).agreeing == (one.card_id,)
+    assert match_number(read(text), [one, other]).agreeing == (one.card_id,)
 
 
-def test_equal_numbers_are_told_apart_by_the_total_or_by_the_set():
+def test_equal_numbers_are_distinguished_by_total_or_set():
     first, second = card("A1", "7/165"), card("B2", "7/198")
-    assert compare(read("007/198"), [first, second]).agreeing == ("B2-7/198",)
+    assert match_number(read("007/198"), [first, second]).agreeing == ("B2-7/198",)
     same = [card("A1", "7"), card("B2", "7")]
-    assert compare(read("007/165"), same).agreeing == ("A1-7", "B2-7")
-    assert compare(read("007/165", "B2 EN"), same).agreeing == ("B2-7",)
+    assert match_number(read("007/165"), same).agreeing == ("A1-7", "B2-7")
+    assert match_number(read("007/165", "B2 EN"), same).agreeing == ("B2-7",)
 
 
-def test_a_total_that_is_read_differently_says_nothing():
-    assert compare(read("007/166"), [card("A1", "7/165")]).text is None
+def test_another_total_matches_nothing():
+    assert match_number(read("007/166"), [card("A1", "7/165")]).text is None
 
 
 def test_a_doubtful_text_neither_settles_nor_contradicts():
-    assert compare(read("053/120", confidence=0.4), [OLD, NEW]).text is None
-    assert compare(read("121/150", confidence=0.7), [OLD, NEW]).text is None
-    assert compare(read("053/120", confidence=0.7), [OLD, NEW]).agreeing == ("D1-53",)
+    assert match_number(read("053/120", confidence=0.4), [OLD, NEW]).text is None
+    assert match_number(read("121/150", confidence=0.7), [OLD, NEW]).text is None
+    assert match_number(read("053/120", confidence=0.7), [OLD, NEW]).agreeing == ("D1-53",)
 
 
-def test_numbers_that_ocr_confuses_want_a_clear_text():
+def test_numbers_that_ocr_confuses_require_high_confidence():
     seven, one = card("A1", "17"), card("B1", "11")
-    assert compare(read("017/120", confidence=0.7), [seven, one]).text is None
-    assert compare(read("017/120", confidence=0.95), [seven, one]).agreeing == ("A1-17",)
+    assert match_number(read("017/120", confidence=0.7), [seven, one]).text is None
+    assert match_number(read("017/120", confidence=0.95), [seven, one]).agreeing == ("A1-17",)
 
 
 def test_a_printing_without_a_number_is_neither_confirmed_nor_ruled_out():
     nameless = card("A1", None, card_id="x")
-    assert compare(read("053/120"), [nameless, OLD]).agreeing == ("D1-53",)
-    assert compare(read("121/150"), [nameless]).text is None
+    assert match_number(read("053/120"), [nameless, OLD]).agreeing == ("D1-53",)
+    assert match_number(read("121/150"), [nameless]).text is None
 
 
-@example(number=1, total=81, others=[2])  # 81 is no B1
+@example(number=1, total=81, others=[2])  # 81 is not the code B1
 @given(number=st.integers(1, 400), total=st.integers(10, 400), others=st.lists(st.integers(1, 400), max_size=4, unique=True))
 def test_a_number_read_clearly_names_its_printing_and_no_other(number, total, others):
     printings = [
         card("A1", str(number), card_id="right"),
         *(card("B1", str(other), card_id=f"b{other}") for other in others if other != number),
     ]
-    assert compare(read(f"{number:03d}/{total}"), printings).agreeing == ("right",)
+    assert match_number(read(f"{number:03d}/{total}"), printings).agreeing == ("right",)
 
 
 @given(texts=st.lists(st.text(max_size=12), max_size=5), confidence=st.floats(0, 1))
-def test_whatever_is_read_only_the_given_printings_remain(texts, confidence):
-    reading = compare([TextLine(text, confidence) for text in texts], [OLD, NEW])
-    assert set(reading.agreeing) <= {"D1-53", "P1-7"}
-    assert reading.text is not None or len(reading.agreeing) == 2
+def test_only_given_printings_are_returned(texts, confidence):
+    match = match_number([TextLine(text, confidence) for text in texts], [OLD, NEW])
+    assert set(match.agreeing) <= {"D1-53", "P1-7"}
+    assert match.text is not None or len(match.agreeing) == 2
+
+
+# --- the decision ---
+
+
+CARDS = {
+    CardId(card_id): Card(CardId(card_id), card_id, group, set=card_id[:2], number=card_id[3:])
+    for card_id, group in (("A1-53", "fox"), ("B1-7", "fox"), ("A1-9", "owl"))
+}
+
+
+def candidate(card_id, verification=0.9) -> Candidate:
+    return Candidate(CardId(card_id), CARDS[card_id].artwork_group, 0.8, verification, 0)
+
+
+def fox(*printings) -> Identified:
+    best = candidate("A1-53")
+    return Identified(best, 0.3, printings or ("A1-53", "B1-7"), (best, candidate("B1-7", 0.88), candidate("A1-9", 0.2)))
+
+
+def lines(*texts):
+    return tuple(TextLine(text, 0.95) for text in texts)
+
+
+def test_a_matching_number_keeps_its_printing():
+    settled = settle_printing(fox(), lines("007/120"), CARDS)
+    assert (settled.best.card_id, settled.printings, settled.number_read) == ("B1-7", ("B1-7",), "007/120")
+    assert settled.best.verification == 0.88
+
+
+def test_a_printing_that_was_not_a_candidate_is_named():
+    best = candidate("A1-53")
+    decision = Identified(best, 0.3, ("A1-53", "B1-7"), (best,))
+    assert settle_printing(decision, lines("007/120"), CARDS).best == Candidate("B1-7", "fox", 0.8, 0.9, 0)
+
+
+def test_a_number_of_no_printing_makes_the_card_uncertain():
+    settled = settle_printing(fox(), lines("121/150"), CARDS)
+    assert isinstance(settled, Uncertain)
+    assert (settled.reason, settled.number_read, settled.printings) == (RejectReason.NUMBER_DISAGREES, "121/150", ("A1-53", "B1-7"))
+
+
+def test_without_a_number_all_printings_remain():
+    decision = fox()
+    assert settle_printing(decision, lines("HP 120"), CARDS) is decision
+    assert settle_printing(decision, (), CARDS) is decision
+
+
+def test_whose_number_is_needed():
+    assert needs_number(fox(), always=False)
+    assert not needs_number(fox("A1-53"), always=False)
+    assert needs_number(fox("A1-53"), always=True)
+    unsure = Uncertain(candidate("A1-53"), 0.1, ("A1-53", "B1-7"), (), RejectReason.FAILED_VERIFICATION)
+    assert not needs_number(unsure, always=True)
+
+
+# --- the number band ---
+
+
+def marked_card(width: int, height: int) -> np.ndarray:
+    """A white card with a black square in the middle of its number band."""
+    card = np.full((height, width, 3), 255, dtype=np.uint8)
+    middle = round((BAND_TOP + 1.0) / 2.0 * height)
+    half = width // 40
+    card[middle - half : middle + half, width // 2 - half : width // 2 + half] = 0
+    return card
+
+
+@pytest.mark.parametrize("width", [320, 500, 1400])
+@pytest.mark.parametrize("turns", [0, 2])
+def test_the_band_is_the_bottom_edge_upright_and_of_fixed_size(width, turns):
+    height = width * 88 // 63
+    frame = np.full((height + 200, width + 200, 3), 90, dtype=np.uint8)
+    frame[100 : 100 + height, 100 : 100 + width] = np.rot90(marked_card(width, height), turns)
+    quad = Quad(Point(99.5, 99.5), Point(99.5 + width, 99.5), Point(99.5 + width, 99.5 + height), Point(99.5, 99.5 + height))
+    band = number_band(frame, quad.rotated(180 if turns else 0))
+    assert band.shape == (BAND_SIZE.height, BAND_SIZE.width, 3)
+    rows, columns = np.nonzero(band[:, :, 0] < 100)
+    assert abs(rows.mean() - BAND_SIZE.height / 2) < 4
+    assert abs(columns.mean() - BAND_SIZE.width / 2) < 4
+    assert abs(np.ptp(columns) - BAND_SIZE.width / 20) < 6
+
+
+def test_a_card_too_small_has_no_band():
+    assert number_band(np.zeros((720, 1280, 3), dtype=np.uint8), Quad(Point(0, 0), Point(190, 0), Point(190, 266), Point(0, 266))) is None
+
+
+def test_a_tilted_card_gives_an_upright_band():
+    frame = np.full((1000, 1000, 3), 90, dtype=np.uint8)
+    card = marked_card(450, 628)
+    quad = Quad(Point(250, 150), Point(700, 180), Point(760, 830), Point(180, 800))
+    corners = np.array([[-0.5, -0.5], [449.5, -0.5], [449.5, 627.5], [-0.5, 627.5]], dtype=np.float32)
+    cv2.warpPerspective(card, cv2.getPerspectiveTransform(corners, quad.to_array()), (1000, 1000), frame, borderMode=cv2.BORDER_TRANSPARENT)
+    rows, columns = np.nonzero(number_band(frame, quad)[:, :, 0] < 60)
+    assert abs(rows.mean() - BAND_SIZE.height / 2) < 5
+    assert abs(columns.mean() - BAND_SIZE.width / 2) < 5

@@ -1,4 +1,4 @@
-"""The recogniser: readings, batches, swaps and failures, with a stand-in for the network and exact search."""
+"""The recognizer: orientations, batches, swaps and failures, with a projection in place of the network and exact search."""
 
 from concurrent.futures import Future
 
@@ -72,7 +72,7 @@ def test_every_card_is_named_and_the_quad_starts_at_its_own_corner(specs, pictur
             assert isinstance(sighting.decision, Identified)
             assert spec.card_id in sighting.decision.printings
         assert upright.quad == whole_image_quad(picture)
-        assert turned.quad == whole_image_quad(picture).turned(180)
+        assert turned.quad == whole_image_quad(picture).rotated(180)
 
 
 def test_a_card_lying_on_its_side_is_read_when_all_four_ways_are_open(specs, pictures, loaded):
@@ -81,7 +81,7 @@ def test_a_card_lying_on_its_side_is_read_when_all_four_ways_are_open(specs, pic
     sighting = Recognizer(ProjectionEmbedder(), loaded).recognize(sideways, [LocatedCard(outline, (0, 90, 180, 270), 0.0)])[0]
     assert isinstance(sighting.decision, Identified)
     assert sighting.decision.best.card_id == specs[0].card_id
-    assert sighting.quad == outline.turned(90)
+    assert sighting.quad == outline.rotated(90)
 
 
 def test_printings_of_one_artwork_are_all_named(specs, pictures, loaded):

@@ -3,8 +3,7 @@
 import pytest
 
 from edge.errors import EdgeError
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 
 
 def board_model():

@@ -19,7 +19,7 @@ IDENTIFIED, UNCERTAIN, UNKNOWN, REMOVED = ChangeKind.IDENTIFIED, ChangeKind.UNCE
 
 def card_at(x: float, y: float = 0.0, *, turned: int = 0, sharpness: float = 100.0) -> LocatedCard:
     quad = Quad(Point(x, y), Point(x + 126, y), Point(x + 126, y + 176), Point(x, y + 176))
-    return LocatedCard(quad.turned(turned), (0, 180), sharpness)
+    return LocatedCard(quad.rotated(turned), (0, 180), sharpness)
 
 
 def candidate(group: str, verification: float, card_id: str | None = None) -> Candidate:

@@ -91,7 +91,7 @@ def corner_error(found, true):
     """Largest distance of a corner from the true one, over the readings, as a share of the card's height."""
     corners = true.to_array()
     height = max(np.linalg.norm(corners[index] - corners[(index + 1) % 4]) for index in range(4))
-    return min(np.linalg.norm(found.turned(rotation).to_array() - corners, axis=1).max() for rotation in (0, 90, 180, 270)) / height
+    return min(np.linalg.norm(found.rotated(rotation).to_array() - corners, axis=1).max() for rotation in (0, 90, 180, 270)) / height
 
 
 def assert_found(located, outlines, *, error=0.01):
@@ -124,7 +124,7 @@ def test_any_turn_and_tilt(turn, tilt, axis, height, x, y):
     (card,) = locate_cards(scene(GREEN, [(drawn_card(2), quad)]))
     assert corner_error(card.quad, quad) < 0.015
     assert card.quad.area() > 0
-    distances = [np.linalg.norm(card.quad.turned(rotation).to_array() - quad.to_array(), axis=1).max() for rotation in card.rotations]
+    distances = [np.linalg.norm(card.quad.rotated(rotation).to_array() - quad.to_array(), axis=1).max() for rotation in card.rotations]
     assert min(distances) < 0.02 * height, "none of the readings starts at the card's own top-left"
 
 
@@ -149,7 +149,7 @@ def test_the_first_reading_is_portrait(tilt_deg):
         quad = seen_from(640, 360, 300, turn_deg=turn, tilt_deg=tilt_deg, axis_deg=0)
         (card,) = locate_cards(scene(BLUE, [(drawn_card(4), quad)]))
         assert card.rotations == (0, 180)
-        assert min(np.abs(card.quad.turned(rotation).to_array() - quad.to_array()).max() for rotation in (0, 180)) < 5
+        assert min(np.abs(card.quad.rotated(rotation).to_array() - quad.to_array()).max() for rotation in (0, 180)) < 5
 
 
 def test_a_tilt_that_hides_the_long_side_leaves_all_readings():

@@ -53,7 +53,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
     if fault := shape_fault(pixels, name):
         return _shown(fault, pixels)
     # rectifying a picture of the canonical size would give it back
-    card = pixels if pixels.shape[:2] == (CARD_SIZE.height, CARD_SIZE.width) else rectify(pixels, whole_image_quad(pixels)).pixels
+    card = pixels if pixels.shape[:2] == (CARD_SIZE.height, CARD_SIZE.width) else rectify(pixels, whole_image_quad(pixels))
     small = np.asarray(cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if fault := card_fault(card, small, name):
         return _shown(fault, pixels)

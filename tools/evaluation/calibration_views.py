@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.bundles.calibration import Provenance
-from edge.recognition.comparison import compare
 from edge.recognition.neighbors import CardId
-from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, readings_of
+from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, card_images
+from edge.recognition.verification import compare_pixels
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.evaluation.calibration import Kind, Observation
@@ -48,12 +48,12 @@ class BundleUnderTest:
 
     def observe(self, view: LabeledView) -> Iterator[Observation]:
         """Yield the comparisons of a view; a second time, with its artwork hidden, for a view of an indexed card."""
-        readings = readings_of(view.pixels, 0, *whole_card(view.pixels))
-        embeddings = self.embedder.submit(np.concatenate([tensor for _, tensor in readings])).result()
+        images = card_images(view.pixels, 0, *whole_card(view.pixels))
+        embeddings = self.embedder.submit(np.concatenate([network_input for _, network_input in images])).result()
 
         def observation(kind: Kind, loaded: LoadedGallery, group: str | None = None) -> Observation:
             found = loaded.index.search(embeddings, NEIGHBORS_K)
-            compared = compare(list(zip([reading for reading, _ in readings], found, strict=True)), loaded.gallery)
+            compared = compare_pixels(list(zip([image for image, _ in images], found, strict=True)), loaded.gallery)
             return Observation(kind, view.preset, compared, group)
 
         if view.card_id is None:

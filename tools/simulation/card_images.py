@@ -65,7 +65,7 @@ def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
 def read_card(path: Path) -> RgbImage:
     """Read a scan as an upright card, edge to edge, uint8 (352, 252, 3), as building a bundle does."""
     pixels = read_image(path, trim_transparent=True)
-    return rectify(pixels, whole_image_quad(pixels)).pixels
+    return rectify(pixels, whole_image_quad(pixels))
 
 
 def _read_rows(folder: Path, csv_name: str) -> list[KnownCard]:

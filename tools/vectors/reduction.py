@@ -13,9 +13,8 @@ from edge.bundles.manifest import ProjectionFacts
 from edge.bundles.writer import Reduction
 from edge.errors import DataError
 from edge.index.similarity_statistics import SimilarityStatistics, similarity_statistics
-from edge.recognition.embedding import EmbeddingMatrix
+from edge.recognition.embedding import EmbeddingMatrix, Projection
 from edge.recognition.neighbors import rank
-from edge.recognition.projection import Projection
 
 _QUERIES: Final = 1000
 _TIE: Final = 1e-5

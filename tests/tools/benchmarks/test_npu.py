@@ -5,8 +5,7 @@ import importlib
 import pytest
 
 from edge.errors import UsageError
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from tools.benchmarks import npu as measure_npu
 from tools.benchmarks.fixture import make_fixture
 from tools.benchmarks.npu import measure_events, measure_share

@@ -82,7 +82,7 @@ def test_cards_come_out_as_they_went_in(tmp_path, images):
 def test_an_entry_holds_what_the_daemon_would_compute(tmp_path, images):
     _, bundle, _ = build(tmp_path, images, numbered(5))
     pixels = read_image(images / "3.png")
-    card = rectify(pixels, whole_image_quad(pixels)).pixels
+    card = rectify(pixels, whole_image_quad(pixels))
     embedded = ProjectionEmbedder().submit(to_input_batch([card])).result()[0]
     assert np.allclose(bundle.vectors[3], embedded, atol=2e-3)
     assert np.array_equal(bundle.gallery.signatures[3], signature_of(card))

@@ -16,8 +16,7 @@ from PIL import Image
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import open_bundle
 from edge.errors import DataError
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from tests.support.paths import ROOT
 from tests.support.stand_ins import ProjectionEmbedder
 from tools import build_index as tool
@@ -203,7 +202,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model
 from tests.support.stand_ins import ProjectionEmbedder
 from tests.tools.bundle_build.test_cache import one_by_one
 from tools.build_index import BuildSettings, build_index

@@ -55,7 +55,7 @@ def test_where_the_truth_says_a_card_lies_the_frame_shows_that_card(script, midd
     for appearance, told, frame in zip(script.appearances, truth(script).appearances, middles, strict=True):
         if appearance.card is None:
             continue
-        seen = rectify(frame, Quad.from_array(told.quad)).pixels
+        seen = rectify(frame, Quad.from_array(told.quad))
         alike = [likeness(seen, picture) for picture in pictures]
         own = likeness(seen, appearance.card.picture)
         assert own == max(alike)
@@ -88,7 +88,7 @@ def test_objects_and_cards_change_what_the_camera_sees_of_the_table(script, midd
     empty = next(frames(script, [3]))
     assert empty.shape == (720, 1280, 3)
     for entry, frame in zip(truth(script).appearances, middles, strict=True):
-        before, after = (rectify(one, Quad.from_array(entry.quad)).pixels.astype(float) for one in (empty, frame))
+        before, after = (rectify(one, Quad.from_array(entry.quad)).astype(float) for one in (empty, frame))
         assert np.abs(before - after).mean() > 20.0
 
 
@@ -100,7 +100,7 @@ def test_the_passing_hand_hides_part_of_a_card_that_stays(script):
         if one.card and one.rests_from_s < sweep.from_s < one.rests_to_s
     )
     moments = (sweep.from_s - 0.1, (sweep.from_s + sweep.to_s) / 2, sweep.to_s + 0.1)
-    seen = [rectify(frame, Quad.from_array(entry.quad)).pixels for frame in frames(script, [round(at_s * FPS) for at_s in moments])]
+    seen = [rectify(frame, Quad.from_array(entry.quad)) for frame in frames(script, [round(at_s * FPS) for at_s in moments])]
     before, during, after = (likeness(pixels, card.card.picture) for pixels in seen)
     assert during < min(before, after) - 0.1
 

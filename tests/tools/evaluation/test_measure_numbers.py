@@ -14,7 +14,7 @@ class Says:
     def __init__(self, *texts):
         self.texts = cycle(texts)
 
-    def read(self, picture):
+    def read_text(self, picture):
         text = next(self.texts)
         return (TextLine(text, 0.95),) if text else ()
 

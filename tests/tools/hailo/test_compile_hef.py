@@ -9,8 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import ExitCode
-from edge.recognition.model import open_model
-from edge.recognition.model_search import find_model
+from edge.recognition.model import find_model, open_model
 from tests.support import hailo_sdk_double
 from tests.support.small_model import record, write_manifest, write_model
 from tools.compile_hef import main, script_of

@@ -111,7 +111,7 @@ class ViewEvaluator:
 
     def embed(self, cards: Sequence[RgbImage]) -> EmbeddingMatrix:
         """Return the embeddings of rectified cards, upright only, float32 (n, dim)."""
-        upright = [rectify(card, whole_image_quad(card)).pixels for card in cards]
+        upright = [rectify(card, whole_image_quad(card)) for card in cards]
         size = self.embedder.info.max_batch
         parts = [upright[start : start + size] for start in range(0, len(upright), size)]
         return np.concatenate([self.embedder.submit(to_input_batch(part)).result(TIMEOUT_S) for part in parts])
