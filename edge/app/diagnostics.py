@@ -215,7 +215,7 @@ def _outbox(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _clock() -> Iterator[CheckResult]:
-    match machine.clock_is_synchronised():
+    match machine.clock_is_synchronized():
         case True:
             yield _ok("clock", "synchronized")
         case False:

@@ -1,1 +1,1 @@
-"""The loop, its commands, its health."""
+"""The daemon: its loop, commands and health."""

@@ -1,4 +1,4 @@
-"""The name a scanner has when nobody gave it one: stable over restarts and updates, different on every machine."""
+"""The default id of a device: the same after restarts and updates, different on every machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MACHINE_ID: Final = Path("/etc/machine-id")
 
 
 def derive_device_id(serial: Path = PI_SERIAL, machine_id: Path = MACHINE_ID) -> str:
-    """Return the Pi's serial number, or a hash of the machine id, as ``[a-zA-Z0-9_-]``.
+    """Return the serial number of a Raspberry Pi, or a hash of the machine id, in characters of ``[a-zA-Z0-9_-]``.
 
-    The machine id itself is confidential (machine-id(5)), so a hash of it is used. Raises ``SettingsError`` when a machine has neither.
+    The machine id itself is confidential (machine-id(5)). Raises ``SettingsError`` if the machine has neither.
     """
     if number := re.sub(r"[^a-zA-Z0-9_-]", "", _first_line(serial)):
         return number.lstrip("0") or number

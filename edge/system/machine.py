@@ -1,4 +1,4 @@
-"""Facts about the machine we run on, read from the kernel: name, temperatures, throttling, clock, disk, memory."""
+"""Facts about this machine, read from the kernel: name, temperatures, throttling, clock, disk, memory."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _THROTTLE_BITS: Final = {
 """Bits of ``get_throttled``; see Raspberry Pi documentation, "vcgencmd"."""
 
 _TIMEX_BYTES: Final = 256  # struct timex takes 208 on 64-bit Linux; all zero it changes nothing
-_TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
+_TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
 
 def board_name(file: Path = BOARD) -> str:
-    """Return what the machine is, e.g. ``Raspberry Pi 5 Model B Rev 1.0``; elsewhere its architecture."""
+    """Return the name of the board, e.g. ``Raspberry Pi 5 Model B Rev 1.0``; on other machines the CPU architecture."""
     try:
         return file.read_text().strip("\0\n ") or platform.machine()
     except OSError:
@@ -38,28 +38,28 @@ def board_name(file: Path = BOARD) -> str:
 
 
 def temperatures_c(thermal: Path = THERMAL) -> dict[str, float]:
-    """Return the temperature of each thermal zone by its type (``cpu-thermal`` on a Pi), in degrees Celsius; a silent zone is left out."""
+    """Return the temperature in degrees Celsius of each thermal zone that has one, by its type (``cpu-thermal`` on a Raspberry Pi)."""
     temperatures = {}
     for zone in sorted(thermal.glob("thermal_zone*")):
         try:
             name, millidegrees = (zone / "type").read_text().strip(), int((zone / "temp").read_text())
-        except (OSError, ValueError):  # a zone without a sensor answers with an error
+        except (OSError, ValueError):  # reading a zone without a sensor fails
             continue
         temperatures[name if name not in temperatures else f"{name}-{zone.name[12:]}"] = millidegrees / 1000.0
     return temperatures
 
 
 def throttling(file: Path = THROTTLED) -> tuple[str, ...] | None:
-    """Return what a Pi's firmware holds back and why, nothing when all is well, ``None`` on other machines."""
+    """Return the active throttling reasons, empty if none; ``None`` on a machine that is not a Raspberry Pi."""
     try:
         bits = int(file.read_text().strip(), 16)
     except (OSError, ValueError):
         return None
-    return tuple(what for bit, what in _THROTTLE_BITS.items() if bits & 1 << bit)
+    return tuple(reason for bit, reason in _THROTTLE_BITS.items() if bits & 1 << bit)
 
 
-def clock_is_synchronised() -> bool | None:
-    """Say whether the kernel's clock follows a time server (adjtimex(2)); ``None`` where that cannot be asked."""
+def clock_is_synchronized() -> bool | None:
+    """Return whether the kernel's clock is synchronized to a time server (adjtimex(2)); ``None`` if that is not known."""
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):
@@ -68,13 +68,13 @@ def clock_is_synchronised() -> bool | None:
 
 
 def free_mb(folder: Path) -> float:
-    """Return the free space for our user on the disk of ``folder``, or of its nearest existing parent, in megabytes."""
+    """Return the space in megabytes that this user can write on the disk of ``folder`` or of its nearest existing parent."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free / 1e6
 
 
 def resident_mb() -> float | None:
-    """Return our resident memory in megabytes; ``None`` where the kernel does not tell."""
+    """Return the resident memory of this process in megabytes; ``None`` if the kernel does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

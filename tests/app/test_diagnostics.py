@@ -161,7 +161,7 @@ def test_a_missing_outbox_folder_is_reported(check, tmp_path):
 
 @pytest.mark.parametrize(("synchronised", "level"), [(True, OK), (False, WARN), (None, WARN)])
 def test_clock_synchronization_is_reported(check, monkeypatch, synchronised, level):
-    monkeypatch.setattr(machine, "clock_is_synchronised", lambda: synchronised)
+    monkeypatch.setattr(machine, "clock_is_synchronized", lambda: synchronised)
     _, results = check()
     assert results["clock"]["level"] == level
 

@@ -73,7 +73,7 @@ def test_take_waits_no_longer_than_it_was_told():
     hung = cameras.CameraHangs(good=0)
     with camera_thread(hung, read_timeout_s=30.0) as camera:
         assert camera.take(0.05) is None
-        hung.let_go.set()
+        hung.released.set()
 
 
 def test_lockstep_hands_over_every_frame_to_a_slow_reader():
@@ -136,7 +136,7 @@ def test_a_failure_gets_its_name_and_the_camera_recovers_by_itself(fault, state)
         assert camera.status().reopens >= 1
         assert camera.status().last_error
         if isinstance(made[0], cameras.CameraHangs):
-            made[0].let_go.set()
+            made[0].released.set()
 
 
 def test_sequence_numbers_go_on_after_a_recovery():
@@ -198,7 +198,7 @@ def test_a_hung_read_is_left_behind_counted_and_released_should_it_ever_return()
         assert camera.status().hung_calls == 1
         assert "did not return" in camera.status().last_error
         assert not hung.closed.is_set()
-        hung.let_go.set()
+        hung.released.set()
         assert hung.closed.wait(20.0)
 
 
@@ -220,7 +220,7 @@ def test_stop_comes_back_from_a_driver_that_does_not(fault):
     camera.start()
     wait_for(lambda: camera.status().frames == 1, "the good frame")
     assert camera.stop() is False
-    hung.let_go.set()
+    hung.released.set()
 
 
 def test_stop_frees_a_source_that_waits_in_lockstep():

@@ -13,7 +13,7 @@ from edge.publishing.sink import EventSink
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from tests.support.events import make_event
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
-from tests.support.scripted_daemon import ListSink, Stage
+from tests.support.scripted_daemon import ListSink, Script
 
 BASE = "cardedge/scanner-1"
 
@@ -55,7 +55,7 @@ class InMemory:
     """The fake that the daemon's tests use."""
 
     def __init__(self) -> None:
-        self.sink: EventSink = ListSink(Stage())
+        self.sink: EventSink = ListSink(Script())
 
     def events(self) -> list[dict]:
         return [json.loads(event.to_json()) for event in self.sink.events]

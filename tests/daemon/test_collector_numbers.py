@@ -1,4 +1,4 @@
-"""Numbers on the way through the daemon, and the reader itself on drawn cards."""
+"""Collector numbers in the daemon, and the text reader on drawn cards."""
 
 import sys
 from concurrent.futures import Future
@@ -17,8 +17,8 @@ from edge.recognition.decision import Candidate, Identified, Sighting
 from edge.recognition.neighbors import CardId
 from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
-from tests.support import scripted_daemon as stage
-from tests.support.scripted_daemon import Cast, Stage
+from tests.support import scripted_daemon
+from tests.support.scripted_daemon import Script, ScriptedDaemon
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_specs
@@ -26,20 +26,20 @@ from tools.drawing.spec import card_specs
 
 @pytest.fixture
 def reprinted(monkeypatch):
-    """Card "a" has two printings, and the stage's small cards are large enough to be read."""
+    """Give card "a" two printings, and make the scripted cards large enough to be read."""
 
     def sighting(self, located):
         best = Candidate(CardId("a"), "art-a", 0.9, 0.95, 0)
         return Sighting(located, located.quad, Identified(best, 0.3, ("a", "b"), (best,)))
 
-    monkeypatch.setattr(stage.ScriptedPending, "_sighting", sighting)
+    monkeypatch.setattr(scripted_daemon.ScriptedPending, "_sighting", sighting)
     monkeypatch.setattr(number_queue, "number_band", lambda pixels, quad: pixels)
 
 
-def play(scenes: Stage, future: Future):
-    cast = Cast(scenes)
-    cast.daemon._numbers = CollectorNumberQueue(lambda _: future, cast.daemon._tracker)
-    return cast.play()
+def play(scenes: Script, future: Future):
+    scripted = ScriptedDaemon(scenes)
+    scripted.daemon._numbers = CollectorNumberQueue(lambda _: future, scripted.daemon._tracker)
+    return scripted.run()
 
 
 def done(*texts) -> Future:
@@ -48,34 +48,34 @@ def done(*texts) -> Future:
     return future
 
 
-def test_a_number_that_was_read_stands_in_the_event(reprinted):
-    [came, went] = play(Stage().show(2, {20: "a"}).show(4), done("007/165")).events
+def test_a_number_that_was_read_is_published(reprinted):
+    [came, went] = play(Script().show(2, {20: "a"}).show(4), done("007/165")).events
     assert (came.type, came.number_read, came.printings) == ("identified", "007/165", ("a", "b"))
     assert (went.type, went.card_id) == ("removed", "a")
 
 
-def test_picture_and_number_that_disagree_make_the_card_uncertain_for_good(reprinted):
-    sink = play(Stage().show(20, {20: "a"}).show(4), done("121/150"))
-    assert sink.told() == [("uncertain", None), ("removed", None)]
+def test_a_number_that_disagrees_with_the_image_makes_the_card_uncertain_for_good(reprinted):
+    sink = play(Script().show(20, {20: "a"}).show(4), done("121/150"))
+    assert sink.published() == [("uncertain", None), ("removed", None)]
     assert (sink.events[0].reason, sink.events[0].number_read) == ("number_disagrees", "121/150")
 
 
-def test_an_identified_card_waits_for_its_number_no_longer_than_patience_allows(reprinted):
-    [came] = play(Stage().show(5, {20: "a"}), Future()).events
+def test_an_identified_card_waits_for_its_number_until_the_timeout(reprinted):
+    [came] = play(Script().show(5, {20: "a"}), Future()).events
     assert (came.type, came.number_read, came.printings) == ("identified", None, ("a", "b"))
     assert 2000.0 <= came.timing_ms["capture_to_event"] < 2500.0
 
 
-def test_a_card_that_leaves_while_its_number_is_read_is_told_in_order(reprinted):
-    cast = Cast(Stage().show(1, {20: "a"}).show(4))
-    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, max_wait_s=100.0)
-    assert cast.play().told() == [("identified", "a"), ("removed", "a")]
+def test_a_card_removed_while_its_number_is_read_is_published_in_order(reprinted):
+    scripted = ScriptedDaemon(Script().show(1, {20: "a"}).show(4))
+    scripted.daemon._numbers = CollectorNumberQueue(lambda _: Future(), scripted.daemon._tracker, max_wait_s=100.0)
+    assert scripted.run().published() == [("identified", "a"), ("removed", "a")]
 
 
-def test_a_stop_tells_what_still_waits(reprinted):
-    cast = Cast(Stage().show(1, {20: "a"}))
-    cast.daemon._numbers = CollectorNumberQueue(lambda _: Future(), cast.daemon._tracker, max_wait_s=100.0)
-    assert cast.play().told() == [("identified", "a")]
+def test_a_stop_publishes_the_queued_cards(reprinted):
+    scripted = ScriptedDaemon(Script().show(1, {20: "a"}))
+    scripted.daemon._numbers = CollectorNumberQueue(lambda _: Future(), scripted.daemon._tracker, max_wait_s=100.0)
+    assert scripted.run().published() == [("identified", "a")]
 
 
 # --- the reader ------------------------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def settings(wanted) -> RecognitionSection:
     return RecognitionSection(read_numbers=wanted)
 
 
-def test_without_the_extra_nobody_reads_unless_told_to(monkeypatch):
+def test_without_the_extra_numbers_are_read_only_if_the_settings_require_it(monkeypatch):
     monkeypatch.setattr(ocr, "find_spec", lambda _: None)
     assert open_text_reader(settings("auto")) is None
     assert open_text_reader(settings("never")) is None
@@ -94,7 +94,7 @@ def test_without_the_extra_nobody_reads_unless_told_to(monkeypatch):
             open_text_reader(settings(wanted))
 
 
-def test_an_incomplete_extra_is_an_error_and_nothing_is_downloaded(monkeypatch, tmp_path):
+def test_an_incomplete_extra_is_an_error_and_downloads_nothing(monkeypatch, tmp_path):
     class Spec:
         origin = str(tmp_path / "__init__.py")
 

@@ -1,4 +1,4 @@
-"""Fifty activations while frames come as fast as they are looked at: none is lost, nothing is raised, and the memory stays."""
+"""Fifty activations while frames arrive as fast as they are processed: no frame is lost, no error raised, no memory leaked."""
 
 import gc
 import json
@@ -31,11 +31,11 @@ from tools.benchmarks.vectors import random_vectors
 SWAPS = 50
 WARM_UP = 10
 MAX_GROWTH_MB = 25.0
-"""After the first ten swaps; what ONNX Runtime and OpenCV take at their first pictures is over by then."""
+"""After the first ten swaps, when ONNX Runtime and OpenCV have allocated their buffers."""
 
 
 class EndlessCamera:
-    """A new frame whenever one is wanted: the pictures of cards in turn."""
+    """Returns a new frame at every call: the scenes in turn."""
 
     over = False
 
@@ -43,7 +43,7 @@ class EndlessCamera:
         self.scenes, self.taken, self.located = scenes, 0, 0
 
     def start(self):
-        """Nothing to open."""
+        """Do nothing."""
 
     def take(self, timeout_s):
         self.taken += 1
@@ -59,7 +59,7 @@ class EndlessCamera:
 
 
 class SwappingSink(ListSink):
-    """Asks for the other bundle as soon as the last change was answered; ``done`` is called after the last one."""
+    """Commands a change to the other release as soon as the last one was answered; calls ``done`` after the last one."""
 
     def __init__(self, ids):
         super().__init__(SimpleNamespace(now_ns=0))
@@ -68,7 +68,7 @@ class SwappingSink(ListSink):
         self.asked = 0
 
     def poll_commands(self):
-        self.stage.now_ns = time.monotonic_ns()
+        self.script.now_ns = time.monotonic_ns()
         if self.asked == len(self.replies):
             gc.collect()
             self.memory_mb.append(resident_mb())
@@ -81,7 +81,7 @@ class SwappingSink(ListSink):
 
 
 @pytest.mark.slow
-def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_scanner, tmp_path):
+def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
     ids = []
@@ -112,14 +112,14 @@ def test_fifty_swaps_lose_no_frame_and_keep_no_memory(small_scanner, tmp_path):
     assert [reply["data"]["index_id"] for reply in sink.replies] == [ids[number % 2] for number in range(1, SWAPS + 1)]
     health = sink.of("health")[-1]
     assert (health["drops"]["recognitions"], health["drops"]["events"], health["problems"]) == (0, 0, [])
-    assert camera.located == camera.taken, "every frame that was taken was looked at"
+    assert camera.located == camera.taken, "every frame was processed"
     assert {event.index_id for event in sink.events} == set(ids)
     assert max(sink.memory_mb[WARM_UP:]) - max(sink.memory_mb[:WARM_UP]) < MAX_GROWTH_MB
 
 
 @pytest.mark.slow
-def test_the_memory_of_large_bundles_is_given_back(tmp_path):
-    """Fifty times a bundle of 4,000 entries, loaded beside the one before, as a swap does: what was swapped out is gone."""
+def test_the_memory_of_large_bundles_is_released(tmp_path):
+    """Load a bundle of 4,000 entries fifty times beside the one before, as a swap does; the one swapped out is freed."""
     root = tmp_path / "index"
     ids = []
     for seed in range(2):

@@ -1,4 +1,4 @@
-"""A failing board is told where a person looks: in ``cardedge check`` and in ``health``."""
+"""Failures of the NPU are reported by ``cardedge check`` and in ``health``."""
 
 import json
 import time
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def network_findings(folder, tmp_path):
-    """Return what the doctor says about the network, and nothing else."""
+    """Return a function that returns the results of ``cardedge check`` about the model and the NPU."""
 
     def examine():
         config = tmp_path / "cardedge.toml"
@@ -45,12 +45,12 @@ def network_findings(folder, tmp_path):
     return examine
 
 
-def test_the_document_lists_what_is_tested_and_nothing_else():
+def test_the_document_lists_exactly_the_failures_tested():
     assert list(promises()) == [*OPENING, *WORKING]
 
 
 @pytest.mark.parametrize("situation", OPENING)
-def test_the_doctor_names_what_keeps_the_board_from_opening(network_findings, monkeypatch, situation):
+def test_check_reports_why_the_npu_cannot_be_opened(network_findings, monkeypatch, situation):
     install(monkeypatch, OPENING[situation].make_board())
     failed = network_findings()[-1]
     assert (failed.check, failed.level, failed.exit_code) == ("network", "fail", ExitCode.UNAVAILABLE)
@@ -58,20 +58,20 @@ def test_the_doctor_names_what_keeps_the_board_from_opening(network_findings, mo
 
 
 @pytest.mark.parametrize(
-    ("board", "said"),
+    ("board", "warning"),
     [({}, None), ({"temperature_c": 91.0}, "91 °C"), ({"throttling_level": 1}, "slowed down by heat (level 1)")],
     ids=["well", "warm", "slowed down"],
 )
-def test_the_doctor_says_how_a_working_board_is(network_findings, monkeypatch, board, said):
+def test_check_reports_sensor_values_and_warnings(network_findings, monkeypatch, board, warning):
     install(monkeypatch, Board(**board))
     facts, *warnings = [finding for finding in network_findings() if finding.check == "npu"]
     assert facts.level == "ok"
     assert "HAILO8L, firmware 4.23.0" in facts.message
-    assert [(finding.level, said in finding.message) for finding in warnings] == ([] if said is None else [("warn", True)])
+    assert [(finding.level, warning in finding.message) for finding in warnings] == ([] if warning is None else [("warn", True)])
 
 
 @pytest.mark.parametrize("situation", WORKING)
-def test_health_names_what_a_board_fails_with(folder, monkeypatch, situation):
+def test_health_reports_the_failure_of_the_npu(folder, monkeypatch, situation):
     board, clock = Board(), Clock()
     install(monkeypatch, board)
     embedder = HailoEmbedder(open_model(folder), timeouts=HailoTimeouts(run_s=0.2), reopen=ReopenPolicy((30.0,)))

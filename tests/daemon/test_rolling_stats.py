@@ -7,7 +7,7 @@ from edge.daemon.rolling_stats import Latencies, Rate
 S = 1_000_000_000
 
 
-def test_a_rate_counts_what_happened_within_its_window():
+def test_a_rate_counts_the_occurrences_within_its_window():
     rate = Rate(window_s=10.0)
     for second in range(100):
         rate.add(second * S, 3)
@@ -15,18 +15,18 @@ def test_a_rate_counts_what_happened_within_its_window():
     assert rate.per_s(200 * S) == 0.0
 
 
-def test_a_young_rate_is_over_the_time_there_was():
+def test_a_rate_before_the_first_full_window_is_over_the_time_passed():
     rate = Rate(window_s=60.0)
     for tenth in range(40):
         rate.add(tenth * S // 10)
     assert rate.per_s(4 * S) == pytest.approx(10.0)
 
 
-def test_nothing_counted_is_no_rate():
+def test_a_rate_without_occurrences_is_zero():
     assert Rate().per_s(5 * S) == 0.0
 
 
-def test_quantiles_are_by_stage_and_forget():
+def test_quantiles_are_by_stage_and_within_the_window():
     latencies = Latencies(window_s=10.0)
     for number in range(1, 101):
         latencies.add(0, "embed", float(number))

@@ -1,4 +1,4 @@
-"""Cameras that fail: one small class per known failure. Each is a ``FrameSource``; ``recovers_after`` openings it works."""
+"""Frame sources that fail: one class per known failure."""
 
 import threading
 
@@ -7,7 +7,7 @@ from tests.support.stand_ins import ListSource, noise_pictures
 
 
 class FailingCamera(ListSource):
-    """Delivers ``good`` frames, then fails in its own way; made anew for each opening by the class itself, see ``factory``."""
+    """Delivers ``good`` frames and then calls ``fail`` for each further one; subclasses define the failure."""
 
     def __init__(self, *, good: int = 3):
         super().__init__(noise_pictures(64), loop=True)
@@ -23,7 +23,7 @@ class FailingCamera(ListSource):
 
 
 class CameraFreezes(FailingCamera):
-    """The driver goes on and hands out its last picture."""
+    """The driver keeps returning its last image."""
 
     def fail(self, timeout_s):
         self._pictures = self._pictures[:1]
@@ -31,21 +31,21 @@ class CameraFreezes(FailingCamera):
 
 
 class CameraStalls(FailingCamera):
-    """No further picture within the bound, honestly told."""
+    """The driver reports that no image arrives in time."""
 
     def fail(self, timeout_s):
-        raise CameraFrozenError("no picture for 3 s")
+        raise CameraFrozenError("no image for 3 s")
 
 
 class CameraDisconnects(FailingCamera):
-    """The cable is pulled."""
+    """The cable is unplugged."""
 
     def fail(self, timeout_s):
         raise CameraError("the camera is gone")
 
 
 class CameraIsBlack(FailingCamera):
-    """A dead sensor: zeros."""
+    """A dead sensor delivers zeros."""
 
     def fail(self, timeout_s):
         self._pictures = [picture * 0 for picture in self._pictures[:1]]
@@ -53,7 +53,7 @@ class CameraIsBlack(FailingCamera):
 
 
 class CameraChangesSize(FailingCamera):
-    """Rows of another picture size in between."""
+    """The image size changes while the camera runs."""
 
     def fail(self, timeout_s):
         self._pictures = [picture[:-2].copy() for picture in self._pictures]
@@ -61,23 +61,23 @@ class CameraChangesSize(FailingCamera):
 
 
 class CameraBreaksADriver(FailingCamera):
-    """The driver raises what nobody expects."""
+    """The driver raises an error that is not documented."""
 
     def fail(self, timeout_s):
         raise ZeroDivisionError("a bug in the driver")
 
 
 class CameraHangs(FailingCamera):
-    """A call into the driver does not return until the test lets it go."""
+    """A call into the driver does not return until the test sets ``released``."""
 
     def __init__(self, *, good: int = 3):
         super().__init__(good=good)
-        self.let_go = threading.Event()
+        self.released = threading.Event()
         self.closed = threading.Event()
 
     def fail(self, timeout_s):
-        self.let_go.wait()
-        raise CameraError("let go too late")
+        self.released.wait()
+        raise CameraError("released too late")
 
     def close(self):
         super().close()
@@ -85,11 +85,11 @@ class CameraHangs(FailingCamera):
 
 
 class CameraHangsOnClose(CameraHangs):
-    """The kernel does not let go of the device."""
+    """Closing the device does not return until the test sets ``released``."""
 
     def fail(self, timeout_s):
         raise CameraError("the camera is gone")
 
     def close(self):
-        self.let_go.wait()
+        self.released.wait()
         super().close()

@@ -1,4 +1,4 @@
-"""A whole daemon on a stage: scripted camera, scripted network, a clock that only the camera moves. Nothing sleeps."""
+"""A daemon with scripted camera, locator, recognizer and index, and a clock that only the camera advances. Nothing sleeps."""
 
 import json
 import threading
@@ -62,30 +62,30 @@ def opened_index(index_id: str, *, waiting_settings=()) -> OpenedIndex:
 
 
 @dataclass
-class Stage:
-    """What happens, in order: ``shows`` are (seconds, {x: card name}); ``at`` runs something at a time."""
+class Script:
+    """What the camera shows frame by frame, as ``{x: card name}``, and the actions to run before certain frames."""
 
     fps: float = 10.0
     now_ns: int = 1000 * S
     frames: list = field(default_factory=list)
-    cues: list = field(default_factory=list)
+    actions: list = field(default_factory=list)
 
-    def show(self, seconds: float, cards=None) -> "Stage":
-        """Show cards, given as {x: name}, for a while."""
+    def show(self, seconds: float, cards=None) -> "Script":
+        """Append frames that show cards, given as ``{x: name}``, for ``seconds``."""
         self.frames += [dict(cards or {})] * round(seconds * self.fps)
         return self
 
-    def cue(self, action) -> "Stage":
+    def then(self, action) -> "Script":
         """Run ``action`` before the next frame that is shown."""
-        self.cues.append((len(self.frames), action))
+        self.actions.append((len(self.frames), action))
         return self
 
 
 class ScriptedCamera:
-    """Plays the stage; every ``take`` moves the clock."""
+    """Plays the script; every ``take`` moves the clock."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, script: Script) -> None:
+        self.script = script
         self.played = 0
         self.state = CaptureState.OPENING
         self.last_error = None
@@ -99,28 +99,28 @@ class ScriptedCamera:
         self.state = CaptureState.RUNNING
 
     def take(self, timeout_s: float):
-        stage = self.stage
-        while stage.cues and stage.cues[0][0] <= self.played:
-            stage.cues.pop(0)[1]()
-        if self.played >= len(stage.frames):
+        script = self.script
+        while script.actions and script.actions[0][0] <= self.played:
+            script.actions.pop(0)[1]()
+        if self.played >= len(script.frames):
             self.when_done()
-            stage.now_ns += round(timeout_s * S)
+            script.now_ns += round(timeout_s * S)
             return None
-        due_ns = 1000 * S + round((self.played + 1) / stage.fps * S)
-        if due_ns > stage.now_ns + round(timeout_s * S):
-            stage.now_ns += round(timeout_s * S)
+        due_ns = 1000 * S + round((self.played + 1) / script.fps * S)
+        if due_ns > script.now_ns + round(timeout_s * S):
+            script.now_ns += round(timeout_s * S)
             return None
-        stage.now_ns = max(due_ns, stage.now_ns)
-        scene = stage.frames[self.played]
+        script.now_ns = max(due_ns, script.now_ns)
+        scene = script.frames[self.played]
         self.played += 1
         if self.silent:
             return None
         self.delivered += 1
-        self.last_frame_ns = stage.now_ns
+        self.last_frame_ns = script.now_ns
         pixels = np.full((110, 400, 3), 90, dtype=np.uint8)
         for x, name in scene.items():
             pixels[10, int(x)] = ord(name)
-        return Frame(pixels, self.delivered, stage.now_ns)
+        return Frame(pixels, self.delivered, script.now_ns)
 
     def status(self) -> CaptureStatus:
         return CaptureStatus(
@@ -142,10 +142,10 @@ class ScriptedLocator(CardLocator):
 
 
 class ScriptedRecognizer:
-    """Reads the card's name from its odd pixel, ``latency_s`` after it was asked. ``hangs`` answers never, ``fails`` with an error."""
+    """Reads a card's name from its odd pixel within ``latency_s``; with ``hangs`` never. The next calls raise ``errors``."""
 
-    def __init__(self, stage: Stage, opened: OpenedIndex) -> None:
-        self.stage = stage
+    def __init__(self, script: Script, opened: OpenedIndex) -> None:
+        self.script = script
         self.loaded = opened.loaded
         self.latency_s = 0.05
         self.hangs = False
@@ -167,18 +167,18 @@ class ScriptedPending:
     def __init__(self, recognizer: ScriptedRecognizer, pixels, located) -> None:
         self.recognizer, self.pixels, self.located = recognizer, pixels, located
         self.loaded = recognizer.loaded
-        self.ready_ns = recognizer.stage.now_ns + round(recognizer.latency_s * S)
+        self.ready_ns = recognizer.script.now_ns + round(recognizer.latency_s * S)
         self.timing_ms = {"embed": 50.0, "search": 0.3, "verify": 1.5}
 
     def done(self) -> bool:
-        return not self.recognizer.hangs and self.recognizer.stage.now_ns >= self.ready_ns
+        return not self.recognizer.hangs and self.recognizer.script.now_ns >= self.ready_ns
 
     def result(self, timeout_s: float):
-        stage = self.recognizer.stage
-        if self.recognizer.hangs or stage.now_ns + round(timeout_s * S) < self.ready_ns:
-            stage.now_ns += round(timeout_s * S)
-            raise EmbedderTimeoutError("no answer of the network")
-        stage.now_ns = max(stage.now_ns, self.ready_ns)
+        script = self.recognizer.script
+        if self.recognizer.hangs or script.now_ns + round(timeout_s * S) < self.ready_ns:
+            script.now_ns += round(timeout_s * S)
+            raise EmbedderTimeoutError("the embedder did not answer")
+        script.now_ns = max(script.now_ns, self.ready_ns)
         return tuple(self._sighting(located) for located in self.located)
 
     def _sighting(self, located) -> Sighting:
@@ -186,15 +186,15 @@ class ScriptedPending:
         if name in self.recognizer.known:
             best = Candidate(CardId(name), f"art-{name}", 0.9, 0.95, 0)
             return Sighting(located, located.quad, Identified(best, 0.3, (CardId(name),), (best,)))
-        nearest = Candidate(CardId("a"), "art-stranger", 0.6, 0.2, 0)
+        nearest = Candidate(CardId("a"), "art-other", 0.6, 0.2, 0)
         return Sighting(located, located.quad, Unknown(RejectReason.FAILED_VERIFICATION, 0.1, (nearest,)))
 
 
 class ListSink:
-    """Keeps everything it is given."""
+    """Keeps everything that is published."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, script: Script) -> None:
+        self.script = script
         self.events, self.states, self.images, self.commands, self.replies = [], [], [], [], []
         self.started = self.closed = False
         self.refuses = None
@@ -227,7 +227,7 @@ class ListSink:
             state=self.broker, connected=self.broker == "connected", protocol="5", reconnects=0, outbox_rows=0, outbox_bytes=0,
             oldest_age_s=None, dropped={}, quarantined=0, corrupt_databases=0, refused_states=0, refused_commands=0, last_error=None,
         )  # fmt: skip
-        return SinkHealth(self.alive, self.stage.now_ns if self.stuck_since_ns is None else self.stuck_since_ns, report)
+        return SinkHealth(self.alive, self.script.now_ns if self.stuck_since_ns is None else self.stuck_since_ns, report)
 
     def close(self, timeout_s: float) -> None:
         self.closed = True
@@ -238,34 +238,34 @@ class ListSink:
         self.commands.append(Command(known, request, lambda reply: self.replies.append(json.loads(reply))))
 
     def of(self, suffix: str) -> list:
-        """All payloads one state has had."""
+        """Return all payloads of one state, oldest first."""
         return [payload for name, payload in self.states if name == suffix]
 
-    def told(self) -> list:
-        """Events in short: (type, card)."""
+    def published(self) -> list:
+        """Return the events in short: (type, card)."""
         return [(event.type, event.card_id) for event in self.events]
 
 
 class ListSupervisor:
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.said = []
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.reports = []
         self.alive_ns = []
 
     def ready(self) -> None:
-        self.said.append("ready")
+        self.reports.append("ready")
 
     def reloading(self) -> None:
-        self.said.append("reloading")
+        self.reports.append("reloading")
 
     def stopping(self) -> None:
-        self.said.append("stopping")
+        self.reports.append("stopping")
 
     def status(self, text: str) -> None:
         self.text = text
 
     def alive(self) -> None:
-        self.alive_ns.append(self.stage.now_ns)
+        self.alive_ns.append(self.script.now_ns)
 
 
 class ScriptedStore:
@@ -332,42 +332,42 @@ class ScriptedStore:
         return self.latest
 
 
-class Cast:
-    """The daemon and everybody it meets."""
+class ScriptedDaemon:
+    """A daemon whose parts are scripted or recorded; ``run`` runs it to the end of the script."""
 
     def __init__(
-        self, stage: Stage, *, publish_images=False, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0},
+        self, script: Script, *, publish_images=False, viewer=None, sink=lambda sink: sink, temperatures=lambda: {"cpu-thermal": 51.0},
         config=Path("/dev/null"),
     ):  # fmt: skip
-        self.stage = stage
-        clock = Clock(lambda: stage.now_ns, lambda: MORNING + timedelta(microseconds=stage.now_ns // 1000))
+        self.script = script
+        clock = Clock(lambda: script.now_ns, lambda: MORNING + timedelta(microseconds=script.now_ns // 1000))
         opened = opened_index(OLD_INDEX)
-        self.camera = ScriptedCamera(stage)
-        self.recognizer = ScriptedRecognizer(stage, opened)
-        self.sink = ListSink(stage)
-        self.supervisor = ListSupervisor(stage)
+        self.camera = ScriptedCamera(script)
+        self.recognizer = ScriptedRecognizer(script, opened)
+        self.sink = ListSink(script)
+        self.supervisor = ListSupervisor(script)
         self.store = ScriptedStore()
         self.shared_embedder = SharedEmbedder(SimpleNamespace(submit=lambda batch: done(np.ones((len(batch), 4), dtype=np.float32))))
         identity = Identity("dev", "boot")
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
-        told = sink(self.sink)
-        announcer = Announcer(told, identity, model, clock)
-        setting = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
+        wrapped = sink(self.sink)
+        announcer = Announcer(wrapped, identity, model, clock)
+        device = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
         locator = ScriptedLocator(LocateSettings())
         self.commands = CommandHandler(
             locator, self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.shared_embedder.embed, store=self.store,
             config=config,
         )  # fmt: skip
         self.daemon = Daemon(
-            self.camera, locator, self.recognizer, tracker, self.commands, told, self.supervisor,
-            announcer=announcer, reporter=HealthReporter(told, setting, clock, HostSensors(temperatures, lambda: 200.0)),
+            self.camera, locator, self.recognizer, tracker, self.commands, wrapped, self.supervisor,
+            announcer=announcer, reporter=HealthReporter(wrapped, device, clock, HostSensors(temperatures, lambda: 200.0)),
             numbers=CollectorNumberQueue(None, tracker), shared_embedder=self.shared_embedder, clock=clock, publish_images=publish_images,
             viewer=viewer,
         )  # fmt: skip
         self.camera.when_done = self.daemon.stop
 
-    def play(self) -> ListSink:
-        """Run the daemon until the stage is empty."""
+    def run(self) -> ListSink:
+        """Run the daemon until the script ends; return its sink."""
         self.daemon.run()
         return self.sink

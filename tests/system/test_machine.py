@@ -20,4 +20,4 @@ def test_the_kernels_files_are_parsed(tmp_path):
     (tmp_path / "model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
     assert machine.board_name(tmp_path / "model") == "Raspberry Pi 5 Model B Rev 1.0"
     assert machine.free_mb(Path("/no/such/folder/at/all")) > 0.0
-    assert machine.clock_is_synchronised() in {True, False, None}
+    assert machine.clock_is_synchronized() in {True, False, None}

@@ -1,4 +1,4 @@
-"""The static background: what is left out, and what never is."""
+"""The static background: which outlines are left out, and which never are."""
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ def located(*quads):
 
 
 def mat(*, light=1.0, noise_seed=None):
-    """A grey mat with a frame printed on it."""
+    """A gray mat with a frame printed on it."""
     pixels = np.full((360, 640, 3), 90.0)
     cv2.rectangle(pixels, (100, 80), (226, 256), (150, 150, 150), 2)
     if noise_seed is not None:
@@ -33,7 +33,7 @@ def mat(*, light=1.0, noise_seed=None):
 
 
 def with_card(pixels, quad, seed):
-    """A patterned card laid exactly into a quad."""
+    """Return the pixels with a patterned card exactly in a quad."""
     pixels = pixels.copy()
     blocks = np.random.default_rng(seed).integers(0, 255, (11, 8, 3)).astype(np.uint8)
     x, y = round(quad.top_left.x), round(quad.top_left.y)
@@ -42,7 +42,7 @@ def with_card(pixels, quad, seed):
 
 
 def after_start(pixels, quads, *, refused=(), recognized=(), seconds=1.5):
-    """The background after some seconds of one scene, each outline decided about three times."""
+    """Return the background after some seconds of one scene, with three decisions about each outline."""
     background = StaticBackground()
     for number in range(round(seconds * 10)):
         background = background.with_frame(pixels, located(*quads), number * TENTH)
@@ -64,7 +64,7 @@ def test_nothing_is_left_out_during_the_first_second():
     assert background.foreground(mat(), located(SLOT)) == located(SLOT)
 
 
-def test_noise_and_changing_light_do_not_bring_it_back():
+def test_background_stays_left_out_under_noise_and_changing_light():
     background = after_start(mat(noise_seed=1), [SLOT], refused=[SLOT])
     for number, light in enumerate((0.5, 0.8, 1.3)):
         assert background.foreground(mat(light=light, noise_seed=10 + number), located(SLOT)) == ()
@@ -78,7 +78,7 @@ def test_a_card_laid_exactly_onto_the_printed_frame_is_reported_and_the_bare_fra
     assert background.foreground(mat(), located(SLOT)) == ()
 
 
-def test_a_blank_sheet_laid_onto_a_printed_picture_is_reported():
+def test_a_blank_sheet_on_a_printed_image_is_reported():
     picture = with_card(mat(), SLOT, seed=5)
     background = after_start(picture, [SLOT], refused=[SLOT])
     assert background.foreground(picture, located(SLOT)) == ()
@@ -87,7 +87,7 @@ def test_a_blank_sheet_laid_onto_a_printed_picture_is_reported():
     assert background.foreground(blank, located(SLOT)) == located(SLOT)
 
 
-def test_a_card_that_was_recognised_stays_reported_for_an_hour():
+def test_a_recognized_card_stays_reported_for_an_hour():
     scene = with_card(mat(), SLOT, seed=6)
     background = after_start(scene, [SLOT], recognized=[SLOT])
     for _ in range(5):
@@ -101,7 +101,7 @@ def test_one_refusal_is_not_enough():
     assert background.with_refusal(SLOT).foreground(mat(), located(SLOT)) == ()
 
 
-def test_what_comes_after_the_first_second_never_becomes_background():
+def test_an_outline_after_the_first_second_never_becomes_background():
     background = after_start(mat(), [])
     scene = with_card(mat(), ELSEWHERE, seed=7)
     for number in range(100):
@@ -109,7 +109,7 @@ def test_what_comes_after_the_first_second_never_becomes_background():
     assert background.foreground(scene, located(ELSEWHERE)) == located(ELSEWHERE)
 
 
-def test_an_outline_whose_content_changes_while_learning_is_learned_anew():
+def test_an_outline_whose_content_changes_while_learning_is_learned_again():
     background = StaticBackground().with_frame(mat(), located(SLOT), 0).with_refusal(SLOT).with_refusal(SLOT)
     scene = with_card(mat(), SLOT, seed=8)
     background = background.with_frame(scene, located(SLOT), 5 * TENTH).with_frame(scene, located(SLOT), 2 * S)

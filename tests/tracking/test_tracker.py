@@ -1,4 +1,4 @@
-"""The tracker, driven like the daemon drives it: frames at some rate, decisions some time later."""
+"""The tracker, called as by the daemon: frames at some rate, decisions some time later."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,35 +46,35 @@ def nothing(nearest: str = "stranger") -> Unknown:
 
 @dataclass
 class Table:
-    """A table under a camera: what lies where is told frame by frame; the recogniser answers ``latency_s`` later."""
+    """A table under a camera, frame by frame; the recognizer answers after ``latency_s``."""
 
     tracker: Tracker = field(default_factory=lambda: Tracker(map("t{}".format, count()).__next__))
     fps: float = 15.0
     latency_s: float = 0.05
     at_s: float = 0.0
     changes: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    under_way: list = field(default_factory=list)
+    requested: list = field(default_factory=list)
+    pending: list = field(default_factory=list)
 
-    def show(self, seconds: float, *cards: LocatedCard, recognise: Callable | None = None) -> list:
-        """Show the cards for a while; ``recognise(located)`` decides. Return the changes told meanwhile."""
+    def show(self, seconds: float, *cards: LocatedCard, recognize: Callable | None = None) -> list:
+        """Show the cards for ``seconds``; ``recognize(located)`` decides. Return the changes."""
         before = len(self.changes)
         for _ in range(round(seconds * self.fps)):
-            self.frame(*cards, recognise=recognise or (lambda _: nothing()))
+            self.frame(*cards, recognize=recognize or (lambda _: nothing()))
         return self.changes[before:]
 
-    def frame(self, *cards: LocatedCard, recognise: Callable) -> None:
+    def frame(self, *cards: LocatedCard, recognize: Callable) -> None:
         self.at_s += 1.0 / self.fps
         at_ns = round(self.at_s * S)
-        while self.under_way and self.under_way[0][0] <= self.at_s:
-            _, track_id, decision, quad, captured_ns = self.under_way.pop(0)
+        while self.pending and self.pending[0][0] <= self.at_s:
+            _, track_id, decision, quad, captured_ns = self.pending.pop(0)
             self.changes += self.tracker.conclude(track_id, decision, quad, captured_ns)
         observation = self.tracker.observe(cards, at_ns)
         self.changes += observation.changes
-        self.asked += [(self.at_s, request) for request in observation.requests]
+        self.requested += [(self.at_s, request) for request in observation.requests]
         for request in observation.requests:
             located = request.located
-            self.under_way.append((self.at_s + self.latency_s, request.track_id, recognise(located), located.quad, at_ns))
+            self.pending.append((self.at_s + self.latency_s, request.track_id, recognize(located), located.quad, at_ns))
 
 
 def kinds(changes) -> list[ChangeKind]:
@@ -95,48 +95,48 @@ def in_turn(*decisions):
 
 
 @pytest.mark.parametrize(
-    ("decisions", "told"),
+    ("decisions", "expected"),
     [
-        pytest.param([strong("a")], [IDENTIFIED], id="one strong picture is enough"),
+        pytest.param([strong("a")], [IDENTIFIED], id="one strong image is enough"),
         pytest.param([named("a"), named("a")], [IDENTIFIED], id="two that agree are enough"),
         pytest.param([named("a", card_id="a-1"), named("a", card_id="a-2")], [IDENTIFIED], id="printings of one artwork agree"),
-        pytest.param([named("a"), nothing()], [UNKNOWN], id="one weak picture is not enough"),
-        pytest.param([named("a"), named("b")] * 60, [UNCERTAIN], id="two names contradict"),
-        pytest.param([named("a", 0.5), named("a", 0.5)], [IDENTIFIED], id="pictures accepted by a lower bound have a vote each"),
-        pytest.param([named("a", 0.90), nothing()], [IDENTIFIED], id="twice the log-odds of a picture just accepted are enough"),
+        pytest.param([named("a"), nothing()], [UNKNOWN], id="one weak image is not enough"),
+        pytest.param([named("a"), named("b")] * 60, [UNCERTAIN], id="two identifications contradict"),
+        pytest.param([named("a", 0.5), named("a", 0.5)], [IDENTIFIED], id="images accepted by a lower threshold have a vote each"),
+        pytest.param([named("a", 0.90), nothing()], [IDENTIFIED], id="twice the log-odds of an image just accepted are enough"),
         pytest.param([named("a", 0.82), nothing()], [UNKNOWN], id="less than that is not enough"),
-        pytest.param([unsure("a")] * 60, [UNCERTAIN], id="pictures below the bound have no vote, however many agree"),
-        pytest.param([nothing()], [UNKNOWN], id="nothing like it"),
+        pytest.param([unsure("a")] * 60, [UNCERTAIN], id="images below the threshold have no vote, however many agree"),
+        pytest.param([nothing()], [UNKNOWN], id="no similar card"),
         pytest.param([unsure("a")], [UNCERTAIN], id="too weak"),
-        pytest.param([nothing(), nothing(), strong("a")], [IDENTIFIED], id="bad first pictures of a card sliding in"),
+        pytest.param([nothing(), nothing(), strong("a")], [IDENTIFIED], id="bad first images of a card sliding in"),
         pytest.param([*[nothing()] * 9, named("a")], [UNKNOWN, IDENTIFIED], id="unknown becomes identified"),
-        pytest.param([*[nothing()] * 9, strong("a"), nothing()], [UNKNOWN], id="one strong picture does not overturn unknown"),
+        pytest.param([*[nothing()] * 9, strong("a"), nothing()], [UNKNOWN], id="one strong image does not overturn unknown"),
         pytest.param([*[nothing()] * 9, unsure("a")], [UNKNOWN, UNCERTAIN], id="unknown becomes uncertain"),
         pytest.param([*[unsure("a")] * 9, nothing()], [UNCERTAIN], id="uncertain does not become unknown"),
-        pytest.param([named("a", 0.95, rival=0.8), nothing()], [UNKNOWN], id="a strong picture with a rival close behind is not enough"),
+        pytest.param([named("a", 0.95, rival=0.8), nothing()], [UNKNOWN], id="a strong image with a rival close behind is not enough"),
         pytest.param([*[named("a"), *[nothing()] * 8] * 6], [UNKNOWN], id="rare mistakes never add up"),
-        pytest.param([strong("a"), nothing()], [IDENTIFIED], id="identified is not doubted for bad pictures"),
-        pytest.param([strong("a"), unsure("b")], [IDENTIFIED], id="identified is not doubted for weak ones"),
+        pytest.param([strong("a"), nothing()], [IDENTIFIED], id="identified stays after bad images"),
+        pytest.param([strong("a"), unsure("b")], [IDENTIFIED], id="identified stays after weak images"),
         pytest.param([strong("a"), strong("b"), strong("a")], [IDENTIFIED], id="one contradiction is not agreement"),
     ],
 )
-def test_what_decisions_in_a_row_tell(decisions, told):
+def test_the_changes_that_follow_from_decisions(decisions, expected):
     table = Table()
-    assert kinds(table.show(30.0, card_at(0), recognise=in_turn(*decisions))) == told
+    assert kinds(table.show(30.0, card_at(0), recognize=in_turn(*decisions))) == expected
     assert kinds(table.show(5.0)) == [REMOVED]
 
 
-def test_a_change_carries_the_best_evidence_and_where_it_was_settled():
+def test_a_change_has_the_best_decision_and_the_place_where_it_was_decided():
     table = Table(fps=10, latency_s=0.0)
     weaker, better = named("a", 0.65), named("a", 0.75)
-    [change] = table.show(1.0, card_at(50), recognise=in_turn(better, weaker))
+    [change] = table.show(1.0, card_at(50), recognize=in_turn(better, weaker))
     assert change.decision is better
     assert change.quad == card_at(50).quad
-    assert change.captured_ns == round(table.asked[1][0] * S)
+    assert change.captured_ns == round(table.requested[1][0] * S)
 
 
-def test_pictures_that_name_different_cards_are_told_as_ambiguous():
-    [change] = Table().show(2.0, card_at(0), recognise=in_turn(*[named("a"), named("b")] * 20))
+def test_images_identified_as_different_cards_are_ambiguous():
+    [change] = Table().show(2.0, card_at(0), recognize=in_turn(*[named("a"), named("b")] * 20))
     assert change.kind is UNCERTAIN
     assert change.decision.reason is RejectReason.AMBIGUOUS
 
@@ -150,55 +150,55 @@ def test_unknown_takes_time_not_frames():
     assert kinds(fast.changes) == [UNKNOWN]
 
 
-def test_a_card_is_not_asked_about_before_it_lies_still():
+def test_a_card_is_not_requested_before_it_lies_still():
     table = Table(fps=30)
     for step in range(12):
-        table.frame(card_at(30.0 * step), recognise=always(strong("a")))
-    assert table.asked == []
-    table.show(0.3, card_at(330), recognise=always(strong("a")))
+        table.frame(card_at(30.0 * step), recognize=always(strong("a")))
+    assert table.requested == []
+    table.show(0.3, card_at(330), recognize=always(strong("a")))
     assert kinds(table.changes) == [IDENTIFIED]
 
 
-def test_a_card_held_in_a_moving_hand_is_asked_about_all_the_same():
+def test_a_card_held_in_a_moving_hand_is_requested():
     table = Table(fps=30)
     for step in range(60):
-        table.frame(card_at(25.0 * (step % 2)), recognise=always(strong("a")))
+        table.frame(card_at(25.0 * (step % 2)), recognize=always(strong("a")))
     assert kinds(table.changes) == [IDENTIFIED]
 
 
-def test_a_blurred_picture_waits_for_a_sharp_one():
+def test_a_blurred_card_is_requested_once_it_is_sharp():
     table = Table(fps=30, latency_s=0.0)
-    table.frame(card_at(0, sharpness=100), recognise=always(strong("a")))
-    table.show(0.2, card_at(0, sharpness=20), recognise=always(strong("a")))
-    assert table.asked == []
-    table.frame(card_at(0, sharpness=90), recognise=always(strong("a")))
-    assert len(table.asked) == 1
+    table.frame(card_at(0, sharpness=100), recognize=always(strong("a")))
+    table.show(0.2, card_at(0, sharpness=20), recognize=always(strong("a")))
+    assert table.requested == []
+    table.frame(card_at(0, sharpness=90), recognize=always(strong("a")))
+    assert len(table.requested) == 1
 
 
 @pytest.mark.parametrize("away_s", [0.1, 0.5, 1.0, 2.0])
 def test_a_hand_passing_over_a_card_is_no_removal(away_s):
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     assert table.show(away_s) == []
-    assert table.show(3.0, card_at(0), recognise=always(strong("a"))) == []
+    assert table.show(3.0, card_at(0), recognize=always(strong("a"))) == []
 
 
 def test_a_hand_passing_again_and_again_is_no_removal():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     for _ in range(4):
         assert table.show(1.5) == []
-        assert table.show(0.3, card_at(0), recognise=always(strong("a"))) == []
+        assert table.show(0.3, card_at(0), recognize=always(strong("a"))) == []
 
 
-def test_a_card_taken_away_is_removed_once_with_what_it_was():
+def test_a_card_taken_away_is_removed_once_with_its_last_decision():
     table = Table()
-    [came] = table.show(1.0, card_at(0), recognise=always(strong("a")))
+    [came] = table.show(1.0, card_at(0), recognize=always(strong("a")))
     [went] = table.show(10.0)
     assert (went.kind, went.track_id, went.decision) == (REMOVED, came.track_id, came.decision)
 
 
-def test_an_outline_nothing_was_told_about_goes_silently():
+def test_an_outline_without_a_claim_is_forgotten_without_a_change():
     table = Table()
     assert table.show(0.2, card_at(0)) == []
     assert table.show(10.0) == []
@@ -206,68 +206,68 @@ def test_an_outline_nothing_was_told_about_goes_silently():
 
 def test_a_stalled_camera_removes_nothing():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.at_s += 60.0
     assert table.show(0.2) == []
-    assert table.show(1.0, card_at(0), recognise=always(strong("a"))) == []
+    assert table.show(1.0, card_at(0), recognize=always(strong("a"))) == []
 
 
 def test_a_jittering_outline_is_one_card():
     table = Table(fps=30)
     for step in range(300):
         jitter = (step * 7919 % 13) - 6
-        table.frame(card_at(jitter, jitter / 2, turned=(0, 180)[step % 2]), recognise=always(strong("a")))
+        table.frame(card_at(jitter, jitter / 2, turned=(0, 180)[step % 2]), recognize=always(strong("a")))
     assert kinds(table.changes) == [IDENTIFIED]
 
 
 def test_two_cards_are_two_tracks_and_leave_one_by_one():
     table = Table()
-    recognise = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
-    assert sorted(groups(table.show(1.0, card_at(0), card_at(130), recognise=recognise))) == [(IDENTIFIED, "a"), (IDENTIFIED, "b")]
-    assert groups(table.show(4.0, card_at(130), recognise=recognise)) == [(REMOVED, "a")]
+    recognize = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
+    assert sorted(groups(table.show(1.0, card_at(0), card_at(130), recognize=recognize))) == [(IDENTIFIED, "a"), (IDENTIFIED, "b")]
+    assert groups(table.show(4.0, card_at(130), recognize=recognize)) == [(REMOVED, "a")]
     assert groups(table.show(4.0)) == [(REMOVED, "b")]
 
 
 def test_a_card_laid_upon_another_replaces_it():
     """Same place, no gap: the regular re-checks notice within seconds."""
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
-    changes = table.show(7.0, card_at(0), recognise=always(strong("b")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
+    changes = table.show(7.0, card_at(0), recognize=always(strong("b")))
     assert groups(changes) == [(REMOVED, "a"), (IDENTIFIED, "b")]
     assert changes[0].track_id != changes[1].track_id
 
 
 def test_a_card_swapped_by_hand_is_noticed_at_once():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.show(0.8)
-    assert groups(table.show(0.6, card_at(20), recognise=always(strong("b")))) == [(REMOVED, "a"), (IDENTIFIED, "b")]
+    assert groups(table.show(0.6, card_at(20), recognize=always(strong("b")))) == [(REMOVED, "a"), (IDENTIFIED, "b")]
 
 
-def test_an_unknown_card_put_in_place_of_a_known_one_is_told():
+def test_an_unknown_card_put_in_place_of_a_known_one_is_a_change():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.show(0.8)
-    assert kinds(table.show(4.0, card_at(20), recognise=always(nothing("x")))) == [REMOVED, UNKNOWN]
+    assert kinds(table.show(4.0, card_at(20), recognize=always(nothing("x")))) == [REMOVED, UNKNOWN]
 
 
-def test_a_known_card_back_under_glare_keeps_its_name():
+def test_a_known_card_back_under_glare_stays_identified():
     """It still resembles itself most, however little."""
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.show(0.8)
-    assert table.show(10.0, card_at(20), recognise=always(nothing("a"))) == []
+    assert table.show(10.0, card_at(20), recognize=always(nothing("a"))) == []
 
 
-def test_pictures_from_before_a_disturbance_do_not_count_against_the_card():
+def test_images_from_before_a_disturbance_do_not_count_against_the_card():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
-    assert table.show(40.0, card_at(0), recognise=always(nothing("x"))) == []
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
+    assert table.show(40.0, card_at(0), recognize=always(nothing("x"))) == []
     table.show(0.8)
-    assert table.show(1.5, card_at(20), recognise=always(nothing("x"))) == []
+    assert table.show(1.5, card_at(20), recognize=always(nothing("x"))) == []
 
 
-def test_a_late_confirmation_from_before_a_disturbance_settles_nothing():
+def test_a_late_confirmation_from_before_a_disturbance_does_not_end_it():
     tracker = Tracker(map(str, count()).__next__)
     tracker.observe([card_at(0)], 0)
     [first] = tracker.observe([card_at(0)], S).requests
@@ -287,79 +287,79 @@ def test_a_track_follows_the_outline_that_overlaps_it_most_and_no_other():
     assert {request.track_id: request.located.quad.top_left.x for request in requests} == {"0": 5, "1": 60}
 
 
-def test_a_still_scene_costs_next_to_nothing():
+def test_a_still_scene_needs_few_requests():
     table = Table(fps=30)
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
-    table.asked.clear()
-    table.show(60.0, card_at(0), recognise=always(strong("a")))
-    assert 10 <= len(table.asked) <= 13
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
+    table.requested.clear()
+    table.show(60.0, card_at(0), recognize=always(strong("a")))
+    assert 10 <= len(table.requested) <= 13
 
 
-def test_unknown_cards_are_asked_about_at_a_moderate_rate():
+def test_unknown_cards_are_requested_at_a_moderate_rate():
     table = Table(fps=30)
     table.show(3.0, card_at(0))
-    table.asked.clear()
+    table.requested.clear()
     table.show(30.0, card_at(0))
-    assert 25 <= len(table.asked) <= 31
+    assert 25 <= len(table.requested) <= 31
 
 
 def test_requests_are_bounded_and_every_card_gets_its_turn():
     policy = TrackPolicy(max_requests_per_frame=4)
     table = Table(tracker=Tracker(map(str, count()).__next__, policy))
     cards = [card_at(200.0 * (index % 5), 200.0 * (index // 5)) for index in range(20)]
-    table.show(2.0, *cards, recognise=always(strong("a")))
+    table.show(2.0, *cards, recognize=always(strong("a")))
     assert kinds(table.changes) == [IDENTIFIED] * 20
-    frames = [at_s for at_s, _ in table.asked]
+    frames = [at_s for at_s, _ in table.requested]
     assert max(frames.count(at_s) for at_s in frames) == 4
 
 
-def test_a_slow_recogniser_is_not_buried_in_requests_for_one_card():
+def test_requests_for_one_card_are_bounded_while_the_recognizer_is_slow():
     table = Table(fps=30, latency_s=1000.0)
     table.show(60.0, card_at(0))
-    assert len(table.asked) == TrackPolicy().max_pending_per_track
+    assert len(table.requested) == TrackPolicy().max_pending_per_track
 
 
-def test_an_abandoned_request_is_asked_again():
+def test_an_abandoned_request_is_repeated():
     tracker = Tracker(map(str, count()).__next__, TrackPolicy(max_pending_per_track=1))
     tracker.observe([card_at(0)], 0)
     [request] = tracker.observe([card_at(0)], S // 10).requests
     assert tracker.observe([card_at(0)], 2 * S).requests == ()
     tracker.abandon(request.track_id)
-    tracker.abandon("never heard of")
+    tracker.abandon("no such track")
     assert [again.track_id for again in tracker.observe([card_at(0)], 3 * S).requests] == [request.track_id]
 
 
-def test_deciding_afresh_asks_about_every_card_at_the_next_frame_and_tells_it_again():
+def test_reset_decisions_requests_every_card_at_the_next_frame_and_publishes_it_again():
     table = Table()
-    table.show(1.0, card_at(0), card_at(300), recognise=always(strong("a")))
-    table.asked.clear()
+    table.show(1.0, card_at(0), card_at(300), recognize=always(strong("a")))
+    table.requested.clear()
     table.changes.clear()
     assert table.tracker.reset_decisions() == 2
-    table.frame(card_at(15), card_at(300, sharpness=1.0), recognise=always(strong("a")))
-    assert len(table.asked) == 2
-    assert kinds(table.show(1.0, card_at(15), card_at(300), recognise=always(strong("a")))) == [IDENTIFIED, IDENTIFIED]
+    table.frame(card_at(15), card_at(300, sharpness=1.0), recognize=always(strong("a")))
+    assert len(table.requested) == 2
+    assert kinds(table.show(1.0, card_at(15), card_at(300), recognize=always(strong("a")))) == [IDENTIFIED, IDENTIFIED]
     assert table.show(1.5) == []
 
 
-def test_a_card_gone_right_after_deciding_afresh_is_removed():
+def test_a_card_gone_right_after_reset_decisions_is_removed():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.tracker.reset_decisions()
     assert groups(table.show(4.0)) == [(REMOVED, "a")]
 
 
-def test_a_forced_recheck_tells_only_what_is_different():
+def test_a_forced_recheck_returns_only_changed_decisions():
     table = Table()
-    recognise = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
-    table.show(1.0, card_at(0), card_at(300), recognise=recognise)
+    recognize = lambda located: strong("a" if located.quad.top_left.x < 100 else "b")  # noqa: E731
+    table.show(1.0, card_at(0), card_at(300), recognize=recognize)
     table.tracker.force_recheck()
     changes = table.show(
-        4.0, card_at(0), card_at(300), recognise=lambda located: strong("a") if located.quad.top_left.x < 100 else nothing()
+        4.0, card_at(0), card_at(300), recognize=lambda located: strong("a") if located.quad.top_left.x < 100 else nothing()
     )
     assert [(change.kind, change.decision) for change in changes] == [(REMOVED, strong("b")), (UNKNOWN, nothing())]
 
 
-def test_nobody_is_asked_about_while_the_recogniser_is_full():
+def test_no_card_is_requested_while_the_recognizer_has_no_capacity():
     tracker = Tracker(map(str, count()).__next__)
     tracker.observe([card_at(0)], 0)
     assert tracker.observe([card_at(0)], S, may_request=False).requests == ()
@@ -368,14 +368,14 @@ def test_nobody_is_asked_about_while_the_recogniser_is_full():
 
 def test_a_late_decision_about_a_card_that_is_gone_is_ignored():
     table = Table(latency_s=20.0)
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     table.show(30.0)
     assert table.changes == []
 
 
-def test_clearing_removes_what_was_told():
+def test_clearing_removes_the_published_cards():
     table = Table()
-    table.show(1.0, card_at(0), recognise=always(strong("a")))
+    table.show(1.0, card_at(0), recognize=always(strong("a")))
     assert kinds(table.tracker.clear(round(table.at_s * S))) == [REMOVED]
     assert table.tracker.clear(0) == ()
 
@@ -386,7 +386,7 @@ def test_time_running_backwards_counts_as_no_time():
     assert len(tracker.observe([card_at(0)], 50 * S).requests) == 1
 
 
-# --- what always holds -----------------------------------------------------------------------------------------------------------------
+# --- invariants -----------------------------------------------------------------------------------------------------------------
 
 PLACES = (0.0, 40.0, 90.0, 300.0, 340.0, 700.0)
 decisions = st.sampled_from([strong("a"), strong("b"), named("a"), named("b"), unsure("a"), unsure("b"), nothing("a"), nothing("x")])
@@ -399,19 +399,19 @@ def play(script, fps: float) -> Table:
     table = Table(fps=fps)
     for seconds, places, decision, latency_s in script:
         table.latency_s = latency_s
-        table.show(seconds, *(card_at(place) for place in places), recognise=always(decision))
+        table.show(seconds, *(card_at(place) for place in places), recognize=always(decision))
     table.show(4.0)
     return table
 
 
 @settings(max_examples=50, deadline=None)
 @given(script=scenes, fps=st.sampled_from([2.0, 5.0, 15.0, 30.0]))
-def test_every_track_is_told_each_thing_once_and_removed_last(script, fps):
-    told: dict = {}
+def test_every_track_changes_once_to_each_claim_and_is_removed_last(script, fps):
+    kinds_by_track: dict = {}
     for change in play(script, fps).changes:
-        told.setdefault(change.track_id, []).append(change.kind)
+        kinds_by_track.setdefault(change.track_id, []).append(change.kind)
     strength = [UNKNOWN, UNCERTAIN, IDENTIFIED, REMOVED]
-    for history in told.values():
+    for history in kinds_by_track.values():
         assert history == sorted(set(history), key=strength.index)
         assert history[-1] is REMOVED
         assert len(history) >= 2
@@ -422,7 +422,7 @@ def test_every_track_is_told_each_thing_once_and_removed_last(script, fps):
 def test_sightings_far_apart_never_share_a_track(script):
     table = play(script, 15.0)
     last: dict = {}
-    for _, request in table.asked:
+    for _, request in table.requested:
         quad = request.located.quad
         assert request.track_id not in last or abs(last[request.track_id] - quad.top_left.x) <= 126
         last[request.track_id] = quad.top_left.x
@@ -435,24 +435,24 @@ def test_sightings_far_apart_never_share_a_track(script):
     away_s=st.one_of(st.just(0.0), st.floats(0.8, 2.0), st.floats(3.0, 5.0)),
     again=decisions,
 )
-def test_the_frame_rate_does_not_change_what_is_told(decision, lying_s, away_s, again):
+def test_the_changes_do_not_depend_on_the_frame_rate(decision, lying_s, away_s, again):
     """A card comes, goes for a while, and a card comes back in its place.
 
-    The times keep a frame's distance from the bounds of the policy: nobody can tell 0.3 s from 0.5 s with a frame every 0.2 s.
+    The times keep a frame's distance from the bounds of the policy: with a frame every 0.2 s, 0.3 s and 0.5 s cannot be distinguished.
     """
 
-    def told(fps):
+    def changes(fps):
         table = Table(fps=fps, latency_s=0.05)
-        table.show(lying_s, card_at(0), recognise=always(decision))
+        table.show(lying_s, card_at(0), recognize=always(decision))
         table.show(away_s)
         # long enough for a replaced card to be settled: re-check, doubt, new evidence
-        table.show(12.0, card_at(0), recognise=always(again))
+        table.show(12.0, card_at(0), recognize=always(again))
         return [(change.kind, change.track_id) for change in table.changes]
 
-    assert told(5.0) == told(25.0)
+    assert changes(5.0) == changes(25.0)
 
 
-def test_the_policy_is_what_the_tracker_goes_by():
+def test_the_tracker_follows_its_policy():
     policy = TrackPolicy(removed_after_s=1.0, evidence=EvidencePolicy(settle_decisions=1, settle_s=0.0))
     table = Table(tracker=Tracker(map(str, count()).__next__, policy))
     assert kinds(table.show(0.3, card_at(0))) == [UNKNOWN]
@@ -460,5 +460,5 @@ def test_the_policy_is_what_the_tracker_goes_by():
 
 
 def test_cards_side_by_side_overlap_less_than_the_bound():
-    """The ground of the matching: neighbours touch, they do not overlap."""
+    """The matching relies on it: adjacent cards touch and do not overlap."""
     assert overlap(card_at(0).quad, card_at(126).quad) < TrackPolicy().min_overlap

@@ -17,7 +17,7 @@ from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
 from edge.web.application import make_application
 from edge.web.service import ImageQueryContext, PageService
-from tests.support.scripted_daemon import Cast, ScriptedCamera, Stage
+from tests.support.scripted_daemon import Script, ScriptedCamera, ScriptedDaemon
 
 TIMEOUT_S = 60.0
 
@@ -34,36 +34,36 @@ def until(condition, what="the condition"):
 class FedCamera(ScriptedCamera):
     """Delivers the frames put into ``fed``, a tenth of a second apart on the scripted clock."""
 
-    def __init__(self, stage):
-        super().__init__(stage)
+    def __init__(self, script):
+        super().__init__(script)
         self.fed = queue.Queue()
 
     def take(self, timeout_s):
         try:
             scene = self.fed.get(timeout=0.02)
         except queue.Empty:
-            self.stage.now_ns += 20_000_000
+            self.script.now_ns += 20_000_000
             return None
-        self.stage.now_ns += 100_000_000
+        self.script.now_ns += 100_000_000
         self.delivered += 1
         pixels = np.full((110, 400, 3), 90, dtype=np.uint8)
         for x, name in scene.items():
             pixels[10, int(x)] = ord(name)
-        return Frame(pixels, self.delivered, self.stage.now_ns)
+        return Frame(pixels, self.delivered, self.script.now_ns)
 
 
 class Served:
     """A page that is served: ``sink`` has what the broker gets, ``client`` sends requests, ``page`` is the page itself."""
 
-    def __init__(self, page, cast, server, client):
-        self.page, self.cast, self.server, self.client = page, cast, server, client
-        self.sink = cast.sink
+    def __init__(self, page, scripted, server, client):
+        self.page, self.scripted, self.server, self.client = page, scripted, server, client
+        self.sink = scripted.sink
 
     def show(self, cards=None, frames=15):
         """Show cards, given as {x: name}, for some frames, and wait until the daemon has taken them."""
         for _ in range(frames):
-            self.cast.camera.fed.put(dict(cards or {}))
-        until(self.cast.camera.fed.empty, "taking the frames")
+            self.scripted.camera.fed.put(dict(cards or {}))
+        until(self.scripted.camera.fed.empty, "taking the frames")
 
     def event(self, kind, card_id=None):
         """Wait for an event and return it as the broker gets it."""
@@ -101,22 +101,24 @@ def serve(folder, context=None, **settings):
     """Serve the page of a scripted daemon."""
     page = PageService(HttpSection(enabled=True, port=0, review_dir=folder / "review", **{"preview_fps": 60.0} | settings))
     page.open()
-    stage = Stage()
-    cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
-    camera = FedCamera(stage)
-    cast.camera = cast.daemon._camera = camera
+    script = Script()
+    scripted = ScriptedDaemon(script, viewer=page.live_state, sink=page.wrap_sink)
+    camera = FedCamera(script)
+    scripted.camera = scripted.daemon._camera = camera
     if context is None:
-        context = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
+        context = ImageQueryContext(
+            lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
+        )
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
-    daemon = threading.Thread(target=cast.daemon.run)
+    daemon = threading.Thread(target=scripted.daemon.run)
     server.start()
     daemon.start()
     try:
         with httpx.Client(base_url=server.url, timeout=TIMEOUT_S) as client:
-            yield Served(page, cast, server, client)
+            yield Served(page, scripted, server, client)
     finally:
-        cast.daemon.stop()
+        scripted.daemon.stop()
         daemon.join(TIMEOUT_S)
         server.close()
         page.close()

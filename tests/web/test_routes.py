@@ -149,7 +149,7 @@ def test_healthz_and_metrics_agree(served):
 
 
 def test_a_scanner_that_recognizes_nothing_has_failed(served):
-    served.cast.camera.state, served.cast.camera.last_error = "frozen", "always the same picture"
+    served.scripted.camera.state, served.scripted.camera.last_error = "frozen", "always the same picture"
     answer = until(lambda: (got := served.client.get("/healthz")).status_code == 503 and got)
     assert answer.json()["status"] == "failed"
     assert "always the same picture" in answer.json()["reasons"][0]
@@ -233,7 +233,7 @@ def test_an_invalid_correction_is_refused_with_the_reason(served, body, status, 
     answer = served.client.post("/api/corrections", json=body)
     assert answer.status_code == status
     assert expected in answer.json()["error"]
-    assert served.sink.told() == [("identified", "a")]
+    assert served.sink.published() == [("identified", "a")]
 
 
 def test_the_image_of_an_event_becomes_a_card_of_this_device(served):
@@ -242,7 +242,7 @@ def test_the_image_of_an_event_becomes_a_card_of_this_device(served):
     until(lambda: served.client.get(f"/api/crops/{event.event_id}.jpg").status_code == 200)
     answer = served.client.post("/api/cards", json={"event_id": event.event_id, "card_id": "new-1", "name": "New", "number": "9"})
     assert answer.status_code == 200
-    [(card, _)] = served.cast.store.added
+    [(card, _)] = served.scripted.store.added
     assert (card.card_id, card.name, card.number, card.rectified) == ("new-1", "New", "9", True)
     assert card.pixels().shape == (352, 252, 3)
     assert served.client.post("/api/cards", json={"event_id": "x", "card_id": "n", "name": "N"}).status_code == 404

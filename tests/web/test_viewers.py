@@ -18,7 +18,7 @@ from edge.web import streaming
 from edge.web.application import make_application
 from edge.web.broadcast import QUEUE, Broadcaster, Message, Subscriber
 from edge.web.service import ImageQueryContext, PageService
-from tests.support.scripted_daemon import Cast, Stage
+from tests.support.scripted_daemon import Script, ScriptedDaemon
 from tests.web.served import until
 
 
@@ -39,7 +39,7 @@ def running_camera(served):
 
     def feed():
         while not stop.wait(0.02):
-            served.cast.camera.fed.put({20: "a"})
+            served.scripted.camera.fed.put({20: "a"})
 
     feeder = threading.Thread(target=feed)
     feeder.start()
@@ -86,7 +86,7 @@ def test_many_viewers_share_one_encoding(served):
         taken = [images_while_fed(served, answers[0], 5)]
         taken += [[next(images) for _ in range(3)] for images in map(jpegs, answers[1:])]
         assert all(taken)
-        assert served.page.preview.encoded <= served.cast.camera.delivered
+        assert served.page.preview.encoded <= served.scripted.camera.delivered
     until(lambda: not served.page.live_state.watched, "the end of watching")
 
 
@@ -165,11 +165,13 @@ def test_a_broadcaster_without_a_server_keeps_no_messages():
 def play_with(viewers, folder):
     """Play one scripted video with this many viewers; return the number of frames, the events and the number of queries."""
     page = PageService(HttpSection(enabled=True, port=0, review_dir=folder))
-    stage = Stage().show(1)
+    script = Script().show(1)
     for _ in range(5):
-        stage.show(3, {20: "a", 120: "b"}).show(4)
-    cast = Cast(stage, viewer=page.live_state, sink=page.wrap_sink)
-    context = ImageQueryContext(lambda: cast.daemon.opened, lambda: cast.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16)
+        script.show(3, {20: "a", 120: "b"}).show(4)
+    scripted = ScriptedDaemon(script, viewer=page.live_state, sink=page.wrap_sink)
+    context = ImageQueryContext(
+        lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
+    )
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     server.start()
@@ -180,9 +182,9 @@ def play_with(viewers, folder):
             for _ in range(viewers):
                 stack.enter_context(client.stream("GET", "/api/stream"))
             until(lambda: len(page.broadcaster._subscribers) == viewers)
-            sink = cast.play()
+            sink = scripted.run()
             events = [(event.type, event.card_id, event.at) for event in sink.events]
-            return cast.camera.delivered, events, cast.recognizer.submitted
+            return scripted.camera.delivered, events, scripted.recognizer.submitted
     finally:
         server.close()
         page.close()
