@@ -122,7 +122,7 @@ def build_index(
         artefact=embedder.info.artifact_sha256,
         vectors=reduction.projection.apply(entries.vectors) if reduction else entries.vectors,
         gallery=gallery,
-        pictures=shown_pictures(entries),
+        reference_images=shown_pictures(entries),
         created=datetime.now(UTC).replace(microsecond=0),
         form=FORMS[settings.vectors],
         reduction=reduction,

@@ -46,7 +46,7 @@ def import_vectors(
         artefact=None,
         vectors=reduction.projection.apply(table.vectors) if reduction else table.vectors,
         gallery=gallery,
-        pictures=(),
+        reference_images=(),
         created=datetime.now(UTC).replace(microsecond=0),
         form=FORMS[vectors],
         reduction=reduction,

@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 
 from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, ExitCode
-from edge.receiving.messages import REMOTE_COMMAND, Done, ListRequest, PruneRequest, Releases, RollbackRequest
+from edge.receiving.messages import REMOTE_COMMAND, Completed, ListRequest, PruneRequest, Releases, RollbackRequest
 from edge.receiving.status import describe_status
 from tools.push.connection import SshOptions, ask
 from tools.push.host_push import HostPush, HostReport, PushOptions
@@ -114,12 +114,12 @@ def _list(host: str, args: argparse.Namespace) -> _Told:
 
 
 def _rollback(host: str, args: argparse.Namespace) -> _Told:
-    done = ask(host, _ssh(args), RollbackRequest(), Done)
+    done = ask(host, _ssh(args), RollbackRequest(), Completed)
     return done.model_dump(mode="json", exclude={"kind"}), f"{done.bundle_id} serves again"
 
 
 def _prune(host: str, args: argparse.Namespace) -> _Told:
-    done = ask(host, _ssh(args), PruneRequest(keep=args.keep), Done)
+    done = ask(host, _ssh(args), PruneRequest(keep=args.keep), Completed)
     return done.model_dump(mode="json", exclude={"kind"}), f"removed {', '.join(done.removed) or 'nothing'}"
 
 

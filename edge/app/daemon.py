@@ -22,7 +22,7 @@ from ulid import ULID
 
 from edge import __version__
 from edge.app.camera import open_camera, shown_source
-from edge.app.index import loading_for
+from edge.app.index import bundle_loader
 from edge.app.network import Network, open_network
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
@@ -35,7 +35,7 @@ from edge.daemon.number_queue import CollectorNumberQueue, ReadText, TextReaderT
 from edge.daemon.ports import Camera
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor
-from edge.index.change import IndexStore, OpenedIndex
+from edge.index.change import OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
 from edge.publishing.discovery import Device
@@ -111,7 +111,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
     with ExitStack() as stack:
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         network = stack.enter_context(open_network(settings.network))
-        store = DeviceIndex(settings, loading_for(network))
+        store = DeviceIndex(settings, bundle_loader(network))
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
@@ -155,7 +155,7 @@ def assemble(
     read_text: ReadText | None,
     shared_embedder: SharedEmbedder,
     page: PageService | None,
-    store: IndexStore | None = None,
+    store: DeviceIndex | None = None,
     config: Path = DEFAULT_SETTINGS_FILE,
 ) -> Daemon:
     """Return a daemon made of open parts. Without ``store`` it keeps its index; ``config`` is the settings file that a reload reads."""

@@ -8,7 +8,7 @@ from edge.app.network import Network
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
-from edge.index.loading import BundleLoader, with_added
+from edge.index.loading import BundleLoader, load_with_overlay
 from edge.index.releases import open_index
 from edge.recognition.model import check_pairing
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
@@ -55,7 +55,7 @@ def graph_writer() -> GraphWriter:
     return write_graph
 
 
-def loading_for(network: Network) -> BundleLoader:
+def bundle_loader(network: Network) -> BundleLoader:
     """Return how bundles are made ready for a network, and cards are added with it."""
     model_id, artefact = network.model.model_id, network.embedder.info.artifact_sha256
 
@@ -73,4 +73,4 @@ def _added_index(bundle: Bundle) -> VectorIndex:
 def open_gallery(settings: Settings, network: Network) -> OpenedIndex:
     """Open the bundle or the device's index that the settings name, with the cards that were added there. Raises ``BundleError``."""
     bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-    return with_added(settings.index.directory, bundle, settings, loading_for(network))
+    return load_with_overlay(settings.index.directory, bundle, settings, bundle_loader(network))

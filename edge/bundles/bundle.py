@@ -16,8 +16,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edge.bundles.card_database import read_gallery, read_picture, search_card_ids
-from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileFacts, Manifest, read_manifest
+from edge.bundles.card_database import read_gallery, read_reference_image, search_card_ids
+from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileDigest, Manifest, read_manifest
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
 from edge.errors import BundleError, ModelMismatchError
 from edge.recognition.decision import AcceptanceThresholds
@@ -59,9 +59,9 @@ class Bundle:
         rows = projection.apply(np.asarray(self.vectors, dtype=np.float32))
         return replace(self, vectors=rows, coarse=None, projection=projection)
 
-    def reference_picture(self, card_id: CardId) -> bytes:
+    def reference_image(self, card_id: CardId) -> bytes:
         """Return the card's small reference picture, a JPEG of 126x176 pixels, read from disk on each call."""
-        return read_picture(self.path / CARDS_FILE, card_id)
+        return read_reference_image(self.path / CARDS_FILE, card_id)
 
     def search_names(self, text: str, limit: int = 20) -> tuple[Card, ...]:
         """Return cards whose name or id has words beginning with every word of ``text``, best first."""
@@ -149,7 +149,7 @@ def _check_code(path: Path, manifest: Manifest, expected_model_id: ModelId | Non
             raise ModelMismatchError(f"{path}: its {what} is {stored}, this version computes {known}; build the bundle again")
 
 
-def _check_size(path: Path, facts: FileFacts) -> None:
+def _check_size(path: Path, facts: FileDigest) -> None:
     try:
         status = os.lstat(path)
     except OSError as error:
@@ -174,11 +174,11 @@ def _check_counts(path: Path, manifest: Manifest, gallery: Gallery) -> None:
         raise BundleError(f"{path.parent}: a self-test query names no entry or card of the bundle; build the bundle again")
 
 
-def describe_file(path: Path) -> FileFacts:
+def digest_file(path: Path) -> FileDigest:
     """Return what the manifest says about a file."""
-    return FileFacts(sha256=file_sha256(path), size_bytes=path.stat().st_size)
+    return FileDigest(sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
-def describe_files(directory: Path, names: Iterable[DataFile] = DATA_FILES) -> dict[DataFile, FileFacts]:
+def digest_files(directory: Path, names: Iterable[DataFile] = DATA_FILES) -> dict[DataFile, FileDigest]:
     """Return what the manifest says about the data files."""
-    return {name: describe_file(directory / name) for name in names}
+    return {name: digest_file(directory / name) for name in names}

@@ -84,7 +84,7 @@ def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
     return Gallery(cards={card.card_id: card for card in cards}, entry_card_ids=tuple(card_ids), signatures=signatures)
 
 
-def read_picture(path: Path, card_id: CardId) -> bytes:
+def read_reference_image(path: Path, card_id: CardId) -> bytes:
     """Return the reference picture of a card as JPEG. Raises ``BundleError`` when the card is not in the bundle."""
     with _reading(path) as database:
         row = database.execute("SELECT image FROM picture JOIN card USING (card) WHERE card_id = ?", (card_id,)).fetchone()

@@ -51,7 +51,7 @@ Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MANIFEST_MAX_BYTES: Final = 1 << 20
 
 
-class FileFacts(Schema):
+class FileDigest(Schema):
     """What a data file must look like."""
 
     sha256: Sha256
@@ -82,7 +82,7 @@ class SelfTestQuery(Schema):
     nearest: str
 
 
-class ProjectionFacts(Schema):
+class ProjectionInfo(Schema):
     """How rows of ``dim`` numbers came from embeddings of ``input_dim``, and the share of their variance that is left."""
 
     method: Literal["pca"] = "pca"
@@ -116,10 +116,10 @@ class Manifest(Schema):
     recall: MeasuredRecall | None
     calibration: Calibration | None
     self_test: tuple[SelfTestQuery, ...]
-    files: dict[DataFile, FileFacts]
+    files: dict[DataFile, FileDigest]
     vectors: VectorDtype = "float16"
     proposals: Proposals = "graph"
-    projection: ProjectionFacts | None = None
+    projection: ProjectionInfo | None = None
 
     @model_validator(mode="after")
     def _every_file(self) -> "Manifest":

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from edge.bundles.bundle import describe_files
+from edge.bundles.bundle import digest_files
 from edge.bundles.calibration import Calibration
 from edge.bundles.card_database import write_cards
 from edge.bundles.manifest import (
@@ -27,7 +27,7 @@ from edge.bundles.manifest import (
     GraphParameters,
     Manifest,
     MeasuredRecall,
-    ProjectionFacts,
+    ProjectionInfo,
     Proposals,
     SelfTestQuery,
     VectorDtype,
@@ -63,7 +63,7 @@ class Reduction:
     """The projection that the vectors went through, and what the manifest says about it."""
 
     projection: Projection
-    facts: ProjectionFacts
+    facts: ProjectionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class VectorForm:
 class BundleContents:
     """All that goes into a bundle.
 
-    ``vectors`` are unit rows float32, row i belongs to ``gallery.entry_card_ids[i]``. ``pictures`` yields one JPEG of 126x176
+    ``vectors`` are unit rows float32, row i belongs to ``gallery.entry_card_ids[i]``. ``reference_images`` yields one JPEG of 126x176
     pixels per card and is consumed once. ``artefact`` is the sha256 of the network file that embedded the cards; None for vectors
     from elsewhere, whose ``gallery`` has signatures of no bytes. ``reduction`` is what ``vectors`` went through already.
     """
@@ -88,7 +88,7 @@ class BundleContents:
     artefact: str | None
     vectors: EmbeddingMatrix
     gallery: Gallery
-    pictures: Iterable[tuple[CardId, bytes]]
+    reference_images: Iterable[tuple[CardId, bytes]]
     created: datetime
     graph: GraphParameters = field(default_factory=GraphParameters)
     calibration: Calibration | None = None
@@ -103,7 +103,7 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
     reduction, recognizes = contents.reduction, contents.artefact is not None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
-        write_cards(directory / CARDS_FILE, contents.gallery, contents.pictures)
+        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images)
         if contents.form.proposals == "int8":
             (directory / GRAPH_FILE).touch()
         if reduction is not None:
@@ -125,7 +125,7 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             recall=graph.recall,
             calibration=contents.calibration,
             self_test=_self_test_queries(vectors, contents.gallery),
-            files=describe_files(directory, file_names(contents.form.proposals, projected=reduction is not None)),
+            files=digest_files(directory, file_names(contents.form.proposals, projected=reduction is not None)),
             vectors=contents.form.dtype,
             proposals=contents.form.proposals,
             projection=reduction.facts if reduction is not None else None,

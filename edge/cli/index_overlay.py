@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from edge.app.index import graph_writer, loading_for
+from edge.app.index import bundle_loader, graph_writer
 from edge.app.network import Network, open_network
 from edge.bundles.bundle import Bundle
 from edge.cli.arguments import add_model_option
@@ -15,7 +15,7 @@ from edge.cli.output import print_json, print_line
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
-from edge.index.loading import added_picture
+from edge.index.loading import image_to_add
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
@@ -67,10 +67,10 @@ def _add(args: argparse.Namespace) -> ExitCode:
         language=args.language,
     )
     # whatever is wrong with the picture is said before the network is opened, which takes seconds
-    picture = added_picture(wanted, _known(root), LocateSettings())
+    picture = image_to_add(wanted, _known(root), LocateSettings())
     with open_network(NetworkSection(model=args.model)) as network:
-        overlay.add_pictures(root, [picture], loading_for(network).workshop(_embed(network)))
-    pictures = len(overlay.read_pictures(root))
+        overlay.add_images(root, [picture], bundle_loader(network).overlay_writer(_embed(network)))
+    pictures = len(overlay.read_images(root))
     if args.json:
         print_json({"added": args.card_id, "pictures": pictures})
     else:
@@ -81,7 +81,7 @@ def _add(args: argparse.Namespace) -> ExitCode:
 def _added(args: argparse.Namespace) -> ExitCode:
     cards: dict[CardId, Card] = {}
     pictures: dict[CardId, int] = {}
-    for picture in overlay.read_pictures(_root(args)):
+    for picture in overlay.read_images(_root(args)):
         cards.setdefault(picture.card.card_id, picture.card)
         pictures[picture.card.card_id] = pictures.get(picture.card.card_id, 0) + 1
     for card_id, card in cards.items():
@@ -122,7 +122,7 @@ def _export(args: argparse.Namespace) -> ExitCode:
 def _refresh(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
     with open_network(NetworkSection(model=args.model)) as network:
-        pictures = overlay.refresh(root, loading_for(network).workshop(_embed(network)))
+        pictures = overlay.refresh(root, bundle_loader(network).overlay_writer(_embed(network)))
         model_id = network.model.model_id
     if args.json:
         print_json({"refreshed": pictures, "model_id": model_id})

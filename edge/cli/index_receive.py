@@ -74,7 +74,7 @@ def _status(args: argparse.Namespace) -> ExitCode:
 
 def _confirm(args: argparse.Namespace) -> ExitCode:
     revert_if_overdue(args.index)
-    waiting = releases.probation(args.index)
+    waiting = releases.awaiting_confirmation(args.index)
     bundle_id = args.bundle or (waiting.bundle_id if waiting else None)
     if bundle_id is None:
         raise BundleError(f"{args.index}: no bundle waits to be confirmed; see `cardedge index status`")

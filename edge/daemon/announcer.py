@@ -169,7 +169,7 @@ class Announcer:
             changing=changing,
             progress=progress,
             problem=problem,
-            added=opened.added_pictures,
+            added=opened.added_images,
             last_push=_push_note(last_push) if last_push else None,
         )
         self._sink.set_state(INDEX, state.to_json())

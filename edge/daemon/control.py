@@ -18,7 +18,8 @@ from edge.daemon.announcer import Announcer
 from edge.daemon.locator import CardLocator
 from edge.daemon.supervision import Supervisor
 from edge.errors import CommandError, EdgeError
-from edge.index.change import IndexChanger, IndexStore, OpenedIndex
+from edge.index.change import IndexChanger, OpenedIndex
+from edge.index.device_index import DeviceIndex
 from edge.index.overlay import Embed
 from edge.publishing.command import (
     ActivateIndexRequest,
@@ -64,7 +65,7 @@ class CommandHandler:
         supervisor: Supervisor,
         *,
         embed: Embed,
-        store: IndexStore | None = None,
+        store: DeviceIndex | None = None,
         config: Path = DEFAULT_SETTINGS_FILE,
     ) -> None:
         self._locator = locator
@@ -140,8 +141,8 @@ class CommandHandler:
 
     def check_trial(self) -> None:
         """Start to end an expired trial, or to load what another process activated or added, if there is any of it to do."""
-        if self._store is not None and not self._changer.busy and self._store.due():
-            self._changer.begin(self._store.tend)
+        if self._store is not None and not self._changer.busy and self._store.has_due_work():
+            self._changer.begin(self._store.update_trial)
 
     def finish_index_change(self) -> None:
         """Switch to the new index once it is ready, reply to the command that asked for it, and publish the outcome."""
@@ -223,7 +224,7 @@ class CommandHandler:
         self._changing_for = command
         self.publish_states()
 
-    def _activate(self, store: IndexStore, index_id: str, confirm_within_s: float | None = None) -> OpenedIndex:
+    def _activate(self, store: DeviceIndex, index_id: str, confirm_within_s: float | None = None) -> OpenedIndex:
         """Open a release, and make it the active one if that succeeds. Runs in the thread of the change."""
         opened = store.open(index_id)
         self._changer.progress = 60
@@ -231,7 +232,7 @@ class CommandHandler:
         self._changer.progress = 95
         return opened
 
-    def _reload(self, store: IndexStore) -> OpenedIndex:
+    def _reload(self, store: DeviceIndex) -> OpenedIndex:
         """Read the settings and open the active release by them. Runs in the thread of the change."""
         settings = load_settings(self._config)
         opened = store.reload(settings)
@@ -267,7 +268,7 @@ class CommandHandler:
         self._recognizer.swap(loaded)
         self._tracker.force_recheck()
 
-    def _require_store(self) -> IndexStore:
+    def _require_store(self) -> DeviceIndex:
         if self._store is None:
             raise CommandError("a replay keeps the index it started with")
         return self._store

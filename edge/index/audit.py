@@ -40,7 +40,7 @@ class AuditLine(Schema):
     technician: str | None = None
     peer: str | None = None
 
-    def facts(self) -> dict[str, str | None]:
+    def to_json_dict(self) -> dict[str, str | None]:
         """Return the line as texts."""
         facts: dict[str, str | None] = self.model_dump(mode="json", exclude_none=True)
         return facts
@@ -70,7 +70,7 @@ class Audit:
             technician=self._technician,
             peer=self._peer,
         )
-        text = json.dumps(line.facts(), ensure_ascii=False)
+        text = json.dumps(line.to_json_dict(), ensure_ascii=False)
         self._shorten()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:

@@ -6,15 +6,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.errors import CommandError
-from edge.index.audit import AuditLine
-from edge.index.overlay import Embed
 from edge.recognition.recognizer import LoadedGallery
-from edge.settings.sections import Settings
 from edge.vision.frame import RgbImage
 
 
@@ -22,7 +18,7 @@ from edge.vision.frame import RgbImage
 class OpenedIndex:
     """A bundle that was opened, checked and asked its self-test queries.
 
-    ``waiting_settings`` names changed settings that take effect only at the next start (after a reload). ``added_pictures`` of cards that
+    ``waiting_settings`` names changed settings that take effect only at the next start (after a reload). ``added_images`` of cards that
     were added on the device are searched too; ``added_problem`` says why they are not, though there are some. ``bundles`` are what the
     gallery was made of, the release first: they know reference pictures and names.
     """
@@ -30,7 +26,7 @@ class OpenedIndex:
     loaded: LoadedGallery
     manifest: Manifest
     waiting_settings: tuple[str, ...] = ()
-    added_pictures: int = 0
+    added_images: int = 0
     added_problem: str | None = None
     bundles: tuple[Bundle, ...] = ()
 
@@ -47,62 +43,6 @@ class NewCard:
     number: str | None = None
     rarity: str | None = None
     language: str | None = None
-
-
-class IndexStore(Protocol):
-    """The bundles of this device. Called from a thread of its own, never by two at once; all but ids and ``due`` may take seconds."""
-
-    def reload(self, settings: Settings) -> OpenedIndex:
-        """Open the active bundle by settings that were read again. Raises ``BundleError``; the settings before stay in use then."""
-        ...
-
-    def open(self, index_id: str) -> OpenedIndex:
-        """Open an installed bundle. Raises ``BundleError``."""
-        ...
-
-    def activate(self, index_id: str, confirm_within_s: float | None) -> None:
-        """Make an installed bundle the active one of the device, on trial. Raises ``BundleError`` and changes nothing then."""
-        ...
-
-    def confirm(self, index_id: str) -> None:
-        """Say that the active bundle shall stay. Raises ``BundleError``."""
-        ...
-
-    def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
-        """Add a card to the cards of this device and open the active bundle with it. Raises ``DataError`` or ``BundleError``."""
-        ...
-
-    def remove(self, card_id: str) -> OpenedIndex:
-        """Remove a card that was added and open the active bundle without it. Raises ``DataError`` or ``BundleError``."""
-        ...
-
-    def due(self) -> bool:
-        """Say whether ``tend`` has something to do. Cheap: asked several times a second."""
-        ...
-
-    def tend(self) -> OpenedIndex | None:
-        """Keep the time of a trial, and take up what others changed; return what shall serve now, None when nothing changes."""
-        ...
-
-    def stop(self) -> None:
-        """Note that the daemon stops in good order."""
-        ...
-
-    def previous_id(self) -> str | None:
-        """Return the bundle used before, None when there is none."""
-        ...
-
-    def latest_id(self) -> str | None:
-        """Return the newest installed bundle that may be offered, None when there is none."""
-        ...
-
-    def reverted(self) -> str | None:
-        """Say which bundle was left again by itself and why, None when none was since another proved itself."""
-        ...
-
-    def last_push(self) -> AuditLine | None:
-        """Return the last attempt to change the bundles over SSH. Cheap: asked before every frame."""
-        ...
 
 
 class IndexChanger:

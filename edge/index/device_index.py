@@ -17,7 +17,7 @@ from edge.errors import BundleError, EdgeError
 from edge.index import overlay, releases
 from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
-from edge.index.loading import added_picture, with_added
+from edge.index.loading import image_to_add, load_with_overlay
 from edge.index.trial import utc_now
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class DeviceIndex:
     def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
         """Add a card to the overlay and open the active bundle with it."""
         known = releases.open_index(self._root, expected_model_id=self._loading.model_id).gallery.cards
-        picture = added_picture(card, known, self._settings.locate.settings())
-        overlay.add_pictures(self._root, [picture], self._loading.workshop(embed))
+        picture = image_to_add(card, known, self._settings.locate.settings())
+        overlay.add_images(self._root, [picture], self._loading.overlay_writer(embed))
         return self._take_current()
 
     def remove(self, card_id: str) -> OpenedIndex:
@@ -97,19 +97,19 @@ class DeviceIndex:
         overlay.remove_card(self._root, card_id, self._loading.write_graph)
         return self._take_current()
 
-    def due(self) -> bool:
+    def has_due_work(self) -> bool:
         """Say whether a trial ends, or another process has changed which release or which added cards shall serve."""
         now_s = self._monotonic_s()
         return now_s >= self._proven_at_s or now_s >= self._confirmed_by_s or self._changeable() != self._seen
 
-    def tend(self) -> OpenedIndex | None:
+    def update_trial(self) -> OpenedIndex | None:
         """Prove or revert the release on trial when its time has come; open what others made current."""
         before = self._seen
         now_s, found = self._monotonic_s(), releases.trial(self._root)
         if found is not None and found.deadline is not None and now_s >= self._confirmed_by_s:
             releases.revert(self._root, f"nobody confirmed it within {found.confirm_within_s:g} s")
         elif found is not None and now_s >= self._proven_at_s:
-            releases.stand(self._root)
+            releases.mark_healthy(self._root)
             _log.info("index %s is proven", found.bundle_id)
         if now_s >= self._proven_at_s:
             self._proven_at_s = inf
@@ -120,7 +120,7 @@ class DeviceIndex:
     def stop(self) -> None:
         """Note that the daemon stops in good order: what is on trial is not to blame."""
         try:
-            releases.end_try(self._root)
+            releases.clear_attempts(self._root)
         except EdgeError as error:
             _log.warning("%s", error)
 
@@ -160,7 +160,7 @@ class DeviceIndex:
             return
         if found.overdue(utc_now()):
             reason = f"nobody confirmed it within {found.confirm_within_s:g} s"
-        elif found.tries:
+        elif found.attempts:
             reason = f"the scanner failed or lost power within {self._trial_s:g} s of serving it"
         else:
             return
@@ -191,8 +191,8 @@ class DeviceIndex:
             self._proven_at_s = self._confirmed_by_s = inf
             return
         now_s = self._monotonic_s()
-        if not found.tries and not found.stood:
-            releases.begin_try(self._root)
+        if not found.attempts and not found.healthy:
+            releases.record_attempt(self._root)
             self._proven_at_s = now_s + self._trial_s
         if found.deadline is not None and found.confirm_within_s is not None:
             left_s = (found.deadline - utc_now()).total_seconds()
@@ -206,7 +206,7 @@ class DeviceIndex:
             bundle = releases.open_index(root, expected_model_id=model_id)
         else:
             bundle = releases.open_release(root, index_id, expected_model_id=model_id)
-        return with_added(root, bundle, settings, self._loading, waiting_settings(self._started, settings))
+        return load_with_overlay(root, bundle, settings, self._loading, waiting_settings(self._started, settings))
 
 
 def waiting_settings(started: Settings, now: Settings) -> tuple[str, ...]:

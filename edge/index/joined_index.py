@@ -15,11 +15,11 @@ from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle
-    from edge.index.overlay import AddedPicture
+    from edge.index.overlay import AddedImage
     from edge.recognition.embedding import EmbeddingMatrix
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
 
-LOOKED_AT: Final = 8
+COMPARED_NEIGHBORS: Final = 8
 """The nearest so many entries of the release are asked whether they show the same artwork as an added card."""
 
 
@@ -41,7 +41,7 @@ class JoinedIndex:
         return tuple(sorted([*main, *numbered], key=lambda near: (-near.similarity, near.entry))[:k])
 
 
-def join(loaded: LoadedGallery, release: Bundle, overlay: Bundle, pictures: Sequence[AddedPicture], added: VectorIndex) -> LoadedGallery:
+def join(loaded: LoadedGallery, release: Bundle, overlay: Bundle, pictures: Sequence[AddedImage], added: VectorIndex) -> LoadedGallery:
     """Return ``loaded``, which is ``release`` made ready, with the cards of ``overlay``; thresholds and id stay those of the release.
 
     ``pictures`` are what was added, in order of entry, and ``added`` searches among it. Of a card that both know the release's facts
@@ -64,18 +64,18 @@ def _placed(card: Card, groups: Mapping[CardId, str], main: Gallery) -> Card:
     return replace(card, artwork_group=f"added:{card.artwork_group}") if taken else card
 
 
-def _known_artworks(loaded: LoadedGallery, release: Bundle, overlay: Bundle, pictures: Sequence[AddedPicture]) -> dict[CardId, str]:
+def _known_artworks(loaded: LoadedGallery, release: Bundle, overlay: Bundle, pictures: Sequence[AddedImage]) -> dict[CardId, str]:
     """Return the artwork group in the release of each added card that shows an artwork of it."""
     found: dict[CardId, str] = {}
     if not pictures or not len(release.vectors):
         return found
-    neighbors = loaded.index.search(np.asarray(overlay.vectors, dtype=np.float32), LOOKED_AT)
+    neighbors = loaded.index.search(np.asarray(overlay.vectors, dtype=np.float32), COMPARED_NEIGHBORS)
     views: dict[CardId, ArtworkView] = {}
     for picture, near in zip(pictures, neighbors, strict=True):
         candidates = list(dict.fromkeys(neighbor.card_id for neighbor in near))
         for card_id in candidates:
             if card_id not in views:
-                views[card_id] = artwork_view(decode_image(release.reference_picture(card_id), f"the picture of {card_id}"))
+                views[card_id] = artwork_view(decode_image(release.reference_image(card_id), f"the picture of {card_id}"))
         mine = artwork_view(picture.pixels)
         # one against each: two cards of the release never become one artwork by way of an added one
         alike = next((card_id for card_id in candidates if same_artwork([mine, views[card_id]], ["added", card_id])[1] == 0), None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import DataError, EdgeError
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.joined_index import join
-from edge.index.overlay import AddedPicture, Embed, OverlayWriter, open_overlay, overlay_id, read_pictures
+from edge.index.overlay import AddedImage, Embed, OverlayWriter, open_overlay, overlay_id, read_images
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.vision.single_card import from_photo, from_scan
@@ -45,12 +45,12 @@ class BundleLoader:
     load_added: Callable[[Bundle], VectorIndex]
     write_graph: GraphWriter
 
-    def workshop(self, embed: Embed) -> OverlayWriter:
+    def overlay_writer(self, embed: Embed) -> OverlayWriter:
         """Return what an overlay is made with."""
         return OverlayWriter(self.model_id, self.artefact, embed, self.write_graph)
 
 
-def with_added(
+def load_with_overlay(
     root: Path, bundle: Bundle, settings: Settings, loading: BundleLoader, waiting_settings: tuple[str, ...] = ()
 ) -> OpenedIndex:
     """Return a release made ready, with the cards that were added under ``root``.
@@ -59,13 +59,13 @@ def with_added(
     Raises ``BundleError`` for what is wrong with the release.
     """
     loaded = loading.load(bundle, settings)
-    pictures: list[AddedPicture] = []
+    pictures: list[AddedImage] = []
     bundles = [bundle]
     problem = None
     if overlay_id(root) is not None:
         try:
             overlay = open_overlay(root, expected_model_id=loading.model_id)
-            pictures = read_pictures(root)
+            pictures = read_images(root)
             if overlay is not None and pictures:
                 # similarities of both are compared, so both see an embedding through the release's projection
                 searched = overlay.bundle.projected(bundle.projection) if bundle.projection else overlay.bundle
@@ -78,7 +78,7 @@ def with_added(
     return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem, tuple(bundles))
 
 
-def added_picture(wanted: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedPicture:
+def image_to_add(wanted: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedImage:
     """Return a card as the overlay keeps it. ``known`` are the cards of the release, whose facts may not be contradicted.
 
     Raises ``DataError`` (``ImageError`` for a picture that does not show exactly one card) that names the field.
@@ -96,4 +96,4 @@ def added_picture(wanted: NewCard, known: Mapping[CardId, Card], locate: LocateS
     pixels, where = wanted.pixels(), f"the picture of {card_id}"
     shown = from_scan(pixels, where) if wanted.rectified else from_photo(pixels, where, locate)
     card = Card(card_id, name, card_id, wanted.set, wanted.number, wanted.rarity, wanted.language)
-    return AddedPicture(card, shown)
+    return AddedImage(card, shown)

@@ -37,7 +37,7 @@ from edge.vision.image_file import read_image
 OVERLAY: Final = "overlay"
 CURRENT: Final = "current"
 CARDS: Final = "cards.csv"
-MAX_PICTURES: Final = 1000
+MAX_IMAGES: Final = 1000
 """More belong into a bundle: each start compares them with the release, and each search compares all of them."""
 
 _BUNDLE: Final = "bundle"
@@ -49,7 +49,7 @@ Embed: TypeAlias = Callable[[InputBatch], EmbeddingMatrix]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AddedPicture:
+class AddedImage:
     """One picture of a card: ``pixels`` is the rectified card, uint8 (352, 252, 3), upright."""
 
     card: Card
@@ -96,7 +96,7 @@ def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Ove
         raise BundleError(f"{path}: the added cards cannot be used; {_REMOVE_ALL} and add them again ({error})") from error
 
 
-def read_pictures(root: Path) -> list[AddedPicture]:
+def read_images(root: Path) -> list[AddedImage]:
     """Return everything that was added, in order of entry; it needs no bundle that can be used. Raises ``DataError``."""
     if (generation := overlay_id(root)) is None:
         return []
@@ -104,19 +104,19 @@ def read_pictures(root: Path) -> list[AddedPicture]:
     try:
         with (path / CARDS).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
-        return [AddedPicture(_card(row), read_image(path / row["image"])) for row in rows]
+        return [AddedImage(_card(row), read_image(path / row["image"])) for row in rows]
     except (OSError, csv.Error, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path / CARDS}: cannot be read ({error or type(error).__name__}); {_REMOVE_ALL}") from error
 
 
-def add_pictures(root: Path, added: Sequence[AddedPicture], workshop: OverlayWriter) -> None:
+def add_images(root: Path, added: Sequence[AddedImage], writer: OverlayWriter) -> None:
     """Add pictures to the overlay. A card may have several; everything else about it must agree.
 
     Raises ``DataError`` or ``BundleError`` and changes nothing then.
     """
     with locked(root, wait_s=LOCK_WAIT_S):
-        present = open_overlay(root, expected_model_id=workshop.model_id)
-        kept = read_pictures(root)
+        present = open_overlay(root, expected_model_id=writer.model_id)
+        kept = read_images(root)
         cards = {picture.card.card_id: picture.card for picture in kept}
         for picture in added:
             card = cards.setdefault(picture.card.card_id, picture.card)
@@ -125,14 +125,14 @@ def add_pictures(root: Path, added: Sequence[AddedPicture], workshop: OverlayWri
                     f"{card.card_id} was added before as {card.name!r} with other facts; give the same ones, or remove it first"
                 )
         vectors = [] if present is None else [present.bundle.vectors]
-        fresh = workshop.embed(to_input_batch([picture.pixels for picture in added]))
-        _write(root, [*kept, *added], np.concatenate([*vectors, fresh], dtype=np.float32), workshop)
+        fresh = writer.embed(to_input_batch([picture.pixels for picture in added]))
+        _write(root, [*kept, *added], np.concatenate([*vectors, fresh], dtype=np.float32), writer)
 
 
 def remove_card(root: Path, card_id: str, write_graph: GraphWriter) -> None:
     """Remove a card with all its pictures. Raises ``DataError`` when it was not added."""
     with locked(root, wait_s=LOCK_WAIT_S):
-        pictures = read_pictures(root)
+        pictures = read_images(root)
         kept = [entry for entry, picture in enumerate(pictures) if picture.card.card_id != card_id]
         if len(kept) == len(pictures):
             raise DataError(f"{card_id}: no such card was added on this device; see `cardedge index added`")
@@ -151,13 +151,13 @@ def remove_all(root: Path) -> None:
         _remove_all(root)
 
 
-def refresh(root: Path, workshop: OverlayWriter) -> int:
+def refresh(root: Path, writer: OverlayWriter) -> int:
     """Embed everything that was added again, with the network in use; return how many pictures."""
     with locked(root, wait_s=LOCK_WAIT_S):
-        pictures = read_pictures(root)
+        pictures = read_images(root)
         if pictures:
-            vectors = [workshop.embed(to_input_batch([picture.pixels])) for picture in pictures]
-            _write(root, pictures, np.concatenate(vectors), workshop)
+            vectors = [writer.embed(to_input_batch([picture.pixels])) for picture in pictures]
+            _write(root, pictures, np.concatenate(vectors), writer)
         return len(pictures)
 
 
@@ -166,7 +166,7 @@ def export(root: Path, target: Path) -> int:
 
     Raises ``DataError`` when nothing was added or ``target`` exists.
     """
-    pictures = read_pictures(root)
+    pictures = read_images(root)
     if not pictures:
         raise DataError(f"{root}: no card was added on this device")
     check_new(target)
@@ -185,17 +185,17 @@ def export(root: Path, target: Path) -> int:
     return len(pictures)
 
 
-def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: OverlayWriter) -> None:
+def _write(root: Path, pictures: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> None:
     """Write a generation and make it the current one; the one before is removed."""
-    if len(pictures) > MAX_PICTURES:
-        raise DataError(f"{len(pictures)} pictures were added; at most {MAX_PICTURES} are kept: export them and build a bundle with them")
+    if len(pictures) > MAX_IMAGES:
+        raise DataError(f"{len(pictures)} pictures were added; at most {MAX_IMAGES} are kept: export them and build a bundle with them")
     folder = root / OVERLAY
     with _staging(folder) as staging:
         (staging / _PICTURES).mkdir()
         for entry, picture in enumerate(pictures):
             _write_picture(staging / _picture_name(entry), picture.pixels)
         _write_cards(staging / CARDS, [picture.card for picture in pictures])
-        write_bundle(staging / _BUNDLE, _contents(pictures, vectors, workshop), workshop.write_graph)
+        write_bundle(staging / _BUNDLE, _contents(pictures, vectors, writer), writer.write_graph)
         for path in (staging / _PICTURES, staging):
             path.chmod(0o755)
             sync(path)
@@ -206,17 +206,17 @@ def _write(root: Path, pictures: Sequence[AddedPicture], vectors: EmbeddingMatri
     _remove_others(folder, generation)
 
 
-def _contents(pictures: Sequence[AddedPicture], vectors: EmbeddingMatrix, workshop: OverlayWriter) -> BundleContents:
+def _contents(pictures: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> BundleContents:
     cards = {picture.card.card_id: picture.card for picture in pictures}
     signatures = np.stack([signature_of(picture.pixels) for picture in pictures])
     first = {picture.card.card_id: picture.pixels for picture in reversed(pictures)}
     return BundleContents(
         name="cards added on this device",
-        model_id=workshop.model_id,
-        artefact=workshop.artefact,
+        model_id=writer.model_id,
+        artefact=writer.artefact,
         vectors=vectors,
         gallery=Gallery(cards, tuple(picture.card.card_id for picture in pictures), signatures),
-        pictures=((card_id, _small_jpeg(first[card_id])) for card_id in cards),
+        reference_images=((card_id, _small_jpeg(first[card_id])) for card_id in cards),
         created=datetime.now(UTC).replace(microsecond=0),
         form=VectorForm(dtype="float32"),  # the rows are written again with each change and must not drift
     )

@@ -67,7 +67,7 @@ def reembed(root: Path, bundle: Bundle, here: EmbeddingBackend, progress: Callab
         artefact=here.artefact,
         vectors=vectors,
         gallery=gallery,
-        pictures=((card_id, bundle.reference_picture(card_id)) for card_id in cards),
+        reference_images=((card_id, bundle.reference_image(card_id)) for card_id in cards),
         created=manifest.created,
         graph=manifest.graph,
     )
@@ -104,7 +104,7 @@ def _embedded(
 
 def _pictures(bundle: Bundle, cards: tuple[CardId, ...]) -> Iterator[RgbImage]:
     for card_id in cards:
-        decoded = cv2.imdecode(np.frombuffer(bundle.reference_picture(card_id), dtype=np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(bundle.reference_image(card_id), dtype=np.uint8), cv2.IMREAD_COLOR)
         if decoded is None:
             raise BundleError(f"{bundle.path}: the picture of card {card_id} cannot be read; copy the bundle again")
         yield np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -180,7 +180,7 @@ def trial(root: Path) -> Trial | None:
     return found if found is not None and found.bundle_id == current_id(root) else None
 
 
-def probation(root: Path) -> Trial | None:
+def awaiting_confirmation(root: Path) -> Trial | None:
     """Return the trial of the current release while it has to be confirmed; see its ``previous_id``, ``deadline`` and ``serving``."""
     found = trial(root)
     return found if found is not None and found.confirm_within_s is not None else None
@@ -201,7 +201,7 @@ def confirm(root: Path, bundle_id: str) -> None:
             gone = read_reverted(root)
             why = f"it was reverted: {gone.reason}" if gone and gone.bundle_id == bundle_id else f"{current_id(root)} is"
             raise BundleError(f"{bundle_id} cannot be confirmed, it is not the active release; {why}")
-        found = probation(root)
+        found = awaiting_confirmation(root)
         if found is None:
             return
         if found.overdue(utc_now()):
@@ -209,19 +209,19 @@ def confirm(root: Path, bundle_id: str) -> None:
         _settle(root, found.model_copy(update={"confirm_within_s": None}))
 
 
-def begin_try(root: Path) -> None:
+def record_attempt(root: Path) -> None:
     """Note that a daemon begins to serve the current release; nothing happens when it has proven itself."""
-    _update_trial(root, lambda found: found.model_copy(update={"tries": found.tries + 1}))
+    _update_trial(root, lambda found: found.model_copy(update={"attempts": found.attempts + 1}))
 
 
-def end_try(root: Path) -> None:
+def clear_attempts(root: Path) -> None:
     """Note that the daemon stops in good order: the release is not to blame, and its trial begins anew with the next start."""
-    _update_trial(root, lambda found: found.model_copy(update={"tries": 0}))
+    _update_trial(root, lambda found: found.model_copy(update={"attempts": 0}))
 
 
-def stand(root: Path) -> None:
+def mark_healthy(root: Path) -> None:
     """Note that a daemon has served the current release for the time of a trial; it is proven once nobody has to confirm it."""
-    _update_trial(root, lambda found: found.model_copy(update={"stood": True, "tries": 0}))
+    _update_trial(root, lambda found: found.model_copy(update={"healthy": True, "attempts": 0}))
 
 
 def revert(root: Path, reason: str) -> Reverted:
@@ -278,7 +278,7 @@ def _update_trial(root: Path, change: Callable[[Trial], Trial]) -> None:
 
 def _settle(root: Path, found: Trial) -> None:
     """Keep a trial as it is now; end it when the release has proven itself and need not be confirmed."""
-    if found.stood and found.confirm_within_s is None:
+    if found.healthy and found.confirm_within_s is None:
         remove_record(root / TRIAL_FILE)
         remove_record(root / REVERTED_FILE)
     else:

@@ -33,8 +33,8 @@ class Trial(Schema):
     former_id: BundleId | None
     since: AwareDatetime
     confirm_within_s: PositiveFloat | None = None
-    tries: NonNegativeInt = 0
-    stood: bool = Field(default=False, description="A daemon has served it for the trial's time without failing.")
+    attempts: NonNegativeInt = Field(default=0, alias="tries")
+    healthy: bool = Field(default=False, alias="stood", description="A daemon has used it for the time of a trial without failing.")
 
     @property
     def deadline(self) -> datetime | None:
@@ -42,9 +42,9 @@ class Trial(Schema):
         return None if self.confirm_within_s is None else self.since + timedelta(seconds=self.confirm_within_s)
 
     @property
-    def serving(self) -> bool:
+    def loaded(self) -> bool:
         """Whether a daemon has begun to serve it."""
-        return self.tries > 0 or self.stood
+        return self.attempts > 0 or self.healthy
 
     def overdue(self, now: datetime) -> bool:
         """Say whether the time to confirm is over."""
@@ -89,7 +89,7 @@ def remove_record(path: Path) -> None:
 
 def write_record(path: Path, record: Schema) -> None:
     """Replace a file by a record: a reader sees the old or the new one, whole."""
-    write_atomically(path, record.model_dump_json())
+    write_atomically(path, record.model_dump_json(by_alias=True))
 
 
 def utc_now() -> datetime:

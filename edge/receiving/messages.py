@@ -20,7 +20,7 @@ SIGNATURE_MAX_BYTES: Final = 1 << 16
 Reason: TypeAlias = Annotated[str, Field(max_length=4000)]
 
 
-class ReleaseFacts(Schema):
+class ReleaseInfo(Schema):
     """An installed bundle as a pusher sees it; ``problem`` says why it cannot be read."""
 
     bundle_id: BundleId
@@ -32,7 +32,7 @@ class ReleaseFacts(Schema):
     previous: bool = False
 
 
-class TrialFacts(Schema):
+class TrialInfo(Schema):
     """A bundle on trial: at ``deadline`` the device goes back to ``before`` unless somebody confirms it (None: nobody has to).
 
     ``serving`` says that the daemon has taken it, ``stood`` that it has served it for a minute.
@@ -62,9 +62,9 @@ class Status(Schema):
     """How the device stands. ``reverted`` says which bundle was left again by itself, and why, until another one has proven itself."""
 
     kind: Literal["status"] = "status"
-    current: ReleaseFacts | None
-    previous: ReleaseFacts | None
-    trial: TrialFacts | None
+    current: ReleaseInfo | None
+    previous: ReleaseInfo | None
+    trial: TrialInfo | None
     reverted: Reason | None
     free_bytes: NonNegativeInt
     last: dict[str, str | None] | None = Field(None, description="The newest line of the audit.")
@@ -74,7 +74,7 @@ class Releases(Schema):
     """All installed bundles, newest first."""
 
     kind: Literal["releases"] = "releases"
-    releases: tuple[ReleaseFacts, ...]
+    releases: tuple[ReleaseInfo, ...]
 
 
 class WantedFile(Schema):
@@ -85,12 +85,12 @@ class WantedFile(Schema):
     sha256: Sha256
 
 
-class Plan(Schema):
+class TransferPlan(Schema):
     """The offer is acceptable; these files are missing. ``free_bytes`` is the space before anything comes."""
 
     kind: Literal["plan"] = "plan"
     bundle_id: BundleId
-    current: ReleaseFacts | None
+    current: ReleaseInfo | None
     signer: str | None
     wanted: dict[DataFile, WantedFile]
     bytes_wanted: NonNegativeInt
@@ -113,7 +113,7 @@ class Step(Schema):
     step: str
 
 
-class Done(Schema):
+class Completed(Schema):
     """The request is carried out; ``confirm_before`` says until when an activated bundle waits to be confirmed."""
 
     kind: Literal["done"] = "done"
@@ -192,9 +192,9 @@ class PruneRequest(Schema):
     keep: PositiveInt
 
 
-Answer: TypeAlias = Hello | Status | Releases | Plan | Stored | Step | Done | Refused
+Response: TypeAlias = Hello | Status | Releases | TransferPlan | Stored | Step | Completed | Refused
 Request: TypeAlias = StatusRequest | ListRequest | Offer | Chunk | Commit | ConfirmRequest | RollbackRequest | PruneRequest
-Message: TypeAlias = Answer | Request
+Message: TypeAlias = Response | Request
 
-ANSWERS: Final[TypeAdapter[Answer]] = TypeAdapter(Annotated[Answer, Field(discriminator="kind")])
+RESPONSES: Final[TypeAdapter[Response]] = TypeAdapter(Annotated[Response, Field(discriminator="kind")])
 REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])

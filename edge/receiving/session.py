@@ -16,12 +16,11 @@ from edge.receiving import staging
 from edge.receiving.messages import (
     Chunk,
     Commit,
+    Completed,
     ConfirmRequest,
-    Done,
     Hello,
     ListRequest,
     Offer,
-    Plan,
     PruneRequest,
     Refused,
     Releases,
@@ -30,6 +29,7 @@ from edge.receiving.messages import (
     StatusRequest,
     Step,
     Stored,
+    TransferPlan,
 )
 from edge.receiving.staging import Staging
 from edge.receiving.status import MAX_REASON, free_bytes, manifest_facts, read_status, release_facts, revert_if_overdue
@@ -89,7 +89,7 @@ class Receiver:
                 staging.sweep(self.root)  # first: it is refused while a push is under way
                 removed = prune(self.root, keep)
                 line = self.audit.write("prune", None, "pruned", reason=f"removed {', '.join(removed) or 'nothing'}")
-                self.channel.send(Done(result="pruned", bundle_id=None, removed=removed, audit=line.facts()))
+                self.channel.send(Completed(result="pruned", bundle_id=None, removed=removed, audit=line.to_json_dict()))
             case Chunk() | Commit():
                 raise ProtocolError(f"{request.kind} comes behind an accepted offer only; start the push again")
 
@@ -104,7 +104,7 @@ class Receiver:
             self.audit.write(action, bundle_id, "refused", reason=str(error))
             raise
         line = self.audit.write(action, bundle_id, result)
-        self.channel.send(Done(result=result, bundle_id=bundle_id, audit=line.facts()))
+        self.channel.send(Completed(result=result, bundle_id=bundle_id, audit=line.to_json_dict()))
 
     def _take(self, offer: Offer, payload: bytes) -> None:
         """Take an offered bundle, or plan to; whatever keeps it from serving is written down."""
@@ -145,17 +145,17 @@ class Receiver:
         releases.activate(self.root, bundle_id, expected_model_id=self.acceptance.model_id, confirm_within_s=offer.confirm_within_s)
         result: Literal["activated", "unchanged"] = "unchanged" if was_current else "activated"
         line = self.audit.write("push", bundle_id, result, signer=offered.signer)
-        waiting = releases.probation(self.root)
+        waiting = releases.awaiting_confirmation(self.root)
         self.channel.send(
-            Done(result=result, bundle_id=bundle_id, confirm_before=waiting.deadline if waiting else None, audit=line.facts())
+            Completed(result=result, bundle_id=bundle_id, confirm_before=waiting.deadline if waiting else None, audit=line.to_json_dict())
         )
 
-    def _plan(self, offered: VerifiedOffer, growing: Staging | None, *, planning: bool = False) -> Plan:
+    def _plan(self, offered: VerifiedOffer, growing: Staging | None, *, planning: bool = False) -> TransferPlan:
         """Say what is missing; ``growing`` is None when the bundle is installed already."""
         installed = growing is None or _whole(self.root, offered.manifest.bundle_id)
         wanted = {} if installed or growing is None else growing.wanted(planning=planning)
         active = active_manifest(self.root)
-        return Plan(
+        return TransferPlan(
             bundle_id=offered.manifest.bundle_id,
             current=manifest_facts(active) if active else None,
             signer=offered.signer.principal if offered.signer else None,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge.bundles.bundle import file_sha256
-from edge.bundles.manifest import MANIFEST_FILE, DataFile, FileFacts, Manifest
+from edge.bundles.manifest import MANIFEST_FILE, DataFile, FileDigest, Manifest
 from edge.bundles.signature import SIGNATURE_FILE
 from edge.errors import BundleError, DeviceError
 from edge.index import releases
@@ -49,7 +49,7 @@ class Staging:
         self.folder = root / INCOMING / offered.manifest.bundle_id
 
     @property
-    def _files(self) -> dict[DataFile, FileFacts]:
+    def _files(self) -> dict[DataFile, FileDigest]:
         return self._offered.manifest.files
 
     def missing_bytes(self) -> int:

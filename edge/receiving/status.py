@@ -10,7 +10,7 @@ from edge.errors import BundleError
 from edge.index import releases
 from edge.index.audit import last_line
 from edge.index.trial import utc_now
-from edge.receiving.messages import ReleaseFacts, Status, TrialFacts
+from edge.receiving.messages import ReleaseInfo, Status, TrialInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,8 @@ def read_status(root: Path) -> Status:
     Raises ``BundleError`` if ``root`` is not an index folder.
     """
     found, gone, line = releases.trial(root), releases.reverted(root), last_line(root)
-    trial = TrialFacts(
-        bundle_id=found.bundle_id, before=found.previous_id, deadline=found.deadline, serving=found.serving, stood=found.stood
+    trial = TrialInfo(
+        bundle_id=found.bundle_id, before=found.previous_id, deadline=found.deadline, serving=found.loaded, stood=found.healthy
     ) if found else None  # fmt: skip
     installed = {release.bundle_id: release_facts(release) for release in releases.list_releases(root)}
     return Status(
@@ -39,7 +39,7 @@ def read_status(root: Path) -> Status:
         trial=trial,
         reverted=f"{gone.bundle_id}, {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}"[:MAX_REASON] if gone else None,
         free_bytes=free_bytes(root),
-        last=line.facts() if line else None,
+        last=line.to_json_dict() if line else None,
     )
 
 
@@ -66,7 +66,7 @@ def revert_if_overdue(root: Path) -> None:
 
     Call this before the state of the releases is read or changed. A failure is logged.
     """
-    found = releases.probation(root)
+    found = releases.awaiting_confirmation(root)
     if found is not None and found.overdue(utc_now()):
         try:
             releases.revert(root, "nobody confirmed it in time")
@@ -74,18 +74,18 @@ def revert_if_overdue(root: Path) -> None:
             _log.warning("%s", error)  # reverted by the daemon in the meantime
 
 
-def release_facts(release: releases.Release) -> ReleaseFacts:
+def release_facts(release: releases.Release) -> ReleaseInfo:
     """Return an installed release as sent to a client."""
     if release.manifest is None:
-        return ReleaseFacts(
+        return ReleaseInfo(
             bundle_id=release.bundle_id, problem=(release.problem or "")[:MAX_REASON], current=release.current, previous=release.previous
         )
     return manifest_facts(release.manifest).model_copy(update={"current": release.current, "previous": release.previous})
 
 
-def manifest_facts(manifest: Manifest) -> ReleaseFacts:
+def manifest_facts(manifest: Manifest) -> ReleaseInfo:
     """Return what a client is sent about a bundle, neither active nor previous."""
-    return ReleaseFacts(bundle_id=manifest.bundle_id, name=manifest.name, created=manifest.created, cards=manifest.cards)
+    return ReleaseInfo(bundle_id=manifest.bundle_id, name=manifest.name, created=manifest.created, cards=manifest.cards)
 
 
 def free_bytes(root: Path) -> int:

@@ -40,7 +40,7 @@ _Incoming = TypeVar("_Incoming", bound="Message")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Received(Generic[_Incoming]):
+class ReceivedMessage(Generic[_Incoming]):
     """One frame."""
 
     message: _Incoming
@@ -70,14 +70,14 @@ class Channel(Generic[_Incoming]):
         if payload:
             self._write(payload)
 
-    def receive(self) -> Received[_Incoming]:
+    def receive(self) -> ReceivedMessage[_Incoming]:
         """Return the next frame."""
         received = self.receive_if_any()
         if received is None:
             raise ConnectionLostError(HUNG_UP)
         return received
 
-    def receive_if_any(self) -> Received[_Incoming] | None:
+    def receive_if_any(self) -> ReceivedMessage[_Incoming] | None:
         """Return the next frame, None when the other side has hung up behind its last one."""
         lengths = self._read(_LENGTHS.size, may_end=True)
         if not lengths:
@@ -93,7 +93,7 @@ class Channel(Generic[_Incoming]):
             raise ProtocolError(f"a message cannot be understood: {place}: {first['msg']}; update the older of the two sides") from error
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"a message is no JSON ({error}); update the older of the two sides") from error
-        return Received(message, self._read(payload_bytes))
+        return ReceivedMessage(message, self._read(payload_bytes))
 
     def _read(self, count: int, *, may_end: bool = False) -> bytes:
         data = bytearray()

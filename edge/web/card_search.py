@@ -31,7 +31,7 @@ class CardSearch:
         for bundle in self._opened().bundles:
             if card_id in bundle.gallery.cards:
                 try:
-                    return bundle.reference_picture(CardId(card_id)) or None
+                    return bundle.reference_image(CardId(card_id)) or None
                 except BundleError:  # the overlay has just been replaced
                     return None
         return None

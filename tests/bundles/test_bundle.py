@@ -91,7 +91,7 @@ def rich_contents(**changes):
         "artefact": "ab" * 32,
         "vectors": random_vectors(5, DIM),
         "gallery": gallery,
-        "pictures": [(card_id, f"picture of {card_id}".encode()) for card_id in gallery.cards],
+        "reference_images": [(card_id, f"picture of {card_id}".encode()) for card_id in gallery.cards],
         "created": datetime(2026, 5, 1, 12, 0, tzinfo=UTC),
     }
     return BundleContents(**{**facts, **changes})
@@ -115,9 +115,9 @@ def test_what_was_written_is_read(tmp_path):
 def test_reference_pictures_come_by_card(tmp_path):
     write_bundle(tmp_path / "rich", rich_contents(), write_graph)
     bundle = open_bundle(tmp_path / "rich")
-    assert bundle.reference_picture(CardId("B1-8")) == b"picture of B1-8"
+    assert bundle.reference_image(CardId("B1-8")) == b"picture of B1-8"
     with pytest.raises(BundleError, match="no picture of card 'nope'"):
-        bundle.reference_picture(CardId("nope"))
+        bundle.reference_image(CardId("nope"))
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        write_bundle(tmp_path / "bundle", rich_contents(pictures=broken_pictures()), write_graph)
+        write_bundle(tmp_path / "bundle", rich_contents(reference_images=broken_pictures()), write_graph)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -418,5 +418,5 @@ def test_an_open_bundle_stays_what_it_was_when_a_link_moves(tmp_path):
     bundle = open_bundle(tmp_path / "link")
     (tmp_path / "link.new").symlink_to("b")
     (tmp_path / "link.new").replace(tmp_path / "link")
-    assert bundle.reference_picture(CardId("card-0")) == b"a"
+    assert bundle.reference_image(CardId("card-0")) == b"a"
     assert read_manifest(tmp_path / "link").bundle_id != bundle.manifest.bundle_id

@@ -14,7 +14,7 @@ from edge.bundles import manifest as manifests
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import read_manifest
 from edge.bundles.vector_files import coarse_rows
-from edge.bundles.writer import VectorForm, describe_files
+from edge.bundles.writer import VectorForm, digest_files
 from edge.errors import BundleError, DataError, EmbedderError
 from edge.index import releases
 from edge.recognition.embedding import l2_normalize
@@ -35,7 +35,7 @@ def write(path, vectors, *, kind="float16", reduction=None):
 def reseal(path):
     manifest = read_manifest(path)
     names = tuple(manifest.files)
-    (path / "manifest.json").write_text(manifest.model_copy(update={"files": describe_files(path, names)}).sealed().to_json())
+    (path / "manifest.json").write_text(manifest.model_copy(update={"files": digest_files(path, names)}).sealed().to_json())
 
 
 @pytest.fixture(scope="module")

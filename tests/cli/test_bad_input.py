@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.bundles.manifest import read_manifest
-from edge.bundles.writer import describe_files
+from edge.bundles.writer import digest_files
 from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
@@ -55,7 +55,7 @@ def identify(cardedge, small_scanner, picture, index):
 
 def reseal(index):
     """Make the manifest true again after a file was spoiled, as whoever builds bundles wrongly would."""
-    manifest = read_manifest(index).model_copy(update={"files": describe_files(index)}).sealed()
+    manifest = read_manifest(index).model_copy(update={"files": digest_files(index)}).sealed()
     (index / "manifest.json").write_text(manifest.to_json())
 
 

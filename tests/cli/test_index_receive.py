@@ -44,7 +44,7 @@ def test_confirm_keeps_the_bundle_that_waits(scanner, cardedge):
     assert cardedge("confirm")[0] == ExitCode.BAD_DATA
     releases.activate(scanner.root, scanner.ids[0], confirm_within_s=600)
     assert cardedge("confirm", "--json")[:2] == (0, json.dumps({"confirmed": scanner.ids[0]}) + "\n")
-    assert releases.probation(scanner.root) is None
+    assert releases.awaiting_confirmation(scanner.root) is None
 
 
 def test_a_bundle_whose_time_is_over_is_left_by_whoever_looks(scanner, cardedge):

@@ -14,7 +14,7 @@ def test_the_journal_gets_the_line_too(tmp_path):
         audit = Audit(tmp_path, {}, technician=None, journal=str(tmp_path / "log"))
         line = audit.write("push", "ab" * 8, "activated", signer=Signer("alice@lab", "SHA256:x"))
         said = journal.recv(4096).decode().rstrip("\0")
-    assert json.loads(said[said.index("{") :]) == line.facts()
+    assert json.loads(said[said.index("{") :]) == line.to_json_dict()
     assert "cardedge-audit: " in said
     assert last_line(tmp_path) == line
 

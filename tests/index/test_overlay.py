@@ -13,7 +13,7 @@ from edge.app.index import load_gallery, make_vector_index
 from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
-from edge.index.loading import BundleLoader, added_picture, with_added
+from edge.index.loading import BundleLoader, image_to_add, load_with_overlay
 from edge.recognition.decision import Identified
 from edge.recognition.gallery import Card
 from edge.recognition.model import open_model
@@ -62,7 +62,7 @@ def root(world, tmp_path):
 
 @pytest.fixture
 def shop(network):
-    return network.loading.workshop(network.embed)
+    return network.loading.overlay_writer(network.embed)
 
 
 def a_card(card_id="promo-1", **facts):
@@ -70,7 +70,7 @@ def a_card(card_id="promo-1", **facts):
 
 
 def opened(root, network):
-    return with_added(root, releases.open_index(root), Settings(), network.loading)
+    return load_with_overlay(root, releases.open_index(root), Settings(), network.loading)
 
 
 def seen(root, network, pixels):
@@ -83,7 +83,7 @@ def seen(root, network, pixels):
 def test_an_added_card_is_recognised_beside_the_others(root, network, shop, world):
     before = seen(root, network, world.unknown_card)
     assert not (isinstance(before, Identified) and before.best.card_id == "promo-1")
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(set="promo"), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(set="promo"), world.unknown_card)], shop)
     decision = seen(root, network, world.unknown_card)
     assert isinstance(decision, Identified)
     assert decision.best.card_id == "promo-1"
@@ -91,12 +91,12 @@ def test_an_added_card_is_recognised_beside_the_others(root, network, shop, worl
         assert seen(root, network, picture).best.card_id == card_id
     answer = opened(root, network)
     assert answer.loaded.gallery.cards[CardId("promo-1")].set == "promo"
-    assert (answer.added_pictures, answer.added_problem) == (1, None)
+    assert (answer.added_images, answer.added_problem) == (1, None)
     assert answer.loaded.index_id == releases.current_id(root)
 
 
 def test_it_survives_an_update_of_the_bundle(root, network, shop, world, tmp_path):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     fewer = write_index(tmp_path / "fewer", world.model, dict(list(world.images.items())[:3]))
     releases.activate(root, releases.install(root, fewer).bundle_id)
     assert seen(root, network, world.unknown_card).best.card_id == "promo-1"
@@ -106,7 +106,7 @@ def test_it_joins_an_empty_release(network, shop, world, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
     releases.activate(root, releases.install(root, write_index(tmp_path / "none", world.model, {})).bundle_id)
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     assert seen(root, network, world.unknown_card).best.card_id == "promo-1"
 
 
@@ -114,8 +114,8 @@ def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, sho
     cards = list(world.images.items())
     main = write_index(tmp_path / "main", world.model, dict(cards[:5]))
     releases.activate(root, releases.install(root, main).bundle_id)
-    added = [overlay.AddedPicture(a_card(card_id, name=f"Name {card_id}"), picture) for card_id, picture in cards[5:]]
-    overlay.add_pictures(root, added, shop)
+    added = [overlay.AddedImage(a_card(card_id, name=f"Name {card_id}"), picture) for card_id, picture in cards[5:]]
+    overlay.add_images(root, added, shop)
     whole = make_vector_index(releases.open_index(world.index), "exact")
     joined = opened(root, network).loaded
     queries = np.random.default_rng(0).standard_normal((20, 64)).astype(np.float32)
@@ -129,8 +129,8 @@ def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, sho
 
 def test_two_pictures_of_one_card(root, network, shop, world):
     darker = (world.unknown_card * 0.7).astype(np.uint8)
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), darker)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), darker)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.entry_card_ids.count("promo-1") == 2
     assert len(gallery.cards) == len(world.images) + 1
@@ -139,7 +139,7 @@ def test_two_pictures_of_one_card(root, network, shop, world):
 
 def test_another_picture_of_a_card_of_the_release_keeps_the_releases_facts(root, network, shop, world):
     known = next(iter(world.images))
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(known, name=f"Name {known}"), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(known, name=f"Name {known}"), world.unknown_card)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.cards[known].set == "T"
     assert gallery.entry_card_ids.count(known) == 2
@@ -148,7 +148,7 @@ def test_another_picture_of_a_card_of_the_release_keeps_the_releases_facts(root,
 
 def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
     known, picture = next(iter(world.images.items()))
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card("reprint"), picture), overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card("reprint"), picture), overlay.AddedImage(a_card(), world.unknown_card)], shop)
     gallery = opened(root, network).loaded.gallery
     assert gallery.printings("reprint") == tuple(sorted([known, "reprint"]))
     assert gallery.printings("promo-1") == ("promo-1",)
@@ -158,22 +158,22 @@ def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
 
 
 def test_a_group_name_of_the_release_is_not_taken_over_by_chance(root, network, shop, world):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card("art-D1-1"), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card("art-D1-1"), world.unknown_card)], shop)
     assert opened(root, network).loaded.gallery.printings("art-D1-1") == ("art-D1-1",)
 
 
 def test_facts_that_contradict_each_other_are_refused(root, shop, world):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     before = overlay.overlay_id(root)
     with pytest.raises(DataError, match="promo-1 was added before as 'The Stranger'"):
-        overlay.add_pictures(root, [overlay.AddedPicture(a_card(name="Somebody else"), world.unknown_card)], shop)
+        overlay.add_images(root, [overlay.AddedImage(a_card(name="Somebody else"), world.unknown_card)], shop)
     assert overlay.overlay_id(root) == before
 
 
 def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, world):
     pictures = list(world.images.values())
-    added = [overlay.AddedPicture(a_card(f"p{number}"), pictures[number]) for number in range(3)]
-    overlay.add_pictures(root, added, shop)
+    added = [overlay.AddedImage(a_card(f"p{number}"), pictures[number]) for number in range(3)]
+    overlay.add_images(root, added, shop)
     before = overlay.open_overlay(root).bundle.vectors[[0, 2]].copy()
     overlay.remove_card(root, "p1", write_graph)
     kept = overlay.open_overlay(root)
@@ -189,7 +189,7 @@ def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, worl
 
 def test_an_export_can_be_built_from(root, shop, world, tmp_path):
     card = a_card(set="promo", number="1", rarity="rare", language="en", attributes={"signed": "yes"})
-    overlay.add_pictures(root, [overlay.AddedPicture(card, world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(card, world.unknown_card)], shop)
     assert overlay.export(root, tmp_path / "mine") == 1
     with (tmp_path / "mine" / "cards.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -199,7 +199,7 @@ def test_an_export_can_be_built_from(root, shop, world, tmp_path):
     }  # fmt: skip
     (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
     assert (tmp_path / "mine" / listed.image).is_file()
-    assert overlay.read_pictures(root)[0].card == card
+    assert overlay.read_images(root)[0].card == card
     with pytest.raises(DataError, match="exists already"):
         overlay.export(root, tmp_path / "mine")
 
@@ -211,14 +211,14 @@ def test_nothing_to_export(root, tmp_path):
 
 
 def test_another_network_is_refused_with_the_remedy_and_the_remedy_works(root, shop, world, tmp_path):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     other = write_projection_model(tmp_path / "other", seed=1)
     with pytest.raises(ModelMismatchError, match="run `cardedge index refresh`"):
         overlay.open_overlay(root, expected_model_id=open_model(other).model_id)
     embedder = OnnxEmbedder(open_model(other), threads=1)
     try:
         loading = loading_of(other, embedder)
-        assert overlay.refresh(root, loading.workshop(lambda batch: embedder.submit(batch).result(30))) == 1
+        assert overlay.refresh(root, loading.overlay_writer(lambda batch: embedder.submit(batch).result(30))) == 1
     finally:
         embedder.close()
     assert overlay.open_overlay(root, expected_model_id=open_model(other).model_id).bundle.gallery.entry_card_ids == ("promo-1",)
@@ -240,11 +240,11 @@ def of_generation(root, *parts):
     ],
 )
 def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root, network, shop, world, break_it, says):
-    overlay.add_pictures(root, [overlay.AddedPicture(a_card(), world.unknown_card)], shop)
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     break_it(root)
     answer = opened(root, network)
     assert set(answer.loaded.gallery.cards) == set(world.images)
-    assert answer.added_pictures == 0
+    assert answer.added_images == 0
     with pytest.raises((BundleError, DataError), match=says):
         raise DataError(answer.added_problem)
     overlay.remove_all(root)
@@ -258,14 +258,14 @@ def wanted(pixels, **fields):
 @pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
 def test_a_bad_field_is_named(world, field):
     with pytest.raises(DataError, match=next(iter(field))):
-        added_picture(wanted(world.unknown_card, rectified=True, **field), {}, LocateSettings())
+        image_to_add(wanted(world.unknown_card, rectified=True, **field), {}, LocateSettings())
 
 
 def test_a_card_of_the_release_keeps_its_name(world):
     known = {CardId("promo-1"): a_card(name="Ember Fox")}
     with pytest.raises(DataError, match="promo-1 is 'Ember Fox' in the bundle"):
-        added_picture(wanted(world.unknown_card, rectified=True), known, LocateSettings())
-    assert added_picture(wanted(world.unknown_card, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
+        image_to_add(wanted(world.unknown_card, rectified=True), known, LocateSettings())
+    assert image_to_add(wanted(world.unknown_card, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
 
 
 def test_a_photo_gives_the_card_upright(world):

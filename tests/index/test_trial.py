@@ -47,11 +47,11 @@ class Scanner:
         self.store = DeviceIndex(settings, loading, monotonic_s=lambda: self.now_s)
         return self.store.open_active().manifest.bundle_id
 
-    def tend(self, after_s=0.0):
+    def update_trial(self, after_s=0.0):
         """Let time pass; return what shall serve, None when nothing else shall."""
         self.now_s += after_s
-        assert self.store.due()
-        opened = self.store.tend()
+        assert self.store.has_due_work()
+        opened = self.store.update_trial()
         return opened and opened.manifest.bundle_id
 
     @property
@@ -67,7 +67,7 @@ def scanner(small_scanner, tmp_path):
 def test_the_first_release_is_not_on_trial(scanner):
     assert releases.trial(scanner.root) is None
     assert scanner.start() == scanner.old
-    assert not scanner.store.due()
+    assert not scanner.store.has_due_work()
 
 
 def test_a_release_that_serves_for_a_minute_is_proven(scanner):
@@ -75,12 +75,21 @@ def test_a_release_that_serves_for_a_minute_is_proven(scanner):
     scanner.store.activate(scanner.new)
     found = releases.trial(scanner.root)
     assert (found.bundle_id, found.previous_id, found.deadline) == (scanner.new, scanner.old, None)
-    assert releases.probation(scanner.root) is None, "nobody has to confirm it"
+    assert releases.awaiting_confirmation(scanner.root) is None, "nobody has to confirm it"
     scanner.now_s += 59
-    assert not scanner.store.due()
-    assert scanner.tend(after_s=1) is None
+    assert not scanner.store.has_due_work()
+    assert scanner.update_trial(after_s=1) is None
     assert releases.trial(scanner.root) is None
     assert scanner.start() == scanner.new
+
+
+def test_the_record_keeps_its_keys(scanner):
+    releases.activate(scanner.root, scanner.new, confirm_within_s=90)
+    scanner.start()
+    scanner.update_trial(after_s=60)
+    record = json.loads((scanner.root / "trial.json").read_text())
+    assert (record["stood"], record["tries"], record["confirm_within_s"]) == (True, 0, 90.0)
+    assert record.keys() == {"bundle_id", "previous_id", "former_id", "since", "confirm_within_s", "tries", "stood"}
 
 
 def test_a_daemon_that_dies_within_the_minute_comes_back_with_the_old_release(scanner):
@@ -101,14 +110,14 @@ def test_a_stop_in_good_order_is_not_held_against_the_release(scanner):
     scanner.store.activate(scanner.new)
     scanner.store.stop()
     assert scanner.start() == scanner.new
-    assert scanner.tend(after_s=60) is None
+    assert scanner.update_trial(after_s=60) is None
     assert releases.trial(scanner.root) is None
 
 
 def test_a_release_activated_while_no_daemon_runs_is_tried_once(scanner):
     releases.activate(scanner.root, scanner.new)
     assert scanner.start() == scanner.new
-    assert releases.trial(scanner.root).serving
+    assert releases.trial(scanner.root).loaded
     assert scanner.start() == scanner.old
 
 
@@ -127,13 +136,13 @@ def test_without_a_way_back_the_start_fails_with_the_reason(scanner):
 
 def test_what_another_process_activates_is_taken_up_and_reverted_when_it_does_not_load(scanner):
     scanner.start()
-    assert not scanner.store.due()
+    assert not scanner.store.has_due_work()
     releases.activate(scanner.root, scanner.new)
-    assert scanner.tend() == scanner.new
+    assert scanner.update_trial() == scanner.new
     scanner.broken.add(scanner.third)
     releases.activate(scanner.root, scanner.third)
-    assert scanner.tend() == scanner.old, "the last proven one: the second was not proven yet"
-    assert not scanner.store.due()
+    assert scanner.update_trial() == scanner.old, "the last proven one: the second was not proven yet"
+    assert not scanner.store.has_due_work()
     assert "no room" in scanner.store.reverted()
 
 
@@ -141,19 +150,19 @@ def test_an_index_that_cannot_be_opened_is_told_once_and_not_tried_for_ever(scan
     scanner.start()
     (scanner.root / "current").unlink()
     with pytest.raises(BundleError, match="no release is active"):
-        scanner.tend()
-    assert not scanner.store.due()
+        scanner.update_trial()
+    assert not scanner.store.has_due_work()
 
 
 def test_a_release_nobody_confirms_is_left_when_its_time_is_over(scanner):
     scanner.start()
     scanner.store.activate(scanner.new, confirm_within_s=90)
-    assert releases.probation(scanner.root).serving
-    assert scanner.tend(after_s=60) is None
-    assert releases.probation(scanner.root).stood
+    assert releases.awaiting_confirmation(scanner.root).loaded
+    assert scanner.update_trial(after_s=60) is None
+    assert releases.awaiting_confirmation(scanner.root).healthy
     scanner.now_s += 29
-    assert not scanner.store.due()
-    assert scanner.tend(after_s=1) == scanner.old
+    assert not scanner.store.has_due_work()
+    assert scanner.update_trial(after_s=1) == scanner.old
     assert "nobody confirmed it within 90 s" in scanner.store.reverted()
     with pytest.raises(BundleError, match="it was reverted: nobody confirmed it within 90 s"):
         releases.confirm(scanner.root, scanner.new)
@@ -168,11 +177,11 @@ def test_a_release_that_was_confirmed_stays(scanner, confirmed_after_s):
         if at_s == confirmed_after_s:
             scanner.store.confirm(scanner.new)
             scanner.store.confirm(scanner.new)
-        if scanner.store.due():
-            assert scanner.store.tend() is None
+        if scanner.store.has_due_work():
+            assert scanner.store.update_trial() is None
     assert scanner.links == (scanner.new, scanner.old)
     assert releases.trial(scanner.root) is None
-    assert not scanner.store.due()
+    assert not scanner.store.has_due_work()
 
 
 def test_time_runs_out_while_the_scanner_is_off(scanner, monkeypatch):
@@ -187,8 +196,8 @@ def test_a_clock_that_was_set_back_grants_no_more_time_than_was_asked_for(scanne
     yesterday = trial.utc_now() - timedelta(days=1)
     monkeypatch.setattr(device_index, "utc_now", lambda: yesterday)
     assert scanner.start() == scanner.new
-    assert scanner.tend(after_s=60) is None
-    assert scanner.tend(after_s=10) == scanner.old
+    assert scanner.update_trial(after_s=60) is None
+    assert scanner.update_trial(after_s=10) == scanner.old
 
 
 def test_it_is_too_late_to_confirm_after_the_deadline(scanner, monkeypatch):
@@ -214,7 +223,7 @@ def test_going_back_by_hand_ends_the_trial(scanner):
 def test_reverting_restores_the_way_back_too(scanner):
     releases.activate(scanner.root, scanner.new)
     scanner.start()
-    scanner.tend(after_s=60)
+    scanner.update_trial(after_s=60)
     releases.activate(scanner.root, scanner.third)
     assert scanner.links == (scanner.third, scanner.new)
     releases.revert(scanner.root, "a test")
@@ -229,7 +238,7 @@ def test_a_newly_proven_release_ends_the_story_of_the_reverted_one(scanner):
     scanner.start()
     scanner.store.activate(scanner.third)
     assert scanner.store.reverted() is not None
-    scanner.tend(after_s=60)
+    scanner.update_trial(after_s=60)
     assert scanner.store.reverted() is None
 
 

@@ -12,7 +12,7 @@ from edge.errors import EdgeError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Commit, Done, Offer, Plan
+from edge.receiving.messages import REQUESTS, RESPONSES, Chunk, Commit, Completed, Offer, TransferPlan
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings.sections import PushSection
@@ -81,7 +81,7 @@ class Scanner:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        channel = Channel(our_in, our_out, ANSWERS, idle_s=20.0, session_s=60.0)
+        channel = Channel(our_in, our_out, RESPONSES, idle_s=20.0, session_s=60.0)
         connection = Connection(channel, channel.receive().message)
         connection.ended = ended
         # closed once: the number of a closed descriptor may belong to a file of the receiver's thread by then
@@ -97,12 +97,12 @@ class Scanner:
                 os.close(descriptor)
 
 
-def offer(connection, local: LocalBundle, **options) -> Plan:
+def offer(connection, local: LocalBundle, **options) -> TransferPlan:
     connection.send(
         Offer(manifest_bytes=len(local.manifest_bytes), signature_bytes=len(local.signature), **options),
         local.manifest_bytes + local.signature,
     )
-    return connection.expect(Plan)
+    return connection.expect(TransferPlan)
 
 
 def send_wanted(connection, folder, plan):
@@ -111,9 +111,9 @@ def send_wanted(connection, folder, plan):
         connection.receive()
 
 
-def push(connection, folder, **options) -> Done:
+def push(connection, folder, **options) -> Completed:
     """Push a whole bundle, each file in one piece."""
     plan = offer(connection, read_bundle(folder, check=False), **options)
     send_wanted(connection, folder, plan)
     connection.send(Commit())
-    return connection.receive_behind_steps(Done, [])
+    return connection.receive_after_steps(Completed, [])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.bundles.manifest import DATA_FILES, DataFile, Manifest, parse_manifest
 from edge.errors import BundleError, ConnectionLostError, DataError, ExitCode
-from edge.receiving.messages import ANSWERS, Chunk, Commit, ConfirmRequest, Offer, PruneRequest, Refused, RollbackRequest, StatusRequest
+from edge.receiving.messages import RESPONSES, Chunk, Commit, ConfirmRequest, Offer, PruneRequest, Refused, RollbackRequest, StatusRequest
 from edge.receiving.transfer import Channel
 from tests.receiving.scanner import Scanner, bundle, day
 from tools.bundle_build.card_list import read_card_list
@@ -147,7 +147,7 @@ def heard(path):
     """All answers in a file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        channel, answers = Channel(descriptor, descriptor, ANSWERS, idle_s=5, session_s=5), []
+        channel, answers = Channel(descriptor, descriptor, RESPONSES, idle_s=5, session_s=5), []
         while (received := channel.receive_if_any()) is not None:
             answers.append(received.message)
     finally:

@@ -16,7 +16,7 @@ from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ConnectionLostError
 from edge.index import releases
-from edge.receiving.messages import ANSWERS
+from edge.receiving.messages import RESPONSES
 from edge.receiving.transfer import Channel
 from edge.recognition.model import read_model_manifest
 from edge.settings.sections import Settings
@@ -57,7 +57,7 @@ class Cut:
         command = [sys.executable, "-m", "tests.receiving.killed", str(number), str(self.root), str(log)]
         command += ["index", "receive", "--config", str(self.folder / "cardedge.toml")]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), ANSWERS, idle_s=60, session_s=120)
+        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), RESPONSES, idle_s=60, session_s=120)
         with contextlib.suppress(ConnectionLostError):
             channel.receive()
             push(Connection(channel, None), self.new, confirm_within_s=60)
@@ -93,7 +93,7 @@ def walk(cut, chosen):
         cut.push(number)
         seen.append(cut.serving())
         if seen[-1] == cut.new_id:
-            assert releases.probation(cut.root), f"serves unconfirmed and not on trial after {changes[number - 1]}"
+            assert releases.awaiting_confirmation(cut.root), f"serves unconfirmed and not on trial after {changes[number - 1]}"
     assert seen == sorted(seen, key=lambda serving: serving == cut.new_id), "once the new one serves, it stays"
     assert {cut.old_id, cut.new_id} == set(seen)
     # whatever was left behind, the next push goes through and leaves nothing else

@@ -15,8 +15,8 @@ from edge.index.audit import last_line
 from edge.receiving.messages import (
     Chunk,
     Commit,
+    Completed,
     ConfirmRequest,
-    Done,
     ListRequest,
     PruneRequest,
     Releases,
@@ -72,8 +72,8 @@ def test_a_pushed_bundle_serves_on_trial_until_it_is_confirmed(scanner, new):
         assert (status.trial.before, status.trial.deadline) == (scanner.old_id, done.confirm_before)
     with scanner.talking() as device:
         device.send(ConfirmRequest(bundle_id=done.bundle_id))
-        assert device.expect(Done).result == "confirmed"
-    assert releases.probation(scanner.root) is None
+        assert device.expect(Completed).result == "confirmed"
+    assert releases.awaiting_confirmation(scanner.root) is None
     assert releases.current_id(scanner.root) == done.bundle_id
     assert not list((scanner.root / "incoming").glob("[!.]*"))
 
@@ -90,7 +90,7 @@ def test_what_nobody_confirmed_in_time_is_left_again_by_the_next_visit(scanner, 
     with scanner.talking() as device:
         device.send(ConfirmRequest(bundle_id=done.bundle_id))
         with pytest.raises(HostRefusedError, match="reverted"):
-            device.expect(Done)
+            device.expect(Completed)
 
 
 def test_the_first_bundle_of_a_device_needs_no_way_back(tmp_path, new):
@@ -106,7 +106,7 @@ def test_pushing_what_serves_changes_nothing_and_sends_nothing(scanner, old):
         plan = offer(device, read_bundle(old), confirm_within_s=60)
         assert (plan.wanted, plan.installed) == ({}, True)
         device.send(Commit())
-        assert device.receive_behind_steps(Done, []).result == "unchanged"
+        assert device.receive_after_steps(Completed, []).result == "unchanged"
 
 
 def test_a_plan_changes_nothing(scanner, new):
@@ -128,7 +128,7 @@ def test_only_files_the_device_lacks_are_sent(scanner, old, tmp_path):
         plan = offer(device, read_bundle(renamed))
         assert plan.wanted == {}
         device.send(Commit())
-        assert device.receive_behind_steps(Done, []).result == "activated"
+        assert device.receive_after_steps(Completed, []).result == "activated"
     assert releases.current_id(scanner.root) == read_manifest(renamed).bundle_id
 
 
@@ -158,7 +158,7 @@ def test_a_cut_push_goes_on_where_it_ended(scanner, new):
         assert plan.wanted["vectors.npy"].offset == 300
         send_wanted(device, new, plan)
         device.send(Commit())
-        assert device.receive_behind_steps(Done, []).result == "activated"
+        assert device.receive_after_steps(Completed, []).result == "activated"
 
 
 def test_a_piece_that_the_power_cut_spoiled_is_sent_again(scanner, new):
@@ -174,7 +174,7 @@ def test_a_piece_that_the_power_cut_spoiled_is_sent_again(scanner, new):
         del plan.wanted["vectors.npy"]
         send_wanted(device, new, plan)
         device.send(Commit())
-        assert device.receive_behind_steps(Done, []).result == "activated"
+        assert device.receive_after_steps(Completed, []).result == "activated"
 
 
 def test_two_pushes_at_once_do_not_mix(scanner, new, old):
@@ -279,7 +279,7 @@ def test_a_bundle_is_not_complete_before_all_of_it_came(scanner, new):
     def talk(device):
         offer(device, read_bundle(new))
         device.send(Commit())
-        device.receive_behind_steps(Done, [])
+        device.receive_after_steps(Completed, [])
 
     assert "0 of" in refused(scanner, talk)[1]
 
@@ -330,9 +330,9 @@ def test_list_rollback_and_prune(scanner, new, tmp_path):
     (scanner.root / "incoming" / "0123456789abcdef").mkdir(parents=True)
     with scanner.talking() as device:
         device.send(RollbackRequest())
-        assert device.expect(Done).bundle_id == ids[1]
+        assert device.expect(Completed).bundle_id == ids[1]
         device.send(PruneRequest(keep=1))
-        done = device.expect(Done)
+        done = device.expect(Completed)
         device.send(ListRequest())
         listed = device.expect(Releases).releases
     assert set(done.removed) == {scanner.old_id, ids[0]}

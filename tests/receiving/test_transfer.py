@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ConnectionLostError, ProtocolError
-from edge.receiving.messages import ANSWERS, REQUESTS, Chunk, Hello, StatusRequest
+from edge.receiving.messages import REQUESTS, RESPONSES, Chunk, Hello, StatusRequest
 from edge.receiving.transfer import MAX_PAYLOAD_BYTES, Channel
 
 
@@ -95,7 +95,7 @@ def test_a_reader_that_is_gone_is_a_lost_connection(pipes):
 
 
 def test_each_side_understands_its_own_messages_only(pipes):
-    both = channel(*pipes, expected=ANSWERS)
+    both = channel(*pipes, expected=RESPONSES)
     both.send(StatusRequest())
     with pytest.raises(ProtocolError):
         both.receive()

@@ -58,15 +58,15 @@ class Device:
         store = self.store()
         releases.activate(self.root, self.ids["new"], confirm_within_s=60.0)
         store.open_active()
-        releases.stand(self.root)
+        releases.mark_healthy(self.root)
         releases.confirm(self.root, self.ids["new"])
 
     def revert(self) -> None:
         """A daemon that died on the new release starts again."""
         releases.activate(self.root, self.ids["third"])
-        releases.stand(self.root)
+        releases.mark_healthy(self.root)
         releases.activate(self.root, self.ids["new"])
-        releases.begin_try(self.root)
+        releases.record_attempt(self.root)
         self.store().open_active()
 
     def rollback(self) -> None:
@@ -75,10 +75,10 @@ class Device:
 
     def add(self) -> None:
         """Add two pictures one after the other and remove one card again."""
-        shop = self.loading.workshop(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
+        shop = self.loading.overlay_writer(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
         pixels = np.load(self.folder / "card.npy")
         for card_id in ("promo-1", "promo-2"):
-            overlay.add_pictures(self.root, [overlay.AddedPicture(Card(CardId(card_id), "A card", card_id), pixels)], shop)
+            overlay.add_images(self.root, [overlay.AddedImage(Card(CardId(card_id), "A card", card_id), pixels)], shop)
         overlay.remove_card(self.root, "promo-1", write_graph)
 
     def start(self) -> dict:

@@ -305,15 +305,15 @@ class ScriptedStore:
 
     def add(self, card, embed):
         self.added.append((card, embed(np.zeros((1, 224, 224, 3), dtype=np.uint8))))
-        return replace(opened_index(OLD_INDEX), added_pictures=len(self.added))
+        return replace(opened_index(OLD_INDEX), added_images=len(self.added))
 
     def remove(self, card_id: str):
         raise BundleError(f"{card_id}: no such card was added")
 
-    def due(self) -> bool:
+    def has_due_work(self) -> bool:
         return bool(self.tended)
 
-    def tend(self):
+    def update_trial(self):
         return self.tended.pop(0)
 
     def stop(self) -> None:

@@ -100,7 +100,7 @@ def write_index(path: Path, model_folder: Path, images: dict) -> Path:
         artefact=model.artefact("onnx").sha256,
         vectors=np.concatenate(vectors) if images else np.empty((0, DIM), dtype=np.float32),
         gallery=gallery,
-        pictures=((CardId(card_id), _jpeg(image)) for card_id, image in images.items()),
+        reference_images=((CardId(card_id), _jpeg(image)) for card_id, image in images.items()),
         created=CREATED,
     )
     write_bundle(path, contents, write_graph)

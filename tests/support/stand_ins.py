@@ -128,7 +128,7 @@ def write_vectors_bundle(
         artefact=PROJECTION_ARTEFACT,
         vectors=vectors,
         gallery=Gallery(cards, tuple(ids), signatures),
-        pictures=((card_id, picture) for card_id in cards),
+        reference_images=((card_id, picture) for card_id in cards),
         created=_CREATED,
         graph=graph or GraphParameters(),
         form=form or VectorForm(),

@@ -69,7 +69,7 @@ def make_fixture(folder: Path, model: Model, cards: int, npu_latency_ms: float) 
         artefact=model.artefact("onnx").sha256,
         vectors=vectors,
         gallery=Gallery({card_id: Card(card_id, f"Card {card_id}", str(card_id)) for card_id in ids}, tuple(ids), signatures),
-        pictures=((card_id, b"\xff\xd8" + bytes(6000)) for card_id in ids),
+        reference_images=((card_id, b"\xff\xd8" + bytes(6000)) for card_id in ids),
         created=datetime.now(UTC).replace(microsecond=0),
     )
     write_bundle(folder / "bundle", contents, write_graph)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from edge.errors import ConnectionLostError, EdgeError, ExitCode, ProtocolError, UsageError
-from edge.receiving.messages import ANSWERS, PROTOCOL, REMOTE_COMMAND, Answer, Hello, Message, Refused, Step
+from edge.receiving.messages import PROTOCOL, REMOTE_COMMAND, RESPONSES, Hello, Message, Refused, Response, Step
 from edge.receiving.transfer import Channel
 
-_Wanted = TypeVar("_Wanted", bound=Answer)
+_Wanted = TypeVar("_Wanted", bound=Response)
 
 _END_TIMEOUT_S: Final = 10.0
 _COMMAND_NOT_FOUND: Final = 127
@@ -55,7 +55,7 @@ class HostRefusedError(EdgeError):
 class Connection:
     """One conversation; ``hello`` is what the device said first."""
 
-    def __init__(self, channel: Channel[Answer], hello: Hello) -> None:
+    def __init__(self, channel: Channel[Response], hello: Hello) -> None:
         self._channel = channel
         self.hello = hello
 
@@ -70,14 +70,14 @@ class Connection:
             raise ProtocolError(f"the device answered {answer.kind} where {kind.__name__} was expected; update the older of the two sides")
         return answer
 
-    def receive(self) -> Answer:
+    def receive(self) -> Response:
         """Return the next answer but a refusal, which raises ``HostRefusedError``."""
         answer = self._channel.receive().message
         if isinstance(answer, Refused):
             raise HostRefusedError(answer)
         return answer
 
-    def receive_behind_steps(self, kind: type[_Wanted], told: list[str]) -> _Wanted:
+    def receive_after_steps(self, kind: type[_Wanted], told: list[str]) -> _Wanted:
         """Return the answer of that kind, adding the steps the device tells before it to ``told``."""
         while isinstance(answer := self.receive(), Step):
             told.append(answer.step)
@@ -103,7 +103,7 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             raise UsageError("ssh is not installed; install the package openssh-client") from None
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - the same
-        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), ANSWERS, idle_s=ssh.idle_s, session_s=ssh.session_s)
+        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), RESPONSES, idle_s=ssh.idle_s, session_s=ssh.session_s)
         hello = None
         try:
             hello = _hello(channel)
@@ -120,7 +120,7 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             process.stdout.close()
 
 
-def _hello(channel: Channel[Answer]) -> Hello:
+def _hello(channel: Channel[Response]) -> Hello:
     hello = channel.receive().message
     if isinstance(hello, Refused):
         raise HostRefusedError(hello)

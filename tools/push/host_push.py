@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from edge.bundles.manifest import DataFile
 from edge.errors import BundleError, ConnectionLostError, EdgeError, ExitCode
-from edge.receiving.messages import Chunk, Commit, ConfirmRequest, Done, Offer, Plan, Status, StatusRequest, Stored, WantedFile
+from edge.receiving.messages import Chunk, Commit, Completed, ConfirmRequest, Offer, Status, StatusRequest, Stored, TransferPlan, WantedFile
 from edge.receiving.transfer import CHUNK_BYTES
 from tools.push.connection import Connection, HostRefusedError, SshOptions, connected
 from tools.push.local_bundle import LocalBundle
@@ -108,7 +108,7 @@ class HostPush:
             else:
                 return
 
-    def _push(self) -> Done | None:
+    def _push(self) -> Completed | None:
         """Offer the bundle and send what is missing; return how the device ended it, None for a plan only."""
         bundle, options = self._bundle, self._options
         with connected(self._host, self._ssh) as device:
@@ -121,7 +121,7 @@ class HostPush:
                 confirm_within_s=options.confirm_within_s,
             )
             device.send(offer, bundle.manifest_bytes + bundle.signature)
-            plan = device.expect(Plan)
+            plan = device.expect(TransferPlan)
             self._note_plan(plan)
             if options.dry_run:
                 self._note(result="planned", after=self._report.before)
@@ -131,11 +131,11 @@ class HostPush:
                 self._send_file(device, name, wanted, plan.bytes_wanted)
             device.send(Commit())
             steps: list[str] = []
-            done = device.receive_behind_steps(Done, steps)
+            done = device.receive_after_steps(Completed, steps)
             self._tell(f"{', '.join(steps)}: {done.result}")
         return done
 
-    def _note_plan(self, plan: Plan) -> None:
+    def _note_plan(self, plan: TransferPlan) -> None:
         # on going on after a cut, what served before and what was wanted at first are known already
         before = self._report.before or (plan.current.bundle_id if plan.current else None)
         wanted = self._report.bytes_wanted or plan.bytes_wanted
@@ -166,7 +166,7 @@ class HostPush:
         if quarters[0] != quarters[1]:
             self._tell(f"{min(25 * quarters[1], 100)} % sent")
 
-    def _settle(self, done: Done) -> None:
+    def _settle(self, done: Completed) -> None:
         """Come back over a new connection and confirm, once the daemon serves what was activated."""
         self._add_audit(done)
         if done.confirm_before is None:
@@ -187,7 +187,7 @@ class HostPush:
                     raise ConnectionLostError("the daemon did not take the bundle and the device did not go back; see its journal")
                 time.sleep(POLL_S)
             device.send(ConfirmRequest(bundle_id=bundle_id))
-            self._add_audit(device.expect(Done))
+            self._add_audit(device.expect(Completed))
         self._note_serving()
         self._tell("confirmed")
 
@@ -205,6 +205,6 @@ class HostPush:
         reason = status.reverted or "the device went back to its former bundle; see its journal"
         self._note(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
 
-    def _add_audit(self, done: Done) -> None:
+    def _add_audit(self, done: Completed) -> None:
         if done.audit is not None:
             self._note(audit=(*self._report.audit, done.audit))

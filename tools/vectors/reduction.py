@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.adapters.exact import all_similarities
 from edge.adapters.hnsw import disturbed_entries
-from edge.bundles.manifest import ProjectionFacts
+from edge.bundles.manifest import ProjectionInfo
 from edge.bundles.writer import Reduction
 from edge.errors import DataError
 from edge.index.similarity_statistics import SimilarityStatistics, similarity_statistics
@@ -55,7 +55,7 @@ def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
     components = components * np.sign(largest)
     kept = float(variances[::-1][:dim].sum() / variances.sum()) if variances.sum() > 0 else 1.0
     projection = Projection(mean.astype(np.float32), np.ascontiguousarray(components, dtype=np.float32))
-    return Reduction(projection, ProjectionFacts(input_dim=input_dim, kept_variance=round(min(kept, 1.0), 6)))
+    return Reduction(projection, ProjectionInfo(input_dim=input_dim, kept_variance=round(min(kept, 1.0), 6)))
 
 
 def check_dimensions(dim: int, count: int, input_dim: int) -> None:

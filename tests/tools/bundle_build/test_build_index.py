@@ -86,7 +86,7 @@ def test_an_entry_holds_what_the_daemon_would_compute(tmp_path, images):
     embedded = ProjectionEmbedder().submit(to_input_batch([card])).result()[0]
     assert np.allclose(bundle.vectors[3], embedded, atol=2e-3)
     assert np.array_equal(bundle.gallery.signatures[3], signature_of(card))
-    shown = Image.open(io.BytesIO(bundle.reference_picture("c3")))
+    shown = Image.open(io.BytesIO(bundle.reference_image("c3")))
     assert (shown.format, shown.size) == ("JPEG", (126, 176))
     small = cv2.resize(card, (126, 176), interpolation=cv2.INTER_AREA)
     assert np.abs(np.asarray(shown).astype(int) - small).mean() < 4

@@ -268,7 +268,7 @@ def test_a_pusher_killed_behind_the_activation_leaves_a_device_that_goes_back(fl
     wait_until(lambda: fleet.serving()[0] == read_manifest(new).bundle_id, timeout_s=60)
     os.killpg(pusher.pid, signal.SIGKILL)
     pusher.wait()
-    deadline = releases.probation(fleet.root("pi-1")).deadline.timestamp()
+    deadline = releases.awaiting_confirmation(fleet.root("pi-1")).deadline.timestamp()
     time.sleep(max(0.0, deadline - time.time()))
     _, states = push("status", "pi-1")
     assert states["pi-1"]["current"]["bundle_id"] == fleet.old_id
@@ -334,7 +334,7 @@ def test_running_daemons_take_the_bundle_prove_it_and_are_confirmed(fleet, daemo
         wait_until(lambda host=host: (told(daemons, host)[-1]["last_push"] or {}).get("action") == "confirm")
         pushes = [state["last_push"] for state in told(daemons, host) if state["last_push"]]
         assert (pushes[0]["result"], pushes[0]["principal"], pushes[0]["technician"]) == ("activated", "alice@lab", "alice")
-        assert releases.probation(fleet.root(host)) is None
+        assert releases.awaiting_confirmation(fleet.root(host)) is None
 
 
 @needs_mosquitto

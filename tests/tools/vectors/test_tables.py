@@ -201,7 +201,7 @@ def test_a_foreign_gallery_is_searched_but_never_recognizes(clip, tmp_path, caps
     with pytest.raises(BundleError, match="holds vectors that were imported, without signatures and pictures"):
         open_bundle(clip, expected_model_id=ModelId("clip"))
     with pytest.raises(BundleError, match="no picture of card 'c3'"):
-        bundle.reference_picture("c3")
+        bundle.reference_image("c3")
 
 
 def test_a_device_does_not_let_a_foreign_gallery_serve(clip, tmp_path):

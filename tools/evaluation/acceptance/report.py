@@ -79,7 +79,7 @@ def _failure_sections(acceptance: Acceptance, system: System) -> Iterator[str]:
     if not typical:
         yield _section("Failures", "Every image was answered correctly.", "")
     for kind, failures in typical.items():
-        tiles = "".join(_failure(failure, system.loaded.gallery, system.bundle.reference_picture) for failure in failures)
+        tiles = "".join(_failure(failure, system.loaded.gallery, system.bundle.reference_image) for failure in failures)
         text = f"{acceptance.failures.count(kind)} in all, {len(failures)} shown, of each view in turn."
         yield _section(KINDS[kind], text, f'<ul class="wide">{tiles}</ul>')
 

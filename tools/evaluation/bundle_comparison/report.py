@@ -92,7 +92,7 @@ def _shown(answer: Answer, bundle: Bundle) -> str:
     if not answer.named:
         return image(b"", "nothing named")
     try:
-        return image(bundle.reference_picture(answer.named[0].card_id))
+        return image(bundle.reference_image(answer.named[0].card_id))
     except BundleError:
         return image(b"")  # a bundle of vectors from elsewhere holds no pictures
 
