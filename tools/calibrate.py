@@ -25,7 +25,7 @@ from typing import Final
 import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import for_embeddings, make_vector_index
+from edge.app.index import make_vector_index, with_projection
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> tuple[Calibration, Manifest]:
     if not bundle.manifest.recognizes:
         raise BundleError(f"{args.index}: holds vectors alone, by which no card is recognized; build it with tools/build_index.py")
     dataset = _dataset(args, bundle)
-    index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
+    index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
     loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
     with closing(OnnxEmbedder(model, threads=args.threads, arena=True)) as embedder:
         observations = observe_dataset(dataset, BundleUnderTest(embedder, loaded))

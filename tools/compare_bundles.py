@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import for_embeddings, make_vector_index
+from edge.app.index import make_vector_index, with_projection
 from edge.bundles.bundle import Bundle
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
@@ -60,7 +60,7 @@ class LabeledView:
 def ask_bundle(path: Path, embedder: Embedder) -> LabeledView:
     """Open a bundle (or a device's index) that the embedder's network made."""
     bundle = open_index(path, expected_model_id=embedder.info.model_id)
-    index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
+    index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
     return LabeledView(bundle, Recognizer(embedder, LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)))
 
 

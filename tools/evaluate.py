@@ -26,7 +26,7 @@ from typing import Final
 import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import for_embeddings, make_vector_index
+from edge.app.index import make_vector_index, with_projection
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
@@ -60,7 +60,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     presets = _presets(args)
     model = open_model(find_model(args.model))
     bundle = open_index(args.index, expected_model_id=model.model_id)
-    index = for_embeddings(make_vector_index(bundle, "hnsw"), bundle)
+    index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
     loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
     indexed = frozenset(bundle.gallery.cards)
     dataset = Dataset(

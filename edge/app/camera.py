@@ -1,4 +1,4 @@
-"""The frame source by the settings, and the thread that keeps it running."""
+"""Opens the camera, video or still images that the settings name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from edge.settings.sections import CameraSection
 from edge.vision.card import Size
 
 RECORDED: Final = {"film", "stills"}
-"""Kinds of sources that have an end and may stand still: no watch for frozen pictures."""
+"""Kinds of sources that are files: they end, and they may repeat a frame without being frozen."""
 
 
-def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
-    """Return what makes a fresh source for each opening. ``realtime`` is for films and stills; cameras know nothing else.
+def source_factory(settings: CameraSection, *, realtime: bool = True) -> Callable[[], FrameSource]:
+    """Return a function that makes a new frame source, called each time the source is opened.
 
-    Raises ``SettingsError`` for a ``source`` that does not fit the ``kind``.
+    ``realtime`` affects videos and stills only: they keep their own pace if true, and are read as fast as possible if false.
+    Raises ``SettingsError`` if ``source`` does not fit ``kind``.
     """
     size = Size(settings.width, settings.height)
     match settings.kind:
@@ -56,10 +57,10 @@ def frame_source(settings: CameraSection, *, realtime: bool = True) -> Callable[
 
 
 def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool = True) -> CameraThread:
-    """Return the camera's thread, not yet started. A recorded source that is not ``realtime`` runs in lockstep: no frame is dropped."""
+    """Return the camera thread, not yet started. A recorded source that is not ``realtime`` runs in lockstep: no frame is dropped."""
     recorded = settings.kind in RECORDED
     return CameraThread(
-        frame_source(settings, realtime=realtime),
+        source_factory(settings, realtime=realtime),
         watch=None if recorded else FrameChecks(settings.frozen_after_s),
         lockstep=recorded and not realtime,
         recover=recover,
@@ -68,12 +69,12 @@ def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool
     )
 
 
-def shown_source(settings: CameraSection) -> str:
-    """Return where the frames come from, for everybody to see: an address without its user and password."""
+def source_label(settings: CameraSection) -> str:
+    """Return kind and source for display, without the user name and password of an address."""
     return f"{settings.kind} {re.sub(r'//[^/@]*@', '//…@', settings.source)}"
 
 
 def _camera_number(source: str) -> int:
     if not re.fullmatch(r"\d{1,2}", source):
-        raise SettingsError(f'camera.source = "{source}": a Pi camera is named by its number, "0" for the first')
+        raise SettingsError(f'camera.source = "{source}": a Pi camera is selected by its number, "0" for the first')
     return int(source)

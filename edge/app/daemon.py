@@ -1,7 +1,7 @@
-"""The composition root: puts the parts together. With ``edge.wiring`` the only place that knows which adapter serves which port.
+"""Assembles and runs the daemon.
 
-Everything opens in order and closes in reverse, on failure too. Adapters are imported where they are chosen, so that a command loads only
-the drivers it uses.
+The package ``edge.app`` is the composition root: only here is an adapter chosen for a port. Components are opened in order and closed in
+reverse, also if opening fails. Adapters are imported where they are chosen, so that a command loads only the drivers it uses.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 from ulid import ULID
 
 from edge import __version__
-from edge.app.camera import open_camera, shown_source
+from edge.app.camera import open_camera, source_label
 from edge.app.index import bundle_loader
-from edge.app.network import Network, open_network
+from edge.app.model import LoadedModel, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
 from edge.daemon.announcer import Announcer, Identity
@@ -52,13 +52,13 @@ from edge.tracking.tracker import Tracker, TrackId
 if TYPE_CHECKING:
     from edge.web.service import PageService
 
-ANSWER_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
-"""A CPU that is busy is slow and an NPU that is silent hangs; both stay below what the watchdog allows the recogniser."""
+RECOGNITION_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 3.0}
+"""How long the embeddings of a frame may take: a busy CPU is slow, a silent NPU hangs. Below the watchdog's bound of the recognizer."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdSource:
-    """Who we are, and how tracks and events get their ids."""
+    """The identity of the scanner and the functions that make ids of tracks and events."""
 
     identity: Identity
     new_track_id: Callable[[], TrackId] = lambda: TrackId(str(ULID()))
@@ -66,12 +66,12 @@ class IdSource:
 
 
 def run_daemon(config: Path, *, verbose: bool = False) -> None:
-    """Run the daemon by the settings in ``config`` until SIGTERM or SIGINT; SIGHUP makes it read settings and bundle again."""
-    # before we can reload there is nothing to reload, and the signal's default would end us
+    """Run the daemon with the settings in ``config`` until SIGTERM or SIGINT; SIGHUP reloads settings and index."""
+    # until the daemon can reload: the default action of SIGHUP would end the process
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = load_settings(config)
     set_up_logging("debug" if verbose else settings.log.level)
-    faulthandler.enable()  # the supervisor's SIGABRT writes every thread's stack
+    faulthandler.enable()  # on SIGABRT from the supervisor, print the stack of every thread
     with open_daemon(config, settings, open_supervisor()) as daemon:
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -104,28 +104,31 @@ def open_supervisor(environment: MutableMapping[str, str] = os.environ) -> Super
 
 @contextmanager
 def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Iterator[Daemon]:
-    """Open everything the daemon needs, in order; close it in reverse. ``config`` is what a reload reads."""
+    """Open all components in order, yield the daemon, and close them in reverse. ``config`` is the file that a reload reads.
+
+    Raises ``EdgeError`` if a component cannot be opened. An unavailable camera or broker is not an error.
+    """
     from edge.app.broker import mqtt_sink
 
     identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
     with ExitStack() as stack:
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
-        network = stack.enter_context(open_network(settings.network))
-        store = DeviceIndex(settings, bundle_loader(network))
+        model = stack.enter_context(load_model(settings.network))
+        store = DeviceIndex(settings, bundle_loader(model))
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
-        stack.callback(sink.close, 0.0)  # for a start that fails; the daemon closes it with time to send
+        stack.callback(sink.close, 0.0)  # if start-up fails; the daemon itself closes it and leaves time to send
         camera = open_camera(settings.camera)
         read_text = None
         if reader := open_text_reader(settings.recognition):
             read_text = TextReaderThread(reader)
             stack.callback(read_text.close)
-        shared_embedder = SharedEmbedder(network.embedder)
+        shared_embedder = SharedEmbedder(model.embedder)
         daemon = assemble(
             settings,
             IdSource(identity),
-            network,
+            model,
             opened,
             camera=camera,
             store=store,
@@ -144,8 +147,8 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
 
 def assemble(
     settings: Settings,
-    names: IdSource,
-    network: Network,
+    ids: IdSource,
+    model: LoadedModel,
     opened: OpenedIndex,
     *,
     camera: Camera,
@@ -158,23 +161,23 @@ def assemble(
     store: DeviceIndex | None = None,
     config: Path = DEFAULT_SETTINGS_FILE,
 ) -> Daemon:
-    """Return a daemon made of open parts. Without ``store`` it keeps its index; ``config`` is the settings file that a reload reads."""
+    """Return a daemon made of open components. Without ``store`` its index cannot be changed; a reload reads ``config``."""
     if page is not None:
         sink = page.wrap_sink(sink)
-    manifest = network.model.manifest
+    manifest = model.model.manifest
     backend = settings.network.backend
-    model = ModelState(
+    model_state = ModelState(
         at=clock.utc_now(),
         model_id=manifest.model_id,
         name=manifest.name,
         backend=backend,
-        artefact=network.embedder.info.artifact_sha256,
+        artefact=model.embedder.info.artifact_sha256,
         dim=manifest.dim,
     )
-    recognizer = Recognizer(network.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
-    tracker = Tracker(names.new_track_id, settings.track.policy())
-    announcer = Announcer(sink, names.identity, model, clock, names.new_event_id)
-    about = DeviceInfo(names.identity, shown_source(settings.camera), backend, manifest.model_id, _versions())
+    recognizer = Recognizer(model.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
+    tracker = Tracker(ids.new_track_id, settings.track.policy())
+    announcer = Announcer(sink, ids.identity, model_state, clock, ids.new_event_id)
+    device = DeviceInfo(ids.identity, source_label(settings.camera), backend, manifest.model_id, _versions())
     locator = CardLocator(settings.locate.settings())
     return Daemon(
         camera,
@@ -187,17 +190,17 @@ def assemble(
         sink,
         supervisor,
         announcer=announcer,
-        reporter=HealthReporter(sink, about, clock, npu=network.npu),
+        reporter=HealthReporter(sink, device, clock, npu=model.npu_status),
         publish_images=settings.image.enabled,
         viewer=page.live_state if page else None,
         shared_embedder=shared_embedder,
         numbers=CollectorNumberQueue(read_text, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
-        bounds=DaemonBounds(recognition_s=ANSWER_TIMEOUT_S[backend]),
+        bounds=DaemonBounds(recognition_s=RECOGNITION_TIMEOUT_S[backend]),
     )
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions that matter when two scanners behave differently."""
+    """Return the versions of the programs and libraries that may explain a difference between two scanners."""
     libraries = {name: version(name) for name in ("onnxruntime", "hnswlib", "numpy", "opencv-python-headless", "paho-mqtt")}
     return {"cardedge": __version__, "python": platform.python_version(), **libraries}

@@ -17,7 +17,7 @@ import cv2
 from edge import __version__
 from edge.app.broker import probe_broker
 from edge.app.camera import open_camera
-from edge.app.network import open_network
+from edge.app.model import load_model
 from edge.errors import CameraError, EdgeError, ModelError, OutboxError
 from edge.index.releases import open_index
 from edge.recognition.embedding import ModelId
@@ -131,14 +131,14 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
     if at_rest and settings.network.backend == "hailo":
         yield _ok("backend", f"hailo: {model.artefact_path('hef').name} exists; the NPU was not opened")
         return
-    with open_network(settings.network) as network:
+    with load_model(settings.network) as loaded:
         start_s = time.perf_counter()
-        network.embedder.submit(network.model.golden_inputs[:1]).result(timeout=60.0)
+        loaded.embed(model.golden_inputs[:1])
         took_ms = 1000.0 * (time.perf_counter() - start_s)
         backend = settings.network.backend
-        yield _ok("backend", f"{backend}: self-test passed (cosine {network.agreement:.4f}), {took_ms:.0f} ms per image")
-        if network.npu is not None:
-            yield from _npu(network.npu())
+        yield _ok("backend", f"{backend}: self-test passed (cosine {loaded.self_test_cosine:.4f}), {took_ms:.0f} ms per image")
+        if loaded.npu_status is not None:
+            yield from _npu(loaded.npu_status())
 
 
 def _npu(status: NpuStatus) -> Iterator[CheckResult]:

@@ -1,10 +1,10 @@
-"""The vector index of a bundle, and bundles made ready for a network."""
+"""Loads bundles and device indexes with the search library that the settings choose."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from edge.app.network import Network
+from edge.app.model import LoadedModel
 from edge.bundles.bundle import Bundle, run_self_test
 from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
@@ -16,7 +16,10 @@ from edge.settings.sections import Settings
 
 
 def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorIndex:
-    """Return the index among the rows of an open bundle; ``hnsw`` is the bundle's own, which may be a scan. Raises ``BundleError``."""
+    """Return a vector index over the rows of an open bundle. Raises ``BundleError``.
+
+    ``exact`` compares a query with every row. ``hnsw`` uses the structure stored in the bundle: a graph, or int8 rows to scan.
+    """
     if kind == "exact":
         from edge.adapters.exact import ExactIndex
 
@@ -30,8 +33,8 @@ def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorI
     return HnswIndex(bundle)
 
 
-def for_embeddings(index: VectorIndex, bundle: Bundle) -> VectorIndex:
-    """Return ``index``, which searches the rows of ``bundle``, such that embeddings can be asked for."""
+def with_projection(index: VectorIndex, bundle: Bundle) -> VectorIndex:
+    """Return ``index``, built over the rows of ``bundle``, wrapped to apply the bundle's projection, if any, to each query."""
     if bundle.projection is None:
         return index
     from edge.adapters.projected import ProjectedIndex
@@ -40,37 +43,37 @@ def for_embeddings(index: VectorIndex, bundle: Bundle) -> VectorIndex:
 
 
 def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
-    """Return a bundle made ready to be asked. Raises ``BundleError``."""
+    """Run the self-test of a bundle and return its gallery, vector index and thresholds. Raises ``BundleError``."""
     index = make_vector_index(bundle, settings.index.search)
     run_self_test(bundle, index.search)
     return LoadedGallery(
-        bundle.manifest.bundle_id, bundle.gallery, for_embeddings(index, bundle), settings.thresholds.over(bundle.thresholds)
+        bundle.manifest.bundle_id, bundle.gallery, with_projection(index, bundle), settings.thresholds.over(bundle.thresholds)
     )
 
 
 def graph_writer() -> GraphWriter:
-    """Return what writes the graphs of bundles."""
+    """Return the function that writes the graph of a bundle."""
     from edge.adapters.hnsw import write_graph
 
     return write_graph
 
 
-def bundle_loader(network: Network) -> BundleLoader:
-    """Return how bundles are made ready for a network, and cards are added with it."""
-    model_id, artefact = network.model.model_id, network.embedder.info.artifact_sha256
+def bundle_loader(loaded: LoadedModel) -> BundleLoader:
+    """Return the loader of bundles and added cards for the model in use."""
+    manifest, artifact_sha256 = loaded.model.manifest, loaded.embedder.info.artifact_sha256
 
     def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
-        check_pairing(network.model.manifest, bundle.manifest.artefact, artefact)
+        check_pairing(manifest, bundle.manifest.artefact, artifact_sha256)
         return load_gallery(bundle, settings)
 
-    return BundleLoader(model_id, artefact, load, _added_index, graph_writer())
+    return BundleLoader(loaded.model.model_id, artifact_sha256, load, _overlay_index, graph_writer())
 
 
-def _added_index(bundle: Bundle) -> VectorIndex:
-    return for_embeddings(make_vector_index(bundle, "exact"), bundle)
+def _overlay_index(bundle: Bundle) -> VectorIndex:
+    return with_projection(make_vector_index(bundle, "exact"), bundle)
 
 
-def open_gallery(settings: Settings, network: Network) -> OpenedIndex:
-    """Open the bundle or the device's index that the settings name, with the cards that were added there. Raises ``BundleError``."""
-    bundle = open_index(settings.index.directory, expected_model_id=network.model.model_id)
-    return load_with_overlay(settings.index.directory, bundle, settings, bundle_loader(network))
+def open_gallery(settings: Settings, loaded: LoadedModel) -> OpenedIndex:
+    """Open the bundle or device index that the settings name, with the cards added on the device. Raises ``BundleError``."""
+    bundle = open_index(settings.index.directory, expected_model_id=loaded.model.model_id)
+    return load_with_overlay(settings.index.directory, bundle, settings, bundle_loader(loaded))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edge.app.index import open_gallery
-from edge.app.network import open_network
+from edge.app.model import load_model
 from edge.recognition.collector_number import TextReader
 from edge.recognition.recognizer import Recognizer
 from edge.settings.sections import RecognitionSection, Settings
@@ -15,8 +15,8 @@ from edge.settings.sections import RecognitionSection, Settings
 @contextmanager
 def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
     """Open model and index and yield a recognizer; close both at the end. Raises ``ModelError``, ``BundleError`` or ``EmbedderError``."""
-    with open_network(settings.network) as network:
-        yield Recognizer(network.embedder, open_gallery(settings, network).loaded, neighbors_k=settings.recognition.neighbors_k)
+    with load_model(settings.network) as loaded:
+        yield Recognizer(loaded.embedder, open_gallery(settings, loaded).loaded, neighbors_k=settings.recognition.neighbors_k)
 
 
 def open_text_reader(settings: RecognitionSection) -> TextReader | None:

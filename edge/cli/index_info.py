@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from edge.app.index import for_embeddings, make_vector_index
+from edge.app.index import make_vector_index, with_projection
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.cli.arguments import positive_count
@@ -89,7 +89,7 @@ def _found(bundle: Bundle, args: argparse.Namespace) -> list[str]:
         similar = similar_to_card(bundle, args.like, index.search, limit)
     else:
         dim = bundle.manifest.projection.input_dim if bundle.manifest.projection else bundle.manifest.dim
-        similar = similar_to_embedding(bundle, read_vector(args.vector, dim), for_embeddings(index, bundle).search, limit)
+        similar = similar_to_embedding(bundle, read_vector(args.vector, dim), with_projection(index, bundle).search, limit)
     return [_card_line(bundle.gallery.cards[card_id], bundle, similarity, as_json=args.json) for card_id, similarity in similar]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.app.index import bundle_loader, graph_writer
-from edge.app.network import Network, open_network
+from edge.app.model import load_model
 from edge.bundles.bundle import Bundle
 from edge.cli.arguments import add_model_option
 from edge.cli.output import print_json, print_line
@@ -16,14 +16,12 @@ from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
 from edge.index.loading import image_to_add
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.settings.sections import NetworkSection
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings
 
-NETWORK_TIMEOUT_S: Final = 60.0
 _TAKEN_UP: Final = "a running daemon takes it up within a second"
 
 
@@ -68,8 +66,8 @@ def _add(args: argparse.Namespace) -> ExitCode:
     )
     # whatever is wrong with the picture is said before the network is opened, which takes seconds
     picture = image_to_add(wanted, _known(root), LocateSettings())
-    with open_network(NetworkSection(model=args.model)) as network:
-        overlay.add_images(root, [picture], bundle_loader(network).overlay_writer(_embed(network)))
+    with load_model(NetworkSection(model=args.model)) as loaded:
+        overlay.add_images(root, [picture], bundle_loader(loaded).overlay_writer(loaded.embed))
     pictures = len(overlay.read_images(root))
     if args.json:
         print_json({"added": args.card_id, "pictures": pictures})
@@ -121,9 +119,9 @@ def _export(args: argparse.Namespace) -> ExitCode:
 
 def _refresh(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
-    with open_network(NetworkSection(model=args.model)) as network:
-        pictures = overlay.refresh(root, bundle_loader(network).overlay_writer(_embed(network)))
-        model_id = network.model.model_id
+    with load_model(NetworkSection(model=args.model)) as loaded:
+        pictures = overlay.refresh(root, bundle_loader(loaded).overlay_writer(loaded.embed))
+        model_id = loaded.model.model_id
     if args.json:
         print_json({"refreshed": pictures, "model_id": model_id})
     else:
@@ -145,7 +143,3 @@ def _known(root: Path) -> Mapping[CardId, Card]:
         return {}
     release: Bundle = releases.open_index(root)
     return release.gallery.cards
-
-
-def _embed(network: Network) -> Callable[[InputBatch], EmbeddingMatrix]:
-    return lambda batch: network.embedder.submit(batch).result(NETWORK_TIMEOUT_S)

@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable
 
 from edge.app.index import graph_writer
-from edge.app.network import open_network
+from edge.app.model import load_model
 from edge.cli.arguments import add_config_option
 from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
 from edge.index.reembedding import EmbeddingBackend, reembed
 from edge.settings.file import load_settings
-
-NETWORK_TIMEOUT_S = 60.0
 
 
 def add_action(add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str], argparse.ArgumentParser]) -> None:
@@ -28,16 +26,16 @@ def add_action(add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str
 def _reembed(args: argparse.Namespace) -> ExitCode:
     settings = load_settings(args.config)
     root = settings.index.directory
-    with open_network(settings.network) as network:
+    with load_model(settings.network) as loaded:
         here = EmbeddingBackend(
-            network.model.model_id,
-            network.embedder.info.artifact_sha256,
-            network.embedder.info.dim,
-            network.embedder.info.max_batch,
-            lambda batch: network.embedder.submit(batch).result(NETWORK_TIMEOUT_S),
+            loaded.model.model_id,
+            loaded.embedder.info.artifact_sha256,
+            loaded.embedder.info.dim,
+            loaded.embedder.info.max_batch,
+            loaded.embed,
             graph_writer(),
         )
-        bundle = releases.open_index(root, expected_model_id=network.model.model_id)
+        bundle = releases.open_index(root, expected_model_id=loaded.model.model_id)
         made = reembed(root, bundle, here, _show_progress)
     if args.activate:
         releases.activate(root, made.bundle_id, expected_model_id=here.model_id)

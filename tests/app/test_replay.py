@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.app.replay import camera_for
+from edge.app.replay import camera_section
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.publishing.event import CardEvent
@@ -123,8 +123,8 @@ def test_an_address_without_a_stream_is_unavailable_and_keeps_its_password(repla
     ],
 )
 def test_the_source_says_what_it_is(source, kind):
-    assert camera_for(source).kind == kind
+    assert camera_section(source).kind == kind
 
 
 def test_a_folder_is_stills(tmp_path):
-    assert camera_for(str(tmp_path)).kind == "stills"
+    assert camera_section(str(tmp_path)).kind == "stills"

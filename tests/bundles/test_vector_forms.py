@@ -9,7 +9,7 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import disturbed_entries, write_graph
 from edge.adapters.int8 import Int8Index, write_coarse
 from edge.adapters.projected import ProjectedIndex
-from edge.app.index import for_embeddings, make_vector_index
+from edge.app.index import make_vector_index, with_projection
 from edge.bundles import manifest as manifests
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import read_manifest
@@ -183,7 +183,7 @@ def test_the_daemon_asks_a_projected_gallery_with_embeddings(tmp_path, vectors, 
     bundle = open_bundle(write(tmp_path / "bundle", vectors, kind=kind, reduction=reduction))
     index = make_vector_index(bundle, "hnsw")
     run_self_test(bundle, index.search)
-    asked = for_embeddings(index, bundle)
+    asked = with_projection(index, bundle)
     assert isinstance(asked, ProjectedIndex)
     assert bundle.manifest.dim == 24
     assert bundle.manifest.projection.input_dim == DIM
@@ -198,8 +198,8 @@ def test_cards_added_to_a_projected_gallery_are_seen_through_its_projection(tmp_
     main = open_bundle(write(tmp_path / "main", vectors, reduction=reduction))
     added = open_bundle(write(tmp_path / "added", vectors[30:40])).projected(main.projection)
     query = disturbed_entries(vectors, 20, seed=2)
-    theirs = for_embeddings(ExactIndex(main), main).search(query, len(vectors))
-    ours = for_embeddings(ExactIndex(added), added).search(query, 10)
+    theirs = with_projection(ExactIndex(main), main).search(query, len(vectors))
+    ours = with_projection(ExactIndex(added), added).search(query, 10)
     for one, other in zip(ours, theirs, strict=True):
         known = {neighbor.entry: neighbor.similarity for neighbor in other}
         assert [neighbor.similarity for neighbor in one] == pytest.approx([known[30 + neighbor.entry] for neighbor in one], abs=2e-3)

@@ -10,7 +10,7 @@ import pytest
 
 from edge.app.daemon import assemble
 from edge.app.index import bundle_loader, load_gallery
-from edge.app.network import open_network
+from edge.app.model import load_model
 from edge.app.replay import sequential_ids
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
@@ -91,7 +91,7 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
     releases.activate(root, ids[0])
     settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_scanner.model, threads=1))
     scenes = [on_table(picture) for picture in list(small_scanner.images.values())[:4]]
-    with open_network(settings.network) as network:
+    with load_model(settings.network) as network:
         store = DeviceIndex(settings, bundle_loader(network))
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)

@@ -25,7 +25,7 @@ import numpy as np
 from edge.adapters.hailo import HailoEmbedder
 from edge.app.camera import open_camera
 from edge.app.daemon import assemble
-from edge.app.network import Network
+from edge.app.model import LoadedModel
 from edge.app.replay import EventCallbackSink, ReplayCamera, ReplayedEvent, sequential_ids
 from edge.bundles.bundle import Bundle
 from edge.daemon.shared_embedder import SharedEmbedder
@@ -100,13 +100,13 @@ class NpuFixture:
     latency_s: float
 
     @contextmanager
-    def network(self) -> Iterator[tuple[Network, Any]]:
+    def network(self) -> Iterator[tuple[LoadedModel, Any]]:
         """Open the adapter over the double; the second value is the board under it."""
         board = self.npu.Board(latency_s=self.latency_s)
         with ExitStack() as stack:
             stack.enter_context(self.npu.installed(board))
             embedder = stack.enter_context(closing(HailoEmbedder(self.model)))
-            yield Network(self.model, embedder, 1.0, embedder.status), board
+            yield LoadedModel(self.model, embedder, 1.0, embedder.status), board
 
     def scene(self, xs: tuple[int, ...]) -> RgbImage:
         """Photograph the card, once at each place of a table."""
@@ -234,7 +234,7 @@ def _stills(folder: Path, *scenes: RgbImage) -> Path:
 
 @contextmanager
 def _running(
-    fixture: NpuFixture, network: Network, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]
+    fixture: NpuFixture, network: LoadedModel, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]
 ) -> Iterator[ReplayCamera]:
     """Run the daemon's loop before a camera that shows ``stills`` in turn, asking about every card in every frame."""
     settings = Settings(
