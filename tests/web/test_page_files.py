@@ -23,7 +23,7 @@ def texts():
 
 
 def used_texts():
-    """Return the keys in the source, and the prefixes of keys that are composed at run time: ``say(`why.${…}`)``."""
+    """Return the keys in the source, and the prefixes of keys that are composed at run time: ``translate(`why.${…}`)``."""
     written, begun = set(), set()
     for path in [*PAGES, *SCRIPTS]:
         if path.name == "texts.js":
@@ -31,8 +31,8 @@ def used_texts():
         text = path.read_text()
         written |= set(re.findall(r'data-(?:text|label|hint)="([\w.]+)"', text))
         written |= set(re.findall(r'"([a-z]+(?:\.[a-z_]+)+)"', text)) & texts()
-        written |= set(re.findall(r'\bsay\((?:[^"()]*\? )?"([\w.]+)"', text))
-        written |= set(re.findall(r'\bsay\([^()]*\? "[\w.]+" : "([\w.]+)"', text))
+        written |= set(re.findall(r'\btranslate\((?:[^"()]*\? )?"([\w.]+)"', text))
+        written |= set(re.findall(r'\btranslate\([^()]*\? "[\w.]+" : "([\w.]+)"', text))
         begun |= set(re.findall(r"`([a-z]+(?:\.[a-z_]+)*\.)\$\{", text))
     return written, begun
 

@@ -1,6 +1,6 @@
-"""The page in a real browser, against the real daemon that looks at a film and a real broker.
+"""The page in a real browser, with the real daemon, a video as its camera, and a real broker.
 
-``CARDEDGE_SCREENSHOTS`` names a folder to keep the pictures of all views in, for a person to look at.
+``CARDEDGE_SCREENSHOTS`` is a folder in which screenshots of all views are kept.
 """
 
 import csv
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -29,18 +30,18 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 CHROMIUM = shutil.which("chromium")
 BASE = "cardedge/counter"
 LONG_MS = 60_000
-"""For what another process does; a time-out is a failure."""
+"""Timeout for what another process does."""
 
 OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 OUTAGE = re.compile(r"net::ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE|CONNECTION_RESET)")
-"""What the browser itself says of an outage that a test planned."""
+"""Errors of the browser during an outage that the test causes."""
 
 SIZES = {"7-inch": (800, 480), "phone": (390, 844), "desk": (1920, 1080)}
 FPS = 10
 FOREIGN = 0
-"""Number of the drawn card that the small network, which hardly knows cards, takes for none of its own."""
+"""Number of a drawn card that the small model, which is barely trained, does not confuse with an indexed one."""
 EMPTY_S = 1.2
 
 pytestmark = [
@@ -51,7 +52,7 @@ pytestmark = [
 
 
 class Scanner:
-    """A daemon with its broker, the page switched on; it may be ended and started again."""
+    """A daemon with its broker and the page; it can be stopped and started again."""
 
     def __init__(self, folder, world):
         self.folder = folder
@@ -108,12 +109,12 @@ class Scanner:
 
 
 def film(path, world):
-    """Two cards of the index, one that resembles a third, and one of another game take turns; the table is empty between them."""
+    """Write a video: two indexed cards, one that resembles a third, and one of another game, with an empty table between them."""
     first, second = list(world.images.values())[:2]
     foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).picture, (252, 352), interpolation=cv2.INTER_AREA)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
     noise = np.random.default_rng(0)
-    # the less it is sure, the longer it looks before it says so
+    # an uncertain or unknown card takes longer to be published
     for card, shown_s in ((first, 2.2), (second, 2.2), (world.unknown_card, 3.2), (foreign, 4.0)):
         for scene in [on_table()] * round(EMPTY_S * FPS) + [on_table(card)] * round(shown_s * FPS):
             frame = np.clip(scene + noise.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
@@ -122,8 +123,8 @@ def film(path, world):
     return path
 
 
-class Ear(Listener):
-    """Notes when each card event arrived, in milliseconds since 1970: the clock that the browser has too."""
+class EventListener(Listener):
+    """Records when each card event arrived, in milliseconds since 1970, which the browser's clock shows too."""
 
     def __init__(self, port):
         self.events = []
@@ -154,15 +155,15 @@ def browser():
 
 
 @pytest.fixture
-def ear(scanner):
-    hearing = Ear(scanner.broker.port)
-    yield hearing
-    hearing.close()
+def event_listener(scanner):
+    listening = EventListener(scanner.broker.port)
+    yield listening
+    listening.close()
 
 
 @pytest.fixture
 def open_page(scanner, browser):
-    """Open a view; in the end no view may have written an error to its console."""
+    """Open a view. At the end no view may have written an error to its console."""
     contexts, errors = [], []
 
     def open_page(path="/", size="desk", scheme="dark", *, outage_planned=False):
@@ -174,7 +175,7 @@ def open_page(scanner, browser):
         page = context.new_page()
         page.set_default_timeout(LONG_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: said.type in ("error", "warning") and errors.append(f"{said.text} {said.location}"))
+        page.on("console", lambda line: line.type in ("error", "warning") and errors.append(f"{line.text} {line.location}"))
         page.outage_planned = outage_planned
         wait_for_answer(scanner.address)
         page.goto(scanner.address + path, wait_until="domcontentloaded")
@@ -182,10 +183,10 @@ def open_page(scanner, browser):
 
     yield open_page
     planned = any(page.outage_planned for context in contexts for page in context.pages)
-    told = [text for text in errors if not (planned and OUTAGE.search(text))]  # before closing, which cuts requests off
+    unexpected = [text for text in errors if not (planned and OUTAGE.search(text))]  # before closing, which ends requests
     for context in contexts:
         context.close()
-    assert told == []
+    assert unexpected == []
 
 
 def wait_for_answer(address):
@@ -205,43 +206,44 @@ def link_word(page, word):
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory):
-    """Where the pictures of the views go."""
+def screenshots(tmp_path_factory):
+    """Return the folder of the screenshots."""
     folder = Path(os.environ.get("CARDEDGE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def test_a_card_is_shown_when_its_event_is_published(open_page, ear, record_property, capsys):
+def test_a_card_is_shown_when_its_event_is_published(open_page, event_listener, record_property, capsys):
     page = open_page()
     link_word(page, "ready")
     page.evaluate("""() => {
         window.shown = [];
-        const note = () => window.shown.push([Date.now(), document.body.dataset.type, document.querySelector(".name").textContent]);
-        new MutationObserver(note).observe(document.querySelector(".name"), { childList: true, characterData: true, subtree: true });
-        note();
+        const record = () => window.shown.push([Date.now(), document.body.dataset.type, document.querySelector(".name").textContent]);
+        new MutationObserver(record).observe(document.querySelector(".name"), { childList: true, characterData: true, subtree: true });
+        record();
     }""")
-    ear.events.clear()  # what was published while the page was loading is not its to show
-    wait_until(lambda: len(ear.of("identified")) >= 2 and ear.of("unknown"), 60.0)
-    page.wait_for_timeout(1000)
+    event_listener.events.clear()  # the page need not show what was published while it was loading
+    wait_until(lambda: len(event_listener.of("identified")) >= 2 and event_listener.of("unknown"), 60.0)
+    published = list(event_listener.events)
+    names = sorted({event["name"] for _, event in published if event["type"] == "identified"} | {"Unknown card"})
+    page.wait_for_function("names => names.every((name) => window.shown.some(([, , shown]) => shown === name))", arg=names)
     shown = page.evaluate("window.shown")
     delays_ms = []
-    for heard_ms, event in ear.events:
+    for heard_ms, event in published:
         if event["type"] == "identified":
             times = [at for at, kind, name in shown if kind == "identified" and name == event["name"]]
             assert times, f"{event['name']} was published but not shown"
             delays_ms.append(min(times, key=lambda at: abs(at - heard_ms)) - heard_ms)
     record_property("page_after_mqtt_ms", delays_ms)
     with capsys.disabled():
-        told = ", ".join(f"{delay:+.0f}" for delay in delays_ms)
-        print(f"\n[page after the event's arrival over MQTT: {told} ms]")  # noqa: T201  reported, for no time is asserted
+        delays = ", ".join(f"{delay:+.0f}" for delay in delays_ms)
+        print(f"\n[page after the event's arrival over MQTT: {delays} ms]")  # noqa: T201  reported; no time is asserted
     assert page.locator("#reference img").count() <= 1
-    assert "Unknown card" in [name for _, _, name in shown]
 
 
 def test_what_is_shown_of_a_card(open_page, scanner):
     page = open_page()
-    # read in one go: the film goes on
+    # read at once, because the video continues
     shown = page.wait_for_function("""() => {
         const text = (place) => document.querySelector(place).innerText;
         return document.body.dataset.type === "identified" && {
@@ -257,10 +259,10 @@ def test_what_is_shown_of_a_card(open_page, scanner):
     for place in ("#reference img", "#crop img", ".preview img"):
         page.wait_for_function("place => document.querySelector(place)?.naturalWidth > 0", arg=place)
     page.wait_for_selector(".mark[data-status=identified] polygon")
-    page.wait_for_function("() => document.getElementById('spoken').textContent.startsWith('Recognised: ')")
+    page.wait_for_function("() => document.getElementById('spoken').textContent.startsWith('Recognized: ')")
 
 
-def test_a_correction_is_published_and_kept_for_evaluation(open_page, ear, scanner):
+def test_a_correction_is_published_and_stored_for_evaluation(open_page, event_listener, scanner):
     page = open_page()
     wait_for_type(page, "identified")
     right = scanner.cards[5]
@@ -268,15 +270,16 @@ def test_a_correction_is_published_and_kept_for_evaluation(open_page, ear, scann
     page.fill("#search input", right)
     page.click(f"#correction .choice[data-card='{right}']")
     page.wait_for_selector("#toast.shown[data-kind=good]")
-    wait_until(lambda: ear.of("corrected"))
-    corrected = ear.of("corrected")[0]
+    wait_until(lambda: event_listener.of("corrected"))
+    corrected = event_listener.of("corrected")[0]
     assert (corrected["card_id"], corrected["name"]) == (right, f"Name {right}")
     page.wait_for_selector(f".strip button[data-type=corrected]:has-text('Name {right}')")
     wait_until(lambda: list((scanner.folder / "review").glob("*.jpg")))
-    assert right in (scanner.folder / "review" / "review.jsonl").read_text()
+    lines = scanner.folder / "review" / "review.jsonl"
+    wait_until(lambda: lines.exists() and right in lines.read_text())
 
 
-def test_the_search_says_when_there_is_nothing(open_page):
+def test_a_search_without_results_shows_a_message(open_page):
     page = open_page()
     wait_for_type(page, "unknown")
     page.click("#wrong")
@@ -284,7 +287,7 @@ def test_the_search_says_when_there_is_nothing(open_page):
     page.wait_for_selector(".found:has-text('No card with this name or number.')")
 
 
-def test_the_dialog_is_worked_by_keyboard_and_gives_the_focus_back(open_page):
+def test_the_dialog_works_by_keyboard_and_returns_the_focus(open_page):
     page = open_page()
     wait_for_type(page, "identified")
     page.focus("#wrong")
@@ -296,7 +299,7 @@ def test_the_dialog_is_worked_by_keyboard_and_gives_the_focus_back(open_page):
     assert page.evaluate("document.activeElement.id") == "wrong"
 
 
-def test_the_kiosk_brings_its_own_keyboard(open_page):
+def test_the_kiosk_has_its_own_keyboard(open_page):
     page = open_page("/?kiosk=1", "7-inch")
     wait_for_type(page, "identified")
     page.click("#wrong")
@@ -309,22 +312,37 @@ def test_the_kiosk_brings_its_own_keyboard(open_page):
 
 
 @pytest.fixture
-def pause(ear):
-    """Nothing is recognised between the call and the end of the test."""
-    yield lambda: ear.say(f"{BASE}/cmd/enabled", "OFF")
-    ear.say(f"{BASE}/cmd/enabled", "ON")
+def pause(event_listener):
+    """Return a function that pauses recognition until the end of the test."""
+    yield lambda: event_listener.say(f"{BASE}/cmd/enabled", "OFF")
+    event_listener.say(f"{BASE}/cmd/enabled", "ON")
 
 
-def test_the_session_is_counted_taken_back_and_saved(open_page, pause, tmp_path):
+def settled_total(scanner):
+    """Wait until all cards recognized before a pause are published; return the number of cards in the session."""
+    total, since_s = -1, time.monotonic()
+
+    def is_settled():
+        nonlocal total, since_s
+        newest = httpx.get(f"{scanner.address}/api/session").json()["total"]
+        if newest != total:
+            total, since_s = newest, time.monotonic()
+        return time.monotonic() - since_s > 1.0
+
+    wait_until(is_settled, 60.0)
+    return total
+
+
+def test_the_session_is_counted_undone_and_downloaded(open_page, pause, scanner, tmp_path):
     page = open_page()
     page.wait_for_function("() => Number(document.getElementById('session-count').textContent) >= 2")
     pause()
     link_word(page, "paused")
-    page.wait_for_timeout(500)
+    total = settled_total(scanner)
+    page.wait_for_function("total => Number(document.getElementById('session-count').textContent) === total", arg=total)
     page.click("#open-session")
     rows = page.locator(".session-list li")
     listed = {row.get_attribute("data-card"): int(row.locator(".times").inner_text()[:-1]) for row in rows.all()}
-    total = int(page.locator("#session-count").inner_text())
     assert total == sum(listed.values()) > 0
     with page.expect_download() as download:
         page.click("a[href='/api/session.csv']")
@@ -354,28 +372,28 @@ def test_the_status_view_is_live(open_page, pause):
     page.wait_for_selector(".placement li[data-kind]")
     page.click("#enabled")
     link_word(page, "paused")
-    page.click("#enabled:has-text('Go on')")
+    page.click("#enabled:has-text('Resume recognition')")
     link_word(page, "ready")
     page.fill("#threshold input", "0.72")
     page.click("#threshold button")
     page.wait_for_selector("#toast.shown[data-kind=good]")
 
 
-def test_words_for_certainty_follow_the_threshold(open_page):
+def test_the_certainty_depends_on_the_threshold(open_page):
     page = open_page("/login")
-    said = page.evaluate("""async () => {
+    levels = page.evaluate("""async () => {
         const { certainty } = await import("/static/certainty.js");
         const named = (verification, threshold) => certainty({ type: "identified", verification }, threshold).level;
         const other = (type) => certainty({ type }, 0.7);
         return [named(0.7, 0.7), named(0.8, 0.7), named(0.95, 0.7), named(0.95, 0.94), named(1, 1),
                 other("uncertain").level, other("unknown").level, other("corrected").word];
     }""")
-    assert said == [3, 4, 5, 3, 3, 2, 1, "sure.person"]
+    assert levels == [3, 4, 5, 3, 3, 2, 1, "sure.person"]
 
 
-def test_the_outline_tells_height_tilt_and_place(open_page):
+def test_the_outline_gives_size_tilt_and_position(open_page):
     page = open_page("/login")
-    judged = page.evaluate("""async () => {
+    assessed = page.evaluate("""async () => {
         const { placement } = await import("/static/placement.js");
         const frame = { width: 1280, height: 720 };
         const upright = (x, y, height, squeeze = 1) => {
@@ -385,21 +403,21 @@ def test_the_outline_tells_height_tilt_and_place(open_page):
         return [upright(500, 150, 400), upright(500, 300, 120), upright(500, 10, 690), upright(500, 150, 400, 0.87), upright(2, 150, 400)]
             .map(({ size, tilt, place }) => [size.verdict, tilt.degrees, tilt.verdict, place.verdict]);
     }""")
-    assert judged[0] == ["good", 0, "good", "good"]
-    assert judged[1][0] == "small"
-    assert judged[2][0] == "large"
-    assert judged[3][1:3] == [30, "steep"], "a card squeezed to cos 30 degrees leans by 30 degrees"
-    assert judged[4][3] == "edge"
+    assert assessed[0] == ["good", 0, "good", "good"]
+    assert assessed[1][0] == "small"
+    assert assessed[2][0] == "large"
+    assert assessed[3][1:3] == [30, "steep"], "a card foreshortened by cos 30 degrees is tilted by 30 degrees"
+    assert assessed[4][3] == "edge"
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", SIZES)
-def test_both_views_fit_and_can_be_looked_at(open_page, album, size, scheme):
+def test_both_views_fit_the_screen(open_page, screenshots, size, scheme):
     page = open_page("/", size, scheme)
     wait_for_type(page, "identified")
     page.wait_for_function("() => document.querySelector('#crop img')?.naturalWidth > 0")
     page.wait_for_selector(".preview.live .mark polygon")
-    page.screenshot(path=album / f"kiosk-{size}-{scheme}.png")
+    page.screenshot(path=screenshots / f"kiosk-{size}-{scheme}.png")
     assert_fits(page)
     name = page.locator(".name").bounding_box()
     height = SIZES[size][1]
@@ -407,37 +425,37 @@ def test_both_views_fit_and_can_be_looked_at(open_page, album, size, scheme):
     assert name["y"] + name["height"] <= height
     page.click("#wrong")
     page.wait_for_selector("#correction[open]")
-    page.screenshot(path=album / f"correction-{size}-{scheme}.png")
+    page.screenshot(path=screenshots / f"correction-{size}-{scheme}.png")
     page = open_page("/status", size, scheme)
     link_word(page, "ready")
     page.wait_for_selector(".preview.live .mark polygon")
     page.wait_for_selector(".latencies tbody tr")
-    page.screenshot(path=album / f"status-{size}-{scheme}.png", full_page=True)
+    page.screenshot(path=screenshots / f"status-{size}-{scheme}.png", full_page=True)
     assert_fits(page)
 
 
 def assert_fits(page):
-    """Nothing runs out at the side; everything that can be pressed is large enough for a finger and has a name."""
+    """Assert that nothing is wider than the screen, and that every button has a name and is large enough for a finger."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    pressed = page.evaluate("""() => [...document.querySelectorAll("button, a.quiet, a.button")].filter((each) => each.checkVisibility())
+    buttons = page.evaluate("""() => [...document.querySelectorAll("button, a.quiet, a.button")].filter((each) => each.checkVisibility())
         .map((each) => [each.getBoundingClientRect(), each.getAttribute("aria-label") ?? each.textContent.trim(), each.className])
         .map(([box, name, kind]) => [Math.round(Math.min(box.width, box.height)), name, kind])""")
-    assert pressed
-    assert [each for each in pressed if not each[1] or (each[0] < 36 and each[2] != "plain")] == []
+    assert buttons
+    assert [each for each in buttons if not each[1] or (each[0] < 36 and each[2] != "plain")] == []
 
 
-def test_a_broker_that_is_away_is_shown_and_its_return_too(open_page, scanner):
+def test_an_outage_of_the_broker_is_shown_and_its_end_too(open_page, scanner):
     page = open_page()
     link_word(page, "ready")
     scanner.broker.stop()
     link_word(page, "broker")
     assert "Broker offline" in page.locator("#link").inner_text()
-    wait_for_type(page, "identified")  # cards are named all the same
+    wait_for_type(page, "identified")  # cards are still recognized
     scanner.broker.start()
     link_word(page, "ready")
 
 
-def test_the_page_outlives_a_restart_of_the_daemon(open_page, scanner):
+def test_the_page_survives_a_restart_of_the_daemon(open_page, scanner):
     page = open_page(outage_planned=True)
     wait_for_type(page, "identified")
     before = page.evaluate("document.querySelector('.strip li').dataset.event")
@@ -453,7 +471,7 @@ def test_the_page_outlives_a_restart_of_the_daemon(open_page, scanner):
     page.wait_for_selector(".mark polygon")
 
 
-def test_a_card_the_index_lacks_is_added_and_known_from_then_on(open_page, ear):
+def test_a_card_that_is_not_in_the_index_can_be_added_and_is_then_recognized(open_page, event_listener):
     page = open_page()
     wait_for_type(page, "unknown")
     page.click("#wrong")
@@ -462,5 +480,5 @@ def test_a_card_the_index_lacks_is_added_and_known_from_then_on(open_page, ear):
     assert page.input_value("#add input[name=card_id]") == "own-Counter-Promo"
     page.click("#add button[type=submit]")
     page.wait_for_selector("#toast.shown[data-kind=good]")
-    wait_until(lambda: any(event["card_id"] == "own-Counter-Promo" for event in ear.of("identified")), 60.0)
+    wait_until(lambda: any(event["card_id"] == "own-Counter-Promo" for event in event_listener.of("identified")), 60.0)
     page.wait_for_selector(".strip button[data-type=identified]:has-text('Counter Promo')")

@@ -1,47 +1,47 @@
-// The scanner's interface: JSON over HTTP, and its stream of server-sent events.
+// The scanner's HTTP API: JSON requests, and the stream of server-sent events.
 
-import { say } from "./words.js";
+import { translate } from "./words.js";
 
-/** What went wrong, in words for a person. */
+/** A request failed; the message is a text for the user. */
 export class ApiError extends Error {}
 
-export async function ask(path) {
-  return answer(await reach(path, {}));
+export async function get(path) {
+  return parse(await send(path, {}));
 }
 
-export async function tell(path, body = {}) {
+export async function post(path, body = {}) {
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  return answer(await reach(path, request));
+  return parse(await send(path, request));
 }
 
-async function reach(path, request) {
+async function send(path, request) {
   try {
     return await fetch(path, { ...request, credentials: "same-origin", cache: "no-store" });
   } catch {
-    throw new ApiError(say("error.network"));
+    throw new ApiError(translate("error.network"));
   }
 }
 
-async function answer(response) {
+async function parse(response) {
   if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(body?.error ?? say("error.status", { status: response.status }));
+  if (!response.ok) throw new ApiError(body?.error ?? translate("error.status", { status: response.status }));
   return body;
 }
 
-const SILENCE_MS = 45_000; // health comes every 30 s; a stream silent for longer is dead though nobody said so
+const SILENCE_MS = 45_000; // health arrives at least every 30 s; a stream without any event for longer is broken, even without an error
 const RETRY_MS = 1_000;
 
 /**
- * The stream, for as long as the page is looked at. `handlers` take the data of an event by its name; `onlink(true)` is called when the
- * stream has opened (again), `onlink(false)` when it is lost. A hidden page costs the scanner nothing.
+ * Follow the stream while the page is visible. `handlers` are called with the data of an event, by its name; `onlink(true)` is called when
+ * the stream has been opened, `onlink(false)` when it is lost. The stream is closed while the page is hidden.
  */
 export function follow(path, handlers, onlink) {
   let source = null;
   let silence = 0;
   let retry = 0;
 
-  function heard() {
+  function restartTimeout() {
     clearTimeout(silence);
     silence = setTimeout(lost, SILENCE_MS);
   }
@@ -63,13 +63,13 @@ export function follow(path, handlers, onlink) {
     close();
     source = new EventSource(path);
     source.onopen = () => {
-      heard();
+      restartTimeout();
       onlink(true);
     };
     source.onerror = lost;
     for (const [name, handler] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => {
-        heard();
+        restartTimeout();
         handler(JSON.parse(event.data));
       });
     }

@@ -1,29 +1,29 @@
-// One card, large: what it is, how sure that is, what else it may be.
+// The large view of one card: its name, how certain it is, and the alternatives.
 
 import { certainty } from "./certainty.js";
 import { choiceButtons, whereFrom } from "./choices.js";
 import { cardPicture, cropPicture, icon, picture } from "./page.js";
-import { knows, label, say } from "./words.js";
+import { knows, label, translate } from "./words.js";
 
 const BADGES = { idle: "card", identified: "check", corrected: "person", uncertain: "question", unknown: "cross" };
 const MOST_CHOICES = 3;
 
-/** What an event is called by: its card, or the card it perhaps is. */
+/** Return the name to show for an event: of its card, or of the best candidate. */
 export function nameOf(event) {
   if (event.card_id !== null) return event.name ?? event.card_id;
   const first = event.candidates[0];
-  if (event.type === "uncertain" && first) return say("name.perhaps", { name: first.name ?? first.card_id });
-  return say("name.unknown");
+  if (event.type === "uncertain" && first) return translate("name.perhaps", { name: first.name ?? first.card_id });
+  return translate("name.unknown");
 }
 
-/** Why a card was not named, or what about it is open; empty when all is clear. */
+/** Return why a card was not named, or what is still open; empty if nothing is. */
 export function whyOf(event) {
   if (event.type === "corrected") return "";
-  if (event.type === "identified") return event.printings.length > 1 ? say("why.printings") : "";
-  return knows(`why.${event.reason}`) ? say(`why.${event.reason}`) : (event.reason ?? "");
+  if (event.type === "identified") return event.printings.length > 1 ? translate("why.printings") : "";
+  return knows(`why.${event.reason}`) ? translate(`why.${event.reason}`) : (event.reason ?? "");
 }
 
-/** The cards it may be besides the one it is named: other printings of a named card, the candidates of another. */
+/** Return the other cards that it may be: other printings of a named card, the candidates of an unnamed one. */
 export function alternatives(event) {
   if (event.type === "corrected") return [];
   if (event.card_id === null) return event.candidates;
@@ -34,7 +34,7 @@ export class CardView {
   #find = (selector) => document.querySelector(selector);
   #paused = false;
 
-  /** `choose(event, card)` puts right; `open(event)` opens the search for the right card. */
+  /** `choose(event, card)` publishes a correction; `open(event)` opens the search for the right card. */
   constructor(choose, open) {
     this.choose = choose;
     this.event = null;
@@ -43,37 +43,37 @@ export class CardView {
 
   set paused(paused) {
     this.#paused = paused;
-    if (this.event === null) this.rest();
+    if (this.event === null) this.showIdle();
   }
 
-  /** Nothing to show. */
-  rest() {
+  /** Show that no card is in view. */
+  showIdle() {
     this.event = null;
-    this.#verdict("idle", say("verdict.idle"));
-    this.#write(say(this.#paused ? "name.idle.paused" : "name.idle"), "", say(this.#paused ? "idle.help.paused" : "idle.help"));
+    this.#verdict("idle", translate("verdict.idle"));
+    this.#write(translate(this.#paused ? "name.idle.paused" : "name.idle"), "", translate(this.#paused ? "idle.help.paused" : "idle.help"));
     this.#find(".sure").hidden = this.#find(".choices").hidden = this.#find("#wrong").hidden = true;
     this.#find("#reference .frame").replaceChildren();
     this.#find("#crop .frame").replaceChildren();
   }
 
-  /** Show an event that is not a removal; `threshold` says what is sure. */
+  /** Show an event that is not a removal. `threshold` is the lowest verification of a named card. */
   show(event, threshold) {
     this.event = event;
-    this.#verdict(event.type, say(`verdict.${event.type}`));
+    this.#verdict(event.type, translate(`verdict.${event.type}`));
     this.#write(nameOf(event), event.card_id === null ? "" : whereFrom(event), whyOf(event));
     this.#sure(certainty(event, threshold));
     this.#choices(event);
     this.#pictures(event);
     const button = this.#find("#wrong");
     button.hidden = false;
-    button.replaceChildren(icon(event.card_id === null ? "list" : "cross"), say(event.card_id === null ? "action.choose" : "action.wrong"));
+    button.replaceChildren(icon(event.card_id === null ? "list" : "cross"), translate(event.card_id === null ? "action.choose" : "action.wrong"));
     document.body.classList.remove("flash");
-    void document.body.offsetWidth; // the animation begins anew only after a layout without it
+    void document.body.offsetWidth; // the animation restarts only after a layout without it
     document.body.classList.add("flash");
   }
 
-  /** The card shown was taken away; it stays to be read. */
-  leave() {
+  /** Mark the shown card as removed; it remains visible. */
+  markRemoved() {
     document.body.classList.add("gone");
     this.#find(".verdict .left").hidden = false;
   }
@@ -96,24 +96,24 @@ export class CardView {
 
   #sure({ level, word }) {
     const place = this.#find(".sure");
-    const words = say(word);
+    const words = translate(word);
     place.hidden = false;
     place.dataset.level = level;
     this.#find(".sure-text").textContent = words;
-    label(this.#find(".steps"), say("sure.label", { words, level }));
+    label(this.#find(".steps"), translate("sure.label", { words, level }));
   }
 
   #choices(event) {
     const cards = alternatives(event).slice(0, MOST_CHOICES);
     this.#find(".words .choices").hidden = cards.length === 0;
-    this.#find(".words .choices h3").textContent = say(event.card_id === null ? "choices.candidates" : "choices.printings");
+    this.#find(".words .choices h3").textContent = translate(event.card_id === null ? "choices.candidates" : "choices.printings");
     this.#find(".words .choice-list").replaceChildren(...choiceButtons(cards, (card) => this.choose(event, card)));
   }
 
   #pictures(event) {
     const known = event.card_id ?? (event.type === "uncertain" ? event.candidates[0]?.card_id : undefined);
-    const reference = known ? [picture(cardPicture(known), say("picture.of", { name: nameOf(event) }))] : [];
+    const reference = known ? [picture(cardPicture(known), translate("picture.of", { name: nameOf(event) }))] : [];
     this.#find("#reference .frame").replaceChildren(...reference);
-    this.#find("#crop .frame").replaceChildren(picture(cropPicture(event.event_id), say("picture.seen")));
+    this.#find("#crop .frame").replaceChildren(picture(cropPicture(event.event_id), translate("picture.seen")));
   }
 }

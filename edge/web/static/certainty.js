@@ -1,10 +1,10 @@
-// How sure the scanner is, in words and as one of five steps. There is no percentage, for a verification is no probability: what it means
-// is settled by the threshold, so the words tell how far it lies above that.
+// How certain the scanner is, as a text and a level of five. There is no percentage, because a verification is not a probability: the text
+// depends on how far it is above the threshold.
 
 const VERY = 0.6;
 const SURE = 0.25;
 
-/** Return {level: 1..5, word: key of the texts} for an event; `threshold` is the verification from which a card is named. */
+/** Return {level: 1..5, word: key of the text} for an event. `threshold` is the lowest verification of a named card. */
 export function certainty(event, threshold) {
   if (event.type === "corrected") return { level: 5, word: "sure.person" };
   if (event.type === "unknown") return { level: 1, word: "sure.none" };

@@ -1,19 +1,19 @@
-// "Not this one": the candidates, a search of the whole index, and a card that the index lacks.
+// The correction dialog: the candidates, a search in the index, and adding a card that the index does not have.
 
-import { ApiError, ask, tell } from "./api.js";
+import { ApiError, get, post } from "./api.js";
 import { choiceButtons } from "./choices.js";
 import { Keyboard } from "./keyboard.js";
 import { cropPicture, picture, toast } from "./page.js";
-import { say } from "./words.js";
+import { translate } from "./words.js";
 
 const TYPING_MS = 180;
 const MOST_FOUND = 24;
 
-/** Publish what a card really is; `card` is {card_id, name}. Says so, or why it did not work. */
-export async function putRight(event, card) {
+/** Publish the right card of an event; `card` is {card_id, name}. Shows a message and returns whether it succeeded. */
+export async function publishCorrection(event, card) {
   try {
-    await tell("/api/corrections", { event_id: event.event_id, card_id: card.card_id });
-    toast(say("correct.done", { name: card.name ?? card.card_id }), "good");
+    await post("/api/corrections", { event_id: event.event_id, card_id: card.card_id });
+    toast(translate("correct.done", { name: card.name ?? card.card_id }), "good");
     return true;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -22,7 +22,7 @@ export async function putRight(event, card) {
   }
 }
 
-/** An identifier for a new card that says where it comes from and is not taken by chance. */
+/** Return an id for a new card from its set and number or its name. The prefix keeps it apart from the ids of the index. */
 function proposedId({ name, set, number }) {
   const words = [set, number].every(Boolean) ? `${set}-${number}` : name;
   const plain = words.normalize("NFKD").replace(/[^\w\s-]/g, "").trim().replace(/\s+/g, "-");
@@ -34,7 +34,7 @@ export class Correction {
   #find = (selector) => this.#dialog.querySelector(selector);
   #event = null;
   #typing = 0;
-  #asked = 0;
+  #searches = 0;
 
   constructor() {
     const field = this.#find("#search input");
@@ -46,50 +46,50 @@ export class Correction {
       event.preventDefault();
       this.#search(field.value.trim());
     });
-    this.#find("#open-add").addEventListener("click", () => this.#adding(true));
-    this.#find("#close-add").addEventListener("click", () => this.#adding(false));
-    this.#prepareAdding(this.#find("#add"));
+    this.#find("#open-add").addEventListener("click", () => this.#showAddForm(true));
+    this.#find("#close-add").addEventListener("click", () => this.#showAddForm(false));
+    this.#prepareAddForm(this.#find("#add"));
     new Keyboard(this.#find(".keyboard"), this.#dialog);
   }
 
-  /** Open for an event; it stays this one's, whatever happens under the camera meanwhile. */
+  /** Open the dialog for an event. It stays with this event while other cards are shown. */
   open(event) {
     this.#event = event;
-    this.#find(".seen").replaceChildren(picture(cropPicture(event.event_id), say("picture.seen")));
+    this.#find(".seen").replaceChildren(picture(cropPicture(event.event_id), translate("picture.seen")));
     this.#find("#search input").value = "";
-    this.#adding(false);
-    this.#offerCandidates();
+    this.#showAddForm(false);
+    this.#showCandidates();
     this.#dialog.showModal();
   }
 
-  #offerCandidates() {
+  #showCandidates() {
     const others = this.#event.candidates.filter((card) => card.card_id !== this.#event.card_id);
-    this.#offer(others, others.length > 0 ? say("correct.candidates") : "");
+    this.#show(others, others.length > 0 ? translate("correct.candidates") : "");
   }
 
-  #offer(cards, text) {
+  #show(cards, text) {
     this.#find(".found").textContent = text;
     this.#find(".choice-list").replaceChildren(...choiceButtons(cards, (card) => this.#choose(card)));
   }
 
   async #choose(card) {
-    if (await putRight(this.#event, card)) this.#dialog.close();
+    if (await publishCorrection(this.#event, card)) this.#dialog.close();
   }
 
   async #search(words) {
-    const number = (this.#asked += 1);
-    if (words === "") return this.#offerCandidates();
+    const number = (this.#searches += 1);
+    if (words === "") return this.#showCandidates();
     try {
-      const found = await ask(`/api/search?q=${encodeURIComponent(words)}&limit=${MOST_FOUND}`);
-      if (number !== this.#asked) return; // an older question answered late
-      this.#offer(found, found.length > 0 ? say("correct.results", { count: found.length }) : say("correct.nothing"));
+      const found = await get(`/api/search?q=${encodeURIComponent(words)}&limit=${MOST_FOUND}`);
+      if (number !== this.#searches) return; // the response to an older search
+      this.#show(found, found.length > 0 ? translate("correct.results", { count: found.length }) : translate("correct.nothing"));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#offer([], error.message);
+      this.#show([], error.message);
     }
   }
 
-  #adding(wanted) {
+  #showAddForm(wanted) {
     this.#dialog.classList.toggle("adding", wanted);
     const form = this.#find("#add");
     form.hidden = !wanted;
@@ -102,7 +102,7 @@ export class Correction {
     form.elements.name.focus();
   }
 
-  #prepareAdding(form) {
+  #prepareAddForm(form) {
     form.addEventListener("input", ({ target }) => {
       if (target.name === "card_id") target.dataset.chosen = "yes";
       else if (!form.card_id.dataset.chosen) form.card_id.value = proposedId(Object.fromEntries(new FormData(form)));
@@ -111,8 +111,8 @@ export class Correction {
       submit.preventDefault();
       const fields = Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim() !== ""));
       try {
-        await tell("/api/cards", { event_id: this.#event.event_id, ...fields });
-        toast(say("add.done", { name: fields.name }), "good");
+        await post("/api/cards", { event_id: this.#event.event_id, ...fields });
+        toast(translate("add.done", { name: fields.name }), "good");
         this.#dialog.close();
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;

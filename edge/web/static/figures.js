@@ -1,14 +1,14 @@
-// The scanner's health in tables: what it tells once a second is written down here, nothing is made of it.
+// Tables of the scanner's health, updated once a second.
 
 import { Graph } from "./graph.js";
 import { make } from "./page.js";
-import { duration, language, say, timeOfDay } from "./words.js";
+import { duration, language, timeOfDay, translate } from "./words.js";
 
 const RATES = ["frames", "cards", "events"];
 const HOT_C = 80;
 const SCALE_C = 100;
 
-const graphs = RATES.map((rate) => [rate, new Graph(say(`status.rate.${rate}`))]);
+const graphs = RATES.map((rate) => [rate, new Graph(translate(`status.rate.${rate}`))]);
 document.querySelector(".graphs").append(...graphs.map(([, graph]) => graph.element));
 
 const digits = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
@@ -26,7 +26,7 @@ export function showHealth(health) {
 
 function list(id, fields) {
   const shown = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const rows = shown.map(([field, value]) => make("div", {}, make("dt", { text: say(`field.${field}`) }), make("dd", { text: value })));
+  const rows = shown.map(([field, value]) => make("div", {}, make("dt", { text: translate(`field.${field}`) }), make("dd", { text: value })));
   document.getElementById(id).replaceChildren(...rows);
 }
 
@@ -34,7 +34,7 @@ function showProblems(problems) {
   const place = document.querySelector(".problems");
   place.hidden = problems.length === 0;
   const items = problems.map(({ part, message, since }) =>
-    make("li", {}, make("b", { text: part }), ` ${message} `, make("small", { text: say("status.since", { time: timeOfDay(since) }) })),
+    make("li", {}, make("b", { text: part }), ` ${message} `, make("small", { text: translate("status.since", { time: timeOfDay(since) }) })),
   );
   place.querySelector("ul").replaceChildren(...items);
 }
@@ -45,7 +45,7 @@ function showLatencies(latencies) {
     const bar = make("span", { class: "bar-of" }, make("i", { class: "late" }), make("i", { class: "usual" }));
     bar.children[0].style.width = `${(100 * p95) / longest}%`;
     bar.children[1].style.width = `${(100 * p50) / longest}%`;
-    const cell = (value) => make("td", { class: "figure", text: say("value.ms", { count: digits.format(value) }) });
+    const cell = (value) => make("td", { class: "figure", text: translate("value.ms", { count: digits.format(value) }) });
     return make("tr", {}, make("th", { scope: "row", text: stage.replaceAll("_", " ") }), cell(p50), cell(p95), make("td", { class: "bars" }, bar));
   });
   document.querySelector(".latencies tbody").replaceChildren(...rows);
@@ -55,10 +55,10 @@ function showTemperatures(temperatures) {
   const rows = Object.entries(temperatures).map(([place, celsius]) => {
     const fill = make("i", { class: "fill" });
     fill.style.width = `${Math.min(100, (100 * celsius) / SCALE_C)}%`;
-    const words = make("p", {}, make("span", { text: place }), make("b", { class: "number", text: say("value.celsius", { count: digits.format(celsius) }) }));
+    const words = make("p", {}, make("span", { text: place }), make("b", { class: "number", text: translate("value.celsius", { count: digits.format(celsius) }) }));
     return make("div", { class: "meter", "data-kind": celsius >= HOT_C ? "bad" : "good" }, words, make("div", { class: "track" }, fill));
   });
-  const none = make("p", { class: "help", text: say("status.temperature.none") });
+  const none = make("p", { class: "help", text: translate("status.temperature.none") });
   document.getElementById("temperatures").replaceChildren(...(rows.length > 0 ? rows : [none]));
 }
 
@@ -77,7 +77,7 @@ function showBroker(broker) {
   const dropped = Object.values(broker.dropped).reduce((sum, count) => sum + count, 0);
   document.getElementById("broker").dataset.kind = broker.connected ? "good" : "bad";
   list("broker", {
-    state: broker.connected ? say("value.connected") : say("value.offline", { state: broker.state }),
+    state: broker.connected ? translate("value.connected") : translate("value.offline", { state: broker.state }),
     protocol: broker.protocol && `MQTT ${broker.protocol}`,
     outbox: many.format(broker.outbox_rows),
     oldest: broker.oldest_age_s === null ? null : duration(broker.oldest_age_s),
@@ -94,7 +94,7 @@ function showMachine({ device_id: device, uptime_s: uptime, memory_mb: memory, d
   list("machine", {
     device,
     uptime: duration(uptime),
-    memory: memory === null ? null : say("value.mb", { count: many.format(Math.round(memory)) }),
+    memory: memory === null ? null : translate("value.mb", { count: many.format(Math.round(memory)) }),
     npu: npu && [npu.state, npu.architecture, npu.pcie].filter(Boolean).join(", "),
     drops: left.map(([place, count]) => `${place} ${many.format(count)}`).join(", "),
     error: network.last_error,
@@ -102,7 +102,7 @@ function showMachine({ device_id: device, uptime_s: uptime, memory_mb: memory, d
   });
 }
 
-/** Bundle and network in use; both may still be unknown. */
+/** Show the active index and model; either may still be unknown. */
 export function showIndex(index, model) {
   const pushed = index?.last_push;
   list("network", {

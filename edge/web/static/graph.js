@@ -1,4 +1,4 @@
-// A small curve of the last values.
+// A small line chart of the latest values.
 
 import { drawn, make } from "./page.js";
 

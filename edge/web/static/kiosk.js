@@ -1,39 +1,39 @@
-// The page for the person at the counter: the card under the camera, as soon as it is named.
+// The page for the counter: shows the card under the camera.
 
-import { ApiError, ask, follow, tell } from "./api.js";
+import { ApiError, follow, get, post } from "./api.js";
 import { CardView, nameOf, whyOf } from "./card_view.js";
 import { certainty } from "./certainty.js";
-import { Correction, putRight } from "./correction.js";
+import { Correction, publishCorrection } from "./correction.js";
 import { Link } from "./link.js";
-import { icon, putIcons, toast } from "./page.js";
+import { icon, insertIcons, toast } from "./page.js";
 import { Preview } from "./preview.js";
 import { Session } from "./session.js";
 import * as sound from "./sound.js";
 import { Strip } from "./strip.js";
-import { putTexts, say } from "./words.js";
+import { applyTexts, translate } from "./words.js";
 
-const STAYS_MS = 30_000; // how long a card that was taken away can still be read
-const USUAL_THRESHOLD = 0.7;
+const STAYS_MS = 30_000; // how long a removed card remains visible
+const DEFAULT_THRESHOLD = 0.7;
 
-putTexts();
-putIcons();
+applyTexts();
+insertIcons();
 
 const link = new Link();
 const preview = new Preview(document.querySelector(".preview"));
 const session = new Session();
 const correction = new Correction();
-const view = new CardView(putRight, (event) => correction.open(event));
+const view = new CardView(publishCorrection, (event) => correction.open(event));
 const strip = new Strip((event) => show(event));
-let threshold = USUAL_THRESHOLD;
-let restTimer = 0;
+let threshold = DEFAULT_THRESHOLD;
+let idleTimer = 0;
 
 function show(event) {
-  clearTimeout(restTimer);
+  clearTimeout(idleTimer);
   view.show(event, threshold);
 }
 
-function take(event) {
-  if (event.type === "removed") return leave(event);
+function handleEvent(event) {
+  if (event.type === "removed") return handleRemoval(event);
   strip.add(event);
   show(event);
   sound.play(event.type);
@@ -41,26 +41,26 @@ function take(event) {
 }
 
 function spoken(event) {
-  const words = say(certainty(event, threshold).word);
-  return say(`say.${event.type}`, { name: nameOf(event), words, why: whyOf(event) });
+  const words = translate(certainty(event, threshold).word);
+  return translate(`say.${event.type}`, { name: nameOf(event), words, why: whyOf(event) });
 }
 
-function leave({ track_id: trackId }) {
+function handleRemoval({ track_id: trackId }) {
   if (view.event?.track_id !== trackId) return;
-  view.leave();
-  clearTimeout(restTimer);
-  restTimer = setTimeout(() => view.rest(), STAYS_MS);
+  view.markRemoved();
+  clearTimeout(idleTimer);
+  idleTimer = setTimeout(() => view.showIdle(), STAYS_MS);
 }
 
-function control({ threshold: bound, enabled }) {
+function applyControls({ threshold: bound, enabled }) {
   threshold = bound;
   view.paused = !enabled;
 }
 
-/** What was missed while the page was away, or before it was opened. */
+/** Load what was missed while the page was hidden or disconnected. */
 async function catchUp() {
-  const [state, events] = await Promise.all([ask("/api/state"), ask("/api/events?limit=50"), session.load()]);
-  if (state.controls) control(state.controls);
+  const [state, events] = await Promise.all([get("/api/state"), get("/api/events?limit=50"), session.load()]);
+  if (state.controls) applyControls(state.controls);
   link.health = state.health;
   strip.fill(events);
   const present = state.cards?.cards.at(-1);
@@ -68,37 +68,37 @@ async function catchUp() {
   if (event && event.event_id !== view.event?.event_id) show(event);
 }
 
-function silent() {
+function updateSoundButton() {
   const button = document.getElementById("sound");
   const on = sound.isOn();
   button.setAttribute("aria-pressed", on);
   button.replaceChildren(icon(on ? "sound" : "silence"));
-  button.title = say(on ? "nav.sound.on" : "nav.sound.off");
+  button.title = translate(on ? "nav.sound.on" : "nav.sound.off");
 }
 
 document.getElementById("sound").addEventListener("click", () => {
-  sound.turn(!sound.isOn());
-  silent();
+  sound.enable(!sound.isOn());
+  updateSoundButton();
 });
 
 document.getElementById("scan").addEventListener("click", async () => {
   try {
-    await tell("/api/commands/scan");
+    await post("/api/commands/scan");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     toast(error.message, "bad");
   }
 });
 
-silent();
-view.rest();
+updateSoundButton();
+view.showIdle();
 follow(
   "/api/stream?outlines=1",
   {
-    card: take,
+    card: handleEvent,
     health: (health) => (link.health = health),
-    controls: control,
-    outlines: (seen) => preview.show(seen),
+    controls: applyControls,
+    outlines: (update) => preview.show(update),
     session: (counts) => session.show(counts),
   },
   (reachable) => {

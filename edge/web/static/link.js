@@ -1,24 +1,24 @@
-// The pill in the head: is the scanner there, is it well, does the broker hear it?
+// The status in the header: is the scanner reachable, is it working, is the broker connected?
 
 import { icon } from "./page.js";
-import { say } from "./words.js";
+import { translate } from "./words.js";
 
 const KINDS = { ready: "good", starting: "wait", stopping: "wait", paused: "wait", problem: "bad", lost: "bad", broker: "warn" };
 const ICONS = { good: "check", wait: "pause", bad: "warning", warn: "plug" };
 
-/** Return the state of the link as {word, kind, text}; `health` is null until the scanner told it. */
+/** Return the status as {word, kind, text}. `health` is null until it has been received. */
 export function linkState(reachable, health) {
   if (!reachable) return state("lost");
   if (health === null) return state("starting");
   if (["ok", "paused"].includes(health.state) && !health.publisher.connected) {
     const count = health.publisher.outbox_rows;
-    return { ...state("broker"), text: say(count > 0 ? "link.broker.waiting" : "link.broker", { count }) };
+    return { ...state("broker"), text: translate(count > 0 ? "link.broker.waiting" : "link.broker", { count }) };
   }
   return state(health.state === "ok" ? "ready" : health.state);
 }
 
 function state(word) {
-  return { word, kind: KINDS[word], text: say(`link.${word}`) };
+  return { word, kind: KINDS[word], text: translate(`link.${word}`) };
 }
 
 export class Link {

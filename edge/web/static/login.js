@@ -1,12 +1,12 @@
-// Signing in with the token, where the scanner asks for one.
+// Sign in with the scanner's token.
 
-import { ApiError, tell } from "./api.js";
-import { putTexts, say } from "./words.js";
+import { ApiError, post } from "./api.js";
+import { applyTexts, translate } from "./words.js";
 
-putTexts();
-document.title = say("title.login");
+applyTexts();
+document.title = translate("title.login");
 
-/** Only a path of this scanner is gone on to, whatever the address says. */
+/** Return the page to open after the login; only a path on this scanner is accepted. */
 function next() {
   const path = new URLSearchParams(location.search).get("next") ?? "/";
   return /^\/[a-z]*$/.test(path) ? path : "/";
@@ -16,7 +16,7 @@ document.getElementById("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
   try {
-    await tell("/login", { token: form.elements.token.value });
+    await post("/login", { token: form.elements.token.value });
     location.replace(next());
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

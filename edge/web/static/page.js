@@ -1,4 +1,4 @@
-// Making elements. Nothing is ever put in as HTML: what the scanner sends is text.
+// Create elements. Texts are never inserted as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,7 +22,7 @@ const ICONS = {
   plug: "M9 4v4M15 4v4M6.5 8h11v3a5.5 5.5 0 0 1-11 0zM12 16.5V20M4 4l16 16",
 };
 
-/** A new element; `properties` are attributes, but for text, and on… which are listeners. */
+/** Return a new element. `properties` are its attributes, except `text`, and `on…` for event listeners. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -46,11 +46,11 @@ export function icon(name) {
   return drawn("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, drawn("path", { d: ICONS[name] }));
 }
 
-export function putIcons(root = document) {
+export function insertIcons(root = document) {
   for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
 }
 
-/** A picture that says so when there is none. */
+/** Return an image that gets the class "missing" if it cannot be loaded. */
 export function picture(address, alternative, properties = {}) {
   const image = make("img", { alt: alternative, decoding: "async", ...properties });
   image.addEventListener("error", () => image.classList.add("missing"));
@@ -68,7 +68,7 @@ export function cropPicture(eventId) {
 
 let toastTimer = 0;
 
-/** A short message that goes away by itself; screen readers read it. */
+/** Show a short message that disappears by itself. Screen readers announce it. */
 export function toast(text, kind = "info") {
   const place = document.getElementById("toast");
   clearTimeout(toastTimer);

@@ -1,9 +1,9 @@
-// What a located outline says about height, tilt and place of the camera. Pure: corners in, figures and verdicts out.
+// Assess size, tilt and position of a card from its outline.
 
-const SMALL = 0.28; // of the picture's height: below, the small print is lost
+const SMALL = 0.28; // of the frame height: below, small print is not readable
 const LARGE = 0.9;
 const STEEP_DEGREES = 22;
-const EDGE = 0.02; // of the picture's width or height
+const EDGE = 0.02; // of the frame's width or height
 
 const CARD_LENGTH_TO_WIDTH = 88 / 63;
 
@@ -12,10 +12,10 @@ function side([ax, ay], [bx, by]) {
 }
 
 /**
- * Return {size: {share, verdict}, tilt: {degrees, verdict}, place: {verdict}} of a quad (clockwise from its top-left) in a frame.
+ * Return {size: {share, verdict}, tilt: {degrees, verdict}, place: {verdict}} of a quad (clockwise from its top-left corner) in a frame.
  *
- * The tilt comes from two signs: a card that leans is foreshortened (its sides' ratio is off), and its nearer side is longer. The second
- * depends on the lens, so the larger of both is only "about" the angle.
+ * The tilt is estimated from the aspect ratio, because a tilted card is foreshortened, and from the lengths of opposite sides, because the
+ * nearer one is longer. The second depends on the lens, so the larger of the two is only an approximation.
  */
 export function placement(quad, { width, height }) {
   const [top, right, bottom, left] = quad.map((corner, index) => side(corner, quad[(index + 1) % 4]));
@@ -34,7 +34,7 @@ export function placement(quad, { width, height }) {
   };
 }
 
-/** Where a card should lie: [x, y, width, height] of an upright card in the middle, half as long as the picture is high. */
+/** Return where to place a card: [x, y, width, height] of an upright card in the middle, about half as long as the frame is high. */
 export function guideBox({ width, height }) {
   const long = height * 0.55;
   const short = long / CARD_LENGTH_TO_WIDTH;

@@ -1,7 +1,7 @@
-// The live picture, with the outline and the name of each card drawn over it.
+// The live camera image with the outline and the name of each card.
 
 import { drawn } from "./page.js";
-import { say } from "./words.js";
+import { translate } from "./words.js";
 
 const STREAM = "/api/preview.mjpg?width=960";
 const STALE_MS = 1500;
@@ -13,7 +13,7 @@ export class Preview {
   #marks = drawn("g", { class: "marks" });
   #stale = 0;
 
-  /** `place` holds an <img> and an <svg>; `guide` draws what lies under the outlines, given the frame's size. */
+  /** `place` contains an <img> and an <svg>; `guide` returns the elements below the outlines for a frame size. */
   constructor(place, guide = () => []) {
     this.#image = place.querySelector("img");
     this.#overlay = place.querySelector("svg");
@@ -27,7 +27,7 @@ export class Preview {
     this.place = place;
   }
 
-  /** Begin, or begin anew: the number makes the browser ask again. */
+  /** Start or restart the image. The number makes the browser open a new request. */
   start() {
     if (!document.hidden) this.#image.src = `${STREAM}&from=${Date.now()}`;
   }
@@ -38,7 +38,7 @@ export class Preview {
     this.#marks.replaceChildren();
   }
 
-  /** Draw the outlines of one frame; they go when none come any more. */
+  /** Draw the outlines of one frame. They disappear if no others follow. */
   show({ frame, outlines }) {
     const { width, height } = frame;
     this.#overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -50,8 +50,8 @@ export class Preview {
 }
 
 function labelOf(status, name) {
-  if (status === "tentative") return say("preview.looking");
-  return status === "uncertain" || status === "unknown" ? say(`strip.${status}`) : (name ?? "");
+  if (status === "tentative") return translate("preview.looking");
+  return status === "uncertain" || status === "unknown" ? translate(`strip.${status}`) : (name ?? "");
 }
 
 function mark({ quad, status, name }, width, height) {

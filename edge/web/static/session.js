@@ -1,9 +1,9 @@
-// What was laid under the camera in this session: counts, taking back, export.
+// The list of this session: counts, undo, download.
 
-import { ApiError, ask, tell } from "./api.js";
+import { ApiError, get, post } from "./api.js";
 import { whereFrom } from "./choices.js";
 import { cardPicture, make, picture, toast } from "./page.js";
-import { say, timeOfDay } from "./words.js";
+import { timeOfDay, translate } from "./words.js";
 
 const SURE_MS = 4000;
 
@@ -15,46 +15,46 @@ export class Session {
 
   constructor() {
     document.getElementById("open-session").addEventListener("click", () => this.#dialog.showModal());
-    document.getElementById("undo").addEventListener("click", () => this.#do("/api/session/undo"));
+    document.getElementById("undo").addEventListener("click", () => this.#run("/api/session/undo"));
     document.getElementById("clear").addEventListener("click", ({ currentTarget }) => this.#clear(currentTarget));
-    // a touch beside the sheet closes it
+    // a click outside the sheet closes it
     this.#dialog.addEventListener("click", ({ target }) => target === this.#dialog && this.#dialog.close());
   }
 
   async load() {
-    this.show(await ask("/api/session"));
+    this.show(await get("/api/session"));
   }
 
   show({ since, total, cards }) {
     this.#total = total;
     this.#count.textContent = total;
     const sum = this.#dialog.querySelector(".session-sum");
-    sum.querySelector("b").textContent = total === 1 ? say("session.total.one") : say("session.total", { count: total });
-    sum.querySelector(".different").textContent = say("session.different", { count: cards.length });
-    sum.querySelector(".since").textContent = since ? say("session.since", { time: timeOfDay(since) }) : "";
+    sum.querySelector("b").textContent = total === 1 ? translate("session.total.one") : translate("session.total", { count: total });
+    sum.querySelector(".different").textContent = translate("session.different", { count: cards.length });
+    sum.querySelector(".since").textContent = since ? translate("session.since", { time: timeOfDay(since) }) : "";
     this.#dialog.classList.toggle("none", total === 0);
     document.getElementById("undo").disabled = document.getElementById("clear").disabled = total === 0;
     this.#dialog.querySelector(".session-list").replaceChildren(...cards.map(row));
   }
 
-  /** Forgetting is asked about once more, on the button itself. */
+  /** Clear the list; the button asks for confirmation first. */
   #clear(button) {
     clearTimeout(this.#sureTimer);
     const ready = button.dataset.sure === "yes";
     button.dataset.sure = ready ? "" : "yes";
-    button.textContent = say(ready ? "session.clear" : "session.clear.sure", { count: this.#total });
-    if (ready) this.#do("/api/session/clear");
-    else this.#sureTimer = setTimeout(() => this.#unsure(button), SURE_MS);
+    button.textContent = translate(ready ? "session.clear" : "session.clear.sure", { count: this.#total });
+    if (ready) this.#run("/api/session/clear");
+    else this.#sureTimer = setTimeout(() => this.#resetClear(button), SURE_MS);
   }
 
-  #unsure(button) {
+  #resetClear(button) {
     button.dataset.sure = "";
-    button.textContent = say("session.clear");
+    button.textContent = translate("session.clear");
   }
 
-  async #do(path) {
+  async #run(path) {
     try {
-      await tell(path);
+      await post(path);
       await this.load();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -1,9 +1,9 @@
-// Help for setting the camera up: focus, light, and where the card lies, live.
+// Help to set up the camera: live focus, brightness and card position.
 
 import { drawn, make } from "./page.js";
 import { guideBox, placement } from "./placement.js";
 import { Preview } from "./preview.js";
-import { say } from "./words.js";
+import { translate } from "./words.js";
 
 const DARK = 0.25;
 const BRIGHT = 0.8;
@@ -26,12 +26,12 @@ export class Setup {
     document.getElementById("reset").addEventListener("click", () => (this.#best = 0));
   }
 
-  /** Take what the stream says about one frame. */
-  show(seen) {
-    this.preview.show(seen);
-    if (seen.sharpness !== null) this.#showSharpness(seen.sharpness);
-    if (seen.brightness !== null) this.#showBrightness(seen.brightness, seen.clipped ?? 0);
-    this.#showPlacement(seen);
+  /** Show the outlines and the image quality of one frame. */
+  show(update) {
+    this.preview.show(update);
+    if (update.sharpness !== null) this.#showSharpness(update.sharpness);
+    if (update.brightness !== null) this.#showBrightness(update.brightness, update.clipped ?? 0);
+    this.#showPlacement(update);
   }
 
   #drawGuide(frame) {
@@ -40,7 +40,7 @@ export class Setup {
     const size = frame.height / 24;
     return [
       drawn("rect", { x, y, width, height, rx: width * 0.05, "stroke-width": frame.width / 320 }),
-      drawn("text", { x: frame.width / 2, y: y + height + size * 1.3, "font-size": size, "text-anchor": "middle" }, say("status.guide.label")),
+      drawn("text", { x: frame.width / 2, y: y + height + size * 1.3, "font-size": size, "text-anchor": "middle" }, translate("status.guide.label")),
     ];
   }
 
@@ -52,25 +52,25 @@ export class Setup {
     this.#sharpness.querySelector(".fill").style.width = `${(100 * value) / scale}%`;
     this.#sharpness.querySelector(".mark").style.left = `${(100 * this.#best) / scale}%`;
     this.#sharpness.querySelector(".number").textContent = `${Math.round(value)} / ${Math.round(this.#best)}`;
-    this.#advise(this.#sharpness, verdict === "far" ? "bad" : "good", say(`status.sharpness.${verdict}`));
+    this.#showAdvice(this.#sharpness, verdict === "far" ? "bad" : "good", translate(`status.sharpness.${verdict}`));
   }
 
   #showBrightness(value, clipped) {
     const verdict = value < DARK ? "dark" : value > BRIGHT ? "bright" : clipped > MUCH_GLARE ? "glare" : "good";
     this.#brightness.querySelector(".fill").style.width = `${100 * Math.min(1, value)}%`;
     this.#brightness.querySelector(".number").textContent = value.toFixed(2);
-    this.#advise(this.#brightness, verdict === "good" ? "good" : "bad", say(`status.brightness.${verdict}`));
+    this.#showAdvice(this.#brightness, verdict === "good" ? "good" : "bad", translate(`status.brightness.${verdict}`));
   }
 
-  #advise(meter, kind, text) {
+  #showAdvice(meter, kind, text) {
     meter.dataset.kind = kind;
     meter.querySelector(".advice").textContent = text;
   }
 
-  /** Of several cards the largest is judged. */
+  /** Assess the largest card. */
   #showPlacement({ frame, outlines }) {
-    const judged = outlines.map(({ quad }) => placement(quad, frame));
-    const largest = judged.sort((one, other) => other.size.share - one.size.share)[0];
+    const assessed = outlines.map(({ quad }) => placement(quad, frame));
+    const largest = assessed.sort((one, other) => other.size.share - one.size.share)[0];
     this.#placement.classList.toggle("none", !largest);
     this.#placement.querySelector("ul").replaceChildren(...(largest ? verdicts(largest) : []));
   }
@@ -78,8 +78,8 @@ export class Setup {
 
 function verdicts({ size, tilt, place }) {
   return [
-    verdict("size", size.verdict, say("status.of_height", { share: Math.round(size.share * 100) })),
-    verdict("tilt", tilt.verdict, say("status.about_degrees", { degrees: tilt.degrees })),
+    verdict("size", size.verdict, translate("status.of_height", { share: Math.round(size.share * 100) })),
+    verdict("tilt", tilt.verdict, translate("status.about_degrees", { degrees: tilt.degrees })),
     verdict("place", place.verdict, ""),
   ];
 }
@@ -88,7 +88,7 @@ function verdict(what, word, figure) {
   return make(
     "li",
     { "data-kind": word === "good" ? "good" : "bad" },
-    make("b", { text: say(`status.${what}`) }),
-    make("span", { text: [say(`status.${what}.${word}`), figure].filter(Boolean).join(", ") }),
+    make("b", { text: translate(`status.${what}`) }),
+    make("span", { text: [translate(`status.${what}.${word}`), figure].filter(Boolean).join(", ") }),
   );
 }

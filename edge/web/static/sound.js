@@ -1,4 +1,4 @@
-// Soft sounds, made here: two rising notes for a card that was named, one for a doubt, a low one for a card nobody knows.
+// Synthesized sounds: two rising notes for a named card, one for an uncertain one, two falling notes for an unknown one.
 
 const KEY = "cardedge.sound";
 const NOTES = {
@@ -16,20 +16,20 @@ export function isOn() {
   return localStorage.getItem(KEY) !== "off";
 }
 
-export function turn(on) {
+export function enable(on) {
   localStorage.setItem(KEY, on ? "on" : "off");
   if (on) play("identified");
 }
 
-/** Play the sound of an event. Browsers keep silent until the page was touched once; the kiosk's is told not to. */
+/** Play the sound of an event. Browsers play none until the user has touched the page; the kiosk's browser is configured to allow it. */
 export function play(type) {
   if (!isOn() || !(type in NOTES)) return;
   context ??= new AudioContext();
   if (context.state === "suspended") context.resume();
-  for (const [frequency, after] of NOTES[type]) note(frequency, context.currentTime + after);
+  for (const [frequency, after] of NOTES[type]) playNote(frequency, context.currentTime + after);
 }
 
-function note(frequency, at) {
+function playNote(frequency, at) {
   const tone = new OscillatorNode(context, { type: "sine", frequency });
   const volume = new GainNode(context, { gain: 0 });
   volume.gain.setValueAtTime(0, at);

@@ -1,18 +1,18 @@
-// The technician's page: what the scanner sees and how it feels, live.
+// The status page for technicians: live camera image, health, controls, log.
 
-import { ApiError, ask, follow, tell } from "./api.js";
+import { ApiError, follow, get, post } from "./api.js";
 import { showHealth, showIndex } from "./figures.js";
 import { Link } from "./link.js";
-import { icon, make, putIcons, toast } from "./page.js";
+import { icon, insertIcons, make, toast } from "./page.js";
 import { Setup } from "./setup.js";
-import { putTexts, say } from "./words.js";
+import { applyTexts, translate } from "./words.js";
 
 const MOST_LINES = 300;
 const SURE_MS = 4000;
 
-putTexts();
-putIcons();
-document.title = say("title.status");
+applyTexts();
+insertIcons();
+document.title = translate("title.status");
 
 const link = new Link();
 const setup = new Setup();
@@ -22,9 +22,9 @@ let index = null;
 let model = null;
 let enabled = true;
 
-function control(controls) {
+function applyControls(controls) {
   enabled = controls.enabled;
-  const words = make("span", { text: say(enabled ? "status.pause" : "status.go") });
+  const words = make("span", { text: translate(enabled ? "status.pause" : "status.go") });
   document.getElementById("enabled").replaceChildren(icon(enabled ? "pause" : "check"), words);
   if (document.activeElement !== threshold.elements.threshold) threshold.elements.threshold.value = controls.threshold;
 }
@@ -44,7 +44,7 @@ function line({ at, level, logger, message }) {
   );
 }
 
-/** New lines come at the end; whoever reads further up is not carried off. */
+/** Append log lines. Scroll to the end only if it was visible before. */
 function log(...lines) {
   const follows = logs.scrollTop + logs.clientHeight >= logs.scrollHeight - 8;
   logs.append(...lines.map(line));
@@ -54,29 +54,29 @@ function log(...lines) {
 
 async function command(name, body = {}) {
   try {
-    await tell(`/api/commands/${name}`, body);
-    toast(say("status.done"), "good");
+    await post(`/api/commands/${name}`, body);
+    toast(translate("status.done"), "good");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     toast(error.message, "bad");
   }
 }
 
-/** Going back to the bundle before is asked about once more, on the button itself. */
+/** Roll back to the previous index; the button asks for confirmation first. */
 function rollback(button) {
   const words = button.querySelector("span");
-  const ready = button.dataset.sure === "yes";
-  const unsure = () => {
+  const confirmed = button.dataset.sure === "yes";
+  const reset = () => {
     button.dataset.sure = "";
-    words.textContent = say("status.rollback");
+    words.textContent = translate("status.rollback");
   };
-  if (ready) {
-    unsure();
+  if (confirmed) {
+    reset();
     return command("index/rollback");
   }
   button.dataset.sure = "yes";
-  words.textContent = say("status.rollback.sure");
-  setTimeout(unsure, SURE_MS);
+  words.textContent = translate("status.rollback.sure");
+  setTimeout(reset, SURE_MS);
 }
 
 document.getElementById("enabled").addEventListener("click", () => command("enabled", { enabled: !enabled }));
@@ -91,10 +91,10 @@ follow(
   "/api/stream?outlines=1&log=1",
   {
     health,
-    controls: control,
+    controls: applyControls,
     index: (state) => showIndex((index = state), model),
     model: (state) => showIndex(index, (model = state)),
-    outlines: (seen) => setup.show(seen),
+    outlines: (update) => setup.show(update),
     log: (entry) => log(entry),
   },
   async (reachable) => {
@@ -102,7 +102,7 @@ follow(
     if (!reachable) return setup.preview.stop();
     setup.preview.start();
     try {
-      const lines = await ask("/api/logs?limit=200");
+      const lines = await get("/api/logs?limit=200");
       logs.replaceChildren();
       log(...lines);
     } catch (error) {

@@ -1,8 +1,8 @@
-// The last cards, newest first.
+// The recent cards, newest first.
 
 import { nameOf } from "./card_view.js";
 import { cropPicture, make, picture } from "./page.js";
-import { say, timeOfDay } from "./words.js";
+import { timeOfDay, translate } from "./words.js";
 
 const MOST = 24;
 
@@ -11,30 +11,30 @@ export class Strip {
   #list = document.querySelector(".strip ol");
   #events = [];
 
-  /** `choose(event)` is called with the one that was pressed. */
+  /** `choose(event)` is called with the event whose button is pressed. */
   constructor(choose) {
     this.choose = choose;
   }
 
-  /** Take the last events, newest first. */
+  /** Replace the list by these events, newest first. */
   fill(events) {
     this.#events = [];
-    for (const event of [...events].reverse()) this.#take(event);
+    for (const event of [...events].reverse()) this.#insert(event);
     this.#draw();
   }
 
   add(event) {
-    this.#take(event);
+    this.#insert(event);
     this.#draw();
   }
 
-  /** The newest event of a card in view, undefined for one nobody told of. */
+  /** Return the newest event of a track, or undefined. */
   ofTrack(trackId) {
     return this.#events.find((event) => event.track_id === trackId);
   }
 
-  /** What a card turned out to be takes the place of what was said of it before. */
-  #take(event) {
+  /** Add an event; it replaces earlier events of the same track. */
+  #insert(event) {
     if (event.type === "removed") return;
     const others = this.#events.filter((known) => known.event_id !== event.event_id && known.track_id !== event.track_id);
     this.#events = [event, ...others].slice(0, MOST);
@@ -47,10 +47,10 @@ export class Strip {
   }
 
   #item(event) {
-    const short = event.card_id === null ? say(`strip.${event.type}`) : nameOf(event);
+    const short = event.card_id === null ? translate(`strip.${event.type}`) : nameOf(event);
     const button = make(
       "button",
-      { type: "button", "data-type": event.type, "aria-label": `${say(`verdict.${event.type}`)}: ${nameOf(event)}, ${timeOfDay(event.at)}` },
+      { type: "button", "data-type": event.type, "aria-label": `${translate(`verdict.${event.type}`)}: ${nameOf(event)}, ${timeOfDay(event.at)}` },
       make("span", { class: "frame" }, picture(cropPicture(event.event_id), "")),
       make("span", { class: "strip-words" }, make("b", { text: short }), make("small", { text: timeOfDay(event.at) })),
     );

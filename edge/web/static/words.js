@@ -1,4 +1,4 @@
-// The page's texts in the reader's language.
+// The texts of the page in the user's language.
 
 import { languages } from "./texts.js";
 
@@ -8,23 +8,23 @@ const texts = { ...languages.en, ...languages[code] };
 
 export const language = code;
 
-/** The text of a key, its {placeholders} filled in. An unknown key is a bug and is thrown. */
-export function say(key, values = {}) {
+/** Return the text of a key with its {placeholders} filled in. Throws for an unknown key, which is a bug. */
+export function translate(key, values = {}) {
   if (!(key in texts)) throw new Error(`texts.js has no text ${key}`);
   return texts[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
-/** Whether there is a text for a key that was made from data, like a reason of the scanner. */
+/** Return whether there is a text for a key that was composed from data, such as a reason from the scanner. */
 export function knows(key) {
   return key in texts;
 }
 
-/** Put texts into markup: data-text is an element's text, data-label its accessible name and tooltip, data-hint a field's placeholder. */
-export function putTexts(root = document) {
+/** Set the texts of the markup: data-text is the text of an element, data-label its accessible name and tooltip, data-hint the placeholder of a field. */
+export function applyTexts(root = document) {
   document.documentElement.lang = code;
-  for (const element of root.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
-  for (const element of root.querySelectorAll("[data-hint]")) element.placeholder = say(element.dataset.hint);
-  for (const element of root.querySelectorAll("[data-label]")) label(element, say(element.dataset.label));
+  for (const element of root.querySelectorAll("[data-text]")) element.textContent = translate(element.dataset.text);
+  for (const element of root.querySelectorAll("[data-hint]")) element.placeholder = translate(element.dataset.hint);
+  for (const element of root.querySelectorAll("[data-label]")) label(element, translate(element.dataset.label));
 }
 
 export function label(element, text) {
@@ -34,15 +34,15 @@ export function label(element, text) {
 
 const clock = new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit" });
 
-/** An instant of the scanner as a time of day. */
+/** Return the local time of day of a timestamp. */
 export function timeOfDay(instant) {
   return clock.format(new Date(instant));
 }
 
-/** A length of time in the largest unit that says enough. */
+/** Return a duration in a unit that gives a readable number. */
 export function duration(seconds) {
-  if (seconds < 120) return say("value.seconds", { count: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
-  if (seconds < 7200) return say("value.minutes", { count: Math.round(seconds / 60) });
-  if (seconds < 172800) return say("value.hours", { count: Math.round(seconds / 3600) });
-  return say("value.days", { count: Math.round(seconds / 86400) });
+  if (seconds < 120) return translate("value.seconds", { count: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
+  if (seconds < 7200) return translate("value.minutes", { count: Math.round(seconds / 60) });
+  if (seconds < 172800) return translate("value.hours", { count: Math.round(seconds / 3600) });
+  return translate("value.days", { count: Math.round(seconds / 86400) });
 }
