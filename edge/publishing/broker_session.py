@@ -125,7 +125,7 @@ class Wake:
 
     def set(self) -> None:
         """End the current wait, or else the next one."""
-        with suppress(OSError):  # the buffer is full: already set; closed: there is no more waiting
+        with suppress(OSError):  # the buffer is full: already set; closed: nothing waits
             self._writer.send(b"\0")
 
     def clear(self) -> None:

@@ -1,1 +1,1 @@
-"""The page the scanner serves: what it shows, who may see it, and what can be done from it."""
+"""The scanner's web page and HTTP API, with access control."""

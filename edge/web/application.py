@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 STATIC: Final = Path(__file__).resolve().parent / "static"
 _PAGES: Final = {"/": "kiosk.html", "/status": "status.html", "/login": "login.html"}
 
-Application: TypeAlias = ASGIApp
-"""What a web server serves."""
-
 
 class _RevalidatedFiles(StaticFiles):
     """Static files that the browser revalidates on each use, so that an update takes effect at once."""
@@ -43,8 +40,8 @@ class _RevalidatedFiles(StaticFiles):
         return response
 
 
-def make_application(page: "PageService") -> Application:
-    """Return what serves a page: its routes, bounded in what they take and guarded against whoever must not see them."""
+def make_application(page: "PageService") -> ASGIApp:
+    """Return the ASGI application of a page: its routes, with limits on request bodies and with access control."""
     bounded = RequestLimits(_make_routes(page), IDENTIFY, page.settings.max_upload_mb * 1_000_000)
     return AccessMiddleware(bounded, page.access)
 

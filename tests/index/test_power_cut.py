@@ -14,7 +14,6 @@ from tests.support.small_scanner import write_index
 pytestmark = pytest.mark.slow
 
 
-
 @pytest.fixture
 def device(small_scanner, tmp_path):
     before = tmp_path / "before"

@@ -201,7 +201,7 @@ def test_ten_kills_of_the_broker_lose_no_event(tmp_path, broker):
     gate = Gate(broker.port)
     gate.shut()
     sent: list[str] = []
-    heard: list[bytes] = []
+    received: list[bytes] = []
     with running(make_sink(tmp_path, gate.port)) as sink:
         for _ in range(10):
             listener = Listener(broker.port, qos=0)
@@ -215,18 +215,18 @@ def test_ten_kills_of_the_broker_lose_no_event(tmp_path, broker):
                     broker.kill()  # in the middle of the flow
                     gate.shut()
             listener.wait_for_end()
-            heard += listener.on(f"{BASE}/event")
+            received += listener.on(f"{BASE}/event")
             listener.close()
             broker.start()
         listener = Listener(broker.port, qos=0)
         gate.open()
         wait_until(lambda: sink.health().report.outbox_rows == 0)
-        wait_until(lambda: set(sent) <= {event_id(payload) for payload in heard + listener.on(f"{BASE}/event")})
+        wait_until(lambda: set(sent) <= {event_id(payload) for payload in received + listener.on(f"{BASE}/event")})
         report = sink.health().report
         assert report.reconnects == 10
         assert report.quarantined == 0
         assert report.dropped == {"rows": 0, "bytes": 0, "age": 0}
-        assert_duplicates_are_equal(heard + listener.on(f"{BASE}/event"))
+        assert_duplicates_are_equal(received + listener.on(f"{BASE}/event"))
         listener.close()
     gate.close()
 

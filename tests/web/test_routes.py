@@ -222,7 +222,7 @@ def test_a_correction_is_published_stored_with_its_image_and_stays_in_effect(ser
 
 @pytest.mark.parametrize(("body", "status", "expected"), [
     ({"event_id": "nothing", "card_id": "b"}, 409, "last 200"),
-    ({"event_id": "EVENT", "card_id": "nobody"}, 409, "not in the index"),
+    ({"event_id": "EVENT", "card_id": "missing"}, 409, "not in the index"),
     ({"event_id": "EVENT"}, 422, "card_id"),
     ({"event_id": "EVENT", "card_id": "b", "more": 1}, 422, "more"),
 ])  # fmt: skip

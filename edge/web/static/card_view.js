@@ -2,7 +2,7 @@
 
 import { certainty } from "./certainty.js";
 import { choiceButtons, whereFrom } from "./choices.js";
-import { cardPicture, cropPicture, icon, picture } from "./page.js";
+import { cropUrl, icon, imageElement, referenceUrl } from "./page.js";
 import { knows, label, translate } from "./words.js";
 
 const BADGES = { idle: "card", identified: "check", corrected: "person", uncertain: "question", unknown: "cross" };
@@ -63,7 +63,7 @@ export class CardView {
     this.#write(nameOf(event), event.card_id === null ? "" : whereFrom(event), whyOf(event));
     this.#sure(certainty(event, threshold));
     this.#choices(event);
-    this.#pictures(event);
+    this.#images(event);
     const button = this.#find("#wrong");
     button.hidden = false;
     button.replaceChildren(icon(event.card_id === null ? "list" : "cross"), translate(event.card_id === null ? "action.choose" : "action.wrong"));
@@ -110,10 +110,10 @@ export class CardView {
     this.#find(".words .choice-list").replaceChildren(...choiceButtons(cards, (card) => this.choose(event, card)));
   }
 
-  #pictures(event) {
+  #images(event) {
     const known = event.card_id ?? (event.type === "uncertain" ? event.candidates[0]?.card_id : undefined);
-    const reference = known ? [picture(cardPicture(known), translate("picture.of", { name: nameOf(event) }))] : [];
+    const reference = known ? [imageElement(referenceUrl(known), translate("picture.of", { name: nameOf(event) }))] : [];
     this.#find("#reference .frame").replaceChildren(...reference);
-    this.#find("#crop .frame").replaceChildren(picture(cropPicture(event.event_id), translate("picture.seen")));
+    this.#find("#crop .frame").replaceChildren(imageElement(cropUrl(event.event_id), translate("picture.seen")));
   }
 }

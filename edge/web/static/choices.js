@@ -1,6 +1,6 @@
 // Cards to choose from: a button with an image for each.
 
-import { cardPicture, make, picture } from "./page.js";
+import { imageElement, make, referenceUrl } from "./page.js";
 import { translate } from "./words.js";
 
 /** Return the known parts of "Set B1 · No. 7", or the card's id if there are none. */
@@ -17,7 +17,7 @@ export function choiceButtons(cards, choose) {
     return make(
       "button",
       { type: "button", class: "choice", "data-card": card.card_id, "aria-label": translate("correct.pick", { name, where }), onclick: () => choose(card) },
-      make("span", { class: "frame" }, picture(cardPicture(card.card_id), "", { loading: "lazy" })),
+      make("span", { class: "frame" }, imageElement(referenceUrl(card.card_id), "", { loading: "lazy" })),
       make("span", { class: "choice-words" }, make("b", { text: name }), make("small", { text: where })),
     );
   });

@@ -3,7 +3,7 @@
 import { ApiError, get, post } from "./api.js";
 import { choiceButtons } from "./choices.js";
 import { Keyboard } from "./keyboard.js";
-import { cropPicture, picture, toast } from "./page.js";
+import { cropUrl, imageElement, toast } from "./page.js";
 import { translate } from "./words.js";
 
 const TYPING_MS = 180;
@@ -55,7 +55,7 @@ export class Correction {
   /** Open the dialog for an event. It stays with this event while other cards are shown. */
   open(event) {
     this.#event = event;
-    this.#find(".seen").replaceChildren(picture(cropPicture(event.event_id), translate("picture.seen")));
+    this.#find(".seen").replaceChildren(imageElement(cropUrl(event.event_id), translate("picture.seen")));
     this.#find("#search input").value = "";
     this.#showAddForm(false);
     this.#showCandidates();

@@ -51,18 +51,18 @@ export function insertIcons(root = document) {
 }
 
 /** Return an image that gets the class "missing" if it cannot be loaded. */
-export function picture(address, alternative, properties = {}) {
+export function imageElement(address, alternative, properties = {}) {
   const image = make("img", { alt: alternative, decoding: "async", ...properties });
   image.addEventListener("error", () => image.classList.add("missing"));
   image.src = address;
   return image;
 }
 
-export function cardPicture(cardId) {
+export function referenceUrl(cardId) {
   return `/api/pictures/${encodeURIComponent(cardId)}.jpg`;
 }
 
-export function cropPicture(eventId) {
+export function cropUrl(eventId) {
   return `/api/crops/${encodeURIComponent(eventId)}.jpg`;
 }
 

@@ -2,7 +2,7 @@
 
 import { ApiError, get, post } from "./api.js";
 import { whereFrom } from "./choices.js";
-import { cardPicture, make, picture, toast } from "./page.js";
+import { imageElement, make, referenceUrl, toast } from "./page.js";
 import { timeOfDay, translate } from "./words.js";
 
 const SURE_MS = 4000;
@@ -67,7 +67,7 @@ function row(card) {
   return make(
     "li",
     { "data-card": card.card_id },
-    make("span", { class: "frame" }, picture(cardPicture(card.card_id), "", { loading: "lazy" })),
+    make("span", { class: "frame" }, imageElement(referenceUrl(card.card_id), "", { loading: "lazy" })),
     make("span", { class: "choice-words" }, make("b", { text: card.name ?? card.card_id }), make("small", { text: whereFrom(card) })),
     make("span", { class: "times", text: `${card.count}×` }),
   );

@@ -1,7 +1,7 @@
 // The recent cards, newest first.
 
 import { nameOf } from "./card_view.js";
-import { cropPicture, make, picture } from "./page.js";
+import { cropUrl, imageElement, make } from "./page.js";
 import { timeOfDay, translate } from "./words.js";
 
 const MOST = 24;
@@ -51,7 +51,7 @@ export class Strip {
     const button = make(
       "button",
       { type: "button", "data-type": event.type, "aria-label": `${translate(`verdict.${event.type}`)}: ${nameOf(event)}, ${timeOfDay(event.at)}` },
-      make("span", { class: "frame" }, picture(cropPicture(event.event_id), "")),
+      make("span", { class: "frame" }, imageElement(cropUrl(event.event_id), "")),
       make("span", { class: "strip-words" }, make("b", { text: short }), make("small", { text: timeOfDay(event.at) })),
     );
     button.addEventListener("click", () => this.choose(event));
