@@ -6,15 +6,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from ulid import ULID
 
-from edge.daemon.corrections import Corrections
-from edge.errors import OutboxError
+from edge.errors import CommandError, OutboxError
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex
-from edge.publishing.event import CardEvent, Origin, to_event
+from edge.publishing.event import KEPT_EVENTS, CardEvent, Origin, to_event
 from edge.publishing.sink import EventSink
 from edge.publishing.state import (
     CARDS,
@@ -67,7 +66,10 @@ class EventContext:
 
 
 class Announcer:
-    """Publishes events and states; holds the sequence number and the cards in view. Used by one thread.
+    """Publishes events and states; holds the sequence number, the cards in view and their corrections. Used by one thread.
+
+    A person can correct one of the last ``KEPT_EVENTS`` events. A correction holds while the card stays in view: later decisions about it
+    are not published, and its removal names the card of the correction.
 
     An event that the outbox refuses is kept and offered again by ``retry``. ``lost`` counts the events dropped because too many were kept,
     ``outbox_error`` is why the outbox refuses events now.
@@ -83,7 +85,9 @@ class Announcer:
         self._new_event_id = new_event_id
         self._seq = 0
         self._in_view: dict[str, CardInView] = {}
-        self._corrections = Corrections()
+        self._events: dict[str, CardEvent] = {}
+        self._corrections: dict[str, dict[str, Any]] = {}
+        """The fields of the right card, by track."""
         self._waiting: deque[CardEvent] = deque()
         self.lost = 0
         self.outbox_error: str | None = None
@@ -103,7 +107,7 @@ class Announcer:
 
         Of a card that a person has corrected only the removal is published.
         """
-        if change.kind is not ChangeKind.REMOVED and self._corrections.is_corrected(change.track_id):
+        if change.kind is not ChangeKind.REMOVED and change.track_id in self._corrections:
             return
         latency_ms = max(0, self._clock.monotonic_ns() - change.captured_ns) / 1e6
         event = to_event(
@@ -117,12 +121,19 @@ class Announcer:
             timing_ms={**context.timing_ms, "capture_to_event": latency_ms},
             image_id=image_id,
         )
-        self._publish(self._corrections.apply(event))
+        self._publish(event.model_copy(update=self._corrections.get(event.track_id, {})))
 
     def correct(self, event_id: str, card: Card) -> CardEvent:
         """Publish and return an event that corrects an earlier one: it showed ``card``. Raises ``CommandError`` for too old an event."""
-        in_view = self._corrections.find(event_id).track_id in self._in_view
-        original, fields = self._corrections.correct(event_id, card, in_view=in_view)
+        original = self._events.get(event_id)
+        if original is None:
+            raise CommandError(
+                f"correct: event_id: {event_id!r} is not one of the last {KEPT_EVENTS} events since the start; show the card again"
+            )
+        fields: dict[str, Any] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number}
+        fields |= {"printings": (card.card_id,), "reason": None}
+        if original.track_id in self._in_view:
+            self._corrections[original.track_id] = fields
         new = {"type": "corrected", "event_id": self._new_event_id(), "seq": self._seq, "at": self._clock.utc_now()}
         event = original.model_copy(update={**fields, **new, "corrects": event_id, "timing_ms": {}})
         self._publish(event)
@@ -130,7 +141,7 @@ class Announcer:
 
     def forget_corrections(self) -> None:
         """Publish decisions again about the cards that a person has corrected."""
-        self._corrections.forget()
+        self._corrections.clear()
 
     def retry(self) -> None:
         """Offer the outbox the events it has refused so far, oldest first."""
@@ -180,7 +191,11 @@ class Announcer:
 
     def _publish(self, event: CardEvent) -> None:
         self._seq += 1
-        self._corrections.remember(event)
+        self._events[event.event_id] = event
+        if len(self._events) > KEPT_EVENTS:
+            del self._events[next(iter(self._events))]
+        if event.type == "removed":
+            self._corrections.pop(event.track_id, None)
         self._waiting.append(event)
         if len(self._waiting) > MAX_WAITING_EVENTS:
             self._waiting.popleft()

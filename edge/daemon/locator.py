@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge.recognition.decision import Sighting, Unknown
 from edge.tracking.background import StaticBackground
 from edge.vision.card import LocatedCard
-from edge.vision.frame import Frame, RgbImage
+from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings, locate_cards
 
 
@@ -18,13 +18,9 @@ class CardLocator:
 
     def locate(self, frame: Frame) -> tuple[LocatedCard, ...]:
         """Return the cards located in a frame, largest first, without background. Frames come in the order of their capture."""
-        located = self.find_outlines(frame.pixels)
+        located = locate_cards(frame.pixels, self._settings)
         self._background = self._background.with_frame(frame.pixels, located, frame.captured_ns)
         return self._background.foreground(frame.pixels, located)
-
-    def find_outlines(self, pixels: RgbImage) -> tuple[LocatedCard, ...]:
-        """Return every card-shaped outline of an image, background included."""
-        return locate_cards(pixels, self._settings)
 
     def learn(self, sighting: Sighting) -> None:
         """Learn from the decision about a located card whether its outline is a card or may be background."""

@@ -209,21 +209,19 @@ class Daemon:
         if self._viewer is not None and self._viewer.watched:
             self._viewer.on_frame(frame, self._tracker.outlines())
         self._publish_changes(observation.changes, self._context())
-        if observation.requests:
-            self._submit(frame, observation.requests)
+        if not observation.requests:
+            return
+        submitted_ns = self._clock.monotonic_ns()
+        try:
+            pending = self._recognizer.submit(frame.pixels, [request.located for request in observation.requests])
+        except EmbedderError as error:
+            self._fail(observation.requests, error)
+        else:
+            self._in_flight.append(PendingFrame(frame, observation.requests, pending, submitted_ns))
 
     @property
     def _embedder_has_capacity(self) -> bool:
         return len(self._in_flight) + self._shared_embedder.in_use < self._bounds.in_flight
-
-    def _submit(self, frame: Frame, requests: tuple[RecognitionRequest, ...]) -> None:
-        submitted_ns = self._clock.monotonic_ns()
-        try:
-            pending = self._recognizer.submit(frame.pixels, [request.located for request in requests])
-        except EmbedderError as error:
-            self._fail(requests, error)
-        else:
-            self._in_flight.append(PendingFrame(frame, requests, pending, submitted_ns))
 
     def _remaining_s(self, oldest: PendingFrame) -> float:
         return self._bounds.recognition_s - (self._clock.monotonic_ns() - oldest.submitted_ns) / NS_PER_S

@@ -183,10 +183,23 @@ class Tracker:
         if track is None:
             return ()
         track.pending -= 1
+        removed: tuple[TrackChange, ...] = ()
+        if track.claim is not Claim.IDENTIFIED:
+            track.evidence.add(decision, at_ns)
+        elif self._is_replaced(track, decision, at_ns):
+            removed = self._remove((track,), at_ns)
+            track = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, pending=0)
+            self._tracks[track.track_id] = track
+        else:
+            return ()
+        verdict = track.evidence.verdict(track.claim)
+        if verdict is None or verdict[0] <= track.claim:
+            return removed
+        track.claim, track.published = verdict
         if track.claim is Claim.IDENTIFIED:
-            return self._recheck(track, decision, quad, at_ns)
-        track.evidence.add(decision, at_ns)
-        return self._claim(track, quad, at_ns)
+            track.evidence.clear()  # from this point it collects the decisions that contradict this card
+            track.quad, _ = _aligned(quad, track.quad)
+        return (*removed, TrackChange(_KINDS[track.claim], track.track_id, track.published, quad, at_ns))
 
     def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
         """Replace the published decision about an identified card after its collector number was read; its artwork is the same.
@@ -286,31 +299,15 @@ class Tracker:
                 changes.append(TrackChange(ChangeKind.REMOVED, track.track_id, track.published, track.quad, at_ns))
         return tuple(changes)
 
-    def _claim(self, track: _Track, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
-        """Return a change if the evidence supports a stronger claim than the one published."""
-        verdict = track.evidence.verdict(track.claim)
-        if verdict is None or verdict[0] <= track.claim:
-            return ()
-        track.claim, track.published = verdict
-        if track.claim is Claim.IDENTIFIED:
-            track.evidence.clear()  # from this point it collects the decisions that contradict this card
-            track.quad, _ = _aligned(quad, track.quad)
-        return (TrackChange(_KINDS[track.claim], track.track_id, track.published, quad, at_ns),)
-
-    def _recheck(self, track: _Track, decision: Decision, quad: Quad, at_ns: int) -> tuple[TrackChange, ...]:
-        """Check an identified card against one more decision."""
+    def _is_replaced(self, track: _Track, decision: Decision, at_ns: int) -> bool:
+        """Check an identified card against one more decision; return whether another card is proven to be in its place."""
         if track.published is not None and best_artwork_group(decision) == best_artwork_group(track.published):
             track.evidence.clear()
             if track.disturbed_ns is not None and at_ns >= track.disturbed_ns:
                 track.disturbed_ns = None
-            return ()
+            return False
         track.evidence.add(decision, at_ns)
-        if not track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None):
-            return ()
-        removed = self._remove((track,), at_ns)
-        successor = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, pending=0)
-        self._tracks[successor.track_id] = successor
-        return removed + self._claim(successor, quad, at_ns)
+        return track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None)
 
 
 def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
