@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from edge.errors import ExitCode
 from edge.settings.file import DEFAULT_SETTINGS_FILE
+
+DEFAULT_INDEX: Final = Path("/var/lib/cardedge/index")
+
+Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
+"""Runs a command and returns its exit status; may raise ``EdgeError``."""
+
+AddCommand: TypeAlias = Callable[[str, Command, str], argparse.ArgumentParser]
+"""Adds a command with its name and help text and returns its parser."""
 
 
 class CommandLineParser(argparse.ArgumentParser):
@@ -62,3 +71,9 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
 def add_model_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--model``, a model's folder."""
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the model (default: the only one under hef/)")
+
+
+def add_index_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--index``, a bundle or a device index."""
+    text = f"bundle, or device index with `releases/` and `current` (default: {DEFAULT_INDEX})"
+    parser.add_argument("--index", type=Path, default=DEFAULT_INDEX, metavar="DIR", help=text)

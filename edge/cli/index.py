@@ -1,79 +1,63 @@
-"""``cardedge index``: look at bundles, check them, choose which one serves."""
+"""``cardedge index``: inspects and verifies bundles, and chooses the active release of a device."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from edge.app.index import make_vector_index
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import Manifest
-from edge.cli import index_overlay as overlay_commands
-from edge.cli import index_reembed as reembed_command
-from edge.cli.arguments import add_json_option
-from edge.cli.index_info import add_info_options, add_search_options, chosen_directory, info, search
-from edge.cli.index_receive import add_actions
+from edge.cli import index_info, index_overlay, index_receive, index_reembed
+from edge.cli.arguments import Command, add_index_option, add_json_option
 from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
 
-DEFAULT_INDEX: Final = Path("/var/lib/cardedge/index")
-
-_Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
 _Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - argparse gives it no public name
 
 
-def add_parser(subparsers: _Subparsers, common: argparse.ArgumentParser | None = None) -> None:
-    """Add ``index`` and its sub-commands; ``common`` holds options every command takes. Each sets ``command`` to ``run``."""
+def add_parser(commands: _Subparsers, common: argparse.ArgumentParser | None = None) -> None:
+    """Add ``index`` and its subcommands; ``common`` holds the options of every command. Each sets ``command`` to its function."""
     parents = [common] if common else []
-    index = subparsers.add_parser("index", help="the device's bundles: look, check, choose", parents=parents)
-    index.set_defaults(command=run)
-    actions = index.add_subparsers(metavar="ACTION", title="actions", required=True)
+    text = "Inspect, install and activate bundles of reference cards; add cards on the device."
+    index = commands.add_parser("index", help=text, description=text, parents=parents)
+    subcommands = index.add_subparsers(metavar="SUBCOMMAND", title="subcommands", required=True)
 
-    def add(name: str, action: _Command, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, parents=parents)
-        parser.set_defaults(command=run, action=action)
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = subcommands.add_parser(name, help=text, description=text, parents=parents)
+        parser.set_defaults(command=command)
         add_json_option(parser)
         return parser
 
-    looking = add("info", info, "Say what a bundle holds and what made it.")
-    add_info_options(looking)
-    for parser in (looking, add("verify", _verify, "Read every byte of a bundle and ask its self-test queries.")):
-        parser.add_argument("directory", type=Path, nargs="?", help="a bundle, or a device's root (same as --index)")
-        _index_option(parser)
-    _index_option(add("list", _list, "List the installed releases, newest first."))
-    activate = add("activate", _activate, "Check a release completely and let it serve; a bundle from elsewhere is installed first.")
-    activate.add_argument("bundle", help="id of an installed release, or the directory of a bundle")
-    _index_option(activate)
-    _index_option(add("rollback", _rollback, "Let the release before the current one serve again."))
-    asking = add("search", search, "Find cards by name or id, or cards that look like a card or an embedding.")
-    add_search_options(asking)
-    _index_option(asking)
-    add_actions(add, _index_option)
-    overlay_commands.add_actions(add, _index_option)
-    reembed_command.add_action(add)
-
-
-def run(args: argparse.Namespace) -> ExitCode:
-    """Run the chosen action. Raises ``EdgeError``."""
-    action: _Command = args.action
-    return action(args)
+    index_info.add_info(add)
+    verify = add("verify", _verify, "Verify all hashes of a bundle and run its self-test queries.")
+    index_info.add_directory_argument(verify)
+    add_index_option(add("list", _list, "List the installed releases, newest first."))
+    activate = add("activate", _activate, "Verify a release and make it the active one; install it first if it is a bundle elsewhere.")
+    activate.add_argument("bundle", help="id of an installed release, or a bundle's directory")
+    add_index_option(activate)
+    add_index_option(add("rollback", _rollback, "Activate the previous release again."))
+    index_info.add_search(add)
+    index_receive.add_commands(add)
+    index_overlay.add_commands(add)
+    index_reembed.add_command(add)
 
 
 def _verify(args: argparse.Namespace) -> ExitCode:
-    directory = chosen_directory(args)
-    bundle_path = directory / releases.CURRENT if releases.is_root(directory) else directory
-    bundle = open_bundle(bundle_path)
+    directory = index_info.chosen_directory(args)
+    bundle = open_bundle(directory / releases.CURRENT if releases.is_root(directory) else directory)
     run_self_test(bundle, make_vector_index(bundle, "hnsw").search)
     manifest = bundle.manifest
     if args.json:
-        facts = {"path": str(bundle.path), "bundle_id": manifest.bundle_id, "status": "ok", "entries": manifest.entries}
-        print_json({**facts, "self_test_queries": len(manifest.self_test)})
+        values = {"path": str(bundle.path), "bundle_id": manifest.bundle_id, "status": "ok", "entries": manifest.entries}
+        print_json({**values, "self_test_queries": len(manifest.self_test)})
     else:
-        size_mb = sum(facts.size_bytes for facts in manifest.files.values()) / 1e6
-        print_line(f"{bundle.path}: good: {size_mb:.1f} MB hashed, {manifest.entries} vectors, {len(manifest.self_test)} self-test queries")
+        size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
+        print_line(
+            f"{bundle.path}: intact: {size_mb:.1f} MB hashed, {manifest.entries} entries, {len(manifest.self_test)} self-test queries"
+        )
     return ExitCode.OK
 
 
@@ -81,13 +65,13 @@ def _list(args: argparse.Namespace) -> ExitCode:
     for release in releases.list_releases(args.index):
         manifest = release.manifest
         if args.json:
-            facts = {"name": manifest.name, "created": manifest.created.isoformat(), "cards": manifest.cards} if manifest else {}
-            places = {"current": release.current, "previous": release.previous, "problem": release.problem}
-            print_json({"bundle_id": release.bundle_id, **facts, **places})
+            values = {"name": manifest.name, "created": manifest.created.isoformat(), "cards": manifest.cards} if manifest else {}
+            state = {"current": release.current, "previous": release.previous, "problem": release.problem}
+            print_json({"bundle_id": release.bundle_id, **values, **state})
         else:
-            place = "current" if release.current else "previous" if release.previous else ""
+            role = "current" if release.current else "previous" if release.previous else ""
             what = f"{manifest.created:%Y-%m-%d %H:%M}  {manifest.cards:>6} cards  {manifest.name}" if manifest else release.problem
-            print_line(f"{release.bundle_id}  {place:<8}  {what}")
+            print_line(f"{release.bundle_id}  {role:<8}  {what}")
     return ExitCode.OK
 
 
@@ -95,24 +79,17 @@ def _activate(args: argparse.Namespace) -> ExitCode:
     bundle_id: str = args.bundle
     if Path(bundle_id).is_dir():
         bundle_id = releases.install(args.index, Path(bundle_id)).bundle_id
-    return _now_serving(args, releases.activate(args.index, bundle_id))
+    return _print_active(args, releases.activate(args.index, bundle_id))
 
 
 def _rollback(args: argparse.Namespace) -> ExitCode:
-    return _now_serving(args, releases.rollback(args.index))
+    return _print_active(args, releases.rollback(args.index))
 
 
-def _now_serving(args: argparse.Namespace, manifest: Manifest) -> ExitCode:
+def _print_active(args: argparse.Namespace, manifest: Manifest) -> ExitCode:
     previous = releases.previous_id(args.index)
     if args.json:
         print_json({"current": manifest.bundle_id, "previous": previous, "name": manifest.name, "cards": manifest.cards})
     else:
-        print_line(
-            f"current is {manifest.bundle_id} ({manifest.name}, {manifest.cards} cards); a running daemon takes it up within a second"
-        )
+        print_line(f"current is {manifest.bundle_id} ({manifest.name}, {manifest.cards} cards); a running daemon loads it within a second")
     return ExitCode.OK
-
-
-def _index_option(parser: argparse.ArgumentParser) -> None:
-    text = f"a bundle, or a device's root with `releases/` and `current` (default {DEFAULT_INDEX})"
-    parser.add_argument("--index", type=Path, default=DEFAULT_INDEX, metavar="DIR", help=text)

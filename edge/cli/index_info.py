@@ -1,4 +1,4 @@
-"""``cardedge index info`` and ``search``: questions to a bundle, which change nothing."""
+"""``cardedge index info`` and ``search``: read a bundle and change nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from edge.app.index import make_vector_index, with_projection
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
-from edge.cli.arguments import positive_count
+from edge.cli.arguments import AddCommand, add_index_option, positive_count
 from edge.cli.output import print_error, print_json, print_line
 from edge.errors import ExitCode, UsageError
 from edge.index import releases
@@ -19,48 +19,58 @@ from edge.index.similar_cards import read_vector, similar_to_card, similar_to_em
 from edge.index.similarity_statistics import SimilarityStatistics, Spread, similarity_statistics
 from edge.recognition.gallery import Card
 
-FOUND_BY_NAME: Final = 20
-FOUND_SIMILAR: Final = 6
+NAME_LIMIT: Final = 20
+SIMILAR_LIMIT: Final = 6
+"""How many cards a search lists by default, by words and by similarity."""
 
 
-def add_info_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``info``."""
+def add_info(add: AddCommand) -> None:
+    """Add ``info``."""
+    parser = add("info", _info, "Show what a bundle contains and how it was made.")
     parser.add_argument(
-        "--statistics", action="store_true", help="also compare similarities within artwork groups with those between (takes seconds)"
+        "--statistics", action="store_true", help="also compare similarities within and between artwork groups (takes seconds)"
     )
+    add_directory_argument(parser)
 
 
-def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``search``."""
+def add_directory_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument ``directory``, and ``--index`` for the same; ``chosen_directory`` returns the one that was given."""
+    parser.add_argument("directory", type=Path, nargs="?", help="bundle or device index (same as --index)")
+    add_index_option(parser)
+
+
+def chosen_directory(args: argparse.Namespace) -> Path:
+    """Return the bundle or device index given as argument or with ``--index``."""
+    directory: Path = args.directory or args.index
+    return directory
+
+
+def add_search(add: AddCommand) -> None:
+    """Add ``search``."""
+    parser = add("search", _search, "Find cards by name or id, or by similarity to a card or an embedding.")
     parser.add_argument("text", nargs="?", help="beginnings of words of the name or id")
-    parser.add_argument("--like", metavar="ID", help="the cards most similar to this one")
+    parser.add_argument("--like", metavar="ID", help="find the cards most similar to this card")
     parser.add_argument(
         "--vector",
         type=Path,
         metavar="FILE",
-        help="the cards most similar to an embedding: .npy, a JSON list, or the bytes of index/README.md",
+        help="find the cards most similar to an embedding: a .npy file, a JSON list, or the bytes described in index/README.md",
     )
     parser.add_argument(
         "--limit",
         type=positive_count,
         metavar="N",
-        help=f"list at most N cards (default {FOUND_BY_NAME}; {FOUND_SIMILAR} with --like or --vector)",
+        help=f"list at most N cards (default: {NAME_LIMIT}; {SIMILAR_LIMIT} with --like or --vector)",
     )
+    add_index_option(parser)
 
 
-def chosen_directory(args: argparse.Namespace) -> Path:
-    """Return the bundle or root a command was given."""
-    directory: Path = args.directory or args.index
-    return directory
-
-
-def info(args: argparse.Namespace) -> ExitCode:
-    """Say what a bundle holds and what made it."""
+def _info(args: argparse.Namespace) -> ExitCode:
     bundle = releases.open_index(chosen_directory(args))
     statistics = _statistics(bundle) if args.statistics else None
     if args.json:
-        facts = {"statistics": asdict(statistics)} if statistics else {}
-        print_json({"path": str(bundle.path), **bundle.manifest.model_dump(mode="json"), **facts})
+        values = {"statistics": asdict(statistics)} if statistics else {}
+        print_json({"path": str(bundle.path), **bundle.manifest.model_dump(mode="json"), **values})
     else:
         print_line(describe(bundle))
         if statistics is not None:
@@ -68,10 +78,9 @@ def info(args: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def search(args: argparse.Namespace) -> ExitCode:
-    """Find cards by name, by likeness to a card, or by likeness to an embedding."""
+def _search(args: argparse.Namespace) -> ExitCode:
     if sum(given is not None for given in (args.text, args.like, args.vector)) != 1:
-        raise UsageError("index search: give words to look for, --like ID or --vector FILE; see `cardedge index search --help`")
+        raise UsageError("index search: give either words, --like ID or --vector FILE; see `cardedge index search --help`")
     found = _found(releases.open_index(args.index), args)
     if not found:
         print_error("no card found")
@@ -81,7 +90,7 @@ def search(args: argparse.Namespace) -> ExitCode:
 
 
 def _found(bundle: Bundle, args: argparse.Namespace) -> list[str]:
-    limit: int = args.limit or (FOUND_BY_NAME if args.text is not None else FOUND_SIMILAR)
+    limit: int = args.limit or (NAME_LIMIT if args.text is not None else SIMILAR_LIMIT)
     if args.text is not None:
         return [_card_line(card, bundle, None, as_json=args.json) for card in bundle.search_names(args.text, limit)]
     index = make_vector_index(bundle, "exact")
@@ -95,7 +104,7 @@ def _found(bundle: Bundle, args: argparse.Namespace) -> list[str]:
 
 def _card_line(card: Card, bundle: Bundle, similarity: float | None, *, as_json: bool) -> str:
     if as_json:
-        return json.dumps(_card_facts(card, bundle, similarity), ensure_ascii=False)
+        return json.dumps(_card_values(card, bundle, similarity), ensure_ascii=False)
     score = "" if similarity is None else f"{similarity:.3f}  "
     return f"{score}{card.card_id:<16}  {card.name}" + (f"  [{card.set} {card.number or ''}]" if card.set else "")
 
@@ -106,20 +115,21 @@ def _statistics(bundle: Bundle) -> SimilarityStatistics:
 
 
 def describe_statistics(statistics: SimilarityStatistics) -> str:
-    """Say how well the vectors tell the cards apart, for a person."""
+    """Return statistics of the similarities within and between artworks as lines of text."""
     lines = {
-        "within": _spread_text(statistics.within, "no artwork has two pictures"),
-        "between": _spread_text(statistics.between, "there is one artwork"),
-        "nearest": _spread_text(statistics.nearest_other, "there is one artwork") + "  (each entry's nearest of another artwork)",
-        "AUC": "-" if statistics.auc is None else f"{statistics.auc:.4f} within against between",
-        "hard AUC": "-" if statistics.hard_auc is None else f"{statistics.hard_auc:.4f} within against nearest",
+        "within": _spread_text(statistics.within, "no artwork has two entries"),
+        "between": _spread_text(statistics.between, "there is only one artwork"),
+        "nearest": _spread_text(statistics.nearest_other, "there is only one artwork")
+        + "  (nearest entry of another artwork, for each entry)",
+        "AUC": "-" if statistics.auc is None else f"{statistics.auc:.4f} within vs. between",
+        "hard AUC": "-" if statistics.hard_auc is None else f"{statistics.hard_auc:.4f} within vs. nearest",
     }
-    return "\n".join(f"{what:<11}{text}" for what, text in lines.items())
+    return "\n".join(f"{label:<11}{text}" for label, text in lines.items())
 
 
-def _spread_text(spread: Spread | None, otherwise: str) -> str:
+def _spread_text(spread: Spread | None, absent: str) -> str:
     if spread is None:
-        return otherwise
+        return absent
     return (
         f"{spread.mean:+.3f} ± {spread.deviation:.3f}, 1 % {spread.p1:+.3f}, median {spread.median:+.3f}, 99 % {spread.p99:+.3f}"
         f" of {spread.pairs} pairs"
@@ -127,23 +137,23 @@ def _spread_text(spread: Spread | None, otherwise: str) -> str:
 
 
 def describe(bundle: Bundle) -> str:
-    """Say what a bundle is, for a person."""
+    """Return what a bundle contains and how it was made as lines of text."""
     manifest = bundle.manifest
     recall, calibration = manifest.recall, manifest.calibration
-    size_mb = sum(facts.size_bytes for facts in manifest.files.values()) / 1e6
+    size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
     lines = {
         "bundle": f"{manifest.bundle_id}  {manifest.name}",
         "path": str(bundle.path),
         "created": f"{manifest.created:%Y-%m-%d %H:%M %Z}",
-        "holds": f"{manifest.cards} cards, {manifest.artwork_groups} artworks, {manifest.entries} pictures, {size_mb:.1f} MB",
-        "network": f"{manifest.model_id}  ({_origin(manifest)}, {_dimensions(manifest)})",
+        "holds": f"{manifest.cards} cards, {manifest.artwork_groups} artworks, {manifest.entries} entries, {size_mb:.1f} MB",
+        "model": f"{manifest.model_id}  ({_origin(manifest)}, {_dimensions(manifest)})",
         "vectors": f"{manifest.vectors}, proposed by {_proposals(manifest)}",
         "recall": f"@1 {recall.at_1:.4f}, @{recall.k} {recall.at_k:.4f} of exact search ({recall.queries} queries)"
         if recall
-        else "empty gallery",
-        "thresholds": f"calibrated: {calibration.source}" if calibration else "not calibrated; the defaults apply",
+        else "no entries",
+        "thresholds": f"calibrated: {calibration.source}" if calibration else "not calibrated; defaults apply",
     }
-    return "\n".join(f"{what:<11}{text}" for what, text in lines.items())
+    return "\n".join(f"{label:<11}{text}" for label, text in lines.items())
 
 
 def _origin(manifest: Manifest) -> str:
@@ -163,7 +173,7 @@ def _dimensions(manifest: Manifest) -> str:
     return f"{manifest.dim} dimensions of {manifest.projection.input_dim}, {manifest.projection.kept_variance:.1%} of the variance"
 
 
-def _card_facts(card: Card, bundle: Bundle, similarity: float | None) -> dict[str, object]:
-    facts: dict[str, object] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number, "rarity": card.rarity}
-    facts |= {"language": card.language, "attributes": dict(card.attributes), "printings": bundle.gallery.printings(card.card_id)}
-    return facts if similarity is None else {**facts, "similarity": round(similarity, 4)}
+def _card_values(card: Card, bundle: Bundle, similarity: float | None) -> dict[str, object]:
+    values: dict[str, object] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number, "rarity": card.rarity}
+    values |= {"language": card.language, "attributes": dict(card.attributes), "printings": bundle.gallery.printings(card.card_id)}
+    return values if similarity is None else {**values, "similarity": round(similarity, 4)}

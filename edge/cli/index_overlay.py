@@ -1,16 +1,15 @@
-"""``cardedge index add | added | remove | export | refresh``: the cards that were added on this device."""
+"""``cardedge index add | added | remove | export | refresh``: the cards that were added on the device."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from edge.app.index import bundle_loader, graph_writer
 from edge.app.model import load_model
-from edge.bundles.bundle import Bundle
-from edge.cli.arguments import add_model_option
+from edge.cli.arguments import AddCommand, add_index_option, add_model_option
 from edge.cli.output import print_json, print_line
 from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
@@ -22,39 +21,34 @@ from edge.settings.sections import NetworkSection
 from edge.vision.image_file import read_image
 from edge.vision.locate import LocateSettings
 
-_TAKEN_UP: Final = "a running daemon takes it up within a second"
+_LOADED_SOON: Final = "a running daemon loads the change within a second"
 
 
-def add_actions(
-    add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str], argparse.ArgumentParser],
-    index_option: Callable[[argparse.ArgumentParser], None],
-) -> None:
-    """Add the actions to ``cardedge index``; ``add`` makes an action's parser and ``index_option`` gives it ``--index``."""
-    adding = add("add", _add, "Add a card, or another picture of one, to this device; it survives updates of the bundle.")
-    adding.add_argument("--image", type=Path, required=True, metavar="FILE", help="a photo that shows exactly one card, its top up")
-    adding.add_argument("--rectified", action="store_true", help="the image is the upright card, edge to edge")
-    adding.add_argument("--card-id", required=True, metavar="ID", help="the id it is reported by")
-    adding.add_argument("--name", required=True, help="its name")
-    for fact in ("set", "number", "rarity", "language"):
-        adding.add_argument(f"--{fact}", metavar="TEXT", help=f"its {fact}")
+def add_commands(add: AddCommand) -> None:
+    """Add the subcommands for added cards."""
+    adding = add("add", _add, "Add a card, or another image of one, on this device. Added cards survive updates of the bundle.")
+    adding.add_argument("--image", type=Path, required=True, metavar="FILE", help="photo of exactly one card, its top edge up")
+    adding.add_argument("--rectified", action="store_true", help="the image is the upright card, cropped to its edges")
+    adding.add_argument("--card-id", required=True, metavar="ID", help="id that the card is published with")
+    adding.add_argument("--name", required=True, help="name of the card")
+    for attribute in ("set", "number", "rarity", "language"):
+        adding.add_argument(f"--{attribute}", metavar="TEXT", help=f"{attribute} of the card")
     listing = add("added", _added, "List the cards that were added on this device.")
     removing = add("remove", _remove, "Remove a card that was added on this device.")
-    removing.add_argument("card_id", nargs="?", metavar="ID", help="its id")
-    removing.add_argument("--all", action="store_true", help="everything that was added, also when it is damaged")
-    exporting = add(
-        "export", _export, "Write the added cards to a new folder: a card list and pictures, as tools/build_index.py reads them."
-    )
-    exporting.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder, which must not exist")
-    refreshing = add("refresh", _refresh, "Embed the added cards again, after the network was changed.")
+    removing.add_argument("card_id", nargs="?", metavar="ID", help="id of the card")
+    removing.add_argument("--all", action="store_true", help="remove all added cards, even if their files are damaged")
+    exporting = add("export", _export, "Write the added cards to a new folder: a card list and images for tools/build_index.py.")
+    exporting.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create; it must not exist")
+    refreshing = add("refresh", _refresh, "Embed the added cards again after a change of the model.")
     for parser in (adding, refreshing):
         add_model_option(parser)
     for parser in (adding, listing, removing, exporting, refreshing):
-        index_option(parser)
+        add_index_option(parser)
 
 
 def _add(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
-    wanted = NewCard(
+    card = NewCard(
         args.card_id,
         args.name,
         lambda: read_image(args.image),
@@ -64,30 +58,30 @@ def _add(args: argparse.Namespace) -> ExitCode:
         rarity=args.rarity,
         language=args.language,
     )
-    # whatever is wrong with the picture is said before the network is opened, which takes seconds
-    picture = image_to_add(wanted, _known(root), LocateSettings())
+    # before the model is loaded, which takes seconds: errors in the arguments or the image are reported at once
+    image = image_to_add(card, _known_cards(root), LocateSettings())
     with load_model(NetworkSection(model=args.model)) as loaded:
-        overlay.add_images(root, [picture], bundle_loader(loaded).overlay_writer(loaded.embed))
-    pictures = len(overlay.read_images(root))
+        overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
+    images = len(overlay.read_images(root))
     if args.json:
-        print_json({"added": args.card_id, "pictures": pictures})
+        print_json({"added": args.card_id, "pictures": images})
     else:
-        print_line(f"{args.card_id} added; {pictures} picture{'s' if pictures > 1 else ''} of added cards; {_TAKEN_UP}")
+        print_line(f"{args.card_id} added; the added cards have {_count(images)}; {_LOADED_SOON}")
     return ExitCode.OK
 
 
 def _added(args: argparse.Namespace) -> ExitCode:
     cards: dict[CardId, Card] = {}
-    pictures: dict[CardId, int] = {}
-    for picture in overlay.read_images(_root(args)):
-        cards.setdefault(picture.card.card_id, picture.card)
-        pictures[picture.card.card_id] = pictures.get(picture.card.card_id, 0) + 1
+    images: dict[CardId, int] = {}
+    for image in overlay.read_images(_root(args)):
+        cards.setdefault(image.card.card_id, image.card)
+        images[image.card.card_id] = images.get(image.card.card_id, 0) + 1
     for card_id, card in cards.items():
         if args.json:
-            facts = {"card_id": card_id, "name": card.name, "set": card.set, "number": card.number}
-            print_json({**facts, "rarity": card.rarity, "language": card.language, "pictures": pictures[card_id]})
+            values = {"card_id": card_id, "name": card.name, "set": card.set, "number": card.number}
+            print_json({**values, "rarity": card.rarity, "language": card.language, "pictures": images[card_id]})
         else:
-            print_line(f"{card_id:<16}  {card.name}  ({pictures[card_id]} picture{'s' if pictures[card_id] > 1 else ''})")
+            print_line(f"{card_id:<16}  {card.name}  ({_count(images[card_id])})")
     return ExitCode.OK
 
 
@@ -98,48 +92,49 @@ def _remove(args: argparse.Namespace) -> ExitCode:
         overlay.remove_all(_root(args))
     else:
         overlay.remove_card(_root(args), args.card_id, graph_writer())
-    what = "all" if args.all else args.card_id
+    removed = "all" if args.all else args.card_id
     if args.json:
-        print_json({"removed": what})
+        print_json({"removed": removed})
     else:
-        print_line(f"{what} removed; {_TAKEN_UP}")
+        print_line(f"{removed} removed; {_LOADED_SOON}")
     return ExitCode.OK
 
 
 def _export(args: argparse.Namespace) -> ExitCode:
-    pictures = overlay.export(_root(args), args.out)
+    images = overlay.export(_root(args), args.out)
     if args.json:
-        print_json({"exported": pictures, "folder": str(args.out)})
+        print_json({"exported": images, "folder": str(args.out)})
     else:
-        print_line(
-            f"{pictures} picture{'s' if pictures > 1 else ''} in {args.out}; build with --images {args.out} --cards {args.out}/cards.csv"
-        )
+        print_line(f"{_count(images)} exported to {args.out}; build with --images {args.out} --cards {args.out}/cards.csv")
     return ExitCode.OK
 
 
 def _refresh(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
     with load_model(NetworkSection(model=args.model)) as loaded:
-        pictures = overlay.refresh(root, bundle_loader(loaded).overlay_writer(loaded.embed))
+        images = overlay.refresh(root, bundle_loader(loaded).overlay_writer(loaded.embed))
         model_id = loaded.model.model_id
     if args.json:
-        print_json({"refreshed": pictures, "model_id": model_id})
+        print_json({"refreshed": images, "model_id": model_id})
     else:
-        print_line(f"{pictures} picture{'s' if pictures != 1 else ''} embedded by network {model_id}; {_TAKEN_UP}")
+        print_line(f"{_count(images)} embedded with model {model_id}; {_LOADED_SOON}")
     return ExitCode.OK
 
 
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
+
+
 def _root(args: argparse.Namespace) -> Path:
-    """Return the device's index, which alone can have added cards."""
+    """Return the device index. Raises ``BundleError`` for a plain bundle, to which no card can be added."""
     root: Path = args.index
     if not releases.is_root(root):
-        raise BundleError(f"{root}: is no device's index (it has no `releases/`); name that with --index, or activate a bundle there first")
+        raise BundleError(f"{root}: not a device index (no `releases/` in it); name one with --index, or activate a bundle there first")
     return root
 
 
-def _known(root: Path) -> Mapping[CardId, Card]:
-    """Return the cards of the release that serves, none where none does."""
+def _known_cards(root: Path) -> Mapping[CardId, Card]:
+    """Return the cards of the active release, empty if no release is active."""
     if releases.current_id(root) is None:
         return {}
-    release: Bundle = releases.open_index(root)
-    return release.gallery.cards
+    return releases.open_index(root).gallery.cards

@@ -1,4 +1,4 @@
-"""The verbs of ``cardedge index`` that belong to pushed bundles: ``receive``, ``status``, ``confirm``, ``prune``."""
+"""``cardedge index receive | status | confirm | prune``: pushed bundles."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 from edge.app.index import make_vector_index
-from edge.cli.arguments import add_config_option, positive_count
+from edge.cli.arguments import AddCommand, add_config_option, add_index_option, positive_count
 from edge.cli.output import print_line
 from edge.errors import BundleError, DeviceError, ExitCode, UsageError
 from edge.index import releases
@@ -28,29 +26,26 @@ from edge.recognition.model import find_model, read_model_manifest
 from edge.settings.file import load_settings
 from edge.system.device_id import derive_device_id
 
-Action: TypeAlias = Callable[[argparse.Namespace], ExitCode]
-AddAction: TypeAlias = Callable[[str, Action, str], argparse.ArgumentParser]
 
-
-def add_actions(add: AddAction, index_option: Callable[[argparse.ArgumentParser], None]) -> None:
-    """Add the verbs to ``cardedge index``."""
-    receive = add("receive", _receive, "Talk to tools/push_index.py on standard input and output; the command of a restricted SSH key.")
+def add_commands(add: AddCommand) -> None:
+    """Add the subcommands for pushed bundles."""
+    receive = add("receive", _receive, "Serve tools/push_index.py on standard input and output; for the forced command of an SSH key.")
     add_config_option(receive)
-    receive.add_argument("--technician", metavar="NAME", help="whose SSH key this is, for the audit")
-    index_option(add("status", _status, "Say which bundle serves, whether it is on trial, and what was pushed last."))
-    confirm = add("confirm", _confirm, "Keep the bundle that waits to be confirmed.")
-    confirm.add_argument("bundle", nargs="?", help="its id (default: the one that waits)")
-    index_option(confirm)
-    pruning = add("prune", _prune, "Remove old bundles; those in use and the ways back stay.")
-    pruning.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N")
-    index_option(pruning)
+    receive.add_argument("--technician", metavar="NAME", help="owner of the SSH key, for the audit log")
+    add_index_option(add("status", _status, "Show the active release, a release on trial, and the last push."))
+    confirm = add("confirm", _confirm, "Confirm the release that is on trial.")
+    confirm.add_argument("bundle", nargs="?", help="id of the release (default: the one that awaits confirmation)")
+    add_index_option(confirm)
+    pruning = add("prune", _prune, "Remove old releases; keep those in use and their rollback targets.")
+    pruning.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N releases")
+    add_index_option(pruning)
 
 
 def _receive(args: argparse.Namespace) -> ExitCode:
     if os.environ.get("SSH_ORIGINAL_COMMAND", "") not in {"", REMOTE_COMMAND}:
-        raise UsageError("this SSH key opens nothing but the way for index bundles; use it with tools/push_index.py")
+        raise UsageError("this SSH key permits only pushing index bundles; use it with tools/push_index.py")
     if sys.stdin.isatty():
-        raise UsageError("index receive talks to tools/push_index.py over SSH, not to a person; see docs/updating.md")
+        raise UsageError("index receive is started by tools/push_index.py over SSH and is not interactive; see docs/updating.md")
     settings = load_settings(args.config)
     root, rules = settings.index.directory, settings.push
     _check_owner(root)
@@ -67,8 +62,8 @@ def _receive(args: argparse.Namespace) -> ExitCode:
 
 def _status(args: argparse.Namespace) -> ExitCode:
     revert_if_overdue(args.index)
-    found = read_status(args.index)
-    print_line(found.model_dump_json(exclude={"kind"}) if args.json else describe_status(found))
+    state = read_status(args.index)
+    print_line(state.model_dump_json(exclude={"kind"}) if args.json else describe_status(state))
     return ExitCode.OK
 
 
@@ -77,24 +72,24 @@ def _confirm(args: argparse.Namespace) -> ExitCode:
     waiting = releases.awaiting_confirmation(args.index)
     bundle_id = args.bundle or (waiting.bundle_id if waiting else None)
     if bundle_id is None:
-        raise BundleError(f"{args.index}: no bundle waits to be confirmed; see `cardedge index status`")
+        raise BundleError(f"{args.index}: no release awaits confirmation; see `cardedge index status`")
     releases.confirm(args.index, bundle_id)
-    print_line(json.dumps({"confirmed": bundle_id}) if args.json else f"{bundle_id} stays")
+    print_line(json.dumps({"confirmed": bundle_id}) if args.json else f"{bundle_id} confirmed")
     return ExitCode.OK
 
 
 def _prune(args: argparse.Namespace) -> ExitCode:
-    staging.sweep(args.index)  # first: it is refused while a push is under way
+    staging.sweep(args.index)  # first, because it fails while a push is in progress
     removed = prune(args.index, args.keep)
     print_line(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK
 
 
 def _check_owner(root: Path) -> None:
-    """Refuse to leave files that the daemon could not change."""
+    """Raise ``DeviceError`` unless this user owns the index: the daemon could not change files of another user."""
     try:
         owner = root.stat().st_uid
     except OSError as error:
         raise DeviceError(f"{root}: cannot be read ({error.strerror}); push as the user the service runs as") from error
     if owner != os.geteuid():
-        raise DeviceError(f"{root}: belongs to another user than this one; push as the user the service runs as (cardedge@HOST)")
+        raise DeviceError(f"{root}: owned by another user; push as the user the service runs as (cardedge@HOST)")

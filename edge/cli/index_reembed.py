@@ -1,14 +1,13 @@
-"""``cardedge index reembed``: the cards of the active bundle embedded again by the network that runs on this device."""
+"""``cardedge index reembed``: embeds the cards of the active release again with the model of this device."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from edge.app.index import graph_writer
 from edge.app.model import load_model
-from edge.cli.arguments import add_config_option
+from edge.cli.arguments import AddCommand, add_config_option
 from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
@@ -16,18 +15,18 @@ from edge.index.reembedding import EmbeddingBackend, reembed
 from edge.settings.file import load_settings
 
 
-def add_action(add: Callable[[str, Callable[[argparse.Namespace], ExitCode], str], argparse.ArgumentParser]) -> None:
-    """Add the action to ``cardedge index``; ``add`` makes an action's parser."""
-    parser = add("reembed", _reembed, "Embed the active bundle's cards again with the network that runs here, as a new release.")
+def add_command(add: AddCommand) -> None:
+    """Add the subcommand."""
+    parser = add("reembed", _reembed, "Embed the cards of the active release again with this device's backend, as a new release.")
     add_config_option(parser)
-    parser.add_argument("--activate", action="store_true", help="let the new release serve")
+    parser.add_argument("--activate", action="store_true", help="activate the new release")
 
 
 def _reembed(args: argparse.Namespace) -> ExitCode:
     settings = load_settings(args.config)
     root = settings.index.directory
     with load_model(settings.network) as loaded:
-        here = EmbeddingBackend(
+        backend = EmbeddingBackend(
             loaded.model.model_id,
             loaded.embedder.info.artifact_sha256,
             loaded.embedder.info.dim,
@@ -36,16 +35,16 @@ def _reembed(args: argparse.Namespace) -> ExitCode:
             graph_writer(),
         )
         bundle = releases.open_index(root, expected_model_id=loaded.model.model_id)
-        made = reembed(root, bundle, here, _show_progress)
+        made = reembed(root, bundle, backend, _show_progress)
     if args.activate:
-        releases.activate(root, made.bundle_id, expected_model_id=here.model_id)
+        releases.activate(root, made.bundle_id, expected_model_id=backend.model_id)
     if args.json:
         print_json({"bundle_id": made.bundle_id, "cards": made.cards, "active": args.activate})
     else:
-        next_step = "it serves" if args.activate else f"`cardedge index activate {made.bundle_id}` lets it serve"
-        print_line(f"{made.bundle_id}: {made.cards} cards embedded by the {settings.network.backend} backend; {next_step}")
+        next_step = "active" if args.activate else f"activate it with `cardedge index activate {made.bundle_id}`"
+        print_line(f"{made.bundle_id}: {made.cards} cards embedded on the {settings.network.backend} backend; {next_step}")
     return ExitCode.OK
 
 
-def _show_progress(done: int, of: int) -> None:
-    print(f"\r{done} of {of} cards", end="\n" if done == of else "", file=sys.stderr, flush=True)
+def _show_progress(done: int, total: int) -> None:
+    print(f"\r{done} of {total} cards", end="\n" if done == total else "", file=sys.stderr, flush=True)

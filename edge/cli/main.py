@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from edge import __version__
 from edge.cli.arguments import (
+    Command,
     CommandLineParser,
     add_config_option,
     add_json_option,
@@ -28,12 +29,10 @@ from edge.errors import EdgeError, ExitCode, UsageError
 from edge.logs import set_up_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from edge.app.replay import ReplayedEvent
     from edge.settings.sections import Settings
-
-    Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
 
 log = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ def lines(text):
 def test_info_names_what_the_bundle_is(cardedge, bundle):
     status, printed, _ = cardedge("info", bundle)
     assert status == ExitCode.OK
-    for expected in ("30 cards, 29 artworks, 30 pictures", "projection-of-thumbnail", "not calibrated; the defaults apply", "recall"):
+    for expected in ("30 cards, 29 artworks, 30 entries", "projection-of-thumbnail", "not calibrated; defaults apply", "recall"):
         assert expected in printed
 
 
@@ -140,13 +140,13 @@ def test_search_for_cards_like_a_card(cardedge, bundle):
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["search"], ExitCode.USAGE, "give words to look for, --like ID or --vector FILE"),
-        (["search", "a", "--like", "b"], ExitCode.USAGE, "give words to look for, --like ID or --vector FILE"),
+        (["search"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
+        (["search", "a", "--like", "b"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
         (["search", "--like", "nope"], ExitCode.BAD_DATA, "no card 'nope'; find its id with"),
         (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number of at least 1"),
         (["activate", "0123456789abcdef"], ExitCode.BAD_DATA, "no such release; see `cardedge index list`"),
         (["rollback"], ExitCode.BAD_DATA, "no release to go back to"),
-        ([], ExitCode.USAGE, "ACTION"),
+        ([], ExitCode.USAGE, "SUBCOMMAND"),
         (["destroy"], ExitCode.USAGE, "invalid choice"),
     ],
 )

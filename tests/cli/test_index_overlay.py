@@ -56,4 +56,4 @@ def test_what_cannot_be_done_says_why(cardedge, arguments, status, says):
 
 def test_a_plain_bundle_takes_no_cards(small_scanner, capsys):
     assert main(["index", "added", "--index", str(small_scanner.index)]) == 65
-    assert "is no device's index" in capsys.readouterr().err
+    assert "not a device index" in capsys.readouterr().err

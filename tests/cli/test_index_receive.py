@@ -75,7 +75,7 @@ def test_a_key_that_asks_for_anything_else_is_sent_away(tmp_path, monkeypatch, c
     assert main(["index", "receive"]) == ExitCode.USAGE
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "opens nothing but" in printed.err
+    assert "permits only pushing" in printed.err
 
 
 def test_a_device_that_is_not_set_up_says_so_and_sends_no_frame(tmp_path):

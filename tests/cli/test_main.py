@@ -53,7 +53,7 @@ def test_the_version_is_told(capsys):
         (["demo", "--seconds", "-3"], "'-3' is not a number above 0"),
         (["demo", "--seconds", "nan"], "'nan' is not a number above 0"),
         (["check", "--config"], "--config"),
-        (["index"], "ACTION"),
+        (["index"], "SUBCOMMAND"),
     ],
 )
 def test_a_wrong_command_line_is_explained_on_standard_error(arguments, said, capsys):

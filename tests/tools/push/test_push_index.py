@@ -282,7 +282,7 @@ def test_the_key_opens_nothing_else(fleet):
     ]
     for answer in answers[:2]:
         assert (answer.returncode, answer.stdout) == (ExitCode.USAGE, b"")
-        assert b"opens nothing but" in answer.stderr
+        assert b"permits only pushing" in answer.stderr
     assert answers[2].returncode != 0
 
 
