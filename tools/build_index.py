@@ -1,4 +1,4 @@
-"""Build an index bundle from card pictures and a card list.
+"""Build a bundle from images of cards and a card list.
 
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
 
@@ -15,10 +15,9 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,124 +27,20 @@ from tqdm import tqdm
 
 from edge.adapters.hnsw import RECALL_WANTED
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundles.manifest import GraphParameters, Manifest
-from edge.bundles.vector_files import StoredVectors
-from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
+from edge.bundles.writer import check_new
 from edge.cli.arguments import CommandLineParser
-from edge.errors import DataError, EdgeError, ExitCode
+from edge.errors import EdgeError, ExitCode
 from edge.recognition.model import find_model, open_model, self_test
+from tools.bundle_build.build import BuildSettings, Built, build_index
 from tools.bundle_build.cache import EmbeddingCache, default_cache
-from tools.bundle_build.card_list import CardList, read_card_list
-from tools.bundle_build.engines import Engine, add_engine_options, chosen_engine
-from tools.bundle_build.finding import ImageFinding
-from tools.bundle_build.grouping import gallery_of, shown_pictures
-from tools.bundle_build.inspection import in_list_order, refuse
-from tools.bundle_build.report import write_report
-from tools.bundle_build.set_checks import artwork_findings, check_set
-from tools.bundle_build.stages import EMBED_TIMEOUT_S, Advance, embed_pictures
-from tools.vectors.forms import FORMS, add_form_options, proposal_writer
-from tools.vectors.reduction import ReductionCost, check_dimensions, describe_reduction, fit_pca, measure_reduction
+from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.engines import add_engine_options, chosen_engine
+from tools.bundle_build.stages import EMBED_TIMEOUT_S
+from tools.vectors.forms import add_form_options
+from tools.vectors.reduction import check_dimensions, describe_reduction
 
 if TYPE_CHECKING:
-    from edge.recognition.recognizer import Embedder
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the pictures that were in no cache.
-
-    ``reduction`` is what projecting to fewer dimensions cost.
-    """
-
-    manifest: Manifest
-    findings: tuple[ImageFinding, ...]
-    embedded: int
-    images_per_s: float
-    reduction: ReductionCost | None = None
-
-    @property
-    def left_out(self) -> tuple[ImageFinding, ...]:
-        """Return the pictures the bundle does without."""
-        return tuple(finding for finding in self.findings if finding.left_out)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildSettings:
-    """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written.
-
-    ``vectors`` names one of ``tools.vectors.forms.FORMS``; ``pca`` is how many principal components are kept.
-    """
-
-    name: str
-    threads: int
-    strict: bool = False
-    min_recall: float = RECALL_WANTED
-    report: Path | None = None
-    vectors: str = "float16"
-    pca: int | None = None
-
-
-def build_index(
-    card_list: CardList,
-    images: Path,
-    out: Path,
-    embedder: Embedder,
-    settings: BuildSettings,
-    *,
-    advance: Advance,
-    cache: EmbeddingCache | None = None,
-    engine: Engine | None = None,
-) -> Built:
-    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each picture done. Raises ``EdgeError``.
-
-    ``engine`` reads and embeds elsewhere, with the network of ``embedder``; then neither ``images`` nor ``cache`` is used.
-    """
-    check_new(out)
-    started = time.monotonic()
-    if engine is not None:
-        entries = engine(card_list.rows)
-        advance(len(card_list.rows))
-    else:
-        entries = embed_pictures(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
-    images_per_s = len(card_list.rows) / (time.monotonic() - started)
-    embedded = len(entries.pictures) - (cache.found if cache else 0)
-    entries = entries.judged(check_set(entries.pictures, entries.references))
-    gallery = gallery_of(entries, groups_given=card_list.groups_given)
-    findings = in_list_order((*entries.findings, *artwork_findings(entries.pictures, entries.references, gallery)))
-    if settings.report:
-        write_report(settings.report, findings, card_list)
-    refuse(findings, card_list, strict=settings.strict)
-    reduction = fit_pca(entries.vectors, settings.pca) if settings.pca is not None else None
-    contents = BundleContents(
-        name=settings.name,
-        model_id=embedder.info.model_id,
-        artefact=embedder.info.artifact_sha256,
-        vectors=reduction.projection.apply(entries.vectors) if reduction else entries.vectors,
-        gallery=gallery,
-        reference_images=shown_pictures(entries),
-        created=datetime.now(UTC).replace(microsecond=0),
-        form=FORMS[settings.vectors],
-        reduction=reduction,
-    )
-    manifest = write_bundle(out, contents, proven(proposal_writer(contents.form), settings.min_recall))
-    groups = [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids]
-    cost = measure_reduction(entries.vectors, groups, reduction) if reduction else None
-    return Built(manifest, findings, embedded, images_per_s, cost)
-
-
-def proven(write: GraphWriter, min_recall: float) -> GraphWriter:
-    """Return a graph writer that raises ``DataError`` when the graph finds too few of the entries that exact search finds."""
-
-    def write_and_check(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
-        graph = write(vectors, parameters, path)
-        if graph.recall and graph.recall.at_1 < min_recall:
-            raise DataError(
-                f"recall@1 against exact search is {graph.recall.at_1:.4f}, below {min_recall:g}; "
-                "look for many pictures that are alike (tools/inspect_images.py), or accept less with --min-recall"
-            )
-        return graph
-
-    return write_and_check
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Calibrate a bundle: measure its thresholds for this network and these cards, and write them into its manifest.
+"""Measure the thresholds of a bundle and write them into its manifest.
 
     python -m tools.calibrate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--strangers DIR] [--sets A,B] [--model DIR]
 

@@ -1,6 +1,6 @@
-"""The demo: a broker, a film of drawn cards, the daemon; each event as it arrives over MQTT, next to the truth, then the tally.
+"""Play the demo: broker, video and daemon; print each event of MQTT next to the truth, then the tally.
 
-Nothing is short-circuited: the daemon is the real one, in a process of its own, and what is counted came through the broker.
+The daemon runs in its own process, and only events that came through the broker are counted.
 """
 
 from __future__ import annotations

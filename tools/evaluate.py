@@ -1,4 +1,4 @@
-"""Measure what a network and a bundle do together, and print tables with intervals.
+"""Measure how well a model and a bundle recognize cards, and print tables with intervals.
 
     python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]

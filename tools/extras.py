@@ -15,6 +15,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "faiss": "benchmark",
     "onnx": "train",
     "pyarrow": "vectors",
+    "rapidocr": "ocr",
     "ray": "ray",
     "safetensors": "teacher",
     "timm": "teacher",

@@ -1,8 +1,8 @@
-"""The demo film: cards come to a table and leave it, under a camera that is not perfect; and the truth about it.
+"""Render the demo video, in which cards come to a table and leave it, and write the truth about it.
 
     python -m tools.film --cards cards --out film.mp4 --truth truth.json
 
-A script says what happens when; ``frames`` shows it; ``truth`` tells it. Equal arguments give equal frames.
+Equal arguments give equal frames.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError
 from edge.vision.image_file import read_image
 from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card, read_video_cards
@@ -20,13 +21,13 @@ from tools.demo_video.script import SECONDS, VideoCard, demo_script, truth
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="film", description="Render the demo film and write down what is in it.")
-    parser.add_argument("--cards", type=Path, required=True, help="folder that tools/make_cards.py wrote: the cards of the index")
-    parser.add_argument("--unknown", type=Path, help="picture of a card that is not in the index (default: one is drawn)")
-    parser.add_argument("--out", type=Path, required=True, help="the film: .mp4 or .avi")
-    parser.add_argument("--truth", type=Path, required=True, help="the truth about it, JSON")
+    parser = CommandLineParser(prog="film", description="Render the demo video and write the truth about it.")
+    parser.add_argument("--cards", type=Path, required=True, help="folder that tools.make_cards wrote: the cards of the index")
+    parser.add_argument("--unknown", type=Path, help="image of a card that is not in the index (default: one is drawn)")
+    parser.add_argument("--out", type=Path, required=True, help="the video: .mp4 or .avi")
+    parser.add_argument("--truth", type=Path, required=True, help="the truth about the video, JSON")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"length (default {SECONDS:g})")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another choice of cards and another table (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the choice of cards and of the table (default 1)")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Make a bundle of ids and vectors that another pipeline computed, to be searched with `cardedge index search`.
+"""Make a bundle from ids and vectors of another pipeline, for `cardedge index search`.
 
     python -m tools.import_vectors FILE --out DIR [--model-id ID] [--pca N] [--vectors float32|float16|int8] [--normalize] [--json]
 

@@ -1,4 +1,4 @@
-"""Look through the pictures of a card list before a bundle is built from them.
+"""Check the images of a card list before a bundle is built from them.
 
     python -m tools.inspect_images --images DIR [--cards cards.csv] [--report FILE] [--strict] [--json]
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.vision.card import CARD_SIZE, Size
 from tools.drawing.cards import write_cards
@@ -26,7 +27,7 @@ def _size(text: str) -> Size:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make_cards", description="Draw trading cards and their cards.csv.")
+    parser = CommandLineParser(prog="make_cards", description="Draw trading cards and their cards.csv.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; created if missing")
     parser.add_argument("--count", type=int, default=120, help="number of cards, reprints included (default 120)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the drawing (default 1)")

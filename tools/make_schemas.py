@@ -6,14 +6,14 @@
 Payloads we send allow further fields (additive changes are part of the contract); requests allow none.
 """
 
-import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from edge.cli.arguments import CommandLineParser
 from edge.publishing.command import COMMAND_ARGUMENTS, CommandReply
 from edge.publishing.discovery import IndexUpdate
 from edge.publishing.event import CardEvent
@@ -61,11 +61,11 @@ def write(folder: Path = SCHEMAS) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check."""
-    parser = argparse.ArgumentParser(description="Write the JSON Schemas of all MQTT payloads to docs/schema/.")
+    parser = CommandLineParser(description="Write the JSON Schemas of all MQTT payloads to docs/schema/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
-    if not parser.parse_args().check:
+    if not parser.parse_args(arguments).check:
         write()
         return 0
     for name in (late := outdated()):

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings models, so that the page and the program cannot disagree.
+"""Write docs/settings.md from the settings models, so that the page and the program cannot disagree.
 
 python -m tools.make_settings_doc            # write it
 python -m tools.make_settings_doc --check    # exit 1 when it is out of date
@@ -7,12 +7,13 @@ python -m tools.make_settings_doc --check    # exit 1 when it is out of date
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import PydanticUndefined
 
+from edge.cli.arguments import CommandLineParser
 from edge.settings.file import DEFAULT_SETTINGS_FILE, allowed_values, section_model
 from edge.settings.sections import Settings
 
@@ -55,11 +56,11 @@ Several to choose from are an error, not a guess.
 """
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the page is out of date")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     text = settings_page()
     if args.check:
         up_to_date = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text

@@ -1,4 +1,4 @@
-"""Push a bundle to scanners over SSH, and look after the bundles they have.
+"""Push a bundle to scanners over SSH, and list, roll back and prune the bundles they hold.
 
     python -m tools.push_index BUNDLE HOST... [--inventory FILE] [--dry-run] [--canary N] [--parallel N] [--json]
     python -m tools.push_index status | list | rollback HOST... [--inventory FILE] [--json]

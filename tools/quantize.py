@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError
 from edge.recognition.model import find_model, open_model
 from tools.bundle_build.card_list import images_outside
@@ -57,7 +58,7 @@ def _quantize(args: argparse.Namespace) -> None:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="quantize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLineParser(prog="quantize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths of the list are relative to")
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="card list; cards of the held-out sets are left out")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")

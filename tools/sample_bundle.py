@@ -1,13 +1,12 @@
-"""The sample bundle: a few drawn cards, so that a fresh clone has something to recognise.
+"""Build the sample bundle of drawn cards, so that a fresh clone has something to recognize.
 
 python -m tools.sample_bundle --out index/sample      draw the cards, build the bundle with the network under hef/, and calibrate it
 
-Sixty cards have few look-alikes, so drawn cards that are in no index take part in the calibration. It takes a few minutes.
+Sixty cards have few similar cards among them, so drawn cards that are in no index take part in the calibration. It takes a few minutes.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 
 from PIL import Image
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import ExitCode
 from tools import build_index, calibrate
 from tools.demo_video.script import VideoCard
@@ -43,7 +43,7 @@ def sample_video_cards(count: int) -> list[VideoCard]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, build and calibrate; return the exit status of the first that fails."""
-    parser = argparse.ArgumentParser(description="Build the sample bundle of drawn cards.")
+    parser = CommandLineParser(description="Build the sample bundle of drawn cards.")
     parser.add_argument("--out", type=Path, default=SAMPLE_DIRECTORY, metavar="DIR", help="bundle to write (default index/sample)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
     args = parser.parse_args(arguments)

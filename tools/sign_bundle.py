@@ -1,4 +1,4 @@
-"""Sign a bundle with an SSH key, so that scanners take it.
+"""Sign a bundle with an SSH key, so that scanners accept it.
 
     python -m tools.sign_bundle BUNDLE --key ~/.ssh/id_ed25519
 
@@ -10,17 +10,17 @@ Exit status: 0 done, 64 no such key, 65 bad bundle, or not signed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from tools.push.local_bundle import sign_bundle
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Sign and return the exit status."""
-    parser = argparse.ArgumentParser(description="Sign a bundle with an SSH key, so that scanners take it.")
+    parser = CommandLineParser(description="Sign a bundle with an SSH key, so that scanners take it.")
     parser.add_argument("bundle", type=Path, help="a bundle's directory")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key, or public key of one in the agent")
     try:

@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from tools.network.published import PublishedSettings
+from tools.network.settings import PublishedSettings
 
 TINY_VIT = PublishedSettings(
     model="vit_small_patch16_224", side=64, patch=16, dim=32, hidden=32, dropout=0.1, options={"embed_dim": 32, "depth": 3, "num_heads": 2}

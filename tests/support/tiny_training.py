@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 
-from tools.network.convnext import ConvNextSettings
-from tools.network.regnet import RegNetSettings
+from tools.network.settings import ConvNextSettings, RegNetSettings
 from tools.training.course import Course, Pictures
 from tools.training.warm import WarmSettings
 

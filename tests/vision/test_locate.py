@@ -266,10 +266,10 @@ def test_a_blurred_card_is_less_sharp():
 
 @pytest.mark.skipif(REAL_DATA is None, reason="CARDEDGE_DATA names no folder of real photos")
 def test_real_photos():
-    from tools.evaluate_locator import evaluate, read_boxes  # noqa: PLC0415 -- only with real data
+    from tools.evaluation.locator import measure_locator, read_boxes  # noqa: PLC0415 -- only with real data
 
     photos = Path(REAL_DATA) / "table_photos"
     boxes = read_boxes(photos / "boxes.csv")
-    tally = evaluate([(photos / name, boxes[name]) for name in sorted(boxes)[::3]], 0.5, None)
+    tally = measure_locator([(photos / name, boxes[name]) for name in sorted(boxes)[::3]], 0.5, None)
     assert tally.right / tally.known > 0.6
     assert tally.right / tally.found > 0.88

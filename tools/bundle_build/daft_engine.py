@@ -26,6 +26,7 @@ from tools.bundle_build.card_list import CardPicture
 from tools.bundle_build.finding import Fault, ImageFinding, Kind
 from tools.bundle_build.record import from_record, to_record
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
+from tools.extras import extra_required
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 BATCH_ROWS: Final = 32
@@ -168,10 +169,8 @@ def _choose_runner(settings: DaftSettings) -> None:
         if daft.get_or_infer_runner_type() != "native":
             daft.set_runner_native()
         return
-    try:
+    with extra_required("a Ray cluster"):
         import ray
-    except ImportError as error:
-        raise DataError("a Ray cluster needs ray; install it with `pip install 'cardedge[ray]'` on every node") from error
     if not ray.is_initialized():
         ray.init(address=settings.ray_address, runtime_env={"env_vars": {"PYTHONPATH": str(PROJECT)}}, log_to_driver=False)
     daft.set_runner_ray(noop_if_initialized=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from edge.errors import DataError, UsageError
+from edge.errors import UsageError
 from tools.bundle_build.card_list import CardPicture
 from tools.bundle_build.stages import Entries
+from tools.extras import extra_required
 
 if TYPE_CHECKING:
     from edge.recognition.model import Model
@@ -52,10 +53,8 @@ def chosen_engine(args: argparse.Namespace, model: Model) -> Engine | None:
         raise UsageError(f"--embeddings {args.embeddings}: not empty; name another folder")
     # read when daft is imported: nothing about a build is reported to anyone
     os.environ["DO_NOT_TRACK"] = "true"
-    try:
+    with extra_required("--engine daft"):
         from tools.bundle_build.daft_engine import DaftSettings, embed_with_daft
-    except ImportError as error:
-        raise DataError(f"--engine daft needs daft ({error}); install it with `pip install 'cardedge[daft]'`") from error
     settings = DaftSettings(args.threads, args.ray, args.s3_endpoint)
 
     def embed(rows: Sequence[CardPicture]) -> Entries:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from edge.errors import ModelError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.exporting.deployed import Deployed
+from tools.extras import extra_required
 
 PACKAGE: Final = "model.mlpackage"
 COMPARED_FROM_ELEMENTS: Final = 1024
@@ -40,13 +41,10 @@ class _Planes(nn.Module):
 
 
 def coreml_library() -> ModuleType:
-    """Import coremltools. Raises ``ModelError`` naming the extra where it is missing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it advises about versions it was not tested with
-            import coremltools
-    except ImportError as error:
-        raise ModelError(f"the target ios needs coremltools ({error}); pip install 'cardedge[ios]'") from error
+    """Return the module ``coremltools``. Raises ``MissingExtraError``."""
+    with extra_required("the target ios"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it advises about versions it was not tested with
+        import coremltools
     return cast(ModuleType, coremltools)
 
 

@@ -7,8 +7,7 @@ from typing import Final
 
 from edge.recognition.model import Training
 from tools.network.contract import EmbeddingNetwork
-from tools.network.convnext import ConvNextSettings
-from tools.network.regnet import RegNetSettings
+from tools.network.settings import ConvNextSettings, RegNetSettings
 from tools.training.checkpoint import Trained
 
 BRIEF_MINUTES: Final = 600.0

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.recognition.embedding import INPUT_SIZE
-from tools.training.checkpoint import Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +17,9 @@ class Target:
     for_one: bool = False
     coreml: bool = False
 
-    def side_for(self, trained: Trained) -> int:
-        """Return the side of the pictures this target takes."""
-        return self.side or trained.side
+    def side_for(self, trained_side: int) -> int:
+        """Return the side of the images this target takes, for a network trained at ``trained_side``, both in pixels."""
+        return self.side or trained_side
 
 
 TARGETS: Final[dict[str, Target]] = {
@@ -29,3 +28,5 @@ TARGETS: Final[dict[str, Target]] = {
     "server": Target("ONNX Runtime on a server, at the size of the training", None),
     "ios": Target("Core ML package, and the ONNX it is compared with, at the size of the training", None, coreml=True),
 }
+
+DEFAULT_TARGET: Final = "hailo"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.model import ArtifactAgreement
+
+COLUMNS: Final = ("against the ONNX", "cards", "mean cosine", "least cosine", "same first answer %")
 
 
 def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
@@ -20,9 +24,7 @@ def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: Embed
     )
 
 
-def as_row(name: str, agreement: ArtifactAgreement) -> str:
-    """Return a Markdown row."""
-    return f"| {name} | {agreement.count} | {agreement.mean_cosine:.4f} | {agreement.min_cosine:.4f} | {100 * agreement.top1:.1f} |"
-
-
-HEAD = "| against the ONNX | cards | mean cosine | least cosine | same first answer % |\n|---|---|---|---|---|"
+def cells_of(name: str, agreement: ArtifactAgreement) -> tuple[str, ...]:
+    """Return an agreement as cells below ``COLUMNS``; ``name`` is the artifact compared."""
+    cosines = (f"{agreement.mean_cosine:.4f}", f"{agreement.min_cosine:.4f}")
+    return (name, str(agreement.count), *cosines, f"{100 * agreement.top1:.1f}")

@@ -11,8 +11,7 @@ Depths and widths of ConvNeXt-Tiny are those of the paper, section 3. The differ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,22 +20,7 @@ from torch.nn import functional
 from tools.network.contract import EmbeddingNetwork, draw_weights
 from tools.network.folding import affine, scale_inputs, scale_outputs
 from tools.network.head import DeployedHead, LayoutHead
-
-
-@dataclass(frozen=True, slots=True)
-class ConvNextSettings:
-    """Shape of the network. The defaults are ConvNeXt-Tiny; tests use tiny ones.
-
-    ``layout_channels`` is the width of the 3x3 map in the head: 96 keeps the whole network below 60 MB in half precision.
-    """
-
-    kind: Literal["convnext"] = "convnext"
-    depths: tuple[int, ...] = (3, 3, 9, 3)
-    widths: tuple[int, ...] = (96, 192, 384, 768)
-    dim: int = 768
-    norm: Literal["batch", "layer"] = "batch"
-    layout_channels: int = 96
-    layer_scale: float = 0.2
+from tools.network.settings import ConvNextSettings
 
 
 class LayerNorm2d(nn.Module):

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from edge.errors import DataError
 from tools.network.contract import EmbeddingNetwork
-from tools.network.convnext import ConvNext, ConvNextSettings
-from tools.network.published import PublishedNetwork, PublishedSettings
-from tools.network.regnet import RegNet, RegNetSettings
-
-NetworkSettings: TypeAlias = ConvNextSettings | RegNetSettings | PublishedSettings
-
-BY_NAME: dict[str, NetworkSettings] = {
-    "batch": ConvNextSettings(norm="batch"),
-    "layer": ConvNextSettings(norm="layer"),
-    "regnet": RegNetSettings(),
-}
-"""The networks that are trained from nothing, by the name the command line knows them by."""
+from tools.network.convnext import ConvNext
+from tools.network.published import PublishedNetwork
+from tools.network.regnet import RegNet
+from tools.network.settings import ConvNextSettings, NetworkSettings, PublishedSettings, RegNetSettings
 
 
 def make_network(settings: NetworkSettings) -> EmbeddingNetwork:

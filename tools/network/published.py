@@ -9,41 +9,23 @@ from __future__ import annotations
 import importlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
 
-from edge.errors import DataError
+from edge.errors import DataError, EdgeError
+from tools.extras import extra_required
 from tools.network.contract import EmbeddingNetwork
 from tools.network.convnext import ConvNext
+from tools.network.settings import HUB, PublishedSettings
 
 Weights = Mapping[str, Tensor]
 
-HUB: Final = "hub"
 CLASSIFIERS: Final = ("head.fc.", "head.weight", "head.bias")
 """What a published classifier ends with, and an embedding network does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedSettings:
-    """A backbone of timm and the head we put on it.
-
-    ``patch`` is the side of its patches where its pictures have a fixed size, None for a convolutional one. ``hidden`` is the width of the
-    head's middle layer, None for a linear head. ``options`` go to timm as they are; tests make tiny backbones with them.
-    """
-
-    model: str
-    side: int
-    kind: Literal["timm"] = "timm"
-    patch: int | None = None
-    dim: int = 768
-    hidden: int | None = None
-    dropout: float = 0.0
-    options: dict[str, int] = field(default_factory=dict)
 
 
 def nearest_side(side: int, patch: int | None) -> int:
@@ -93,13 +75,12 @@ def _sized(settings: PublishedSettings) -> dict[str, int]:
 
 
 def timm_library() -> ModuleType:
-    """Import timm, which only those need who start from published networks. Raises ``DataError``."""
+    """Return the module ``timm``. Raises ``MissingExtraError``, or ``DataError`` if its torchvision does not fit the installed PyTorch."""
     try:
-        return importlib.import_module("timm")  # most trainings do without it
-    except (ImportError, RuntimeError) as error:  # torchvision, which it imports, raises RuntimeError where it does not fit torch
-        raise DataError(
-            f"published networks need timm, which cannot be imported here ({error}); pip install 'cardedge[teacher]'"
-        ) from error
+        with extra_required("a published network"):
+            return importlib.import_module("timm")  # most trainings do without it
+    except RuntimeError as error:
+        raise DataError(f"timm cannot be imported ({error}); install torch and torchvision of versions that fit each other") from error
 
 
 def published_weights(model: str, weights: str, options: Mapping[str, object] | None = None) -> Weights:
@@ -108,7 +89,7 @@ def published_weights(model: str, weights: str, options: Mapping[str, object] | 
         return read_weights(Path(weights))
     try:
         return cast(Weights, timm_library().create_model(model, pretrained=True, num_classes=0, **(options or {})).state_dict())
-    except DataError:
+    except EdgeError:
         raise
     except Exception as error:  # the hub's client has many errors of its own
         raise DataError(

@@ -7,8 +7,7 @@ of them fold. The head is the one of our ConvNeXt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +15,7 @@ from torch import Tensor, nn
 from tools.network.contract import EmbeddingNetwork, draw_weights
 from tools.network.folding import affine, scale_outputs
 from tools.network.head import DeployedHead, LayoutHead
-
-
-@dataclass(frozen=True, slots=True)
-class RegNetSettings:
-    """Shape of the network. The defaults are RegNetX-1.6GF; tests use tiny ones."""
-
-    kind: Literal["regnet"] = "regnet"
-    stem: int = 32
-    depths: tuple[int, ...] = (2, 4, 10, 2)
-    widths: tuple[int, ...] = (72, 168, 408, 912)
-    group_width: int = 24
-    dim: int = 768
-    layout_channels: int = 96
+from tools.network.settings import RegNetSettings
 
 
 class NormedConvolution(nn.Module):

@@ -1,4 +1,4 @@
-"""``python -m tools.training``, also under ``torchrun``."""
+"""Train an embedding network, in stages; also under ``torchrun``."""
 
 import sys
 

@@ -23,13 +23,13 @@ from tools.network.contract import EmbeddingNetwork
 from tools.simulation.camera import degrade, resized, training_view_settings
 from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import StageRecord, Trained
+from tools.training.defaults import BLEND_SHARE
 
-SHARE: Final = 0.5
 STATISTICS_VIEWS: Final = 384
 BATCH: Final = 48
 
 
-def blended(first: Trained, second: Trained, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = SHARE) -> Trained:
+def blended(first: Trained, second: Trained, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = BLEND_SHARE) -> Trained:
     """Return ``second`` with weights ``(1 - share) * first + share * second``, its statistics measured on views of the known ``cards``.
 
     Raises ``DataError`` for two networks of different shapes or a whitened one: only weights of one run lie near each other.

@@ -19,203 +19,45 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
-from tools.network.contract import EmbeddingNetwork
-from tools.network.factory import BY_NAME, make_network
-from tools.network.published import HUB, PublishedNetwork, load_published
-from tools.training.blend import SHARE, blended
-from tools.training.chain import Run, finish, run_stage, run_teacher
-from tools.training.checkpoint import open_trained, save_trained, trained_of
-from tools.training.course import Course, Pictures
-from tools.training.distill import (
-    LOSSES,
-    SERVER_SIDE,
-    STUDENTS,
-    DistillSettings,
-    LossName,
-    open_teacher,
-    plan_distill,
-    server_student,
-    teacher_embeddings,
-)
-from tools.training.material import Dataset
-from tools.training.metric import MetricSettings, plan_metric
-from tools.training.processes import Processes, joined_processes
-from tools.training.refine import RefineSettings, plan_refine
-from tools.training.teacher import TEACHER, TeacherSettings
-from tools.training.warm import WarmSettings, plan_warm
-from tools.training.whiten import whitened
+from tools.extras import extra_required
+from tools.network.settings import BY_NAME, HUB
+from tools.training.defaults import BLEND_SHARE, LOSSES, STUDENTS, LossName
 
 if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no public name
-
-DISTILL_STEPS: Final = 20_000
-DISTILL_BATCH: Final = 32
-STUDENT_RATE: Final = 5e-4
-SERVER_RATE: Final = 1e-5
-"""The teacher knows its answers already and only has to get used to larger pictures."""
+    _Commands = argparse._SubParsersAction[CommandLineParser]  # noqa: SLF001 - argparse gives it no public name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
     try:
+        with extra_required("training"):
+            from tools.training.commands import COMMANDS
+            from tools.training.processes import joined_processes
         with joined_processes() as processes:
-            args.command(args, processes)
+            COMMANDS[args.stage](args, processes)
     except EdgeError as error:
         print(f"training: {error}", file=sys.stderr)
         return int(error.exit_code)
     return int(ExitCode.OK)
 
 
-# --- the commands --------------------------------------------------------------------------------------------------------------------
-
-
-def _run(args: argparse.Namespace, processes: Processes) -> Run:
-    return Run(args.out, args.resume, processes)
-
-
-def _material(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
-    return Dataset.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
-
-
-def _course(course: Course, args: argparse.Namespace, minutes: float | None) -> Course:
-    """Return ``course`` with what the command line says about it."""
-    steps = args.steps or (None if minutes else course.steps)
-    minutes = None if steps else minutes or course.minutes
-    pictures = course.pictures[0]
-    pictures = Pictures(args.side or pictures.side, args.batch or pictures.batch)
-    seed = course.seed if args.seed is None else args.seed
-    cutmix = course.cutmix if args.cutmix is None else args.cutmix
-    course = replace(course, pictures=(pictures,), minutes=minutes, steps=steps, cutmix=cutmix, seed=seed)
-    return replace(course, threads=args.threads, workers=args.workers)
-
-
-def _warm_settings(args: argparse.Namespace, minutes: float | None) -> WarmSettings:
-    settings = WarmSettings(network=BY_NAME[args.network])
-    return replace(settings, course=_course(settings.course, args, minutes))
-
-
-def _metric_settings(args: argparse.Namespace) -> MetricSettings:
-    settings = MetricSettings()
-    return replace(settings, course=_course(settings.course, args, args.minutes))
-
-
-def _fresh(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork | None:
-    if args.weights is None:
-        return None
-    network = make_network(settings.network)
-    load_published(network, args.weights)
-    return network
-
-
-def warm(args: argparse.Namespace, processes: Processes) -> None:
-    """Run the warm start alone."""
-    settings, material, run = _warm_settings(args, args.minutes), _material(args), _run(args, processes)
-    state = run_stage(plan_warm(settings, material, processes, _fresh(args, settings)), run)
-    _tell(finish(state, material, run), processes)
-
-
-def metric(args: argparse.Namespace, processes: Processes) -> None:
-    """Run the metric stage from the end of a warm start."""
-    run, start = _run(args, processes), open_trained(args.start)
-    state = run_stage(plan_metric(_metric_settings(args), start, _material(args, args.drawn), processes), run)
-    _tell(finish(state, _material(args), run), processes)
-
-
-def refine(args: argparse.Namespace, processes: Processes) -> None:
-    """Refine a whitened network: its own answers to clean cards are the targets."""
-    run, start, settings = _run(args, processes), open_trained(args.start), RefineSettings()
-    settings = replace(settings, course=_course(settings.course, args, args.minutes))
-    state = run_stage(plan_refine(settings, start, _material(args, args.drawn), processes), run)
-    _tell(finish(state, _material(args), run), processes)
-
-
-def direct(args: argparse.Namespace, processes: Processes) -> None:
-    """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
-    run, known, settings = _run(args, processes), _material(args), _warm_settings(args, args.warm_minutes)
-    start = run_stage(plan_warm(settings, known, processes, _fresh(args, settings)), run.inside("warm"))
-    material = _material(args, args.drawn) if args.drawn else known
-    state = run_stage(plan_metric(_metric_settings(args), trained_of(start), material, processes), run.inside("metric"))
-    _tell(finish(state, known, run, start), processes)
-
-
-def blend(args: argparse.Namespace, processes: Processes) -> None:
-    """Blend a network before and after its metric stage."""
-    first, second = open_trained(args.first), open_trained(args.second)
-    known = Dataset.read(args.data, second.held_out)
-    save_trained(args.out, blended(first, second, known.cards, known.backgrounds, share=args.share))
-    _tell(args.out, processes)
-
-
-def whiten(args: argparse.Namespace, processes: Processes) -> None:
-    """Whiten a network over the cards it knew, which its checkpoint names by what was held out."""
-    trained = open_trained(args.checkpoint)
-    known = Dataset.read(args.data, trained.held_out)
-    save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
-    _tell(args.out, processes)
-
-
-def teacher(args: argparse.Namespace, processes: Processes) -> None:
-    """Fine-tune a published transformer by ArcFace over artwork groups."""
-    settings = TeacherSettings(threads=args.threads, workers=args.workers)
-    settings = replace(settings, batch=args.batch or settings.batch, seed=settings.seed if args.seed is None else args.seed)
-    network = PublishedNetwork(replace(TEACHER, side=args.side or TEACHER.side))
-    load_published(network, args.weights or HUB)
-    settings = replace(settings, network=network.settings, cutmix=settings.cutmix if args.cutmix is None else args.cutmix)
-    run_teacher(settings, _material(args, args.drawn), network, _run(args, processes))
-    _tell(args.out / "blocks" / "last.pt", processes)
-
-
-def distill(args: argparse.Namespace, processes: Processes) -> None:
-    """Teach a student the teacher's answers."""
-    material, run = _material(args, args.drawn), _run(args, processes)
-    if processes.first:
-        teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), material.cards, args.out)
-    processes.wait()
-    answers = teacher_embeddings(args.teacher, open_teacher, material.cards, args.out)
-    settings, network = _student(args)
-    run_stage(plan_distill(settings, network, answers, material, processes), run)
-    _tell(args.out / "last.pt", processes)
-
-
-def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwork]:
-    losses = tuple(args.loss or [("mse", 1.0)])
-    if args.student == "server":
-        network: EmbeddingNetwork = server_student(open_trained(args.teacher), args.side or SERVER_SIDE)
-        side, rate = network.settings.side, SERVER_RATE
-    else:
-        network, side, rate = make_network(STUDENTS[args.student][0]), args.side or STUDENTS[args.student][1], STUDENT_RATE
-        if args.weights:
-            load_published(network, args.weights)
-    course = Course(pictures=(Pictures(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)
-    args.side = None  # it is the network's now
-    return DistillSettings(args.student, network.settings, _course(course, args, args.minutes), losses), network
-
-
-def _tell(path: Path, processes: Processes) -> None:
-    if processes.first:
-        print(f"done: {path}", flush=True)
-
-
-# --- the command line ----------------------------------------------------------------------------------------------------------------
-
-
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="STAGE")
+    parser = CommandLineParser(prog="training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="stage", metavar="STAGE")
     stages = {
-        "direct": _stage(commands, direct, "warm start, metric stage, blend, whitening"),
-        "warm": _stage(commands, warm, "the warm start alone"),
-        "metric": _stage(commands, metric, "metric learning from the end of a warm start"),
-        "refine": _stage(commands, refine, "refine a whitened network towards its own answers to clean cards"),
-        "teacher": _stage(commands, teacher, "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
-        "distill": _stage(commands, distill, "teach a student the teacher's answers"),
+        "direct": _stage(commands, "direct", "warm start, metric stage, blend, whitening"),
+        "warm": _stage(commands, "warm", "the warm start alone"),
+        "metric": _stage(commands, "metric", "metric learning from the end of a warm start"),
+        "refine": _stage(commands, "refine", "refine a whitened network towards its own answers to clean cards"),
+        "teacher": _stage(commands, "teacher", "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
+        "distill": _stage(commands, "distill", "teach a student the teacher's answers"),
     }
     for name in ("direct", "warm", "metric", "refine", "distill"):
         budget = stages[name].add_mutually_exclusive_group()
@@ -236,23 +78,21 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     stages["teacher"].add_argument("--weights", help=f"its published weights: a file, or {HUB!r} (default)")
     _distill_options(stages["distill"])
     blend_parser = commands.add_parser("blend", help="the mean of the weights before and after the metric stage")
-    blend_parser.set_defaults(command=blend)
     blend_parser.add_argument("--data", type=Path, required=True, help="the folder the network was trained on")
     blend_parser.add_argument("--first", type=Path, required=True, help="last.pt of the warm start")
     blend_parser.add_argument("--second", type=Path, required=True, help="last.pt of the metric stage")
-    blend_parser.add_argument("--share", type=float, default=SHARE, help=f"how much of the second ({SHARE})")
+    blend_parser.add_argument("--share", type=float, default=BLEND_SHARE, help=f"how much of the second ({BLEND_SHARE})")
     blend_parser.add_argument("--out", type=Path, required=True, help="where the blended network goes")
     whiten_parser = commands.add_parser("whiten", help="whiten the output over the known cards")
     whiten_parser.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
     whiten_parser.add_argument("--data", type=Path, required=True, help="the folder the run was trained on")
     whiten_parser.add_argument("--out", type=Path, required=True, help="where the final checkpoint goes")
-    whiten_parser.set_defaults(command=whiten)
     return parser.parse_args(arguments)
 
 
-def _stage(commands: _Commands, command: Callable[[argparse.Namespace, Processes], None], said: str) -> argparse.ArgumentParser:
-    """Add a command with the options all stages share."""
-    stage = commands.add_parser(command.__name__, help=said, description=said)
+def _stage(commands: _Commands, name: str, purpose: str) -> argparse.ArgumentParser:
+    """Add a subcommand with the options that all stages share; return its parser."""
+    stage = commands.add_parser(name, help=purpose, description=purpose)
     stage.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its pictures and negatives/")
     stage.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     stage.add_argument("--hold-out", default="", metavar="SETS", help="comma-separated sets that take no part")
@@ -263,7 +103,6 @@ def _stage(commands: _Commands, command: Callable[[argparse.Namespace, Processes
     stage.add_argument("--seed", type=int)
     stage.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     stage.add_argument("--workers", type=int, default=1, help="processes that make views (1)")
-    stage.set_defaults(command=command)
     return stage
 
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,31 +21,20 @@ from edge.recognition.embedding import EmbeddingMatrix
 from edge.system.files import replacement
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
-from tools.network.convnext import ConvNextSettings
 from tools.network.embed_images import embed_at
-from tools.network.factory import NetworkSettings
 from tools.network.onnx_file import OnnxFile
-from tools.network.published import PublishedNetwork, PublishedSettings, nearest_side
+from tools.network.published import PublishedNetwork, nearest_side
+from tools.network.settings import NetworkSettings, PublishedSettings
 from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import Trained, open_trained
 from tools.training.course import Course
+from tools.training.defaults import SERVER_SIDE, LossName
 from tools.training.loop import Plan
 from tools.training.losses import contrastive, cosine_distance, mean_squared, relational
 from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.processes import ALONE, Processes
 from tools.training.views import KnownViews
-
-SERVER_SIDE: Final = 518
-LossName: TypeAlias = Literal["mse", "relational", "contrastive"]
-LOSSES: Final[tuple[LossName, ...]] = ("mse", "relational", "contrastive")
-
-STUDENTS: Final[dict[str, tuple[NetworkSettings, int]]] = {
-    "hailo": (ConvNextSettings(), 224),
-    "ios": (PublishedSettings(model="convnext_base", side=384), 384),
-    "android": (PublishedSettings(model="vit_small_patch16_224", side=224, patch=16), 224),
-}
-"""Student → its network and the side of its pictures. ``server``, the fourth, is the teacher itself: see ``server_student``."""
 
 
 class Teacher(Protocol):

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.network.published import PublishedNetwork, PublishedSettings
+from tools.network.published import PublishedNetwork
+from tools.network.settings import PublishedSettings
 from tools.training.checkpoint import Trained
 from tools.training.course import Course, Pictures
+from tools.training.defaults import TEACHER
 from tools.training.loop import Plan
 from tools.training.losses import arc_face
 from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
 from tools.training.views import KnownViews
-
-TEACHER = PublishedSettings(model="vit_large_patch16_dinov3", side=224, patch=16, hidden=768, dropout=0.1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tools.network.contract import EmbeddingNetwork
-from tools.network.convnext import ConvNextSettings
-from tools.network.factory import NetworkSettings, make_network
+from tools.network.factory import make_network
+from tools.network.settings import ConvNextSettings, NetworkSettings
 from tools.training.course import Course
 from tools.training.loop import Plan
 from tools.training.losses import alike, cosine_distance, own_among

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge.errors import DataError
 from edge.recognition.embedding import EmbeddingMatrix, first_wrong_row
 from edge.recognition.vector_bytes import MAX_DIM, from_bytes
+from tools.extras import extra_required
 
 MODEL_ID: Final = "cardedge.model_id"
 """Key under which a Parquet file's metadata name the network; in ``.npz`` an array ``model_id``."""
@@ -269,10 +270,8 @@ def _require(path: Path, found: Iterable[str], columns: Columns, there: Iterable
 
 
 def parquet_library() -> tuple[Any, Any]:
-    """Return ``pyarrow`` and ``pyarrow.parquet``. Raises ``DataError`` where they are not installed."""
-    try:
+    """Return ``pyarrow`` and ``pyarrow.parquet``. Raises ``MissingExtraError``."""
+    with extra_required("a Parquet file"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DataError("Parquet needs pyarrow; install it with `pip install 'cardedge[vectors]'`, or use .npz or .jsonl") from error
     return pa, pq

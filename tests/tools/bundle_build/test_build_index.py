@@ -20,6 +20,7 @@ from edge.vision.card import rectify, whole_image_quad
 from edge.vision.image_file import read_image
 from tests.support.stand_ins import ProjectionEmbedder
 from tools import build_index as tool
+from tools.bundle_build.build import BuildSettings, build_index
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.reference import read_reference
 
@@ -51,9 +52,9 @@ def write_list(tmp_path, text, name="cards.csv"):
 
 def build(tmp_path, images, text, **options):
     seen = []
-    settings = tool.BuildSettings(**{"name": "test", "threads": 2, **options})
+    settings = BuildSettings(**{"name": "test", "threads": 2, **options})
     card_list = read_card_list(write_list(tmp_path, text))
-    built = tool.build_index(card_list, images, tmp_path / "out", ProjectionEmbedder(max_batch=2), settings, advance=seen.append)
+    built = build_index(card_list, images, tmp_path / "out", ProjectionEmbedder(max_batch=2), settings, advance=seen.append)
     return built, open_bundle(tmp_path / "out"), seen
 
 

@@ -19,7 +19,7 @@ from edge.errors import DataError
 from edge.recognition.model import find_model, open_model
 from tests.support.paths import ROOT
 from tests.support.stand_ins import ProjectionEmbedder
-from tools import build_index as tool
+from tools.bundle_build.build import BuildSettings, build_index
 from tools.bundle_build.cache import KEPT_DAYS, EmbeddingCache
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.record import from_record, to_record
@@ -82,13 +82,13 @@ class Builder:
         cards = self.tmp_path / "cards.csv"
         cards.write_text("card_id,name,image\n" + "".join(f"c{number},Card {number},{number}.png\n" for number in range(count)))
         embedder = CountingEmbedder(artifact)
-        settings = tool.BuildSettings("test", threads)
+        settings = BuildSettings("test", threads)
         arguments = (read_card_list(cards), self.images, out, embedder, settings)
         if not cached:
-            tool.build_index(*arguments, advance=lambda done: None)
+            build_index(*arguments, advance=lambda done: None)
             return embedder.embedded, open_bundle(out)
         with EmbeddingCache(self.tmp_path / "cache.sqlite", embedder.info.artifact_sha256, today=today, preparation=preparation) as cache:
-            tool.build_index(*arguments, advance=lambda done: None, cache=cache)
+            build_index(*arguments, advance=lambda done: None, cache=cache)
             self.damaged = cache.damaged
         return embedder.embedded, open_bundle(out)
 

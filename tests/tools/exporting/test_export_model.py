@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import sys
 from dataclasses import asdict
 
 import cv2
@@ -19,7 +20,7 @@ from edge.recognition.model import open_model, read_model_manifest, self_test
 from tests.support.published_networks import TINY_VIT, import_timm
 from tests.support.tiny_training import TINY, TINY_REGNET, draw
 from tools import export_model
-from tools.exporting import coreml_form
+from tools.exporting import folder as export_folder
 from tools.exporting.coreml_form import compare_weights
 from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
 from tools.exporting.onnx_form import HALF_FROM_ELEMENTS, write_onnx
@@ -78,7 +79,7 @@ def convnext(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(convnext, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("hef") / "tiny"
-    export_model.export(convnext[1], data, out, views_per_card=1)
+    export_folder.export(convnext[1], data, out, views_per_card=1)
     return out
 
 
@@ -106,11 +107,11 @@ def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
 
 
 def test_the_form_for_one_picture_leaves_no_size_open(exported, data):
-    graph = onnx.load(str(exported / export_model.FOR_ONE_FILE)).graph
+    graph = onnx.load(str(exported / export_folder.FOR_ONE_FILE)).graph
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)]
     assert shapes == [[1, 224, 224, 3], [1, 768]]
     cards = list(read_cards(data).pixels[:2])
-    one, many = OnnxFile(exported / export_model.FOR_ONE_FILE).embed(cards), OnnxFile(exported / "model.onnx").embed(cards)
+    one, many = OnnxFile(exported / export_folder.FOR_ONE_FILE).embed(cards), OnnxFile(exported / "model.onnx").embed(cards)
     assert np.allclose(one, many, atol=1e-5)
 
 
@@ -169,7 +170,7 @@ def test_other_targets_take_their_own_size(settings, side, target, wanted, data,
     assert export_model.main([str(argument) for argument in arguments]) == 0
     manifest = read_model_manifest(tmp_path / "out")
     assert (manifest.input.width, manifest.input.preprocessing) == (wanted, f"area-{wanted}-rgb-u8/1")
-    assert not (tmp_path / "out" / export_model.FOR_ONE_FILE).exists()
+    assert not (tmp_path / "out" / export_folder.FOR_ONE_FILE).exists()
     cards = list(read_cards(data).pixels[:3])
     answered = OnnxFile(tmp_path / "out" / "model.onnx").embed(cards)
     assert np.sum(answered * embed_as_trained(network, wanted // side, squares(cards, wanted)), axis=1).min() > 0.9999
@@ -182,14 +183,14 @@ def test_a_vision_transformer_is_exported_for_a_server(data, tmp_path):
     import_timm()
     network = trained(TINY_VIT, TINY_VIT.side)
     save_trained(tmp_path / "final.pt", network)
-    manifest = export_model.export(tmp_path / "final.pt", data, tmp_path / "out", target=TARGETS["server"], views_per_card=0)
+    manifest = export_folder.export(tmp_path / "final.pt", data, tmp_path / "out", target=TARGETS["server"], views_per_card=0)
     assert manifest.architecture.startswith("vit_small_patch16_224 (timm)")
     assert manifest.measured.parity_min_cosine >= 0.9999
 
 
 @needs_coreml
 def test_an_ios_package_holds_every_weight_and_says_what_was_not_run(convnext, data, tmp_path):
-    export_model.export(convnext[1], data, tmp_path / "out", target=TARGETS["ios"], views_per_card=0)
+    export_folder.export(convnext[1], data, tmp_path / "out", target=TARGETS["ios"], views_per_card=0)
     record = json.loads((tmp_path / "out" / "model.json").read_text())["coreml"]
     assert record["package"] == "model.mlpackage"
     assert record["weights_compared"] > 5
@@ -207,23 +208,20 @@ def test_a_weight_that_was_lost_is_noticed(convnext):
         compare_weights(Deployed(convnext[0], 112), Program())
 
 
-def test_without_coremltools_the_next_step_is_named(convnext, data, tmp_path, monkeypatch, capsys):
-    def missing():
-        raise ModelError("the target ios needs coremltools; pip install 'cardedge[ios]'")
-
-    monkeypatch.setattr(coreml_form, "coreml_library", missing)
+def test_without_coremltools_the_extra_is_named(convnext, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "coremltools", None)
     arguments = ["--checkpoint", convnext[1], "--data", data, "--out", tmp_path / "out", "--target", "ios", "--views-per-card", "0"]
-    assert export_model.main([str(argument) for argument in arguments]) == 65
-    assert "cardedge[ios]" in capsys.readouterr().err
+    assert export_model.main([str(argument) for argument in arguments]) == 69
+    assert "pip install -e '.[ios]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_form_that_does_not_agree_leaves_the_old_folder(exported, convnext, data, monkeypatch):
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
-    original = export_model.embed_as_trained
-    monkeypatch.setattr(export_model, "embed_as_trained", lambda *given: np.roll(original(*given), 1, axis=0))
+    original = export_folder.embed_as_trained
+    monkeypatch.setattr(export_folder, "embed_as_trained", lambda *given: np.roll(original(*given), 1, axis=0))
     with pytest.raises(ModelError, match=r"model\.onnx differs from the trained network"):
-        export_model.export(convnext[1], data, exported, views_per_card=0)
+        export_folder.export(convnext[1], data, exported, views_per_card=0)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
     assert not list(exported.parent.glob(".*"))
 
@@ -233,21 +231,21 @@ def test_an_export_over_an_old_one_keeps_the_compilers_script(convnext, data, tm
     out.mkdir()
     (out / "tiny.alls").write_text("model_optimization_flavor(optimization_level=2)\n")
     (out / "stale.onnx").touch()
-    export_model.export(convnext[1], data, out, views_per_card=0)
+    export_folder.export(convnext[1], data, out, views_per_card=0)
     assert (out / "tiny.alls").read_text() == "model_optimization_flavor(optimization_level=2)\n"
     assert not (out / "stale.onnx").exists()
 
 
 def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
     with pytest.raises(ModelError, match="side 112; the deployed 200"):
-        export_model.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
+        export_folder.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_is_named(convnext, data, tmp_path):
     save(tmp_path / "other.pt", {"network_settings": {"kind": "nothing"}, **dict.fromkeys(asdict(STAGES[0]), 1)})
     with pytest.raises(DataError, match="names a network this version does not know"):
-        export_model.export(tmp_path / "other.pt", data, tmp_path / "out", views_per_card=0)
+        export_folder.export(tmp_path / "other.pt", data, tmp_path / "out", views_per_card=0)
     (tmp_path / "cards.csv").write_text((data / "cards.csv").read_text().replace("T2", "T1").replace(",0.png", f",{data}/0.png"))
     with pytest.raises(DataError):
-        export_model.export(convnext[1], tmp_path, tmp_path / "out", views_per_card=1)
+        export_folder.export(convnext[1], tmp_path, tmp_path / "out", views_per_card=1)

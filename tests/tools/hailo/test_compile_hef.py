@@ -12,9 +12,10 @@ from edge.errors import ExitCode
 from edge.recognition.model import find_model, open_model
 from tests.support import hailo_sdk_double
 from tests.support.small_model import record, write_manifest, write_model
-from tools.compile_hef import main, script_of
+from tools.compile_hef import main
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
+from tools.hailo.compilation import script_of
 from tools.hailo.plan import PCIE_GB_PER_S, as_record, plan_of
 
 

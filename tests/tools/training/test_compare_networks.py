@@ -9,7 +9,8 @@ pytest.importorskip("torch", reason="training needs PyTorch: install the extra `
 
 from tests.support.tiny_training import TINY, TINY_REGNET, write_data
 from tools import compare_networks
-from tools.compare_networks import Contender
+from tools.exporting import network_comparison
+from tools.exporting.contenders import Contender
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +27,10 @@ def compared(tmp_path_factory):
     folder, patch = tmp_path_factory.mktemp("compare"), pytest.MonkeyPatch()
     write_data(folder / "data")
     patch.setattr(compare_networks, "CONTENDERS", CONTENDERS)
-    patch.setattr(compare_networks, "PRESETS", {name: compare_networks.PRESETS[name] for name in compare_networks.INT8_PRESETS})
-    patch.setattr(compare_networks, "CALIBRATION_PRESETS", ("clean", "camera-6"))
-    patch.setattr(compare_networks, "CALIBRATION_VIEWS", 6)
-    patch.setattr(compare_networks, "LATENCY_RUNS", 3)
+    patch.setattr(network_comparison, "PRESETS", {name: network_comparison.PRESETS[name] for name in network_comparison.INT8_PRESETS})
+    patch.setattr(network_comparison, "CALIBRATION_PRESETS", ("clean", "camera-6"))
+    patch.setattr(network_comparison, "CALIBRATION_VIEWS", 6)
+    patch.setattr(network_comparison, "LATENCY_RUNS", 3)
 
     def compare(views="8"):
         options = ["--views", views, "--threads", "1", "--workers", "0", "--hold-out", "T2"]
@@ -49,7 +50,7 @@ def test_all_networks_stand_in_one_table_after_equal_views(compared, capsys):
     for row in rows:
         assert row["views"] == 8
         assert row["name"] in table
-        assert set(row["top1"]) == set(compare_networks.INT8_PRESETS)
+        assert set(row["top1"]) == set(network_comparison.INT8_PRESETS)
         assert row["questions"] == 8
         assert 0.5 < row["int8_cosine"] <= 1.0
         assert row["latency_ms"] > 0.0
@@ -62,7 +63,7 @@ def test_what_is_done_is_not_done_again_and_other_budgets_are_refused(compared, 
     slowest = out / "tiny-regnet"
     (slowest / "row.json").unlink()
     trained = []
-    monkeypatch.setattr(compare_networks, "plan_warm", lambda *_: trained.append(1))
+    monkeypatch.setattr(network_comparison, "plan_warm", lambda *_: trained.append(1))
     assert compare() == 0
     assert not trained, "the training was done; only its figures were missing"
     assert (slowest / "row.json").exists()

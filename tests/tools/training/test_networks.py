@@ -11,11 +11,11 @@ from torch import nn
 from edge.errors import DataError
 from tests.support.tiny_training import TINY, TINY_REGNET
 from tools.network.contract import parameter_count
-from tools.network.convnext import ConvNextSettings
 from tools.network.embed_images import embed_at
-from tools.network.factory import BY_NAME, make_network, settings_from
+from tools.network.factory import make_network, settings_from
 from tools.network.head import POOL_TO_3X3, LayoutHead
-from tools.network.regnet import Bottleneck, RegNetSettings
+from tools.network.regnet import Bottleneck
+from tools.network.settings import BY_NAME, ConvNextSettings, RegNetSettings
 from tools.training.whiten import apply_to_output, whitening
 
 NETWORKS = [TINY, dataclasses.replace(TINY, norm="layer"), TINY_REGNET]

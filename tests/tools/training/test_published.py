@@ -10,10 +10,11 @@ from tests.support.published_networks import TINY_VIT, import_timm
 from tests.support.tiny_training import TINY, TINY_REGNET
 from tools.network import published
 from tools.network.factory import make_network, settings_from
-from tools.network.published import PublishedNetwork, PublishedSettings, load_published, nearest_side
+from tools.network.published import PublishedNetwork, load_published, nearest_side
+from tools.network.settings import PublishedSettings
 from tools.training.checkpoint import Trained
-from tools.training.distill import SERVER_SIDE, server_student
-from tools.training.teacher import TEACHER
+from tools.training.defaults import SERVER_SIDE, TEACHER
+from tools.training.distill import server_student
 
 
 @pytest.fixture(scope="module")

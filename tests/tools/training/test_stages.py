@@ -12,13 +12,13 @@ from edge.recognition.embedding import to_input_batch
 from edge.recognition.model import open_model, self_test
 from tests.support.published_networks import TINY_VIT, import_timm
 from tests.support.tiny_training import TINY, TINY_REGNET
-from tools import export_model
 from tools.evaluation.embedding import as_table, measured_view
 from tools.exporting.deployed import embed_as_trained, weights_id
+from tools.exporting.folder import export
 from tools.network.embed_images import embed_at
 from tools.network.factory import make_network
 from tools.simulation.card_images import read_cards
-from tools.training import cli
+from tools.training import cli, commands
 from tools.training.checkpoint import load, open_trained
 from tools.training.distill import teacher_embeddings
 from tools.training.loop import Training
@@ -29,9 +29,9 @@ QUICK = ["--side", "112", "--batch", "4", "--threads", "1", "--workers", "0"]
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch):
-    monkeypatch.setattr(cli, "BY_NAME", NETWORKS)
-    monkeypatch.setattr(cli, "TEACHER", dataclasses.replace(TINY_VIT, dim=768))
-    monkeypatch.setattr(cli, "STUDENTS", {"hailo": (TINY, 112)})
+    monkeypatch.setattr(commands, "BY_NAME", NETWORKS)
+    monkeypatch.setattr(commands, "TEACHER", dataclasses.replace(TINY_VIT, dim=768))
+    monkeypatch.setattr(commands, "STUDENTS", {"hailo": (TINY, 112)})
 
 
 def run(command, data, out, *options):
@@ -43,7 +43,7 @@ def run(command, data, out, *options):
 def direct(data, tmp_path_factory):
     """One run of ``direct`` per network: warm start, metric stage, whitening."""
     folder, patch = tmp_path_factory.mktemp("direct"), pytest.MonkeyPatch()
-    patch.setattr(cli, "BY_NAME", NETWORKS)
+    patch.setattr(commands, "BY_NAME", NETWORKS)
     for name in NETWORKS:
         run("direct", data, folder / name, "--network", name, "--steps", "4")
     patch.undo()
@@ -91,7 +91,7 @@ def test_a_metric_stage_resumes_with_the_proxies_it_had(direct, data, tmp_path, 
         return state
 
     monkeypatch.setattr("tools.training.loop.Training.state", stop_after_three)
-    monkeypatch.setattr("tools.training.cli._metric_settings", quick_saves)
+    monkeypatch.setattr("tools.training.commands._metric_settings", quick_saves)
     with pytest.raises(KeyboardInterrupt):
         run("metric", data, tmp_path / "half", "--start", warm, "--steps", "6")
     monkeypatch.setattr("tools.training.loop.Training.state", real_save)
@@ -100,7 +100,7 @@ def test_a_metric_stage_resumes_with_the_proxies_it_had(direct, data, tmp_path, 
     assert [entry["loss"] for entry in half["log"]] == pytest.approx([entry["loss"] for entry in whole["log"]], rel=1e-5)
 
 
-_real_metric_settings = cli._metric_settings
+_real_metric_settings = commands._metric_settings
 
 
 def quick_saves(args):
@@ -145,9 +145,9 @@ def teacher(data, tmp_path_factory):
     settings = dataclasses.replace(TINY_VIT, dim=768)
     torch.manual_seed(0)
     torch.save(make_network(settings).backbone.state_dict(), folder / "weights.pth")
-    patch.setattr(cli, "TEACHER", settings)
-    quick = dataclasses.replace(cli.TeacherSettings(), head_epochs=2, block_epochs=1, last_blocks=1, head_rate=1e-2)
-    patch.setattr(cli, "TeacherSettings", lambda **changes: dataclasses.replace(quick, **changes))
+    patch.setattr(commands, "TEACHER", settings)
+    quick = dataclasses.replace(commands.TeacherSettings(), head_epochs=2, block_epochs=1, last_blocks=1, head_rate=1e-2)
+    patch.setattr(commands, "TeacherSettings", lambda **changes: dataclasses.replace(quick, **changes))
     options = ["--batch", "10", "--threads", "1", "--workers", "0", "--weights", str(folder / "weights.pth")]
     assert cli.main(["teacher", "--data", str(data), "--out", str(folder / "run"), "--hold-out", "T2", *options]) == 0
     patch.undo()
@@ -231,7 +231,7 @@ def test_a_teacher_is_asked_once(material, tmp_path):
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def exported(request, direct, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("hef") / "tiny"
-    export_model.export(direct / request.param / "final.pt", data, out, views_per_card=1)
+    export(direct / request.param / "final.pt", data, out, views_per_card=1)
     return out
 
 

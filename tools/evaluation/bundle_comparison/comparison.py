@@ -48,7 +48,7 @@ class Summary:
     appeared: Counter[CardId]
 
 
-def summarise(compared: Sequence[Compared]) -> Summary:
+def summarize(compared: Sequence[Compared]) -> Summary:
     """Count what changed, and which wrong cards are named more or less often than before."""
     labelled = [(one, one.truth) for one in compared if one.truth is not None]
     old: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.old.wrong(truth))

@@ -53,6 +53,17 @@ def as_text(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -
     return "\n".join(lines)
 
 
+def as_record(one: Compared) -> dict[str, object]:
+    """Return one photo's comparison as plain values for JSON."""
+
+    def answer(given: Answer) -> dict[str, object]:
+        named = [{"card_id": card.card_id, "name": card.name, "printings": list(card.printings)} for card in given.named]
+        return {"named": named, "refused": given.refused}
+
+    truth = None if one.truth is None else sorted(one.truth)
+    return {"photo": str(one.photo), "change": one.change, "truth": truth, "old": answer(one.old), "new": answer(one.new)}
+
+
 def write_report(path: Path, sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> None:
     """Write the page. Raises ``DataError`` when the file cannot be written."""
     write_page(path, page("Comparison of two bundles", _body(sides, compared, summary)))

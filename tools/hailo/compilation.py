@@ -1,0 +1,76 @@
+"""Compile a model for the Hailo-8L, and compare its emulations with the ONNX before the HEF is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from edge.errors import DataError
+from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix
+from edge.recognition.model import Artefact, ArtifactAgreement, Model
+from tools.hailo.agreement import agreement_of
+from tools.hailo.compiled_part import write_compiled_part
+from tools.hailo.compiler import Compilation
+from tools.hailo.record import write_npu_record
+from tools.hailo.views import views_of
+from tools.network.onnx_file import OnnxFile
+from tools.simulation.card_images import CardImages
+
+HEF_FILE: Final = "model.hef"
+MAX_BATCH: Final = 8
+HEF_MIN_COSINE: Final = 0.97
+"""What the chip's answer to a golden picture must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
+
+MIN_QUANTISED_COSINE: Final = 0.98
+
+MIN_TOP1: Final = 0.995
+
+
+def script_of(folder: Path) -> Path:
+    """Return where the compiler's model script of a network lies: ``<name>/<name>.alls``."""
+    return folder / f"{folder.name}.alls"
+
+
+def compile_model(
+    model: Model, known: CardImages, held_out: CardImages, negatives: Path | None, count: int
+) -> dict[str, ArtifactAgreement]:
+    """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
+    script = script_of(model.folder).read_text(encoding="utf-8")
+    source = model.artefact_path("onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
+        compilation.translate()
+    compilation.optimize(script, views_of(known, negatives, count, seed=1, half=0))
+    proof = three_way(compilation, OnnxFile(source), held_out, negatives)
+    quantised = proof["quantised emulation"]
+    if quantised.mean_cosine < MIN_QUANTISED_COSINE or quantised.top1 < MIN_TOP1:
+        raise DataError(
+            f"quantisation costs too much: mean cosine {quantised.mean_cosine:.4f} (at least {MIN_QUANTISED_COSINE}), same answer "
+            f"{100 * quantised.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
+        )
+    write_artefact(model, compilation.compile(), quantised)
+    return proof
+
+
+def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
+    """Compare native and quantised emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
+    asked = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
+    gallery = reference.embed(list(held_out.pixels))
+    wanted = reference.run(asked)
+    answers: dict[str, EmbeddingMatrix] = {
+        "native": compilation.emulate(asked, "SDK_NATIVE"),
+        "quantised emulation": compilation.emulate(asked, "SDK_QUANTIZED"),
+    }
+    return {name: agreement_of(wanted, answer, gallery) for name, answer in answers.items()}
+
+
+def write_artefact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
+    """Put the HEF beside the ONNX, then tell ``model.json``."""
+    (model.folder / HEF_FILE).write_bytes(hef)
+    artefact = Artefact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
+    manifest = model.manifest
+    golden = manifest.golden.model_copy(update={"min_cosine": {**manifest.golden.min_cosine, "hef": HEF_MIN_COSINE}})
+    artefacts = {**manifest.artefacts, "hef": artefact}
+    write_npu_record(model, "emulated", emulated.model_dump(mode="json"), artefacts=artefacts, golden=golden)

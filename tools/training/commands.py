@@ -1,0 +1,176 @@
+"""The subcommands of ``python -m tools.training``, each a function of its options and of the processes that take part."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tools.network.contract import EmbeddingNetwork
+from tools.network.factory import make_network
+from tools.network.published import PublishedNetwork, load_published
+from tools.network.settings import BY_NAME, HUB
+from tools.training.blend import blended
+from tools.training.chain import Run, finish, run_stage, run_teacher
+from tools.training.checkpoint import open_trained, save_trained, trained_of
+from tools.training.course import Course, Pictures
+from tools.training.defaults import SERVER_SIDE, STUDENTS, TEACHER
+from tools.training.distill import DistillSettings, open_teacher, plan_distill, server_student, teacher_embeddings
+from tools.training.material import Dataset
+from tools.training.metric import MetricSettings, plan_metric
+from tools.training.processes import Processes
+from tools.training.refine import RefineSettings, plan_refine
+from tools.training.teacher import TeacherSettings
+from tools.training.warm import WarmSettings, plan_warm
+from tools.training.whiten import whitened
+
+DISTILL_STEPS: Final = 20_000
+DISTILL_BATCH: Final = 32
+STUDENT_RATE: Final = 5e-4
+SERVER_RATE: Final = 1e-5
+"""The teacher knows its answers already and only has to get used to larger pictures."""
+
+
+# --- the commands --------------------------------------------------------------------------------------------------------------------
+
+
+def _run(args: argparse.Namespace, processes: Processes) -> Run:
+    return Run(args.out, args.resume, processes)
+
+
+def _material(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
+    return Dataset.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
+
+
+def _course(course: Course, args: argparse.Namespace, minutes: float | None) -> Course:
+    """Return ``course`` with what the command line says about it."""
+    steps = args.steps or (None if minutes else course.steps)
+    minutes = None if steps else minutes or course.minutes
+    pictures = course.pictures[0]
+    pictures = Pictures(args.side or pictures.side, args.batch or pictures.batch)
+    seed = course.seed if args.seed is None else args.seed
+    cutmix = course.cutmix if args.cutmix is None else args.cutmix
+    course = replace(course, pictures=(pictures,), minutes=minutes, steps=steps, cutmix=cutmix, seed=seed)
+    return replace(course, threads=args.threads, workers=args.workers)
+
+
+def _warm_settings(args: argparse.Namespace, minutes: float | None) -> WarmSettings:
+    settings = WarmSettings(network=BY_NAME[args.network])
+    return replace(settings, course=_course(settings.course, args, minutes))
+
+
+def _metric_settings(args: argparse.Namespace) -> MetricSettings:
+    settings = MetricSettings()
+    return replace(settings, course=_course(settings.course, args, args.minutes))
+
+
+def _fresh(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork | None:
+    if args.weights is None:
+        return None
+    network = make_network(settings.network)
+    load_published(network, args.weights)
+    return network
+
+
+def warm(args: argparse.Namespace, processes: Processes) -> None:
+    """Run the warm start alone."""
+    settings, material, run = _warm_settings(args, args.minutes), _material(args), _run(args, processes)
+    state = run_stage(plan_warm(settings, material, processes, _fresh(args, settings)), run)
+    _tell(finish(state, material, run), processes)
+
+
+def metric(args: argparse.Namespace, processes: Processes) -> None:
+    """Run the metric stage from the end of a warm start."""
+    run, start = _run(args, processes), open_trained(args.start)
+    state = run_stage(plan_metric(_metric_settings(args), start, _material(args, args.drawn), processes), run)
+    _tell(finish(state, _material(args), run), processes)
+
+
+def refine(args: argparse.Namespace, processes: Processes) -> None:
+    """Refine a whitened network: its own answers to clean cards are the targets."""
+    run, start, settings = _run(args, processes), open_trained(args.start), RefineSettings()
+    settings = replace(settings, course=_course(settings.course, args, args.minutes))
+    state = run_stage(plan_refine(settings, start, _material(args, args.drawn), processes), run)
+    _tell(finish(state, _material(args), run), processes)
+
+
+def direct(args: argparse.Namespace, processes: Processes) -> None:
+    """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
+    run, known, settings = _run(args, processes), _material(args), _warm_settings(args, args.warm_minutes)
+    start = run_stage(plan_warm(settings, known, processes, _fresh(args, settings)), run.inside("warm"))
+    material = _material(args, args.drawn) if args.drawn else known
+    state = run_stage(plan_metric(_metric_settings(args), trained_of(start), material, processes), run.inside("metric"))
+    _tell(finish(state, known, run, start), processes)
+
+
+def blend(args: argparse.Namespace, processes: Processes) -> None:
+    """Blend a network before and after its metric stage."""
+    first, second = open_trained(args.first), open_trained(args.second)
+    known = Dataset.read(args.data, second.held_out)
+    save_trained(args.out, blended(first, second, known.cards, known.backgrounds, share=args.share))
+    _tell(args.out, processes)
+
+
+def whiten(args: argparse.Namespace, processes: Processes) -> None:
+    """Whiten a network over the cards it knew, which its checkpoint names by what was held out."""
+    trained = open_trained(args.checkpoint)
+    known = Dataset.read(args.data, trained.held_out)
+    save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
+    _tell(args.out, processes)
+
+
+def teacher(args: argparse.Namespace, processes: Processes) -> None:
+    """Fine-tune a published transformer by ArcFace over artwork groups."""
+    settings = TeacherSettings(threads=args.threads, workers=args.workers)
+    settings = replace(settings, batch=args.batch or settings.batch, seed=settings.seed if args.seed is None else args.seed)
+    network = PublishedNetwork(replace(TEACHER, side=args.side or TEACHER.side))
+    load_published(network, args.weights or HUB)
+    settings = replace(settings, network=network.settings, cutmix=settings.cutmix if args.cutmix is None else args.cutmix)
+    run_teacher(settings, _material(args, args.drawn), network, _run(args, processes))
+    _tell(args.out / "blocks" / "last.pt", processes)
+
+
+def distill(args: argparse.Namespace, processes: Processes) -> None:
+    """Teach a student the teacher's answers."""
+    material, run = _material(args, args.drawn), _run(args, processes)
+    if processes.first:
+        teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), material.cards, args.out)
+    processes.wait()
+    answers = teacher_embeddings(args.teacher, open_teacher, material.cards, args.out)
+    settings, network = _student(args)
+    run_stage(plan_distill(settings, network, answers, material, processes), run)
+    _tell(args.out / "last.pt", processes)
+
+
+def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwork]:
+    losses = tuple(args.loss or [("mse", 1.0)])
+    if args.student == "server":
+        network: EmbeddingNetwork = server_student(open_trained(args.teacher), args.side or SERVER_SIDE)
+        side, rate = network.settings.side, SERVER_RATE
+    else:
+        network, side, rate = make_network(STUDENTS[args.student][0]), args.side or STUDENTS[args.student][1], STUDENT_RATE
+        if args.weights:
+            load_published(network, args.weights)
+    course = Course(pictures=(Pictures(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)
+    args.side = None  # it is the network's now
+    return DistillSettings(args.student, network.settings, _course(course, args, args.minutes), losses), network
+
+
+def _tell(path: Path, processes: Processes) -> None:
+    if processes.first:
+        print(f"done: {path}", flush=True)
+
+
+COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Processes], None]]] = {
+    "direct": direct,
+    "warm": warm,
+    "metric": metric,
+    "refine": refine,
+    "teacher": teacher,
+    "distill": distill,
+    "blend": blend,
+    "whiten": whiten,
+}
+"""The function of each subcommand, by its name."""
