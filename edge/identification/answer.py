@@ -1,9 +1,9 @@
-"""What ``cardedge identify`` says about a picture: the models are the contract of ``--json``, the sentences are for a person."""
+"""The answer of ``cardedge identify`` for one image: as models, the contract of ``--json``, and as text."""
 
 from math import atan2, degrees
 from typing import Literal, assert_never
 
-from edge.identification.expectation import Ground, Verdict
+from edge.identification.expectation import Ground, MatchVerdict
 from edge.recognition.decision import Candidate, Candidates, Identified, Sighting, Uncertain, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
@@ -14,7 +14,7 @@ Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], t
 
 
 class CandidateAnswer(Schema):
-    """A card the picture may show."""
+    """A card that the image may show."""
 
     card_id: str
     name: str
@@ -23,11 +23,11 @@ class CandidateAnswer(Schema):
 
 
 class CardAnswer(Schema):
-    """One card found in a picture; ``card_id`` and ``name`` are null unless it is identified.
+    """One card found in an image; ``card_id`` and ``name`` are null unless it is identified.
 
-    ``quad`` runs clockwise from the card's own top-left corner, in pixels; ``rotation`` is how far the card is turned clockwise in the
-    picture, to the nearest quarter. Similarity, margin and verification are those of the best candidate, null for an empty index.
-    ``number_read`` is the collector number as read from the card, null where none was or nobody reads them.
+    ``quad`` runs clockwise from the card's own top-left corner, in pixels; ``rotation`` is the clockwise rotation of the card in the
+    image, to the nearest quarter turn. Similarity, margin and verification are those of the best candidate, null for an empty index.
+    ``number_read`` is the collector number read by OCR, null if none was read.
     """
 
     quad: Corners
@@ -45,7 +45,7 @@ class CardAnswer(Schema):
 
 
 class StageTimes(Schema):
-    """Wall-clock milliseconds of each stage; ``total`` is from pixels in memory to the decision."""
+    """Wall-clock time of each stage in milliseconds; ``total`` is from pixels in memory to the decision."""
 
     locate: float
     embed: float
@@ -56,7 +56,7 @@ class StageTimes(Schema):
 
 
 class ImageAnswer(Schema):
-    """What one picture shows."""
+    """The cards in one image."""
 
     image: str
     width: int
@@ -66,16 +66,16 @@ class ImageAnswer(Schema):
 
 
 class ExpectedAnswer(Schema):
-    """Whether a picture shows the expected card, and the evidence.
+    """Whether an image shows the expected card, and the evidence.
 
-    ``card`` is the place in ``cards`` of the card the answer is about: of the one that answers best. ``ground`` says what a mismatch, or
-    that it cannot be said, rests on. ``agreement`` in [0, 1] is how well the expected card's own pixels agree with the picture, ``other``
-    the best candidate of another artwork.
+    ``card`` is the index in ``cards`` of the best matching card, which the answer is about. ``ground`` is the reason for an answer other
+    than a match. ``agreement`` in [0, 1] compares the pixels with those of the expected card; ``other`` is the best candidate of another
+    artwork.
     """
 
     card_id: str
     name: str
-    answer: Verdict
+    answer: MatchVerdict
     ground: Ground | None
     card: int | None
     agreement: float | None
@@ -84,20 +84,20 @@ class ExpectedAnswer(Schema):
 
 
 class ComparedImageAnswer(ImageAnswer):
-    """What one picture shows, and whether that is the expected card."""
+    """The cards in one image, and whether it shows the expected card."""
 
     expected: ExpectedAnswer
 
 
 class ImageFailure(Schema):
-    """Why one picture could not be read."""
+    """Why an image could not be read."""
 
     image: str
     error: str
 
 
 def describe(answer: ImageAnswer | ImageFailure) -> str:
-    """Say an answer in a few lines for a person."""
+    """Return an answer as lines of text."""
     if isinstance(answer, ImageFailure):
         return f"{answer.image}\n  ! {answer.error}"
     head = f"{answer.image}  {answer.width}x{answer.height}  {answer.timing_ms.total:.0f} ms"
@@ -117,8 +117,8 @@ def _describe_expected(expected: ExpectedAnswer) -> str:
     return line
 
 
-def quarter_turns(quad: Quad) -> Rotation:
-    """Return how far a card is turned clockwise in the picture, to the nearest quarter: the direction of its top edge."""
+def nearest_rotation(quad: Quad) -> Rotation:
+    """Return the clockwise rotation of a card in degrees, to the nearest quarter turn, from the direction of its top edge."""
     along_x = quad.top_right.x - quad.top_left.x + quad.bottom_right.x - quad.bottom_left.x
     along_y = quad.top_right.y - quad.top_left.y + quad.bottom_right.y - quad.bottom_left.y
     turns: tuple[Rotation, ...] = (0, 90, 180, 270)
@@ -126,7 +126,7 @@ def quarter_turns(quad: Quad) -> Rotation:
 
 
 def card_answer(sighting: Sighting, gallery: Gallery, top_k: int) -> CardAnswer:
-    """Return what is published about one card of a picture."""
+    """Return the answer about one card of an image, with at most ``top_k`` candidates."""
     decision = sighting.decision
     best = decision.candidates[0] if decision.candidates else None
     named: Candidate | None = None
@@ -149,7 +149,7 @@ def card_answer(sighting: Sighting, gallery: Gallery, top_k: int) -> CardAnswer:
         similarity=rounded(best.similarity) if best else None,
         margin=rounded(decision.margin) if best else None,
         verification=rounded(best.verification) if best else None,
-        rotation=quarter_turns(sighting.quad),
+        rotation=nearest_rotation(sighting.quad),
         candidates=candidate_answers(decision.candidates[:top_k], gallery),
         printings=printings,
         reason=reason,
@@ -161,7 +161,7 @@ _STATUS: dict[type, Literal["identified", "uncertain", "unknown"]] = {Identified
 
 
 def candidate_answers(candidates: Candidates, gallery: Gallery) -> tuple[CandidateAnswer, ...]:
-    """Return candidates with their names."""
+    """Return candidates as answers, with the names of their cards."""
     return tuple(
         CandidateAnswer(
             card_id=candidate.card_id,
@@ -179,7 +179,7 @@ def _corners(quad: Quad) -> Corners:
 
 
 def rounded(value: float) -> float:
-    """Four digits say all a cosine or a verification can tell, and keep the lines readable."""
+    """Return a cosine or a verification with four decimals: more are noise."""
     return round(value, 4)
 
 
@@ -193,7 +193,7 @@ def _describe_card(card: CardAnswer) -> str:
     line = f"  {card.status:<10}  {what}"
     if best:
         line += (
-            f"  similarity {card.similarity:.2f}  margin {card.margin:.2f}  verification {card.verification:.2f}  turned {card.rotation}"
+            f"  similarity {card.similarity:.2f}  margin {card.margin:.2f}  verification {card.verification:.2f}  rotated {card.rotation}"
         )
     if card.number_read:
         line += f"  number {card.number_read}"

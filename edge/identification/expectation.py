@@ -1,11 +1,11 @@
-"""Does this card in a picture show card X? The other way round than identifying: one candidate, named beforehand.
+"""Decides whether a located card is the expected card X.
 
-The card is identified as always; beside that X itself is held against the picture, whether or not it is among the nearest.
+The card is recognized as usual. In addition the references of X are compared with its pixels, whether or not X is among the candidates.
 
 ======== ===========================================================================================================================
-match    the decision names X alone; or X's pixels agree clearly and no other card is named
-mismatch another artwork is named; the number read is another printing's; or X's pixels agree less than a true card's ever do
-else     it cannot be said: the printing is open, picture and number disagree, or the evidence is weak
+match    the decision identifies X alone; or the agreement with X is high and no other card is identified
+mismatch another artwork is identified; the collector number is that of another printing; or the agreement with X is very low
+else     cannot say: several printings remain possible, image and number disagree, or the evidence is weak
 ======== ===========================================================================================================================
 """
 
@@ -20,17 +20,18 @@ from edge.recognition.decision import Candidate, Decision, Identified, RejectRea
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import PreparedReference, patch_weights, prepare_reference, prepare_view, verify
-from edge.vision.card import LocatedCard, Rotation, rectify
+from edge.vision.card import LocatedCard, rectify
 from edge.vision.frame import RgbImage
 
-CLEAR_AGREEMENT: Final = 0.85
-"""Of 300 simulated views under bad conditions, none agreed as well as this with the nearest card of another artwork (at most 0.79)."""
-FOREIGN_AGREEMENT: Final = 0.35
-"""None of these 300 views agreed less than this with its own card (at least 0.36); half of the cards picked at random do."""
+MATCH_AGREEMENT: Final = 0.85
+"""Least agreement of a match without an identification. Of 300 simulated views in bad conditions none agreed this well with the nearest
+card of another artwork (at most 0.79)."""
+MISMATCH_AGREEMENT: Final = 0.35
+"""An agreement below is a mismatch. None of these 300 views agreed less with its own card (at least 0.36); half of all random cards do."""
 
 
-class Verdict(StrEnum):
-    """Whether the picture shows the expected card."""
+class MatchVerdict(StrEnum):
+    """Whether an image shows the expected card."""
 
     MATCH = "match"
     MISMATCH = "mismatch"
@@ -38,7 +39,7 @@ class Verdict(StrEnum):
 
 
 class Ground(StrEnum):
-    """What a verdict other than a match rests on."""
+    """The reason for a verdict other than a match."""
 
     ANOTHER_CARD = "another_card"
     ANOTHER_PRINTING = "another_printing"
@@ -50,38 +51,31 @@ class Ground(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CardAgreement:
-    """How well the expected card's pixels agree with the picture, in [0, 1], in its best reading."""
-
-    value: float
-    rotation: Rotation
-
-
-@dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """The verdict about one located card. ``other`` is the best candidate of another artwork."""
+    """The verdict about one located card; ``ground`` is None for a match.
 
-    verdict: Verdict
+    ``agreement`` in [0, 1] is that of the expected card, ``other`` the best candidate of another artwork.
+    """
+
+    verdict: MatchVerdict
     ground: Ground | None
-    agreement: CardAgreement
+    agreement: float
     other: Candidate | None
 
 
-def agreement_with(pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId) -> CardAgreement:
-    """Hold the expected card, with all its reference pictures, against the located card in all its readings.
+def card_agreement(pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId) -> float:
+    """Return the best agreement, in [0, 1], of the references of the expected card with the located card in any of its orientations.
 
-    What counts are the parts in which it differs from the other artworks the decision considered.
+    Patches are weighted by how much the expected card differs there from the other artworks among the candidates of ``decision``.
     """
     group = gallery.artwork_group(expected)
-    rivals = {candidate.card_id for candidate in decision.candidates if candidate.artwork_group != group}
-    look_alikes = _references(gallery, rivals)
-    weighted = [(reference, patch_weights(reference, look_alikes)) for reference in _references(gallery, {expected})]
-    best = CardAgreement(0.0, 0)
+    others = {candidate.card_id for candidate in decision.candidates if candidate.artwork_group != group}
+    other_references = _references(gallery, others)
+    weighted = [(reference, patch_weights(reference, other_references)) for reference in _references(gallery, {expected})]
+    best = 0.0
     for rotation in located.rotations:
         view = prepare_view(rectify(pixels, located.quad.rotated(rotation)))
-        value = max((verify(view, reference, weights) for reference, weights in weighted), default=0.0)
-        if value > best.value:
-            best = CardAgreement(value, rotation)
+        best = max([best, *(verify(view, reference, weights) for reference, weights in weighted)])
     return best
 
 
@@ -89,34 +83,36 @@ def _references(gallery: Gallery, card_ids: Collection[CardId]) -> list[Prepared
     return [prepare_reference(gallery.signatures[entry]) for entry, card_id in enumerate(gallery.entry_card_ids) if card_id in card_ids]
 
 
-def judge(decision: Decision, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> ExpectationResult:
-    """Return the verdict about one located card."""
+def check_expectation(decision: Decision, agreement: float, gallery: Gallery, expected: CardId) -> ExpectationResult:
+    """Return the verdict about a located card with this decision and this agreement with the expected card."""
     group = gallery.artwork_group(expected)
     other = next((candidate for candidate in decision.candidates if candidate.artwork_group != group), None)
     verdict, ground = _verdict(decision, agreement, gallery, expected)
     return ExpectationResult(verdict, ground, agreement, other)
 
 
-def _verdict(decision: Decision, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
+def _verdict(decision: Decision, agreement: float, gallery: Gallery, expected: CardId) -> tuple[MatchVerdict, Ground | None]:
     match decision:
         case Identified(best=best) if best.artwork_group != gallery.artwork_group(expected):
-            return Verdict.MISMATCH, Ground.ANOTHER_CARD
+            return MatchVerdict.MISMATCH, Ground.ANOTHER_CARD
         case Identified(printings=printings) if expected not in printings:
-            return Verdict.MISMATCH, Ground.ANOTHER_PRINTING
+            return MatchVerdict.MISMATCH, Ground.ANOTHER_PRINTING
         case Identified(printings=printings):
-            return (Verdict.MATCH, None) if len(printings) == 1 else (Verdict.CANNOT_SAY, Ground.PRINTING_OPEN)
+            return (MatchVerdict.MATCH, None) if len(printings) == 1 else (MatchVerdict.CANNOT_SAY, Ground.PRINTING_OPEN)
         case Uncertain(reason=RejectReason.NUMBER_DISAGREES):
-            return Verdict.CANNOT_SAY, Ground.NUMBER_DISAGREES
-        case Uncertain() | Unknown() as unnamed:
-            return _unnamed(unnamed, agreement, gallery, expected)
+            return MatchVerdict.CANNOT_SAY, Ground.NUMBER_DISAGREES
+        case Uncertain() | Unknown() as unidentified:
+            return _verdict_without_identification(unidentified, agreement, gallery, expected)
         case _:
             assert_never(decision)
 
 
-def _unnamed(decision: Uncertain | Unknown, agreement: CardAgreement, gallery: Gallery, expected: CardId) -> tuple[Verdict, Ground | None]:
-    """Judge a picture in which no card was named by the expected card's pixels alone."""
-    if agreement.value < FOREIGN_AGREEMENT:
-        return Verdict.MISMATCH, Ground.DOES_NOT_AGREE
-    if agreement.value < CLEAR_AGREEMENT or decision.reason is RejectReason.AMBIGUOUS:
-        return Verdict.CANNOT_SAY, Ground.WEAK_EVIDENCE
-    return (Verdict.MATCH, None) if len(gallery.printings(expected)) == 1 else (Verdict.CANNOT_SAY, Ground.PRINTING_OPEN)
+def _verdict_without_identification(
+    decision: Uncertain | Unknown, agreement: float, gallery: Gallery, expected: CardId
+) -> tuple[MatchVerdict, Ground | None]:
+    """Return the verdict about a card that was not identified, from the agreement alone."""
+    if agreement < MISMATCH_AGREEMENT:
+        return MatchVerdict.MISMATCH, Ground.DOES_NOT_AGREE
+    if agreement < MATCH_AGREEMENT or decision.reason is RejectReason.AMBIGUOUS:
+        return MatchVerdict.CANNOT_SAY, Ground.WEAK_EVIDENCE
+    return (MatchVerdict.MATCH, None) if len(gallery.printings(expected)) == 1 else (MatchVerdict.CANNOT_SAY, Ground.PRINTING_OPEN)

@@ -1,9 +1,9 @@
-"""Does the picture show card X? The verdict on every kind of decision."""
+"""The verdict about an expected card for every kind of decision."""
 
 import numpy as np
 import pytest
 
-from edge.identification.expectation import CLEAR_AGREEMENT, FOREIGN_AGREEMENT, CardAgreement, judge
+from edge.identification.expectation import MATCH_AGREEMENT, MISMATCH_AGREEMENT, check_expectation
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
@@ -18,12 +18,12 @@ def candidate(card_id, verification=0.9) -> Candidate:
     return Candidate(CardId(card_id), CARDS[card_id].artwork_group, 0.8, verification, 0)
 
 
-def named(card_id, *printings) -> Identified:
+def identified(card_id, *printings) -> Identified:
     best = candidate(card_id)
     return Identified(best, 0.3, printings, (best, candidate("z", 0.1)))
 
 
-def unsure(card_id, reason=RejectReason.FAILED_VERIFICATION) -> Uncertain:
+def uncertain(card_id, reason=RejectReason.FAILED_VERIFICATION) -> Uncertain:
     return Uncertain(candidate(card_id, 0.6), 0.1, (card_id,), (candidate(card_id, 0.6),), reason)
 
 
@@ -31,20 +31,20 @@ def unknown(reason=RejectReason.FAILED_VERIFICATION) -> Unknown:
     return Unknown(reason, 0.1, (candidate("z", 0.2),))
 
 
-LOW, MIDDLE, HIGH = FOREIGN_AGREEMENT - 0.01, (FOREIGN_AGREEMENT + CLEAR_AGREEMENT) / 2, CLEAR_AGREEMENT + 0.01
+LOW, MIDDLE, HIGH = MISMATCH_AGREEMENT - 0.01, (MISMATCH_AGREEMENT + MATCH_AGREEMENT) / 2, MATCH_AGREEMENT + 0.01
 
 
 @pytest.mark.parametrize(
     ("expected", "decision", "agreement", "verdict", "ground"),
     [
-        ("y", named("y", "y"), HIGH, "match", None),
-        ("x", named("x2", "x"), HIGH, "match", None),
-        ("x", named("x", "x", "x2"), HIGH, "cannot_say", "printing_open"),
-        ("x", named("x2", "x2"), HIGH, "mismatch", "another_printing"),
-        ("y", named("x", "x", "x2"), MIDDLE, "mismatch", "another_card"),
-        ("x", unsure("x", RejectReason.NUMBER_DISAGREES), HIGH, "cannot_say", "number_disagrees"),
-        ("y", unsure("y"), MIDDLE, "cannot_say", "weak_evidence"),
-        ("y", unsure("z"), LOW, "mismatch", "does_not_agree"),
+        ("y", identified("y", "y"), HIGH, "match", None),
+        ("x", identified("x2", "x"), HIGH, "match", None),
+        ("x", identified("x", "x", "x2"), HIGH, "cannot_say", "printing_open"),
+        ("x", identified("x2", "x2"), HIGH, "mismatch", "another_printing"),
+        ("y", identified("x", "x", "x2"), MIDDLE, "mismatch", "another_card"),
+        ("x", uncertain("x", RejectReason.NUMBER_DISAGREES), HIGH, "cannot_say", "number_disagrees"),
+        ("y", uncertain("y"), MIDDLE, "cannot_say", "weak_evidence"),
+        ("y", uncertain("z"), LOW, "mismatch", "does_not_agree"),
         ("y", unknown(), LOW, "mismatch", "does_not_agree"),
         ("y", unknown(), MIDDLE, "cannot_say", "weak_evidence"),
         ("y", unknown(RejectReason.TOO_FAR), HIGH, "match", None),
@@ -53,10 +53,10 @@ LOW, MIDDLE, HIGH = FOREIGN_AGREEMENT - 0.01, (FOREIGN_AGREEMENT + CLEAR_AGREEME
     ],
 )
 def test_the_verdict_follows_from_decision_and_agreement(expected, decision, agreement, verdict, ground):
-    finding = judge(decision, CardAgreement(agreement, 0), GALLERY, CardId(expected))
-    assert (finding.verdict, finding.ground) == (verdict, ground)
+    result = check_expectation(decision, agreement, GALLERY, CardId(expected))
+    assert (result.verdict, result.ground) == (verdict, ground)
 
 
-def test_the_best_candidate_of_another_artwork_stands_beside_the_verdict():
-    assert judge(named("x", "x"), CardAgreement(0.9, 0), GALLERY, CardId("x2")).other.card_id == "z"
-    assert judge(unsure("y"), CardAgreement(0.5, 0), GALLERY, CardId("y")).other is None
+def test_the_result_holds_the_best_candidate_of_another_artwork():
+    assert check_expectation(identified("x", "x"), 0.9, GALLERY, CardId("x2")).other.card_id == "z"
+    assert check_expectation(uncertain("y"), 0.5, GALLERY, CardId("y")).other is None

@@ -1,4 +1,4 @@
-"""``cardedge identify``: the JSON contract and what it says about pictures."""
+"""``cardedge identify``: the JSON contract and the answers about images."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from edge.cli.main import main
 from edge.errors import ExitCode
-from edge.identification.answer import quarter_turns
+from edge.identification.answer import nearest_rotation
 from edge.vision.card import Point, Quad
 from tests.support.small_scanner import on_table, save, write_index
 
@@ -38,11 +38,11 @@ def first_cards(small_scanner, count):
 
 
 def test_an_answer_has_exactly_the_keys_of_the_contract(small_scanner, identify, tmp_path):
-    picture = save(tmp_path / "a.png", on_table(first_cards(small_scanner, 1)[0][1]))
-    status, (answer,) = identify(picture)
+    image = save(tmp_path / "a.png", on_table(first_cards(small_scanner, 1)[0][1]))
+    status, (answer,) = identify(image)
     assert status == ExitCode.OK
     assert list(answer) == IMAGE_KEYS
-    assert (answer["image"], answer["width"], answer["height"]) == (str(picture), 1280, 720)
+    assert (answer["image"], answer["width"], answer["height"]) == (str(image), 1280, 720)
     assert list(answer["timing_ms"]) == STAGES
     assert all(value >= 0.0 for value in answer["timing_ms"].values())
     assert sum(answer["timing_ms"][stage] for stage in STAGES[:-1]) <= answer["timing_ms"]["total"] + 0.1
@@ -51,7 +51,7 @@ def test_an_answer_has_exactly_the_keys_of_the_contract(small_scanner, identify,
     assert all(list(candidate) == CANDIDATE_KEYS for candidate in card["candidates"])
 
 
-def test_every_card_on_the_table_is_named_where_it_lies(small_scanner, identify, tmp_path):
+def test_every_card_in_view_is_identified_with_its_quad(small_scanner, identify, tmp_path):
     (first_id, first), (second_id, second) = first_cards(small_scanner, 2)
     _, (answer,) = identify(save(tmp_path / "two.png", on_table(first, second)))
     found = {card["card_id"]: card for card in answer["cards"]}
@@ -68,7 +68,7 @@ def test_every_card_on_the_table_is_named_where_it_lies(small_scanner, identify,
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_card_is_read_from_its_own_top_left(small_scanner, identify, tmp_path, turns):
+def test_the_quad_of_a_rotated_card_starts_at_its_own_top_left(small_scanner, identify, tmp_path, turns):
     card_id, card = first_cards(small_scanner, 1)[0]
     _, (answer,) = identify(save(tmp_path / "turned.png", on_table(card, turned=turns)))
     (found,) = answer["cards"]
@@ -80,18 +80,18 @@ def test_a_turned_card_is_read_from_its_own_top_left(small_scanner, identify, tm
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
-def test_a_rectified_picture_is_one_card_either_way_up(small_scanner, identify, tmp_path, upside_down):
+def test_a_scan_may_be_upside_down(small_scanner, identify, tmp_path, upside_down):
     card_id, card = first_cards(small_scanner, 1)[0]
-    picture = card[::-1, ::-1] if upside_down else card
-    _, (answer,) = identify(save(tmp_path / "card.png", picture), "--rectified")
+    image = card[::-1, ::-1] if upside_down else card
+    _, (answer,) = identify(save(tmp_path / "card.png", image), "--rectified")
     (found,) = answer["cards"]
     assert (found["status"], found["card_id"]) == ("identified", card_id)
     assert found["rotation"] == (180 if upside_down else 0)
     assert found["quad"][0] == ([251.5, 351.5] if upside_down else [-0.5, -0.5])
 
 
-def test_a_card_that_is_not_in_the_index_is_not_named(small_scanner, identify, tmp_path):
-    _, (answer,) = identify(save(tmp_path / "stranger.png", small_scanner.unknown_card), "--rectified")
+def test_an_unknown_card_is_not_identified(small_scanner, identify, tmp_path):
+    _, (answer,) = identify(save(tmp_path / "unknown.png", small_scanner.unknown_card), "--rectified")
     (found,) = answer["cards"]
     assert found["status"] in {"unknown", "uncertain"}
     assert found["card_id"] is None
@@ -100,23 +100,23 @@ def test_a_card_that_is_not_in_the_index_is_not_named(small_scanner, identify, t
     assert found["candidates"]
 
 
-def test_an_empty_table_holds_no_card(identify, tmp_path):
+def test_no_card_is_found_on_an_empty_table(identify, tmp_path):
     status, (answer,) = identify(save(tmp_path / "empty.png", on_table()))
     assert status == ExitCode.OK
     assert answer["cards"] == []
 
 
-def test_top_k_bounds_the_candidates(small_scanner, identify, tmp_path):
-    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
+def test_top_k_limits_the_candidates(small_scanner, identify, tmp_path):
+    image = save(tmp_path / "card.png", small_scanner.unknown_card)
     counts = {}
     for top_k in (1, 3):
-        _, (answer,) = identify(picture, "--rectified", "--top-k", top_k)
+        _, (answer,) = identify(image, "--rectified", "--top-k", top_k)
         counts[top_k] = len(answer["cards"][0]["candidates"])
     assert counts[1] == 1
     assert counts[3] in {2, 3}
 
 
-def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_scanner, identify, tmp_path):
+def test_an_unreadable_image_does_not_keep_the_others_from_being_answered(small_scanner, identify, tmp_path):
     good = save(tmp_path / "good.png", small_scanner.unknown_card)
     broken = tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:200])
@@ -125,27 +125,27 @@ def test_an_unreadable_picture_is_told_after_all_others_were_answered(small_scan
     status, answers = identify(broken, good, tmp_path / "none.png", empty, "--rectified")
     assert status == ExitCode.BAD_DATA
     assert [list(answer) for answer in answers] == [["image", "error"], IMAGE_KEYS, ["image", "error"], ["image", "error"]]
-    assert all(str(path) in answers[place]["error"] for place, path in ((0, broken), (2, tmp_path / "none.png"), (3, empty)))
+    assert all(str(path) in answers[index]["error"] for index, path in ((0, broken), (2, tmp_path / "none.png"), (3, empty)))
 
 
-def test_an_empty_index_knows_no_card_and_says_so(small_scanner, tmp_path, capsys):
+def test_with_an_empty_index_every_card_is_unknown(small_scanner, tmp_path, capsys):
     index = write_index(tmp_path / "empty-index", small_scanner.model, {})
-    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
-    status = main(["identify", str(picture), "--rectified", "--index", str(index), "--model", str(small_scanner.model), "--json"])
+    image = save(tmp_path / "card.png", small_scanner.unknown_card)
+    status = main(["identify", str(image), "--rectified", "--index", str(index), "--model", str(small_scanner.model), "--json"])
     (card,) = json.loads(capsys.readouterr().out)["cards"]
     assert status == ExitCode.OK
     assert (card["status"], card["reason"], card["candidates"]) == ("unknown", "empty_index", [])
     assert (card["similarity"], card["margin"], card["verification"]) == (None, None, None)
 
 
-def test_people_get_a_line_per_card(small_scanner, tmp_path, capsys):
+def test_the_text_has_a_line_per_card(small_scanner, tmp_path, capsys):
     card_id, card = first_cards(small_scanner, 1)[0]
-    pictures = [save(tmp_path / "card.png", on_table(card)), save(tmp_path / "empty.png", on_table()), tmp_path / "none.png"]
-    main(["identify", *map(str, pictures), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
-    said = capsys.readouterr().out
-    assert f"identified  {card_id}  Name {card_id}" in said
-    assert "no card found" in said
-    assert "none.png" in said
+    images = [save(tmp_path / "card.png", on_table(card)), save(tmp_path / "empty.png", on_table()), tmp_path / "none.png"]
+    main(["identify", *map(str, images), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
+    output = capsys.readouterr().out
+    assert f"identified  {card_id}  Name {card_id}" in output
+    assert "no card found" in output
+    assert "none.png" in output
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_people_get_a_line_per_card(small_scanner, tmp_path, capsys):
         ([(0, 2), (0, 0), (3, 0), (3, 2)], 270),
     ],
 )
-def test_quarter_turns_follow_the_top_edge(corners, turns):
-    assert quarter_turns(Quad(*(Point(*corner) for corner in corners))) == turns
+def test_nearest_rotation_follows_the_top_edge(corners, turns):
+    assert nearest_rotation(Quad(*(Point(*corner) for corner in corners))) == turns
 
 
-# --- is it the expected card? ----------------------------------------------------------------------------------------------------------
+# --- --expect ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_expected_card_matches(small_scanner, identify, tmp_path):
@@ -175,7 +175,7 @@ def test_the_expected_card_matches(small_scanner, identify, tmp_path):
     assert list(answer) == [*IMAGE_KEYS, "expected"]
 
 
-def test_another_card_is_a_mismatch_and_says_which(small_scanner, identify, tmp_path):
+def test_another_card_is_a_mismatch_and_is_named(small_scanner, identify, tmp_path):
     (first_id, first), (second_id, _) = first_cards(small_scanner, 2)
     status, (answer,) = identify(save(tmp_path / "a.png", on_table(first)), "--expect", second_id)
     assert status == ExitCode.MISMATCH
@@ -190,7 +190,7 @@ def test_one_match_among_several_cards_is_a_match(small_scanner, identify, tmp_p
     assert answer["cards"][answer["expected"]["card"]]["card_id"] == second_id
 
 
-def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small_scanner, identify, tmp_path):
+def test_no_card_is_undecided_and_the_exit_status_is_the_most_severe(small_scanner, identify, tmp_path):
     (card_id, card), (other_id, _) = first_cards(small_scanner, 2)
     empty = save(tmp_path / "empty.png", on_table())
     status, (answer,) = identify(empty, "--expect", card_id)
@@ -202,19 +202,19 @@ def test_it_cannot_be_said_without_a_card_and_statuses_add_up_to_the_worst(small
     assert identify(shown, tmp_path / "missing.png", "--expect", other_id)[0] == ExitCode.BAD_DATA
 
 
-def test_an_expected_card_of_no_index_is_a_wrong_command_line(small_scanner, tmp_path, capsys):
-    picture = save(tmp_path / "a.png", on_table())
-    arguments = ["identify", str(picture), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", "nobody"]
+def test_an_expected_card_that_is_not_in_the_index_is_a_usage_error(small_scanner, tmp_path, capsys):
+    image = save(tmp_path / "a.png", on_table())
+    arguments = ["identify", str(image), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", "missing"]
     assert main(arguments) == ExitCode.USAGE
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "--expect nobody" in said.err
-    assert "cardedge index search" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "--expect missing" in output.err
+    assert "cardedge index search" in output.err
 
 
-def test_the_answer_about_the_expected_card_is_said_in_words(small_scanner, tmp_path, capsys):
+def test_the_text_contains_the_verdict_about_the_expected_card(small_scanner, tmp_path, capsys):
     card_id, card = first_cards(small_scanner, 1)[0]
-    picture = save(tmp_path / "a.png", on_table(card))
-    arguments = ["identify", str(picture), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", card_id]
+    image = save(tmp_path / "a.png", on_table(card))
+    arguments = ["identify", str(image), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", card_id]
     assert main(arguments) == ExitCode.OK
     assert f"match  expected {card_id}  Name {card_id}  agreement" in capsys.readouterr().out
