@@ -253,7 +253,7 @@ class CommandHandler:
             return None
         self._use(opened)
         for key in opened.waiting_settings:
-            _log.warning("%s changed; takes effect at the next start", key)
+            _log.warning("%s changed; the new value takes effect at the next start", key)
         _log.info("index %s (%s) is in use", opened.loaded.index_id, opened.manifest.name)
         return None
 

@@ -95,7 +95,7 @@ class Watchdog:
         if now_ns - self._camera_ns > bounds.camera_s * NS_PER_S:
             hanging.append("camera")
         if now_ns - recognized_ns > bounds.recognizer_s * NS_PER_S:
-            hanging.append("recogniser")
+            hanging.append("recogniser")  # the name of this part in the health payload
         if not publisher.alive or now_ns - publisher.progress_ns > bounds.publisher_s * NS_PER_S:
             hanging.append("publisher")
         if not hanging:

@@ -140,7 +140,8 @@ def _rule(
 FAILURE_RULES: Final = (
     _rule(
         NpuVersionError,
-        "hailo_platform cannot be used; install it with `sudo apt install hailo-all` and give the daemon a virtual environment seeing it "
+        "hailo_platform cannot be used; install it with `sudo apt install hailo-all` and give the daemon a virtual environment that "
+        "sees it "
         "(install.sh does both); library and Python package must have the same version",
         operations=("import",),
     ),
@@ -153,8 +154,8 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuBusyError,
-        "another process holds the NPU; find it with `sudo fuser -v /dev/hailo0` and stop it (rpicam-apps and other Hailo programs cannot "
-        "share it with us)",
+        "another process uses the NPU; find it with `sudo fuser -v /dev/hailo0` and stop it (rpicam-apps and other Hailo programs cannot "
+        "share it with CardEdge)",
         73,
         74,
         device_listed=True,
@@ -162,13 +163,14 @@ FAILURE_RULES: Final = (
     _rule(NpuAbsentError, "no Hailo board found; check the ribbon cable, `lspci -d 1e60:` and `dmesg | grep hailo`", 74),
     _rule(
         NpuPermissionError,
-        "/dev/hailo0 cannot be opened; the daemon's user needs it: run install.sh again for its udev rule, then reboot",
+        "/dev/hailo0 cannot be opened by the daemon's user: run install.sh again for its udev rule, then reboot",
         36,
         operations=("open",),
     ),
     _rule(
         NpuVersionError,
-        "driver and HailoRT library have different versions; compare `modinfo hailo_pci` with `hailortcli --version`, install both of one "
+        "driver and HailoRT library have different versions; compare `modinfo hailo_pci` with `hailortcli --version`, install both "
+        "from one "
         "release (`sudo apt install --reinstall hailo-all`) and reboot",
         76,
         85,
@@ -176,7 +178,7 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuVersionError,
-        "the NPU's firmware is not loaded or does not fit the HailoRT library; reinstall `hailo-all` and switch the Pi off and on",
+        "the NPU's firmware is not loaded or does not match the HailoRT library; reinstall `hailo-all` and power-cycle the Raspberry Pi",
         6,
         15,
         16,
@@ -186,7 +188,7 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuVersionError,
-        "the HailoRT service is missing or of another version; we do not use it: `sudo systemctl disable --now hailort`",
+        "the HailoRT service is missing or has another version; CardEdge does not use it: `sudo systemctl disable --now hailort`",
         77,
         78,
     ),
@@ -201,23 +203,22 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuHefError,
-        "the .hef comes from a newer compiler than this HailoRT reads; update HailoRT or compile with the matching version (3.33 for 4.23, "
+        "the .hef was compiled by a newer compiler than this HailoRT supports; update HailoRT or compile with the matching version "
+        "(3.33 for 4.23, "
         "3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)",
         92,
         operations=("load", "configure"),
     ),
-    _rule(
-        NpuHefError, "the .hef is damaged or cannot be read; copy the network's folder again", 13, 14, 91, operations=("load", "configure")
-    ),
+    _rule(NpuHefError, "the .hef is damaged or cannot be read; copy the model folder again", 13, 14, 91, operations=("load", "configure")),
     _rule(
         NpuOverheatedError,
-        "the NPU closed its streams: too hot or short of current; give the board air and the 27 W supply, look at `dmesg`",
+        "the NPU closed its streams: too hot or under-voltage; improve the cooling, use the 27 W supply, and see `dmesg`",
         63,
     ),
-    _rule(NpuTimeoutError, "the NPU did not answer in time; if it stays so, switch the Pi off and on", 4),
+    _rule(NpuTimeoutError, "the NPU did not answer in time; if this persists, power-cycle the Raspberry Pi", 4),
     _rule(
         NpuRemovedError,
-        "the NPU is gone from the bus; check the ribbon cable and the supply, then reboot",
+        "the NPU is gone from the bus; check the ribbon cable and the power supply, then reboot",
         36,
         62,
         64,
@@ -232,8 +233,8 @@ _GOALS: Final[dict[Operation, str]] = {
     "scan": "find it",
     "open": "open it",
     "load": "read the .hef",
-    "configure": "load the network",
-    "infer": "run the network",
+    "configure": "load the model",
+    "infer": "run the model",
     "control": "read its state",
 }
 

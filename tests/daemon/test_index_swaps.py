@@ -65,18 +65,18 @@ class SwappingSink(ListSink):
         super().__init__(SimpleNamespace(now_ns=0))
         self.ids, self.done = ids, None
         self.memory_mb = []
-        self.asked = 0
+        self.commanded = 0
 
     def poll_commands(self):
         self.script.now_ns = time.monotonic_ns()
-        if self.asked == len(self.replies):
+        if self.commanded == len(self.replies):
             gc.collect()
             self.memory_mb.append(resident_mb())
-            if self.asked == SWAPS:
+            if self.commanded == SWAPS:
                 self.done()
             else:
-                self.asked += 1
-                self.command("index/activate", json.dumps({"index_id": self.ids[self.asked % 2]}).encode())
+                self.commanded += 1
+                self.command("index/activate", json.dumps({"index_id": self.ids[self.commanded % 2]}).encode())
         return super().poll_commands()
 
 
@@ -90,7 +90,7 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
         ids.append(releases.install(root, source).bundle_id)
     releases.activate(root, ids[0])
     settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_scanner.model, threads=1))
-    scenes = [on_table(picture) for picture in list(small_scanner.images.values())[:4]]
+    scenes = [on_table(image) for image in list(small_scanner.images.values())[:4]]
     with load_model(settings.network) as network:
         store = DeviceIndex(settings, bundle_loader(network))
         camera = EndlessCamera(scenes)

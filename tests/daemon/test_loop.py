@@ -225,7 +225,7 @@ def test_a_camera_that_failed_for_good_ends_the_daemon():
     scripted = ScriptedDaemon(Script())
 
     def take(timeout_s):
-        raise CameraError("film.mp4: no such file")
+        raise CameraError("video.mp4: no such file")
 
     scripted.camera.take = take
     with pytest.raises(CameraError):
@@ -572,14 +572,14 @@ def test_a_reverted_release_is_replaced_between_two_frames_and_published():
     scripted = ScriptedDaemon(Script().show(2, {20: "a"}))
 
     def revert():
-        scripted.store.reverted_because = "bundle 1 was reverted: nobody confirmed it"
+        scripted.store.reverted_because = "bundle 1 was reverted: it was not confirmed"
         scripted.store.tended.append(opened_index(NEW_INDEX))
 
     scripted.script.then(revert).show(1, {20: "a"})
     after_change(scripted).script.show(2, {20: "a"})
     sink = scripted.run()
     assert scripted.recognizer.loaded.index_id == NEW_INDEX
-    assert "nobody confirmed it" in sink.of("state/index")[-1]["problem"]
+    assert "it was not confirmed" in sink.of("state/index")[-1]["problem"]
     assert {"index"} == {problem["part"] for problem in sink.of("health")[-1]["problems"]}
 
 

@@ -79,10 +79,10 @@ def test_a_card_laid_exactly_onto_the_printed_frame_is_reported_and_the_bare_fra
 
 
 def test_a_blank_sheet_on_a_printed_image_is_reported():
-    picture = with_card(mat(), SLOT, seed=5)
-    background = after_start(picture, [SLOT], refused=[SLOT])
-    assert background.foreground(picture, located(SLOT)) == ()
-    blank = picture.copy()
+    printed = with_card(mat(), SLOT, seed=5)
+    background = after_start(printed, [SLOT], refused=[SLOT])
+    assert background.foreground(printed, located(SLOT)) == ()
+    blank = printed.copy()
     blank[80:256, 100:226] = 230
     assert background.foreground(blank, located(SLOT)) == located(SLOT)
 

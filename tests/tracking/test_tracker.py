@@ -40,7 +40,7 @@ def unsure(group: str) -> Uncertain:
     return Uncertain(best, 0.02, (best.card_id,), (best,), RejectReason.FAILED_VERIFICATION)
 
 
-def nothing(nearest: str = "stranger") -> Unknown:
+def nothing(nearest: str = "other") -> Unknown:
     return Unknown(RejectReason.FAILED_VERIFICATION, 0.01, (candidate(nearest, 0.2),))
 
 
