@@ -142,7 +142,12 @@ class PendingSightings:
 
         Raises ``EmbedderTimeoutError`` after ``timeout_s``, or the error of the embedder.
         """
-        embeddings = self._embeddings(timeout_s)
+        deadline_s = monotonic() + timeout_s
+        try:
+            parts = [future.result(max(0.0, deadline_s - monotonic())) for future in self._futures]
+        except FutureTimeoutError as error:
+            raise EmbedderTimeoutError(f"the embedder did not answer within {timeout_s:g} s; run `cardedge check`") from error
+        embeddings = np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
         embedded_s = perf_counter()
         neighbors = self.loaded.index.search(embeddings, self._neighbors_k) if len(self._images) else ()
         searched_s = perf_counter()
@@ -153,14 +158,6 @@ class PendingSightings:
             "verify": (perf_counter() - searched_s) * 1e3,
         }
         return sightings
-
-    def _embeddings(self, timeout_s: float) -> EmbeddingMatrix:
-        deadline_s = monotonic() + timeout_s
-        try:
-            parts = [future.result(max(0.0, deadline_s - monotonic())) for future in self._futures]
-        except FutureTimeoutError as error:
-            raise EmbedderTimeoutError(f"the embedder did not answer within {timeout_s:g} s; run `cardedge check`") from error
-        return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
     def _sighting(self, number: int, neighbors: tuple[Neighbors, ...]) -> Sighting:
         located = self._located[number]

@@ -186,7 +186,7 @@ class Tracker:
         removed: tuple[TrackChange, ...] = ()
         if track.claim is not Claim.IDENTIFIED:
             track.evidence.add(decision, at_ns)
-        elif self._is_replaced(track, decision, at_ns):
+        elif self._recheck(track, decision, at_ns):
             removed = self._remove((track,), at_ns)
             track = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, pending=0)
             self._tracks[track.track_id] = track
@@ -299,8 +299,8 @@ class Tracker:
                 changes.append(TrackChange(ChangeKind.REMOVED, track.track_id, track.published, track.quad, at_ns))
         return tuple(changes)
 
-    def _is_replaced(self, track: _Track, decision: Decision, at_ns: int) -> bool:
-        """Check an identified card against one more decision; return whether another card is proven to be in its place."""
+    def _recheck(self, track: _Track, decision: Decision, at_ns: int) -> bool:
+        """Add a decision about an identified card; return whether the evidence proves another card in its place."""
         if track.published is not None and best_artwork_group(decision) == best_artwork_group(track.published):
             track.evidence.clear()
             if track.disturbed_ns is not None and at_ns >= track.disturbed_ns:
