@@ -1,4 +1,4 @@
-"""``python -m edge`` is the ``cardedge`` command."""
+"""``python -m edge`` runs the ``cardedge`` command."""
 
 from edge.cli.main import main
 

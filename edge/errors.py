@@ -1,4 +1,4 @@
-"""The error tree: each error knows its exit status and says the next step in its message."""
+"""The exception hierarchy: each error has an exit status, and its message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Exit statuses of every command (values of ``sysexits.h``), and two answers of ``identify --expect``."""
+    """Exit statuses of all commands (values of ``sysexits.h``), and two of ``identify --expect``."""
 
     OK = 0
     MISMATCH = 1
@@ -20,147 +20,147 @@ class ExitCode(IntEnum):
 
 
 class EdgeError(Exception):
-    """Base of all errors a person can meet; the message names the thing and the next step."""
+    """Base class of all expected errors; the message says what is wrong and what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.SOFTWARE
 
 
 class UsageError(EdgeError):
-    """The command line does not fit the command."""
+    """The command line is wrong."""
 
     exit_code = ExitCode.USAGE
 
 
 class CommandError(UsageError):
-    """A command over MQTT is not known or its arguments do not fit."""
+    """A command over MQTT is unknown, has wrong arguments, or cannot be executed."""
 
 
 class SettingsError(EdgeError):
-    """The settings file is missing, unreadable or holds a wrong key or value."""
+    """The settings file is missing, unreadable or contains a wrong key or value."""
 
     exit_code = ExitCode.CONFIG
 
 
 class DataError(EdgeError):
-    """An input file (image, CSV, film) cannot be used."""
+    """An input file (image, CSV, video) cannot be used."""
 
     exit_code = ExitCode.BAD_DATA
 
 
 class ImageError(DataError):
-    """A picture is unreadable, empty or too large."""
+    """An image is unreadable, empty or too large."""
 
 
 class BundleError(DataError):
-    """An index bundle is incomplete, altered, or of a newer format."""
+    """An index bundle is incomplete, modified, or of a newer format."""
 
 
 class ModelError(DataError):
-    """A network's folder under ``hef/`` is incomplete, altered or not usable here."""
+    """A model folder is incomplete, modified or not usable on this machine."""
 
 
 class ModelMismatchError(BundleError):
-    """A bundle was embedded by another network than the one in use."""
+    """A bundle was embedded by another model than the one in use."""
 
 
 class SignatureError(BundleError):
-    """A bundle is not signed, or not by somebody this device trusts."""
+    """A bundle is not signed, or not by a trusted signer."""
 
 
 class ProtocolError(DataError):
-    """The other side of a push says something that cannot be understood."""
+    """The peer of a push violated the protocol."""
 
 
 class DeviceError(EdgeError):
-    """Hardware or a service the settings name is not available."""
+    """Hardware or a service named in the settings is unavailable."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class CameraError(DeviceError):
-    """The frame source cannot be opened or is gone."""
+    """The frame source cannot be opened or was lost."""
 
 
 class CameraFrozenError(CameraError):
-    """The frame source delivers nothing, or the same picture over and over, for longer than its bound."""
+    """The frame source has delivered no frame, or only identical frames, for longer than allowed."""
 
 
 class CameraGarbageError(CameraError):
-    """The frame source delivers something that is no picture of the scene."""
+    """The frame source delivers frames that do not show a scene."""
 
 
 class SourceEndedError(CameraError):
-    """The film or the folder of stills is over; opening it again starts it anew."""
+    """The video or folder of stills has ended; it starts over when opened again."""
 
 
 class FilmError(CameraError):
-    """A film or a folder of stills is missing, empty or unreadable."""
+    """A video or folder of stills is missing, empty or unreadable."""
 
     exit_code = ExitCode.BAD_DATA
 
 
 class ConnectionLostError(DeviceError):
-    """The other side of a push is gone, silent, or out of time."""
+    """The peer of a push disconnected, went silent, or exceeded its time limit."""
 
 
 class DriverHungError(DeviceError):
-    """A call into a driver did not return within its bound."""
+    """A driver call did not return within its timeout."""
 
 
 class EmbedderError(DeviceError):
-    """The network could not be run or returned something that is no embedding."""
+    """The model could not be run or returned an invalid embedding."""
 
 
 class EmbedderTimeoutError(EmbedderError):
-    """The network did not answer within its bound."""
+    """The model did not return within its timeout."""
 
 
 class NpuError(EmbedderError):
-    """The NPU failed in a way that has no name of its own."""
+    """The NPU failed for a reason without an error class of its own."""
 
 
 class NpuAbsentError(NpuError):
-    """There is no board, or its driver is not loaded."""
+    """No NPU was found, or its driver is not loaded."""
 
 
 class NpuBusyError(NpuError):
-    """Another process holds the board."""
+    """Another process uses the NPU."""
 
 
 class NpuPermissionError(NpuError):
-    """Our user may not open the board."""
+    """This user has no permission to open the NPU."""
 
 
 class NpuVersionError(NpuError):
-    """Driver, library, firmware or Python package do not fit each other."""
+    """Driver, library, firmware and Python package have incompatible versions."""
 
 
 class NpuHefError(NpuError):
-    """The compiled network is damaged, for another chip, or from a newer compiler."""
+    """The HEF file is damaged, compiled for another chip, or from a newer compiler."""
 
 
 class NpuOverheatedError(NpuError):
-    """The board closed its streams to save itself."""
+    """The NPU closed its streams because of overheating or low supply voltage."""
 
 
 class NpuRemovedError(NpuError):
-    """The board vanished while it was in use."""
+    """The NPU disappeared while in use."""
 
 
 class NpuTimeoutError(NpuError, EmbedderTimeoutError):
-    """The board did not answer within its bound."""
+    """The NPU did not respond within its timeout."""
 
 
 class NpuReopeningError(NpuError):
-    """The board failed and is being opened again; ask later."""
+    """The NPU failed and is being reopened; try again later."""
 
 
 class TextReaderError(DeviceError):
-    """What reads collector numbers is not installed or failed."""
+    """The reader of collector numbers is not installed or failed."""
 
 
 class BrokerError(DeviceError):
-    """The MQTT broker is unreachable or refuses us."""
+    """The MQTT broker is unreachable or refused the connection."""
 
 
 class OutboxError(DeviceError):

@@ -1,4 +1,4 @@
-"""Logging set-up of the commands: journal priorities under systemd, times of day at a terminal. Always standard error."""
+"""Sets up logging to standard error: with journal priorities under systemd, with the time of day at a terminal."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNIN
 
 
 class JournalFormatter(logging.Formatter):
-    """Marks each line with ``<priority>``, which the journal strips and understands; it adds the time itself."""
+    """Prefixes each line with ``<priority>``, which the journal parses and removes; the journal adds the time."""
 
     def __init__(self) -> None:
         super().__init__("%(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record with every line marked, so that a traceback keeps its level."""
+        """Return the record with every line prefixed, so that all lines of a traceback have its level."""
         priority = next(priority for level, priority in _PRIORITIES if record.levelno >= level)
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
 def set_up_logging(level: LogLevel, *, stream: TextIO | None = None) -> None:
-    """Send all log records of ``level`` and above to ``stream`` (standard error unless told). May be called again with another level."""
+    """Log records of ``level`` and above to ``stream`` (default: standard error). May be called again to change the level."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     if writes_to_journal(stream):
@@ -38,10 +38,10 @@ def set_up_logging(level: LogLevel, *, stream: TextIO | None = None) -> None:
 
 
 def writes_to_journal(stream: TextIO) -> bool:
-    """Say whether ``stream`` is the one systemd connected to the journal (``JOURNAL_STREAM`` holds its device and inode)."""
-    named = os.environ.get("JOURNAL_STREAM", "")
+    """Return whether systemd connected ``stream`` to the journal: ``JOURNAL_STREAM`` contains its device and inode."""
+    journal = os.environ.get("JOURNAL_STREAM", "")
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
         return False
-    return named == f"{status.st_dev}:{status.st_ino}"
+    return journal == f"{status.st_dev}:{status.st_ino}"

@@ -1,9 +1,9 @@
-"""Base of the boundary models: settings, manifests, payloads."""
+"""Base class of settings, manifests and payloads."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Schema(BaseModel):
-    """Frozen; unknown fields are refused, so that bad data fails where it enters."""
+    """An immutable model that refuses unknown fields, so that bad data is detected where it enters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

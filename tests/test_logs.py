@@ -1,4 +1,4 @@
-"""Where log lines go and what stands in front of them."""
+"""Format of log lines at a terminal and in the journal."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from edge.logs import set_up_logging, writes_to_journal
 
 @pytest.fixture
 def stream(monkeypatch):
-    """A real file in the place of standard error; the root logger is put back afterwards."""
+    """A file instead of standard error; the root logger is restored afterwards."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     with tempfile.TemporaryFile("w+") as file:
@@ -31,7 +31,7 @@ def as_journal(stream, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
 
 
-def test_a_person_reads_the_time_of_day_and_the_level(stream, monkeypatch):
+def test_a_terminal_gets_time_and_level(stream, monkeypatch):
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     set_up_logging("info", stream=stream)
     logging.getLogger("edge.x").info("hello")
@@ -40,7 +40,7 @@ def test_a_person_reads_the_time_of_day_and_the_level(stream, monkeypatch):
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO    edge\.x: hello", line)
 
 
-def test_the_journal_reads_priorities_on_every_line_of_a_traceback(stream, monkeypatch):
+def test_the_journal_gets_a_priority_on_every_line_of_a_traceback(stream, monkeypatch):
     as_journal(stream, monkeypatch)
     set_up_logging("debug", stream=stream)
     log = logging.getLogger("edge.x")
@@ -58,8 +58,8 @@ def test_the_journal_reads_priorities_on_every_line_of_a_traceback(stream, monke
     assert lines[-1] == "<3>ZeroDivisionError: division by zero"
 
 
-def test_a_stream_that_systemd_did_not_connect_is_no_journal(stream, monkeypatch):
-    """The variable is inherited by programs whose output goes elsewhere."""
+def test_a_stream_that_systemd_did_not_connect_is_not_the_journal(stream, monkeypatch):
+    """Programs whose output goes elsewhere inherit the variable."""
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")
     assert not writes_to_journal(stream)
     as_journal(stream, monkeypatch)

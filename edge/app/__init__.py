@@ -1,1 +1,1 @@
-"""Put the parts together."""
+"""The composition root: chooses adapters, opens all components and runs the daemon."""

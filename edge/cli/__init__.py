@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: what each command prints, and its exit status."""

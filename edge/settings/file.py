@@ -1,4 +1,4 @@
-"""From the settings file to ``Settings``; a mistake in it is named by file, line, key, value and what is allowed."""
+"""Reads the settings file; reports each error in it with file, line, key, value and the allowed values."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ if TYPE_CHECKING:
 
 DEFAULT_SETTINGS_FILE: Final = Path("/etc/cardedge/cardedge.toml")
 
-_PLAIN_NAMES: Final = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
+_TYPE_NAMES: Final = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", Path: "a path"}
 
 
 def load_settings(path: Path) -> Settings:
-    """Return the settings in ``path``. Raises ``SettingsError`` when it is missing, no TOML, or holds a wrong key or value."""
+    """Return the settings in ``path``. Raises ``SettingsError`` if it is missing, not TOML, or contains a wrong key or value."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SettingsError(f"{path}: no such settings file; name one with --config, or copy systemd/cardedge.toml there") from None
+        raise SettingsError(f"{path}: no such settings file; choose one with --config, or copy systemd/cardedge.toml there") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}; texts need quotes, sections look like [camera]") from None
+        raise SettingsError(f"{path}: not TOML: {error}; strings need quotes, sections look like [camera]") from None
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        mistakes = sorted(error.errors(include_url=False), key=lambda details: _line_of(text, _keys(details)) or 0)
-        raise SettingsError("\n".join(_problem(path, text, details) for details in mistakes)) from None
+        errors = sorted(error.errors(include_url=False), key=lambda details: _line_of(text, _keys(details)) or 0)
+        raise SettingsError("\n".join(_problem(path, text, details) for details in errors)) from None
 
 
 def allowed_values(field: FieldInfo) -> str:
-    """Say in words what a settings key may hold, e.g. ``a number, at least 0.5 and at most 60`` or ``"exact" or "hnsw"``."""
+    """Return the allowed values of a key in words, such as ``a number, at least 0.5 and at most 60`` or ``"exact" or "hnsw"``."""
     bounds = [words for mark in field.metadata if (words := _bound(mark))]
     return _allowed_type(field.annotation) + (", " if bounds else "") + " and ".join(bounds)
 
 
 def field_at(keys: tuple[str, ...]) -> FieldInfo | None:
-    """Return the settings field under the dotted path ``keys``, or None when there is none."""
+    """Return the settings field at the path ``keys`` (section first), or None if there is none."""
     model: Any = Settings
     field: FieldInfo | None = None
     for key in keys:
@@ -62,7 +62,7 @@ def field_at(keys: tuple[str, ...]) -> FieldInfo | None:
 
 
 def section_model(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model of a field that is a section of its own (possibly an optional one), or None for a plain key."""
+    """Return the model of a field that is a section, also an optional one; None for a plain key."""
     candidates = (field.annotation, *get_args(field.annotation))
     return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
@@ -75,7 +75,7 @@ def _allowed_type(annotation: Any) -> str:
         return " or ".join(_allowed_type(kind) for kind in arguments if kind is not type(None))
     if origin in (tuple, list):
         return f"a list, each {_allowed_type(arguments[0])}"
-    return _PLAIN_NAMES.get(annotation, "a section" if isinstance(annotation, type) else str(annotation))
+    return _TYPE_NAMES.get(annotation, "a section" if isinstance(annotation, type) else str(annotation))
 
 
 def _bound(mark: Any) -> str | None:
@@ -95,7 +95,7 @@ def _bound(mark: Any) -> str | None:
 
 
 def _problem(path: Path, text: str, details: ErrorDetails) -> str:
-    """Say one mistake: ``file:line: key = value: what is allowed``."""
+    """Return one error as ``file:line: key = value: allowed is …``."""
     keys = _keys(details)
     field = field_at(keys)
     line = _line_of(text, keys)
@@ -115,7 +115,7 @@ def _keys(details: ErrorDetails) -> tuple[str, ...]:
 
 
 def _suggestion(keys: tuple[str, ...]) -> str:
-    """Name the known key nearest to an unknown one, and say what is known when none is near."""
+    """Return the end of the message about an unknown key: the most similar known key, or all known keys if none is similar."""
     section = field_at(keys[:-1]) if len(keys) > 1 else None
     model = section_model(section) if section else Settings
     known = sorted(model.model_fields) if model else []
@@ -126,7 +126,7 @@ def _suggestion(keys: tuple[str, ...]) -> str:
 
 
 def _line_of(text: str, keys: tuple[str, ...]) -> int | None:
-    """Return the line that sets ``keys``, for files written one key a line; the nearest enclosing section's where the key is absent."""
+    """Return the number of the line that sets ``keys``, or that begins the section they belong to; None if neither is found."""
     section: tuple[str, ...] = ()
     enclosing_line = None
     for number, line in enumerate(text.splitlines(), start=1):

@@ -1,7 +1,8 @@
-"""All settings of the device, section by section; ``docs/settings.md`` is generated from this file.
+"""All settings, section by section; ``docs/settings.md`` is generated from this file.
 
-Units are in the names. Defaults fit a Raspberry Pi with its camera above a table. A section of a pure room is turned into that room's
-own dataclass here, so that the room knows nothing of settings; its defaults are that dataclass's.
+Units are part of the names. The defaults suit a Raspberry Pi with its camera above a table. Sections for the packages ``vision``,
+``recognition`` and ``tracking`` convert themselves to the dataclasses of these packages, which do not depend on settings, and take their
+defaults from them.
 """
 
 from dataclasses import replace
@@ -27,198 +28,218 @@ _EVIDENCE: Final = EvidencePolicy()
 
 
 class DeviceSection(Schema):
-    """Who this scanner is."""
+    """Identity of the scanner."""
 
     id: str | None = Field(
         None,
         pattern=r"^[a-zA-Z0-9_-]{1,64}$",
-        description="Name in topics and events, unique in the house. Absent: the Pi's serial number, else derived from the machine id.",
+        description="Id in topics and events, unique per scanner. If absent: the Pi's serial number, else derived from the machine id.",
     )
-    name: str = Field("Card scanner", min_length=1, max_length=64, description="What people call it, for example in Home Assistant.")
+    name: str = Field("Card scanner", min_length=1, max_length=64, description="Display name, for example in Home Assistant.")
 
 
 class CameraSection(Schema):
-    """Where the frames come from."""
+    """The source of frames."""
 
     kind: CameraKind = Field(
-        "picamera2", description="`picamera2`: a Pi camera; `v4l2`: a USB camera; `stream`: RTSP or HTTP; `film` and `stills`: files."
+        "picamera2",
+        description="`picamera2`: a Pi camera; `v4l2`: a USB camera; `stream`: RTSP or HTTP; `film`: a video file; `stills`: images.",
     )
     source: str = Field(
         "0",
         min_length=1,
-        description="According to `kind`: camera number, device (`/dev/video0`), address, film file, or folder of pictures.",
+        description="Depending on `kind`: camera number, device (`/dev/video0`), URL, video file, or folder of images.",
     )
-    loop: bool = Field(False, description="Begin films and stills again at their end.")
-    width: int = Field(1280, ge=160, le=8192, description="Width asked of a camera, pixels. Films, streams and stills keep their own.")
-    height: int = Field(720, ge=120, le=8192, description="Height asked of a camera, pixels.")
-    fps: float = Field(15.0, ge=0.1, le=240, description="Frames per second asked of a camera, and the pace at which stills are shown.")
+    loop: bool = Field(False, description="Restart videos and stills at their end.")
+    width: int = Field(
+        1280, ge=160, le=8192, description="Width requested from a camera, in pixels. Videos, streams and stills keep their own."
+    )
+    height: int = Field(720, ge=120, le=8192, description="Height requested from a camera, in pixels.")
+    fps: float = Field(15.0, ge=0.1, le=240, description="Frames per second requested from a camera; also the frame rate of stills.")
     pixel_format: str | None = Field(
-        None, pattern=r"^[ -~]{4}$", description="Four-letter code asked of a USB camera, such as MJPG or YUYV."
+        None, pattern=r"^[ -~]{4}$", description="Four-letter pixel format requested from a USB camera, such as MJPG or YUYV."
     )
-    seconds_per_still: float = Field(1.0, gt=0, le=3600, description="How long each picture of a folder is shown.")
+    seconds_per_still: float = Field(1.0, gt=0, le=3600, description="How long each image of a folder is shown.")
     lens_position_dioptres: float | None = Field(
         None,
         ge=0,
         le=40,
-        description="Fixed focus of a Pi camera: 1 / distance in metres. Absent: autofocus. Fix it when the distance is fixed.",
+        description="Fixed focus of a Pi camera: 1 / distance in meters. If absent: autofocus. Set it if the distance is fixed.",
     )
-    exposure_us: int | None = Field(None, ge=10, le=1_000_000, description="Fixed exposure time of a Pi camera. Absent: automatic.")
-    gain: float | None = Field(None, ge=1, le=64, description="Fixed analogue gain of a Pi camera. Absent: automatic.")
-    open_timeout_s: float = Field(6.0, ge=0.5, le=60, description="How long opening may take.")
-    read_timeout_s: float = Field(3.0, ge=0.1, le=30, description="A camera that is silent for longer is closed and opened again.")
+    exposure_us: int | None = Field(None, ge=10, le=1_000_000, description="Fixed exposure time of a Pi camera. If absent: automatic.")
+    gain: float | None = Field(None, ge=1, le=64, description="Fixed analog gain of a Pi camera. If absent: automatic.")
+    open_timeout_s: float = Field(6.0, ge=0.5, le=60, description="How long opening a camera may take.")
+    read_timeout_s: float = Field(3.0, ge=0.1, le=30, description="A camera that delivers no frame for this long is closed and reopened.")
     frozen_after_s: float = Field(
         4.0,
         ge=0.5,
         le=120,
-        description="A camera that shows the same picture, bit by bit, for longer is frozen. Network cameras may need 15.",
+        description="A camera that repeats the same frame, bit for bit, for this long is considered frozen. Network cameras may need 15.",
     )
 
 
 class NetworkSection(Schema):
-    """The embedding network and what runs it."""
+    """The model and the backend that runs it."""
 
-    backend: BackendName = Field("onnx", description="`onnx`: the CPU. `hailo`: the NPU. Neither stands in for the other.")
-    model: Path | None = Field(None, description="Folder of the network. Absent: the only one under `hef/`, see below.")
-    threads: int = Field(0, ge=0, le=64, description="CPU threads of the network. 0: one per core.")
-    arena: bool = Field(False, description="Keep the CPU backend's memory between runs: slightly faster, more memory.")
-    spin: bool = Field(False, description="Idle threads of the network wait busily: faster alone, unfair to everything else.")
+    backend: BackendName = Field("onnx", description="`onnx`: the CPU. `hailo`: the NPU. There is no fallback from one to the other.")
+    model: Path | None = Field(None, description="Folder of the model. If absent: the only one under `hef/`, see below.")
+    threads: int = Field(0, ge=0, le=64, description="CPU threads of the model. 0: one per core.")
+    arena: bool = Field(False, description="Keep the memory of the CPU backend between runs: slightly faster, uses more memory.")
+    spin: bool = Field(False, description="Let idle threads of the CPU backend spin: faster, but takes CPU time from other programs.")
     graph_optimization: Literal["none", "basic", "extended", "all"] = Field(
-        "all", description="How far the CPU backend rewrites the network."
+        "all", description="Level of graph optimization by ONNX Runtime."
     )
 
 
 class IndexSection(Schema):
     """The bundles of reference cards."""
 
-    directory: Path = Field(Path("/var/lib/cardedge/index"), description="Holds `releases/` and the links `current` and `previous`.")
+    directory: Path = Field(
+        Path("/var/lib/cardedge/index"), description="Folder of the device index, with `releases/` and the links `current` and `previous`."
+    )
     search: Literal["hnsw", "exact"] = Field(
-        "hnsw", description="`hnsw`: graph search with exact re-score. `exact`: every entry is compared."
+        "hnsw", description="`hnsw`: graph search, nearest entries rescored exactly. `exact`: compare every entry."
     )
 
 
 class PushSection(Schema):
-    """What this scanner takes from technicians over SSH, see docs/updating.md."""
+    """Which bundles may be pushed to this scanner over SSH, see docs/updating.md."""
 
     allowed_signers: Path = Field(
-        Path("/etc/cardedge/allowed_signers"), description="Whose signatures count, in the format of ssh-keygen(1), ALLOWED SIGNERS."
+        Path("/etc/cardedge/allowed_signers"), description="File of trusted signers, in the format of ssh-keygen(1), ALLOWED SIGNERS."
     )
-    allow_unsigned: bool = Field(False, description="Take bundles without a signature. A wrong signature is refused even then.")
-    min_recall: float = Field(0.99, ge=0, le=1, description="Least recall@1 against exact search that a bundle's manifest must state.")
-    max_bundle_mb: int = Field(2000, ge=1, le=100_000, description="Largest bundle taken.")
-    keep_free_mb: int = Field(200, ge=0, le=100_000, description="Disk space that must stay free behind a bundle.")
-    idle_s: float = Field(60.0, ge=1, le=600, description="A pusher that is silent for longer is hung up on.")
-    session_s: float = Field(3600.0, ge=10, le=86_400, description="Longest push; one that is cut goes on where it ended.")
+    allow_unsigned: bool = Field(False, description="Accept unsigned bundles. A wrong signature is refused even then.")
+    min_recall: float = Field(
+        0.99, ge=0, le=1, description="Minimum recall@1, compared with exact search, that the manifest of a bundle must state."
+    )
+    max_bundle_mb: int = Field(2000, ge=1, le=100_000, description="Size limit of a bundle.")
+    keep_free_mb: int = Field(200, ge=0, le=100_000, description="Disk space that must remain free after a bundle is stored.")
+    idle_s: float = Field(60.0, ge=1, le=600, description="A client that sends nothing for this long is disconnected.")
+    session_s: float = Field(3600.0, ge=10, le=86_400, description="Time limit of one push; an interrupted push can be resumed.")
 
 
 class LocateSection(Schema):
-    """What counts as a card in view."""
+    """How cards are located in a frame."""
 
-    max_cards: int = Field(_LOCATE.max_cards, ge=1, le=100, description="Most cards found in one frame.")
+    max_cards: int = Field(_LOCATE.max_cards, ge=1, le=100, description="Maximum number of cards located in one frame.")
     min_height_share: float = Field(
-        _LOCATE.min_height_share, ge=0.02, le=1, description="A card's long side is at least this share of the frame's shorter side."
+        _LOCATE.min_height_share, ge=0.02, le=1, description="Minimum long side of a card, as a share of the frame's shorter side."
     )
     work_length_px: int = Field(
         _LOCATE.work_length_px,
         ge=160,
         le=4096,
-        description="Cards are searched in a picture shrunk to this length: larger finds smaller cards, slower.",
+        description="Frames are scaled down to this length before the search: a larger value finds smaller cards but is slower.",
     )
     focal_length_share: float = Field(
-        _LOCATE.focal_length_share, ge=0.3, le=5, description="The camera's focal length as a share of the frame's longer side, in pixels."
+        _LOCATE.focal_length_share, ge=0.3, le=5, description="Focal length of the camera in pixels, as a share of the frame's longer side."
     )
-    weakest_edge: float = Field(_LOCATE.weakest_edge, ge=1, le=255, description="Least grey-level gradient taken for a card's edge.")
+    weakest_edge: float = Field(_LOCATE.weakest_edge, ge=1, le=255, description="Minimum gray-level gradient of a card's edge.")
 
     def settings(self) -> LocateSettings:
-        """Return them as the locator takes them."""
+        """Return the settings of the locator."""
         return replace(_LOCATE, **self.model_dump())
 
 
 class RecognitionSection(Schema):
-    """How one card is looked up."""
+    """How a card is recognized."""
 
     neighbors_k: int = Field(
-        16, ge=1, le=200, description="Nearest entries asked for; as many are compared pixel by pixel as a picture needs, three to twelve."
+        16,
+        ge=1,
+        le=200,
+        description="Nearest entries retrieved. Three to twelve of them are compared pixel by pixel, depending on the card.",
     )
     read_numbers: ReadNumbers = Field(
         "auto",
-        description="Which identified cards have their collector number read. `ambiguous`: those whose artwork was printed several times; "
-        "`always`: all; `never`: none; both readers need the extra `ocr`. `auto`: `ambiguous` where the extra is installed, else `never`.",
+        description="Which identified cards have their collector number read. `ambiguous`: those whose artwork has several printings; "
+        "`always`: all; `never`: none. Reading needs the extra `ocr`. `auto`: `ambiguous` if it is installed, else `never`.",
     )
 
 
 class ThresholdsSection(Schema):
-    """Overrides of the thresholds calibrated with the bundle. Leave them out unless you measured better ones."""
+    """Overrides of the thresholds calibrated with the bundle. Omit them unless you have measured better ones."""
 
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Least cosine of a card that is not called unknown. Absent: the bundle's."
+        None, ge=-1, le=1, description="Minimum cosine similarity; a card below it is unknown. If absent: the bundle's."
     )
-    min_verification: float | None = Field(None, ge=0, le=1, description="Least verification of an identified card. Absent: the bundle's.")
+    min_verification: float | None = Field(
+        None, ge=0, le=1, description="Minimum verification of an identified card. If absent: the bundle's."
+    )
     uncertain_verification: float | None = Field(
-        None, ge=0, le=1, description="Least verification of an uncertain card. Absent: the bundle's."
+        None, ge=0, le=1, description="Minimum verification of an uncertain card. If absent: the bundle's."
     )
-    min_margin: float | None = Field(None, ge=0, le=1, description="Least lead in verification over another artwork. Absent: the bundle's.")
+    min_margin: float | None = Field(
+        None, ge=0, le=1, description="Minimum lead in verification over another artwork. If absent: the bundle's."
+    )
 
     def over(self, calibrated: AcceptanceThresholds) -> AcceptanceThresholds:
-        """Return the bundle's thresholds with the ones set here in their place."""
+        """Return the calibrated thresholds, replaced by those that are set here."""
         return replace(calibrated, **self.model_dump(exclude_none=True))
 
 
 class TrackSection(Schema):
-    """How cards are followed, missed and asked about. ``docs/architecture.md`` tells the states."""
+    """How cards are tracked over time. The states are described in ``docs/architecture.md``."""
 
-    min_overlap: float = Field(
-        _TRACK.min_overlap, gt=0, lt=1, description="Outlines that overlap less from frame to frame are never one card."
+    min_overlap: float = Field(_TRACK.min_overlap, gt=0, lt=1, description="Minimum overlap of a card's outlines from frame to frame.")
+    removed_after_s: float = Field(
+        _TRACK.removed_after_s, ge=0.1, le=60, description="A card not found for this long is reported as removed."
     )
-    removed_after_s: float = Field(_TRACK.removed_after_s, ge=0.1, le=60, description="A card not seen for this long is gone.")
     evidence_interval_s: float = Field(
-        _TRACK.evidence_interval_s, ge=0, le=10, description="Between two pictures of a card that is not settled."
+        _TRACK.evidence_interval_s, ge=0, le=10, description="Time between two recognitions of a card that is not decided yet."
     )
-    retry_s: float = Field(_TRACK.retry_s, ge=0, le=3600, description="Between two pictures of a card told unknown or uncertain.")
-    recheck_s: float = Field(_TRACK.recheck_s, ge=0, le=3600, description="Between two pictures of an identified card.")
-    max_requests_per_frame: int = Field(_TRACK.max_requests_per_frame, ge=1, le=64, description="Most cards recognised from one frame.")
+    retry_s: float = Field(
+        _TRACK.retry_s, ge=0, le=3600, description="Time between two recognitions of a card published as unknown or uncertain."
+    )
+    recheck_s: float = Field(_TRACK.recheck_s, ge=0, le=3600, description="Time between two recognitions of an identified card.")
+    max_requests_per_frame: int = Field(
+        _TRACK.max_requests_per_frame, ge=1, le=64, description="Maximum number of cards recognized in one frame."
+    )
     confirm_votes: float = Field(
         _EVIDENCE.confirm_votes,
         ge=1,
         le=8,
-        description="Votes by which one artwork leads before it is named: a picture just accepted has one, a clear one up to all of them.",
+        description="Lead in votes before an artwork is identified: a barely accepted recognition has one vote, a clear one up to all.",
     )
     settle_s: float = Field(
-        _EVIDENCE.settle_s, ge=0, le=10, description="How long a card is looked at before it is called unknown or uncertain."
+        _EVIDENCE.settle_s, ge=0, le=10, description="How long a card is observed before it is published as unknown or uncertain."
     )
 
     def policy(self) -> TrackPolicy:
-        """Return them as the tracker takes them."""
+        """Return the policy of the tracker."""
         evidence = replace(_EVIDENCE, **self.model_dump(include={"confirm_votes", "settle_s"}))
         return replace(_TRACK, evidence=evidence, **self.model_dump(exclude={"confirm_votes", "settle_s"}))
 
 
 class ImageSection(Schema):
-    """The picture of the last card on ``image/last``."""
+    """The image of the last card on ``image/last``."""
 
     enabled: bool = Field(False, description="Publish a JPEG of each identified card.")
 
 
 class HttpSection(Schema):
-    """The page the scanner serves, see docs/web.md."""
+    """The web page of the scanner, see docs/web.md."""
 
-    enabled: bool = Field(False, description="Serve the page.")
+    enabled: bool = Field(False, description="Serve the web page.")
     host: str = Field(
         "127.0.0.1",
         min_length=1,
         max_length=255,
-        description="Address to listen on, `0.0.0.0` for all. Others than this machine's own need a token.",
+        description="Address to listen on, `0.0.0.0` for all. Any address except loopback requires a token.",
     )
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0: any that is free.")
-    names: tuple[str, ...] = Field((), description="Further names the page is reached by, beside the machine's own and addresses.")
-    token: str | None = Field(None, min_length=16, max_length=512, repr=False, description="What everybody but this machine must know.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on. 0: any free port.")
+    names: tuple[str, ...] = Field((), description="Additional host names of the page, besides the machine's own names and addresses.")
+    token: str | None = Field(
+        None, min_length=16, max_length=512, repr=False, description="Token that clients on other machines must present."
+    )
     token_file: Path | None = Field(
-        None, description="File that holds the token alone. Absent: the systemd credential `http-token`, if there is one."
+        None, description="File that contains only the token. If absent: the systemd credential `http-token`, if it exists."
     )
-    max_upload_mb: int = Field(10, ge=1, le=100, description="Largest picture taken.")
-    preview_fps: float = Field(10.0, gt=0, le=60, description="Most preview pictures per second.")
-    preview_width: int = Field(960, ge=160, le=4096, description="Widest preview, pixels.")
-    review_dir: Path = Field(Path("/var/lib/cardedge/review"), description="Where corrections and the list of the session are kept.")
-    review_max_mb: int = Field(200, ge=1, le=100_000, description="More corrections than this: the oldest are removed.")
+    max_upload_mb: int = Field(10, ge=1, le=100, description="Size limit of an uploaded image.")
+    preview_fps: float = Field(10.0, gt=0, le=60, description="Frame rate limit of the preview.")
+    preview_width: int = Field(960, ge=160, le=4096, description="Maximum width of the preview, in pixels.")
+    review_dir: Path = Field(Path("/var/lib/cardedge/review"), description="Folder for corrections and the session list.")
+    review_max_mb: int = Field(200, ge=1, le=100_000, description="Space for corrections; the oldest are removed beyond it.")
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:
@@ -228,13 +249,13 @@ class HttpSection(Schema):
 
 
 class LogSection(Schema):
-    """What the journal gets."""
+    """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message that is written.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum severity of logged messages.")
 
 
 class Settings(Schema):
-    """The whole settings file; every section and key may be left out."""
+    """The whole settings file; every section and key is optional."""
 
     device: DeviceSection = Field(default_factory=DeviceSection)
     camera: CameraSection = Field(default_factory=CameraSection)

@@ -1,4 +1,4 @@
-"""The settings file: what it may hold, and what a mistake in it is answered with."""
+"""The settings file: allowed values, and the messages about errors in it."""
 
 import re
 import tomllib
@@ -29,10 +29,10 @@ def settings_file(tmp_path):
 
 
 def message_for(path: Path) -> str:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         load_settings(path)
-    assert refused.value.exit_code == ExitCode.CONFIG
-    return str(refused.value)
+    assert error.value.exit_code == ExitCode.CONFIG
+    return str(error.value)
 
 
 def test_an_empty_file_gives_the_defaults(settings_file):
@@ -53,7 +53,7 @@ def test_values_of_every_kind_are_read(settings_file):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "parts"),
     [
         ('[camera]\nfps = "fast"\n', 2, ["camera.fps = 'fast'", "a number", "0.1", "240"]),
         ("[camera]\n\n# why\nfps = 0\n", 4, ["camera.fps = 0", "at least 0.1"]),
@@ -69,15 +69,15 @@ def test_values_of_every_kind_are_read(settings_file):
         ("[track]\nremoved_after_s = -1\n", 2, ["track.removed_after_s = -1", "at least 0.1"]),
     ],
 )
-def test_a_mistake_names_file_line_key_value_and_what_is_allowed(settings_file, text, line, said):
+def test_an_error_names_file_line_key_value_and_allowed_values(settings_file, text, line, parts):
     path = settings_file(text)
     message = message_for(path)
     assert message.startswith(f"{path}:{line}: ")
-    for words in said:
-        assert words in message
+    for part in parts:
+        assert part in message
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(settings_file):
+def test_all_errors_are_reported_in_the_order_of_the_file(settings_file):
     message = message_for(settings_file("[log]\nlevel = 3\n[camera]\nfps = 0\nkind = 1\n"))
     assert [int(line) for line in re.findall(r"toml:(\d+):", message)] == [2, 4, 5]
 
@@ -89,7 +89,7 @@ def test_broken_toml_names_the_line(settings_file):
     assert "line 2" in message
 
 
-def test_a_missing_file_says_where_to_get_one(tmp_path):
+def test_the_message_about_a_missing_file_names_a_template(tmp_path):
     message = message_for(tmp_path / "none.toml")
     assert "no such settings file" in message
     assert "systemd/cardedge.toml" in message
@@ -101,11 +101,11 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
     assert "UTF-8" in message_for(path)
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_directory_is_refused(tmp_path):
     assert str(tmp_path) in message_for(tmp_path)
 
 
-def test_sections_of_pure_rooms_keep_the_rooms_defaults():
+def test_sections_take_their_defaults_from_the_packages():
     assert LocateSection().settings() == LocateSettings()
     assert TrackSection().policy() == TrackPolicy()
 
@@ -122,11 +122,11 @@ def test_thresholds_override_only_what_is_set():
     assert changed.min_verification == 0.8
     assert changed.min_similarity == 0.4
     assert ThresholdsSection().over(calibrated) == calibrated
-    bounds = {field.name for field in fields(AcceptanceThresholds)} - {"weights"}  # measured with the bundle, never set by hand
+    bounds = {field.name for field in fields(AcceptanceThresholds)} - {"weights"}  # calibrated with the bundle, never set by hand
     assert set(ThresholdsSection.model_fields) == bounds
 
 
-def test_the_page_of_settings_is_up_to_date():
+def test_the_settings_document_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == settings_page(), "run python -m tools.make_settings_doc"
 
 
@@ -135,7 +135,7 @@ def test_every_key_has_a_description():
     assert missing == []
 
 
-def test_the_shipped_settings_file_is_valid_as_it_is_and_with_every_line_taken_in(settings_file):
+def test_the_shipped_settings_file_is_valid_with_and_without_its_comments(settings_file):
     shipped = (ROOT / "systemd" / "cardedge.toml").read_text()
     assert load_settings(settings_file(shipped)) == Settings()
     everything = re.sub(r"(?m)^#(?=\w+ = )", "", shipped).replace("enabled = false", "enabled = true")
@@ -144,7 +144,7 @@ def test_the_shipped_settings_file_is_valid_as_it_is_and_with_every_line_taken_i
 
 
 def test_the_shipped_settings_file_shows_the_defaults(settings_file):
-    """Lines whose key has a default show that default."""
+    """A line whose key has a default value shows it."""
     shipped = re.sub(r"(?m)^#(?=\w+ = )", "", (ROOT / "systemd" / "cardedge.toml").read_text())
     defaults = Settings().model_dump(mode="json")
     for section, values in tomllib.loads(shipped).items():
@@ -153,12 +153,12 @@ def test_the_shipped_settings_file_shows_the_defaults(settings_file):
                 assert value == defaults[section][key], f"{section}.{key}"
 
 
-def test_the_device_id_is_the_pis_serial_number_where_there_is_one(tmp_path):
+def test_the_device_id_is_the_serial_number_of_a_pi(tmp_path):
     (tmp_path / "serial").write_bytes(b"100000004b3c2d1e\0")
     assert derive_device_id(tmp_path / "serial", tmp_path / "none") == "100000004b3c2d1e"
 
 
-def test_else_the_device_id_is_derived_from_the_machine_id_without_telling_it(tmp_path):
+def test_without_one_it_is_derived_from_the_machine_id_and_does_not_reveal_it(tmp_path):
     machine_id = "0123456789abcdef0123456789abcdef"
     (tmp_path / "machine-id").write_text(machine_id + "\n")
     first = derive_device_id(tmp_path / "none", tmp_path / "machine-id")
@@ -169,7 +169,7 @@ def test_else_the_device_id_is_derived_from_the_machine_id_without_telling_it(tm
     assert derive_device_id(tmp_path / "none", tmp_path / "machine-id") != first
 
 
-def test_a_machine_without_any_identity_must_be_named(tmp_path):
+def test_a_machine_without_any_id_needs_one_in_the_settings(tmp_path):
     (tmp_path / "machine-id").write_text("")
     with pytest.raises(SettingsError, match=r"device\.id"):
         derive_device_id(tmp_path / "none", tmp_path / "machine-id")
