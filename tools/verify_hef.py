@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     print(f"{table(COLUMNS, [cells_of('board', agreement)])}\n")
     print(table(("batch", "p50 ms", "p95 ms", "p50 ms per image"), [_latency_cells(*item) for item in record["latency"].items()]))
-    same = "the same bytes" if record["deterministic"] else "DIFFERENT answers"
+    same = "identical output" if record["deterministic"] else "DIFFERENT output"
     print(f"\n{REPEATS} runs of one image: {same}; {record['temperature_c']} °C, {record['clock_mhz']} MHz, {record['pcie']}")
     return ExitCode.OK if record["deterministic"] else ExitCode.BAD_DATA
 

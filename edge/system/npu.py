@@ -140,22 +140,21 @@ def _rule(
 FAILURE_RULES: Final = (
     _rule(
         NpuVersionError,
-        "hailo_platform cannot be used; install it with `sudo apt install hailo-all` and give the daemon a virtual environment that "
-        "sees it "
-        "(install.sh does both); library and Python package must have the same version",
+        "hailo_platform cannot be imported; install it with `sudo apt install hailo-all` and use a virtual environment with access to "
+        "system packages (install.sh does both); library and Python package must have the same version",
         operations=("import",),
     ),
     _rule(
         NpuAbsentError,
-        "no Hailo board found; check the ribbon cable and `lspci -d 1e60:`, load the driver with `sudo modprobe hailo_pci`, reboot after "
-        "installing it",
+        "no Hailo board found; check the ribbon cable and `lspci -d 1e60:`, load the driver with `sudo modprobe hailo_pci`, reboot "
+        "after installing it",
         None,
         operations=("scan",),
     ),
     _rule(
         NpuBusyError,
-        "another process uses the NPU; find it with `sudo fuser -v /dev/hailo0` and stop it (rpicam-apps and other Hailo programs cannot "
-        "share it with CardEdge)",
+        "another process is using the NPU; find it with `sudo fuser -v /dev/hailo0` and stop it (the NPU cannot be shared with "
+        "rpicam-apps or other Hailo programs)",
         73,
         74,
         device_listed=True,
@@ -163,22 +162,21 @@ FAILURE_RULES: Final = (
     _rule(NpuAbsentError, "no Hailo board found; check the ribbon cable, `lspci -d 1e60:` and `dmesg | grep hailo`", 74),
     _rule(
         NpuPermissionError,
-        "/dev/hailo0 cannot be opened by the daemon's user: run install.sh again for its udev rule, then reboot",
+        "/dev/hailo0 cannot be opened; run install.sh again to install the udev rule for the daemon's user, then reboot",
         36,
         operations=("open",),
     ),
     _rule(
         NpuVersionError,
-        "driver and HailoRT library have different versions; compare `modinfo hailo_pci` with `hailortcli --version`, install both "
-        "from one "
-        "release (`sudo apt install --reinstall hailo-all`) and reboot",
+        "driver and HailoRT library have different versions; compare `modinfo hailo_pci` with `hailortcli --version`, install the "
+        "same release of both (`sudo apt install --reinstall hailo-all`) and reboot",
         76,
         85,
         86,
     ),
     _rule(
         NpuVersionError,
-        "the NPU's firmware is not loaded or does not match the HailoRT library; reinstall `hailo-all` and power-cycle the Raspberry Pi",
+        "the NPU's firmware is not loaded or does not match the HailoRT library; reinstall `hailo-all` and power the Pi off and on",
         6,
         15,
         16,
@@ -194,7 +192,7 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuHefError,
-        "the .hef was compiled for another chip than this one; compile it for hailo8l (tools/compile_hef.py), or check the board with "
+        "the .hef was compiled for another chip; compile it for hailo8l (python -m tools.compile_hef), or check the board with "
         "`hailortcli fw-control identify`",
         26,
         75,
@@ -203,22 +201,23 @@ FAILURE_RULES: Final = (
     ),
     _rule(
         NpuHefError,
-        "the .hef was compiled by a newer compiler than this HailoRT supports; update HailoRT or compile with the matching version "
-        "(3.33 for 4.23, "
-        "3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)",
+        "the .hef was made by a compiler that is newer than this HailoRT; update HailoRT or compile with the matching version (3.33 "
+        "for 4.23, 3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)",
         92,
         operations=("load", "configure"),
     ),
-    _rule(NpuHefError, "the .hef is damaged or cannot be read; copy the model folder again", 13, 14, 91, operations=("load", "configure")),
+    _rule(
+        NpuHefError, "the .hef is damaged or cannot be read; copy the model's directory again", 13, 14, 91, operations=("load", "configure")
+    ),
     _rule(
         NpuOverheatedError,
-        "the NPU closed its streams: too hot or under-voltage; improve the cooling, use the 27 W supply, and see `dmesg`",
+        "the NPU aborted its streams: it is too hot or undervolted; improve the cooling, use the 27 W power supply, and check `dmesg`",
         63,
     ),
-    _rule(NpuTimeoutError, "the NPU did not answer in time; if this persists, power-cycle the Raspberry Pi", 4),
+    _rule(NpuTimeoutError, "the NPU did not answer in time; if this persists, power the Pi off and on", 4),
     _rule(
         NpuRemovedError,
-        "the NPU is gone from the bus; check the ribbon cable and the power supply, then reboot",
+        "the NPU disappeared from the bus; check the ribbon cable and the power supply, then reboot",
         36,
         62,
         64,
@@ -245,4 +244,4 @@ def to_error(failure: NpuFailure) -> NpuError:
     rule = next((rule for rule in FAILURE_RULES if rule.matches(failure)), None)
     if rule is not None:
         return rule.error(f"{rule.advice} ({text})")
-    return NpuError(f"the NPU failed (wanted: {_GOALS[failure.operation]}): {text}; run `cardedge check`, see `dmesg | grep hailo`")
+    return NpuError(f"the NPU failed (wanted: {_GOALS[failure.operation]}): {text}; run `cardedge check` and look at `dmesg | grep hailo`")

@@ -189,8 +189,7 @@ def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situa
     name, words = promised(situation)
     assert name == type(raised.value).__name__
     assert words in str(raised.value)
-    until(lambda: embedder.status().state is NpuState.READY)
-    assert embedder.status().reopened == 1
+    until(lambda: embedder.status().reopened == 1 and embedder.status().state is NpuState.READY)
     assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]
     until(lambda: "the NPU works again" in caplog.text)
     batch = pictures(2)
@@ -282,7 +281,7 @@ def test_what_the_board_says_of_itself(start):
 
 
 @pytest.mark.parametrize("times", [1, 99])
-@pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "gone from the bus")])
+@pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "disappeared from the bus")])
 def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said, times):
     embedder = start(Board(faults=[Fault("control", status, times)]))
     assert said in embedder.status().gauges_error

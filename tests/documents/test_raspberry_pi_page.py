@@ -26,10 +26,10 @@ def test_nothing_else_is_quoted_as_the_npu_s():
     ("file", "said"),
     [
         ("install.sh", "is active again"),
-        ("tools/verify_hef.py", "the same bytes"),
-        ("tools/verify_hef.py", "DIFFERENT answers"),
+        ("tools/verify_hef.py", "identical output"),
+        ("tools/verify_hef.py", "DIFFERENT output"),
         ("tests/support/hardware.py", "HailoRT's Python package is not installed (apt install hailo-all)"),
-        ("tests/support/hardware.py", "no compiled network here: "),
+        ("tests/support/hardware.py", "no compiled network found: "),
         ("edge/app/diagnostics.py", "check cable and address"),
         ("systemd/install/hardware.sh", "dtparam=pciex1_gen=3"),
         ("systemd/install/hardware.sh", "cgroup_enable=memory"),

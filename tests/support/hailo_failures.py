@@ -67,7 +67,7 @@ OPENING = {
     "HEF of another chip, HailoRT 4.21 and later": Failure(NpuHefError, "another chip", {"architecture": "HAILO8"}),
     "HEF of another chip, HailoRT 4.20": Failure(NpuHefError, "another chip", struck("configure", 26)),
     "HEF for a Hailo-10 or -15": Failure(NpuHefError, "another chip", struck("configure", 93)),
-    "HEF from a newer compiler": Failure(NpuHefError, "newer compiler", {"newest_compiler": (3, 30)}),
+    "HEF from a newer compiler": Failure(NpuHefError, "compiler that is newer", {"newest_compiler": (3, 30)}),
     "HEF damaged or cut short": Failure(NpuHefError, "damaged", struck("create", 91)),
     "HailoRT's service of another version": Failure(NpuVersionError, "disable --now hailort", struck("vdevice", 78)),
     "HailoRT's service absent": Failure(NpuVersionError, "disable --now hailort", struck("vdevice", 77)),
@@ -75,7 +75,7 @@ OPENING = {
 }
 
 WORKING = {
-    "too hot: the board closed its streams": Failure(NpuOverheatedError, "27 W supply", fault=Fault("job", 63)),
+    "too hot: the board closed its streams": Failure(NpuOverheatedError, "27 W power supply", fault=Fault("job", 63)),
     "pulled out, or the driver unloaded (36)": Failure(NpuRemovedError, "ribbon cable", fault=Fault("job", 36)),
     "pulled out, or the driver unloaded (62)": Failure(NpuRemovedError, "ribbon cable", fault=Fault("job", 62)),
     "the driver waits for the board in vain (87)": Failure(NpuRemovedError, "then reboot", fault=Fault("job", 87)),

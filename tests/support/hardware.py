@@ -13,5 +13,5 @@ def board_model():
         model = open_model(find_model(None))
         model.artefact("hef")
     except EdgeError as error:
-        pytest.skip(f"no compiled network here: {error}")
+        pytest.skip(f"no compiled network found: {error}")
     return model
