@@ -93,7 +93,7 @@ class SourceEndedError(CameraError):
     """The video or folder of stills has ended; it starts over when opened again."""
 
 
-class FilmError(CameraError):
+class RecordingError(CameraError):
     """A video or folder of stills is missing, empty or unreadable."""
 
     exit_code = ExitCode.BAD_DATA

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge.camera.video_clock import VideoClock
-from edge.errors import FilmError, ImageError, SourceEndedError
+from edge.errors import ImageError, RecordingError, SourceEndedError
 from edge.vision.frame import Frame, RgbImage
 from edge.vision.image_file import read_image
 
@@ -37,22 +37,22 @@ class StillsSource:
         self._sequence = 0
 
     def open(self) -> None:
-        """List the folder. Raises ``FilmError`` when it is missing or holds no file."""
+        """List the folder. Raises ``RecordingError`` when it is missing or holds no file."""
         self.close()
         try:
             self._paths = sorted(path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith("."))
         except OSError as error:
-            raise FilmError(f"{self._folder}: {error.strerror}; give the folder that holds the pictures") from error
+            raise RecordingError(f"{self._folder}: {error.strerror}; give the folder that holds the pictures") from error
         if not self._paths:
-            raise FilmError(f"{self._folder}: the folder is empty; put pictures into it")
+            raise RecordingError(f"{self._folder}: the folder is empty; put pictures into it")
         self._clock.restart()
         self._skipped.clear()
         self._next_path, self._shown, self._sequence = 0, 0, 0
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the still shown now. Raises ``SourceEndedError`` after the last, ``FilmError`` when none of them can be read."""
+        """Return the still shown now. Raises ``SourceEndedError`` after the last, ``RecordingError`` when none of them can be read."""
         if not self._paths:
-            raise FilmError(f"{self._folder}: the folder is not open")
+            raise RecordingError(f"{self._folder}: the folder is not open")
         if self._picture is None or self._shown == self._frames_per_still:
             self._picture = self._next_picture()
             self._shown = 0
@@ -81,7 +81,7 @@ class StillsSource:
             self._next_path += 1
             if path not in self._skipped and (picture := self._readable(path)) is not None:
                 return picture
-        raise FilmError(f"{self._folder}: none of its {len(self._paths)} files is a readable picture")
+        raise RecordingError(f"{self._folder}: none of its {len(self._paths)} files is a readable picture")
 
     def _readable(self, path: Path) -> RgbImage | None:
         try:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edge.camera.video_clock import VideoClock
-from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, FilmError, SourceEndedError
+from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, RecordingError, SourceEndedError
 from edge.vision.card import Size
 from edge.vision.frame import Frame, RgbImage
 
@@ -59,14 +59,14 @@ class FilmSource:
         self._frames_in_pass = 0
 
     def open(self) -> None:
-        """Open the film at its beginning. Raises ``FilmError``."""
+        """Open the film at its beginning. Raises ``RecordingError``."""
         self.close()
         self._clock.restart()
         self._sequence, self._film_s = 0, 0.0
         self._start_pass(0.0)
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the next picture of the film. Raises ``SourceEndedError`` at its end, ``FilmError`` when it cannot be decoded."""
+        """Return the next picture of the film. Raises ``SourceEndedError`` at its end, ``RecordingError`` when it cannot be decoded."""
         pixels = self._next_picture()
         captured_ns = self._clock.capture_ns(round(self._film_s * 1e9), timeout_s)
         frame = Frame(pixels=pixels, sequence=self._sequence, captured_ns=captured_ns)
@@ -88,10 +88,10 @@ class FilmSource:
 
     def _next_picture(self) -> RgbImage:
         if self._capture is None:
-            raise FilmError(f"{self._path}: the film is not open")
+            raise RecordingError(f"{self._path}: the film is not open")
         decoded, picture = self._capture.read()
         if not decoded and self._frames_in_pass == 0:
-            raise FilmError(f"{self._path}: no picture can be decoded; convert the film, for example to MP4 with H.264")
+            raise RecordingError(f"{self._path}: no picture can be decoded; convert the film, for example to MP4 with H.264")
         if not decoded:
             self._report_early_end(self._capture)
             if not self._loop:
@@ -277,15 +277,15 @@ def _open_film(path: Path) -> cv2.VideoCapture:
     try:
         info = path.stat()
     except OSError as error:
-        raise FilmError(f"{path}: {error.strerror}; check the name of the film") from error
+        raise RecordingError(f"{path}: {error.strerror}; check the name of the film") from error
     if not stat.S_ISREG(info.st_mode):
-        raise FilmError(f"{path}: is no file; a folder of stills, a pipe and a device are other kinds of source")
+        raise RecordingError(f"{path}: is no file; a folder of stills, a pipe and a device are other kinds of source")
     if info.st_size == 0:
-        raise FilmError(f"{path}: the film is empty (0 bytes); record or copy it again")
+        raise RecordingError(f"{path}: the film is empty (0 bytes); record or copy it again")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         _release(capture)
-        raise FilmError(f"{path}: not a film, or cut off; convert it, for example to MP4 with H.264")
+        raise RecordingError(f"{path}: not a film, or cut off; convert it, for example to MP4 with H.264")
     return capture
 
 

@@ -15,7 +15,7 @@ import pytest
 from edge.adapters.picamera import PicameraSource
 from edge.adapters.stills import StillsSource
 from edge.adapters.video import DeviceSource, FilmSource, StreamSource
-from edge.errors import CameraError, CameraFrozenError, ExitCode, FilmError, SourceEndedError
+from edge.errors import CameraError, CameraFrozenError, ExitCode, RecordingError, SourceEndedError
 from edge.vision.card import Size
 from edge.vision.frame import Frame
 from tests.support.mjpeg_server import mjpeg_server
@@ -263,13 +263,13 @@ def test_a_bad_film_is_bad_data(tmp_path, content, reason):
         content = write_video(path).read_bytes()[:2000]
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(FilmError, match=rf"film\.mp4: .*{reason}.*; ") as raised:
+    with pytest.raises(RecordingError, match=rf"film\.mp4: .*{reason}.*; ") as raised:
         FilmSource(path).open()
     assert raised.value.exit_code is ExitCode.BAD_DATA
 
 
 def test_a_folder_is_no_film(tmp_path):
-    with pytest.raises(FilmError, match="is no file; a folder of stills"):
+    with pytest.raises(RecordingError, match="is no file; a folder of stills"):
         FilmSource(tmp_path).open()
 
 
@@ -308,7 +308,7 @@ def test_a_folder_without_a_readable_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     source = StillsSource(tmp_path, loop=True)
     source.open()
-    with pytest.raises(FilmError, match="none of its 1 files is a readable picture"):
+    with pytest.raises(RecordingError, match="none of its 1 files is a readable picture"):
         source.read(1.0)
 
 
