@@ -97,17 +97,14 @@ class OnnxEmbedder:
             batch, future = job
             try:
                 if future.set_running_or_notify_cancel():
-                    future.set_result(self._run(batch))
+                    pixels = np.ascontiguousarray(batch)
+                    parts = (pixels[start : start + _ROWS_AT_ONCE] for start in range(0, len(pixels), _ROWS_AT_ONCE))
+                    output = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+                    future.set_result(checked_embeddings(output, count=len(batch), dim=self._info.dim))
             except Exception as error:  # noqa: BLE001 - whatever the driver raises belongs to the caller of this batch
                 future.set_exception(error if isinstance(error, EmbedderError) else EmbedderError(f"ONNX Runtime failed: {error}"))
             finally:
                 self._free.release()
-
-    def _run(self, batch: InputBatch) -> EmbeddingMatrix:
-        pixels = np.ascontiguousarray(batch)
-        parts = (pixels[start : start + _ROWS_AT_ONCE] for start in range(0, len(pixels), _ROWS_AT_ONCE))
-        output = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
-        return checked_embeddings(output, count=len(batch), dim=self._info.dim)
 
 
 def _open_session(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol, Self, runtime_checkable
 
 from edge.camera.driver_thread import DriverThread
@@ -197,8 +198,9 @@ class CameraThread:
             driver.call(source.open, self._open_timeout_s + _GRACE_S, self._stopping.is_set)
             if self._watch is not None:
                 self._watch.source_opened()
+            read = partial(source.read, self._read_timeout_s)
             while not self._stopping.is_set():
-                self._offer(driver.call(self._reading(source), self._read_timeout_s + _GRACE_S, self._stopping.is_set))
+                self._offer(driver.call(read, self._read_timeout_s + _GRACE_S, self._stopping.is_set))
         except Exception as error:  # noqa: BLE001 - whatever a driver raises becomes a named state
             if isinstance(error, DriverHungError) and not self._stopping.is_set():
                 close_timeout_s = 0.0  # it waited long enough
@@ -208,9 +210,6 @@ class CameraThread:
             if not self._released:
                 self._set(hung_calls=self._status.hung_calls + 1)
         return SourceEndedError("stopped")
-
-    def _reading(self, source: FrameSource) -> Callable[[], Frame]:
-        return lambda: source.read(self._read_timeout_s)
 
     def _offer(self, frame: Frame) -> None:
         """Judge a frame and put it into the slot, in lockstep after the one before was taken.

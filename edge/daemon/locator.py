@@ -19,7 +19,8 @@ class CardLocator:
     def locate(self, frame: Frame) -> tuple[LocatedCard, ...]:
         """Return the cards located in a frame, largest first, without background. Frames come in the order of their capture."""
         located = locate_cards(frame.pixels, self._settings)
-        self._background = self._background.with_frame(frame.pixels, located, frame.captured_ns)
+        if self._background.is_learning:
+            self._background = self._background.with_frame(frame.pixels, located, frame.captured_ns)
         return self._background.foreground(frame.pixels, located)
 
     def learn(self, sighting: Sighting) -> None:

@@ -70,6 +70,11 @@ class StaticBackground:
     _learning: bool = True
     _outlines: tuple[_Outline, ...] = ()
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether ``with_frame`` still changes anything."""
+        return self._learning
+
     def with_frame(self, pixels: RgbImage, located: Sequence[LocatedCard], at_ns: int) -> StaticBackground:
         """Return the background after a frame captured at ``at_ns`` with these outlines; the first frame starts the learning time."""
         began_ns = at_ns if self._began_ns is None else self._began_ns
