@@ -1,1 +1,1 @@
-"""Index bundles: their format, and the device's releases of them."""
+"""The bundle format: read, check, write, and verify signatures."""

@@ -1,4 +1,4 @@
-"""An index bundle: a directory that is opened whole or refused with the file at fault and the next step.
+"""Opening and checking a bundle: a directory that is usable as a whole, or refused with the file at fault and what to do.
 
 The format is specified in ``index/README.md``.
 """
@@ -31,10 +31,10 @@ Search: TypeAlias = Callable[[EmbeddingMatrix, int], tuple[Neighbors, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """An open bundle. ``path`` is its real directory, so moving the ``current`` link does not change what is read.
+    """An open bundle. ``path`` is its directory with all links resolved, so replacing the link ``current`` does not affect it.
 
-    ``coarse`` are the rows that propose where there is no graph; ``projection`` turns an embedding into what the rows hold,
-    where these are not embeddings themselves.
+    ``coarse`` are the rows that are scanned for candidates if the bundle has no graph. ``projection`` is None if the rows of ``vectors``
+    are embeddings, otherwise it maps an embedding to such a row.
     """
 
     path: Path
@@ -46,40 +46,40 @@ class Bundle:
 
     @property
     def graph_path(self) -> Path:
-        """The HNSW graph's file."""
+        """Path of the HNSW graph."""
         return self.path / GRAPH_FILE
 
     @property
     def thresholds(self) -> AcceptanceThresholds:
-        """The calibrated thresholds; the defaults where ``manifest.calibration`` is None, which the caller must say."""
+        """The calibrated thresholds, or the defaults without a calibration; the caller must report the latter."""
         return self.manifest.calibration.thresholds if self.manifest.calibration else AcceptanceThresholds()
 
     def projected(self, projection: Projection) -> Bundle:
-        """Return this bundle of embeddings with its rows projected, so that similarities are those of another, projected gallery."""
+        """Return this bundle of embeddings with its rows projected, so that they can be compared with a projected bundle's."""
         rows = projection.apply(np.asarray(self.vectors, dtype=np.float32))
         return replace(self, vectors=rows, coarse=None, projection=projection)
 
     def reference_image(self, card_id: CardId) -> bytes:
-        """Return the card's small reference picture, a JPEG of 126x176 pixels, read from disk on each call."""
+        """Return the reference image of a card, a JPEG of 126x176 pixels; it is read from disk on each call. Raises ``BundleError``."""
         return read_reference_image(self.path / CARDS_FILE, card_id)
 
     def search_names(self, text: str, limit: int = 20) -> tuple[Card, ...]:
-        """Return cards whose name or id has words beginning with every word of ``text``, best first."""
+        """Return the cards whose name or id has a word starting with each word of ``text``, best match first."""
         return tuple(self.gallery.cards[card_id] for card_id in search_card_ids(self.path / CARDS_FILE, text, limit))
 
 
 def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_hashes: bool = True) -> Bundle:
     """Open a bundle and check it.
 
-    Sizes, counts, ids, versions and every vector are always checked. ``verify_hashes=False`` leaves out the hashes of the data
-    files; that is for a release whose hashes were checked when it was activated (``edge.index.releases``).
-    Raises ``ModelMismatchError`` for another network than ``expected_model_id``, else ``BundleError``.
+    Sizes, counts, ids, versions and all vectors are always checked. ``verify_hashes=False`` skips the hashes of the data files; it is
+    meant for a release whose stamp holds (``edge.index.stamps``). Raises ``ModelMismatchError`` for another model than
+    ``expected_model_id``, otherwise ``BundleError``.
     """
     path = path.resolve()
     manifest = read_manifest(path)
     _check_code(path, manifest, expected_model_id)
-    for name, facts in manifest.files.items():
-        _check_size(path / name, facts)
+    for name, digest in manifest.files.items():
+        _check_size(path / name, digest)
     if verify_hashes:
         check_hashes(path, manifest)
     vectors = map_vectors(path, manifest)
@@ -89,16 +89,16 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
 
 
 def check_recognizes(path: Path, manifest: Manifest) -> None:
-    """Raise ``BundleError`` for vectors from elsewhere: a scanner could find neighbours with them but not verify an answer."""
+    """Raise ``BundleError`` for imported vectors: without signatures a scanner can find neighbors but not verify them."""
     if not manifest.recognizes:
         raise BundleError(
-            f"{path}: holds vectors that were imported, without signatures and pictures, so no card can be verified with it; ask it with "
-            "`cardedge index search --index DIR --like ID`, or build a bundle from pictures with tools/build_index.py"
+            f"{path}: holds imported vectors without signatures and images, so no card can be verified with it; query it with "
+            "`cardedge index search --index DIR --like ID`, or build a bundle from images with tools.build_index"
         )
 
 
 def check_hashes(path: Path, manifest: Manifest) -> None:
-    """Hash every data file, side by side; raise ``BundleError`` naming the first that differs."""
+    """Hash all data files in parallel; raise ``BundleError`` naming the first one that differs from the manifest."""
     names = tuple(manifest.files)
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         found = dict(zip(names, pool.map(lambda name: file_sha256(path / name), names), strict=True))
@@ -108,7 +108,7 @@ def check_hashes(path: Path, manifest: Manifest) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits. Raises ``BundleError`` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -117,7 +117,7 @@ def file_sha256(path: Path) -> str:
 
 
 def run_self_test(bundle: Bundle, search: Search) -> None:
-    """Ask the queries whose answers the manifest knows; raise ``BundleError`` when the index answers otherwise."""
+    """Run the self-test queries of the manifest; raise ``BundleError`` if ``search`` finds another card than expected."""
     queries = bundle.manifest.self_test
     if not queries:
         return
@@ -134,8 +134,8 @@ def run_self_test(bundle: Bundle, search: Search) -> None:
 def _check_code(path: Path, manifest: Manifest, expected_model_id: ModelId | None) -> None:
     if expected_model_id is not None and manifest.model_id != expected_model_id:
         raise ModelMismatchError(
-            f"{path}: embedded by network {manifest.model_id}, but {expected_model_id} is in use; "
-            "build the bundle again with this network, or set the network it was built with"
+            f"{path}: embedded by model {manifest.model_id}, but {expected_model_id} is in use; "
+            "build the bundle again with this model, or use the model it was built with"
         )
     if not manifest.recognizes:
         if expected_model_id is not None:
@@ -149,15 +149,15 @@ def _check_code(path: Path, manifest: Manifest, expected_model_id: ModelId | Non
             raise ModelMismatchError(f"{path}: its {what} is {stored}, this version computes {known}; build the bundle again")
 
 
-def _check_size(path: Path, facts: FileDigest) -> None:
+def _check_size(path: Path, digest: FileDigest) -> None:
     try:
         status = os.lstat(path)
     except OSError as error:
         raise BundleError(f"{path}: missing ({error.strerror}); copy the bundle again") from error
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(f"{path}: not a regular file; copy the bundle again")
-    if status.st_size != facts.size_bytes:
-        raise BundleError(f"{path}: {status.st_size} bytes, the manifest says {facts.size_bytes} (truncated?); copy the bundle again")
+    if status.st_size != digest.size_bytes:
+        raise BundleError(f"{path}: {status.st_size} bytes, the manifest says {digest.size_bytes} (truncated?); copy the bundle again")
 
 
 def _check_counts(path: Path, manifest: Manifest, gallery: Gallery) -> None:
@@ -175,10 +175,10 @@ def _check_counts(path: Path, manifest: Manifest, gallery: Gallery) -> None:
 
 
 def digest_file(path: Path) -> FileDigest:
-    """Return what the manifest says about a file."""
+    """Return hash and size of a file, as listed in a manifest. Raises ``BundleError`` if it cannot be read."""
     return FileDigest(sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
 def digest_files(directory: Path, names: Iterable[DataFile] = DATA_FILES) -> dict[DataFile, FileDigest]:
-    """Return what the manifest says about the data files."""
+    """Return hash and size of data files of a bundle, as listed in its manifest."""
     return {name: digest_file(directory / name) for name in names}

@@ -1,4 +1,4 @@
-"""What a calibration leaves in a bundle's manifest: the decision's thresholds, how well they do, and what they were measured with."""
+"""The calibration in a bundle's manifest: thresholds, their measured performance, and the data they were measured with."""
 
 from dataclasses import asdict, fields, is_dataclass
 from datetime import date
@@ -13,10 +13,10 @@ Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class CurvePoint(Schema):
-    """One point of the risk-coverage curve.
+    """One point of the risk-coverage curve, measured with equal numbers of views of indexed and of unindexed cards.
 
-    Of as many views of indexed cards as of unindexed ones, ``coverage`` is the share of the first whose best verification reaches
-    ``verification``, and ``risk`` the share of wrong names among all that reach it.
+    ``coverage`` is the share of views of indexed cards whose best verification is at least ``verification``; ``risk`` is the share of
+    wrong names among all views for which it is.
     """
 
     verification: Share
@@ -25,11 +25,11 @@ class CurvePoint(Schema):
 
 
 class Provenance(Schema):
-    """What a calibration was measured with; equal provenance on an equal bundle gives equal thresholds.
+    """The data a calibration was measured with; equal provenance and an equal bundle give equal thresholds.
 
-    ``pictures``, ``negatives`` and ``strangers`` are hashes over names and contents (null without any). ``views`` counts per question:
-    views of ``cards`` indexed cards, each asked again with its artwork left out, and pictures that no index should know.
-    ``measured`` is the day; it does not count towards ``bundle_id``.
+    ``pictures``, ``negatives`` and ``strangers`` are hashes over the names and contents of images (null if there were none). The fields
+    ``*_views`` count the queries: views of ``cards`` indexed cards, the same views with their artwork left out of the index, and images
+    without an indexed card. ``measured`` is the day; it is not part of ``bundle_id``.
     """
 
     pictures: str
@@ -47,10 +47,10 @@ class Provenance(Schema):
 
 
 class Calibration(Schema):
-    """Thresholds measured for this bundle, and where they come from.
+    """Thresholds measured for a bundle, and their source.
 
-    ``source`` says in a sentence which pictures and negatives were used; ``figures`` holds what was measured with them
-    (for example ``false_accept_rate``). ``curve`` runs from the most to the least cautious bound.
+    ``source`` describes the images used in one sentence; ``figures`` holds measured values, for example ``false_accept_rate``. ``curve``
+    is ordered from the strictest to the loosest threshold.
     """
 
     thresholds: AcceptanceThresholds
@@ -62,7 +62,7 @@ class Calibration(Schema):
     @field_validator("thresholds", mode="before")
     @classmethod
     def _all_named(cls, value: Any) -> Any:
-        """Refuse missing and unknown thresholds and weights: a default would pass for a measurement."""
+        """Reject missing and unknown thresholds and weights: a default would be mistaken for a measured value."""
         given = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         _check_names("thresholds", given, AcceptanceThresholds)
         _check_names("thresholds.weights", given["weights"], EvidenceWeights)

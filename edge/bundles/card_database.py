@@ -1,6 +1,6 @@
-"""``cards.sqlite``: cards, entries with signatures, reference pictures and full-text names of one bundle.
+"""``cards.sqlite`` of a bundle: cards, entries with their signatures, reference images, and a full-text index of names.
 
-Written once, in one fixed order, without times or random numbers: the same content gives the same bytes (with the same SQLite).
+The file is written once, in a fixed order and without times or random numbers: equal content gives equal bytes (with the same SQLite).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 REFERENCE_WIDTH: Final = 126
 REFERENCE_HEIGHT: Final = 176
-"""Size of the stored reference pictures: half the canonical card."""
+"""Size of the reference images in pixels: half that of a rectified card."""
 
-# pictures stand in a table of their own, written last: reading the cards at start-up does not touch their pages
+# images have their own table, written last, so that reading the cards at start-up does not touch their pages
 _SCHEMA: Final = """
 CREATE TABLE card (
     card INTEGER PRIMARY KEY,
@@ -42,8 +42,8 @@ CREATE VIRTUAL TABLE card_text USING fts5 (card_id, name, content = '', tokenize
 _CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
 
 
-def write_cards(path: Path, gallery: Gallery, pictures: Iterable[tuple[CardId, bytes]]) -> None:
-    """Write ``cards.sqlite``. ``pictures`` holds one JPEG per card, in any order; they are taken one by one."""
+def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, bytes]]) -> None:
+    """Write ``cards.sqlite``. ``images`` yields one JPEG per card in any order and is consumed one by one."""
     rows = {card_id: row for row, card_id in enumerate(gallery.cards)}
     with closing(sqlite3.connect(path)) as database:
         database.executescript("PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
@@ -62,22 +62,24 @@ def write_cards(path: Path, gallery: Gallery, pictures: Iterable[tuple[CardId, b
             ((rows[card.card_id], card.card_id, card.name) for card in gallery.cards.values()),
         )
         database.execute("INSERT INTO card_text (card_text) VALUES ('optimize')")
-        database.executemany("INSERT INTO picture VALUES (?, ?)", ((rows[card_id], image) for card_id, image in pictures))
+        database.executemany("INSERT INTO picture VALUES (?, ?)", ((rows[card_id], image) for card_id, image in images))
         database.commit()
         database.execute("VACUUM")
 
 
 def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
-    """Return all cards and entries. Raises ``BundleError`` for a damaged database or signatures of another length."""
+    """Return all cards and entries. Raises ``BundleError`` for a damaged database, or signatures not of ``signature_bytes``."""
     with _reading(path) as database:
         cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
         (count,) = database.execute("SELECT count(*) FROM entry").fetchone()
-        # filled in place: a catalogue's signatures are 30 MB, and a second copy would stay in the process
+        # filled in place: the signatures of a large gallery are 30 MB, and a second copy would stay in memory
         signatures = np.empty((count, signature_bytes), dtype=np.uint8)
         card_ids = []
         for row, (entry, card, signature) in enumerate(database.execute("SELECT entry, card, signature FROM entry ORDER BY entry")):
             if entry != row or not 0 <= card < len(cards) or len(signature) != signature_bytes:
-                raise BundleError(f"{path}: entry {entry} is out of order, of no card or has another signature; build the bundle again")
+                raise BundleError(
+                    f"{path}: entry {entry} is out of order, has no card or a signature of another length; build the bundle again"
+                )
             signatures[row] = np.frombuffer(signature, dtype=np.uint8)
             card_ids.append(cards[card].card_id)
     signatures.flags.writeable = False
@@ -85,18 +87,18 @@ def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
 
 
 def read_reference_image(path: Path, card_id: CardId) -> bytes:
-    """Return the reference picture of a card as JPEG. Raises ``BundleError`` when the card is not in the bundle."""
+    """Return the reference image of a card as JPEG. Raises ``BundleError`` if the card is not in the bundle."""
     with _reading(path) as database:
         row = database.execute("SELECT image FROM picture JOIN card USING (card) WHERE card_id = ?", (card_id,)).fetchone()
     if row is None:
-        raise BundleError(f"{path}: no picture of card {card_id!r}; list its cards with `cardedge index search`")
+        raise BundleError(f"{path}: no image of card {card_id!r}; list its cards with `cardedge index search`")
     return bytes(row[0])
 
 
 def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
-    """Return cards whose name or id contains words beginning with every word of ``text``, best first; none for a text without words."""
+    """Return the ids of cards whose name or id has a word starting with each word of ``text``, best match first."""
     words = [word for word in text.replace('"', " ").split() if any(letter.isalnum() for letter in word)]
-    # quoted, a word is text to SQLite and never an operator
+    # quoted, so that SQLite never reads a word as an operator
     query = " ".join(f'"{word}"*' for word in words)
     if not query:
         return ()
@@ -111,7 +113,7 @@ def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    # immutable: the file belongs to a release nobody writes, so neither locks nor a journal are looked for
+    # immutable: nothing writes to a release, so SQLite needs neither locks nor a journal
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as database:
             yield database

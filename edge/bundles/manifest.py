@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what an index holds, what made it, and how to tell that it is whole."""
+"""The manifest of a bundle: its contents, how it was made, and the hashes of its files."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from edge.errors import BundleError
 from edge.schema import Schema
 
 FORMAT_VERSION: Final = 2
-"""The newest format this version reads. A manifest carries the lowest that can say what it says, so that older devices take it."""
+"""The newest format this version reads. A manifest has the lowest format that can express it, so that older devices accept it."""
 
 MANIFEST_FILE: Final = "manifest.json"
 VECTORS_FILE: Final = "vectors.npy"
@@ -31,20 +31,20 @@ COARSE_FILE: Final = "coarse.npy"
 PROJECTION_FILE: Final = "projection.npy"
 
 DataFile: TypeAlias = Literal["vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy"]
-"""The only names a manifest may list, so that no manifest can point outside its own directory."""
+"""The only names a manifest may list, so that it cannot refer to files outside the bundle."""
 
 DATA_FILES: Final[tuple[DataFile, ...]] = (VECTORS_FILE, GRAPH_FILE, CARDS_FILE)
-"""What every bundle holds; ``Manifest.files`` names all that one holds."""
+"""The files of every bundle; ``Manifest.files`` lists all files of one bundle."""
 
 VectorDtype: TypeAlias = Literal["float16", "float32"]
 Proposals: TypeAlias = Literal["graph", "int8"]
-"""What names the entries worth an exact comparison: the graph, or a scan over the rows rounded to int8."""
+"""What selects the entries for an exact comparison: the graph, or a scan over the rows rounded to int8."""
 
 BUNDLE_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
 BundleId: TypeAlias = Annotated[str, Field(pattern=BUNDLE_ID_PATTERN)]
-"""First 64 bits of a SHA-256 over the manifest without itself and its dates (``created``, the day of calibration).
+"""The first 64 bits of a SHA-256 over the manifest without the id and the dates (``created``, the day of calibration).
 
-It names the release's directory."""
+It is the name of the release's directory."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -52,14 +52,14 @@ MANIFEST_MAX_BYTES: Final = 1 << 20
 
 
 class FileDigest(Schema):
-    """What a data file must look like."""
+    """Hash and size of a data file."""
 
     sha256: Sha256
     size_bytes: NonNegativeInt
 
 
 class GraphParameters(Schema):
-    """HNSW parameters: links per node, and how many candidates are kept open while inserting and while searching."""
+    """HNSW parameters: links per node, and the sizes of the candidate list while inserting and while searching."""
 
     connectivity: PositiveInt = 16
     expansion_add: PositiveInt = 200
@@ -67,7 +67,7 @@ class GraphParameters(Schema):
 
 
 class MeasuredRecall(Schema):
-    """Agreement of the graph search with exact search, measured when building with ``queries`` disturbed entries."""
+    """Agreement of the graph search with exact search, measured at build time with ``queries`` perturbed entries."""
 
     queries: PositiveInt
     k: PositiveInt
@@ -76,14 +76,14 @@ class MeasuredRecall(Schema):
 
 
 class SelfTestQuery(Schema):
-    """A search whose answer is known: row ``entry`` of the vectors must find ``nearest`` first."""
+    """A query with a known result: the nearest card to row ``entry`` of the vectors must be ``nearest``."""
 
     entry: NonNegativeInt
     nearest: str
 
 
 class ProjectionInfo(Schema):
-    """How rows of ``dim`` numbers came from embeddings of ``input_dim``, and the share of their variance that is left."""
+    """How embeddings of length ``input_dim`` were reduced to rows, and the share of their variance that was kept."""
 
     method: Literal["pca"] = "pca"
     input_dim: PositiveInt
@@ -93,10 +93,10 @@ class ProjectionInfo(Schema):
 class Manifest(Schema):
     """Contents of ``manifest.json``, see ``index/README.md``.
 
-    ``artefact`` is the sha256 of the network file that embedded the cards. ``preprocessing`` and ``signature`` name the code that
-    prepared the network's input and computed the signatures; all three are null for vectors that came from elsewhere. ``recall`` is
-    null only for an empty gallery; ``calibration`` is null until someone measured thresholds. ``vectors``, ``proposals`` and
-    ``projection`` are left out of the file where they have their defaults.
+    ``artefact`` is the SHA-256 of the model file that embedded the cards. ``preprocessing`` and ``signature`` name the code that prepared
+    the model's input and computed the signatures; all three are null for imported vectors. ``recall`` is null only for an empty gallery,
+    ``calibration`` until thresholds were measured. ``vectors``, ``proposals`` and ``projection`` are omitted from the file if they have
+    their default values.
     """
 
     format_version: Literal[1, 2] = 1
@@ -128,7 +128,7 @@ class Manifest(Schema):
         if missing:
             raise ValueError(f"files: {', '.join(sorted(missing))} not listed")
         if surplus:
-            raise ValueError(f"files: {', '.join(sorted(surplus))} listed, but nothing in the manifest says what for")
+            raise ValueError(f"files: {', '.join(sorted(surplus))} listed, but not used by anything in the manifest")
         return self
 
     @model_serializer(mode="wrap")
@@ -138,17 +138,17 @@ class Manifest(Schema):
 
     @property
     def recognizes(self) -> bool:
-        """Whether cards can be recognised with it: vectors from elsewhere have no signatures to verify an answer by."""
+        """Whether cards can be recognized with the bundle: imported vectors have no signatures for verification."""
         return self.signature is not None
 
     @property
     def lowest_format(self) -> Literal[1, 2]:
-        """The oldest format that knows everything this manifest says."""
+        """The oldest format that can express this manifest."""
         added = any(getattr(self, field) != default for field, default in _SINCE_FORMAT_2.items())
         return 2 if added or None in {self.artefact, self.preprocessing, self.signature} else 1
 
     def content_id(self) -> BundleId:
-        """Return the id this content must carry; the file hashes inside make it cover the data."""
+        """Return the bundle id of this content; it covers the data files through their hashes."""
         content = self.model_dump(mode="json", exclude={"bundle_id", "created"})
         if self.calibration and self.calibration.provenance:
             del content["calibration"]["provenance"]["measured"]
@@ -156,7 +156,7 @@ class Manifest(Schema):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def sealed(self) -> "Manifest":
-        """Return the manifest with the lowest format that can say it and the id of its content."""
+        """Return the manifest with the lowest possible format version and the id of its content."""
         manifest = self.model_copy(update={"format_version": self.lowest_format})
         return manifest.model_copy(update={"bundle_id": manifest.content_id()})
 
@@ -171,14 +171,14 @@ _SINCE_FORMAT_2: Final[dict[str, object]] = {"vectors": "float16", "proposals": 
 
 
 def file_names(proposals: Proposals, *, projected: bool) -> tuple[DataFile, ...]:
-    """Return the data files a bundle holds."""
+    """Return the names of the data files of a bundle."""
     coarse: tuple[DataFile, ...] = (COARSE_FILE,) if proposals == "int8" else ()
     projection: tuple[DataFile, ...] = (PROJECTION_FILE,) if projected else ()
     return (*DATA_FILES, *coarse, *projection)
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Return the manifest of a bundle. Raises ``BundleError`` for a missing, malformed, newer or altered one."""
+    """Return the manifest of a bundle. Raises ``BundleError`` if it is missing, malformed, altered or of a newer format."""
     path = directory / MANIFEST_FILE
     try:
         with path.open("rb") as file:
@@ -186,12 +186,12 @@ def read_manifest(directory: Path) -> Manifest:
     except OSError as error:
         raise BundleError(f"{directory}: no readable {MANIFEST_FILE} ({error.strerror}); name a bundle's directory") from error
     if len(text) > MANIFEST_MAX_BYTES:
-        raise BundleError(f"{path}: larger than {MANIFEST_MAX_BYTES} bytes, so it is no manifest; copy the bundle again")
+        raise BundleError(f"{path}: larger than {MANIFEST_MAX_BYTES} bytes, so it is not a manifest; copy the bundle again")
     return parse_manifest(text, str(path))
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """Return the manifest in ``text``; ``where`` names it in errors."""
+    """Return the manifest in ``text``; ``where`` names it in errors. Raises ``BundleError`` as ``read_manifest``."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -206,7 +206,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         field = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleError(f"{where}: {field}: {first['msg']}; build or copy the bundle again") from error
     if manifest.format_version < manifest.lowest_format:
-        raise BundleError(f"{where}: says it is format {manifest.format_version} but holds what only format 2 has; build the bundle again")
+        raise BundleError(f"{where}: states format {manifest.format_version} but uses fields of format 2; build the bundle again")
     if manifest.bundle_id != manifest.content_id():
-        raise BundleError(f"{where}: bundle_id does not fit the content, so the manifest was altered; copy the bundle again")
+        raise BundleError(f"{where}: bundle_id does not match the content, so the manifest was altered; copy the bundle again")
     return manifest

@@ -1,6 +1,6 @@
-"""Who signed a manifest: checked by ``ssh-keygen -Y``, so that agents, hardware keys, certificates and revocation are OpenSSH's business.
+"""Verifying the signature of a manifest with ``ssh-keygen -Y``, which supports agents, hardware keys, certificates and revocation.
 
-The manifest hashes every file, so its signature covers the bundle.
+The manifest contains the hash of every file, so its signature covers the bundle.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMESPACE: Final = "cardedge-index"
-"""A signature made for anything else (a commit, a mail) is worth nothing here."""
+"""Signatures made for another purpose (a commit, an e-mail) are not valid for a bundle."""
 
 SIGNATURE_FILE: Final = "manifest.json.sig"
-_ARMOUR: Final = b"-----BEGIN SSH SIGNATURE-----"
+_ARMOR: Final = b"-----BEGIN SSH SIGNATURE-----"
 _TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The principal that the list of allowed signers names for a key, and the key's fingerprint (``SHA256:…``)."""
+    """The owner of a signing key in the list of allowed signers, and the fingerprint of the key (``SHA256:…``)."""
 
     principal: str
     fingerprint: str
 
 
 def check_signature(manifest: bytes, signature: bytes, allowed_signers: Path) -> Signer:
-    """Return who signed ``manifest``. Raises ``SignatureError``, or ``SettingsError`` when there is no list of allowed signers."""
+    """Return the signer of ``manifest``. Raises ``SignatureError``, or ``SettingsError`` if the list of allowed signers is missing."""
     if not allowed_signers.is_file():
         raise SettingsError(f"{allowed_signers}: no such file, so no signature can be checked; list the technicians' public keys there")
-    if not signature.lstrip().startswith(_ARMOUR):
-        raise SignatureError("manifest.json.sig: not an SSH signature; sign the bundle with tools/sign_bundle.py")
+    if not signature.lstrip().startswith(_ARMOR):
+        raise SignatureError("manifest.json.sig: not an SSH signature; sign the bundle with tools.sign_bundle")
     with tempfile.NamedTemporaryFile(prefix="cardedge-", suffix=".sig") as file:
         file.write(signature)
         file.flush()
@@ -46,7 +46,7 @@ def check_signature(manifest: bytes, signature: bytes, allowed_signers: Path) ->
         principals = found.stdout.decode(errors="replace").splitlines()
         if found.returncode or not principals:
             raise SignatureError(
-                f"manifest.json.sig: signed by a key that {allowed_signers} does not name{_said(found)}; "
+                f"manifest.json.sig: signed by a key that {allowed_signers} does not name{_output(found)}; "
                 "sign with another key, or add this one on the device"
             )
         for principal in principals:
@@ -54,20 +54,20 @@ def check_signature(manifest: bytes, signature: bytes, allowed_signers: Path) ->
             if checked.returncode == 0:
                 return Signer(principal, _fingerprint(checked.stdout))
     raise SignatureError(
-        f"manifest.json.sig: does not fit the manifest, or was not made for {NAMESPACE}{_said(checked)}; sign the bundle again"
+        f"manifest.json.sig: does not match the manifest, or was not made for {NAMESPACE}{_output(checked)}; sign the bundle again"
     )
 
 
-def _fingerprint(said: bytes) -> str:
+def _fingerprint(stdout: bytes) -> str:
     """Return the key's fingerprint from ``Good "…" signature for … with ED25519 key SHA256:…``."""
-    found = re.search(rb"key (SHA256:\S+)", said)
+    found = re.search(rb"key (SHA256:\S+)", stdout)
     return found[1].decode() if found else "unknown key"
 
 
 def _keygen(action: str, *options: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(  # noqa: S603 - no shell, and no option comes from outside: files and principals follow their flags
-            ["ssh-keygen", "-Y", action, *options],  # noqa: S607 - wherever the system keeps it
+        return subprocess.run(  # noqa: S603 - no shell, and no untrusted option: files and principals follow their flags
+            ["ssh-keygen", "-Y", action, *options],  # noqa: S607 - its location depends on the system
             input=data,
             capture_output=True,
             timeout=_TIMEOUT_S,
@@ -80,7 +80,7 @@ def _keygen(action: str, *options: str, data: bytes = b"") -> subprocess.Complet
         raise DeviceError(f"ssh-keygen -Y {action} did not answer within {_TIMEOUT_S:.0f} s; try again") from None
 
 
-def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
-    """Return ssh-keygen's own last words in brackets."""
+def _output(ended: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the first line of the output of ssh-keygen in parentheses, empty without output."""
     lines = [line.strip() for line in (ended.stderr + b"\n" + ended.stdout).decode(errors="replace").splitlines() if line.strip()]
     return f" ({lines[0]})" if lines else ""

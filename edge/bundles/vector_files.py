@@ -1,4 +1,4 @@
-"""The arrays of a bundle: mapped from their files, and checked before anything is searched with them."""
+"""The arrays of a bundle: mapped from their files, and checked before use."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from edge.errors import BundleError
 from edge.recognition.embedding import Projection, first_wrong_row
 
 StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
-"""Unit rows (entries, dim), row i = entry i; read-only and mapped from the file."""
+"""Unit rows (entries, dim); row i is entry i. Read-only, mapped from the file."""
 
 CoarseVectors: TypeAlias = NDArray[np.int8]
-"""The same rows rounded to int8 (entries, dim), each scaled so that its largest number is 127: a row stands for its direction."""
+"""The same rows as int8 (entries, dim), each scaled so that its largest magnitude is 127; only their direction is meaningful."""
 
 _BLOCK_ROWS: Final = 2048
 _ORTHONORMAL_TOLERANCE: Final = 1e-3
 
 
 def coarse_rows(vectors: StoredVectors) -> CoarseVectors:
-    """Return unit rows rounded to int8 (n, dim)."""
+    """Return unit rows scaled and rounded to int8 (n, dim)."""
     rows = np.empty(vectors.shape, dtype=np.int8)
     for start in range(0, len(vectors), _BLOCK_ROWS):
         block = vectors[start : start + _BLOCK_ROWS].astype(np.float32)
@@ -32,7 +32,7 @@ def coarse_rows(vectors: StoredVectors) -> CoarseVectors:
 
 
 def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
-    """Map ``vectors.npy`` and check every row. Raises ``BundleError`` naming the entry."""
+    """Map ``vectors.npy`` and check every row. Raises ``BundleError`` naming the first bad entry."""
     path = directory / VECTORS_FILE
     vectors: StoredVectors = _mapped(path, np.dtype(manifest.vectors), (manifest.entries, manifest.dim))
     for start in range(0, len(vectors), _BLOCK_ROWS):
@@ -43,7 +43,7 @@ def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
 
 
 def map_coarse(directory: Path, manifest: Manifest) -> CoarseVectors | None:
-    """Map ``coarse.npy``, None where the graph proposes. Raises ``BundleError`` for a row without direction."""
+    """Map ``coarse.npy``; return None for a bundle with a graph. Raises ``BundleError`` for a row of zeros."""
     if manifest.proposals != "int8":
         return None
     path = directory / COARSE_FILE
@@ -55,13 +55,13 @@ def map_coarse(directory: Path, manifest: Manifest) -> CoarseVectors | None:
 
 
 def read_projection(directory: Path, manifest: Manifest) -> Projection | None:
-    """Read ``projection.npy``, None where rows are embeddings as they are. Raises ``BundleError`` for one that is no projection."""
+    """Read ``projection.npy``; return None if the rows are not projected. Raises ``BundleError`` if it is not orthonormal."""
     if manifest.projection is None:
         return None
     path = directory / PROJECTION_FILE
     stored = np.array(_mapped(path, np.dtype(np.float32), (1 + manifest.dim, manifest.projection.input_dim)))
     products = stored[1:] @ stored[1:].T
-    # NaN fails the comparison too
+    # NaN fails the comparison, too
     if not (np.all(np.isfinite(stored[0])) and np.abs(products - np.eye(manifest.dim)).max() <= _ORTHONORMAL_TOLERANCE):
         raise BundleError(f"{path}: its components are not orthonormal; build the bundle again")
     return Projection.from_array(stored)
@@ -72,7 +72,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray
         # an empty file cannot be mapped
         array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path}: no NumPy array ({error}); copy the bundle again") from error
+        raise BundleError(f"{path}: not a NumPy array ({error}); copy the bundle again") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise BundleError(f"{path}: expected {dtype} {shape}; build the bundle again")
     return array

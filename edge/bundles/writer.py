@@ -1,4 +1,4 @@
-"""Writing a bundle: everything is made in a directory beside the target, synced, and renamed into place."""
+"""Writing a bundle: the files are written to a directory beside the target, flushed to the disk, and renamed into place."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ from edge.system.files import sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
 SELF_TEST_LEAD: Final = 0.01
-"""A self-test query leads its runner-up by this much, so that rounding cannot change the answer."""
+"""Lead of a self-test query's nearest entry over the second, so that rounding cannot change the result."""
 
 
 class BuiltGraph(NamedTuple):
-    """A written search structure: the parameters it must be searched with and what was measured (None for an empty gallery)."""
+    """A written search structure: the parameters to search it with, and its measured recall (None for an empty gallery)."""
 
     parameters: GraphParameters
     recall: MeasuredRecall | None
 
 
 GraphWriter: TypeAlias = Callable[[StoredVectors, GraphParameters, Path], BuiltGraph]
-"""Writes what proposes entries of the vectors into a file: ``edge.adapters.hnsw.write_graph`` or ``edge.adapters.int8.write_coarse``."""
+"""Writes the search structure of vectors to a file: ``edge.adapters.hnsw.write_graph`` or ``edge.adapters.int8.write_coarse``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reduction:
-    """The projection that the vectors went through, and what the manifest says about it."""
+    """A projection applied to the vectors, and its description in the manifest."""
 
     projection: Projection
-    facts: ProjectionInfo
+    info: ProjectionInfo
 
 
 @dataclass(frozen=True, slots=True)
 class VectorForm:
-    """How vectors are stored: the ``dtype`` of ``vectors.npy`` and what ``proposals`` come from. The writer must fit the latter."""
+    """How vectors are stored and searched: the ``dtype`` of ``vectors.npy``, and the ``proposals``, which the graph writer must match."""
 
     dtype: VectorDtype = "float16"
     proposals: Proposals = "graph"
@@ -76,11 +76,11 @@ class VectorForm:
 
 @dataclass(frozen=True, eq=False)
 class BundleContents:
-    """All that goes into a bundle.
+    """The contents of a new bundle.
 
-    ``vectors`` are unit rows float32, row i belongs to ``gallery.entry_card_ids[i]``. ``reference_images`` yields one JPEG of 126x176
-    pixels per card and is consumed once. ``artefact`` is the sha256 of the network file that embedded the cards; None for vectors
-    from elsewhere, whose ``gallery`` has signatures of no bytes. ``reduction`` is what ``vectors`` went through already.
+    ``vectors`` are unit rows, float32 (entries, dim); row i belongs to ``gallery.entry_card_ids[i]``. ``reference_images`` yields one JPEG
+    of 126x176 pixels per card and is consumed once. ``artefact`` is the SHA-256 of the model file that embedded the cards; None for
+    imported vectors, whose ``gallery`` has signatures of zero bytes. ``reduction`` was applied to ``vectors`` already.
     """
 
     name: str
@@ -97,7 +97,10 @@ class BundleContents:
 
 
 def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWriter) -> Manifest:
-    """Write a bundle to ``target``, which must not exist; a process that dies leaves no ``target``. Returns its manifest."""
+    """Write a bundle to ``target``, which must not exist, and return its manifest. A killed process leaves no ``target``.
+
+    Raises ``DataError`` if ``target`` exists or its parent does not.
+    """
     unit = l2_normalize(contents.vectors) if len(contents.vectors) else contents.vectors
     vectors: StoredVectors = unit.astype(contents.form.dtype)
     reduction, recognizes = contents.reduction, contents.artefact is not None
@@ -128,16 +131,16 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             files=digest_files(directory, file_names(contents.form.proposals, projected=reduction is not None)),
             vectors=contents.form.dtype,
             proposals=contents.form.proposals,
-            projection=reduction.facts if reduction is not None else None,
+            projection=reduction.info if reduction is not None else None,
         ).sealed()
         (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 
 def set_calibration(path: Path, calibration: Calibration) -> Manifest:
-    """Give an existing bundle thresholds: its manifest is replaced at once, and with it the ``bundle_id``.
+    """Add a calibration to a bundle: replace its manifest in one step, with a new ``bundle_id``. Return the manifest.
 
-    For a bundle on the workstation. A release on a device keeps the id its directory is named by: push the bundle anew.
+    Only for a bundle on a workstation: the directory of a release is named by its id.
     """
     manifest = read_manifest(path).model_copy(update={"calibration": calibration}).sealed()
     write_atomically(path / MANIFEST_FILE, manifest.to_json())
@@ -145,16 +148,16 @@ def set_calibration(path: Path, calibration: Calibration) -> Manifest:
 
 
 def check_new(target: Path) -> None:
-    """Raise ``DataError`` when ``target`` exists (an empty directory may be replaced) or its parent does not."""
+    """Raise ``DataError`` if ``target`` exists and is not an empty directory, or if its parent does not exist."""
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-        raise DataError(f"{target}: exists already; name another directory or remove it first")
+        raise DataError(f"{target}: already exists; name another directory or remove it first")
     if not target.absolute().parent.is_dir():
         raise DataError(f"{target.absolute().parent}: no such directory; create it first")
 
 
 @contextmanager
 def _new_directory(target: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside ``target`` that becomes it when the block ends well."""
+    """Yield a temporary directory beside ``target``; it is renamed to ``target`` when the block ends without an exception."""
     check_new(target)
     target = target.absolute()
     directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
@@ -173,7 +176,7 @@ def _new_directory(target: Path) -> Iterator[Path]:
 
 
 def _self_test_queries(vectors: StoredVectors, gallery: Gallery) -> tuple[SelfTestQuery, ...]:
-    """Return entries, evenly spread, that are their own nearest entry with a clear lead."""
+    """Return evenly distributed entries that find themselves first with a clear lead."""
     queries: list[SelfTestQuery] = []
     for entry in np.linspace(0, max(len(vectors) - 1, 0), min(len(vectors), 4 * SELF_TEST_QUERIES)).astype(int):
         similarities = exact_similarities(vectors[entry : entry + 1].astype(np.float32), vectors)[0]

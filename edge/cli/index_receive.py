@@ -79,7 +79,7 @@ def _confirm(args: argparse.Namespace) -> ExitCode:
 
 
 def _prune(args: argparse.Namespace) -> ExitCode:
-    staging.sweep(args.index)  # first, because it fails while a push is in progress
+    staging.remove_leftovers(args.index)  # first, because it fails while a push is in progress
     removed = prune(args.index, args.keep)
     print_line(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK

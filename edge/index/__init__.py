@@ -1,1 +1,1 @@
-"""The bundles a device holds: installed, active, on trial, rolled back, extended by its own cards."""
+"""The releases of a device: installed, active, on trial, rolled back, and extended by cards added on the device."""

@@ -1,4 +1,4 @@
-"""Who changed the bundles of this device: a line per attempt in ``audit.jsonl`` of the index root, and the same line in the journal."""
+"""The audit: a line per attempt to change the releases over SSH, in ``audit.jsonl`` of the index folder and in the journal."""
 
 import contextlib
 import json
@@ -19,15 +19,16 @@ from edge.system.files import write_atomically
 
 AUDIT_FILE: Final = "audit.jsonl"
 MAX_BYTES: Final = 1 << 20
-"""When the file is larger, its older half goes: the journal has it too."""
+"""A larger file loses its older half, which remains in the journal."""
 
 JOURNAL: Final = "/dev/log"
 
 
 class AuditLine(Schema):
-    """One attempt to change the bundles. ``key`` is the fingerprint of the signing key, ``principal`` its owner by the device's list.
+    """One attempt to change the releases.
 
-    ``technician`` is the name the SSH key was given on the device, ``peer`` the address it came from.
+    ``key`` is the fingerprint of the signing key, ``principal`` its owner in the device's list of allowed signers. ``technician`` is the
+    name of the SSH key on the device, ``peer`` the address of the client.
     """
 
     at: AwareDatetime
@@ -41,13 +42,13 @@ class AuditLine(Schema):
     peer: str | None = None
 
     def to_json_dict(self) -> dict[str, str | None]:
-        """Return the line as texts."""
-        facts: dict[str, str | None] = self.model_dump(mode="json", exclude_none=True)
-        return facts
+        """Return the line as JSON values, without the fields that are None."""
+        content: dict[str, str | None] = self.model_dump(mode="json", exclude_none=True)
+        return content
 
 
 class Audit:
-    """Writes the lines of one session. ``environment`` is the process's: SSH tells there who called."""
+    """Writes the audit lines of one session. ``environment`` is the process environment, in which sshd names the client."""
 
     def __init__(self, root: Path, environment: Mapping[str, str], *, technician: str | None, journal: str = JOURNAL) -> None:
         self._file = root / AUDIT_FILE
@@ -58,7 +59,7 @@ class Audit:
     def write(
         self, action: str, bundle_id: str | None, result: str, *, reason: str | None = None, signer: Signer | None = None
     ) -> AuditLine:
-        """Write a line to the disk and to the journal."""
+        """Append a line to the file, durably, and log it to the journal; return it. Raises ``OSError``."""
         line = AuditLine(
             at=datetime.now(UTC),
             action=action,
@@ -71,7 +72,7 @@ class Audit:
             peer=self._peer,
         )
         text = json.dumps(line.to_json_dict(), ensure_ascii=False)
-        self._shorten()
+        self._truncate()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             os.write(descriptor, text.encode() + b"\n")
@@ -79,16 +80,16 @@ class Audit:
         finally:
             os.close(descriptor)
         if self._journal.exists():
-            self._tell_journal(text)
+            self._log_to_journal(text)
         return line
 
-    def _tell_journal(self, text: str) -> None:
-        """Log the line as the system's own programs do: our standard error leads to the pusher, not to the journal."""
+    def _log_to_journal(self, text: str) -> None:
+        """Log through syslog: standard error leads to the push client, not to the journal."""
         with closing(SysLogHandler(str(self._journal), SysLogHandler.LOG_AUTHPRIV)) as handler:
             handler.ident = "cardedge-audit: "
             handler.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))
 
-    def _shorten(self) -> None:
+    def _truncate(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             if self._file.stat().st_size > MAX_BYTES:
                 newer = self._file.read_bytes()[-MAX_BYTES // 2 :].partition(b"\n")[2]
@@ -96,7 +97,7 @@ class Audit:
 
 
 def last_line(root: Path) -> AuditLine | None:
-    """Return the newest whole line; None when there is none."""
+    """Return the newest complete line of the audit below ``root``, None if there is none."""
     try:
         with (root / AUDIT_FILE).open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 16)))
@@ -110,19 +111,19 @@ def last_line(root: Path) -> AuditLine | None:
 
 
 class AuditReader:
-    """Follows an audit that another process writes, reading the file only when it has changed."""
+    """Returns the newest line of an audit that other processes write; reads the file only when it has changed."""
 
     def __init__(self) -> None:
-        self._seen: tuple[Path, int, int] | None = None
+        self._read_state: tuple[Path, int, int] | None = None
         self._line: AuditLine | None = None
 
     def last(self, root: Path) -> AuditLine | None:
-        """Return the newest whole line of the audit below ``root``; None when there is none."""
+        """Return the newest complete line of the audit below ``root``, None if there is none."""
         try:
             status = (root / AUDIT_FILE).stat()
         except OSError:
             return None
-        seen = (root, status.st_mtime_ns, status.st_size)
-        if seen != self._seen:
-            self._seen, self._line = seen, last_line(root)
+        state = (root, status.st_mtime_ns, status.st_size)
+        if state != self._read_state:
+            self._read_state, self._line = state, last_line(root)
         return self._line

@@ -1,4 +1,4 @@
-"""Replacing the gallery while the daemon runs: the new one is opened and tested beside the old one, which serves on."""
+"""Changes of the index while the daemon runs: the new index is opened and tested while the old one stays in use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edge.vision.frame import RgbImage
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedIndex:
-    """A bundle that was opened, checked and asked its self-test queries.
+    """A release that was opened, checked and passed its self-test, together with the overlay.
 
-    ``waiting_settings`` names changed settings that take effect only at the next start (after a reload). ``added_images`` of cards that
-    were added on the device are searched too; ``added_problem`` says why they are not, though there are some. ``bundles`` are what the
-    gallery was made of, the release first: they know reference pictures and names.
+    ``waiting_settings`` are the keys of changed settings that take effect at the next start. ``added_images`` counts the images of the
+    overlay that are searched; ``added_problem`` is the reason if the overlay was left out. ``bundles`` are the bundles behind the gallery,
+    the release first; they hold the reference images and names.
     """
 
     loaded: LoadedGallery
@@ -33,7 +33,7 @@ class OpenedIndex:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewCard:
-    """A card somebody wants to add; ``pixels`` show it: a photo, or, when ``rectified``, the card edge to edge."""
+    """A card to be added to the overlay. ``pixels`` returns its image: a photo, or a scan if ``rectified``."""
 
     card_id: str
     name: str

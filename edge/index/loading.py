@@ -1,4 +1,4 @@
-"""Cards added on the device: from a picture to the overlay, and from the overlay into the gallery that serves."""
+"""Loading a release with its overlay, and preparing the image of a card for the overlay."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CARD_ID_PATTERN: Final = r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,126}[^\s\x00-\x1f\x7f])?"
-"""1 to 128 printable characters without blanks at the ends."""
+"""1 to 128 printable characters without spaces at the ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BundleLoader:
-    """How a bundle is made ready to be asked on this device, and what cards are added with.
+    """Opens vector indexes and writes overlays for the model in use; supplied by the composition root, which chooses the adapters.
 
-    ``artefact`` is the sha256 of the network's file that runs; ``load`` takes a release, ``load_added`` the bundle of added cards.
+    ``artefact`` is the SHA-256 of the model file in use. ``load`` turns a release into a gallery with its vector index and thresholds,
+    ``load_added`` the overlay's bundle into a vector index. Both raise ``BundleError``.
     """
 
     model_id: ModelId
@@ -46,54 +47,55 @@ class BundleLoader:
     write_graph: GraphWriter
 
     def overlay_writer(self, embed: Embed) -> OverlayWriter:
-        """Return what an overlay is made with."""
+        """Return a writer of overlays that embeds with ``embed``."""
         return OverlayWriter(self.model_id, self.artefact, embed, self.write_graph)
 
 
 def load_with_overlay(
-    root: Path, bundle: Bundle, settings: Settings, loading: BundleLoader, waiting_settings: tuple[str, ...] = ()
+    root: Path, bundle: Bundle, settings: Settings, loader: BundleLoader, waiting_settings: tuple[str, ...] = ()
 ) -> OpenedIndex:
-    """Return a release made ready, with the cards that were added under ``root``.
+    """Load a release together with the overlay below ``root``.
 
-    Added cards that cannot be used are left out and left where they are; the reason is logged and stands in the answer.
-    Raises ``BundleError`` for what is wrong with the release.
+    An overlay that cannot be used is left out and kept on disk; the reason is logged and returned as ``added_problem``.
+    Raises ``BundleError`` if the release cannot be used.
     """
-    loaded = loading.load(bundle, settings)
-    pictures: list[AddedImage] = []
+    loaded = loader.load(bundle, settings)
+    images: list[AddedImage] = []
     bundles = [bundle]
     problem = None
     if overlay_id(root) is not None:
         try:
-            overlay = open_overlay(root, expected_model_id=loading.model_id)
-            pictures = read_images(root)
-            if overlay is not None and pictures:
-                # similarities of both are compared, so both see an embedding through the release's projection
+            overlay = open_overlay(root, expected_model_id=loader.model_id)
+            images = read_images(root)
+            if overlay is not None and images:
+                # similarities of both are compared, so the release's projection applies to the overlay too
                 searched = overlay.bundle.projected(bundle.projection) if bundle.projection else overlay.bundle
-                loaded = join(loaded, bundle, overlay.bundle, pictures, loading.load_added(searched))
+                loaded = join(loaded, bundle, overlay.bundle, images, loader.load_added(searched))
                 bundles.append(overlay.bundle)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with them, the release serves
+        except Exception as error:  # noqa: BLE001 - a broken overlay must not keep the release from being used
             problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
-            pictures = []
-            _log.error("the added cards are left out: %s", problem)
-    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(pictures), problem, tuple(bundles))
+            images = []
+            _log.error("the overlay is left out: %s", problem)
+    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(images), problem, tuple(bundles))
 
 
-def image_to_add(wanted: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedImage:
-    """Return a card as the overlay keeps it. ``known`` are the cards of the release, whose facts may not be contradicted.
+def image_to_add(new: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedImage:
+    """Return the rectified image and metadata of a new card. ``known`` are the cards of the release.
 
-    Raises ``DataError`` (``ImageError`` for a picture that does not show exactly one card) that names the field.
+    Raises ``DataError`` naming the field, also if the release has another name for the card; ``ImageError`` if the image does not show
+    exactly one card.
     """
-    card_id, name = CardId(wanted.card_id), wanted.name.strip()
+    card_id, name = CardId(new.card_id), new.name.strip()
     if not re.fullmatch(CARD_ID_PATTERN, card_id):
-        raise DataError(f"card_id {card_id!r}: 1 to 128 printable characters are needed, without blanks at the ends")
+        raise DataError(f"card_id {card_id!r}: 1 to 128 printable characters are required, without spaces at the ends")
     if not name or len(name) > 200:
-        raise DataError(f"name {wanted.name!r}: 1 to 200 characters are needed")
-    here = known.get(card_id)
-    if here is not None and here.name != name:
+        raise DataError(f"name {new.name!r}: 1 to 200 characters are required")
+    in_release = known.get(card_id)
+    if in_release is not None and in_release.name != name:
         raise DataError(
-            f"{card_id} is {here.name!r} in the bundle, not {name!r}; give that name to add a picture of it, or another card_id"
+            f"{card_id} is {in_release.name!r} in the bundle, not {name!r}; use that name to add an image of it, or another card_id"
         )
-    pixels, where = wanted.pixels(), f"the picture of {card_id}"
-    shown = from_scan(pixels, where) if wanted.rectified else from_photo(pixels, where, locate)
-    card = Card(card_id, name, card_id, wanted.set, wanted.number, wanted.rarity, wanted.language)
-    return AddedImage(card, shown)
+    pixels, where = new.pixels(), f"the image of {card_id}"
+    rectified = from_scan(pixels, where) if new.rectified else from_photo(pixels, where, locate)
+    card = Card(card_id, name, card_id, new.set, new.number, new.rarity, new.language)
+    return AddedImage(card, rectified)

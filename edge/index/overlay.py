@@ -1,8 +1,8 @@
-"""Cards added on the device itself: a small bundle beside the releases, searched together with whichever of them serves.
+"""The overlay: a small bundle of cards added on the device, searched together with the active release.
 
-Under the index root stands ``overlay/``: the link ``current`` names one generation, a folder with ``cards.csv`` and ``pictures/`` (what
-was added: rectified pictures and what is known of their cards) and ``bundle/`` (a bundle like any other, made from them). Each change
-writes a new generation whole and moves the link, so a power cut leaves the old one or the new one.
+In ``overlay/`` of the index folder the link ``current`` names one generation: a folder with ``cards.csv`` and ``pictures/`` (the added
+cards and their rectified images) and ``bundle/`` (the bundle made from them). Each change writes a complete new generation and replaces
+the link, so a power cut leaves the old generation or the new one.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ OVERLAY: Final = "overlay"
 CURRENT: Final = "current"
 CARDS: Final = "cards.csv"
 MAX_IMAGES: Final = 1000
-"""More belong into a bundle: each start compares them with the release, and each search compares all of them."""
+"""More belong in a bundle: each start compares them with the release, and each search compares all of them."""
 
 _BUNDLE: Final = "bundle"
-_PICTURES: Final = "pictures"
+_IMAGES: Final = "pictures"
 _COLUMNS: Final = ("card_id", "name", "image", "set", "number", "rarity", "language")
 _REMOVE_ALL: Final = "remove the added cards with `cardedge index remove --all`"
 
@@ -50,7 +50,7 @@ Embed: TypeAlias = Callable[[InputBatch], EmbeddingMatrix]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddedImage:
-    """One picture of a card: ``pixels`` is the rectified card, uint8 (352, 252, 3), upright."""
+    """One image of a card. ``pixels`` is the rectified card, upright, RGB uint8 (352, 252, 3)."""
 
     card: Card
     pixels: RgbImage
@@ -58,7 +58,7 @@ class AddedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverlayWriter:
-    """What an overlay is made with: the network in use (``artefact`` is the sha256 of the file that runs) and the writer of graphs."""
+    """Model and graph writer that overlays are written with. ``artefact`` is the SHA-256 of the model file in use."""
 
     model_id: ModelId
     artefact: str
@@ -68,22 +68,22 @@ class OverlayWriter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
-    """An open overlay; ``path`` is its generation's folder."""
+    """An open overlay. ``path`` is the folder of its generation."""
 
     path: Path
     bundle: Bundle
 
 
 def overlay_id(root: Path) -> str | None:
-    """Return the name of the current generation, which changes with each change; None when no card was added."""
+    """Return the name of the current generation, which is new after each change; None without added cards."""
     link = root / OVERLAY / CURRENT
     return link.readlink().name if link.is_symlink() else None
 
 
 def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Overlay | None:
-    """Open the added cards and check every byte of their bundle; None when there are none.
+    """Open the overlay and verify all hashes of its bundle; return None without added cards.
 
-    Raises ``ModelMismatchError`` for another network than ``expected_model_id``, else ``BundleError``.
+    Raises ``ModelMismatchError`` for another model than ``expected_model_id``, otherwise ``BundleError``.
     """
     if (generation := overlay_id(root)) is None:
         return None
@@ -91,13 +91,15 @@ def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Ove
     try:
         return Overlay(path, open_bundle(path / _BUNDLE, expected_model_id=expected_model_id))
     except ModelMismatchError as error:
-        raise ModelMismatchError(f"{path}: the added cards were embedded otherwise; run `cardedge index refresh` ({error})") from error
+        raise ModelMismatchError(
+            f"{path}: the added cards were embedded by another model; run `cardedge index refresh` ({error})"
+        ) from error
     except BundleError as error:
         raise BundleError(f"{path}: the added cards cannot be used; {_REMOVE_ALL} and add them again ({error})") from error
 
 
 def read_images(root: Path) -> list[AddedImage]:
-    """Return everything that was added, in order of entry; it needs no bundle that can be used. Raises ``DataError``."""
+    """Return all added images in order of entry, whether or not their bundle is usable. Raises ``DataError``."""
     if (generation := overlay_id(root)) is None:
         return []
     path = root / OVERLAY / generation
@@ -110,64 +112,64 @@ def read_images(root: Path) -> list[AddedImage]:
 
 
 def add_images(root: Path, added: Sequence[AddedImage], writer: OverlayWriter) -> None:
-    """Add pictures to the overlay. A card may have several; everything else about it must agree.
+    """Add images to the overlay. A card may have several; its metadata must be the same each time.
 
     Raises ``DataError`` or ``BundleError`` and changes nothing then.
     """
     with locked(root, wait_s=LOCK_WAIT_S):
         present = open_overlay(root, expected_model_id=writer.model_id)
         kept = read_images(root)
-        cards = {picture.card.card_id: picture.card for picture in kept}
-        for picture in added:
-            card = cards.setdefault(picture.card.card_id, picture.card)
-            if card != picture.card:
+        cards = {image.card.card_id: image.card for image in kept}
+        for image in added:
+            card = cards.setdefault(image.card.card_id, image.card)
+            if card != image.card:
                 raise DataError(
-                    f"{card.card_id} was added before as {card.name!r} with other facts; give the same ones, or remove it first"
+                    f"{card.card_id} was added before as {card.name!r} with other metadata; give the same, or remove the card first"
                 )
         vectors = [] if present is None else [present.bundle.vectors]
-        fresh = writer.embed(to_input_batch([picture.pixels for picture in added]))
+        fresh = writer.embed(to_input_batch([image.pixels for image in added]))
         _write(root, [*kept, *added], np.concatenate([*vectors, fresh], dtype=np.float32), writer)
 
 
 def remove_card(root: Path, card_id: str, write_graph: GraphWriter) -> None:
-    """Remove a card with all its pictures. Raises ``DataError`` when it was not added."""
+    """Remove a card with all its images. Raises ``DataError`` if it was not added, or ``BundleError``."""
     with locked(root, wait_s=LOCK_WAIT_S):
-        pictures = read_images(root)
-        kept = [entry for entry, picture in enumerate(pictures) if picture.card.card_id != card_id]
-        if len(kept) == len(pictures):
+        images = read_images(root)
+        kept = [entry for entry, image in enumerate(images) if image.card.card_id != card_id]
+        if len(kept) == len(images):
             raise DataError(f"{card_id}: no such card was added on this device; see `cardedge index added`")
         present = open_overlay(root)
         if present is None or not kept:
             _remove_all(root)
             return
         manifest = present.bundle.manifest
-        same = OverlayWriter(ModelId(manifest.model_id), manifest.artefact or "", _no_network, write_graph)
-        _write(root, [pictures[entry] for entry in kept], present.bundle.vectors[kept].astype(np.float32), same)
+        same = OverlayWriter(ModelId(manifest.model_id), manifest.artefact or "", _must_not_embed, write_graph)
+        _write(root, [images[entry] for entry in kept], present.bundle.vectors[kept].astype(np.float32), same)
 
 
 def remove_all(root: Path) -> None:
-    """Remove everything that was added, however broken it is."""
+    """Remove the overlay, even a broken one. Raises ``BundleError`` if the index is locked."""
     with locked(root, wait_s=LOCK_WAIT_S):
         _remove_all(root)
 
 
 def refresh(root: Path, writer: OverlayWriter) -> int:
-    """Embed everything that was added again, with the network in use; return how many pictures."""
+    """Embed all added images again with the model in use; return their number. Raises ``DataError`` or ``BundleError``."""
     with locked(root, wait_s=LOCK_WAIT_S):
-        pictures = read_images(root)
-        if pictures:
-            vectors = [writer.embed(to_input_batch([picture.pixels])) for picture in pictures]
-            _write(root, pictures, np.concatenate(vectors), writer)
-        return len(pictures)
+        images = read_images(root)
+        if images:
+            vectors = [writer.embed(to_input_batch([image.pixels])) for image in images]
+            _write(root, images, np.concatenate(vectors), writer)
+        return len(images)
 
 
 def export(root: Path, target: Path) -> int:
-    """Copy ``cards.csv`` and the pictures to a new folder that ``tools/build_index.py`` reads; return how many pictures.
+    """Copy ``cards.csv`` and the images to a new folder that ``tools.build_index`` reads; return the number of images.
 
-    Raises ``DataError`` when nothing was added or ``target`` exists.
+    Raises ``DataError`` if no card was added or ``target`` exists.
     """
-    pictures = read_images(root)
-    if not pictures:
+    images = read_images(root)
+    if not images:
         raise DataError(f"{root}: no card was added on this device")
     check_new(target)
     generation = root / OVERLAY / str(overlay_id(root))
@@ -176,27 +178,27 @@ def export(root: Path, target: Path) -> int:
     try:
         staging.mkdir()
         shutil.copyfile(generation / CARDS, staging / CARDS)
-        shutil.copytree(generation / _PICTURES, staging / _PICTURES)
+        shutil.copytree(generation / _IMAGES, staging / _IMAGES)
         staging.replace(target)
     except OSError as error:
         raise DataError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return len(pictures)
+    return len(images)
 
 
-def _write(root: Path, pictures: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> None:
-    """Write a generation and make it the current one; the one before is removed."""
-    if len(pictures) > MAX_IMAGES:
-        raise DataError(f"{len(pictures)} pictures were added; at most {MAX_IMAGES} are kept: export them and build a bundle with them")
+def _write(root: Path, images: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> None:
+    """Write a generation, make it the current one and remove the others."""
+    if len(images) > MAX_IMAGES:
+        raise DataError(f"{len(images)} images were added, the limit is {MAX_IMAGES}; export them and build a bundle with them")
     folder = root / OVERLAY
     with _staging(folder) as staging:
-        (staging / _PICTURES).mkdir()
-        for entry, picture in enumerate(pictures):
-            _write_picture(staging / _picture_name(entry), picture.pixels)
-        _write_cards(staging / CARDS, [picture.card for picture in pictures])
-        write_bundle(staging / _BUNDLE, _contents(pictures, vectors, writer), writer.write_graph)
-        for path in (staging / _PICTURES, staging):
+        (staging / _IMAGES).mkdir()
+        for entry, image in enumerate(images):
+            _write_image(staging / _image_name(entry), image.pixels)
+        _write_cards(staging / CARDS, [image.card for image in images])
+        write_bundle(staging / _BUNDLE, _contents(images, vectors, writer), writer.write_graph)
+        for path in (staging / _IMAGES, staging):
             path.chmod(0o755)
             sync(path)
         generation = secrets.token_hex(8)
@@ -206,19 +208,19 @@ def _write(root: Path, pictures: Sequence[AddedImage], vectors: EmbeddingMatrix,
     _remove_others(folder, generation)
 
 
-def _contents(pictures: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> BundleContents:
-    cards = {picture.card.card_id: picture.card for picture in pictures}
-    signatures = np.stack([signature_of(picture.pixels) for picture in pictures])
-    first = {picture.card.card_id: picture.pixels for picture in reversed(pictures)}
+def _contents(images: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: OverlayWriter) -> BundleContents:
+    cards = {image.card.card_id: image.card for image in images}
+    signatures = np.stack([signature_of(image.pixels) for image in images])
+    first = {image.card.card_id: image.pixels for image in reversed(images)}
     return BundleContents(
         name="cards added on this device",
         model_id=writer.model_id,
         artefact=writer.artefact,
         vectors=vectors,
-        gallery=Gallery(cards, tuple(picture.card.card_id for picture in pictures), signatures),
+        gallery=Gallery(cards, tuple(image.card.card_id for image in images), signatures),
         reference_images=((card_id, _small_jpeg(first[card_id])) for card_id in cards),
         created=datetime.now(UTC).replace(microsecond=0),
-        form=VectorForm(dtype="float32"),  # the rows are written again with each change and must not drift
+        form=VectorForm(dtype="float32"),  # rows are rewritten with each change and must not lose precision
     )
 
 
@@ -226,8 +228,8 @@ def _contents(pictures: Sequence[AddedImage], vectors: EmbeddingMatrix, writer: 
 def _staging(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(exist_ok=True)
-        for left in folder.glob(".*.partial"):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in folder.glob(".*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
         staging = folder / f".{secrets.token_hex(4)}.partial"
         staging.mkdir()
     except OSError as error:
@@ -252,8 +254,8 @@ def _remove_all(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _picture_name(entry: int) -> str:
-    return f"{_PICTURES}/{entry:04d}.png"
+def _image_name(entry: int) -> str:
+    return f"{_IMAGES}/{entry:04d}.png"
 
 
 def _write_cards(path: Path, cards: Sequence[Card]) -> None:
@@ -262,8 +264,8 @@ def _write_cards(path: Path, cards: Sequence[Card]) -> None:
         table = csv.writer(file)
         table.writerow([*_COLUMNS, *extra])
         for entry, card in enumerate(cards):
-            facts = [card.card_id, card.name, _picture_name(entry), card.set, card.number, card.rarity, card.language]
-            table.writerow([*facts, *(card.attributes.get(name) for name in extra)])
+            known = [card.card_id, card.name, _image_name(entry), card.set, card.number, card.rarity, card.language]
+            table.writerow([*known, *(card.attributes.get(name) for name in extra)])
     path.chmod(0o644)
     sync(path)
 
@@ -275,9 +277,9 @@ def _card(row: dict[str, str]) -> Card:
     return Card(card_id, row["name"], card_id, **known, attributes=attributes)
 
 
-def _write_picture(path: Path, pixels: RgbImage) -> None:
+def _write_image(path: Path, pixels: RgbImage) -> None:
     if pixels.shape != (CARD_SIZE.height, CARD_SIZE.width, 3):
-        raise DataError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} is no rectified card")
+        raise DataError(f"an image of {pixels.shape[1]}x{pixels.shape[0]} is not a rectified card of {CARD_SIZE.width}x{CARD_SIZE.height}")
     _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     path.write_bytes(encoded.tobytes())
     path.chmod(0o644)
@@ -290,5 +292,5 @@ def _small_jpeg(pixels: RgbImage) -> bytes:
     return encoded.tobytes()
 
 
-def _no_network(_batch: InputBatch) -> EmbeddingMatrix:
+def _must_not_embed(_batch: InputBatch) -> EmbeddingMatrix:
     raise AssertionError("removing a card embeds nothing")

@@ -1,4 +1,4 @@
-"""Removing bundles a device no longer needs."""
+"""Removing releases that a device no longer needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def prune(root: Path, keep: int) -> tuple[str, ...]:
-    """Remove all releases but the newest ``keep``, the one that serves, the ways back from it, and what half-done work left behind.
+    """Remove old releases and partial files; keep the newest ``keep`` releases, the active one and its rollback targets.
 
-    Returns the ids removed. Raises ``BundleError``.
+    Returns the ids of the removed releases. Raises ``BundleError``.
     """
     with releases.locked(root, wait_s=releases.LOCK_WAIT_S):
         installed = releases.list_releases(root)
@@ -27,9 +27,9 @@ def prune(root: Path, keep: int) -> tuple[str, ...]:
         folder = root / releases.RELEASES
         try:
             for bundle_id in removed:
-                # out of sight first: a release that is half removed must not look like one
-                gone = folder / f".{bundle_id}.gone.partial"
-                (folder / bundle_id).replace(gone)
+                # renamed first: a half-removed release must not be listed as installed
+                removing = folder / f".{bundle_id}.removing.partial"
+                (folder / bundle_id).replace(removing)
                 (folder / f"{bundle_id}.verified").unlink(missing_ok=True)
             for leftover in folder.glob(".*.partial"):
                 shutil.rmtree(leftover)

@@ -1,8 +1,8 @@
-"""Embedding a bundle's cards again on this device, with the artefact that runs here: from the reference pictures in the bundle.
+"""Embedding the cards of a bundle again on the device, from the reference images in the bundle.
 
-An NPU's 8-bit answers differ a little from the ONNX that a technician built the bundle with. Where that was not measured to be harmless
-(``edge.recognition.model.check_pairing``), the device makes a bundle of its own. What was embedded is kept after each batch, so that
-a run that was cut goes on where it ended.
+The 8-bit embeddings of an NPU differ slightly from those of the ONNX file that the bundle was built with. Unless that difference was
+measured to be harmless (``edge.recognition.model.check_pairing``), the device needs a bundle embedded by its own model file. Embeddings
+are saved after each batch, so that an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingBackend:
-    """What runs here: the network's id, the sha256 of its file, its dim, how it embeds (``batch`` at a time), who writes graphs."""
+    """The model in use on this device, and a graph writer.
+
+    ``artefact`` is the SHA-256 of the model file, ``dim`` the length of an embedding, ``batch`` the number of images per ``embed`` call.
+    """
 
     model_id: ModelId
     artefact: str
@@ -42,19 +45,21 @@ class EmbeddingBackend:
     write_graph: GraphWriter
 
 
-def reembed(root: Path, bundle: Bundle, here: EmbeddingBackend, progress: Callable[[int, int], None]) -> Manifest:
-    """Install a release with the cards of ``bundle`` embedded by ``here``; it is not activated. Returns its manifest.
+def reembed(root: Path, bundle: Bundle, backend: EmbeddingBackend, progress: Callable[[int, int], None]) -> Manifest:
+    """Install a release with the cards of ``bundle`` embedded by ``backend``; it is not activated. Returns its manifest.
 
-    One picture per card is used: the small reference picture is all a bundle keeps. The calibration is left out, because thresholds hold
-    for the artefact they were measured with. ``progress`` is told (done, all). Raises ``BundleError``.
+    One image per card is used, the small reference image in the bundle. The calibration is left out, because thresholds are valid only
+    for the artifact they were measured with. ``progress`` is called with (cards done, all cards). Raises ``BundleError``.
     """
     manifest = bundle.manifest
-    if manifest.model_id != here.model_id:
-        raise BundleError(f"{bundle.path}: of network {manifest.model_id}, and {here.model_id} runs here; build a bundle for this network")
+    if manifest.model_id != backend.model_id:
+        raise BundleError(
+            f"{bundle.path}: embedded by model {manifest.model_id}, but {backend.model_id} is in use; build a bundle for this model"
+        )
     if manifest.projection is not None:
-        raise BundleError(f"{bundle.path}: its vectors are projected, which cannot be repeated here; build it without --pca")
+        raise BundleError(f"{bundle.path}: its vectors are projected, which cannot be repeated on a device; build it without --pca")
     cards = tuple(bundle.gallery.cards)
-    vectors = _embedded(root, bundle, cards, here, progress)
+    vectors = _embed_cards(root, bundle, cards, backend, progress)
     first_entry = {card_id: entry for entry, card_id in reversed(tuple(enumerate(bundle.gallery.entry_card_ids)))}
     gallery = Gallery(
         cards=bundle.gallery.cards,
@@ -63,38 +68,38 @@ def reembed(root: Path, bundle: Bundle, here: EmbeddingBackend, progress: Callab
     )
     contents = BundleContents(
         name=manifest.name,
-        model_id=here.model_id,
-        artefact=here.artefact,
+        model_id=backend.model_id,
+        artefact=backend.artefact,
         vectors=vectors,
         gallery=gallery,
         reference_images=((card_id, bundle.reference_image(card_id)) for card_id in cards),
         created=manifest.created,
         graph=manifest.graph,
     )
-    target = _part(root, bundle, here).with_suffix(".bundle")
+    target = _rows_path(root, bundle, backend).with_suffix(".bundle")
     try:
-        made = write_bundle(target, contents, here.write_graph) if not target.exists() else None
+        made = write_bundle(target, contents, backend.write_graph) if not target.exists() else None
         installed = releases.install(root, target)
     finally:
-        _discard(target)
-    _part(root, bundle, here).unlink(missing_ok=True)
+        _remove(target)
+    _rows_path(root, bundle, backend).unlink(missing_ok=True)
     return made or installed
 
 
-def _embedded(
-    root: Path, bundle: Bundle, cards: tuple[CardId, ...], here: EmbeddingBackend, progress: Callable[[int, int], None]
+def _embed_cards(
+    root: Path, bundle: Bundle, cards: tuple[CardId, ...], backend: EmbeddingBackend, progress: Callable[[int, int], None]
 ) -> EmbeddingMatrix:
-    """Return the cards' embeddings (n, dim), taking up what an earlier run has kept."""
-    path = _part(root, bundle, here)
-    row_bytes = 4 * here.dim
-    kept = path.read_bytes() if path.exists() else b""
-    rows = [np.frombuffer(kept[: len(kept) // row_bytes * row_bytes], dtype="<f4").reshape(-1, here.dim)]
+    """Return the cards' embeddings, float32 (n, dim); resume from the rows that an earlier run has saved."""
+    path = _rows_path(root, bundle, backend)
+    row_bytes = 4 * backend.dim
+    saved = path.read_bytes() if path.exists() else b""
+    rows = [np.frombuffer(saved[: len(saved) // row_bytes * row_bytes], dtype="<f4").reshape(-1, backend.dim)]
     done = len(rows[0])
     with path.open("ab") as file:
         file.truncate(done * row_bytes)
-        for start in range(done, len(cards), here.batch):
-            batch = cards[start : start + here.batch]
-            vectors = here.embed(to_input_batch(list(_pictures(bundle, batch))))
+        for start in range(done, len(cards), backend.batch):
+            batch = cards[start : start + backend.batch]
+            vectors = backend.embed(to_input_batch(list(_images(bundle, batch))))
             file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
             file.flush()
             rows.append(vectors)
@@ -102,20 +107,20 @@ def _embedded(
     return np.concatenate(rows).astype(np.float32)
 
 
-def _pictures(bundle: Bundle, cards: tuple[CardId, ...]) -> Iterator[RgbImage]:
+def _images(bundle: Bundle, cards: tuple[CardId, ...]) -> Iterator[RgbImage]:
     for card_id in cards:
         decoded = cv2.imdecode(np.frombuffer(bundle.reference_image(card_id), dtype=np.uint8), cv2.IMREAD_COLOR)
         if decoded is None:
-            raise BundleError(f"{bundle.path}: the picture of card {card_id} cannot be read; copy the bundle again")
+            raise BundleError(f"{bundle.path}: the reference image of card {card_id} cannot be decoded; copy the bundle again")
         yield np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _part(root: Path, bundle: Bundle, here: EmbeddingBackend) -> Path:
-    """Return where half-done work is kept: one file per bundle and artefact, so nothing of another network can slip in."""
-    return root / f"reembed-{bundle.manifest.bundle_id}-{here.artefact[:16]}.part"
+def _rows_path(root: Path, bundle: Bundle, backend: EmbeddingBackend) -> Path:
+    """Return the file of saved rows, one per bundle and artifact, so that rows of different models are never mixed."""
+    return root / f"reembed-{bundle.manifest.bundle_id}-{backend.artefact[:16]}.part"
 
 
-def _discard(target: Path) -> None:
+def _remove(target: Path) -> None:
     if target.is_dir():
         for path in target.iterdir():
             path.unlink()

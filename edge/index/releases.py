@@ -1,15 +1,15 @@
-"""The bundles of a device: which are installed, which one serves, and the way back.
+"""The releases of a device: install, activate, roll back, confirm, revert.
 
-Under one root: ``releases/<bundle_id>/`` holds the bundles, the links ``current`` and ``previous`` name two of them. Links are replaced
-by rename(2), so a reader sees the old or the new release, never none.
+Below the index folder (``root``), ``releases/<bundle_id>/`` holds the releases; the links ``current`` and ``previous`` name two of them.
+Links are replaced by rename(2), so a reader always finds the old release or the new one.
 
-Beside each release stands ``<bundle_id>.verified``: size, modification and change time and inode of its files at the moment their hashes
-were checked. While these hold, nobody wrote to the files (the change time cannot be set back by a program), so start-up need not
-read a few hundred megabytes again only to hash them: the gallery and all vectors are still checked. A stamp that does not hold, or
-is missing, costs one full check. It does not find bits that rot on the medium later; ``cardedge index verify`` always reads everything.
+``<bundle_id>.verified`` beside a release is its stamp (``edge.index.stamps``). While it holds, the hashes of the release are not verified
+again when it is opened or activated, which saves reading some hundred megabytes; the gallery and all vectors are still checked. A missing
+or outdated stamp costs one full check. A stamp does not detect bits that decay on the medium: ``cardedge index verify`` and a rollback
+always verify all hashes.
 
-A release that becomes current is *on trial* until a daemon has served it for a minute and, where that was asked for, somebody has confirmed
-it; else it is reverted to the last proven one (``edge.index.trial`` holds the record, ``edge.index.device_index`` keeps the time).
+A release that becomes active is *on trial* until a daemon has used it for a minute without failing and, where required, it was confirmed.
+Otherwise it is reverted to the last healthy release. ``edge.index.trial`` holds the record, ``edge.index.device_index`` runs the trial.
 """
 
 import re
@@ -45,12 +45,12 @@ RELEASES: Final = "releases"
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 LOCK_WAIT_S: Final = 10.0
-"""How long the small steps of a trial wait for a change under way: checking a release takes seconds on a slow card."""
+"""How long short changes wait for the lock: checking a release takes seconds on a slow memory card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An installed bundle; ``problem`` says why its manifest cannot be read, then ``manifest`` is None."""
+    """An installed bundle. ``manifest`` is None if it cannot be read; ``problem`` is the reason then."""
 
     bundle_id: str
     manifest: Manifest | None
@@ -60,12 +60,12 @@ class Release:
 
 
 def is_root(path: Path) -> bool:
-    """Say whether a directory holds releases rather than being a bundle itself."""
+    """Return whether a directory is an index folder, not a bundle."""
     return (path / RELEASES).is_dir() or (path / CURRENT).is_symlink()
 
 
 def open_index(path: Path, *, expected_model_id: ModelId | None = None) -> Bundle:
-    """Open the bundle at ``path``, or, where ``path`` is a device's root, its current release. Raises ``BundleError``."""
+    """Open the bundle at ``path``, or the active release if ``path`` is an index folder. Raises ``BundleError``."""
     if not is_root(path):
         return open_bundle(path, expected_model_id=expected_model_id)
     bundle_id = current_id(path)
@@ -75,18 +75,18 @@ def open_index(path: Path, *, expected_model_id: ModelId | None = None) -> Bundl
 
 
 def open_release(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None) -> Bundle:
-    """Open an installed release. Its hashes are checked unless its stamp holds."""
+    """Open an installed release; verify its hashes unless its stamp holds. Raises ``BundleError``."""
     directory = _release_directory(root, bundle_id)
     bundle = open_bundle(directory, expected_model_id=expected_model_id, verify_hashes=not stamp_holds(directory))
     if bundle.manifest.bundle_id != bundle_id:
         raise BundleError(
-            f"{directory}: holds bundle {bundle.manifest.bundle_id}, not the one it is named by; remove it and install it again"
+            f"{directory}: holds bundle {bundle.manifest.bundle_id}, not the one it is named after; remove it and install it again"
         )
     return bundle
 
 
 def list_releases(root: Path) -> tuple[Release, ...]:
-    """Return the installed releases, newest first; one that cannot be read is listed with its problem."""
+    """Return the installed releases, newest first, including unreadable ones. Raises ``BundleError`` if ``root`` is missing."""
     if not root.is_dir():
         raise BundleError(f"{root}: no such directory; name the device's index with --index")
     current, previous = current_id(root), previous_id(root)
@@ -103,17 +103,20 @@ def list_releases(root: Path) -> tuple[Release, ...]:
 
 
 def current_id(root: Path) -> str | None:
-    """Return the id of the active release, None when there is none. Raises ``BundleError`` for a link that leads elsewhere."""
+    """Return the id of the active release, None if there is none. Raises ``BundleError`` if the link does not name a release."""
     return _linked_id(root / CURRENT)
 
 
 def previous_id(root: Path) -> str | None:
-    """Return the id of the release before the active one, None when there is none."""
+    """Return the id of the previous release, None if there is none. Raises ``BundleError`` if the link does not name a release."""
     return _linked_id(root / PREVIOUS)
 
 
 def install(root: Path, source: Path) -> Manifest:
-    """Copy a bundle from anywhere into ``releases/`` and check the copy; it is not activated. Installing it again changes nothing."""
+    """Copy a bundle into ``releases/``, check the copy and return its manifest; it is not activated.
+
+    An installed bundle is left as it is. Raises ``BundleError``.
+    """
     manifest = read_manifest(source)
     try:
         (root / RELEASES).mkdir(parents=True, exist_ok=True)
@@ -149,13 +152,12 @@ def adopt(root: Path, folder: Path, bundle_id: str, stamp: Stamp) -> None:
 
 
 def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None, confirm_within_s: float | None = None) -> Manifest:
-    """Check an installed release, then make it ``current``, on trial; the one before becomes ``previous``.
+    """Check an installed release, then make it the active one, on trial; the former one becomes the previous one.
 
-    Its hashes are verified unless its stamp holds: a release that was just pushed is not read again.
-
-    With ``confirm_within_s`` it is reverted unless ``confirm`` is called in time; None confirms it at once. The first release of a device
-    is not on trial: there is nothing to go back to.
-    Raises ``BundleError`` (``ModelMismatchError`` for another network than ``expected_model_id``) and changes nothing then.
+    Its hashes are verified unless its stamp holds, so that a release that was just pushed is not read again. With ``confirm_within_s``,
+    it is reverted unless ``confirm`` is called in time; None means that no confirmation is required. The first release of a device is not
+    put on trial, because there is no rollback target. Returns its manifest. Raises ``BundleError`` (``ModelMismatchError`` for another
+    model than ``expected_model_id``) and changes nothing then.
     """
     with locked(root):
         manifest = _check(root, bundle_id, expected_model_id, trust_stamp=True)
@@ -164,103 +166,103 @@ def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = 
 
 
 def rollback(root: Path, *, expected_model_id: ModelId | None = None) -> Manifest:
-    """Make ``previous`` current again and the other way round, after checking it completely."""
+    """Verify the previous release completely and swap it with the active one; return its manifest. Raises ``BundleError``."""
     with locked(root):
         active, before = current_id(root), previous_id(root)
         if before is None or before == active:
-            raise BundleError(f"{root}: no release to go back to; see `cardedge index list`")
+            raise BundleError(f"{root}: no previous release; see `cardedge index list`")
         manifest = _check(root, before, expected_model_id, trust_stamp=False)
         _switch(root, before, None)
     return manifest
 
 
 def trial(root: Path) -> Trial | None:
-    """Return the trial of the current release; None when it has proven itself."""
-    found = read_trial(root)
-    return found if found is not None and found.bundle_id == current_id(root) else None
+    """Return the trial of the active release, None if it is not on trial."""
+    on_trial = read_trial(root)
+    return on_trial if on_trial is not None and on_trial.bundle_id == current_id(root) else None
 
 
 def awaiting_confirmation(root: Path) -> Trial | None:
-    """Return the trial of the current release while it has to be confirmed; see its ``previous_id``, ``deadline`` and ``serving``."""
-    found = trial(root)
-    return found if found is not None and found.confirm_within_s is not None else None
+    """Return the trial of the active release if it still has to be confirmed, otherwise None."""
+    on_trial = trial(root)
+    return on_trial if on_trial is not None and on_trial.confirm_within_s is not None else None
 
 
 def reverted(root: Path) -> Reverted | None:
-    """Return which release was reverted last and why; None once another release has proven itself."""
+    """Return the last automatic revert, None once another release has become healthy."""
     return read_reverted(root)
 
 
 def confirm(root: Path, bundle_id: str) -> None:
-    """Say that the current release shall stay. Confirming it twice changes nothing.
+    """Confirm the active release, so that it is not reverted. Confirming it again changes nothing.
 
-    Raises ``BundleError`` when it is not current (any more) or its time is over.
+    Raises ``BundleError`` if ``bundle_id`` is not active or its time to be confirmed is over.
     """
     with locked(root, wait_s=LOCK_WAIT_S):
         if current_id(root) != bundle_id:
-            gone = read_reverted(root)
-            why = f"it was reverted: {gone.reason}" if gone and gone.bundle_id == bundle_id else f"{current_id(root)} is"
+            last = read_reverted(root)
+            why = f"it was reverted: {last.reason}" if last and last.bundle_id == bundle_id else f"{current_id(root)} is"
             raise BundleError(f"{bundle_id} cannot be confirmed, it is not the active release; {why}")
-        found = awaiting_confirmation(root)
-        if found is None:
+        on_trial = awaiting_confirmation(root)
+        if on_trial is None:
             return
-        if found.overdue(utc_now()):
-            raise BundleError(f"{bundle_id} cannot be confirmed, its time ended at {found.deadline:%H:%M:%S} UTC; activate it again")
-        _settle(root, found.model_copy(update={"confirm_within_s": None}))
+        if on_trial.overdue(utc_now()):
+            raise BundleError(f"{bundle_id} cannot be confirmed, its time ended at {on_trial.deadline:%H:%M:%S} UTC; activate it again")
+        _save_trial(root, on_trial.model_copy(update={"confirm_within_s": None}))
 
 
 def record_attempt(root: Path) -> None:
-    """Note that a daemon begins to serve the current release; nothing happens when it has proven itself."""
-    _update_trial(root, lambda found: found.model_copy(update={"attempts": found.attempts + 1}))
+    """Count an attempt of a daemon to use the active release, if it is on trial."""
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": on_trial.attempts + 1}))
 
 
 def clear_attempts(root: Path) -> None:
-    """Note that the daemon stops in good order: the release is not to blame, and its trial begins anew with the next start."""
-    _update_trial(root, lambda found: found.model_copy(update={"attempts": 0}))
+    """Record a clean shutdown, so that the trial is not counted as failed; the next daemon starts it over."""
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": 0}))
 
 
 def mark_healthy(root: Path) -> None:
-    """Note that a daemon has served the current release for the time of a trial; it is proven once nobody has to confirm it."""
-    _update_trial(root, lambda found: found.model_copy(update={"healthy": True, "attempts": 0}))
+    """Record that a daemon has used the active release for the time of a trial. This ends the trial if no confirmation is pending."""
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"healthy": True, "attempts": 0}))
 
 
 def revert(root: Path, reason: str) -> Reverted:
-    """Go back from the release on trial to the last proven one, with the link ``previous`` as it was. Raises ``BundleError``.
+    """Make the last healthy release active again in place of the one on trial, and restore ``previous``. Raises ``BundleError``.
 
-    Killed at any step, it can be called again: the release on trial stays current until the last link is moved.
+    May be called again after being killed at any step: the release on trial stays active until the last link is replaced.
     """
     with locked(root, wait_s=LOCK_WAIT_S):
-        found = trial(root)
-        if found is None:
+        on_trial = trial(root)
+        if on_trial is None:
             raise BundleError(f"{root}: the active release is not on trial; choose another with `cardedge index activate`")
-        _release_directory(root, found.previous_id)
-        record = Reverted(bundle_id=found.bundle_id, back_to_id=found.previous_id, reason=reason, at=utc_now())
+        _release_directory(root, on_trial.previous_id)
+        record = Reverted(bundle_id=on_trial.bundle_id, back_to_id=on_trial.previous_id, reason=reason, at=utc_now())
         write_reverted(root, record)
-        if found.former_id is None:
+        if on_trial.former_id is None:
             _unlink(root / PREVIOUS)
         else:
-            _link(root / PREVIOUS, found.former_id)
-        _link(root / CURRENT, found.previous_id)
+            _link(root / PREVIOUS, on_trial.former_id)
+        _link(root / CURRENT, on_trial.previous_id)
         remove_record(root / TRIAL_FILE)
     return record
 
 
 def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
-    """Move the links to a checked release and put it on trial; the trial is on the disk before the first link moves."""
+    """Point the links to a checked release and put it on trial; the trial is recorded before the first link is replaced."""
     active, on_trial = current_id(root), trial(root)
     if active == bundle_id:
         if on_trial is not None and confirm_within_s is None:
-            _settle(root, on_trial.model_copy(update={"confirm_within_s": None}))
+            _save_trial(root, on_trial.model_copy(update={"confirm_within_s": None}))
         return
-    proven = on_trial.previous_id if on_trial else active
-    if proven is not None and proven != bundle_id:
+    healthy_id = on_trial.previous_id if on_trial else active
+    if healthy_id is not None and healthy_id != bundle_id:
         former = on_trial.former_id if on_trial else previous_id(root)
         write_trial(
             root,
-            Trial(bundle_id=bundle_id, previous_id=proven, former_id=former, since=utc_now(), confirm_within_s=confirm_within_s),
+            Trial(bundle_id=bundle_id, previous_id=healthy_id, former_id=former, since=utc_now(), confirm_within_s=confirm_within_s),
         )
     if active is not None:
-        # before `current`: there is no moment in which the new release serves and the way back is lost
+        # before `current`, so that there is a rollback target whenever the new release is active
         _link(root / PREVIOUS, active)
     _link(root / CURRENT, bundle_id)
     if trial(root) is None:
@@ -269,24 +271,24 @@ def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
 
 def _update_trial(root: Path, change: Callable[[Trial], Trial]) -> None:
     if trial(root) is None:
-        return  # the usual case takes no lock
+        return  # the usual case, without a lock
     with locked(root, wait_s=LOCK_WAIT_S):
-        found = trial(root)
-        if found is not None:
-            _settle(root, change(found))
+        on_trial = trial(root)
+        if on_trial is not None:
+            _save_trial(root, change(on_trial))
 
 
-def _settle(root: Path, found: Trial) -> None:
-    """Keep a trial as it is now; end it when the release has proven itself and need not be confirmed."""
-    if found.healthy and found.confirm_within_s is None:
+def _save_trial(root: Path, on_trial: Trial) -> None:
+    """Save a changed trial, or end it if the release is healthy and needs no confirmation."""
+    if on_trial.healthy and on_trial.confirm_within_s is None:
         remove_record(root / TRIAL_FILE)
         remove_record(root / REVERTED_FILE)
     else:
-        write_trial(root, found)
+        write_trial(root, on_trial)
 
 
 def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, *, trust_stamp: bool) -> Manifest:
-    """Open a release as a daemon would; unless its stamp holds and is trusted, verify all hashes and write a new stamp."""
+    """Open a release as a daemon would; verify all hashes and write a new stamp unless a stamp is trusted and holds."""
     directory = _release_directory(root, bundle_id)
     trusted = trust_stamp and stamp_holds(directory)
     if not trusted:
@@ -301,7 +303,7 @@ def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, *, tru
 
 def _release_directory(root: Path, bundle_id: str) -> Path:
     if not re.match(BUNDLE_ID_PATTERN, bundle_id):
-        raise BundleError(f"{bundle_id!r} is no bundle id (16 hexadecimal digits); see `cardedge index list`")
+        raise BundleError(f"{bundle_id!r} is not a bundle id (16 hexadecimal digits); see `cardedge index list`")
     directory = root / RELEASES / bundle_id
     if not directory.is_dir() or directory.is_symlink():
         raise BundleError(f"{directory}: no such release; see `cardedge index list`")
@@ -313,7 +315,7 @@ def _linked_id(link: Path) -> str | None:
         return None
     target = link.readlink()
     if target.parts[:-1] != (RELEASES,) or not re.match(BUNDLE_ID_PATTERN, target.name):
-        raise BundleError(f"{link}: leads to {target}, not to a release; remove it and use `cardedge index activate`")
+        raise BundleError(f"{link}: points to {target}, not to a release; remove it and use `cardedge index activate`")
     return target.name
 
 
@@ -346,13 +348,13 @@ def _copy_bundle(source: Path, target: Path) -> None:
 
 @contextmanager
 def locked(root: Path, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the root for one change at a time, waiting up to ``wait_s`` for the one under way."""
+    """Hold the lock of the index folder, waiting up to ``wait_s`` seconds for it. Raises ``BundleError``."""
     if not root.is_dir():
         raise BundleError(f"{root}: no such directory; name the device's index with --index")
     try:
         lock = files.locked(root / ".lock", wait_s=wait_s)
     except BlockingIOError as error:
-        raise BundleError(f"{root}: another command is changing the releases; try again when it is done") from error
+        raise BundleError(f"{root}: another command is changing the releases; try again later") from error
     except OSError as error:
         raise BundleError(f"{root}: cannot be written ({error.strerror}); run this as the service's user or root") from error
     with lock:

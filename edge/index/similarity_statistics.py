@@ -1,4 +1,4 @@
-"""How well a gallery's vectors tell its cards apart: similarities within groups of the same artwork against those between groups."""
+"""How well the vectors of a gallery separate its cards: similarities within artwork groups against those between groups."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edge.bundles.vector_files import StoredVectors
 
 SAMPLED_ENTRIES: Final = 500
 _PER_GROUP: Final = 64
-"""Entries of one group that are compared with each other: more would let a large group speak for all."""
+"""Entries of one group that are compared with each other, so that large groups do not dominate."""
 
 _BLOCK_ROWS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Cosines of ``pairs`` pairs: their mean, standard deviation and percentiles."""
+    """Mean, standard deviation and percentiles of the cosine similarities of ``pairs`` pairs."""
 
     pairs: int
     mean: float
@@ -32,10 +32,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class SimilarityStatistics:
-    """``within``: all pairs of one group; ``between``: pairs of two groups; ``nearest_other``: each entry's nearest of another group.
+    """Similarities of pairs ``within`` one group, ``between`` two groups, and of each entry with the ``nearest_other`` of another group.
 
-    ``auc`` is the probability that a pair of one group is more similar than a pair of two (ties count half). ``hard_auc`` compares with
-    ``nearest_other`` only: a search has to tell a card from its nearest look-alike, not from any other. None where there is no such pair.
+    ``auc`` is the probability that a pair within a group is more similar than a pair between groups (ties count half). ``hard_auc``
+    compares with ``nearest_other`` only, because a search has to separate a card from the most similar one. None if there is no pair.
     """
 
     within: Spread | None
@@ -48,7 +48,7 @@ class SimilarityStatistics:
 def similarity_statistics(
     vectors: StoredVectors, groups: Sequence[str], *, sampled: int = SAMPLED_ENTRIES, seed: int = 0
 ) -> SimilarityStatistics:
-    """Compare unit rows (n, dim), row i of group ``groups[i]``; at most ``sampled`` entries, drawn by ``seed``, are compared with all."""
+    """Compare unit rows (n, dim), row i of group ``groups[i]``. At most ``sampled`` entries, drawn by ``seed``, are compared with all."""
     codes = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[1] if len(groups) else np.empty(0, dtype=np.int64)
     random = np.random.default_rng(seed)
     within = _within(vectors, codes, random)
@@ -59,7 +59,7 @@ def similarity_statistics(
 
 
 def area_under_curve(positives: NDArray[np.float32], negatives: NDArray[np.float32]) -> float | None:
-    """Return the share of pairs (positive, negative) in which the positive is larger, ties half; None where one is empty."""
+    """Return the share of pairs in which the positive is larger than the negative, ties half; None if either is empty."""
     if not (len(positives) and len(negatives)):
         return None
     ordered = np.sort(negatives)

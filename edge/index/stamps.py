@@ -1,6 +1,7 @@
-"""Stamps beside releases: what the file system said about their files at the moment their hashes were right.
+"""Stamps: the state of a release's files (size, times, inode) when their hashes were verified, stored beside the release.
 
-While size, modification and change time and inode hold, nobody wrote to the files (the change time cannot be set back by a program).
+While the state is the same, the files were not written to: a program cannot set the change time (ctime) of a file. A stamp does not cover
+bits that decay on the medium.
 """
 
 import os
@@ -18,7 +19,7 @@ STAMP_SUFFIX: Final = ".verified"
 
 
 class FileState(Schema):
-    """What the file system says about a file; it changes whenever the file does."""
+    """Size, times and inode of a file; they change whenever the file is written."""
 
     size_bytes: int
     modified_ns: int
@@ -27,18 +28,18 @@ class FileState(Schema):
 
 
 class Stamp(Schema):
-    """States of a release's files when their hashes were right."""
+    """States of a release's files, by name, before their hashes were verified."""
 
     files: dict[str, FileState]
 
 
 def stamp_path(directory: Path) -> Path:
-    """Return where the stamp of a release stands."""
+    """Return the path of a release's stamp."""
     return directory.with_name(directory.name + STAMP_SUFFIX)
 
 
 def file_states(directory: Path) -> dict[str, FileState]:
-    """Return the state of every file of a release. Raises ``BundleError`` for one that is missing."""
+    """Return the state of every file of a release. Raises ``BundleError`` for a missing file."""
     states = {}
     for name in (MANIFEST_FILE, *read_manifest(directory).files):
         try:
@@ -65,10 +66,10 @@ def write_stamp(directory: Path, stamp: Stamp) -> None:
 
 
 def stamp_holds(directory: Path) -> bool:
-    """Say whether nobody wrote to a release since its hashes were checked."""
+    """Return whether the files of a release are unchanged since their hashes were verified."""
     try:
         stamp = Stamp.model_validate_json(stamp_path(directory).read_bytes())
         return stamp.files == file_states(directory)
     except (OSError, ValidationError, BundleError):
-        # no stamp to trust: the caller checks everything, and names what is missing
+        # without a stamp the caller verifies all hashes, and reports what is missing
         return False

@@ -1,7 +1,7 @@
-"""A release on trial: what is tried, what to go back to, and what was reverted and why. Two small files in the index root.
+"""Records of the trial of a release and of the last revert: two small files in the index folder.
 
-``trial.json`` is written before the link ``current`` moves, so that whoever starts after a power cut knows that the release has not
-proven itself. A trial that does not name the current release is void: the link was never moved, or moved back.
+``trial.json`` is written before the link ``current`` is replaced, so that a daemon that starts after a power cut knows that the release is
+on trial. A trial that does not name the active release is void: the link was never replaced, or was replaced again.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ _Record = TypeVar("_Record", bound=Schema)
 
 
 class Trial(Schema):
-    """A release that has become current and has not proven itself.
+    """The trial of the active release.
 
-    ``previous_id`` is the last proven release, ``former_id`` the one before that. ``tries`` counts how often a daemon began to serve it and
-    has neither stood the trial's time nor stopped in good order. ``confirm_within_s`` is None when nobody has to confirm (any more).
+    ``previous_id`` is the last healthy release, ``former_id`` the one before it. ``attempts`` counts the daemons that loaded the release
+    and have neither completed the trial nor shut down cleanly. ``confirm_within_s`` is None if no confirmation is required (any more).
     """
 
     bundle_id: BundleId
@@ -38,21 +38,21 @@ class Trial(Schema):
 
     @property
     def deadline(self) -> datetime | None:
-        """When the release is reverted unless it was confirmed; None when nobody has to confirm."""
+        """When the release is reverted unless it is confirmed; None if no confirmation is required."""
         return None if self.confirm_within_s is None else self.since + timedelta(seconds=self.confirm_within_s)
 
     @property
     def loaded(self) -> bool:
-        """Whether a daemon has begun to serve it."""
+        """Whether a daemon has loaded it."""
         return self.attempts > 0 or self.healthy
 
     def overdue(self, now: datetime) -> bool:
-        """Say whether the time to confirm is over."""
+        """Return whether the time to confirm the release is over."""
         return self.deadline is not None and now >= self.deadline
 
 
 class Reverted(Schema):
-    """A release that was left again by itself, and why."""
+    """A release that was reverted automatically to ``back_to_id``, and why."""
 
     bundle_id: BundleId
     back_to_id: BundleId
@@ -61,39 +61,39 @@ class Reverted(Schema):
 
 
 def read_trial(root: Path) -> Trial | None:
-    """Return the trial under way; None when there is none. A file that cannot be read is no trial: it was never completed."""
+    """Return the recorded trial, None if there is none or its file cannot be read."""
     return _read(root / TRIAL_FILE, Trial.model_validate_json)
 
 
 def read_reverted(root: Path) -> Reverted | None:
-    """Return what was reverted last; None when nothing was, or another release has proven itself since."""
+    """Return the last revert, None if there was none or another release has become healthy since."""
     return _read(root / REVERTED_FILE, Reverted.model_validate_json)
 
 
 def write_trial(root: Path, trial: Trial) -> None:
-    """Replace the trial at once and on the disk."""
+    """Replace the recorded trial, durably."""
     write_record(root / TRIAL_FILE, trial)
 
 
 def write_reverted(root: Path, reverted: Reverted) -> None:
-    """Replace what was reverted last."""
+    """Replace the recorded revert, durably."""
     write_record(root / REVERTED_FILE, reverted)
 
 
 def remove_record(path: Path) -> None:
-    """Remove a record, if there is one."""
+    """Remove a record if there is one, durably."""
     if path.exists():
         path.unlink()
         sync(path.parent)
 
 
 def write_record(path: Path, record: Schema) -> None:
-    """Replace a file by a record: a reader sees the old or the new one, whole."""
+    """Replace a file by a record in one step, durably."""
     write_atomically(path, record.model_dump_json(by_alias=True))
 
 
 def utc_now() -> datetime:
-    """Return the wall-clock time."""
+    """Return the wall-clock time in UTC."""
     return datetime.now(UTC)
 
 

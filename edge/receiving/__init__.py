@@ -1,1 +1,1 @@
-"""The device's end of a push: a technician's bundle comes in over SSH, is checked, and serves on probation until it is confirmed."""
+"""The device's end of a push over SSH: receive a bundle, check it, and activate it on trial until it is confirmed."""

@@ -1,10 +1,10 @@
-"""May this bundle serve here? Asked of the manifest before any file is sent, and of the files once they are here."""
+"""Whether a device accepts a bundle: checks of the manifest before any file is sent, and of the files once they are received."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.manifest import Manifest, parse_manifest
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from edge.bundles.bundle import Search
 
-MakeSearch = Callable[[Bundle], "Search"]
-"""Makes an open bundle ready to be asked, as the daemon would; raises ``BundleError``."""
+MakeSearch: TypeAlias = Callable[[Bundle], "Search"]
+"""Opens the vector index of a bundle as the daemon would and returns its search; raises ``BundleError``."""
 
 _MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedOffer:
-    """A manifest that is acceptable, as it came; ``signer`` is None for an unsigned one."""
+    """An acceptable manifest with the bytes that were received; ``signer`` is None if it is unsigned."""
 
     manifest: Manifest
     manifest_bytes: bytes
@@ -38,23 +38,26 @@ class VerifiedOffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Acceptance:
-    """The rules of this device. ``make_search`` opens a bundle's index as the daemon would."""
+    """The acceptance rules of a device. ``model_id`` is the model in use."""
 
     rules: PushSection
     model_id: ModelId
     make_search: MakeSearch
 
-    def offered(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> VerifiedOffer:
-        """Return the offer, or raise what speaks against it: ``SignatureError``, ``ModelMismatchError``, ``BundleError``."""
-        signer = self._signer(manifest, signature)  # first: what nobody vouches for is not looked at further
+    def check_offer(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> VerifiedOffer:
+        """Return a verified offer. ``active`` is the manifest of the active release.
+
+        Raises ``SignatureError``, ``ModelMismatchError`` or ``BundleError`` with the reason if the bundle is not acceptable.
+        """
+        signer = self._signer(manifest, signature)  # first: an unsigned manifest is not even parsed
         offer = VerifiedOffer(parse_manifest(manifest, "manifest.json"), manifest, signature, signer)
-        self._check_network(offer.manifest)
+        self._check_model(offer.manifest)
         self._check_limits(offer.manifest)
         self._check_recall(offer.manifest)
         if active is not None and offer.manifest.created < active.created and not allow_downgrade:
             raise BundleError(
                 f"{offer.manifest.bundle_id} was built {offer.manifest.created:%Y-%m-%d %H:%M}, before the active {active.bundle_id} "
-                f"({active.created:%Y-%m-%d %H:%M}); push it with --allow-downgrade if that is meant"
+                f"({active.created:%Y-%m-%d %H:%M}); push it with --allow-downgrade to install it anyway"
             )
         return offer
 
@@ -70,27 +73,27 @@ class Acceptance:
             return check_signature(manifest, signature, self.rules.allowed_signers)
         if not self.rules.allow_unsigned:
             raise SignatureError(
-                "the bundle is not signed and this device takes only signed ones; sign it with tools/sign_bundle.py "
+                "the bundle is not signed and this device accepts only signed ones; sign it with tools.sign_bundle "
                 "(or set push.allow_unsigned on the device)"
             )
         return None
 
-    def _check_network(self, manifest: Manifest) -> None:
+    def _check_model(self, manifest: Manifest) -> None:
         for what, stated, known in (
-            ("embedded by network", manifest.model_id, self.model_id),
+            ("embedded by model", manifest.model_id, self.model_id),
             ("prepared by", manifest.preprocessing, PREPROCESSING_ID),
             ("given signatures by", manifest.signature, SIGNATURE_ID),
         ):
             if stated != known:
                 raise ModelMismatchError(
-                    f"{manifest.bundle_id} was {what} {stated}, this device uses {known}; build the bundle for the network of this device"
+                    f"{manifest.bundle_id} was {what} {stated}, this device uses {known}; build the bundle for the model of this device"
                 )
 
     def _check_limits(self, manifest: Manifest) -> None:
-        size_bytes = sum(facts.size_bytes for facts in manifest.files.values())
+        size_bytes = sum(digest.size_bytes for digest in manifest.files.values())
         if size_bytes > self.rules.max_bundle_mb * _MB:
             raise BundleError(
-                f"{manifest.bundle_id} takes {size_bytes / _MB:.0f} MB, this device takes at most {self.rules.max_bundle_mb}; "
+                f"{manifest.bundle_id} has {size_bytes / _MB:.0f} MB, this device accepts at most {self.rules.max_bundle_mb} MB; "
                 "build a smaller bundle, or raise push.max_bundle_mb on the device"
             )
 
@@ -98,6 +101,6 @@ class Acceptance:
         if manifest.entries and (manifest.recall is None or manifest.recall.at_1 < self.rules.min_recall):
             stated = f"{manifest.recall.at_1:.4f}" if manifest.recall else "not measured"
             raise BundleError(
-                f"{manifest.bundle_id}: recall@1 against exact search is {stated}, this device wants {self.rules.min_recall}; "
+                f"{manifest.bundle_id}: recall@1 against exact search is {stated}, this device requires {self.rules.min_recall}; "
                 "build the bundle again with a larger graph, or lower push.min_recall on the device"
             )

@@ -1,6 +1,6 @@
-"""What a pusher and a device say to each other; ``docs/updating.md`` describes the conversation.
+"""The messages of a push between client and device; ``docs/updating.md`` describes the protocol.
 
-Each message is the header of one frame (``edge.receiving.transfer``). Unknown kinds and unknown fields are refused.
+Each message travels in the header of a packet (``edge.receiving.transfer``). Unknown kinds and unknown fields are refused.
 """
 
 from typing import Annotated, Final, Literal, TypeAlias
@@ -15,13 +15,13 @@ REMOTE_COMMAND: Final = "cardedge index receive"
 """The command that a client has the SSH server run; a forced command finds it in ``SSH_ORIGINAL_COMMAND``."""
 
 SIGNATURE_MAX_BYTES: Final = 1 << 16
-"""An SSH signature by the largest RSA key takes about 6 kB."""
+"""A signature by the largest RSA key has about 6 kB."""
 
 Reason: TypeAlias = Annotated[str, Field(max_length=4000)]
 
 
 class ReleaseInfo(Schema):
-    """An installed bundle as a pusher sees it; ``problem`` says why it cannot be read."""
+    """A release as sent to a client. ``problem`` is the reason if its manifest cannot be read."""
 
     bundle_id: BundleId
     name: str | None = None
@@ -33,9 +33,9 @@ class ReleaseInfo(Schema):
 
 
 class TrialInfo(Schema):
-    """A bundle on trial: at ``deadline`` the device goes back to ``before`` unless somebody confirms it (None: nobody has to).
+    """A release on trial. At ``deadline`` the device reverts to ``before`` unless it is confirmed (None: no confirmation is required).
 
-    ``serving`` says that the daemon has taken it, ``stood`` that it has served it for a minute.
+    ``serving`` is true once a daemon has loaded it, ``stood`` once a daemon has used it for a minute.
     """
 
     bundle_id: BundleId
@@ -45,11 +45,11 @@ class TrialInfo(Schema):
     stood: bool
 
 
-# --- the device speaks ------------------------------------------------------------------------------------------------
+# --- sent by the device -----------------------------------------------------------------------------------------------
 
 
 class Hello(Schema):
-    """The first frame: who is there and what it runs."""
+    """The first message: the device and the model it uses."""
 
     kind: Literal["hello"] = "hello"
     protocol: str = Field(PROTOCOL, max_length=100)
@@ -59,7 +59,7 @@ class Hello(Schema):
 
 
 class Status(Schema):
-    """How the device stands. ``reverted`` says which bundle was left again by itself, and why, until another one has proven itself."""
+    """State of the releases. ``reverted`` is the last automatic revert with its reason, until another release has become healthy."""
 
     kind: Literal["status"] = "status"
     current: ReleaseInfo | None
@@ -71,14 +71,14 @@ class Status(Schema):
 
 
 class Releases(Schema):
-    """All installed bundles, newest first."""
+    """All installed releases, newest first."""
 
     kind: Literal["releases"] = "releases"
     releases: tuple[ReleaseInfo, ...]
 
 
 class WantedFile(Schema):
-    """A file to be sent: ``offset`` bytes are there from a cut push, their hash is ``sha256`` (start at 0 when yours differs)."""
+    """A file to send. ``offset`` bytes with the hash ``sha256`` are left from an interrupted push; start at 0 if the client's differ."""
 
     size_bytes: NonNegativeInt
     offset: NonNegativeInt
@@ -86,7 +86,7 @@ class WantedFile(Schema):
 
 
 class TransferPlan(Schema):
-    """The offer is acceptable; these files are missing. ``free_bytes`` is the space before anything comes."""
+    """The offer is accepted; the files ``wanted`` are missing. ``free_bytes`` is the free space before the transfer."""
 
     kind: Literal["plan"] = "plan"
     bundle_id: BundleId
@@ -99,7 +99,7 @@ class TransferPlan(Schema):
 
 
 class Stored(Schema):
-    """A piece is written; the file is ``size_bytes`` long now."""
+    """A chunk was written; the file now has ``size_bytes``."""
 
     kind: Literal["stored"] = "stored"
     name: DataFile
@@ -107,14 +107,14 @@ class Stored(Schema):
 
 
 class Step(Schema):
-    """What the device is doing now."""
+    """A step that the device is starting."""
 
     kind: Literal["step"] = "step"
     step: str
 
 
 class Completed(Schema):
-    """The request is carried out; ``confirm_before`` says until when an activated bundle waits to be confirmed."""
+    """The request was executed. ``confirm_before`` is the deadline for confirming an activated release."""
 
     kind: Literal["done"] = "done"
     result: Literal["activated", "unchanged", "confirmed", "rolled_back", "pruned"]
@@ -125,30 +125,30 @@ class Completed(Schema):
 
 
 class Refused(Schema):
-    """The request is refused and nothing is changed; ``exit_code`` is what the device's own commands would end with."""
+    """The request was refused and nothing was changed. ``exit_code`` is the exit status the device's own command would have."""
 
     kind: Literal["refused"] = "refused"
     reason: Reason
     exit_code: int
 
 
-# --- the pusher speaks ------------------------------------------------------------------------------------------------
+# --- sent by the client -----------------------------------------------------------------------------------------------
 
 
 class StatusRequest(Schema):
-    """Asks for ``Status``."""
+    """Request ``Status``."""
 
     kind: Literal["status?"] = "status?"
 
 
 class ListRequest(Schema):
-    """Asks for ``Releases``."""
+    """Request ``Releases``."""
 
     kind: Literal["list?"] = "list?"
 
 
 class Offer(Schema):
-    """A bundle to be taken. The payload is the manifest and behind it the signature (0 bytes: unsigned)."""
+    """Offer a bundle. The payload is the manifest followed by the signature (0 bytes: unsigned)."""
 
     kind: Literal["offer"] = "offer"
     manifest_bytes: int = Field(ge=1, le=MANIFEST_MAX_BYTES)
@@ -159,7 +159,7 @@ class Offer(Schema):
 
 
 class Chunk(Schema):
-    """The payload belongs at ``offset`` of a wanted file: where the file ends now, or 0 to begin it again."""
+    """Write the payload at ``offset`` of a wanted file: its present end, or 0 to start it over."""
 
     kind: Literal["chunk"] = "chunk"
     name: DataFile
@@ -167,26 +167,26 @@ class Chunk(Schema):
 
 
 class Commit(Schema):
-    """Everything is sent: check it and let it serve."""
+    """Check and activate the bundle; everything was sent."""
 
     kind: Literal["commit"] = "commit"
 
 
 class ConfirmRequest(Schema):
-    """The bundle on probation is to stay."""
+    """Confirm the active release."""
 
     kind: Literal["confirm"] = "confirm"
     bundle_id: BundleId
 
 
 class RollbackRequest(Schema):
-    """The bundle before the present one is to serve again."""
+    """Roll back to the previous release."""
 
     kind: Literal["rollback"] = "rollback"
 
 
 class PruneRequest(Schema):
-    """Remove old bundles but the newest ``keep`` and those in use."""
+    """Remove old releases; keep the newest ``keep`` and those in use."""
 
     kind: Literal["prune"] = "prune"
     keep: PositiveInt

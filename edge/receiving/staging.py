@@ -1,7 +1,7 @@
-"""Where a bundle grows while it comes in: ``incoming/<bundle_id>/`` beside ``releases/``, never seen by the daemon.
+"""The folder of a bundle while it is received: ``incoming/<bundle_id>/`` beside ``releases/``, never read by the daemon.
 
-A file is written under its own name from its beginning, so that a cut push goes on where it ended. Nothing here is trusted before its
-hash is: what a power cut left behind a file's end does not fit the pusher's own bytes, and the file begins again.
+Files are written in order under their own names, so that an interrupted push resumes. Nothing in the folder is trusted before its hash was
+verified: if a power cut has corrupted a partial file, its hash differs from the client's and the file starts over.
 """
 
 from __future__ import annotations
@@ -33,89 +33,96 @@ INCOMING: Final = "incoming"
 
 @dataclass(slots=True, eq=False)
 class _PartialFile:
-    """A file as far as it has come; ``digest`` is of the bytes so far."""
+    """A file that is being received. ``digest`` is the SHA-256 of the bytes so far."""
 
     size_bytes: int
     digest: hashlib._Hash
 
 
 class Staging:
-    """The folder of one offered bundle. Every method raises ``BundleError`` for what does not fit the manifest."""
+    """The folder of one offered bundle. Methods raise ``BundleError`` for data that does not match the manifest."""
 
-    def __init__(self, root: Path, offered: VerifiedOffer) -> None:
+    def __init__(self, root: Path, offer: VerifiedOffer) -> None:
         self._root = root
-        self._offered = offered
-        self._growing: dict[DataFile, _PartialFile] = {}
-        self.folder = root / INCOMING / offered.manifest.bundle_id
+        self._offer = offer
+        self._partial_files: dict[DataFile, _PartialFile] = {}
+        self.folder = root / INCOMING / offer.manifest.bundle_id
 
     @property
     def _files(self) -> dict[DataFile, FileDigest]:
-        return self._offered.manifest.files
+        return self._offer.manifest.files
 
     def missing_bytes(self) -> int:
-        """Return how much the folder has still to grow."""
-        return sum(facts.size_bytes - min(_size_bytes(self.folder / name), facts.size_bytes) for name, facts in self._files.items())
+        """Return the number of bytes that are still missing."""
+        return sum(
+            expected.size_bytes - min(_size_bytes(self.folder / name), expected.size_bytes) for name, expected in self._files.items()
+        )
 
     def prepare(self) -> None:
-        """Make the folder, remove what other pushes left, and copy the files that an installed release already holds."""
+        """Create the folder, remove leftovers of other pushes, and copy files that an installed release already contains.
+
+        Raises ``DeviceError`` if the folder cannot be written.
+        """
         try:
-            _sweep(self.folder.parent, keep=self.folder.name)
+            _remove_others(self.folder.parent, keep=self.folder.name)
             self.folder.mkdir(mode=0o750, exist_ok=True)
             if not stat.S_ISDIR(os.lstat(self.folder).st_mode):
                 raise BundleError(f"{self.folder}: not a directory; remove it")
             for entry in self.folder.iterdir():
                 if entry.name not in set(self._files) or not stat.S_ISREG(os.lstat(entry).st_mode):
                     _remove(entry)
-            for name, source in self._found_in_releases().items():
-                if not self._complete(name):
+            for name, source in self._copies_in_releases().items():
+                if not self._is_complete(name):
                     _remove(self.folder / name)
                     shutil.copyfile(source, self.folder / name, follow_symlinks=False)
         except OSError as error:
-            raise DeviceError(f"{self.folder}: cannot be written ({error.strerror}); make room on the device") from error
-        for name, facts in self._files.items():
-            if facts.size_bytes == 0:
-                self._append(name, 0, b"")  # no piece would ever bring it
+            raise DeviceError(f"{self.folder}: cannot be written ({error.strerror}); free space on the device") from error
+        for name, expected in self._files.items():
+            if expected.size_bytes == 0:
+                self._append(name, 0, b"")  # no chunk will be sent for it
 
     def wanted(self, *, planning: bool = False) -> dict[DataFile, WantedFile]:
-        """Return what is missing and how far it has come; ``planning`` counts what could be copied as if it were."""
-        self._growing.clear()
-        copies = self._found_in_releases() if planning else {}
+        """Return the missing files and what is received of each. With ``planning``, files that could be copied are not missing."""
+        self._partial_files.clear()
+        copies = self._copies_in_releases() if planning else {}
         missing = {}
-        for name, facts in self._files.items():
-            if facts.size_bytes == 0 or name in copies or self._complete(name):
+        for name, expected in self._files.items():
+            if expected.size_bytes == 0 or name in copies or self._is_complete(name):
                 continue
-            grown = self._growing[name] = _grown(self.folder / name, facts.size_bytes)
-            missing[name] = WantedFile(size_bytes=facts.size_bytes, offset=grown.size_bytes, sha256=grown.digest.hexdigest())
+            partial = self._partial_files[name] = _read_partial(self.folder / name, expected.size_bytes)
+            missing[name] = WantedFile(size_bytes=expected.size_bytes, offset=partial.size_bytes, sha256=partial.digest.hexdigest())
         return missing
 
     def write(self, name: DataFile, offset: int, payload: bytes) -> int:
-        """Add a piece to a wanted file and return its new size; the last piece must make the file what the manifest says."""
-        grown, facts = self._growing.get(name), self._files.get(name)
-        if grown is None or facts is None:
-            raise BundleError(f"{name}: not wanted; ask for a plan first")
-        if offset == 0 and grown.size_bytes:
-            grown = self._growing[name] = _PartialFile(0, hashlib.sha256())
-        if offset != grown.size_bytes or not payload or offset + len(payload) > facts.size_bytes:
+        """Append a chunk to a wanted file and return its new size. A complete file must have the hash in the manifest."""
+        partial, expected = self._partial_files.get(name), self._files.get(name)
+        if partial is None or expected is None:
+            raise BundleError(f"{name}: not wanted; offer the bundle first")
+        if offset == 0 and partial.size_bytes:
+            partial = self._partial_files[name] = _PartialFile(0, hashlib.sha256())
+        if offset != partial.size_bytes or not payload or offset + len(payload) > expected.size_bytes:
             raise BundleError(
-                f"{name}: {len(payload)} bytes at {offset} do not continue {grown.size_bytes} of {facts.size_bytes}; push the bundle again"
+                f"{name}: {len(payload)} bytes at {offset} do not continue {partial.size_bytes} of {expected.size_bytes}; push it again"
             )
         self._append(name, offset, payload)
-        grown.digest.update(payload)
-        grown.size_bytes += len(payload)
-        if grown.size_bytes == facts.size_bytes:
-            del self._growing[name]
-            if grown.digest.hexdigest() != facts.sha256:
+        partial.digest.update(payload)
+        partial.size_bytes += len(payload)
+        if partial.size_bytes == expected.size_bytes:
+            del self._partial_files[name]
+            if partial.digest.hexdigest() != expected.sha256:
                 _remove(self.folder / name)
                 raise BundleError(f"{name}: its content differs from the manifest; check the bundle with `cardedge index verify`")
-        return grown.size_bytes
+        return partial.size_bytes
 
     def finish(self) -> None:
-        """Add manifest and signature, and force everything to the disk."""
+        """Write manifest and signature, and flush everything to the disk."""
         for name in self._files:
-            if name in self._growing:
-                raise BundleError(f"{name}: only {self._growing[name].size_bytes} of {self._files[name].size_bytes} bytes came")
+            if name in self._partial_files:
+                raise BundleError(
+                    f"{name}: only {self._partial_files[name].size_bytes} of {self._files[name].size_bytes} bytes were received"
+                )
             sync(self.folder / name)
-        texts = {MANIFEST_FILE: self._offered.manifest_bytes, SIGNATURE_FILE: self._offered.signature_bytes}
+        texts = {MANIFEST_FILE: self._offer.manifest_bytes, SIGNATURE_FILE: self._offer.signature_bytes}
         for text_file, content in texts.items():
             if content:
                 self._append(text_file, 0, content)
@@ -123,41 +130,41 @@ class Staging:
         sync(self.folder)
 
     def discard(self) -> None:
-        """Remove everything: it came whole and is of no use."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _append(self, name: str, offset: int, payload: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_TRUNC if offset == 0 else 0)
         try:
             descriptor = os.open(self.folder / name, flags, 0o644)
-            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - no link is followed
+            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - links are not followed
                 file.seek(offset)
                 rest = memoryview(payload)
                 while rest:
                     rest = rest[file.write(rest) :]
         except OSError as error:
-            raise DeviceError(f"{self.folder / name}: cannot be written ({error.strerror}); make room on the device") from error
+            raise DeviceError(f"{self.folder / name}: cannot be written ({error.strerror}); free space on the device") from error
 
-    def _complete(self, name: DataFile) -> bool:
-        """Say whether a file is there as the manifest wants it."""
-        path, facts = self.folder / name, self._files[name]
-        return _size_bytes(path) == facts.size_bytes and file_sha256(path) == facts.sha256
+    def _is_complete(self, name: DataFile) -> bool:
+        """Return whether a file exists with the size and hash in the manifest."""
+        path, expected = self.folder / name, self._files[name]
+        return _size_bytes(path) == expected.size_bytes and file_sha256(path) == expected.sha256
 
-    def _found_in_releases(self) -> dict[DataFile, Path]:
-        """Return files of installed releases that have the content of an offered one by their manifests; copies are hashed."""
+    def _copies_in_releases(self) -> dict[DataFile, Path]:
+        """Return, by name, files of installed releases whose hash in their manifest is that of an offered file."""
         known: dict[str, Path] = {}
         for release in releases.list_releases(self._root):
-            held: Manifest | None = release.manifest
-            for name, facts in held.files.items() if held else ():
+            manifest: Manifest | None = release.manifest
+            for name, expected in manifest.files.items() if manifest else ():
                 path = self._root / releases.RELEASES / release.bundle_id / name
-                if path.is_file() and not path.is_symlink() and path.stat().st_size == facts.size_bytes:
-                    known[facts.sha256] = path
-        return {name: known[facts.sha256] for name, facts in self._files.items() if facts.sha256 in known}
+                if path.is_file() and not path.is_symlink() and path.stat().st_size == expected.size_bytes:
+                    known[expected.sha256] = path
+        return {name: known[expected.sha256] for name, expected in self._files.items() if expected.sha256 in known}
 
 
 @contextmanager
 def exclusive_push(root: Path) -> Iterator[None]:
-    """Hold the incoming folder for one push at a time. Raises ``DeviceError`` while another one is under way."""
+    """Hold the lock of the incoming folder. Raises ``DeviceError`` while another push is under way."""
     folder = root / INCOMING
     try:
         folder.mkdir(mode=0o750, exist_ok=True)
@@ -170,14 +177,14 @@ def exclusive_push(root: Path) -> Iterator[None]:
         yield
 
 
-def sweep(root: Path) -> None:
-    """Remove what cut pushes left behind. Raises ``DeviceError`` while one is under way."""
+def remove_leftovers(root: Path) -> None:
+    """Remove the leftovers of interrupted pushes. Raises ``DeviceError`` while a push is under way."""
     if (root / INCOMING).is_dir():
         with exclusive_push(root):
-            _sweep(root / INCOMING, keep="")
+            _remove_others(root / INCOMING, keep="")
 
 
-def _sweep(incoming: Path, keep: str) -> None:
+def _remove_others(incoming: Path, keep: str) -> None:
     for entry in incoming.iterdir():
         if entry.name not in {keep, ".lock"}:
             _remove(entry)
@@ -194,9 +201,9 @@ def _size_bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _grown(path: Path, most_bytes: int) -> _PartialFile:
-    """Return how far a file has come; one that is as long as it may be and still not right begins again."""
-    if 0 < _size_bytes(path) < most_bytes:
+def _read_partial(path: Path, size_bytes: int) -> _PartialFile:
+    """Return the received part of a file; a file of full length whose hash is wrong starts over."""
+    if 0 < _size_bytes(path) < size_bytes:
         with path.open("rb") as file:
             return _PartialFile(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256"))
     return _PartialFile(0, hashlib.sha256())

@@ -69,7 +69,7 @@ def revert_if_overdue(root: Path) -> None:
     found = releases.awaiting_confirmation(root)
     if found is not None and found.overdue(utc_now()):
         try:
-            releases.revert(root, "nobody confirmed it in time")
+            releases.revert(root, "not confirmed in time")
         except BundleError as error:
             _log.warning("%s", error)  # reverted by the daemon in the meantime
 

@@ -1,11 +1,11 @@
-"""Frames over a pair of byte streams: how messages and file contents travel between a pusher and a device.
+"""Packets over a pair of byte streams: the transport of messages and file contents between client and device.
 
     4 bytes   length of the header, big endian
     4 bytes   length of the payload
     header    a message as JSON, UTF-8
-    payload   raw bytes, for the messages that carry some
+    payload   raw bytes, if the message has any
 
-Nothing is compressed and nothing is an archive: a byte that is counted is a byte that is stored, and no frame can name a path.
+There is no compression and no archive format: every byte counted is a byte stored, and a packet cannot name a path.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from edge.receiving.messages import Message
 
 CHUNK_BYTES: Final = 1 << 20
-"""Most of a file in one frame."""
+"""Largest part of a file in one packet."""
 
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_PAYLOAD_BYTES: Final = (1 << 20) + (1 << 16)
-"""A manifest with its signature, or a piece of a file."""
+"""Enough for a manifest with its signature, or a chunk of a file."""
 
-HUNG_UP: Final = "the other side hung up; push again to go on"
+DISCONNECTED: Final = "the peer disconnected; push again to resume"
 _LENGTHS: Final = struct.Struct(">II")
 _READ_BYTES: Final = 1 << 18
 
@@ -41,17 +41,17 @@ _Incoming = TypeVar("_Incoming", bound="Message")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReceivedMessage(Generic[_Incoming]):
-    """One frame."""
+    """A message with its payload."""
 
     message: _Incoming
     payload: bytes
 
 
 class Channel(Generic[_Incoming]):
-    """One end of the conversation, on two file descriptors; ``expected`` reads what the other end may say.
+    """One end of a connection, on two file descriptors. ``expected`` parses the messages that the peer may send.
 
-    ``idle_s`` is how long the other end may be silent or not listening, ``session_s`` how long the whole conversation may take.
-    Raises ``ConnectionLostError`` when it is gone, silent or out of time, ``ProtocolError`` when it says what cannot be understood.
+    ``idle_s`` bounds each wait for the peer, ``session_s`` the whole connection. All methods raise ``ConnectionLostError`` if the peer is
+    gone, silent or out of time; receiving raises ``ProtocolError`` for anything but an expected message.
     """
 
     def __init__(self, read_fd: int, write_fd: int, expected: TypeAdapter[_Incoming], *, idle_s: float, session_s: float) -> None:
@@ -64,35 +64,35 @@ class Channel(Generic[_Incoming]):
         os.set_blocking(write_fd, False)
 
     def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
-        """Send one frame."""
+        """Send a message with its payload."""
         header = message.model_dump_json().encode()
         self._write(_LENGTHS.pack(len(header), len(payload)) + header)
         if payload:
             self._write(payload)
 
     def receive(self) -> ReceivedMessage[_Incoming]:
-        """Return the next frame."""
+        """Return the next message. Raises ``ConnectionLostError`` also after a clean disconnect."""
         received = self.receive_if_any()
         if received is None:
-            raise ConnectionLostError(HUNG_UP)
+            raise ConnectionLostError(DISCONNECTED)
         return received
 
     def receive_if_any(self) -> ReceivedMessage[_Incoming] | None:
-        """Return the next frame, None when the other side has hung up behind its last one."""
+        """Return the next message, None if the peer disconnected cleanly after its last one."""
         lengths = self._read(_LENGTHS.size, may_end=True)
         if not lengths:
             return None
         header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
         if not 2 <= header_bytes <= MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
-            raise ProtocolError("the other side does not speak the push protocol (impossible lengths); does something print at its login?")
+            raise ProtocolError("the peer does not use the push protocol (invalid lengths); check that its shell prints nothing at login")
         try:
             message = self._expected.validate_python(json.loads(self._read(header_bytes)))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "message"
-            raise ProtocolError(f"a message cannot be understood: {place}: {first['msg']}; update the older of the two sides") from error
+            raise ProtocolError(f"invalid message: {place}: {first['msg']}; update the older of client and device") from error
         except (ValueError, RecursionError) as error:
-            raise ProtocolError(f"a message is no JSON ({error}); update the older of the two sides") from error
+            raise ProtocolError(f"a message is not JSON ({error}); update the older of client and device") from error
         return ReceivedMessage(message, self._read(payload_bytes))
 
     def _read(self, count: int, *, may_end: bool = False) -> bytes:
@@ -100,16 +100,16 @@ class Channel(Generic[_Incoming]):
         while len(data) < count:
             self._wait([self._read_fd], [])
             try:
-                piece = os.read(self._read_fd, min(_READ_BYTES, count - len(data)))
+                part = os.read(self._read_fd, min(_READ_BYTES, count - len(data)))
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to go on") from error
-            if not piece and may_end and not data:
+                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to resume") from error
+            if not part and may_end and not data:
                 break
-            if not piece:
-                raise ConnectionLostError(HUNG_UP)
-            data += piece
+            if not part:
+                raise ConnectionLostError(DISCONNECTED)
+            data += part
         return bytes(data)
 
     def _write(self, data: bytes | memoryview) -> None:
@@ -121,11 +121,11 @@ class Channel(Generic[_Incoming]):
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to go on") from error
+                raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to resume") from error
 
     def _wait(self, reading: list[int], writing: list[int]) -> None:
         session_s = self._ends_at - time.monotonic()
         if session_s <= 0:
-            raise ConnectionLostError("the session took longer than allowed; push again to go on")
+            raise ConnectionLostError("the session took longer than allowed; push again to resume")
         if select.select(reading, writing, [], min(self._idle_s, session_s)) == ([], [], []):
-            raise ConnectionLostError(f"the other side was silent for {min(self._idle_s, session_s):.0f} s; push again to go on")
+            raise ConnectionLostError(f"the peer was silent for {min(self._idle_s, session_s):.0f} s; push again to resume")

@@ -97,7 +97,7 @@ def test_a_backend_without_an_artifact_is_not_replaced_by_another(check):
 def test_a_bundle_of_another_model_is_refused(check, tmp_path):
     status, results = check(network={"model": str(write_projection_model(tmp_path / "other", seed=1))})
     assert status == ExitCode.BAD_DATA
-    assert "embedded by network" in results["index"]["message"]
+    assert "embedded by model" in results["index"]["message"]
 
 
 def test_the_source_of_the_thresholds_is_reported(check, small_scanner, tmp_path):

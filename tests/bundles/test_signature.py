@@ -47,7 +47,7 @@ def test_the_signer_is_named_by_principal_and_fingerprint(key, signature, allowe
 
 
 def test_another_manifest_is_not_signed(signature, allowed):
-    with pytest.raises(SignatureError, match="does not fit the manifest"):
+    with pytest.raises(SignatureError, match="does not match the manifest"):
         check_signature(MANIFEST + b" ", signature, allowed)
 
 

@@ -116,7 +116,7 @@ def test_format_1_cannot_claim_what_came_later(tmp_path, vectors):
     path = write(tmp_path / "bundle", vectors[:50], kind="int8")
     raw = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(raw | {"format_version": 1}))
-    with pytest.raises(BundleError, match="says it is format 1 but holds what only format 2 has"):
+    with pytest.raises(BundleError, match="states format 1 but uses fields of format 2"):
         open_bundle(path)
 
 
@@ -125,7 +125,7 @@ def test_files_that_nothing_explains_are_refused(tmp_path, vectors):
     raw = json.loads((path / "manifest.json").read_text())
     del raw["proposals"]
     (path / "manifest.json").write_text(json.dumps(raw))
-    with pytest.raises(BundleError, match=r"coarse\.npy listed, but nothing in the manifest says what for"):
+    with pytest.raises(BundleError, match=r"coarse\.npy listed, but not used by anything in the manifest"):
         open_bundle(path)
 
 
@@ -161,7 +161,7 @@ def test_pca_is_numpys(vectors):
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     projected = reduction.projection.apply(vectors)
     assert np.abs(projected @ projected.T - wanted @ wanted.T).max() < 1e-4
-    assert reduction.facts.kept_variance == pytest.approx((singular[:12] ** 2).sum() / (singular**2).sum(), abs=1e-4)
+    assert reduction.info.kept_variance == pytest.approx((singular[:12] ** 2).sum() / (singular**2).sum(), abs=1e-4)
 
 
 def test_pca_is_the_same_each_time(vectors):

@@ -91,7 +91,7 @@ def test_a_foreign_network(cardedge, picture, index, tmp_path):
     other = write_projection_model(tmp_path / "other", seed=1)
     status, answers, said = cardedge("identify", picture, "--index", index, "--model", other)
     assert (status, answers) == (ExitCode.BAD_DATA, "")
-    assert "embedded by network" in said
+    assert "embedded by model" in said
     assert "build the bundle again" in said
 
 

@@ -145,7 +145,7 @@ def test_search_for_cards_like_a_card(cardedge, bundle):
         (["search", "--like", "nope"], ExitCode.BAD_DATA, "no card 'nope'; find its id with"),
         (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number of at least 1"),
         (["activate", "0123456789abcdef"], ExitCode.BAD_DATA, "no such release; see `cardedge index list`"),
-        (["rollback"], ExitCode.BAD_DATA, "no release to go back to"),
+        (["rollback"], ExitCode.BAD_DATA, "no previous release"),
         ([], ExitCode.USAGE, "SUBCOMMAND"),
         (["destroy"], ExitCode.USAGE, "invalid choice"),
     ],

@@ -52,7 +52,7 @@ def test_a_bundle_whose_time_is_over_is_left_by_whoever_looks(scanner, cardedge)
     status, printed, _ = cardedge("status")
     assert status == 0
     assert printed.splitlines()[0].split()[1] == scanner.ids[2]
-    assert "nobody confirmed it in time" in printed
+    assert "not confirmed in time" in printed
 
 
 def test_prune_keeps_what_is_in_use(scanner, cardedge):

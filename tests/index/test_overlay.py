@@ -200,7 +200,7 @@ def test_an_export_can_be_built_from(root, shop, world, tmp_path):
     (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
     assert (tmp_path / "mine" / listed.image).is_file()
     assert overlay.read_images(root)[0].card == card
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match="already exists"):
         overlay.export(root, tmp_path / "mine")
 
 

@@ -158,5 +158,5 @@ def test_a_bundle_of_another_network_cannot_be_embedded_again(small_scanner, tmp
 
     bundle = releases.open_index(small_scanner.index)
     here = EmbeddingBackend("ffffffffffffffff", "d" * 64, 4, 4, lambda batch: np.zeros((len(batch), 4), np.float32), graph_writer())
-    with pytest.raises(BundleError, match="build a bundle for this network"):
+    with pytest.raises(BundleError, match="build a bundle for this model"):
         reembed(tmp_path, bundle, here, lambda done, of: None)

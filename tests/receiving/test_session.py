@@ -86,7 +86,7 @@ def test_what_nobody_confirmed_in_time_is_left_again_by_the_next_visit(scanner, 
         device.send(StatusRequest())
         status = device.expect(Status)
     assert status.current.bundle_id == scanner.old_id
-    assert "nobody confirmed it in time" in status.reverted
+    assert "not confirmed in time" in status.reverted
     with scanner.talking() as device:
         device.send(ConfirmRequest(bundle_id=done.bundle_id))
         with pytest.raises(HostRefusedError, match="reverted"):
@@ -197,7 +197,7 @@ def test_an_older_bundle_needs_to_be_meant(scanner, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model_id": "another"}, "embedded by network another"),
+        ({"model_id": "another"}, "embedded by model another"),
         ({"preprocessing": "another"}, "prepared by another"),
         ({"recall": MeasuredRecall(queries=20, k=10, at_1=0.9, at_k=0.9)}, "recall@1 against exact search is 0.9000"),
         ({"recall": None}, "not measured"),
@@ -254,7 +254,7 @@ def test_a_file_that_is_altered_before_the_bundle_is_activated_is_refused(scanne
 
 def test_limits_are_looked_at_before_anything_is_sent(scanner, new):
     scanner.rules = UNSIGNED.model_copy(update={"max_bundle_mb": 0})
-    assert "takes at most 0" in refused(scanner, lambda device: offer(device, read_bundle(new)))[1]
+    assert "accepts at most 0 MB" in refused(scanner, lambda device: offer(device, read_bundle(new)))[1]
     scanner.rules = UNSIGNED.model_copy(update={"keep_free_mb": 10**9})
     status, reason = refused(scanner, lambda device: offer(device, read_bundle(new)))
     assert status is ExitCode.UNAVAILABLE
@@ -321,7 +321,7 @@ def test_a_silent_pusher_is_hung_up_on(scanner):
 def test_pieces_without_an_offer_are_refused(scanner):
     with scanner.talking() as device:
         device.send(Commit())
-        with pytest.raises(HostRefusedError, match="behind an accepted offer"):
+        with pytest.raises(HostRefusedError, match="after an accepted offer"):
             device.receive()
 
 

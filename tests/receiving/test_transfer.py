@@ -47,11 +47,11 @@ def frame(header, payload=b""):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"Welcome to Raspberry Pi OS!\n", "impossible lengths"),
-        (struct.pack(">II", 10, MAX_PAYLOAD_BYTES + 1), "impossible lengths"),
-        (frame(b"{]"), "no JSON"),
-        (frame(b"[" * 30_000), "no JSON"),
-        (frame(b"\xff\xfe"), "no JSON"),
+        (b"Welcome to Raspberry Pi OS!\n", "invalid lengths"),
+        (struct.pack(">II", 10, MAX_PAYLOAD_BYTES + 1), "invalid lengths"),
+        (frame(b"{]"), "not JSON"),
+        (frame(b"[" * 30_000), "not JSON"),
+        (frame(b"\xff\xfe"), "not JSON"),
         (frame(b'{"kind": "format-disk"}'), "format-disk"),
         (frame(b'{"kind": "chunk", "name": "../../etc/passwd", "offset": 0}'), "chunk.name"),
         (frame(b'{"kind": "chunk", "name": "hnsw.bin", "offset": -1}'), "chunk.offset"),
@@ -70,7 +70,7 @@ def test_an_end_inside_a_frame_is_a_lost_connection(pipes, cut):
     data = frame(b'{"kind": "chunk", "name": "hnsw.bin", "offset": 0}', b"12345")
     os.write(pipes[1], data[:cut])
     os.close(pipes[1])
-    with pytest.raises(ConnectionLostError, match="hung up"):
+    with pytest.raises(ConnectionLostError, match="disconnected"):
         channel(pipes[0], os.open(os.devnull, os.O_WRONLY)).receive_if_any()
 
 

@@ -74,7 +74,7 @@ def measure_reduction(embeddings: EmbeddingMatrix, groups: list[str], reduction:
     return ReductionCost(
         embeddings.shape[1],
         projected.shape[1],
-        reduction.facts.kept_variance,
+        reduction.info.kept_variance,
         float(np.mean(nearest[:, 0])),
         float(np.mean(nearest.any(axis=1))),
         similarity_statistics(embeddings, groups),

@@ -188,7 +188,7 @@ def test_nothing_usable_is_an_error_and_leaves_nothing(tmp_path, images):
 def test_a_present_out_is_refused_before_any_work(tmp_path, images):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(DataError, match="out: exists already"):
+    with pytest.raises(DataError, match="out: already exists"):
         build(tmp_path, images, numbered(3))
 
 

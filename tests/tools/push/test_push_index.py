@@ -158,7 +158,7 @@ def not_signed(fleet):
 
 
 def wrong_model(fleet):
-    return fleet.new_bundle("bad", model_id="0123456789abcdef"), "embedded by network 0123456789abcdef"
+    return fleet.new_bundle("bad", model_id="0123456789abcdef"), "embedded by model 0123456789abcdef"
 
 
 def failing_self_test(fleet):
@@ -272,7 +272,7 @@ def test_a_pusher_killed_behind_the_activation_leaves_a_device_that_goes_back(fl
     time.sleep(max(0.0, deadline - time.time()))
     _, states = push("status", "pi-1")
     assert states["pi-1"]["current"]["bundle_id"] == fleet.old_id
-    assert "nobody confirmed it in time" in states["pi-1"]["reverted"]
+    assert "not confirmed in time" in states["pi-1"]["reverted"]
 
 
 def test_the_key_opens_nothing_else(fleet):

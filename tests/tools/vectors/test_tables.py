@@ -196,9 +196,9 @@ def test_a_foreign_gallery_is_searched_but_never_recognizes(clip, tmp_path, caps
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (found[0]["card_id"], found[0]["name"]) == ("c3", "Name of c3")
     assert found[0]["similarity"] == pytest.approx(1.0, abs=2e-3)
-    with pytest.raises(ModelMismatchError, match="embedded by network clip, but ours is in use"):
+    with pytest.raises(ModelMismatchError, match="embedded by model clip, but ours is in use"):
         open_bundle(clip, expected_model_id=ModelId("ours"))
-    with pytest.raises(BundleError, match="holds vectors that were imported, without signatures and pictures"):
+    with pytest.raises(BundleError, match="holds imported vectors without signatures and images"):
         open_bundle(clip, expected_model_id=ModelId("clip"))
     with pytest.raises(BundleError, match="no picture of card 'c3'"):
         bundle.reference_image("c3")
@@ -270,12 +270,12 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"[1, 2]", "2 numbers, 16 expected by this bundle's network"),
+        (b"[1, 2]", "2 numbers, 16 expected by the model of this bundle"),
         (json.dumps([0.5] * 16).encode(), "has length 2, expected 1; divide it by its length"),
         (json.dumps([float("nan")] * 16).encode(), "holds NaN or infinity"),
         (to_bytes(random_vectors(1, 8)[0]), "dim: 8, expected 16"),
-        (b"\x89PNG", "neither .npy nor a JSON list"),
-        (b'{"a": 1}', "neither .npy nor a JSON list"),
+        (b"\x89PNG", "not .npy, a JSON list"),
+        (b'{"a": 1}', "not .npy, a JSON list"),
     ],
 )
 def test_a_query_that_is_no_embedding_is_65(tmp_path, capsys, content, told):
