@@ -11,7 +11,7 @@ from edge.errors import DataError, ExitCode
 from tests.support.small_scanner import make_small_scanner, save, write_index
 from tools import compare_bundles as tool
 from tools.evaluation.bundle_comparison.answers import Answer, Grade, Named
-from tools.evaluation.bundle_comparison.comparison import Compared, summarise
+from tools.evaluation.bundle_comparison.comparison import Compared, summarize
 from tools.evaluation.bundle_comparison.truth import list_photos, truth_in_list, truth_in_names
 
 
@@ -68,8 +68,8 @@ truths = st.none() | st.sets(st.sampled_from("abc"), max_size=2)
 
 @given(st.lists(st.tuples(truths, answers, answers)))
 def test_turning_the_bundles_round_turns_the_summary_round(photos):
-    there = summarise([compared(truth, old, new) for truth, old, new in photos])
-    back = summarise([compared(truth, new, old) for truth, old, new in photos])
+    there = summarize([compared(truth, old, new) for truth, old, new in photos])
+    back = summarize([compared(truth, new, old) for truth, old, new in photos])
     assert (there.changes["better"], there.changes["worse"]) == (back.changes["worse"], back.changes["better"])
     assert (there.vanished, there.appeared) == (back.appeared, back.vanished)
     assert sum(there.changes.values()) == there.photos == len(photos)
@@ -82,7 +82,7 @@ def test_wrong_cards_that_vanish_are_counted():
         compared({"b"}, answer("x"), answer("y")),
         compared({"c"}, answer("x"), answer("x")),
     ]
-    summary = summarise(photos)
+    summary = summarize(photos)
     assert dict(summary.vanished) == {"x": 2}
     assert dict(summary.appeared) == {"y": 1}
 
