@@ -34,7 +34,7 @@ def _print_plan(model: Model, *, write: bool) -> None:
     """Print what the network costs on the chip, and write it to ``model.json`` if ``write``."""
     with extra_required("planning"):
         from tools.hailo.plan import as_markdown, as_record, plan_of
-    plan = plan_of(model.artefact_path("onnx"))
+    plan = plan_of(model.artifact_path("onnx"))
     print(as_markdown(plan))
     if write:
         write_npu_record(model, "plan", as_record(plan))

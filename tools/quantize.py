@@ -44,7 +44,7 @@ def _quantize(args: argparse.Namespace) -> None:
     cards = images_outside(args.cards, args.images, model.manifest.training.held_out)
     if not cards:
         raise DataError(f"{args.cards}: lists only cards of the held-out sets; name a list with cards the network was trained on")
-    trial = QuantizationTrial.open(model.artefact_path("onnx"), cards)
+    trial = QuantizationTrial.open(model.artifact_path("onnx"), cards)
     with tempfile.TemporaryDirectory() as folder:
         for name in RECIPES if args.recipe == "all" else (args.recipe,):
             mean, least = trial.cosine(RECIPES[name], Path(folder))

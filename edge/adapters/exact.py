@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.bundles.bundle import Bundle
 from edge.bundles.vector_files import StoredVectors
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, rank, to_neighbors
+from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors, top_k
 
 _BLOCK_ROWS = 1024
 
@@ -29,7 +29,7 @@ class ExactIndex:
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
         """Return the ``k`` nearest entries of each query."""
         similarities = exact_similarities(queries, self._vectors)
-        entries = rank(similarities, k)
+        entries = top_k(similarities, k)
         return tuple(to_neighbors(row, similarities[index, row], self._card_ids) for index, row in enumerate(entries))
 
 
@@ -43,7 +43,7 @@ def ranked(
     answers = []
     for query, entries in zip(queries, proposed, strict=True):
         similarities = all_similarities(query[None], vectors[entries])
-        best = rank(similarities, k)[0]
+        best = top_k(similarities, k)[0]
         answers.append(to_neighbors(entries[best], similarities[0, best], card_ids))
     return tuple(answers)
 

@@ -52,9 +52,9 @@ class HailoEmbedder:
     """Runs the ``hef`` artefact of a model. Opening happens here; raises a named ``NpuError`` when it fails."""
 
     def __init__(self, model: Model, *, timeouts: HailoTimeouts | None = None, reopen: ReopenPolicy | None = None) -> None:
-        artifact = model.artefact("hef")
+        artifact = model.artifact("hef")
         self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
-        self._hef = os.fspath(model.artefact_path("hef"))
+        self._hef = os.fspath(model.artifact_path("hef"))
         self._timeouts = timeouts or HailoTimeouts()
         self._back_off_s = (reopen or ReopenPolicy()).back_off_s
         self._mailbox: queue.SimpleQueue[Job | Ended | None] = queue.SimpleQueue()

@@ -16,7 +16,7 @@ from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
-from edge.recognition.neighbors import Neighbors, rank
+from edge.recognition.neighbors import Neighbors, top_k
 
 GRAPH_SEED: Final = 1
 RECALL_WANTED: Final = 0.999
@@ -84,7 +84,7 @@ def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float =
 def _measured(graph: hnswlib.Index, vectors: StoredVectors, parameters: GraphParameters) -> BuiltGraph:
     queries = disturbed_entries(vectors, RECALL_QUERIES)
     k = min(RECALL_K, len(vectors))
-    truth = rank(all_similarities(queries, vectors), k)
+    truth = top_k(all_similarities(queries, vectors), k)
     expansion = parameters.expansion_search
     while True:
         graph.set_ef(max(expansion, k))

@@ -20,7 +20,7 @@ from edge.bundles.vector_files import CoarseVectors, StoredVectors, coarse_rows
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.neighbors import Neighbors, rank
+from edge.recognition.neighbors import Neighbors, top_k
 
 _BLOCK_ROWS = 1024
 _LEAST_PROPOSED: Final = 32
@@ -54,7 +54,7 @@ def write_coarse(vectors: StoredVectors, parameters: GraphParameters, path: Path
         return BuiltGraph(parameters, None)
     queries = disturbed_entries(vectors, RECALL_QUERIES)
     k = min(RECALL_K, len(vectors))
-    truth = rank(all_similarities(queries, vectors), k)
+    truth = top_k(all_similarities(queries, vectors), k)
     proposed = _proposed(queries, coarse, _inverse_lengths(coarse), k)
     at_1 = float(np.mean([wanted[0] in row for wanted, row in zip(truth, proposed, strict=True)]))
     at_k = float(np.mean([len(set(wanted) & set(row)) / k for wanted, row in zip(truth.tolist(), proposed.tolist(), strict=True)]))
@@ -67,7 +67,7 @@ def _proposed(queries: EmbeddingMatrix, coarse: CoarseVectors, scale: NDArray[np
     for start in range(0, len(coarse), _BLOCK_ROWS):
         stop = start + _BLOCK_ROWS
         similarities[:, start:stop] = (queries @ coarse[start:stop].astype(np.float32).T) * scale[start:stop]
-    return np.sort(rank(similarities, max(_LEAST_PROPOSED, _PROPOSED_PER_WANTED * k)).astype(np.int64), axis=1)
+    return np.sort(top_k(similarities, max(_LEAST_PROPOSED, _PROPOSED_PER_WANTED * k)).astype(np.int64), axis=1)
 
 
 def _inverse_lengths(coarse: CoarseVectors) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ class OnnxEmbedder:
         spin: bool = False,
         submit_timeout_s: float = 10.0,
     ) -> None:
-        artifact = model.artefact("onnx")
+        artifact = model.artifact("onnx")
         self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
         self._submit_timeout_s = submit_timeout_s
         self._session = _open_session(model, threads, arena, graph_optimization, spin)
@@ -118,7 +118,7 @@ def _open_session(
     options.graph_optimization_level = _LEVELS[graph_optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.log_severity_level = 3
-    path = model.artefact_path("onnx")
+    path = model.artifact_path("onnx")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

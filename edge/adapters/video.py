@@ -1,6 +1,6 @@
-"""Frames through OpenCV's ``VideoCapture``: film files, network streams, V4L2 devices. The only importer of it.
+"""Frame sources on OpenCV's ``VideoCapture``: video files, network streams, V4L2 devices. The only module that uses it.
 
-OpenCV delivers B, G, R; the order is turned here, once, for every kind of source.
+OpenCV delivers pixels as B, G, R; they are converted to RGB here for every kind of source.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Final
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
+from edge.camera.capture import FrameSource
 from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, RecordingError, SourceEndedError
 from edge.vision.card import Size
@@ -24,27 +26,27 @@ from edge.vision.frame import Frame, RgbImage
 
 _log = logging.getLogger(__name__)
 
-# FFmpeg and OpenCV write to standard error on their own; what matters of it is said by our errors. FFmpeg's variable is read when the
-# first capture is made, so this is early enough; a technician may set both to see more.
+# FFmpeg and OpenCV write to standard error; the errors raised here carry what matters of it. FFmpeg reads its variable when the first
+# capture is made. Both may be set in the environment to get more output.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    # 4.10 and 4.11, all that Debian 12's numpy takes, name it differently from later ones; 0 is silence in both
+    # 4.10 and 4.11, the releases that work with the numpy of Debian 12, have another name for it; 0 means silent in both
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 _V4L2_TIMEOUT_S: Final = 3
-# OpenCV would wait 10 s for each picture of a silent device; it reads this when it waits for the first time, and knows no other way.
+# The default is to wait 10 s for each frame of a silent device; OpenCV reads this variable when it first waits, and has no other setting.
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_V4L2_TIMEOUT_S))
 
-_DEFAULT_FILM_FPS: Final = 25.0
+_DEFAULT_VIDEO_FPS: Final = 25.0
 _MAX_GARBAGE: Final = 30
-"""So many undecodable pictures in a row, a second of film, are garbage; fewer are a hiccup of the cable."""
+"""This many undecodable frames in a row, about a second, are an error; fewer are a disturbance of the cable."""
 
 
-class FilmSource:
-    """A film file.
+class VideoFileSource(FrameSource):
+    """Reads a video file.
 
-    With ``realtime`` it runs at its own pace and ``captured_ns`` is the daemon's clock, else as fast as it is read and ``captured_ns``
-    is the time in the film. ``loop`` starts it again at its end, its time going on.
+    With ``realtime`` frames come at the pace of the video and ``captured_ns`` is the daemon's clock; otherwise frames come as fast as they
+    are read and ``captured_ns`` is the position in the video. With ``loop`` the video starts over at its end, while its time continues.
     """
 
     def __init__(self, path: Path, *, loop: bool = False, realtime: bool = False) -> None:
@@ -52,75 +54,79 @@ class FilmSource:
         self._loop = loop
         self._clock = VideoClock(realtime=realtime)
         self._capture: cv2.VideoCapture | None = None
-        self._frame_s = 1.0 / _DEFAULT_FILM_FPS
+        self._frame_s = 1.0 / _DEFAULT_VIDEO_FPS
         self._sequence = 0
         self._pass_start_s = 0.0
-        self._film_s = 0.0
+        self._position_s = 0.0
         self._frames_in_pass = 0
 
+    @override
     def open(self) -> None:
-        """Open the film at its beginning. Raises ``RecordingError``."""
         self.close()
         self._clock.restart()
-        self._sequence, self._film_s = 0, 0.0
+        self._sequence, self._position_s = 0, 0.0
         self._start_pass(0.0)
 
+    @override
     def read(self, timeout_s: float) -> Frame:
-        """Return the next picture of the film. Raises ``SourceEndedError`` at its end, ``RecordingError`` when it cannot be decoded."""
-        pixels = self._next_picture()
-        captured_ns = self._clock.capture_ns(round(self._film_s * 1e9), timeout_s)
+        pixels = self._next_image()
+        captured_ns = self._clock.capture_ns(round(self._position_s * 1e9), timeout_s)
         frame = Frame(pixels=pixels, sequence=self._sequence, captured_ns=captured_ns)
         self._sequence += 1
         return frame
 
+    @override
     def close(self) -> None:
-        """Close the file."""
         _release(self._capture)
         self._capture = None
 
+    @override
+    def properties(self) -> Mapping[str, float | str]:
+        return {}
+
     def _start_pass(self, at_s: float) -> None:
-        """Open the file for one showing, whose first picture is at ``at_s`` of our time."""
+        """Open the file to play it once, with its first frame at position ``at_s``."""
         _release(self._capture)
-        self._capture = _open_film(self._path)
-        self._frame_s = 1.0 / (_positive(self._capture.get(cv2.CAP_PROP_FPS)) or _DEFAULT_FILM_FPS)
+        self._capture = _open_video(self._path)
+        self._frame_s = 1.0 / (_positive(self._capture.get(cv2.CAP_PROP_FPS)) or _DEFAULT_VIDEO_FPS)
         self._pass_start_s = at_s
         self._frames_in_pass = 0
 
-    def _next_picture(self) -> RgbImage:
+    def _next_image(self) -> RgbImage:
         if self._capture is None:
-            raise RecordingError(f"{self._path}: the film is not open")
-        decoded, picture = self._capture.read()
+            raise RecordingError(f"{self._path}: the video is not open")
+        decoded, image = self._capture.read()
         if not decoded and self._frames_in_pass == 0:
-            raise RecordingError(f"{self._path}: no picture can be decoded; convert the film, for example to MP4 with H.264")
+            raise RecordingError(f"{self._path}: no frame can be decoded; convert the video, for example to MP4 with H.264")
         if not decoded:
             self._report_early_end(self._capture)
             if not self._loop:
-                raise SourceEndedError(f"{self._path}: the film is over after {self._film_s:.1f} s")
-            self._start_pass(self._film_s + self._frame_s)
-            return self._next_picture()
+                raise SourceEndedError(f"{self._path}: the video ended after {self._position_s:.1f} s")
+            self._start_pass(self._position_s + self._frame_s)
+            return self._next_image()
         self._advance(self._capture)
-        return _to_rgb(picture)
+        return _to_rgb(image)
 
     def _advance(self, capture: cv2.VideoCapture) -> None:
-        """Note the time of the picture just read: its own stamp, or where that does not grow, one frame after the last."""
+        """Advance to the position of the frame just read: its time stamp, or one frame duration later if the stamp does not increase."""
         stamp_s = self._pass_start_s + capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
         if self._frames_in_pass == 0:
-            self._film_s = stamp_s
+            self._position_s = stamp_s
         else:
-            self._film_s = stamp_s if stamp_s > self._film_s else self._film_s + self._frame_s
+            self._position_s = stamp_s if stamp_s > self._position_s else self._position_s + self._frame_s
         self._frames_in_pass += 1
 
     def _report_early_end(self, capture: cv2.VideoCapture) -> None:
-        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if self._frames_in_pass < 0.9 * promised:
-            _log.warning("%s: ends after %d of %.0f pictures; the file seems damaged", self._path, self._frames_in_pass, promised)
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if self._frames_in_pass < 0.9 * announced:
+            _log.warning("%s: ends after %d of %.0f frames; the file may be damaged", self._path, self._frames_in_pass, announced)
 
 
-class StreamSource:
-    """A network camera: RTSP, HTTP (MJPEG), UDP, or a named pipe that FFmpeg understands.
+class StreamSource(FrameSource):
+    """Reads a network camera: RTSP, HTTP (MJPEG), UDP, or a named pipe in a format of FFmpeg.
 
-    ``read_timeout_s`` is the bound of every read; the driver takes it at opening only, so a shorter one given to ``read`` has no effect.
-    ``captured_ns`` is the time of arrival. Names and passwords in the address stay out of all messages.
+    ``read_timeout_s`` limits every read; the driver accepts it only when it opens the stream, so the timeout given to ``read`` has no
+    effect. ``captured_ns`` is the time of arrival. User names and passwords in the address are left out of all messages.
     """
 
     def __init__(
@@ -137,8 +143,8 @@ class StreamSource:
         self._read_timeout_s = read_timeout_s
         self._live = _LiveReader(self._name, read_timeout_s, clock_ns)
 
+    @override
     def open(self) -> None:
-        """Connect. Raises ``CameraError``."""
         self.close()
         bounds = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._open_timeout_s * 1000),
@@ -147,20 +153,29 @@ class StreamSource:
         capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, bounds)
         if not capture.isOpened():
             _release(capture)
-            raise CameraError(f"{self._name}: no video stream there; check the address, the login and the network (try it in VLC)")
+            raise CameraError(
+                f"{self._name}: no video stream at this address; check the address, the login and the network (for example with VLC)"
+            )
         self._live.start(capture)
 
-    def read(self, timeout_s: float) -> Frame:  # noqa: ARG002 - the driver's own bound, see the class
-        """Return the next picture. Raises ``CameraFrozenError``, ``CameraGarbageError`` or ``CameraError``."""
+    @override
+    def read(self, timeout_s: float) -> Frame:
         return self._live.read()
 
+    @override
     def close(self) -> None:
-        """Disconnect."""
         self._live.close()
 
+    @override
+    def properties(self) -> Mapping[str, float | str]:
+        return {}
 
-class DeviceSource:
-    """A V4L2 device, such as a USB camera. Size, rate and pixel format are wishes; ``facts`` tells what the driver made of them."""
+
+class DeviceSource(FrameSource):
+    """Reads a V4L2 device, such as a USB camera.
+
+    Size, rate and pixel format are requests; ``properties`` contains what the driver granted. ``captured_ns`` is the time of arrival.
+    """
 
     def __init__(
         self,
@@ -172,67 +187,69 @@ class DeviceSource:
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         if pixel_format is not None and not (pixel_format.isascii() and len(pixel_format) == 4):
-            raise CameraError(f"{device}: pixel format '{pixel_format}' is no four-letter code; use MJPG or YUYV")
+            raise CameraError(f"{device}: pixel format '{pixel_format}' is not a four-letter code; use MJPG or YUYV")
         self._device = device
         self._size = size
         self._fps = fps
         self._pixel_format = pixel_format
         self._live = _LiveReader(device, _V4L2_TIMEOUT_S, clock_ns)
-        self._facts: dict[str, float | str] = {}
+        self._properties: dict[str, float | str] = {}
 
+    @override
     def open(self) -> None:
-        """Open the device. Raises ``CameraError``."""
         self.close()
-        self._refuse_no_device()
+        self._require_device()
         capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
         if not capture.isOpened():
             _release(capture)
-            raise CameraError(f"{self._device}: cannot be used as a camera; see 'v4l2-ctl --list-devices', and who uses it: 'fuser -v'")
-        for name, value in self._wishes():
+            raise CameraError(
+                f"{self._device}: cannot be used as a camera; see 'v4l2-ctl --list-devices', and 'fuser -v' for programs that use it"
+            )
+        for name, value in self._requests():
             capture.set(name, value)
         granted = _granted(capture)
-        self._facts = {"granted": granted}
+        self._properties = {"granted": granted}
         _log.info("%s: %s", self._device, granted)
         if self._size is not None and _size(capture) != self._size:
-            _log.warning("%s: asked for %dx%d, granted %s", self._device, *self._size, granted)
+            _log.warning("%s: requested %dx%d, granted %s", self._device, *self._size, granted)
         self._live.start(capture)
 
-    def read(self, timeout_s: float) -> Frame:  # noqa: ARG002 - the driver's own bound, one for the process
-        """Return the next picture. Raises ``CameraFrozenError``, ``CameraGarbageError`` or ``CameraError``."""
+    @override
+    def read(self, timeout_s: float) -> Frame:
         return self._live.read()
 
+    @override
     def close(self) -> None:
-        """Release the device."""
         self._live.close()
 
-    def facts(self) -> Mapping[str, float | str]:
-        """Return what the driver granted."""
-        return self._facts
+    @override
+    def properties(self) -> Mapping[str, float | str]:
+        return self._properties
 
-    def _refuse_no_device(self) -> None:
+    def _require_device(self) -> None:
         try:
             is_device = stat.S_ISCHR(Path(self._device).stat().st_mode)
         except OSError as error:
             raise CameraError(f"{self._device}: {error.strerror}; plug the camera in or correct camera.source in the settings") from error
         if not is_device:
-            raise CameraError(f"{self._device}: is no device; for a film set camera.kind to 'film'")
+            raise CameraError(f"{self._device}: is not a device; for a video set camera.kind to 'film'")
         if not os.access(self._device, os.R_OK | os.W_OK):
             raise CameraError(f"{self._device}: permission denied; add the user to the group 'video'")
 
-    def _wishes(self) -> list[tuple[int, float]]:
-        """Return what to ask of the driver; the pixel format first, because sizes depend on it."""
-        wishes: list[tuple[int, float]] = [(cv2.CAP_PROP_BUFFERSIZE, 1)]
+    def _requests(self) -> list[tuple[int, float]]:
+        """Return the properties to set; the pixel format comes first, because sizes depend on it."""
+        requests: list[tuple[int, float]] = [(cv2.CAP_PROP_BUFFERSIZE, 1)]
         if self._pixel_format is not None:
-            wishes.append((cv2.CAP_PROP_FOURCC, int.from_bytes(self._pixel_format.encode("ascii"), "little")))
+            requests.append((cv2.CAP_PROP_FOURCC, int.from_bytes(self._pixel_format.encode("ascii"), "little")))
         if self._size is not None:
-            wishes += [(cv2.CAP_PROP_FRAME_WIDTH, self._size.width), (cv2.CAP_PROP_FRAME_HEIGHT, self._size.height)]
+            requests += [(cv2.CAP_PROP_FRAME_WIDTH, self._size.width), (cv2.CAP_PROP_FRAME_HEIGHT, self._size.height)]
         if self._fps is not None:
-            wishes.append((cv2.CAP_PROP_FPS, self._fps))
-        return wishes
+            requests.append((cv2.CAP_PROP_FPS, self._fps))
+        return requests
 
 
 class _LiveReader:
-    """Reads an open live capture and tells gone from stalled from undecodable."""
+    """Reads an open live capture; distinguishes a lost camera from a stalled one and from undecodable frames."""
 
     def __init__(self, name: str, read_timeout_s: float, clock_ns: Callable[[], int]) -> None:
         self._name = name
@@ -250,47 +267,47 @@ class _LiveReader:
             raise CameraError(f"{self._name}: the camera is not open")
         for _ in range(_MAX_GARBAGE):
             captured_ns = self._grab(self._capture)
-            decoded, picture = self._capture.retrieve()
-            if decoded and picture.size > 0:
-                frame = Frame(pixels=_to_rgb(picture), sequence=self._sequence, captured_ns=captured_ns)
+            decoded, image = self._capture.retrieve()
+            if decoded and image.size > 0:
+                frame = Frame(pixels=_to_rgb(image), sequence=self._sequence, captured_ns=captured_ns)
                 self._sequence += 1
                 return frame
-        raise CameraGarbageError(f"{self._name}: {_MAX_GARBAGE} pictures in a row cannot be decoded; check cable and pixel format")
+        raise CameraGarbageError(f"{self._name}: {_MAX_GARBAGE} frames in a row cannot be decoded; check cable and pixel format")
 
     def close(self) -> None:
         _release(self._capture)
         self._capture = None
 
     def _grab(self, capture: cv2.VideoCapture) -> int:
-        """Wait for the next picture and return when it came."""
-        asked_ns = self._clock_ns()
+        """Wait for the next frame and return the time of its arrival in nanoseconds."""
+        began_ns = self._clock_ns()
         grabbed = capture.grab()
         now_ns = self._clock_ns()
         if grabbed:
             return now_ns
-        if (now_ns - asked_ns) / 1e9 >= 0.9 * self._read_timeout_s:
-            raise CameraFrozenError(f"{self._name}: no picture for {self._read_timeout_s:g} s; check the camera and the network")
-        raise CameraError(f"{self._name}: the pictures stopped; check the camera, its cable, power and network")
+        if (now_ns - began_ns) / 1e9 >= 0.9 * self._read_timeout_s:
+            raise CameraFrozenError(f"{self._name}: no frame for {self._read_timeout_s:g} s; check the camera and the network")
+        raise CameraError(f"{self._name}: the camera no longer delivers frames; check the camera, its cable, power and network")
 
 
-def _open_film(path: Path) -> cv2.VideoCapture:
+def _open_video(path: Path) -> cv2.VideoCapture:
     try:
         info = path.stat()
     except OSError as error:
-        raise RecordingError(f"{path}: {error.strerror}; check the name of the film") from error
+        raise RecordingError(f"{path}: {error.strerror}; check the path of the video") from error
     if not stat.S_ISREG(info.st_mode):
-        raise RecordingError(f"{path}: is no file; a folder of stills, a pipe and a device are other kinds of source")
+        raise RecordingError(f"{path}: is not a file; folders of stills, pipes and devices are other kinds of source")
     if info.st_size == 0:
-        raise RecordingError(f"{path}: the film is empty (0 bytes); record or copy it again")
+        raise RecordingError(f"{path}: the video is empty (0 bytes); record or copy it again")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         _release(capture)
-        raise RecordingError(f"{path}: not a film, or cut off; convert it, for example to MP4 with H.264")
+        raise RecordingError(f"{path}: not a video, or truncated; convert it, for example to MP4 with H.264")
     return capture
 
 
-def _to_rgb(picture: cv2.typing.MatLike) -> RgbImage:
-    return np.ascontiguousarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def _to_rgb(image: cv2.typing.MatLike) -> RgbImage:
+    return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _positive(value: float) -> float | None:
@@ -309,7 +326,7 @@ def _granted(capture: cv2.VideoCapture) -> str:
 
 
 def _release(capture: cv2.VideoCapture | None) -> None:
-    """Release, whatever state it is in; a driver that fails while it lets go has let go."""
+    """Release a capture in any state; an error of the driver is logged."""
     if capture is None:
         return
     try:

@@ -26,9 +26,9 @@ def source_factory(settings: CameraSection, *, realtime: bool = True) -> Callabl
     size = Size(settings.width, settings.height)
     match settings.kind:
         case "film":
-            from edge.adapters.video import FilmSource
+            from edge.adapters.video import VideoFileSource
 
-            return lambda: FilmSource(Path(settings.source), loop=settings.loop, realtime=realtime)
+            return lambda: VideoFileSource(Path(settings.source), loop=settings.loop, realtime=realtime)
         case "stills":
             from edge.adapters.stills import StillsSource
 
@@ -61,7 +61,7 @@ def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool
     recorded = settings.kind in RECORDED
     return CameraThread(
         source_factory(settings, realtime=realtime),
-        watch=None if recorded else FrameChecks(settings.frozen_after_s),
+        checks=None if recorded else FrameChecks(settings.frozen_after_s),
         lockstep=recorded and not realtime,
         recover=recover,
         open_timeout_s=settings.open_timeout_s,

@@ -129,7 +129,7 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
     views = ", ".join(f"{view.view} {100 * view.top1:.1f} %" for view in manifest.measured.views)
     yield _ok("training", manifest.training.note + (f"\nmeasured top-1 accuracy: {views}" if views else ""))
     if at_rest and settings.network.backend == "hailo":
-        yield _ok("backend", f"hailo: {model.artefact_path('hef').name} exists; the NPU was not opened")
+        yield _ok("backend", f"hailo: {model.artifact_path('hef').name} exists; the NPU was not opened")
         return
     with load_model(settings.network) as loaded:
         start_s = time.perf_counter()
@@ -174,10 +174,10 @@ def _camera(settings: Settings) -> Iterator[CheckResult]:
     frames = 0
     start_s = time.monotonic()
     with open_camera(section, recover=False) as camera:
-        frame = newest = camera.take(timeout_s)
+        frame = newest = camera.get_frame(timeout_s)
         while newest is not None and frames < EXPOSURE_FRAMES:
             frame, frames = newest, frames + 1
-            newest = camera.take(section.read_timeout_s)
+            newest = camera.get_frame(section.read_timeout_s)
     if frame is None:
         raise CameraError(f"{section.kind} {section.source}: no frame within {timeout_s:g} s; check cable and address")
     seconds = time.monotonic() - start_s

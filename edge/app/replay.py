@@ -129,8 +129,8 @@ class ReplayCamera(Camera):
         self._thread.start()
 
     @override
-    def take(self, timeout_s: float) -> Frame | None:
-        frame = self._thread.take(timeout_s)
+    def get_frame(self, timeout_s: float) -> Frame | None:
+        frame = self._thread.get_frame(timeout_s)
         if frame is not None:
             self.newest_ns = frame.captured_ns
             self.first_ns = frame.captured_ns if self.first_ns is None else self.first_ns

@@ -1,4 +1,4 @@
-"""The camera thread: keeps a frame source running, hands its newest frame over, and names what is wrong with it."""
+"""The camera thread: reads a frame source, hands over its newest frame, reopens the source after a failure and reports its state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self
 
 from edge.camera.driver_thread import DriverThread
 from edge.camera.frame_checks import FrameChecks
@@ -19,60 +19,61 @@ from edge.vision.frame import Frame
 _log = logging.getLogger(__name__)
 
 _GRACE_S: Final = 1.0
-"""A driver may overrun the bound it was given by this much before its call counts as hung."""
+"""Time that a driver call may exceed its own timeout before it counts as hung."""
 _CLOSE_TIMEOUT_S: Final = 1.5
 
 
 class FrameSource(Protocol):
-    """A camera or a stand-in; driven by one thread. Every wait is bounded."""
+    """A camera, a video or a folder of stills. Used by one thread, except for ``properties``. Every wait is bounded."""
 
     def open(self) -> None:
-        """Open the device or file. Raises ``CameraError`` naming it and the next step."""
+        """Open the device or file. Raises ``CameraError`` naming it and what to do."""
         ...
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the next frame. Raises ``CameraError`` when none came in time, the source ended, or delivers garbage."""
+        """Return the next frame.
+
+        Raises ``CameraError`` if none arrives within ``timeout_s``, if the source has ended or if it delivers unusable data.
+        """
         ...
 
     def close(self) -> None:
-        """Release the device; never raises, may be called in any state. ``open`` may follow."""
+        """Release the device. Never raises, may be called in any state, and ``open`` may follow."""
         ...
 
+    def properties(self) -> Mapping[str, float | str]:
+        """Return what is known about the source, such as granted size, exposure and focus; units are in the names.
 
-@runtime_checkable
-class TellsFacts(Protocol):
-    """A frame source that has something to tell a technician."""
-
-    def facts(self) -> Mapping[str, float | str]:
-        """Return figures by name, units in the names; from memory, at any time, in any thread."""
+        May be called by any thread at any time; does not access the device.
+        """
         ...
 
 
 class CaptureState(StrEnum):
-    """How the frame source is, in one word; what ``health`` shows."""
+    """State of the frame source, as published in ``health``."""
 
     OPENING = "opening"
     RUNNING = "running"
     FROZEN = "frozen"
-    """No picture, or always the same one, or the driver does not return."""
+    """No frame arrives, all frames are identical, or the driver does not return."""
     DISCONNECTED = "disconnected"
-    """It worked and is gone: the stream broke off, the device vanished."""
+    """The source failed after it had delivered frames: the stream ended, the device is gone."""
     GARBAGE = "garbage"
-    """What comes is no picture of the scene."""
+    """The frames are not images of the scene."""
     ENDED = "ended"
-    """The film is over; final."""
+    """The video has ended; final."""
     FAILED = "failed"
-    """It could not be opened, or met an error of ours."""
+    """The source could not be opened, or an unexpected error occurred."""
     STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureStatus:
-    """A snapshot for ``health`` and the watchdog.
+    """Snapshot of the camera thread for ``health`` and the watchdog.
 
-    ``frames`` counts what the source delivered, ``dropped`` those overwritten before anybody took them, ``reopens`` the attempts to
-    recover, ``hung_calls`` the driver calls left behind. ``last_frame_ns`` is when the last frame arrived (the thread's clock), None
-    before the first. ``last_error`` outlives the recovery. ``facts`` is what the source tells of itself: granted size, exposure, focus.
+    ``frames`` counts the frames delivered, ``dropped`` those overwritten before they were handed over, ``reopens`` the attempts to recover,
+    ``hung_calls`` the driver calls that never returned. ``last_frame_ns`` is the arrival of the last frame on the thread's clock, None
+    before the first. ``last_error`` is kept after a recovery. ``properties`` are those of the source.
     """
 
     state: CaptureState
@@ -82,23 +83,23 @@ class CaptureStatus:
     reopens: int
     hung_calls: int
     last_frame_ns: int | None
-    facts: Mapping[str, float | str] = field(default_factory=dict)
+    properties: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class CameraThread:
-    """Runs one frame source in a thread and recovers it by a full close and reopen after a pause, which doubles from try to try.
+    """Runs one frame source in a thread; after a failure closes and reopens it, after a pause that doubles with each attempt.
 
-    ``make_source`` makes a fresh source for each opening, because one whose driver hangs can never be used again. The newest frame
-    waits in a slot of one and overwrites an older one nobody took; with ``lockstep`` the source waits instead, so that a film gives the
-    same frames to a fast and to a slow reader. ``watch`` judges the frames of a live source; None for films and stills. Without
-    ``recover`` the first failure is final and ``take`` raises it. Use as a context manager, or ``start`` and ``stop``.
+    ``make_source`` makes a new source for each attempt, because a source whose driver hangs cannot be used again. Only the newest frame is
+    kept: it overwrites an older one that was not handed over. With ``lockstep`` the source waits instead, so that a video gives the same
+    frames to a fast and a slow reader. ``checks`` examines the frames of a live source; None for videos and stills. Without ``recover`` the
+    first failure is final and ``get_frame`` raises it. Use as a context manager, or call ``start`` and ``stop``.
     """
 
     def __init__(
         self,
         make_source: Callable[[], FrameSource],
         *,
-        watch: FrameChecks | None = None,
+        checks: FrameChecks | None = None,
         lockstep: bool = False,
         recover: bool = True,
         open_timeout_s: float = 6.0,
@@ -107,7 +108,7 @@ class CameraThread:
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._make_source = make_source
-        self._watch = watch
+        self._checks = checks
         self._lockstep = lockstep
         self._recover = recover
         self._open_timeout_s = open_timeout_s
@@ -124,13 +125,13 @@ class CameraThread:
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; returns at once."""
+        """Start the thread and return at once."""
         self._thread.start()
 
-    def take(self, timeout_s: float) -> Frame | None:
-        """Return the newest frame not taken yet, waiting up to ``timeout_s``; None when none came or the source is ``over``.
+    def get_frame(self, timeout_s: float) -> Frame | None:
+        """Return the newest frame that was not returned before, None if none arrives within ``timeout_s`` or the source is ``over``.
 
-        Raises the source's error when it failed for good (only without ``recover``).
+        Raises the error of the source if it failed and does not recover (only without ``recover``).
         """
         with self._changed:
             self._changed.wait_for(lambda: self._slot is not None or self._is_final(), timeout_s)
@@ -142,18 +143,18 @@ class CameraThread:
 
     @property
     def over(self) -> bool:
-        """Whether no further frame will ever come and the last one was taken."""
+        """Whether the source has ended and its last frame was returned."""
         with self._changed:
             return self._slot is None and self._is_final()
 
     def status(self) -> CaptureStatus:
-        """Return how the source is now. Never blocks on the driver."""
+        """Return the current status. Never waits for the driver."""
         with self._changed:
             source = self._source
-            return replace(self._status, facts=source.facts()) if isinstance(source, TellsFacts) else self._status
+            return self._status if source is None else replace(self._status, properties=source.properties())
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """End the thread and close the source; return False when the driver did not let go within ``timeout_s`` and was left behind."""
+        """End the thread and close the source; return False if the driver did not return within ``timeout_s`` and was abandoned."""
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -161,7 +162,7 @@ class CameraThread:
             self._thread.join(timeout_s)
         clean = self._released and not self._thread.is_alive()
         if not clean:
-            _log.warning("the camera's driver does not return; it is left behind")
+            _log.warning("the camera driver does not return; its thread is abandoned")
         return clean
 
     def __enter__(self) -> Self:
@@ -178,53 +179,54 @@ class CameraThread:
             opened_ns = self._clock_ns()
             failure = self._run_source()
             if self._stopping.is_set():
-                self._set(state=CaptureState.STOPPED)
+                self._update(state=CaptureState.STOPPED)
                 return
-            self._note(failure)
+            self._report_failure(failure)
             if self._is_final():
                 return
             if self._clock_ns() - opened_ns > longest_s * 1e9:  # it had recovered
                 pause_s = shortest_s
             self._stopping.wait(pause_s)
             pause_s = min(2.0 * pause_s, longest_s)
-            self._set(reopens=self._status.reopens + 1)
+            self._update(reopens=self._status.reopens + 1)
 
     def _run_source(self) -> Exception:
-        """Open a source, hand its frames over until it fails or we stop, close it; return why it ended."""
+        """Open a source, offer its frames until it fails or ``stop`` is called, close it; return the reason it ended."""
         source = self._source = self._make_source()
         driver = DriverThread("camera driver")
         close_timeout_s = _CLOSE_TIMEOUT_S
         try:
             driver.call(source.open, self._open_timeout_s + _GRACE_S, self._stopping.is_set)
-            if self._watch is not None:
-                self._watch.source_opened()
+            if self._checks is not None:
+                self._checks.source_opened()
             read = partial(source.read, self._read_timeout_s)
             while not self._stopping.is_set():
                 self._offer(driver.call(read, self._read_timeout_s + _GRACE_S, self._stopping.is_set))
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises becomes a named state
+        except Exception as error:  # noqa: BLE001 - any error of a driver becomes a state
             if isinstance(error, DriverHungError) and not self._stopping.is_set():
-                close_timeout_s = 0.0  # it waited long enough
+                close_timeout_s = 0.0  # it has already timed out
             return error
         finally:
             self._released = driver.finish(source.close, close_timeout_s)
             if not self._released:
-                self._set(hung_calls=self._status.hung_calls + 1)
+                self._update(hung_calls=self._status.hung_calls + 1)
         return SourceEndedError("stopped")
 
     def _offer(self, frame: Frame) -> None:
-        """Judge a frame and put it into the slot, in lockstep after the one before was taken.
+        """Check a frame and put it into the slot, in lockstep after the previous one was handed over.
 
-        A source that failed, or never ran, must show life first: a camera that comes back with its old picture has not recovered.
+        Ignores the frames of a source that is not running until one differs from its predecessor: a camera that returns with its old image
+        has not recovered.
         """
         now_ns = self._clock_ns()
-        if self._watch is not None and not self._watch.shows_life(frame, now_ns) and self._status.state is not CaptureState.RUNNING:
+        if self._checks is not None and not self._checks.is_live(frame, now_ns) and self._status.state is not CaptureState.RUNNING:
             return
         with self._changed:
             if self._lockstep:
                 self._changed.wait_for(lambda: self._slot is None or self._stopping.is_set())
             status = self._status
             if status.state is not CaptureState.RUNNING and status.last_error is not None:
-                _log.info("the camera runs again")
+                _log.info("the camera has recovered")
             self._status = replace(
                 status,
                 state=CaptureState.RUNNING,
@@ -235,20 +237,20 @@ class CameraThread:
             self._slot = replace(frame, sequence=status.frames)
             self._changed.notify_all()
 
-    def _note(self, failure: Exception) -> None:
-        """Turn a failure into a named state; log it once as long as it stays the same."""
+    def _report_failure(self, failure: Exception) -> None:
+        """Set the state for a failure; log it once as long as it is the same."""
         state = _state_after(failure, has_run=self._status.frames > 0)
         if state is CaptureState.ENDED:
-            self._set(state=state)
+            self._update(state=state)
             return
         if str(failure) != self._status.last_error:
             unexpected = not isinstance(failure, EdgeError)
             _log.warning("camera %s: %s", state, failure, exc_info=failure if unexpected else None)
         if not self._recover:
             self._final_error = failure
-        self._set(state=state, last_error=str(failure) or type(failure).__name__)
+        self._update(state=state, last_error=str(failure) or type(failure).__name__)
 
-    def _set(self, **changes: object) -> None:
+    def _update(self, **changes: object) -> None:
         with self._changed:
             self._status = replace(self._status, **changes)  # type: ignore[arg-type]  # callers name fields
             self._changed.notify_all()

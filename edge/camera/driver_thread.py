@@ -1,4 +1,4 @@
-"""A thread for calls into a driver, so that one that never returns costs a thread and not the program."""
+"""Runs driver calls in a thread of their own, so that a call that never returns blocks that thread and not the program."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from edge.errors import DriverHungError
 Result = TypeVar("Result")
 
 _SLICE_S = 0.1
-"""How soon a waiting caller notices that it should give up."""
+"""Interval at which a waiting caller checks ``cancelled``."""
 
 
 class DriverThread:
-    """Runs calls one after the other in a daemon thread. One caller at a time."""
+    """Runs calls one after the other in a daemon thread. Must be used by one caller at a time."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[], object], Future[object]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], Result], timeout_s: float, given_up: Callable[[], bool] = lambda: False) -> Result:
-        """Return what ``function`` returns, or raise what it raises.
+    def call(self, function: Callable[[], Result], timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> Result:
+        """Run ``function`` in the thread and return its result, or raise its exception.
 
-        Raises ``DriverHungError`` when it has not returned after ``timeout_s``, or soon after ``given_up()`` becomes true. The call
-        itself goes on: afterwards only ``finish`` makes sense.
+        Raises ``DriverHungError`` if it does not return within ``timeout_s``, or soon after ``cancelled()`` becomes true. The function
+        keeps running in that case, and only ``finish`` may be called afterwards.
         """
         future: Future[object] = Future()
         self._calls.put((function, future))
@@ -39,15 +39,15 @@ class DriverThread:
             try:
                 return cast("Result", future.result(max(0.0, min(_SLICE_S, remaining_s))))
             except TimeoutError:
-                if future.done():  # the function's own TimeoutError, or it returned this very moment
+                if future.done():  # the function itself raised TimeoutError, or has just returned
                     return cast("Result", future.result())
-                if remaining_s <= _SLICE_S or given_up():
+                if remaining_s <= _SLICE_S or cancelled():
                     raise DriverHungError(f"{self._thread.name}: a call did not return within {timeout_s:g} s") from None
 
     def finish(self, last: Callable[[], object], timeout_s: float) -> bool:
-        """End the thread once its call has returned and ``last`` has run; return whether that was within ``timeout_s``.
+        """Run ``last`` after the current call and end the thread; return whether that took at most ``timeout_s``.
 
-        When it was not, the thread is left behind and still runs ``last`` should its call ever return.
+        If not, the thread is abandoned, and still runs ``last`` if its call ever returns.
         """
         self._calls.put((last, Future()))
         self._calls.put(None)

@@ -1,7 +1,7 @@
-"""Tells a camera that lives from one that only seems to: pure, time is an argument.
+"""Checks that a live camera delivers new images. Pure: time is an argument.
 
-A sensor never repeats a picture bit by bit, its noise sees to that. A driver or stream that has stopped often hands out its last
-picture again and again, and a dead sensor hands out one colour. Neither is an error to the driver.
+Because of its noise, a working sensor never repeats an image bit by bit. A stopped driver or stream often repeats its last image, and a
+dead sensor delivers a single color; the driver reports neither as an error.
 """
 
 from __future__ import annotations
@@ -14,68 +14,70 @@ from edge.errors import CameraFrozenError, CameraGarbageError
 from edge.vision.frame import Frame, RgbImage
 
 FROZEN_AFTER_S: Final = 4.0
-"""For cameras; the encoder of a network camera may repeat a still scene for a whole group of pictures: give those 15 s."""
+"""For cameras. The encoder of a network camera may repeat a still scene for a whole group of pictures: use 15 s for those."""
 
 
 class FrameChecks:
-    """Judges the frames of one live source. Not for films and stills, which may well stand still."""
+    """Checks the frames of one live source. Not for videos and stills, which may be static."""
 
     def __init__(self, frozen_after_s: float = FROZEN_AFTER_S) -> None:
         self._frozen_after_s = frozen_after_s
         self._size: tuple[int, ...] | None = None
-        self._picture: RgbImage | None = None
+        self._previous: RgbImage | None = None
         self._same_since_ns: int | None = None
-        self._single_colour_since_ns: int | None = None
+        self._single_color_since_ns: int | None = None
 
     def source_opened(self) -> None:
-        """Give the source a new chance: another picture size is accepted, and time counts from its next frame."""
+        """Accept another image size, and count time from the next frame of the reopened source."""
         self._size = None
         self._same_since_ns = None
-        self._single_colour_since_ns = None
+        self._single_color_since_ns = None
 
-    def shows_life(self, frame: Frame, now_ns: int) -> bool:
-        """Judge the next frame, which arrived at ``now_ns``; return whether it differs from the one before, in a reopened source too.
+    def is_live(self, frame: Frame, now_ns: int) -> bool:
+        """Return whether ``frame``, which arrived at ``now_ns``, has several colors and differs from the previous one.
 
-        Raises ``CameraGarbageError`` for a changed size or a single colour, ``CameraFrozenError`` for the same picture, the latter two
-        when they last for the bound.
+        The previous frame may be from before the source was reopened. Raises ``CameraGarbageError`` for a changed size, and for a single
+        color that lasts ``frozen_after_s``; raises ``CameraFrozenError`` for identical images over ``frozen_after_s``.
         """
         self._check_size(frame)
-        single_colour = self._is_single_colour(frame.pixels, now_ns)
-        return not self._is_same(frame.pixels, now_ns) and not single_colour
+        single_color = self._is_single_color(frame.pixels, now_ns)
+        return not self._is_same(frame.pixels, now_ns) and not single_color
 
     def _check_size(self, frame: Frame) -> None:
         if self._size is not None and frame.pixels.shape != self._size:
             before = f"{self._size[1]}x{self._size[0]}"
-            raise CameraGarbageError(f"the camera changed its picture size from {before} to {frame.width}x{frame.height} while running")
+            raise CameraGarbageError(f"the camera changed its image size from {before} to {frame.width}x{frame.height} while running")
         self._size = frame.pixels.shape
 
-    def _is_single_colour(self, pixels: RgbImage, now_ns: int) -> bool:
-        if not _is_single_colour(pixels):
-            self._single_colour_since_ns = None
+    def _is_single_color(self, pixels: RgbImage, now_ns: int) -> bool:
+        if not _is_single_color(pixels):
+            self._single_color_since_ns = None
             return False
-        if self._single_colour_since_ns is None:
-            self._single_colour_since_ns = now_ns
-        if self._lasted(self._single_colour_since_ns, now_ns):
+        if self._single_color_since_ns is None:
+            self._single_color_since_ns = now_ns
+        if self._lasted(self._single_color_since_ns, now_ns):
             raise CameraGarbageError(
-                f"all pixels of a picture have one colour for {self._frozen_after_s:g} s; uncover the lens, then check the camera's cable"
+                f"the image has been a single color for {self._frozen_after_s:g} s; uncover the lens, then check the camera's cable"
             )
         return True
 
     def _is_same(self, pixels: RgbImage, now_ns: int) -> bool:
-        same = self._picture is not None and _same(pixels, self._picture)
+        same = self._previous is not None and _same(pixels, self._previous)
         if not same or self._same_since_ns is None:
             self._same_since_ns = now_ns
-        self._picture = pixels
-        if same and self._single_colour_since_ns is None and self._lasted(self._same_since_ns, now_ns):
-            raise CameraFrozenError(f"the same picture, bit by bit, for {self._frozen_after_s:g} s; check the camera's cable and power")
+        self._previous = pixels
+        if same and self._single_color_since_ns is None and self._lasted(self._same_since_ns, now_ns):
+            raise CameraFrozenError(
+                f"the image has not changed by a single bit for {self._frozen_after_s:g} s; check the camera's cable and power"
+            )
         return same
 
     def _lasted(self, since_ns: int, now_ns: int) -> bool:
         return (now_ns - since_ns) / 1e9 >= self._frozen_after_s
 
 
-def _is_single_colour(pixels: RgbImage) -> bool:
-    """Look at a coarse grid first: a living picture fails there already."""
+def _is_single_color(pixels: RgbImage) -> bool:
+    # the coarse grid comes first: a live image differs there already
     return all(bool((part == pixels[0, 0]).all()) for part in (pixels[::32, ::32], pixels))
 
 

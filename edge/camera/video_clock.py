@@ -1,4 +1,4 @@
-"""The time of recorded pictures: as fast as they can be read, or at the pace they were taken."""
+"""Capture times of recorded frames: as fast as they can be read, or at the pace of the recording."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 _TOO_LATE_NS: Final = 1_000_000_000
-"""A reader this far behind the film is not hurried through what it missed."""
+"""A reader that is later than this continues at the normal pace instead of catching up."""
 
 
 class VideoClock:
-    """Turns a position in a film into a capture time, waiting for it in ``realtime``."""
+    """Converts positions in a video to capture times; with ``realtime`` waits until a frame is due."""
 
     def __init__(
         self,
@@ -26,21 +26,21 @@ class VideoClock:
         self._start_ns: int | None = None
 
     def restart(self) -> None:
-        """Forget when the film began."""
+        """Start over: the next frame is the first one."""
         self._start_ns = None
 
-    def capture_ns(self, film_ns: int, timeout_s: float) -> int:
-        """Return the capture time of the picture at ``film_ns``.
+    def capture_ns(self, position_ns: int, timeout_s: float) -> int:
+        """Return the capture time in nanoseconds of the frame at ``position_ns``.
 
-        That is ``film_ns`` itself, or in ``realtime`` the daemon's clock after waiting until the picture is due. A pause in the film
-        longer than ``timeout_s`` is cut to it.
+        This is ``position_ns`` itself or, with ``realtime``, the daemon's clock after waiting until the frame is due. A pause in the video
+        is cut to ``timeout_s``.
         """
         if not self._realtime:
-            return film_ns
+            return position_ns
         now_ns = self._clock_ns()
         if self._start_ns is None:
-            self._start_ns = now_ns - film_ns
-        ahead_ns = self._start_ns + film_ns - now_ns
+            self._start_ns = now_ns - position_ns
+        ahead_ns = self._start_ns + position_ns - now_ns
         wait_ns = min(max(ahead_ns, 0), int(timeout_s * 1e9))
         if wait_ns != ahead_ns and (ahead_ns > 0 or ahead_ns < -_TOO_LATE_NS):
             self._start_ns += wait_ns - ahead_ns

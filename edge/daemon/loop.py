@@ -34,7 +34,7 @@ from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recogni
 from edge.system.clock import NS_PER_MS, NS_PER_S, Clock
 from edge.tracking.tracker import ChangeKind, RecognitionRequest, TrackChange, Tracker
 from edge.vision.card import Size
-from edge.vision.card_jpeg import card_picture, image_id
+from edge.vision.card_jpeg import card_jpeg, image_id
 from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class Daemon:
 
     def _step(self) -> None:
         wait_s = _BUSY_WAIT_S if self._in_flight or self._numbers.busy else _IDLE_WAIT_S
-        frame = self._camera.take(wait_s)
+        frame = self._camera.get_frame(wait_s)
         if frame is None and self._camera.over:
             time.sleep(wait_s)
         self._process_commands()
@@ -286,7 +286,7 @@ class Daemon:
         published_image = None
         if (frame := context.frame) is not None:
             with_image = self._publish_images and change.kind is ChangeKind.IDENTIFIED
-            jpeg = card_picture(frame, change.quad) if with_image or self._viewer is not None else b""
+            jpeg = card_jpeg(frame, change.quad) if with_image or self._viewer is not None else b""
             if self._viewer is not None:
                 self._viewer.on_crop(change.track_id, jpeg)
             if with_image:

@@ -18,7 +18,7 @@ class Camera(Protocol):
         """Start to capture in the background."""
         ...
 
-    def take(self, timeout_s: float) -> Frame | None:
+    def get_frame(self, timeout_s: float) -> Frame | None:
         """Return the newest frame that was not returned before, None if none arrives within ``timeout_s``.
 
         Raises ``CameraError`` if the source failed and does not recover.

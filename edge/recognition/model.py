@@ -23,7 +23,7 @@ MODEL_FILE_MAX_BYTES: Final = 1 << 20
 MODEL_PLACES: Final = (Path(__file__).resolve().parents[2] / "hef", Path(sys.prefix) / "hef")
 """Directories searched for models: beside the package in a clone, then in the environment of an installed version."""
 
-ArtefactKind: TypeAlias = Literal["onnx", "hef"]
+ArtifactKind: TypeAlias = Literal["onnx", "hef"]
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PlainFileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """A name inside the model's own folder; nothing can point elsewhere."""
@@ -46,7 +46,7 @@ class FileRecord(Schema):
     size_bytes: PositiveInt
 
 
-class Artefact(FileRecord):
+class Artifact(FileRecord):
     """A form of the network that a backend runs. ``precision`` says how the weights are stored."""
 
     precision: str
@@ -72,10 +72,10 @@ class Golden(Schema):
 
     pictures: tuple[FileRecord, ...] = Field(min_length=1)
     embeddings: FileRecord
-    min_cosine: dict[ArtefactKind, Cosine]
+    min_cosine: dict[ArtifactKind, Cosine]
 
 
-class Training(Schema):
+class TrainingRecord(Schema):
     """How the weights came about. ``note`` says in one plain sentence how far to trust them; ``cardedge check`` repeats it."""
 
     note: str = Field(min_length=1)
@@ -134,11 +134,11 @@ class ModelManifest(Schema):
     created: AwareDatetime
     input: NetworkInput
     dim: PositiveInt
-    artefacts: dict[ArtefactKind, Artefact]
+    artefacts: dict[ArtifactKind, Artifact]
     golden: Golden
-    training: Training
+    training: TrainingRecord
     measured: Measured
-    agreement: dict[ArtefactKind, ArtifactAgreement] = Field(default_factory=dict)
+    agreement: dict[ArtifactKind, ArtifactAgreement] = Field(default_factory=dict)
     npu: dict[str, Any] | None = None
     coreml: dict[str, Any] | None = None
 
@@ -161,7 +161,7 @@ class Model:
         """Hash of the trained weights."""
         return ModelId(self.manifest.model_id)
 
-    def artefact(self, kind: ArtefactKind) -> Artefact:
+    def artifact(self, kind: ArtifactKind) -> Artifact:
         """Return the artefact of a backend, or raise ``ModelError`` saying which ones there are."""
         artefact = self.manifest.artefacts.get(kind)
         if artefact is None:
@@ -169,9 +169,9 @@ class Model:
             raise ModelError(f"{self.folder / MODEL_FILE}: no `{kind}` artefact ({there} listed); choose another backend")
         return artefact
 
-    def artefact_path(self, kind: ArtefactKind) -> Path:
+    def artifact_path(self, kind: ArtifactKind) -> Path:
         """Return the file of a backend's artefact."""
-        return self.folder / self.artefact(kind).file
+        return self.folder / self.artifact(kind).file
 
 
 def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> Path:
@@ -261,7 +261,7 @@ def check_pairing(manifest: ModelManifest, embedded_by: str | None, running: str
         )
 
 
-def self_test(submit: Submit, model: Model, *, kind: ArtefactKind, timeout_s: float = 30.0) -> float:
+def self_test(submit: Submit, model: Model, *, kind: ArtifactKind, timeout_s: float = 30.0) -> float:
     """Run the golden pictures twice through a backend; return the least cosine to their stored embeddings.
 
     An NPU computes with integers, so its two answers must be equal to the last bit.
@@ -273,14 +273,14 @@ def self_test(submit: Submit, model: Model, *, kind: ArtefactKind, timeout_s: fl
     repeat = float(np.min(np.sum(first * second, axis=1)))
     if repeat < REPEAT_MIN_COSINE or (kind == "hef" and not np.array_equal(first, second)):
         raise ModelError(
-            f"{model.artefact_path(kind)}: two runs of one picture differ (cosine {repeat:.4f}); check the versions of driver, runtime and "
+            f"{model.artifact_path(kind)}: two runs of one picture differ (cosine {repeat:.4f}); check the versions of driver, runtime and "
             "compiler against each other"
         )
     agreement = float(np.min(np.sum(first * model.golden_embeddings, axis=1)))
     bound = model.manifest.golden.min_cosine.get(kind, 1.0)
     if agreement < bound:
         raise ModelError(
-            f"{model.artefact_path(kind)}: the backend's answer to a golden picture is off (cosine {agreement:.4f}, at least {bound:.4f} "
+            f"{model.artifact_path(kind)}: the backend's answer to a golden picture is off (cosine {agreement:.4f}, at least {bound:.4f} "
             "expected); the artefact does not belong to these weights or the backend computes wrongly"
         )
     return agreement

@@ -33,7 +33,7 @@ def exact_similarities(queries: EmbeddingMatrix, vectors: NDArray[np.floating]) 
     return np.asarray(queries @ np.asarray(vectors, dtype=np.float32).T, dtype=np.float32)
 
 
-def rank(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+def top_k(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     """Return the columns of the ``k`` largest similarities of each row, largest first; ties go to the lower column."""
     k = min(k, similarities.shape[1])
     if k == 0:

@@ -10,12 +10,12 @@ import cv2
 from edge.vision.card import Quad, rectify
 from edge.vision.frame import Frame
 
-MAX_PICTURE_BYTES: Final = 131_072
+MAX_JPEG_BYTES: Final = 131_072
 _QUALITIES: Final = (88, 70, 50, 30)
 
 
-def card_picture(frame: Frame, quad: Quad) -> bytes:
-    """Return a JPEG of the card in ``quad``, upright, 252 x 352 pixels, at most ``MAX_PICTURE_BYTES`` long.
+def card_jpeg(frame: Frame, quad: Quad) -> bytes:
+    """Return a JPEG of the card in ``quad``, upright, 252 x 352 pixels, at most ``MAX_JPEG_BYTES`` long.
 
     The quality is lowered until it fits; at the lowest one even noise does.
     """
@@ -24,7 +24,7 @@ def card_picture(frame: Frame, quad: Quad) -> bytes:
     for quality in _QUALITIES:
         _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
         jpeg = encoded.tobytes()
-        if len(jpeg) <= MAX_PICTURE_BYTES:
+        if len(jpeg) <= MAX_JPEG_BYTES:
             break
     return jpeg
 

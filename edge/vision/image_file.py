@@ -48,7 +48,7 @@ def read_image(path: Path, *, max_side: int | None = None, trim_transparent: boo
     return _decoded(path, path, max_side, trim_transparent=trim_transparent)
 
 
-def read_picture_bytes(path: Path) -> bytes:
+def read_image_bytes(path: Path) -> bytes:
     """Return the content of a picture's file. Raises ``ImageError`` naming the file and the reason."""
     _refuse_non_file(path)
     if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:

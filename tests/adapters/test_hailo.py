@@ -168,7 +168,7 @@ def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
 
     class Wider:
         model_id, manifest = model.model_id, model.manifest.model_copy(update={"dim": 32})
-        artefact, artefact_path = model.artefact, model.artefact_path
+        artifact, artifact_path = model.artifact, model.artifact_path
 
     with pytest.raises(ModelError, match="32 numbers"):
         start(Board(), of=Wider())

@@ -27,7 +27,7 @@ def hardware(monkeypatch):
 
 @pytest.fixture
 def opened():
-    """Make a source that is closed at the end."""
+    """Returns a function that opens a source, which is closed after the test."""
     sources = []
 
     def open_source(**options):
@@ -69,7 +69,7 @@ def test_a_camera_without_a_focus_motor(monkeypatch, opened):
     hardware = installed(monkeypatch, Hardware(noise_pictures(3), controls={"ExposureTime": (1, 2, 1)}))
     assert opened().read(5.0).width == 160
     hardware.opened[0].close()
-    with pytest.raises(CameraError, match="no control LensPosition; leave it out"):
+    with pytest.raises(CameraError, match="no control LensPosition; remove it"):
         opened(lens_position_dioptres=9.0)
     assert hardware.opened[1].closed
 
@@ -77,7 +77,7 @@ def test_a_camera_without_a_focus_motor(monkeypatch, opened):
 @pytest.mark.parametrize(
     "pixel_format", ["BGR888", "RGB888", "XBGR8888", "XRGB8888", "YUV420", "YVU420", "NV12", "NV21", "YUYV", "UYVY", "MJPEG"]
 )
-def test_whatever_format_is_granted_becomes_rgb(monkeypatch, opened, pixel_format):
+def test_every_granted_format_is_converted_to_rgb(monkeypatch, opened, pixel_format):
     scene = np.zeros((120, 160, 3), np.uint8)
     scene[:, :80], scene[:, 80:] = (220, 30, 20), (20, 40, 200)
     installed(monkeypatch, Hardware([scene], granted_format=pixel_format, align=64))
@@ -90,47 +90,47 @@ def test_whatever_format_is_granted_becomes_rgb(monkeypatch, opened, pixel_forma
 @given(
     st.integers(1, 20), st.integers(1, 20), st.sampled_from(["BGR888", "RGB888", "XBGR8888", "XRGB8888"]), st.sampled_from([1, 4, 32, 64])
 )  # fmt: skip
-def test_padding_never_shows(half_width, half_height, pixel_format, align):
-    picture = noise_pictures(1, width=2 * half_width, height=2 * half_height)[0]
-    buffer, stride = memory(picture, pixel_format, align)
-    tail = np.full(777, 99, np.uint8)  # buffers are longer than their pictures
+def test_padding_is_removed(half_width, half_height, pixel_format, align):
+    image = noise_pictures(1, width=2 * half_width, height=2 * half_height)[0]
+    buffer, stride = memory(image, pixel_format, align)
+    tail = np.full(777, 99, np.uint8)  # buffers are longer than their images
     layout = PixelLayout(pixel_format, Size(2 * half_width, 2 * half_height), stride)
-    assert np.array_equal(to_rgb(np.concatenate((buffer, tail)), layout), picture)
+    assert np.array_equal(to_rgb(np.concatenate((buffer, tail)), layout), image)
 
 
-def test_another_size_than_asked_for_is_taken_and_told(monkeypatch, opened, caplog):
+def test_a_different_granted_size_is_accepted_and_logged(monkeypatch, opened, caplog):
     installed(monkeypatch, Hardware(noise_pictures(3), granted_size=(128, 96)))
     source = opened()
-    assert (source.read(5.0).width, source.facts()["granted"]) == (128, "128x96 BGR888")
-    assert "asked for 160x120, granted 128x96" in caplog.text
+    assert (source.read(5.0).width, source.properties()["granted"]) == (128, "128x96 BGR888")
+    assert "requested 160x120, granted 128x96" in caplog.text
 
 
-def test_what_the_camera_says_of_a_frame_is_kept(hardware, opened):
+def test_metadata_of_a_frame_becomes_properties(hardware, opened):
     source = opened()
     source.read(5.0)
     expected = {"exposure_us": 9_990, "gain": 2.0, "lens_position_dioptres": 8.5, "focus_measure": 1_234}
-    assert expected.items() <= source.facts().items()
+    assert expected.items() <= source.properties().items()
 
 
-def test_the_sensors_time_stamp_is_used_where_it_is_of_our_clock(hardware, opened):
+def test_a_time_stamp_on_the_monotonic_clock_is_used(hardware, opened):
     hardware.stamp = lambda: time.monotonic_ns() - 40_000_000
     taken_ns = opened(clock_ns=time.monotonic_ns).read(5.0).captured_ns
     assert time.monotonic_ns() - taken_ns >= 40_000_000
 
 
 @pytest.mark.parametrize("offset_s", [-7_200, 7_200, 1])
-def test_a_time_stamp_of_another_clock_is_replaced_by_the_arrival(hardware, opened, offset_s):
+def test_a_time_stamp_on_another_clock_is_replaced_by_the_arrival(hardware, opened, offset_s):
     hardware.stamp = lambda: 1_000_000_000_000 + offset_s * 1_000_000_000
     assert opened(clock_ns=lambda: 1_000_000_000_000).read(5.0).captured_ns == 1_000_000_000_000
 
 
-def test_every_request_is_given_back(hardware, opened):
+def test_every_request_is_released(hardware, opened):
     source = opened()
     assert [source.read(5.0).sequence for _ in range(12)] == list(range(12))
     assert hardware.opened[0].free_buffers == 4
 
 
-def test_cancelled_requests_end_in_a_time_out_not_in_a_wait_for_ever(hardware, opened):
+def test_cancelled_requests_time_out(hardware, opened):
     source = opened()
     source.read(5.0)
     hardware.cancelling.set()
@@ -140,7 +140,7 @@ def test_cancelled_requests_end_in_a_time_out_not_in_a_wait_for_ever(hardware, o
     assert source.read(5.0).sequence == 1
 
 
-def test_a_short_buffer_is_garbage_and_still_given_back(hardware, opened):
+def test_a_short_buffer_is_an_error_and_is_released(hardware, opened):
     source = opened()
     hardware.short_buffers = True
     with pytest.raises(CameraGarbageError, match="bytes"):
@@ -148,7 +148,7 @@ def test_a_short_buffer_is_garbage_and_still_given_back(hardware, opened):
     assert hardware.opened[0].free_buffers == 4
 
 
-def test_closing_cancels_what_is_asked_for(hardware, opened):
+def test_close_cancels_pending_requests(hardware, opened):
     source = opened()
     hardware.cancelling.set()
     with pytest.raises(CameraFrozenError):
@@ -157,7 +157,7 @@ def test_closing_cancels_what_is_asked_for(hardware, opened):
     assert hardware.opened[0].closed
 
 
-def test_a_close_that_hangs_is_left_behind(hardware, opened, caplog):
+def test_a_close_that_hangs_is_abandoned(hardware, opened, caplog):
     source = opened()
     hardware.close_lets_go.clear()
     source.close()
@@ -167,10 +167,10 @@ def test_a_close_that_hangs_is_left_behind(hardware, opened, caplog):
     hardware.close_lets_go.set()
 
 
-def test_a_loose_ribbon_recovers_by_a_new_camera_object(hardware):
+def test_a_loose_ribbon_recovers_with_a_new_camera_object(hardware):
     camera = CameraThread(lambda: PicameraSource(size=SIZE, fps=200.0), read_timeout_s=0.1, pause_s=(0.01, 0.05))
     with camera:
-        assert camera.take(20.0) is not None
+        assert camera.get_frame(20.0) is not None
         hardware.cancelling.set()
         deadline = time.monotonic() + 20.0
         while camera.status().state is not CaptureState.FROZEN and time.monotonic() < deadline:
@@ -180,19 +180,19 @@ def test_a_loose_ribbon_recovers_by_a_new_camera_object(hardware):
         while camera.status().state is not CaptureState.RUNNING and time.monotonic() < deadline:
             time.sleep(0.005)
         assert camera.status().state is CaptureState.RUNNING
-        assert camera.status().facts["exposure_us"] == 9_990
+        assert camera.status().properties["exposure_us"] == 9_990
     assert len(hardware.opened) >= 2
     assert all(each.closed for each in hardware.opened)
 
 
 @pytest.mark.parametrize(("models", "found"), [(["imx708"], "0 imx708"), ([], "none")])
-def test_no_camera_and_too_few_cameras_say_what_was_found(hardware, models, found):
+def test_a_missing_camera_error_lists_the_cameras_found(hardware, models, found):
     hardware.models = models
     with pytest.raises(CameraError, match=rf"camera 1: not found \(found: {found}\); check the ribbon cable"):
         PicameraSource(1).open()
 
 
-def test_a_camera_that_comes_back_is_found_by_the_next_opening(hardware, opened):
+def test_a_reconnected_camera_is_found_by_the_next_open(hardware, opened):
     found = list(hardware.models)
     hardware.models = []
     source = PicameraSource(0, size=SIZE)
@@ -215,12 +215,12 @@ def test_without_picamera2_the_message_says_how_to_install_it(monkeypatch):
         PicameraSource().open()
 
 
-def test_a_format_nobody_knows(monkeypatch):
-    with pytest.raises(CameraError, match="delivers SRGGB10 pictures; known here: BGR888"):
+def test_an_unsupported_format(monkeypatch):
+    with pytest.raises(CameraError, match="delivers SRGGB10, which is not supported; supported formats: BGR888"):
         to_rgb(np.zeros(100, np.uint8), PixelLayout("SRGGB10", Size(4, 4), 8))
 
 
-def test_jpeg_that_is_none():
+def test_undecodable_jpeg():
     for data in (np.zeros(0, np.uint8), np.arange(200, dtype=np.uint8)):
         with pytest.raises(CameraGarbageError, match="JPEG"):
             to_rgb(data, PixelLayout("MJPEG", Size(4, 4), 0))

@@ -150,7 +150,7 @@ def test_a_card_before_the_camera_is_told_over_mqtt(scanner, cards):
 def test_a_silent_camera_is_frozen_and_recovers(scanner, camera):
     scanner.wait_for_camera("running")
     camera.silence()
-    health = scanner.wait_for_camera("frozen", "no picture for 1 s; check ribbon cable and power")
+    health = scanner.wait_for_camera("frozen", "no frame for 1 s; check ribbon cable and power")
     assert [problem["part"] for problem in health["problems"]] == ["camera"]
     camera.plug_in()
     assert scanner.wait_for_camera("running")["problems"] == []
@@ -162,7 +162,7 @@ def test_a_camera_that_shows_one_picture_for_ever_is_frozen_and_recovers(scanner
     camera.silence()  # the pictures are read by the next opening
     scanner.wait_for_camera("frozen", "no picture")
     camera.plug_in()
-    scanner.wait_for_camera("frozen", "the same picture, bit by bit, for 1.5 s")
+    scanner.wait_for_camera("frozen", "the image has not changed by a single bit for 1.5 s")
     camera.show(on_the_table(cards[0]))
     assert scanner.wait_for_camera("running")["problems"] == []
 

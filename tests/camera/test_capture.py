@@ -46,7 +46,7 @@ def wait_for_state(camera, state):
 def take_all(camera):
     frames = []
     while not camera.over:
-        frame = camera.take(1.0)
+        frame = camera.get_frame(1.0)
         if frame is not None:
             frames.append(frame)
     return frames
@@ -58,21 +58,21 @@ def take_all(camera):
 def test_newest_frame_wins_and_overwritten_ones_are_counted():
     with camera_thread(living()) as camera:
         wait_for(lambda: camera.status().frames >= 5, "five frames")
-        frame = camera.take(5.0)
+        frame = camera.get_frame(5.0)
         assert frame.sequence >= 4
         assert camera.status().dropped >= 4
 
 
 def test_a_frame_is_taken_once():
     with camera_thread(ListSource(noise_pictures(1))) as camera:
-        assert camera.take(5.0).sequence == 0
-        assert camera.take(0.01) is None
+        assert camera.get_frame(5.0).sequence == 0
+        assert camera.get_frame(0.01) is None
 
 
 def test_take_waits_no_longer_than_it_was_told():
     hung = cameras.CameraHangs(good=0)
     with camera_thread(hung, read_timeout_s=30.0) as camera:
-        assert camera.take(0.05) is None
+        assert camera.get_frame(0.05) is None
         hung.released.set()
 
 
@@ -81,7 +81,7 @@ def test_lockstep_hands_over_every_frame_to_a_slow_reader():
     with camera_thread(ListSource(pictures, fps=10.0), lockstep=True) as camera:
         frames = []
         while not camera.over:
-            if (frame := camera.take(5.0)) is not None:
+            if (frame := camera.get_frame(5.0)) is not None:
                 time.sleep(0.002)
                 frames.append(frame)
         assert [frame.sequence for frame in frames] == list(range(20))
@@ -124,7 +124,7 @@ def test_a_failure_gets_its_name_and_the_camera_recovers_by_itself(fault, state)
         return living()
 
     made = []
-    camera = CameraThread(make_source, watch=FrameChecks(frozen_after_s=0.05), read_timeout_s=0.1, pause_s=(0.01, 0.05))
+    camera = CameraThread(make_source, checks=FrameChecks(frozen_after_s=0.05), read_timeout_s=0.1, pause_s=(0.01, 0.05))
     with camera:
         wait_for(lambda: camera.status().last_error is not None, "a failure")
         seen.append(camera.status().state)
@@ -142,8 +142,8 @@ def test_a_failure_gets_its_name_and_the_camera_recovers_by_itself(fault, state)
 def test_sequence_numbers_go_on_after_a_recovery():
     with camera_thread(cameras.CameraDisconnects(good=3), living()) as camera:
         wait_for(lambda: camera.status().reopens >= 1 and camera.status().state is CaptureState.RUNNING, "recovery")
-        camera.take(5.0)
-        assert camera.take(5.0).sequence >= 3
+        camera.get_frame(5.0)
+        assert camera.get_frame(5.0).sequence >= 3
 
 
 def test_a_camera_that_is_not_there_is_failed_until_it_comes():
@@ -166,22 +166,22 @@ def test_a_repeated_failure_is_logged_once(caplog):
 
 def test_without_recovery_the_first_failure_is_raised():
     with camera_thread(cameras.CameraDisconnects(good=2), recover=False, lockstep=True) as camera:
-        assert camera.take(5.0) is not None
-        assert camera.take(5.0) is not None
+        assert camera.get_frame(5.0) is not None
+        assert camera.get_frame(5.0) is not None
         with pytest.raises(CameraError, match="gone"):
-            camera.take(5.0)
+            camera.get_frame(5.0)
 
 
 def test_the_replay_of_an_empty_folder_says_so_with_the_status_of_bad_data(tmp_path):
     with camera_thread(StillsSource(tmp_path), recover=False) as camera:
         with pytest.raises(CameraError, match="folder is empty") as raised:
-            camera.take(5.0)
+            camera.get_frame(5.0)
         assert raised.value.exit_code is ExitCode.BAD_DATA
 
 
 def test_a_frozen_picture_stays_frozen_over_reopenings():
     still = noise_pictures(1)
-    with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), watch=FrameChecks(frozen_after_s=0.05)) as camera:
+    with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), checks=FrameChecks(frozen_after_s=0.05)) as camera:
         wait_for_state(camera, CaptureState.FROZEN)
         before = camera.status().frames
         wait_for(lambda: camera.status().reopens >= 3, "three reopenings")
@@ -240,7 +240,7 @@ def test_what_a_source_tells_is_in_the_status(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with camera_thread(StillsSource(tmp_path)) as camera:
         wait_for(lambda: camera.status().last_error is not None, "the failure")
-        assert camera.status().facts["unreadable_stills"] == 1
+        assert camera.status().properties["unreadable_stills"] == 1
 
 
 def test_a_driver_threads_own_time_out_is_not_taken_for_a_hang():
@@ -272,60 +272,60 @@ def frame_of(pixels):
 
 def test_a_living_picture_may_go_on_for_ever():
     watch = FrameChecks(frozen_after_s=1.0)
-    assert all(watch.shows_life(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_pictures(50)))
+    assert all(watch.is_live(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_pictures(50)))
 
 
 @given(st.lists(st.integers(1, 900_000_000), min_size=1, max_size=20))
 def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_ns):
     watch, picture = FrameChecks(frozen_after_s=2.0), noise_pictures(1)[0]
-    assert watch.shows_life(frame_of(picture), 0)
+    assert watch.is_live(frame_of(picture), 0)
     now_ns = 0
     for step_ns in steps_ns:
         now_ns += step_ns
         if now_ns >= 2 * SECOND_NS:
             with pytest.raises(CameraFrozenError):
-                watch.shows_life(frame_of(picture.copy()), now_ns)
+                watch.is_live(frame_of(picture.copy()), now_ns)
         else:
-            assert not watch.shows_life(frame_of(picture.copy()), now_ns)
+            assert not watch.is_live(frame_of(picture.copy()), now_ns)
 
 
 def test_one_changed_pixel_is_a_sign_of_life():
     watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
-    watch.shows_life(frame_of(picture), 0)
+    watch.is_live(frame_of(picture), 0)
     changed = picture.copy()
     changed[17, 11, 2] ^= 1
-    assert watch.shows_life(frame_of(changed), 2 * SECOND_NS)
+    assert watch.is_live(frame_of(changed), 2 * SECOND_NS)
     with pytest.raises(CameraFrozenError):
-        watch.shows_life(frame_of(changed.copy()), 3 * SECOND_NS)
+        watch.is_live(frame_of(changed.copy()), 3 * SECOND_NS)
 
 
 def test_a_single_colour_is_garbage_even_when_it_flickers():
     watch = FrameChecks(frozen_after_s=1.0)
     for tenth in range(10):
-        assert not watch.shows_life(frame_of(np.full((48, 64, 3), tenth % 2, np.uint8)), tenth * SECOND_NS // 10)
+        assert not watch.is_live(frame_of(np.full((48, 64, 3), tenth % 2, np.uint8)), tenth * SECOND_NS // 10)
     with pytest.raises(CameraGarbageError, match="uncover the lens"):
-        watch.shows_life(frame_of(np.zeros((48, 64, 3), np.uint8)), SECOND_NS)
+        watch.is_live(frame_of(np.zeros((48, 64, 3), np.uint8)), SECOND_NS)
 
 
 def test_another_size_is_garbage_unless_the_source_was_reopened():
     watch = FrameChecks()
-    watch.shows_life(frame_of(noise_pictures(1)[0]), 0)
+    watch.is_live(frame_of(noise_pictures(1)[0]), 0)
     with pytest.raises(CameraGarbageError, match="from 64x48 to 32x24"):
-        watch.shows_life(frame_of(noise_pictures(1, width=32, height=24)[0]), 1)
+        watch.is_live(frame_of(noise_pictures(1, width=32, height=24)[0]), 1)
     watch.source_opened()
-    assert watch.shows_life(frame_of(noise_pictures(1, width=32, height=24)[0]), 2)
+    assert watch.is_live(frame_of(noise_pictures(1, width=32, height=24)[0]), 2)
 
 
 def test_a_reopened_source_has_its_time_anew_but_its_old_picture_is_no_sign_of_life():
     watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
-    watch.shows_life(frame_of(picture), 0)
+    watch.is_live(frame_of(picture), 0)
     with pytest.raises(CameraFrozenError):
-        watch.shows_life(frame_of(picture), SECOND_NS)
+        watch.is_live(frame_of(picture), SECOND_NS)
     watch.source_opened()
-    assert not watch.shows_life(frame_of(picture), 5 * SECOND_NS)
-    assert not watch.shows_life(frame_of(picture), 5 * SECOND_NS + 1)
+    assert not watch.is_live(frame_of(picture), 5 * SECOND_NS)
+    assert not watch.is_live(frame_of(picture), 5 * SECOND_NS + 1)
     with pytest.raises(CameraFrozenError):
-        watch.shows_life(frame_of(picture), 6 * SECOND_NS)
+        watch.is_live(frame_of(picture), 6 * SECOND_NS)
 
 
 # the film's clock

@@ -154,10 +154,10 @@ def test_a_file_that_is_no_network_is_refused_with_the_next_step(model):
     class Damaged:
         model_id, manifest = model.model_id, model.manifest
 
-        def artefact(self, kind):
-            return model.artefact(kind)
+        def artifact(self, kind):
+            return model.artifact(kind)
 
-        def artefact_path(self, kind):
+        def artifact_path(self, kind):
             return model.folder / "golden.npy"
 
     with pytest.raises(ModelError, match=r"golden\.npy.*copy"):

@@ -1,4 +1,4 @@
-"""What every frame source owes the camera thread, tried on each of them."""
+"""The contract of frame sources, tested on every implementation."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ import pytest
 
 from edge.adapters.picamera import PicameraSource
 from edge.adapters.stills import StillsSource
-from edge.adapters.video import DeviceSource, FilmSource, StreamSource
+from edge.adapters.video import DeviceSource, StreamSource, VideoFileSource
 from edge.errors import CameraError, CameraFrozenError, ExitCode, RecordingError, SourceEndedError
 from edge.vision.card import Size
 from edge.vision.frame import Frame
@@ -28,10 +28,10 @@ RED, BLUE = (200, 40, 30), (30, 50, 190)
 
 def scene(index):
     """Red on the left, blue on the right, and a green bar that moves down from frame to frame."""
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    picture[:, : WIDTH // 2], picture[:, WIDTH // 2 :] = RED, BLUE
-    picture[index * 4 % HEIGHT : index * 4 % HEIGHT + 4, :] = (30, 200, 40)
-    return picture
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[:, : WIDTH // 2], image[:, WIDTH // 2 :] = RED, BLUE
+    image[index * 4 % HEIGHT : index * 4 % HEIGHT + 4, :] = (30, 200, 40)
+    return image
 
 
 SCENES = [scene(index) for index in range(COUNT)]
@@ -40,36 +40,36 @@ SCENES = [scene(index) for index in range(COUNT)]
 @dataclass
 class Case:
     make: object
-    """Make a source, not yet open, of the scenes."""
+    """Returns a source of the scenes, not yet open."""
     live: bool
     make_absent: object = None
-    """Make a source of something that is not there."""
+    """Returns a source whose device or file does not exist."""
     setup: object = None
-    """Called before each opening: what is at the other end."""
+    """Called before each opening, to start what the source connects to."""
 
 
 def write_video(path, codec="mp4v"):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), FPS, (WIDTH, HEIGHT))
-    for picture in SCENES:
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    for image in SCENES:
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
 
 
 def write_stills(folder):
     folder.mkdir()
-    for index, picture in enumerate(SCENES):
-        cv2.imwrite(str(folder / f"still_{index:03d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    for index, image in enumerate(SCENES):
+        cv2.imwrite(str(folder / f"still_{index:03d}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return folder
 
 
 class PipeWriter:
-    """Another program that writes MJPEG into a named pipe as fast as it is read, once for each time the pipe is opened."""
+    """Writes MJPEG into a named pipe as fast as it is read, like another program; call once for each opening of the pipe."""
 
     def __init__(self, path):
         os.mkfifo(path)
         self.path = path
-        self._jpegs = [cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes() for picture in SCENES]
+        self._jpegs = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in SCENES]
 
     def __call__(self):
         threading.Thread(target=self._write, daemon=True).start()
@@ -83,9 +83,9 @@ class PipeWriter:
             pass
 
 
-def film_case(folder, _, **options):
-    film = write_video(folder / "film.mp4")
-    return Case(lambda: FilmSource(film, **options), live=bool(options), make_absent=lambda: FilmSource(folder / "absent.mp4"))
+def video_case(folder, _, **options):
+    video = write_video(folder / "film.mp4")
+    return Case(lambda: VideoFileSource(video, **options), live=bool(options), make_absent=lambda: VideoFileSource(folder / "absent.mp4"))
 
 
 def stills_case(folder, _):
@@ -111,14 +111,14 @@ def picamera_case(_, monkeypatch, **options):
 def v4l2_case(_, __):
     device = Path("/dev/video0")
     if not device.exists():
-        pytest.skip(f"no {device} here: a V4L2 camera cannot be tried")
+        pytest.skip(f"no {device}: a V4L2 camera cannot be tested")
     return Case(lambda: DeviceSource(str(device)), live=True, make_absent=lambda: DeviceSource("/dev/video999"))
 
 
 CASES = {
     "list": lambda folder, _: Case(lambda: ListSource(SCENES, fps=FPS), live=False),
-    "film": film_case,
-    "film at its pace": partial(film_case, realtime=True),
+    "video": video_case,
+    "video in real time": partial(video_case, realtime=True),
     "folder of stills": stills_case,
     "named pipe": pipe_case,
     "picamera2 double": picamera_case,
@@ -137,7 +137,7 @@ def case(name, folder, monkeypatch):
         yield CASES[name](folder, monkeypatch)
 
 
-FINITE = ["list", "film", "film at its pace", "folder of stills"]
+FINITE = ["list", "video", "video in real time", "folder of stills"]
 
 
 @pytest.fixture(params=[*CASES, "stream"])
@@ -166,9 +166,9 @@ def test_frames_are_rgb_numbered_and_in_the_order_of_time(source_case):
     assert stamps == sorted(set(stamps))
 
 
-def test_colours_arrive_in_the_right_order(source_case, request):
+def test_colors_are_in_the_right_order(source_case, request):
     if "v4l2" in request.node.name:
-        pytest.skip("nobody knows what a real camera looks at")
+        pytest.skip("the scene of a real camera is unknown")
     source = opened(source_case)
     pixels = source.read(5.0).pixels
     source.close()
@@ -179,7 +179,7 @@ def test_colours_arrive_in_the_right_order(source_case, request):
 
 def test_capture_times_of_a_live_source_are_of_the_monotonic_clock(source_case):
     if not source_case.live:
-        pytest.skip("a recording read as fast as possible tells its own time")
+        pytest.skip("a recording read as fast as possible has its own time")
     source = opened(source_case)
     captured_ns = source.read(5.0).captured_ns
     source.close()
@@ -200,9 +200,9 @@ def test_a_source_can_be_closed_in_any_state_and_opened_again(source_case):
             source.read(0.1)
 
 
-def test_what_is_not_there_is_named_with_the_next_step(source_case):
+def test_a_missing_source_is_named_with_what_to_do(source_case):
     if source_case.make_absent is None:
-        pytest.skip("a list is always there")
+        pytest.skip("a list cannot be missing")
     source = source_case.make_absent()
     with pytest.raises(CameraError, match=r"absent|camera 7|video999") as raised:
         source.open()
@@ -211,7 +211,7 @@ def test_what_is_not_there_is_named_with_the_next_step(source_case):
 
 
 @pytest.mark.parametrize("name", FINITE)
-def test_a_recording_ends_every_time_it_is_asked(name, tmp_path, monkeypatch):
+def test_a_recording_that_ended_stays_ended(name, tmp_path, monkeypatch):
     with case(name, tmp_path, monkeypatch) as found:
         source = opened(found)
         for _ in range(COUNT):
@@ -222,8 +222,8 @@ def test_a_recording_ends_every_time_it_is_asked(name, tmp_path, monkeypatch):
         source.close()
 
 
-@pytest.mark.parametrize("name", [name for name in FINITE if name != "film at its pace"])
-def test_a_recording_tells_the_time_in_it(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [name for name in FINITE if name != "video in real time"])
+def test_the_capture_time_of_a_recording_is_its_position(name, tmp_path, monkeypatch):
     with case(name, tmp_path, monkeypatch) as found:
         source = opened(found)
         stamps_ms = [source.read(5.0).captured_ns / 1e6 for _ in range(COUNT)]
@@ -235,12 +235,12 @@ def test_a_recording_tells_the_time_in_it(name, tmp_path, monkeypatch):
     "make",
     [
         lambda folder: ListSource(SCENES, fps=FPS, loop=True),
-        lambda folder: FilmSource(write_video(folder / "film.mp4"), loop=True),
+        lambda folder: VideoFileSource(write_video(folder / "film.mp4"), loop=True),
         lambda folder: StillsSource(write_stills(folder / "stills"), seconds_per_still=1 / FPS, fps=FPS, loop=True),
     ],
-    ids=["list", "film", "folder of stills"],
+    ids=["list", "video", "folder of stills"],
 )
-def test_a_loop_starts_again_while_time_goes_on(make, tmp_path):
+def test_a_loop_starts_over_while_time_continues(make, tmp_path):
     source = make(tmp_path)
     source.open()
     frames = [source.read(5.0) for _ in range(2 * COUNT + 1)]
@@ -250,79 +250,79 @@ def test_a_loop_starts_again_while_time_goes_on(make, tmp_path):
     assert [frame.captured_ns / 1e6 for frame in frames] == pytest.approx([index * 1000.0 / FPS for index in range(2 * COUNT + 1)], abs=1.0)
 
 
-# films and stills that cannot be used
+# --- videos and stills that cannot be used ---
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", r"film is empty \(0 bytes\)"), (b"no film\n" * 100, "not a film"), (None, "No such file"), ("cut", "not a film")],
+    [(b"", r"video is empty \(0 bytes\)"), (b"no film\n" * 100, "not a video"), (None, "No such file"), ("cut", "not a video")],
 )
-def test_a_bad_film_is_bad_data(tmp_path, content, reason):
+def test_an_unusable_video_is_bad_data(tmp_path, content, reason):
     path = tmp_path / "film.mp4"
     if content == "cut":
         content = write_video(path).read_bytes()[:2000]
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RecordingError, match=rf"film\.mp4: .*{reason}.*; ") as raised:
-        FilmSource(path).open()
+        VideoFileSource(path).open()
     assert raised.value.exit_code is ExitCode.BAD_DATA
 
 
-def test_a_folder_is_no_film(tmp_path):
-    with pytest.raises(RecordingError, match="is no file; a folder of stills"):
-        FilmSource(tmp_path).open()
+def test_a_folder_is_not_a_video(tmp_path):
+    with pytest.raises(RecordingError, match="is not a file; folders of stills"):
+        VideoFileSource(tmp_path).open()
 
 
-def test_a_film_that_breaks_off_is_told(tmp_path, caplog):
-    film = write_video(tmp_path / "film.avi", "MJPG")
-    film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 5])
-    source = FilmSource(film)
+def test_a_truncated_video_is_logged(tmp_path, caplog):
+    video = write_video(tmp_path / "film.avi", "MJPG")
+    video.write_bytes(video.read_bytes()[: video.stat().st_size * 3 // 5])
+    source = VideoFileSource(video)
     source.open()
     with pytest.raises(SourceEndedError):
         read_until_it_fails(source)
     source.close()
-    assert "the file seems damaged" in caplog.text
+    assert "the file may be damaged" in caplog.text
 
 
-def test_stills_differ_in_size_and_bad_ones_are_named_once(tmp_path, caplog):
+def test_stills_may_differ_in_size_and_unreadable_ones_are_logged_once(tmp_path, caplog):
     folder = tmp_path / "stills"
     folder.mkdir()
     for name, size in [("a.png", (40, 30)), ("c.png", (20, 10))]:
         cv2.imwrite(str(folder / name), np.full((size[1], size[0], 3), 128, np.uint8))
     (folder / "b.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not a image")
     (folder / ".hidden.png").write_bytes(b"")
     source = StillsSource(folder, seconds_per_still=0.2, fps=10.0, loop=True)
     source.open()
     frames = [source.read(1.0) for _ in range(8)]
     assert [(frame.width, frame.height) for frame in frames] == [(40, 30), (40, 30), (20, 10), (20, 10)] * 2
-    assert source.facts() == {"stills": 4, "unreadable_stills": 2}
+    assert source.properties() == {"stills": 4, "unreadable_stills": 2}
     source.close()
     assert [record.message.partition(": is")[0].partition(": not")[0] for record in caplog.records] == [
-        f"left out: {folder}/b.png",
-        f"left out: {folder}/notes.txt",
+        f"skipped: {folder}/b.png",
+        f"skipped: {folder}/notes.txt",
     ]
 
 
-def test_a_folder_without_a_readable_picture(tmp_path):
+def test_a_folder_without_a_readable_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     source = StillsSource(tmp_path, loop=True)
     source.open()
-    with pytest.raises(RecordingError, match="none of its 1 files is a readable picture"):
+    with pytest.raises(RecordingError, match="none of its 1 files is a readable image"):
         source.read(1.0)
 
 
-# streams and devices that fail
+# --- streams and devices that fail ---
 
 
 def read_until_it_fails(source, frames=200):
     for _ in range(frames):
         source.read(1.0)
-    pytest.fail("it never failed")
+    pytest.fail("the source did not fail")
 
 
 @pytest.mark.parametrize(("fault", "error"), [("stall", CameraFrozenError), ("cut", CameraError), ("garbage", CameraError)])
-def test_a_stream_that_fails_is_told_within_the_bound(fault, error):
+def test_a_failed_stream_raises_within_the_timeout(fault, error):
     with mjpeg_server(SCENES, fps=100.0, good=5, fault=fault) as server:
         source = StreamSource(server.url, read_timeout_s=0.3)
         source.open()
@@ -341,23 +341,23 @@ def test_a_password_in_an_address_stays_out_of_the_message():
     assert "127.0.0.1:9/live" in str(raised.value)
 
 
-def test_a_device_that_is_none(tmp_path):
+def test_a_path_that_is_not_a_device(tmp_path):
     file = tmp_path / "video0"
     file.touch()
-    with pytest.raises(CameraError, match=r"is no device; for a film set camera\.kind"):
+    with pytest.raises(CameraError, match=r"is not a device; for a video set camera\.kind"):
         DeviceSource(str(file)).open()
     with pytest.raises(CameraError, match="No such file or directory; plug the camera in"):
         DeviceSource(str(tmp_path / "video1")).open()
     with pytest.raises(CameraError, match="cannot be used as a camera"):
         DeviceSource("/dev/null").open()
-    with pytest.raises(CameraError, match="pixel format 'MJPEG' is no four-letter code"):
+    with pytest.raises(CameraError, match="pixel format 'MJPEG' is not a four-letter code"):
         DeviceSource(str(file), pixel_format="MJPEG")
 
 
 def test_drivers_do_not_write_to_standard_error(tmp_path, capfd):
-    film = tmp_path / "film.mp4"
-    film.write_bytes(b"no film at all")
-    for source in (FilmSource(film), StreamSource("http://127.0.0.1:9/x", open_timeout_s=1.0), DeviceSource("/dev/null")):
+    video = tmp_path / "film.mp4"
+    video.write_bytes(b"not a video")
+    for source in (VideoFileSource(video), StreamSource("http://127.0.0.1:9/x", open_timeout_s=1.0), DeviceSource("/dev/null")):
         with pytest.raises(CameraError):
             source.open()
     assert capfd.readouterr() == ("", "")

@@ -45,7 +45,7 @@ class EndlessCamera:
     def start(self):
         """Do nothing."""
 
-    def take(self, timeout_s):
+    def get_frame(self, timeout_s):
         self.taken += 1
         return Frame(self.scenes[self.taken // 20 % len(self.scenes)], self.taken, time.monotonic_ns())
 

@@ -13,7 +13,7 @@ from edge.camera.capture import CameraThread, CaptureState
 from edge.daemon.add_request import new_card
 from edge.errors import BundleError, CameraError, EdgeError, EmbedderError, OutboxError
 from edge.publishing.command import parse_command
-from edge.vision.card_jpeg import card_picture, image_id
+from edge.vision.card_jpeg import card_jpeg, image_id
 from edge.vision.frame import Frame
 from tests.support.scripted_daemon import NEW_INDEX, OLD_INDEX, S, Script, ScriptedDaemon, card_at, opened_index
 
@@ -224,10 +224,10 @@ def test_a_frozen_camera_is_a_problem_until_it_recovers():
 def test_a_camera_that_failed_for_good_ends_the_daemon():
     scripted = ScriptedDaemon(Script())
 
-    def take(timeout_s):
+    def get_frame(timeout_s):
         raise CameraError("video.mp4: no such file")
 
-    scripted.camera.take = take
+    scripted.camera.get_frame = get_frame
     with pytest.raises(CameraError):
         scripted.run()
     assert scripted.sink.closed
@@ -506,6 +506,9 @@ class HungSource:
     def close(self):
         pass
 
+    def properties(self):
+        return {}
+
 
 def test_a_driver_that_never_returns_does_not_keep_the_daemon_from_stopping():
     released = threading.Event()
@@ -522,7 +525,7 @@ def test_a_driver_that_never_returns_does_not_keep_the_daemon_from_stopping():
 
 def test_the_image_of_a_card_is_a_jpeg_of_bounded_size():
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    jpeg = card_picture(Frame(noise, 0, 0), card_at(20).quad)
+    jpeg = card_jpeg(Frame(noise, 0, 0), card_at(20).quad)
     assert jpeg.startswith(b"\xff\xd8")
     assert len(jpeg) <= 131_072
 

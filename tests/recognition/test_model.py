@@ -30,7 +30,7 @@ def test_a_whole_folder_opens_with_its_golden_pictures(folder):
     assert model.model_id == "00112233445566aa"
     assert np.array_equal(model.golden_inputs, golden_pictures())
     assert model.golden_embeddings.shape == (3, DIM)
-    assert model.artefact_path("onnx") == folder / "model.onnx"
+    assert model.artifact_path("onnx") == folder / "model.onnx"
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden-1.png", "golden.npy"])
@@ -105,7 +105,7 @@ def test_golden_embeddings_must_be_unit_vectors(tmp_path, stored):
 
 def test_an_artefact_that_is_not_there_names_those_that_are(folder):
     with pytest.raises(ModelError, match=r"no `hef` artefact \(onnx listed\)"):
-        open_model(folder).artefact("hef")
+        open_model(folder).artifact("hef")
 
 
 def test_a_backend_that_answers_as_the_trained_network_passes(folder):

@@ -9,7 +9,7 @@ from edge.errors import EmbedderError, EmbedderTimeoutError
 from edge.recognition.decision import AcceptanceThresholds, Identified, RejectReason, Unknown
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.gallery import Card, Gallery
-from edge.recognition.neighbors import CardId, exact_similarities, rank, to_neighbors
+from edge.recognition.neighbors import CardId, exact_similarities, to_neighbors, top_k
 from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from edge.vision.card import LocatedCard, Quad, whole_image_quad
@@ -28,7 +28,7 @@ class ArrayIndex:
 
     def search(self, queries, k):
         similarities = exact_similarities(queries, self.vectors)
-        return tuple(to_neighbors(row, similarities[index, row], self.card_ids) for index, row in enumerate(rank(similarities, k)))
+        return tuple(to_neighbors(row, similarities[index, row], self.card_ids) for index, row in enumerate(top_k(similarities, k)))
 
 
 def loaded_gallery(specs, pictures, index_id="test"):

@@ -11,7 +11,7 @@ def board_model():
     pytest.importorskip("hailo_platform", reason="HailoRT's Python package is not installed (apt install hailo-all)")
     try:
         model = open_model(find_model(None))
-        model.artefact("hef")
+        model.artifact("hef")
     except EdgeError as error:
         pytest.skip(f"no compiled network found: {error}")
     return model

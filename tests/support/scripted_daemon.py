@@ -99,7 +99,7 @@ class ScriptedCamera:
     def start(self) -> None:
         self.state = CaptureState.RUNNING
 
-    def take(self, timeout_s: float):
+    def get_frame(self, timeout_s: float):
         script = self.script
         while script.actions and script.actions[0][0] <= self.played:
             script.actions.pop(0)[1]()

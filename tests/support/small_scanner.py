@@ -19,7 +19,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.writer import BundleContents, write_bundle
 from edge.recognition.embedding import PREPROCESSING_ID, to_input_batch
 from edge.recognition.gallery import Card, Gallery
-from edge.recognition.model import Artefact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, Training, open_model
+from edge.recognition.model import Artifact, FileRecord, Golden, Measured, ModelManifest, NetworkInput, TrainingRecord, open_model
 from edge.recognition.neighbors import CardId
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
 from tools.drawing.cards import over_white
@@ -67,13 +67,13 @@ def write_projection_model(folder: Path, *, seed: int = 0, note: str = NOTE) -> 
         created=CREATED,
         input=NetworkInput(width=224, height=224, preprocessing=PREPROCESSING_ID),
         dim=DIM,
-        artefacts={"onnx": Artefact(**_record(folder / "network.onnx").model_dump(), precision="float32", max_batch=8)},
+        artefacts={"onnx": Artifact(**_record(folder / "network.onnx").model_dump(), precision="float32", max_batch=8)},
         golden=Golden(
             pictures=tuple(_record(folder / f"golden-{number}.png") for number in range(len(goldens))),
             embeddings=_record(folder / "golden.npy"),
             min_cosine={"onnx": 0.999},
         ),
-        training=Training(note=note, recipe="none", known_cards=1, held_out=(), views=1, minutes=0.1, machine="none", settings={}),
+        training=TrainingRecord(note=note, recipe="none", known_cards=1, held_out=(), views=1, minutes=0.1, machine="none", settings={}),
         measured=Measured(parity_min_cosine=1.0, parity_images=1, gallery_cards=1, views=()),
     )
     (folder / "model.json").write_text(manifest.to_json())
@@ -97,7 +97,7 @@ def write_index(path: Path, model_folder: Path, images: dict) -> Path:
     contents = BundleContents(
         name="small scanner",
         model_id=model.model_id,
-        artefact=model.artefact("onnx").sha256,
+        artefact=model.artifact("onnx").sha256,
         vectors=np.concatenate(vectors) if images else np.empty((0, DIM), dtype=np.float32),
         gallery=gallery,
         reference_images=((CardId(card_id), _jpeg(image)) for card_id, image in images.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,8 +60,12 @@ class ListSource:
         return frame
 
     def close(self) -> None:
-        """Nothing is held."""
+        """End the list; ``open`` starts it again."""
         self._sequence = None
+
+    def properties(self) -> Mapping[str, float | str]:
+        """Return nothing: the list has no properties."""
+        return {}
 
 
 def noise_pictures(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[RgbImage]:

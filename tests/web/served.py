@@ -38,7 +38,7 @@ class FedCamera(ScriptedCamera):
         super().__init__(script)
         self.fed = queue.Queue()
 
-    def take(self, timeout_s):
+    def get_frame(self, timeout_s):
         try:
             scene = self.fed.get(timeout=0.02)
         except queue.Empty:

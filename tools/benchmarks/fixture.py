@@ -66,7 +66,7 @@ def make_fixture(folder: Path, model: Model, cards: int, npu_latency_ms: float) 
     contents = BundleContents(
         name="benchmark",
         model_id=model.model_id,
-        artefact=model.artefact("onnx").sha256,
+        artefact=model.artifact("onnx").sha256,
         vectors=vectors,
         gallery=Gallery({card_id: Card(card_id, f"Card {card_id}", str(card_id)) for card_id in ids}, tuple(ids), signatures),
         reference_images=((card_id, b"\xff\xd8" + bytes(6000)) for card_id in ids),

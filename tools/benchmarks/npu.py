@@ -33,7 +33,7 @@ from edge.daemon.supervision import NoSupervisor
 from edge.errors import UsageError
 from edge.index.change import OpenedIndex
 from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
-from edge.recognition.model import Artefact, Model
+from edge.recognition.model import Artifact, Model
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.settings.sections import CameraSection, NetworkSection, Settings, TrackSection
 from edge.system.clock import Clock
@@ -127,7 +127,7 @@ def make_npu_fixture(model: Model, bundle: Bundle, loaded: LoadedGallery, card: 
     folder.mkdir()
     _write_constant_network(folder / "constant.onnx", bundle.vectors[:1].astype(np.float32))
     npu.write_hef(folder / "model.hef", folder / "constant.onnx")
-    hef = Artefact(file="model.hef", sha256="0" * 64, size_bytes=1, precision="int8", max_batch=MAX_BATCH)
+    hef = Artifact(file="model.hef", sha256="0" * 64, size_bytes=1, precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest.model_copy(update={"artefacts": {**model.manifest.artefacts, "hef": hef}})
     return NpuFixture(npu, replace(model, folder=folder, manifest=manifest), bundle, loaded, card, folder, latency_s)
 

@@ -18,7 +18,7 @@ from edge.recognition.embedding import InputBatch, to_input_batch
 from edge.recognition.verification import Signature, signature_of
 from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
-from edge.vision.image_file import decode_image, read_picture_bytes
+from edge.vision.image_file import decode_image, read_image_bytes
 from tools.bundle_build.finding import Fault, Kind
 from tools.bundle_build.image_checks import card_fault, shape_fault
 
@@ -63,7 +63,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
 
 def read_reference(path: Path) -> Prepared:
     """Do the same with a file. Raises ``ImageError`` naming it: unreadable, or not the picture of one card."""
-    prepared = prepare(read_picture_bytes(path), path)
+    prepared = prepare(read_image_bytes(path), path)
     if isinstance(prepared, Fault):
         raise ImageError(prepared.reason)
     return prepared

@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.errors import ImageError
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.vision.image_file import read_picture_bytes
+from edge.vision.image_file import read_image_bytes
 from tools.bundle_build.cache import EmbeddingCache
 from tools.bundle_build.card_list import CardPicture
 from tools.bundle_build.embedded import Embedded
@@ -137,7 +137,7 @@ def _embed_files(rows: Sequence[CardPicture], images: Path, embedder: Embedder, 
 
 def _content(path: Path) -> Content | Fault:
     try:
-        return Content(path, read_picture_bytes(path))
+        return Content(path, read_image_bytes(path))
     except ImageError as error:
         return Fault(Kind.UNREADABLE, str(error))
 

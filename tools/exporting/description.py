@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Final
 
-from edge.recognition.model import Training
+from edge.recognition.model import TrainingRecord
 from tools.network.contract import EmbeddingNetwork
 from tools.network.settings import ConvNextSettings, RegNetSettings
 from tools.training.checkpoint import Trained
@@ -24,7 +24,7 @@ RECIPES: Final = {
 """What a stage of training is, in words; a stage that is not here speaks for itself."""
 
 
-def training_record(trained: Trained) -> Training:
+def training_record(trained: Trained) -> TrainingRecord:
     """Describe the stages that a network came from."""
     minutes = trained.elapsed_s / 60.0
     last = trained.stages[-1]
@@ -35,7 +35,7 @@ def training_record(trained: Trained) -> Training:
         note = f"trained for {minutes / 60.0:.1f} hours on {last.machine}"
     note += f", {trained.views:,} views of {known_cards:,} cards"
     recipe = "; then ".join(RECIPES.get(stage.stage, stage.stage) for stage in trained.stages)
-    return Training(
+    return TrainingRecord(
         note=note,
         recipe=f"{recipe}; moving average of the weights{', output whitened over the known cards' if trained.whitened else ''}",
         known_cards=known_cards,

@@ -15,7 +15,7 @@ import numpy as np
 from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import ModelError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch
-from edge.recognition.model import MODEL_FILE, Artefact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
+from edge.recognition.model import MODEL_FILE, Artifact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
 from edge.vision.frame import RgbImage
 from tools.evaluation.embedding import as_table, measure_views
 from tools.exporting.coreml_form import predicted, write_coreml
@@ -157,7 +157,7 @@ def describe(
         created=datetime.now(UTC).replace(microsecond=0),
         input=NetworkInput(width=deployed.side, height=deployed.side, preprocessing=preprocessing),
         dim=network.settings.dim,
-        artefacts={"onnx": Artefact(**onnx_facts, precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH)},
+        artefacts={"onnx": Artifact(**onnx_facts, precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH)},
         golden=golden,
         training=training_record(trained),
         measured=measured,

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge.errors import DataError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix
-from edge.recognition.model import Artefact, ArtifactAgreement, Model
+from edge.recognition.model import Artifact, ArtifactAgreement, Model
 from tools.hailo.agreement import agreement_of
 from tools.hailo.compiled_part import write_compiled_part
 from tools.hailo.compiler import Compilation
@@ -38,7 +38,7 @@ def compile_model(
 ) -> dict[str, ArtifactAgreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
     script = script_of(model.folder).read_text(encoding="utf-8")
-    source = model.artefact_path("onnx")
+    source = model.artifact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
         compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
         compilation.translate()
@@ -69,7 +69,7 @@ def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImage
 def write_artefact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
     """Put the HEF beside the ONNX, then tell ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
-    artefact = Artefact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
+    artefact = Artifact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest
     golden = manifest.golden.model_copy(update={"min_cosine": {**manifest.golden.min_cosine, "hef": HEF_MIN_COSINE}})
     artefacts = {**manifest.artefacts, "hef": artefact}

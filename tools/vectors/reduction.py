@@ -14,7 +14,7 @@ from edge.bundles.writer import Reduction
 from edge.errors import DataError
 from edge.index.similarity_statistics import SimilarityStatistics, similarity_statistics
 from edge.recognition.embedding import EmbeddingMatrix, Projection
-from edge.recognition.neighbors import rank
+from edge.recognition.neighbors import top_k
 
 _QUERIES: Final = 1000
 _TIE: Final = 1e-5
@@ -69,7 +69,7 @@ def measure_reduction(embeddings: EmbeddingMatrix, groups: list[str], reduction:
     projected = reduction.projection.apply(embeddings)
     queries = disturbed_entries(embeddings, _QUERIES)
     similarities = all_similarities(queries, embeddings)
-    found = rank(all_similarities(reduction.projection.apply(queries), projected), 10)
+    found = top_k(all_similarities(reduction.projection.apply(queries), projected), 10)
     nearest = np.take_along_axis(similarities, found, axis=1) >= similarities.max(axis=1, keepdims=True) - _TIE
     return ReductionCost(
         embeddings.shape[1],

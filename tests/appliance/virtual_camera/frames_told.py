@@ -18,4 +18,4 @@ finally:
 height, width = frame.height // rows, frame.width // columns
 squares = [frame.pixels[row * height :, column * width :][: height - 1, : width - 1] for row in range(rows) for column in range(columns)]
 middles = [square[height // 3 : -height // 3, width // 3 : -width // 3].reshape(-1, 3).mean(axis=0) for square in squares]
-print(json.dumps({"colours": [middle.round(1).tolist() for middle in middles], "facts": source.facts(), "sequence": frame.sequence}))  # noqa: T201
+print(json.dumps({"colours": [middle.round(1).tolist() for middle in middles], "facts": source.properties(), "sequence": frame.sequence}))  # noqa: T201

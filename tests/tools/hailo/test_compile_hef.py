@@ -126,7 +126,7 @@ def test_the_plan_is_written_where_the_network_is_described(model, capsys):
 
 def test_the_published_network_tells_its_own_plan():
     model = open_model(find_model(None))
-    assert model.manifest.npu["plan"] == as_record(plan_of(model.artefact_path("onnx")))
+    assert model.manifest.npu["plan"] == as_record(plan_of(model.artifact_path("onnx")))
 
 
 # --- compiling ---
@@ -152,7 +152,7 @@ def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypa
     assert optimised[1] == 20
     assert optimised[2] > 1.0, "raw 0..255, mean and deviation are inside the network"
     opened = open_model(model)
-    assert opened.artefact("hef").precision == "int8"
+    assert opened.artifact("hef").precision == "int8"
     assert opened.manifest.npu["emulated"]["top1"] == 1.0
 
 

@@ -51,7 +51,7 @@ def int8_criteria(
     if not calibration:
         why = "not measured: the list holds no card outside the held-out sets to calibrate with"
         return [Criterion("int8", "loss of top-1 by 8 bits", None, "points", 0.5, 0, at_least=False, note=why)]
-    source = model.artefact_path("onnx")
+    source = model.artifact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         inputs = simulated_views(calibration, CALIBRATION_VIEWS, 1, OnnxFile(source).side)
