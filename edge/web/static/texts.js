@@ -161,7 +161,7 @@ export const languages = {
     "status.latencies": "Latency",
     "status.latency.stage": "Stage",
     "status.latency.p50": "Median",
-    "status.latency.p95": "95th percentile",
+    "status.latency.p95": "p95",
     "status.temperatures": "Temperatures",
     "status.temperature.none": "This device reports no temperature.",
     "status.camera": "Camera",
