@@ -1,4 +1,4 @@
-"""``cardedge replay``: a film gives the daemon's events, the same ones every time."""
+"""``cardedge replay``: a video gives the same events every time."""
 
 import json
 
@@ -17,29 +17,29 @@ FPS = 10
 
 
 @pytest.fixture(scope="module")
-def film(small_scanner, tmp_path_factory):
-    """Half a second of table, two seconds of a card, then three seconds of table: 55 frames with a camera's noise."""
+def video(small_scanner, tmp_path_factory):
+    """A video of 55 frames with noise: half a second of the empty table, two seconds of a card, three seconds of the empty table."""
     card = next(iter(small_scanner.images.values()))
-    path = tmp_path_factory.mktemp("film") / "film.avi"
+    path = tmp_path_factory.mktemp("video") / "video.avi"
     noise = np.random.default_rng(0)
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
-    for picture, frames in ((on_table(), 5), (on_table(card), 20), (on_table(), 30)):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
+    for image, frames in ((on_table(), 5), (on_table(card), 20), (on_table(), 30)):
         for _ in range(frames):
-            noisy = np.clip(picture + noise.normal(0.0, 3.0, picture.shape), 0, 255).astype(np.uint8)
-            film.write(cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
-    film.release()
+            noisy = np.clip(image + noise.normal(0.0, 3.0, image.shape), 0, 255).astype(np.uint8)
+            video.write(cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
+    video.release()
     return path
 
 
 @pytest.fixture
 def replay(small_scanner, capsys):
-    """Run the command; returns status, answers and standard error."""
+    """Return a function that runs the command and returns exit status, events and standard error."""
 
     def run(source, *options):
-        world = ["--index", str(small_scanner.index), "--model", str(small_scanner.model)]
-        status = main(["replay", str(source), "--json", *world, *options])
-        said = capsys.readouterr()
-        return status, [json.loads(line) for line in said.out.splitlines()], said.err
+        options_for_index = ["--index", str(small_scanner.index), "--model", str(small_scanner.model)]
+        status = main(["replay", str(source), "--json", *options_for_index, *options])
+        captured = capsys.readouterr()
+        return status, [json.loads(line) for line in captured.out.splitlines()], captured.err
 
     return run
 
@@ -48,8 +48,8 @@ def without_times(event):
     return {key: value for key, value in event.items() if key != "timing_ms"}
 
 
-def test_a_film_gives_the_daemons_events_with_their_time_in_it(small_scanner, film, replay):
-    status, (identified, removed), _ = replay(film)
+def test_a_video_gives_events_with_their_time_in_it(small_scanner, video, replay):
+    status, (identified, removed), _ = replay(video)
     card_id = next(iter(small_scanner.images))
     assert status == ExitCode.OK
     assert (identified["type"], removed["type"]) == ("identified", "removed")
@@ -62,20 +62,20 @@ def test_a_film_gives_the_daemons_events_with_their_time_in_it(small_scanner, fi
         assert CardEvent.model_validate(contract).model_dump(mode="json", by_alias=True) == contract
 
 
-def test_two_replays_differ_in_nothing_but_the_time_they_took(film, replay):
-    first, second = (replay(film)[1] for _ in range(2))
+def test_two_replays_differ_only_in_timing(video, replay):
+    first, second = (replay(video)[1] for _ in range(2))
     assert [without_times(event) for event in first] == [without_times(event) for event in second]
 
 
-def test_in_real_time_the_events_carry_the_time_of_day(film, replay):
-    status, events, _ = replay(film, "--realtime")
+def test_in_real_time_the_events_carry_the_time_of_day(video, replay):
+    status, events, _ = replay(video, "--realtime")
     assert status == ExitCode.OK
     assert [event["type"] for event in events] == ["identified", "removed"]
     assert all(event["at"] > "2026" for event in events)
     assert 0.5 <= events[0]["at_s"] < events[1]["at_s"]
 
 
-def test_a_folder_of_stills_is_shown_one_after_the_other(small_scanner, tmp_path, replay):
+def test_the_stills_of_a_folder_are_shown_in_turn(small_scanner, tmp_path, replay):
     cards = list(small_scanner.images.items())[:2]
     for number, (_, card) in enumerate(cards):
         save(tmp_path / f"{number}.png", on_table(card) if number == 0 else on_table(card[::-1, ::-1], card))
@@ -85,31 +85,31 @@ def test_a_folder_of_stills_is_shown_one_after_the_other(small_scanner, tmp_path
     assert {event["card_id"] for event in events} == {card_id for card_id, _ in cards}
 
 
-def test_people_get_a_line_per_event(small_scanner, film, capsys):
-    main(["replay", str(film), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
+def test_the_text_has_a_line_per_event(small_scanner, video, capsys):
+    main(["replay", str(video), "--index", str(small_scanner.index), "--model", str(small_scanner.model)])
     first, second = capsys.readouterr().out.splitlines()
     assert "identified" in first
     assert next(iter(small_scanner.images)) in first
     assert "removed" in second
 
 
-def test_a_film_that_is_not_there_is_bad_data(tmp_path, replay):
-    status, _, said = replay(tmp_path / "none.mp4")
+def test_a_missing_video_is_bad_data(tmp_path, replay):
+    status, _, errors = replay(tmp_path / "none.mp4")
     assert status == ExitCode.BAD_DATA
-    assert "none.mp4" in said
+    assert "none.mp4" in errors
 
 
 def test_an_empty_folder_is_bad_data(tmp_path, replay):
-    status, _, said = replay(tmp_path)
+    status, _, errors = replay(tmp_path)
     assert status == ExitCode.BAD_DATA
-    assert str(tmp_path) in said
+    assert str(tmp_path) in errors
 
 
-def test_an_address_without_a_stream_is_unavailable_and_keeps_its_password(replay):
-    status, _, said = replay(f"http://user:secret@127.0.0.1:{free_port()}/stream.mjpg")
+def test_an_address_without_a_stream_is_unavailable_and_its_password_is_not_printed(replay):
+    status, _, errors = replay(f"http://user:secret@127.0.0.1:{free_port()}/stream.mjpg")
     assert status == ExitCode.UNAVAILABLE
-    assert "127.0.0.1" in said
-    assert "secret" not in said
+    assert "127.0.0.1" in errors
+    assert "secret" not in errors
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_address_without_a_stream_is_unavailable_and_keeps_its_password(repla
         ("still_%03d.png", "film"),
     ],
 )
-def test_the_source_says_what_it_is(source, kind):
+def test_the_kind_of_camera_follows_from_the_source(source, kind):
     assert camera_section(source).kind == kind
 
 

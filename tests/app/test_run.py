@@ -1,4 +1,4 @@
-"""``cardedge run`` as the service manager and the house see it: a real process, a real broker, signals."""
+"""``cardedge run`` as a process, with a broker and signals."""
 
 import contextlib
 import json
@@ -30,13 +30,13 @@ pytestmark = needs_mosquitto
 
 @pytest.fixture
 def config(small_scanner, broker, tmp_path):
-    """Settings of a scanner whose camera shows one card for ever, its index installed as on a device."""
-    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
+    """Settings of a scanner that sees one card all the time; its index is installed as on a device."""
+    video = cv2.VideoWriter(str(tmp_path / "video.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
     noise = np.random.default_rng(0)
     table = on_table(next(iter(small_scanner.images.values())))
     for _ in range(20):
-        film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
-    film.release()
+        video.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    video.release()
     root = tmp_path / "index"
     root.mkdir()
     releases.activate(root, releases.install(root, small_scanner.index).bundle_id)
@@ -47,7 +47,7 @@ def config(small_scanner, broker, tmp_path):
         id = "bench"
         [camera]
         kind = "film"
-        source = "{tmp_path / "film.avi"}"
+        source = "{tmp_path / "video.avi"}"
         loop = true
         [network]
         model = "{small_scanner.model}"
@@ -68,7 +68,7 @@ def config(small_scanner, broker, tmp_path):
 
 @pytest.fixture
 def start(config, tmp_path):
-    """Start the daemon with standard error in a file; whatever still runs in the end is killed."""
+    """Return a function that starts the daemon, with standard error in a file; running daemons are killed after the test."""
     started = []
 
     def start(**environment):
@@ -87,20 +87,20 @@ def start(config, tmp_path):
 
 @pytest.fixture
 def busy(config, small_scanner, tmp_path):
-    """The same scanner with a film in which two cards take turns, so that events never end."""
-    film = cv2.VideoWriter(str(tmp_path / "busy.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
+    """The same scanner with a video in which two cards alternate, so that events never end."""
+    video = cv2.VideoWriter(str(tmp_path / "busy.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (1280, 720))
     noise = np.random.default_rng(1)
     cards = list(small_scanner.images.values())
     for table in (on_table(cards[0]), on_table(), on_table(cards[1]), on_table()):
         for _ in range(8):
-            film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
-    film.release()
-    config.write_text(config.read_text().replace("film.avi", "busy.avi") + "[track]\nremoved_after_s = 0.3\n")
+            video.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    video.release()
+    config.write_text(config.read_text().replace("video.avi", "busy.avi") + "[track]\nremoved_after_s = 0.3\n")
     return config
 
 
 def waiting_events(folder):
-    """The events in an outbox: committed, not yet acknowledged. A copy is read: a daemon that lives lets nobody else open it."""
+    """Return the ids of the events in an outbox: committed, not yet acknowledged. Read a copy: a running daemon locks the file."""
     with tempfile.TemporaryDirectory() as copy:
         for name in ("outbox.sqlite", "outbox.sqlite-wal"):
             if (folder / name).exists():
@@ -111,28 +111,28 @@ def waiting_events(folder):
 
 @pytest.mark.slow
 def test_ten_kills_of_broker_and_daemon_lose_no_committed_event(busy, start, broker, tmp_path):
-    """Each round: events flow, the broker dies, events pile up, the daemon dies too; then both come back."""
-    heard, committed = [], set()
+    """In each round the broker is killed, then the daemon with events in its outbox; then both are restarted."""
+    received, committed = [], set()
     for _ in range(10):
         listener = Listener(broker.port, qos=0)
         daemon = start()
         wait_until(lambda listener=listener: len(events(listener)) >= 2)
         broker.kill()
         listener.wait_for_end()
-        heard += events(listener)
+        received += events(listener)
         listener.close()
         before = waiting_events(tmp_path)
-        wait_until(lambda before=before: len(waiting_events(tmp_path) - before) >= 2)  # the film goes on: a card comes or goes every 0.8 s
+        wait_until(lambda before=before: len(waiting_events(tmp_path) - before) >= 2)  # a card appears or disappears every 0.8 s
         daemon.kill()
         daemon.wait()
         committed |= waiting_events(tmp_path)
         broker.start()
     listener = Listener(broker.port, qos=0)
     daemon = start()
-    wait_until(lambda: committed <= {event["event_id"] for event in heard + events(listener)})
+    wait_until(lambda: committed <= {event["event_id"] for event in received + events(listener)})
     assert daemon.poll() is None
     by_id = {}
-    for event in heard + events(listener):
+    for event in received + events(listener):
         assert by_id.setdefault(event["event_id"], event) == event, "two events share an id"
     listener.close()
 
@@ -141,14 +141,14 @@ def events(listener):
     return [json.loads(payload) for payload in listener.on(f"{BASE}/event")]
 
 
-def test_a_card_is_told_and_sigterm_says_goodbye(small_scanner, start, listener, tmp_path):
+def test_a_card_is_published_and_sigterm_ends_cleanly(small_scanner, start, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     (event,) = events(listener)
     assert (event["type"], event["card_id"]) == ("identified", next(iter(small_scanner.images)))
     wait_until(lambda: listener.on(f"{BASE}/image/last"))
     health = json.loads(listener.on(f"{BASE}/health")[-1])
-    assert health["camera"]["source"] == f"film {tmp_path / 'film.avi'}"
+    assert health["camera"]["source"] == f"film {tmp_path / 'video.avi'}"
     daemon.send_signal(signal.SIGTERM)
     output, _ = daemon.communicate(timeout=20)
     assert daemon.returncode == ExitCode.OK
@@ -156,7 +156,7 @@ def test_a_card_is_told_and_sigterm_says_goodbye(small_scanner, start, listener,
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
 
 
-def test_sighup_takes_a_new_bundle_and_new_thresholds_without_a_restart(small_scanner, start, config, listener, tmp_path):
+def test_sighup_loads_a_new_bundle_and_new_thresholds(small_scanner, start, config, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     old_id = events(listener)[0]["index_id"]
@@ -167,17 +167,17 @@ def test_sighup_takes_a_new_bundle_and_new_thresholds_without_a_restart(small_sc
     config.write_text(config.read_text() + "[thresholds]\nmin_verification = 0.77\n[track]\nrecheck_s = 4\n")
     daemon.send_signal(signal.SIGHUP)
 
-    def serving():
+    def published_ids():
         return [json.loads(payload)["index_id"] for payload in listener.on(f"{BASE}/state/index")]
 
-    wait_until(lambda: serving()[-1] == new_id)
-    assert serving()[0] == old_id
+    wait_until(lambda: published_ids()[-1] == new_id)
+    assert published_ids()[0] == old_id
     wait_until(lambda: json.loads(listener.on(f"{BASE}/state/controls")[-1])["threshold"] == 0.77)
     assert daemon.poll() is None
     assert "track.recheck_s" in (tmp_path / "stderr").read_text()
 
 
-def test_sighup_with_wrong_settings_keeps_the_old_ones_and_says_why(start, config, listener, tmp_path):
+def test_sighup_with_wrong_settings_keeps_the_old_ones_and_reports_the_error(start, config, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     config.write_text(config.read_text() + "[thresholds]\nmin_verificatoin = 0.77\n")
@@ -187,33 +187,33 @@ def test_sighup_with_wrong_settings_keeps_the_old_ones_and_says_why(start, confi
     assert daemon.poll() is None
 
 
-def test_systemd_hears_when_we_are_ready_alive_and_stopping(start, listener, tmp_path):
+def test_systemd_is_notified_when_the_daemon_is_ready_alive_and_stopping(start, listener, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
         daemon = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="1000000")
-        said = ""
-        while not all(word in said for word in ("READY=1", "WATCHDOG=1", "STATUS=")):
-            said += systemd.recv(4096).decode() + "\n"
+        messages = ""
+        while not all(word in messages for word in ("READY=1", "WATCHDOG=1", "STATUS=")):
+            messages += systemd.recv(4096).decode() + "\n"
         daemon.send_signal(signal.SIGTERM)
-        while "STOPPING=1" not in said:
-            said += systemd.recv(4096).decode() + "\n"
+        while "STOPPING=1" not in messages:
+            messages += systemd.recv(4096).decode() + "\n"
         assert daemon.wait(20) == ExitCode.OK
 
 
-def test_an_abort_shows_what_every_thread_was_doing(start, listener, tmp_path):
+def test_an_abort_prints_the_stack_of_every_thread(start, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     daemon.send_signal(signal.SIGABRT)
     assert daemon.wait(20) == -signal.SIGABRT
-    said = (tmp_path / "stderr").read_text()
-    assert "Fatal Python error: Aborted" in said
-    assert len(re.findall(r"^(Current thread|Thread) 0x", said, re.MULTILINE)) >= 4
+    output = (tmp_path / "stderr").read_text()
+    assert "Fatal Python error: Aborted" in output
+    assert len(re.findall(r"^(Current thread|Thread) 0x", output, re.MULTILINE)) >= 4
 
 
-def test_the_journal_gets_levels_and_no_times_of_ours(start, config, tmp_path):
+def test_the_journal_gets_priorities_and_no_times(start, config, tmp_path):
     config.write_text(config.read_text().replace("[device]", "[devise]"))
-    # JOURNAL_STREAM names the very file that is our standard error
+    # JOURNAL_STREAM is the file that standard error is connected to
     errors = tmp_path / "stderr"
     errors.touch()
     status = errors.stat()

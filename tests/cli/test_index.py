@@ -1,4 +1,4 @@
-"""``cardedge index``: what a technician and a script see."""
+"""``cardedge index info | verify | list | activate | rollback | search``: output and exit status."""
 
 import json
 
@@ -20,7 +20,7 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def cardedge(capsys):
-    """Run ``cardedge index …``; returns status, standard output, standard error."""
+    """Return a function that runs ``cardedge index …`` and returns exit status, standard output and standard error."""
 
     def run(*arguments):
         status = main(["index", *map(str, arguments)])
@@ -39,7 +39,7 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_info_names_what_the_bundle_is(cardedge, bundle):
+def test_info_describes_the_bundle(cardedge, bundle):
     status, printed, _ = cardedge("info", bundle)
     assert status == ExitCode.OK
     for expected in ("30 cards, 29 artworks, 30 entries", "projection-of-thumbnail", "not calibrated; defaults apply", "recall"):
@@ -52,7 +52,7 @@ def test_info_as_json_is_the_manifest_with_the_path(cardedge, bundle):
     assert answer == {"path": str(bundle.resolve()), **json.loads((bundle / "manifest.json").read_text())}
 
 
-def test_verify_reads_everything_and_says_so(cardedge, bundle):
+def test_verify_reports_entries_and_queries(cardedge, bundle):
     status, printed, _ = cardedge("verify", bundle, "--json")
     (answer,) = lines(printed)
     assert status == ExitCode.OK
@@ -60,16 +60,16 @@ def test_verify_reads_everything_and_says_so(cardedge, bundle):
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "hnsw.bin", "cards.sqlite", "manifest.json"])
-def test_verify_of_a_damaged_bundle_is_65_with_the_file(cardedge, bundle, name):
+def test_verify_of_a_damaged_bundle_names_the_file(cardedge, bundle, name):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    status, printed, told = cardedge("verify", bundle, "--json")
+    status, printed, errors = cardedge("verify", bundle, "--json")
     assert (status, printed) == (ExitCode.BAD_DATA, "")
-    assert name in told
+    assert name in errors
 
 
-def test_verify_hashes_even_what_a_stamp_vouches_for(cardedge, bundle, root, monkeypatch):
+def test_verify_hashes_files_even_if_a_stamp_holds(cardedge, bundle, root, monkeypatch):
     bundle_id = releases.install(root, bundle).bundle_id
     releases.activate(root, bundle_id)
     monkeypatch.setattr(releases, "stamp_holds", lambda directory: True)
@@ -81,7 +81,7 @@ def test_verify_hashes_even_what_a_stamp_vouches_for(cardedge, bundle, root, mon
     assert cardedge("verify", root)[0] == ExitCode.BAD_DATA
 
 
-def test_the_life_of_a_release(cardedge, root, tmp_path):
+def test_releases_are_activated_listed_and_rolled_back(cardedge, root, tmp_path):
     ids = []
     for seed in range(2):
         write_vectors_bundle(tmp_path / f"b{seed}", random_vectors(10, 16, seed=seed))
@@ -103,12 +103,12 @@ def test_the_life_of_a_release(cardedge, root, tmp_path):
     assert [line.split()[1] for line in printed.splitlines() if ids[1] in line] == ["current"]
 
 
-def test_list_of_nothing_is_empty_and_of_nowhere_is_65(cardedge, root):
+def test_list_of_an_empty_index_is_empty_and_of_a_missing_one_bad_data(cardedge, root):
     (root / "releases").mkdir(parents=True)
     assert cardedge("list", "--index", root) == (ExitCode.OK, "", "")
-    status, _, told = cardedge("list", "--index", root / "nowhere")
+    status, _, errors = cardedge("list", "--index", root / "nowhere")
     assert status == ExitCode.BAD_DATA
-    assert "no such directory" in told
+    assert "no such directory" in errors
 
 
 def test_search_by_words(cardedge, bundle):
@@ -119,13 +119,13 @@ def test_search_by_words(cardedge, bundle):
     assert cardedge("search", "dragon", "--index", bundle) == (ExitCode.OK, "", "no card found\n")
 
 
-def test_search_answers_with_the_card_and_its_printings(cardedge, bundle):
+def test_search_lists_cards_with_their_printings(cardedge, bundle):
     _, printed, _ = cardedge("search", "card-1", "--index", bundle, "--json", "--limit", 30)
     card = next(line for line in lines(printed) if line["card_id"] == "card-1")
     assert (card["name"], card["set"], card["number"], card["printings"]) == ("Name card-1", "T1", "1", ["card-0", "card-1"])
 
 
-def test_search_for_cards_like_a_card(cardedge, bundle):
+def test_search_for_cards_similar_to_a_card(cardedge, bundle):
     _, printed, _ = cardedge("search", "--like", "card-3", "--index", bundle, "--json", "--limit", 4)
     found = lines(printed)
     similarities = [line["similarity"] for line in found]
@@ -138,7 +138,7 @@ def test_search_for_cards_like_a_card(cardedge, bundle):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (["search"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
         (["search", "a", "--like", "b"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
@@ -150,10 +150,10 @@ def test_search_for_cards_like_a_card(cardedge, bundle):
         (["destroy"], ExitCode.USAGE, "invalid choice"),
     ],
 )
-def test_what_cannot_be_done_is_said(cardedge, bundle, root, arguments, status, told):
-    place = bundle if arguments[:1] == ["search"] else root
-    options = ["--index", place] if arguments and arguments[0] != "destroy" else []
+def test_an_error_is_printed_on_standard_error(cardedge, bundle, root, arguments, status, message):
+    directory = bundle if arguments[:1] == ["search"] else root
+    options = ["--index", directory] if arguments and arguments[0] != "destroy" else []
     root.mkdir()
-    found, printed, said = cardedge(*arguments, *options)
+    found, printed, errors = cardedge(*arguments, *options)
     assert (found, printed) == (status, "")
-    assert told in said
+    assert message in errors

@@ -1,4 +1,4 @@
-"""``cardedge index add`` and its kin, typed as a technician would."""
+"""``cardedge index add | added | remove | export | refresh``: output and exit status."""
 
 import json
 
@@ -17,20 +17,20 @@ def cardedge(small_scanner, tmp_path, capsys):
     save(tmp_path / "photo.png", on_table(small_scanner.unknown_card))
 
     def run(action, *arguments):
-        network = ["--model", str(small_scanner.model)] if action in ("add", "refresh") else []
-        status = main(["index", action, *map(str, arguments), "--index", str(root), *network])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        model = ["--model", str(small_scanner.model)] if action in ("add", "refresh") else []
+        status = main(["index", action, *map(str, arguments), "--index", str(root), *model])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 
 
 def test_a_card_is_added_listed_exported_refreshed_and_removed(cardedge, tmp_path):
-    card = ("--card-id", "promo-1", "--name", "The Stranger")
+    card = ("--card-id", "promo-1", "--name", "The Promo")
     assert cardedge("add", "--image", tmp_path / "photo.png", *card, "--set", "promo")[0] == 0
     status, out, _ = cardedge("added", "--json")
     assert (status, json.loads(out)) == (
-        0, {"card_id": "promo-1", "name": "The Stranger", "set": "promo", "number": None, "rarity": None, "language": None, "pictures": 1},
+        0, {"card_id": "promo-1", "name": "The Promo", "set": "promo", "number": None, "rarity": None, "language": None, "pictures": 1},
     )  # fmt: skip
     assert json.loads(cardedge("refresh", "--json")[1])["refreshed"] == 1
     assert json.loads(cardedge("export", "--out", tmp_path / "mine", "--json")[1])["exported"] == 1
@@ -40,7 +40,7 @@ def test_a_card_is_added_listed_exported_refreshed_and_removed(cardedge, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "says"),
+    ("arguments", "status", "message"),
     [
         (("add", "--image", "none.png", "--card-id", "x", "--name", "X"), 65, "none.png: cannot be read"),
         (("remove",), 64, "give either the ID of a card or --all"),
@@ -48,12 +48,12 @@ def test_a_card_is_added_listed_exported_refreshed_and_removed(cardedge, tmp_pat
         (("export", "--out", "mine"), 65, "no card was added"),
     ],
 )
-def test_what_cannot_be_done_says_why(cardedge, arguments, status, says):
+def test_an_error_is_printed_on_standard_error(cardedge, arguments, status, message):
     found, out, err = cardedge(*arguments)
     assert (found, out) == (status, "")
-    assert says in err
+    assert message in err
 
 
-def test_a_plain_bundle_takes_no_cards(small_scanner, capsys):
+def test_no_card_can_be_added_to_a_plain_bundle(small_scanner, capsys):
     assert main(["index", "added", "--index", str(small_scanner.index)]) == 65
     assert "not a device index" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``cardedge index status | confirm | prune | receive`` as a person on the device, and a key that opens too little, see them."""
+"""``cardedge index receive | status | confirm | prune``: output and exit status."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def cardedge(scanner, capsys):
     return run
 
 
-def test_status_says_what_serves_and_what_waits(scanner, cardedge):
+def test_status_shows_the_active_release_and_the_trial(scanner, cardedge):
     releases.activate(scanner.root, scanner.ids[0], confirm_within_s=600)
     status, printed, _ = cardedge("status", "--json")
     answer = json.loads(printed)
@@ -40,14 +40,14 @@ def test_status_says_what_serves_and_what_waits(scanner, cardedge):
     assert "not yet loaded by a daemon" in printed
 
 
-def test_confirm_keeps_the_bundle_that_waits(scanner, cardedge):
+def test_confirm_ends_the_wait_for_a_confirmation(scanner, cardedge):
     assert cardedge("confirm")[0] == ExitCode.BAD_DATA
     releases.activate(scanner.root, scanner.ids[0], confirm_within_s=600)
     assert cardedge("confirm", "--json")[:2] == (0, json.dumps({"confirmed": scanner.ids[0]}) + "\n")
     assert releases.awaiting_confirmation(scanner.root) is None
 
 
-def test_a_bundle_whose_time_is_over_is_left_by_whoever_looks(scanner, cardedge):
+def test_any_subcommand_reverts_a_trial_that_is_overdue(scanner, cardedge):
     releases.activate(scanner.root, scanner.ids[0], confirm_within_s=0.001)
     status, printed, _ = cardedge("status")
     assert status == 0
@@ -62,7 +62,7 @@ def test_prune_keeps_what_is_in_use(scanner, cardedge):
 
 
 def receive(tmp_path, *, command="cardedge index receive", settings=""):
-    """Start the command of a restricted key with nothing on its standard input."""
+    """Run the forced command of a key with an empty standard input."""
     (tmp_path / "cardedge.toml").write_text(settings)
     words = [sys.executable, "-m", "edge", "index", "receive", "--config", str(tmp_path / "cardedge.toml")]
     environment = {"SSH_ORIGINAL_COMMAND": command, "PATH": "/usr/bin:/bin"}
@@ -70,7 +70,7 @@ def receive(tmp_path, *, command="cardedge index receive", settings=""):
 
 
 @pytest.mark.parametrize("command", ["id", "cardedge index receive; id", "/usr/lib/openssh/sftp-server", "scp -t /etc"])
-def test_a_key_that_asks_for_anything_else_is_sent_away(tmp_path, monkeypatch, capsys, command):
+def test_any_other_command_is_refused(tmp_path, monkeypatch, capsys, command):
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", command)
     assert main(["index", "receive"]) == ExitCode.USAGE
     printed = capsys.readouterr()
@@ -78,7 +78,7 @@ def test_a_key_that_asks_for_anything_else_is_sent_away(tmp_path, monkeypatch, c
     assert "permits only pushing" in printed.err
 
 
-def test_a_device_that_is_not_set_up_says_so_and_sends_no_frame(tmp_path):
+def test_a_device_that_is_not_set_up_prints_an_error_and_sends_nothing(tmp_path):
     ended = receive(tmp_path, settings=f'[index]\ndirectory = "{tmp_path / "none"}"\n')
     assert (ended.returncode, ended.stdout) == (ExitCode.UNAVAILABLE, b"")
     assert b"none: cannot be read" in ended.stderr

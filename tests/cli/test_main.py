@@ -1,4 +1,4 @@
-"""The command line itself: usage, exit statuses, what goes to which stream."""
+"""The command line: usage, exit statuses, output streams."""
 
 import json
 import subprocess
@@ -21,27 +21,27 @@ def cardedge(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_help_names_every_command_and_the_exit_statuses(capsys):
+def test_help_lists_every_command_and_the_exit_statuses(capsys):
     assert main(["--help"]) == ExitCode.OK
-    said = capsys.readouterr()
-    assert all(f"\n    {command} " in said.out for command in COMMANDS)
-    assert "78 bad settings" in said.out
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert all(f"\n    {command} " in output.out for command in COMMANDS)
+    assert "78 bad settings" in output.out
+    assert output.err == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command, capsys):
+def test_every_command_has_a_help_text(command, capsys):
     assert main([command, "--help"]) == ExitCode.OK
     assert f"usage: cardedge {command}" in capsys.readouterr().out
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     assert main(["--version"]) == ExitCode.OK
     assert capsys.readouterr().out == f"cardedge {__version__}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["dance"], "dance"),
@@ -56,15 +56,15 @@ def test_the_version_is_told(capsys):
         (["index"], "SUBCOMMAND"),
     ],
 )
-def test_a_wrong_command_line_is_explained_on_standard_error(arguments, said, capsys):
+def test_a_usage_error_is_printed_on_standard_error(arguments, message, capsys):
     assert main(arguments) == ExitCode.USAGE
     output = capsys.readouterr()
     assert output.out == ""
-    assert said in output.err
+    assert message in output.err
     assert "--help" in output.err
 
 
-def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_scanner, tmp_path, monkeypatch, capsys):
+def test_a_bug_is_reported_in_one_line_and_with_a_traceback_if_verbose(small_scanner, tmp_path, monkeypatch, capsys):
     def broken(*_):
         raise ZeroDivisionError("planted")
 
@@ -78,7 +78,7 @@ def test_a_bug_is_told_shortly_and_in_full_only_when_asked(small_scanner, tmp_pa
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interrupt_ends_like_in_a_shell(small_scanner, monkeypatch):
+def test_an_interrupt_ends_with_the_status_of_a_shell(small_scanner, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -86,26 +86,26 @@ def test_an_interrupt_ends_like_in_a_shell(small_scanner, monkeypatch):
     assert main(["identify", "a.png", "--index", str(small_scanner.index)]) == INTERRUPTED
 
 
-def test_the_demo_without_its_tools_says_what_is_missing(monkeypatch, capsys):
+def test_the_demo_without_tools_names_what_is_missing(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tools", None)
     assert main(["demo"]) == ExitCode.USAGE
     assert "install.sh --demo" in capsys.readouterr().err
 
 
-def test_json_stands_alone_on_standard_output(small_scanner, tmp_path):
-    picture = save(tmp_path / "card.png", on_table(*list(small_scanner.images.values())[:2]))
-    (tmp_path / "broken.png").write_text("no picture")
+def test_standard_output_contains_only_json(small_scanner, tmp_path):
+    image = save(tmp_path / "card.png", on_table(*list(small_scanner.images.values())[:2]))
+    (tmp_path / "broken.png").write_text("not an image")
     done = cardedge(
-        "identify", picture, tmp_path / "broken.png", "--json", "--verbose", "--index", small_scanner.index, "--model", small_scanner.model
+        "identify", image, tmp_path / "broken.png", "--json", "--verbose", "--index", small_scanner.index, "--model", small_scanner.model
     )
     assert done.returncode == ExitCode.BAD_DATA
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer["image"] for answer in answers] == [str(picture), str(tmp_path / "broken.png")]
+    assert [answer["image"] for answer in answers] == [str(image), str(tmp_path / "broken.png")]
 
 
-def test_a_reader_that_leaves_early_is_no_error(small_scanner, tmp_path):
-    picture = save(tmp_path / "card.png", small_scanner.unknown_card)
-    command = [sys.executable, "-m", "edge", "identify", *[str(picture)] * 30, "--rectified", "--json"]
+def test_a_reader_that_closes_the_pipe_early_is_not_an_error(small_scanner, tmp_path):
+    image = save(tmp_path / "card.png", small_scanner.unknown_card)
+    command = [sys.executable, "-m", "edge", "identify", *[str(image)] * 30, "--rectified", "--json"]
     with subprocess.Popen(
         [*command, "--index", str(small_scanner.index), "--model", str(small_scanner.model)],
         cwd=ROOT,
@@ -113,14 +113,14 @@ def test_a_reader_that_leaves_early_is_no_error(small_scanner, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        assert json.loads(running.stdout.readline())["image"] == str(picture)
+        assert json.loads(running.stdout.readline())["image"] == str(image)
         running.stdout.close()
         assert running.stderr.read() == ""
         assert running.wait(30) == ExitCode.OK
 
 
 def test_help_loads_no_driver():
-    """Start-up counts: the drivers of camera, network and broker are loaded by the commands that use them."""
+    """Drivers are imported only by the commands that use them."""
     code = (
         "import sys; from edge.cli.main import main; main(['--version']); "
         "print(sorted({'onnxruntime', 'paho', 'hnswlib'} & set(sys.modules)))"
