@@ -17,7 +17,7 @@ Command: TypeAlias = Callable[[argparse.Namespace], ExitCode]
 """Runs a command and returns its exit status; may raise ``EdgeError``."""
 
 AddCommand: TypeAlias = Callable[[str, Command, str], argparse.ArgumentParser]
-"""Adds a command with its name and help text and returns its parser."""
+"""Adds a command with its name and its description, whose first sentence is the summary in lists, and returns its parser."""
 
 
 class CommandLineParser(argparse.ArgumentParser):
@@ -54,6 +54,11 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:8080")
     return host, int(port)
+
+
+def summary(description: str) -> str:
+    """Return the first sentence of a command's description, without its period, for the list of commands."""
+    return description.partition(". ")[0].removesuffix(".")
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from edge.app.index import make_vector_index
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import Manifest
 from edge.cli import index_info, index_overlay, index_receive, index_reembed
-from edge.cli.arguments import Command, add_index_option, add_json_option
+from edge.cli.arguments import Command, add_index_option, add_json_option, summary
 from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 from edge.index import releases
@@ -21,21 +21,21 @@ _Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - arg
 def add_parser(commands: _Subparsers, common: argparse.ArgumentParser | None = None) -> None:
     """Add ``index`` and its subcommands; ``common`` holds the options of every command. Each sets ``command`` to its function."""
     parents = [common] if common else []
-    text = "Inspect, install and activate bundles of reference cards; add cards on the device."
-    index = commands.add_parser("index", help=text, description=text, parents=parents)
+    text = "Inspect and manage bundles of reference cards. Install and activate bundles, or add cards on this device."
+    index = commands.add_parser("index", help=summary(text), description=text, parents=parents)
     subcommands = index.add_subparsers(metavar="SUBCOMMAND", title="subcommands", required=True)
 
     def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = subcommands.add_parser(name, help=text, description=text, parents=parents)
+        parser: argparse.ArgumentParser = subcommands.add_parser(name, help=summary(text), description=text, parents=parents)
         parser.set_defaults(command=command)
         add_json_option(parser)
         return parser
 
     index_info.add_info(add)
-    verify = add("verify", _verify, "Verify all hashes of a bundle and run its self-test queries.")
+    verify = add("verify", _verify, "Verify a bundle. Checks all hashes and runs the self-test queries.")
     index_info.add_directory_argument(verify)
     add_index_option(add("list", _list, "List the installed releases, newest first."))
-    activate = add("activate", _activate, "Verify a release and make it the active one; install it first if it is a bundle elsewhere.")
+    activate = add("activate", _activate, "Activate a release or a bundle. It is verified first; a bundle elsewhere is also installed.")
     activate.add_argument("bundle", help="id of an installed release, or a bundle's directory")
     add_index_option(activate)
     add_index_option(add("rollback", _rollback, "Activate the previous release again."))

@@ -47,7 +47,7 @@ def chosen_directory(args: argparse.Namespace) -> Path:
 
 def add_search(add: AddCommand) -> None:
     """Add ``search``."""
-    parser = add("search", _search, "Find cards by name or id, or by similarity to a card or an embedding.")
+    parser = add("search", _search, "Find cards by name, id or similarity. Similarity is to a card or to an embedding.")
     parser.add_argument("text", nargs="?", help="beginnings of words of the name or id")
     parser.add_argument("--like", metavar="ID", help="find the cards most similar to this card")
     parser.add_argument(

@@ -26,7 +26,7 @@ _LOADED_SOON: Final = "a running daemon loads the change within a second"
 
 def add_commands(add: AddCommand) -> None:
     """Add the subcommands for added cards."""
-    adding = add("add", _add, "Add a card, or another image of one, on this device. Added cards survive updates of the bundle.")
+    adding = add("add", _add, "Add a card, or an image of a card, on this device. Added cards survive updates of the bundle.")
     adding.add_argument("--image", type=Path, required=True, metavar="FILE", help="photo of exactly one card, its top edge up")
     adding.add_argument("--rectified", action="store_true", help="the image is the upright card, cropped to its edges")
     adding.add_argument("--card-id", required=True, metavar="ID", help="id that the card is published with")
@@ -37,7 +37,9 @@ def add_commands(add: AddCommand) -> None:
     removing = add("remove", _remove, "Remove a card that was added on this device.")
     removing.add_argument("card_id", nargs="?", metavar="ID", help="id of the card")
     removing.add_argument("--all", action="store_true", help="remove all added cards, even if their files are damaged")
-    exporting = add("export", _export, "Write the added cards to a new folder: a card list and images for tools/build_index.py.")
+    exporting = add(
+        "export", _export, "Export the added cards. Writes a card list and images, as tools/build_index.py reads them, to a new folder."
+    )
     exporting.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create; it must not exist")
     refreshing = add("refresh", _refresh, "Embed the added cards again after a change of the model.")
     for parser in (adding, refreshing):

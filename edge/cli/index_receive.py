@@ -29,14 +29,18 @@ from edge.system.device_id import derive_device_id
 
 def add_commands(add: AddCommand) -> None:
     """Add the subcommands for pushed bundles."""
-    receive = add("receive", _receive, "Serve tools/push_index.py on standard input and output; for the forced command of an SSH key.")
+    receive = add(
+        "receive",
+        _receive,
+        "Receive a pushed bundle over SSH. Serves tools/push_index.py on standard input and output; meant as forced command of a key.",
+    )
     add_config_option(receive)
     receive.add_argument("--technician", metavar="NAME", help="owner of the SSH key, for the audit log")
-    add_index_option(add("status", _status, "Show the active release, a release on trial, and the last push."))
+    add_index_option(add("status", _status, "Show the active release, the trial and the last push."))
     confirm = add("confirm", _confirm, "Confirm the release that is on trial.")
     confirm.add_argument("bundle", nargs="?", help="id of the release (default: the one that awaits confirmation)")
     add_index_option(confirm)
-    pruning = add("prune", _prune, "Remove old releases; keep those in use and their rollback targets.")
+    pruning = add("prune", _prune, "Remove old releases. Those in use and their rollback targets are kept.")
     pruning.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N releases")
     add_index_option(pruning)
 

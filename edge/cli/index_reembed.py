@@ -17,7 +17,7 @@ from edge.settings.file import load_settings
 
 def add_command(add: AddCommand) -> None:
     """Add the subcommand."""
-    parser = add("reembed", _reembed, "Embed the cards of the active release again with this device's backend, as a new release.")
+    parser = add("reembed", _reembed, "Embed the active release again with this device's backend. The result is a new release.")
     add_config_option(parser)
     parser.add_argument("--activate", action="store_true", help="activate the new release")
 

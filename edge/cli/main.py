@@ -23,6 +23,7 @@ from edge.cli.arguments import (
     address,
     positive_count,
     positive_number,
+    summary,
 )
 from edge.cli.output import print_error, print_line
 from edge.errors import EdgeError, ExitCode, UsageError
@@ -86,15 +87,29 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
 
     def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, epilog=EXIT_STATUS_HELP, parents=[common])
+        added = commands.add_parser(name, help=summary(text), description=text, epilog=EXIT_STATUS_HELP, parents=[common])
         added.set_defaults(command=command)
         return added
 
-    add_config_option(add("run", _run, "Run the daemon: watch the camera and publish the cards in view."))
-    _add_demo_options(add("demo", _demo, "Run a broker, a video of cards and the daemon, and compare every event with the truth."))
-    _add_check_options(add("check", _check, "Check this machine: settings, model, index, camera, NPU, broker, clock and disk."))
+    add_config_option(add("run", _run, "Run the daemon. It watches the camera and publishes the cards in view over MQTT."))
+    _add_demo_options(
+        add(
+            "demo",
+            _demo,
+            "Demonstrate the scanner on a video of cards. Runs a broker and the daemon, and compares each event with the truth.",
+        )
+    )
+    _add_check_options(
+        add(
+            "check",
+            _check,
+            "Check settings, model, index, camera, NPU and broker. Prints what works, what does not, and what to do.",
+        )
+    )
     _add_identify_options(add("identify", _identify, "Identify the cards in image files."))
-    _add_replay_options(add("replay", _replay, "Run the daemon's loop on a video, still images or a camera and print its events."))
+    _add_replay_options(
+        add("replay", _replay, "Print the events of a video, images or a camera. Runs the loop of the daemon, without a broker.")
+    )
     index_commands.add_parser(commands, common)
     return parser
 
