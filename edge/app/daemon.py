@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -124,7 +125,6 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         if reader := open_text_reader(settings.recognition):
             read_text = TextReaderThread(reader)
             stack.callback(read_text.close)
-        shared_embedder = SharedEmbedder(model.embedder)
         daemon = assemble(
             settings,
             IdSource(identity),
@@ -137,11 +137,10 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             supervisor=supervisor,
             clock=Clock(),
             read_text=read_text,
-            shared_embedder=shared_embedder,
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon, shared_embedder))
+            stack.enter_context(serve_page(page, settings, daemon))
         yield daemon
 
 
@@ -156,7 +155,6 @@ def assemble(
     supervisor: Supervisor,
     clock: Clock,
     read_text: ReadText | None,
-    shared_embedder: SharedEmbedder,
     page: PageService | None,
     store: DeviceIndex | None = None,
     config: Path = DEFAULT_SETTINGS_FILE,
@@ -164,21 +162,13 @@ def assemble(
     """Return a daemon made of open components. Without ``store`` its index cannot be changed; a reload reads ``config``."""
     if page is not None:
         sink = page.wrap_sink(sink)
-    manifest = model.model.manifest
     backend = settings.network.backend
-    model_state = ModelState(
-        at=clock.utc_now(),
-        model_id=manifest.model_id,
-        name=manifest.name,
-        backend=backend,
-        artefact=model.embedder.info.artifact_sha256,
-        dim=manifest.dim,
-    )
     recognizer = Recognizer(model.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
     tracker = Tracker(ids.new_track_id, settings.track.policy())
-    announcer = Announcer(sink, ids.identity, model_state, clock, ids.new_event_id)
-    device = DeviceInfo(ids.identity, source_label(settings.camera), backend, manifest.model_id, _versions())
+    announcer = Announcer(sink, ids.identity, _model_state(model, backend, clock.utc_now()), clock, ids.new_event_id)
+    device = DeviceInfo(ids.identity, source_label(settings.camera), backend, model.model.model_id, _versions())
     locator = CardLocator(settings.locate.settings())
+    shared_embedder = SharedEmbedder(model.embedder)
     return Daemon(
         camera,
         locator,
@@ -197,6 +187,18 @@ def assemble(
         numbers=CollectorNumberQueue(read_text, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,
         bounds=DaemonBounds(recognition_s=RECOGNITION_TIMEOUT_S[backend]),
+    )
+
+
+def _model_state(model: LoadedModel, backend: BackendName, at: datetime) -> ModelState:
+    manifest = model.model.manifest
+    return ModelState(
+        at=at,
+        model_id=manifest.model_id,
+        name=manifest.name,
+        backend=backend,
+        artefact=model.embedder.info.artifact_sha256,
+        dim=manifest.dim,
     )
 
 

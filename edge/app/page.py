@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from edge.daemon.loop import Daemon
-    from edge.daemon.shared_embedder import SharedEmbedder
     from edge.settings.sections import Settings
     from edge.web.service import PageService
 
@@ -28,7 +27,7 @@ def open_page(settings: Settings) -> Iterator[PageService]:
 
 
 @contextmanager
-def serve_page(page: PageService, settings: Settings, daemon: Daemon, embedder: SharedEmbedder) -> Iterator[str]:
+def serve_page(page: PageService, settings: Settings, daemon: Daemon) -> Iterator[str]:
     """Serve the page of ``daemon``, yield its URL, and stop the server at the end. Raises ``DeviceError`` if the port is in use."""
     from edge.adapters.http import HttpServer
     from edge.identification.images import IdentifyOptions
@@ -39,7 +38,7 @@ def serve_page(page: PageService, settings: Settings, daemon: Daemon, embedder: 
     context = ImageQueryContext(
         lambda: daemon.opened,
         lambda: daemon.loaded,
-        embedder,
+        daemon.shared_embedder,
         IdentifyOptions(settings.locate.settings(), TOP_K),
         settings.recognition.neighbors_k,
     )

@@ -30,7 +30,6 @@ from edge.camera.capture import CameraThread, CaptureStatus
 from edge.daemon.announcer import Identity
 from edge.daemon.number_queue import read_synchronously
 from edge.daemon.ports import Camera
-from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
@@ -75,7 +74,6 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         opened = open_gallery(settings, model)
         sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
-        shared_embedder = SharedEmbedder(model.embedder)
         daemon = assemble(
             settings,
             sequential_ids(),
@@ -86,11 +84,10 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             supervisor=NoSupervisor(),
             clock=clock,
             read_text=read_synchronously(reader) if reader else None,
-            shared_embedder=shared_embedder,
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon, shared_embedder))
+            stack.enter_context(serve_page(page, settings, daemon))
         camera.on_end = daemon.stop
         daemon.run()
 

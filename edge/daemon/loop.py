@@ -75,6 +75,7 @@ class Daemon:
     """Runs the loop until ``stop``. Expects opened parts; starts and stops the camera and the sink itself.
 
     With ``publish_images`` the image of each identified card is published. ``viewer`` receives what the web page displays.
+    Other threads embed images through ``shared_embedder``.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Daemon:
         self._reporter = reporter
         self._counters = reporter.counters
         self._numbers = numbers
-        self._shared_embedder = shared_embedder
+        self.shared_embedder = shared_embedder
         self._clock = clock
         self._publish_images = publish_images
         self._viewer = viewer
@@ -183,7 +184,7 @@ class Daemon:
         """Execute commands and signals, and switch to a new index that has become ready."""
         self._commands.finish_index_change()
         if self._embedder_has_capacity:
-            self._shared_embedder.submit_next()
+            self.shared_embedder.submit_next()
         for command in self._sink.poll_commands():
             if isinstance(command.arguments, HealthRequest):
                 _log.debug("command health")
@@ -221,7 +222,7 @@ class Daemon:
 
     @property
     def _embedder_has_capacity(self) -> bool:
-        return len(self._in_flight) + self._shared_embedder.in_use < self._bounds.in_flight
+        return len(self._in_flight) + self.shared_embedder.in_use < self._bounds.in_flight
 
     def _remaining_s(self, oldest: PendingFrame) -> float:
         return self._bounds.recognition_s - (self._clock.monotonic_ns() - oldest.submitted_ns) / NS_PER_S

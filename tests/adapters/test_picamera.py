@@ -15,14 +15,14 @@ from edge.camera.pixel_formats import PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
 from edge.vision.card import Size
 from tests.support.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
-from tests.support.stand_ins import noise_pictures
+from tests.support.stand_ins import noise_images
 
 SIZE = Size(160, 120)
 
 
 @pytest.fixture
 def hardware(monkeypatch):
-    return installed(monkeypatch, Hardware(noise_pictures(20, width=160, height=120)))
+    return installed(monkeypatch, Hardware(noise_images(20, width=160, height=120)))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_fixed_exposure_alone_leaves_the_gain_to_the_camera(hardware, opened):
 
 
 def test_a_camera_without_a_focus_motor(monkeypatch, opened):
-    hardware = installed(monkeypatch, Hardware(noise_pictures(3), controls={"ExposureTime": (1, 2, 1)}))
+    hardware = installed(monkeypatch, Hardware(noise_images(3), controls={"ExposureTime": (1, 2, 1)}))
     assert opened().read(5.0).width == 160
     hardware.opened[0].close()
     with pytest.raises(CameraError, match="no control LensPosition; remove it"):
@@ -91,7 +91,7 @@ def test_every_granted_format_is_converted_to_rgb(monkeypatch, opened, pixel_for
     st.integers(1, 20), st.integers(1, 20), st.sampled_from(["BGR888", "RGB888", "XBGR8888", "XRGB8888"]), st.sampled_from([1, 4, 32, 64])
 )  # fmt: skip
 def test_padding_is_removed(half_width, half_height, pixel_format, align):
-    image = noise_pictures(1, width=2 * half_width, height=2 * half_height)[0]
+    image = noise_images(1, width=2 * half_width, height=2 * half_height)[0]
     buffer, stride = memory(image, pixel_format, align)
     tail = np.full(777, 99, np.uint8)  # buffers are longer than their images
     layout = PixelLayout(pixel_format, Size(2 * half_width, 2 * half_height), stride)
@@ -99,7 +99,7 @@ def test_padding_is_removed(half_width, half_height, pixel_format, align):
 
 
 def test_a_different_granted_size_is_accepted_and_logged(monkeypatch, opened, caplog):
-    installed(monkeypatch, Hardware(noise_pictures(3), granted_size=(128, 96)))
+    installed(monkeypatch, Hardware(noise_images(3), granted_size=(128, 96)))
     source = opened()
     assert (source.read(5.0).width, source.properties()["granted"]) == (128, "128x96 BGR888")
     assert "requested 160x120, granted 128x96" in caplog.text

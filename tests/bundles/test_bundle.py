@@ -34,7 +34,7 @@ ENTRIES = 40
 
 @pytest.fixture
 def path(tmp_path):
-    write_vectors_bundle(tmp_path / "bundle", random_vectors(ENTRIES, DIM), picture=b"a jpeg")
+    write_vectors_bundle(tmp_path / "bundle", random_vectors(ENTRIES, DIM), image=b"a jpeg")
     return tmp_path / "bundle"
 
 
@@ -413,7 +413,7 @@ def test_rows_are_scaled_to_unit_length_before_they_are_stored(tmp_path):
 
 def test_an_open_bundle_stays_what_it_was_when_a_link_moves(tmp_path):
     for name in ("a", "b"):
-        write_vectors_bundle(tmp_path / name, random_vectors(5, DIM, seed=ord(name)), picture=name.encode())
+        write_vectors_bundle(tmp_path / name, random_vectors(5, DIM, seed=ord(name)), image=name.encode())
     (tmp_path / "link").symlink_to("a")
     bundle = open_bundle(tmp_path / "link")
     (tmp_path / "link.new").symlink_to("b")

@@ -16,13 +16,13 @@ from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, DriverHungError, ExitCode
 from edge.vision.frame import Frame
 from tests.support import failing_cameras as cameras
-from tests.support.stand_ins import ListSource, noise_pictures
+from tests.support.stand_ins import ListSource, noise_images
 
 SECOND_NS = 1_000_000_000
 
 
 def living(**options):
-    return ListSource(noise_pictures(200), fps=200, loop=True, realtime=True, **options)
+    return ListSource(noise_images(200), fps=200, loop=True, realtime=True, **options)
 
 
 def camera_thread(*sources, **options):
@@ -64,7 +64,7 @@ def test_newest_frame_wins_and_overwritten_ones_are_counted():
 
 
 def test_a_frame_is_taken_once():
-    with camera_thread(ListSource(noise_pictures(1))) as camera:
+    with camera_thread(ListSource(noise_images(1))) as camera:
         assert camera.get_frame(5.0).sequence == 0
         assert camera.get_frame(0.01) is None
 
@@ -77,7 +77,7 @@ def test_take_waits_no_longer_than_it_was_told():
 
 
 def test_lockstep_hands_over_every_frame_to_a_slow_reader():
-    pictures = noise_pictures(20)
+    pictures = noise_images(20)
     with camera_thread(ListSource(pictures, fps=10.0), lockstep=True) as camera:
         frames = []
         while not camera.over:
@@ -94,7 +94,7 @@ def test_lockstep_hands_over_every_frame_to_a_slow_reader():
 
 
 def test_a_film_ends_is_not_reopened_and_its_last_frame_is_still_handed_over():
-    with camera_thread(ListSource(noise_pictures(3)), lockstep=True) as camera:
+    with camera_thread(ListSource(noise_images(3)), lockstep=True) as camera:
         assert len(take_all(camera)) == 3
         status = camera.status()
         assert (status.state, status.reopens, status.last_error) == (CaptureState.ENDED, 0, None)
@@ -180,7 +180,7 @@ def test_the_replay_of_an_empty_folder_says_so_with_the_status_of_bad_data(tmp_p
 
 
 def test_a_frozen_picture_stays_frozen_over_reopenings():
-    still = noise_pictures(1)
+    still = noise_images(1)
     with camera_thread(ListSource(still, fps=200, loop=True, realtime=True), checks=FrameChecks(frozen_after_s=0.05)) as camera:
         wait_for_state(camera, CaptureState.FROZEN)
         before = camera.status().frames
@@ -224,7 +224,7 @@ def test_stop_comes_back_from_a_driver_that_does_not(fault):
 
 
 def test_stop_frees_a_source_that_waits_in_lockstep():
-    camera = camera_thread(ListSource(noise_pictures(5)), lockstep=True)
+    camera = camera_thread(ListSource(noise_images(5)), lockstep=True)
     camera.start()
     wait_for(lambda: camera.status().frames == 1, "the first frame")
     assert camera.stop() is True
@@ -272,12 +272,12 @@ def frame_of(pixels):
 
 def test_a_living_picture_may_go_on_for_ever():
     watch = FrameChecks(frozen_after_s=1.0)
-    assert all(watch.is_live(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_pictures(50)))
+    assert all(watch.is_live(frame_of(picture), index * SECOND_NS) for index, picture in enumerate(noise_images(50)))
 
 
 @given(st.lists(st.integers(1, 900_000_000), min_size=1, max_size=20))
 def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_ns):
-    watch, picture = FrameChecks(frozen_after_s=2.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=2.0), noise_images(1)[0]
     assert watch.is_live(frame_of(picture), 0)
     now_ns = 0
     for step_ns in steps_ns:
@@ -290,7 +290,7 @@ def test_the_same_picture_is_frozen_exactly_when_it_lasted_for_the_bound(steps_n
 
 
 def test_one_changed_pixel_is_a_sign_of_life():
-    watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=1.0), noise_images(1)[0]
     watch.is_live(frame_of(picture), 0)
     changed = picture.copy()
     changed[17, 11, 2] ^= 1
@@ -309,15 +309,15 @@ def test_a_single_colour_is_garbage_even_when_it_flickers():
 
 def test_another_size_is_garbage_unless_the_source_was_reopened():
     watch = FrameChecks()
-    watch.is_live(frame_of(noise_pictures(1)[0]), 0)
+    watch.is_live(frame_of(noise_images(1)[0]), 0)
     with pytest.raises(CameraGarbageError, match="from 64x48 to 32x24"):
-        watch.is_live(frame_of(noise_pictures(1, width=32, height=24)[0]), 1)
+        watch.is_live(frame_of(noise_images(1, width=32, height=24)[0]), 1)
     watch.source_opened()
-    assert watch.is_live(frame_of(noise_pictures(1, width=32, height=24)[0]), 2)
+    assert watch.is_live(frame_of(noise_images(1, width=32, height=24)[0]), 2)
 
 
 def test_a_reopened_source_has_its_time_anew_but_its_old_picture_is_no_sign_of_life():
-    watch, picture = FrameChecks(frozen_after_s=1.0), noise_pictures(1)[0]
+    watch, picture = FrameChecks(frozen_after_s=1.0), noise_images(1)[0]
     watch.is_live(frame_of(picture), 0)
     with pytest.raises(CameraFrozenError):
         watch.is_live(frame_of(picture), SECOND_NS)

@@ -14,7 +14,7 @@ from tools.benchmarks.vectors import random_vectors
 @pytest.fixture
 def bundle(tmp_path):
     path = tmp_path / "bundle"
-    write_vectors_bundle(path, random_vectors(30, 16), artwork_groups=["shared", "shared", *map(str, range(28))], picture=b"jpeg")
+    write_vectors_bundle(path, random_vectors(30, 16), artwork_groups=["shared", "shared", *map(str, range(28))], image=b"jpeg")
     return path
 
 

@@ -14,7 +14,6 @@ from edge.app.model import load_model
 from edge.app.replay import sequential_ids
 from edge.bundles.manifest import read_manifest
 from edge.camera.capture import CaptureState, CaptureStatus
-from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.index import releases
 from edge.index.device_index import DeviceIndex
@@ -97,7 +96,7 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
         sink = SwappingSink(ids)
         daemon = assemble(
             settings, sequential_ids(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
-            clock=Clock(), read_text=None, shared_embedder=SharedEmbedder(network.embedder), page=None,
+            clock=Clock(), read_text=None, page=None,
         )  # fmt: skip
         sink.done = daemon.stop
         locate = daemon._locator.locate

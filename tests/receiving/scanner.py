@@ -26,7 +26,7 @@ UNSIGNED = PushSection(allow_unsigned=True, keep_free_mb=0)
 
 def bundle(folder, *, seed=0, cards=20, created=None):
     """A bundle of ``cards`` random vectors; another ``seed`` gives another one."""
-    write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), picture=f"jpeg {seed}".encode())
+    write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), image=f"jpeg {seed}".encode())
     if created is not None:
         change_manifest(folder, created=created)
     return folder

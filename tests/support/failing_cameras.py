@@ -3,14 +3,14 @@
 import threading
 
 from edge.errors import CameraError, CameraFrozenError
-from tests.support.stand_ins import ListSource, noise_pictures
+from tests.support.stand_ins import ListSource, noise_images
 
 
 class FailingCamera(ListSource):
     """Delivers ``good`` frames and then calls ``fail`` for each further one; subclasses define the failure."""
 
     def __init__(self, *, good: int = 3):
-        super().__init__(noise_pictures(64), loop=True)
+        super().__init__(noise_images(64), loop=True)
         self._good = good
 
     def read(self, timeout_s):

@@ -31,31 +31,31 @@ _THUMBNAIL = 16
 
 
 class ListSource:
-    """A frame source over pictures in memory, ``fps`` apart; ends after the last unless ``loop``.
+    """A frame source that delivers images in memory at ``fps``; ends after the last unless ``loop``.
 
-    ``captured_ns`` is the time in the list, or with ``realtime`` the monotonic clock.
+    ``captured_ns`` is the position in the list, or the monotonic time with ``realtime``.
     """
 
-    def __init__(self, pictures: Sequence[RgbImage], *, fps: float = 10.0, loop: bool = False, realtime: bool = False) -> None:
-        self._pictures = list(pictures)
+    def __init__(self, images: Sequence[RgbImage], *, fps: float = 10.0, loop: bool = False, realtime: bool = False) -> None:
+        self._images = list(images)
         self._fps = fps
         self._loop = loop
         self._clock = VideoClock(realtime=realtime)
         self._sequence: int | None = None
 
     def open(self) -> None:
-        """Start with the first picture."""
+        """Start with the first image."""
         self._clock.restart()
         self._sequence = 0
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the next picture."""
+        """Return the next image as a frame."""
         if self._sequence is None:
-            raise CameraError("the list of pictures is not open")
-        if self._sequence >= len(self._pictures) and not self._loop:
-            raise SourceEndedError("the list of pictures is over")
+            raise CameraError("the list of images is not open")
+        if self._sequence >= len(self._images) and not self._loop:
+            raise SourceEndedError("the list of images has ended")
         captured_ns = self._clock.capture_ns(round(self._sequence / self._fps * 1e9), timeout_s)
-        frame = Frame(self._pictures[self._sequence % len(self._pictures)], self._sequence, captured_ns)
+        frame = Frame(self._images[self._sequence % len(self._images)], self._sequence, captured_ns)
         self._sequence += 1
         return frame
 
@@ -68,16 +68,16 @@ class ListSource:
         return {}
 
 
-def noise_pictures(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[RgbImage]:
-    """Return pictures no two of which are alike, as a living sensor delivers them."""
+def noise_images(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[RgbImage]:
+    """Return images of random pixels, uint8 (height, width, 3), no two of them equal, like the noise of a live camera."""
     random = np.random.default_rng(seed)
     return [random.integers(0, 256, size=(height, width, 3), dtype=np.uint8) for _ in range(count)]
 
 
 class ProjectionEmbedder:
-    """An embedder without a network: a fixed random projection of the thumbnail without its mean, unit rows.
+    """An embedder without a model: a fixed random projection of the thumbnail minus its mean, normalized to unit length.
 
-    The same picture gives the same embedding everywhere; alike pictures give alike embeddings.
+    The same image gives the same embedding on every machine; similar images give similar embeddings.
     """
 
     def __init__(self, *, dim: int = 64, max_batch: int = 8) -> None:
@@ -90,19 +90,19 @@ class ProjectionEmbedder:
         return self._info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Embed at once; the future is done when it is returned."""
+        """Embed at once and return a completed future."""
         if not 1 <= len(batch) <= self._info.max_batch:
             raise ValueError(f"a batch of {len(batch)} inputs, 1..{self._info.max_batch} allowed")
         future: Future[EmbeddingMatrix] = Future()
-        future.set_result(l2_normalize(np.stack([self._thumbnail(picture) for picture in batch]) @ self._projection))
+        future.set_result(l2_normalize(np.stack([self._thumbnail(image) for image in batch]) @ self._projection))
         return future
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
-    def _thumbnail(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        small = cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
-        # one value off the mean keeps a picture of a single colour from having no direction
+    def _thumbnail(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        small = cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+        # the offset gives an image of a single color a direction
         return np.asarray(small - small.mean() + 1e-3, dtype=np.float32).ravel()
 
 
@@ -113,7 +113,7 @@ def write_vectors_bundle(
     card_ids: Sequence[str] | None = None,
     artwork_groups: Sequence[str] | None = None,
     graph: GraphParameters | None = None,
-    picture: bytes = b"",
+    image: bytes = b"",
     form: VectorForm | None = None,
     reduction: Reduction | None = None,
     write: GraphWriter = write_graph,
@@ -132,7 +132,7 @@ def write_vectors_bundle(
         artefact=PROJECTION_ARTEFACT,
         vectors=vectors,
         gallery=Gallery(cards, tuple(ids), signatures),
-        reference_images=((card_id, picture) for card_id in cards),
+        reference_images=((card_id, image) for card_id in cards),
         created=_CREATED,
         graph=graph or GraphParameters(),
         form=form or VectorForm(),

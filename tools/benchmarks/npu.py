@@ -28,7 +28,6 @@ from edge.app.daemon import assemble
 from edge.app.model import LoadedModel
 from edge.app.replay import EventCallbackSink, ReplayCamera, ReplayedEvent, sequential_ids
 from edge.bundles.bundle import Bundle
-from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor
 from edge.errors import UsageError
 from edge.index.change import OpenedIndex
@@ -253,7 +252,6 @@ def _running(
         supervisor=NoSupervisor(),
         clock=clock,
         read_text=None,
-        shared_embedder=SharedEmbedder(network.embedder),
         page=None,
     )
     loop = threading.Thread(target=daemon.run, name="daemon", daemon=True)
