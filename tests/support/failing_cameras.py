@@ -26,7 +26,7 @@ class CameraFreezes(FailingCamera):
     """The driver keeps returning its last image."""
 
     def fail(self, timeout_s):
-        self._pictures = self._pictures[:1]
+        self._images = self._images[:1]
         return super(FailingCamera, self).read(timeout_s)
 
 
@@ -48,7 +48,7 @@ class CameraIsBlack(FailingCamera):
     """A dead sensor delivers zeros."""
 
     def fail(self, timeout_s):
-        self._pictures = [picture * 0 for picture in self._pictures[:1]]
+        self._images = [image * 0 for image in self._images[:1]]
         return super(FailingCamera, self).read(timeout_s)
 
 
@@ -56,7 +56,7 @@ class CameraChangesSize(FailingCamera):
     """The image size changes while the camera runs."""
 
     def fail(self, timeout_s):
-        self._pictures = [picture[:-2].copy() for picture in self._pictures]
+        self._images = [image[:-2].copy() for image in self._images]
         return super(FailingCamera, self).read(timeout_s)
 
 
