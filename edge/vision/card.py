@@ -1,7 +1,7 @@
-"""A card in a frame: its outline, its overlap with another, its rectified image.
+"""Cards in a frame: outlines, their overlap, rectified images.
 
-A card is 63 mm x 88 mm (ISO-like "poker" trading card size). Coordinates are pixels of the frame, x to the right, y down, the centre
-of the top-left pixel at (0, 0) as in OpenCV.
+A card is 63 mm x 88 mm (the "poker" size of trading cards). Coordinates are pixels of the frame, x to the right, y down, with the center of
+the top-left pixel at (0, 0) as in OpenCV.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ CARD_SIZE: Final = Size(252, 352)
 class Quad:
     """Outline of a card, clockwise as seen in the frame.
 
-    The first corner is the card's own top-left once the orientation is known; before that it is the top-left
-    of one of the possible readings. The side from the first to the second corner is the card's top edge.
+    The first corner is the card's own top-left corner once the orientation is known; before that it is the top-left corner of one of the
+    possible orientations. The side from the first to the second corner is the card's top edge.
     """
 
     top_left: Point
@@ -54,7 +54,7 @@ class Quad:
 
     @classmethod
     def from_array(cls, corners: NDArray[np.floating] | Sequence[Sequence[float]]) -> Quad:
-        """Make a quad from a (4, 2) array of corners in order."""
+        """Make a quad from its corners in order, (4, 2)."""
         points = [Point(float(x), float(y)) for x, y in corners]
         return cls(*points)
 
@@ -63,9 +63,9 @@ class Quad:
         return np.array([self.top_left, self.top_right, self.bottom_right, self.bottom_left], dtype=np.float32)
 
     def rotated(self, rotation: Rotation) -> Quad:
-        """Return the same outline read with the card turned by ``rotation`` degrees clockwise.
+        """Return the same outline in the orientation ``rotation`` degrees clockwise from this one.
 
-        ``turned(180)`` starts at the opposite corner: a card lying upside down has its own top-left there.
+        ``rotated(180)`` starts at the opposite corner, which is the own top-left corner of a card that lies upside down.
         """
         corners = (self.top_left, self.top_right, self.bottom_right, self.bottom_left)
         shift = rotation // 90
@@ -80,11 +80,11 @@ class Quad:
 
 @dataclass(frozen=True, slots=True)
 class LocatedCard:
-    """A card-shaped outline found in a frame, before anything is known about its content.
+    """A card-shaped outline in a frame, before the card is recognized.
 
-    ``quad`` is one portrait reading; ``rotations`` are the readings worth trying, relative to ``quad``:
-    (0, 180) when the long side is certain, all four when a strong tilt hides it.
-    ``sharpness`` is a focus measure of the card's inside (variance of the Laplacian at a fixed scale).
+    ``quad`` is one portrait orientation; ``rotations`` are the possible orientations relative to it: (0, 180) if the long side is certain,
+    all four if a strong tilt makes it ambiguous. ``sharpness`` is a focus measure of the inside of the card (variance of the Laplacian at a
+    fixed scale).
     """
 
     quad: Quad
@@ -137,13 +137,13 @@ def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> RgbImage:
 
 
 def whole_image_quad(pixels: RgbImage) -> Quad:
-    """Return the quad of a picture that *is* one upright card, edge to edge."""
+    """Return the quad of an image that *is* one upright card, edge to edge."""
     height, width = pixels.shape[:2]
     return Quad(Point(-0.5, -0.5), Point(width - 0.5, -0.5), Point(width - 0.5, height - 0.5), Point(-0.5, height - 0.5))
 
 
 def _shrink_around(pixels: RgbImage, corners: NDArray[np.float32], factor: int) -> tuple[RgbImage, NDArray[np.float32]]:
-    """Crop to the corners' bounding box and average down by ``factor``; return image and moved corners."""
+    """Return the bounding box of the corners, averaged down by ``factor``, and the corners in it."""
     height, width = pixels.shape[:2]
     left, top = (max(0, int(value) - factor) for value in np.floor(corners.min(axis=0)))
     right, bottom = (int(value) + factor + 1 for value in np.ceil(corners.max(axis=0)))

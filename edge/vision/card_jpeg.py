@@ -1,4 +1,4 @@
-"""The picture of one card that is shown with its event: rectified, as a JPEG of bounded size."""
+"""The image of a card that is published with its event: rectified, as a JPEG of limited size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUALITIES: Final = (88, 70, 50, 30)
 def card_jpeg(frame: Frame, quad: Quad) -> bytes:
     """Return a JPEG of the card in ``quad``, upright, 252 x 352 pixels, at most ``MAX_JPEG_BYTES`` long.
 
-    The quality is lowered until it fits; at the lowest one even noise does.
+    Reduces the quality until the limit is met; at the lowest quality even noise meets it.
     """
     bgr = cv2.cvtColor(rectify(frame.pixels, quad), cv2.COLOR_RGB2BGR)
     jpeg = b""
@@ -30,5 +30,5 @@ def card_jpeg(frame: Frame, quad: Quad) -> bytes:
 
 
 def image_id(jpeg: bytes) -> str:
-    """Return what an event names its picture by: the first 16 hexadecimal digits of the JPEG's SHA-256, so that anyone can check."""
+    """Return the id of an image in an event: the first 16 hexadecimal digits of the JPEG's SHA-256, which a client can verify."""
     return hashlib.sha256(jpeg).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A picture as it came from a frame source."""
+"""Frames of a frame source."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of the scene.
+    """One image from a frame source.
 
-    ``pixels`` is RGB uint8 (height, width, 3); ``sequence`` counts up from 0 per source, gaps are frames
-    nobody took; ``captured_ns`` is the capture time on the monotonic clock of the daemon, in nanoseconds
-    (for a film read as fast as possible: the film's own time).
+    ``pixels`` is RGB uint8 (height, width, 3). ``sequence`` counts from 0 per source; gaps are dropped frames. ``captured_ns`` is the
+    capture time in nanoseconds on the daemon's monotonic clock, or the position in a video that is read as fast as possible.
     """
 
     pixels: RgbImage

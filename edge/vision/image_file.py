@@ -1,4 +1,4 @@
-"""Reading pictures from files: the one road for every command and tool, so that they cannot disagree about pixels."""
+"""Read image files. Every command and tool uses this module, so that all of them get the same pixels."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from edge.errors import ImageError
 from edge.vision.frame import RgbImage
 
 MAX_PIXELS: Final = 100_000_000
-"""Larger pictures are refused before decoding: 100 megapixels already take 300 MB as RGB."""
+"""Larger images are rejected before decoding: 100 megapixels take 300 MB as RGB."""
 
 MAX_FILE_BYTES: Final = 500_000_000
-"""Larger files are not taken into memory: more than an uncompressed picture of ``MAX_PIXELS`` in RGBA needs."""
+"""Larger files are not read: this is more than an uncompressed RGBA image of ``MAX_PIXELS`` takes."""
 
-# Pillow has the same guard for pictures inside pictures (icons); above the limit it only warns, and the warning is made an error here
-# once for the process, because changing warning filters around each call is not safe with threads.
+# Pillow applies the same limit to images inside images (icons), but only warns. The warning is turned into an error once for the process,
+# because changing warning filters around each call is not thread-safe.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 _SIXTEEN_BIT_MODES: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _MOSTLY_OPAQUE: Final = [0] * 128 + [255] * 128
-"""Alpha to opaque or not: what is mostly see-through is no picture."""
+"""Maps alpha to opaque or transparent: mostly transparent pixels are not part of the image."""
 
 COMMON_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""What people upload; every further decoder is one more that a crafted file can reach."""
+"""Formats accepted from untrusted sources; every further decoder is one that a crafted file can reach."""
 
 _PROGRAM_FORMATS: Final = frozenset({"EPS"})
-"""Formats that Pillow decodes by running a program on the file."""
+"""Formats that Pillow decodes by running an external program on the file."""
 
 
 def read_image(path: Path, *, max_side: int | None = None, trim_transparent: bool = False) -> RgbImage:
-    """Return the picture in ``path`` as upright RGB.
+    """Return the image in ``path`` as RGB uint8 (height, width, 3).
 
-    The first picture of an animation, rotated as its EXIF data says, transparency composed over white, 16 bits reduced to 8. With
-    ``max_side`` the picture is averaged down until its longer side is at most that many pixels; JPEG is then decoded at a fraction of
-    its size, which is several times faster. ``trim_transparent`` cuts away a border that is see-through
-    all along. Raises ``ImageError`` naming the file and the reason.
+    Uses the first image of an animation, applies the EXIF orientation, composes transparency over white and reduces 16 bits to 8. With
+    ``max_side`` the image is averaged down until its longer side has at most that many pixels; JPEG is then decoded at a fraction of its
+    size, which is several times faster. ``trim_transparent`` removes a border that is entirely transparent. Raises ``ImageError`` naming
+    the file and the reason.
     """
-    _refuse_non_file(path)
+    _require_file(path)
     return _decoded(path, path, max_side, trim_transparent=trim_transparent)
 
 
 def read_image_bytes(path: Path) -> bytes:
-    """Return the content of a picture's file. Raises ``ImageError`` naming the file and the reason."""
-    _refuse_non_file(path)
+    """Return the content of an image file. Raises ``ImageError`` naming the file and the reason."""
+    _require_file(path)
     if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:
         raise ImageError(f"{path}: too large ({size_bytes / 1e6:.0f} MB; the limit is {MAX_FILE_BYTES // 10**6}); scale it down")
     try:
@@ -60,14 +60,14 @@ def read_image_bytes(path: Path) -> bytes:
 
 
 def decode_image(content: bytes, path: Path | str, *, max_side: int | None = None, trim_transparent: bool = False) -> RgbImage:
-    """Do the same as ``read_image`` with a file's content; ``path`` names it in errors."""
+    """Return the image in a file's content, as ``read_image`` does; ``path`` names it in errors. Raises ``ImageError``."""
     if not content:
         raise _empty(path)
     return _decoded(BytesIO(content), path, max_side, trim_transparent=trim_transparent)
 
 
 def decode_untrusted(content: bytes, path: str, *, max_pixels: int) -> RgbImage:
-    """Do the same with a picture from somebody we do not know: common formats alone, and no more than ``max_pixels``."""
+    """Return the image in untrusted content, of ``COMMON_FORMATS`` and at most ``max_pixels``. Raises ``ImageError`` naming ``path``."""
     if not content:
         raise _empty(path)
     return _decoded(BytesIO(content), path, None, trim_transparent=False, formats=COMMON_FORMATS, max_pixels=max_pixels)
@@ -84,7 +84,7 @@ def _decoded(
 ) -> RgbImage:
     try:
         with Image.open(source, formats=formats) as image:
-            _refuse_unwanted(image, path, max_pixels)
+            _check_header(image, path, max_pixels)
             if max_side is not None:
                 image.draft(None, (max_side, max_side))
             upright = ImageOps.exif_transpose(image)
@@ -94,18 +94,18 @@ def _decoded(
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a picture in any known format; check the file or leave it out") from error
+        raise ImageError(f"{path}: not an image in a supported format; check the file or leave it out") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, _pixels_in_message(str(error))) from error
-    except Exception as error:  # Pillow's plugins raise whatever their parser meets: struct.error, SyntaxError, ValueError, …
-        raise ImageError(f"{path}: damaged picture ({error or type(error).__name__}); replace the file or leave it out") from error
+    except Exception as error:  # Pillow's plugins raise the errors of their parsers: struct.error, SyntaxError, ValueError, …
+        raise ImageError(f"{path}: damaged image ({error or type(error).__name__}); replace the file or leave it out") from error
     return _within(rgb, max_side)
 
 
-def _refuse_non_file(path: Path) -> None:
+def _require_file(path: Path) -> None:
     try:
         if path.is_dir():
-            raise ImageError(f"{path}: is a folder, not a picture")
+            raise ImageError(f"{path}: is a folder, not an image file")
         size_bytes = path.stat().st_size
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
@@ -117,12 +117,12 @@ def _empty(path: Path | str) -> ImageError:
     return ImageError(f"{path}: is empty (0 bytes); copy the file again or leave it out")
 
 
-def _refuse_unwanted(image: Image.Image, path: Path | str, max_pixels: int) -> None:
-    """Refuse by what the header says, before a pixel is decoded."""
+def _check_header(image: Image.Image, path: Path | str, max_pixels: int) -> None:
+    """Raise ``ImageError`` for an image that is not accepted, from its header alone."""
     if image.width * image.height > max_pixels:
         raise _too_large(path, image.width * image.height, f"{image.width}x{image.height}, ", max_pixels)
     if image.format in _PROGRAM_FORMATS:
-        raise ImageError(f"{path}: {image.format} is a program, not a picture; convert it to PNG")
+        raise ImageError(f"{path}: {image.format} is a program, not an image; convert it to PNG")
 
 
 def _too_large(path: Path | str, pixels: int, size: str = "", limit: int = MAX_PIXELS) -> ImageError:
@@ -130,7 +130,7 @@ def _too_large(path: Path | str, pixels: int, size: str = "", limit: int = MAX_P
 
 
 def _pixels_in_message(message: str) -> int:
-    """Return the pixel count that Pillow's decompression bomb message names."""
+    """Return the number of pixels in Pillow's decompression bomb message."""
     found = re.search(r"\((\d+) pixels\)", message)
     return int(found[1]) if found else MAX_PIXELS
 
@@ -143,7 +143,7 @@ def _to_rgb(image: Image.Image, path: Path | str) -> Image.Image:
     if image.has_transparency_data:
         rgba = _as_rgba(image)
         white = Image.new("RGB", rgba.size, "white")
-        # the same pixels as an alpha composite with opaque white, in less than half of its time
+        # gives the same pixels as alpha_composite with opaque white, in less than half the time
         white.paste(rgba, mask=rgba.getchannel("A"))
         return white
     return image.convert("RGB")
@@ -153,7 +153,7 @@ def _without_transparent_border(image: Image.Image, path: Path | str) -> Image.I
     rgba = _as_rgba(image)
     box = rgba.getchannel("A").point(_MOSTLY_OPAQUE).getbbox()
     if box is None:
-        raise ImageError(f"{path}: transparent all over; replace the file or leave it out")
+        raise ImageError(f"{path}: entirely transparent; replace the file or leave it out")
     return rgba if box == (0, 0, *rgba.size) else rgba.crop(box)
 
 
@@ -162,16 +162,16 @@ def _as_rgba(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(
-    grey: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path | str
+    gray: np.ndarray[tuple[int, ...], np.dtype[np.integer]], path: Path | str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Reduce 16-bit grey, which older Pillow hands out as 32-bit integers, to 8 bits."""
-    if grey.min() < 0 or grey.max() > np.iinfo(np.uint16).max:
+    """Return 16-bit gray, which older Pillow returns as 32-bit integers, reduced to 8 bits."""
+    if gray.min() < 0 or gray.max() > np.iinfo(np.uint16).max:
         raise ImageError(f"{path}: 32-bit pixels have no agreed range; convert it to 8-bit PNG")
-    return (grey.astype(np.uint16) >> 8).astype(np.uint8)
+    return (gray.astype(np.uint16) >> 8).astype(np.uint8)
 
 
 def _within(image: Image.Image, max_side: int | None) -> RgbImage:
-    """Return the pixels, averaged down to ``max_side`` where larger."""
+    """Return the pixels, averaged down to ``max_side`` if larger."""
     longest = max(image.size)
     if max_side is not None and longest > max_side:
         scale = max_side / longest

@@ -1,4 +1,4 @@
-"""Find every card-shaped outline in a frame, by classical vision: guess in a small picture, measure in the full one, keep the cards."""
+"""Locate every card-shaped outline in a frame by classical vision: propose in a small copy, refine at full resolution, select the cards."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
-from edge.vision.contours import ground_chains
+from edge.vision.contours import background_chains
 from edge.vision.frame import RgbImage
-from edge.vision.outline import Outlines, measure
+from edge.vision.outline import Outlines, fit_sides
 from edge.vision.pose import CARD_RATIO, CardShape, areas, estimate_poses
-from edge.vision.proposals import closed_guesses, coarse_chains, corner_guesses, fine_chains, outside
+from edge.vision.proposals import closed_proposals, coarse_chains, corner_proposals, fine_chains, outside
 from edge.vision.segments import Quads
 from edge.vision.selection import (
     SHIFTS_MM,
     SURELY_ROUNDED,
+    concatenate,
     halves,
-    joined,
     non_max_suppression,
     rounded_corners,
+    select,
     shifted,
     shifted_side_variants,
     starting_with_long_side,
-    take,
 )
 
 BOTH_WAYS: Final[tuple[Rotation, ...]] = (0, 180)
 FOUR_WAYS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 SHARPNESS_SIZE: Final = Size(126, 176)
 SMALLEST_SIDE_PX: Final = 32
-"""In pictures narrower than this no outline can be told."""
+"""Frames with a shorter side are too small to locate outlines in."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocateSettings:
-    """What counts as a card in view.
+    """Limits of what is located as a card.
 
-    ``max_cards`` at most that many are returned. ``min_height_share``: the card's long side is at least this share of the
-    frame's shorter side. ``work_length_px``: longer side of the small picture in which cards are searched.
-    ``focal_length_share``: assumed focal length as a share of the frame's longer side (0.7 to 1.0 for common cameras).
-    ``shape_tolerance``: relative error allowed to the outline's true aspect ratio and squareness, for a large card without tilt.
-    ``min_support``: least share of the outline along which an edge runs; ``min_side_support``: the same for its worst side.
-    ``weakest_edge``: least gradient taken for an edge on plain ground (a step of one grey level has 4).
+    ``max_cards``: maximum number of cards returned. ``min_height_share``: minimum length of the card's long side, as a share of the frame's
+    shorter side. ``work_length_px``: longer side of the small copy in which cards are proposed. ``focal_length_share``: assumed focal
+    length as a share of the frame's longer side (0.7 to 1.0 for common cameras). ``shape_tolerance``: relative error allowed in the
+    outline's true aspect ratio and squareness, for a large card without tilt. ``min_support``: minimum share of the outline along which an
+    edge runs; ``min_side_support``: the same for its worst side. ``weakest_edge``: minimum gradient of an edge on a plain background (a
+    step of one gray level has 4).
     """
 
     max_cards: int = 20
@@ -60,7 +60,7 @@ class LocateSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A frame, its small copy, and small pixels per frame pixel."""
+    """A frame, its small copy, and the scale from frame pixels to small pixels."""
 
     pixels: RgbImage
     small: RgbImage
@@ -74,7 +74,7 @@ class _View:
         return ((quads + 0.5) / self.scale - 0.5).astype(np.float32)
 
     def shape_in(self, pixels: RgbImage) -> CardShape:
-        """Return what a card may look like in the frame or in its small copy."""
+        """Return the shapes that a card can have in ``pixels``, the frame or its small copy."""
         height, width = pixels.shape[:2]
         settings = self.settings
         longer, shorter = max(width, height), min(width, height)
@@ -84,15 +84,15 @@ class _View:
 
 
 def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:
-    """Return the card-shaped outlines in a frame, largest first; empty when there is none."""
+    """Return the card-shaped outlines in a frame, RGB uint8 (height, width, 3), largest first; empty if there are none."""
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
         return ()
     view = _view(pixels, settings)
     found = _candidates(view)
-    apart = non_max_suppression(pixels, found, least_evidence=settings.min_support)
-    found = joined(found, _parts(view, apart))
+    apart = non_max_suppression(pixels, found, min_evidence=settings.min_support)
+    found = concatenate(found, _parts(view, apart))
     for index in range(len(apart.quads)):
-        found = joined(found, _with_other_sides(view, take(apart, np.array([index]))))
+        found = concatenate(found, _with_other_sides(view, select(apart, np.array([index]))))
     found = non_max_suppression(pixels, found)
     largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
     return tuple(_located(view, found.quads[index]) for index in largest_first)
@@ -109,57 +109,57 @@ def _view(pixels: RgbImage, settings: LocateSettings) -> _View:
 
 
 def _candidates(view: _View) -> Outlines:
-    """Return measured outlines: closed ones of the coarse picture, and where edges are left over, all the fine picture offers."""
+    """Return refined outlines: the closed ones at coarse resolution and, where edges remain unexplained, those at fine resolution too."""
     small, weakest, shape = view.small, view.settings.weakest_edge, view.shape_in(view.small)
     coarse = coarse_chains(small, weakest, shape)
-    found = _measured(view, closed_guesses([*coarse, *ground_chains(small)], shape))
-    left_over = outside(coarse, _certain_cards(view, found))
-    if not left_over:
+    found = _refined(view, closed_proposals([*coarse, *background_chains(small)], shape))
+    unexplained = outside(coarse, _certain_cards(view, found))
+    if not unexplained:
         return found
     fine = outside(fine_chains(small, weakest, shape), _certain_cards(view, found))
-    found = joined(found, _measured(view, closed_guesses(fine, shape)))
+    found = concatenate(found, _refined(view, closed_proposals(fine, shape)))
     known = _certain_cards(view, found)
-    return joined(found, _measured(view, corner_guesses(small, outside([*fine, *left_over], known), known, shape), reach=5))
+    return concatenate(found, _refined(view, corner_proposals(small, outside([*fine, *unexplained], known), known, shape), reach=5))
 
 
 def _certain_cards(view: _View, outlines: Outlines) -> Quads:
-    """Return the outlines that are cards beyond doubt, in small pixels: nothing else needs to be looked for inside."""
+    """Return the outlines that are certainly cards, in small pixels; nothing inside them needs to be searched."""
     return view.to_small(outlines.quads[rounded_corners(view.pixels, outlines.quads) >= SURELY_ROUNDED])
 
 
-def _measured(view: _View, guesses: Quads, reach: int = 4) -> Outlines:
-    """Return the guesses that the picture supports, with their sides moved onto the edges: roughly, then finely."""
-    steps = np.clip(0.35 * _px_per_mm(guesses), 0.35, 1.0)
-    rough = measure(view.small, guesses, step_px=steps, reach=reach, samples=24)
+def _refined(view: _View, proposals: Quads, reach: int = 4) -> Outlines:
+    """Fit proposals, in small pixels, to the edges of the small copy, then at full resolution; return those that the image supports."""
+    steps = np.clip(0.35 * _px_per_mm(proposals), 0.35, 1.0)
+    rough = fit_sides(view.small, proposals, step_px=steps, reach=reach, samples=24)
     rough = _plausible(view, rough, view.small, leniency=1.3)
-    return _finely_measured(view, view.to_full(rough.quads))
+    return _refined_at_full_resolution(view, view.to_full(rough.quads))
 
 
-def _finely_measured(view: _View, guesses: Quads) -> Outlines:
-    """Do the same for guesses in frame pixels that are as good as the small picture can tell."""
-    fine = measure(view.pixels, guesses, step_px=_fine_steps(view, guesses), reach=3, samples=40)
+def _refined_at_full_resolution(view: _View, proposals: Quads) -> Outlines:
+    """Fit proposals, in frame pixels, to the edges of the frame; return those that the image supports."""
+    fine = fit_sides(view.pixels, proposals, step_px=_fine_steps(view, proposals), reach=3, samples=40)
     return _plausible(view, fine, view.pixels, leniency=1.0)
 
 
 def _parts(view: _View, outlines: Outlines) -> Outlines:
-    """Return the halves of outlines that may be cards, and the quarters: two or four cards may lie side by side."""
-    pairs = _finely_measured(view, _likely_pairs(view, halves(outlines.quads)))
-    return joined(pairs, _finely_measured(view, _likely_pairs(view, halves(pairs.quads))))
+    """Return the halves and quarters of outlines that can be cards: two or four cards can lie side by side."""
+    pairs = _refined_at_full_resolution(view, _likely_pairs(view, halves(outlines.quads)))
+    return concatenate(pairs, _refined_at_full_resolution(view, _likely_pairs(view, halves(pairs.quads))))
 
 
 def _likely_pairs(view: _View, pairs: Quads) -> Quads:
-    """Return the pairs of halves of which at least one has rounded corners in the middle of the whole."""
+    """Return the pairs of halves of which at least one has rounded corners in the middle of the whole outline."""
     rounded = rounded_corners(view.pixels, pairs).reshape(-1, 2).max(axis=1, initial=0) >= SURELY_ROUNDED
     return np.asarray(pairs[np.repeat(rounded, 2)], dtype=np.float32)
 
 
 def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
-    """Return the variants of an outline with sides further out or in, unless it is a card beyond doubt."""
+    """Return the variants of an outline with sides further out or in; none if it is certainly a card."""
     if outline.support.min() > 0.9 and rounded_corners(view.pixels, outline.quads)[0] == 4:
-        return take(outline, np.array([False]))
+        return select(outline, np.array([False]))
     outline = starting_with_long_side(outline)
     steps = _fine_steps(view, outline.quads).repeat(len(SHIFTS_MM))
-    shifts = measure(view.pixels, shifted(outline.quads[0]), step_px=steps, reach=3, samples=40)
+    shifts = fit_sides(view.pixels, shifted(outline.quads[0]), step_px=steps, reach=3, samples=40)
     variants = shifted_side_variants(outline, shifts)
     return _plausible(view, variants, view.pixels, leniency=1.0)
 
@@ -173,9 +173,9 @@ def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
 
 
 def _plausible(view: _View, outlines: Outlines, pixels: RgbImage, leniency: float) -> Outlines:
-    """Return the outlines, measured in ``pixels``, that are supported well enough and may be a card."""
+    """Return the outlines, refined in ``pixels``, that have enough support and can be a card."""
     support, settings = outlines.support, view.settings
-    return take(
+    return select(
         outlines,
         view.shape_in(pixels).fits(outlines.quads, leniency)
         & (support.mean(axis=1) >= settings.min_support / leniency)
@@ -184,10 +184,10 @@ def _plausible(view: _View, outlines: Outlines, pixels: RgbImage, leniency: floa
 
 
 def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
-    """Return the outline as a portrait reading, with the readings that remain possible."""
+    """Return the located card: the outline in a portrait orientation and the orientations that are possible."""
     shape = view.shape_in(view.pixels)
     ratio = float(estimate_poses(corners[None], shape.frame, shape.focal_px).ratio[0])
-    if ratio > 1.0:  # the first side is the long one: start a portrait reading one corner later
+    if ratio > 1.0:  # the first side is the long one: portrait starts one corner later
         corners = np.roll(corners, -1, axis=0)
     if corners[0].sum() > corners[2].sum():
         corners = np.roll(corners, 2, axis=0)
@@ -197,5 +197,5 @@ def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
 
 
 def _sharpness(pixels: RgbImage, quad: Quad) -> float:
-    grey = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    gray = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var())

@@ -1,4 +1,4 @@
-"""Measure an outline in a picture: where its four sides really run, and how much edge supports each of them."""
+"""Fit outlines to an image: where their four sides are, and how much of each side an edge supports."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from numpy.typing import NDArray
 from edge.vision.frame import RgbImage
 from edge.vision.segments import BEFORE, NEXT, Quads
 
-Values: TypeAlias = NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.float32]
 
 EXTRA: Final = 6
-"""Steps read beyond the searched band, to judge how far an edge stands out."""
+"""Steps sampled beyond the searched band, to measure how far an edge stands out."""
 OUTER_SHARE: Final = 0.9
-"""Among lines within reach the outermost one wins that has this share of the strongest line's votes: a card's printed frame
-often contrasts more than its edge.
-"""
+"""The outermost line within reach that has this share of the strongest line's votes is chosen: a card's printed frame often has more
+contrast than its edge."""
 SIDE_ENDS: Final = 0.07
-"""Share of a side left out at each end: rounded corners (3 mm of 63 mm) must not bend the fitted line."""
+"""Share of a side ignored at each end, so that rounded corners (3 mm of 63 mm) do not bend the fitted line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlines:
-    """Measured outlines: ``quads`` (k, 4, 2), ``support`` (k, 4): share of each side where an edge runs along it."""
+    """Fitted outlines: ``quads`` float32 (k, 4, 2); ``support`` float32 (k, 4), the share of each side along which an edge runs."""
 
     quads: Quads
-    support: Values
+    support: Floats
 
 
-def alignment(pixels: RgbImage, quads: Quads, samples: int = 14) -> Values:
-    """Return a quick score per side, (k, 4): mean share of the gradient that crosses the side at right angles.
+def alignment(pixels: RgbImage, quads: Quads, samples: int = 14) -> Floats:
+    """Return an approximate score per side, float32 (k, 4): mean share of the gradient that is perpendicular to the side.
 
-    Read at single points of a blurred picture, so a side may be off by a pixel or two.
+    Sampled at single points of a blurred image, so a side may be off by one or two pixels.
     """
     height, width = pixels.shape[:2]
     smooth = cv2.GaussianBlur(pixels, (0, 0), 1.4)
@@ -51,7 +50,7 @@ def alignment(pixels: RgbImage, quads: Quads, samples: int = 14) -> Values:
     return np.asarray(np.where(inside, crossing / (crossing + along + 12.0), 0.0).mean(axis=2), dtype=np.float32)
 
 
-def _side_samples(quads: Quads, samples: int) -> tuple[Values, Values]:
+def _side_samples(quads: Quads, samples: int) -> tuple[Floats, Floats]:
     """Return sample points (k, 4, n, 2) on each side and outward unit normals (k, 4, 2)."""
     following = quads[:, NEXT]
     delta = following - quads
@@ -62,10 +61,10 @@ def _side_samples(quads: Quads, samples: int) -> tuple[Values, Values]:
     return quads[:, :, None, :] + share[:, None] * delta[:, :, None, :], normal
 
 
-def measure(pixels: RgbImage, quads: Quads, *, step_px: Values, reach: int, samples: int) -> Outlines:
+def fit_sides(pixels: RgbImage, quads: Quads, *, step_px: Floats, reach: int, samples: int) -> Outlines:
     """Return the outlines with every side moved onto the edge that runs along it.
 
-    Looked for in ``reach`` steps of ``step_px`` (k,) to either side of the guess, at ``samples`` places along each side.
+    Searches ``reach`` steps of ``step_px`` (k,) to both sides of the proposal, at ``samples`` points along each side.
     """
     if len(quads) == 0:
         return Outlines(quads=quads, support=np.empty((0, 4), dtype=np.float32))
@@ -86,10 +85,10 @@ def measure(pixels: RgbImage, quads: Quads, *, step_px: Values, reach: int, samp
     return Outlines(quads=_intersect(quads, normal, start, slope * step_px[:, None]), support=support)
 
 
-def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
-    """Return per side the line that most samples vote for, outer ones first (a small Hough transform).
+def _strongest_line(response: Floats, samples: int) -> tuple[Floats, Floats]:
+    """Return per side the line with the most votes of the samples, preferring outer ones (a small Hough transform).
 
-    A line is its intercept at the middle and its slope over the side, both in index units.
+    A line is given by its intercept at the middle and its slope over the side, both in index units.
     """
     width = response.shape[3]
     share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
@@ -105,16 +104,16 @@ def _strongest_line(response: Values, samples: int) -> tuple[Values, Values]:
     return best.astype(np.float32), slopes[np.take_along_axis(slope_at, best[..., None], axis=2)[..., 0]]
 
 
-def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
-    """Return for the strongest peak within two and a half indices of the line, (k, 4, n) each: position, strength and prominence.
+def _peaks_near(step: Floats, intercept: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return position, strength and prominence, (k, 4, n) each, of the strongest peak within 2.5 indices of the line.
 
-    The position is sub-pixel. Prominence is how far the peak stands out from the steps four indices away (a soft shadow or a texture
-    does not). Where there is no peak both are 0: the flank of an edge further away is no edge here.
+    The position is sub-pixel. Prominence is the difference from the steps four indices away, which is small for soft shadows and textures.
+    Without a peak, strength and prominence are 0: the flank of a more distant edge does not count.
     """
     width, samples = step.shape[3], step.shape[2]
     share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
-    centre = intercept[..., None] + slope[..., None] * share
-    distance = np.abs(np.arange(1, width - 1, dtype=np.float32) - centre[..., None])
+    center = intercept[..., None] + slope[..., None] * share
+    distance = np.abs(np.arange(1, width - 1, dtype=np.float32) - center[..., None])
     inner, before, after = step[..., 1:-1], step[..., :-2], step[..., 2:]
     rated = np.where((inner >= before) & (inner >= after) & (distance <= 2.5), inner * (1.0 - 0.15 * distance), 0.0)
     peak = rated.argmax(axis=3)[..., None] + 1
@@ -122,12 +121,12 @@ def _peaks_near(step: Values, intercept: Values, slope: Values) -> tuple[Values,
     left, at, right = (np.take_along_axis(step, peak + shift, axis=3)[..., 0] for shift in (-1, 0, 1))
     shift = 0.5 * (left - right) / np.minimum(left - 2.0 * at + right, -1e-3)
     around = [np.take_along_axis(step, np.clip(peak + away, 0, width - 1), axis=3)[..., 0] for away in (-4, 4)]
-    position = np.where(exists, peak[..., 0] + np.clip(shift, -0.5, 0.5), centre)
+    position = np.where(exists, peak[..., 0] + np.clip(shift, -0.5, 0.5), center)
     return position, np.where(exists, at, 0.0), np.where(exists, at - np.minimum(*around), 0.0)
 
 
-def _fit(position: Values, strength: Values, prominence: Values, intercept: Values, slope: Values) -> tuple[Values, Values, Values]:
-    """Return robust line fits (Tukey's biweight, three rounds) and the share of samples that agree with them."""
+def _fit(position: Floats, strength: Floats, prominence: Floats, intercept: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return robust line fits (Tukey's biweight, three iterations) and the share of samples that agree with them."""
     share = np.linspace(-0.5, 0.5, position.shape[2], dtype=np.float32)
     confident = strength / (strength + 12.0)
     for cutoff in (2.5, 1.8, 1.4):
@@ -136,17 +135,17 @@ def _fit(position: Values, strength: Values, prominence: Values, intercept: Valu
         total = weight.sum(axis=2)
         mean_share = (weight * share).sum(axis=2) / total
         mean_position = (weight * position).sum(axis=2) / total
-        centred = share - mean_share[..., None]
-        spread = (weight * centred**2).sum(axis=2) + 1e-4
-        slope = (weight * centred * (position - mean_position[..., None])).sum(axis=2) / spread
+        centered = share - mean_share[..., None]
+        spread = (weight * centered**2).sum(axis=2) + 1e-4
+        slope = (weight * centered * (position - mean_position[..., None])).sum(axis=2) / spread
         intercept = mean_position - slope * mean_share
     residual = np.abs(position - (intercept[..., None] + slope[..., None] * share))
     agrees = (residual <= 1.0) & (strength >= 5.0) & (prominence >= np.maximum(4.0, 0.4 * strength))
     return intercept, slope, np.where(agrees, 1.0, 0.0).mean(axis=2).astype(np.float32)
 
 
-def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Quads:
-    """Return the corners where the moved sides meet; ``start`` is the shift at mid-side, ``slope`` its change between the sampled ends."""
+def _intersect(quads: Quads, normal: Floats, start: Floats, slope: Floats) -> Quads:
+    """Return the corners of moved sides; ``start`` is the shift at the middle of a side, ``slope`` its change between the sampled ends."""
     ends = 0.5 / (1.0 - 2.0 * SIDE_ENDS)
     first = quads + (start - slope * ends)[..., None] * normal
     second = quads[:, NEXT] + (start + slope * ends)[..., None] * normal
@@ -154,7 +153,7 @@ def _intersect(quads: Quads, normal: Values, start: Values, slope: Values) -> Qu
 
 
 def crossings(first: Quads, second: Quads) -> Quads:
-    """Return the corners (k, 4, 2) of sides given by two points each: corner i is where side i - 1 meets side i."""
+    """Return the corners (k, 4, 2) of sides given by two points each: corner i is the intersection of sides i - 1 and i."""
     delta = second - first
     before_first, before_delta = first[:, BEFORE], delta[:, BEFORE]
     turn = before_delta[..., 0] * delta[..., 1] - before_delta[..., 1] * delta[..., 0]

@@ -1,8 +1,8 @@
-"""What flat rectangle a quad shows: its true aspect ratio, how square its corners are, how far it is tilted.
+"""Pose of a flat rectangle seen as a quad: its true aspect ratio, its squareness and its tilt.
 
-Zhang and He, "Whiteboard scanning and image enhancement" (Digital Signal Processing 17, 2007), equations 11 to 20: the
-four corners give the directions of the rectangle's two sides in space once the focal length is assumed and the
-principal point is taken at the frame's centre. The estimate gets shakier the smaller and the more tilted the card is.
+Zhang and He, "Whiteboard scanning and image enhancement" (Digital Signal Processing 17, 2007), equations 11 to 20: with an assumed focal
+length and the principal point at the center of the frame, the four corners give the directions of the rectangle's sides in space. The
+estimate is less accurate for small and for tilted cards.
 """
 
 from __future__ import annotations
@@ -15,35 +15,34 @@ from numpy.typing import NDArray
 
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Size
 
-Values: TypeAlias = NDArray[np.float64]
+Doubles: TypeAlias = NDArray[np.float64]
 
 CARD_RATIO: Final = CARD_HEIGHT_MM / CARD_WIDTH_MM
 MAX_TILT_SINE: Final = 0.83
-"""56 degrees: cards are to be found up to 45, and the estimate errs."""
+"""56 degrees: cards must be located up to 45 degrees, plus the error of the estimate."""
 
 OUTSIDE_SHARE: Final = 0.1
-"""A corner may lie outside of the frame by this share of the card's longer side."""
+"""Distance that a corner may lie outside of the frame, as a share of the card's longer side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Poses:
-    """One row per quad.
+    """Poses of rectangles, float64 (k,) each, one element per quad.
 
-    ``ratio`` is the first side's true length over the second's, ``skew`` the cosine between the two (0 for a real rectangle),
-    ``tilt_sine`` the sine of the angle between the card and the sensor plane.
-
-    A quad that no rectangle can show has nan in it.
+    ``ratio`` is the true length of the first side over that of the second, ``skew`` the cosine of the angle between them (0 for a
+    rectangle), ``tilt_sine`` the sine of the angle between the card and the sensor plane. They are NaN for quads that no rectangle can
+    produce.
     """
 
-    ratio: Values
-    skew: Values
-    tilt_sine: Values
+    ratio: Doubles
+    skew: Doubles
+    tilt_sine: Doubles
 
 
 def estimate_poses(quads: NDArray[np.floating], frame: Size, focal_px: float) -> Poses:
-    """Return the poses of rectangles seen as ``quads`` (k, 4, 2), in pixels of a frame of size ``frame``."""
-    centred = ((quads.astype(np.float64) - (np.array(frame) - 1.0) / 2.0) / focal_px).transpose(1, 2, 0)
-    m1, m2, m4, m3 = centred  # the paper's order: across first, then down
+    """Return the poses of rectangles seen as ``quads`` (k, 4, 2), in pixels of a frame of size ``frame`` (focal length in pixels)."""
+    centered = ((quads.astype(np.float64) - (np.array(frame) - 1.0) / 2.0) / focal_px).transpose(1, 2, 0)
+    m1, m2, m4, m3 = centered  # the paper's order: first across, then down
     with np.errstate(all="ignore"):
         k2 = _triple(m1, m4, m3) / _triple(m2, m4, m3)
         k3 = _triple(m1, m4, m2) / _triple(m3, m4, m2)
@@ -55,16 +54,16 @@ def estimate_poses(quads: NDArray[np.floating], frame: Size, focal_px: float) ->
         return Poses(ratio=along / down, skew=skew, tilt_sine=np.sqrt(np.clip(1.0 - facing**2, 0.0, 1.0)))
 
 
-def _triple(a: Values, b: Values, c: Values) -> Values:
+def _triple(a: Doubles, b: Doubles, c: Doubles) -> Doubles:
     """Return (a x b) . c of points in the plane at depth 1, (2, k) each: twice the area of their triangle."""
     return np.asarray((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class CardShape:
-    """What a card may look like in a frame: its size and the focal length in pixels, and the least height of a card.
+    """Shapes that a card can have in a frame, given the size of the frame, the focal length and the minimum height of a card, in pixels.
 
-    ``tolerance`` is the relative error allowed to the true aspect ratio and squareness of a large card without tilt.
+    ``tolerance`` is the relative error allowed in the true aspect ratio and squareness of a large card without tilt.
     """
 
     frame: Size
@@ -73,10 +72,10 @@ class CardShape:
     tolerance: float
 
     def fits(self, quads: NDArray[np.floating], leniency: float) -> NDArray[np.bool_]:
-        """Return which quads (k, 4, 2) may be a card.
+        """Return which quads (k, 4, 2) can be a card, bool (k,).
 
-        The allowance, ``leniency`` times the tolerance, grows as measured: with the reciprocal of the size (half a pixel of corner
-        error) and with the tilt (there the assumed focal length matters).
+        The allowance is ``leniency`` times the tolerance, which grows with the reciprocal of the size (half a pixel of corner error) and
+        with the tilt (where the assumed focal length matters), as measured.
         """
         sides = np.linalg.norm(quads[:, [1, 2, 3, 0]] - quads, axis=2)
         longest = sides.max(axis=1)

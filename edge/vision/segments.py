@@ -1,9 +1,9 @@
-"""From edge chains to card-shaped guesses: straight segments, corners, pairs of corners.
+"""From edge chains to proposals: straight segments, corners, pairs of corners.
 
-A card keeps at least two opposite corners, or one whole side with its two corners, in view even when a hand
-covers the rest. So a guess needs no closed outline: two corners that face each other give four lines, and
-four lines give a quad. Touching cards share lines without harm, because a segment may serve several corners.
-The guesses are many and cheap; ``edge.vision.outline`` measures which of them a picture really supports.
+Even if a hand covers part of a card, at least two opposite corners or one whole side with its two corners usually remain visible. So a
+proposal does not require a closed outline: two corners that face each other give four lines, and four lines give a quad. Touching cards can
+share lines, because a segment can belong to several corners. There are many proposals; ``edge.vision.outline`` determines which of them the
+image supports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge.vision.contours import Chain
 
 Segments: TypeAlias = NDArray[np.float32]
-"""float32 (n, 2, 2): start and end of straight pieces of edge, longest first, pixels of the small picture."""
+"""float32 (n, 2, 2): start and end of straight pieces of edge, longest first, in pixels of the small image."""
 
 Quads: TypeAlias = NDArray[np.float32]
 """float32 (k, 4, 2): corners in clockwise order, any corner first."""
@@ -30,22 +30,22 @@ BEFORE: Final = np.array([3, 0, 1, 2])
 CELL_PX: Final = 128.0
 SEGMENTS_PER_CELL: Final = 40
 CORNERS_PER_CELL: Final = 60
-GUESSES_PER_CELL: Final = 10
+PROPOSALS_PER_CELL: Final = 10
 MAX_SEGMENTS: Final = 500
 MAX_CORNERS: Final = 500
 MAX_FACING: Final = 4000
-"""Bounds of the work in a picture full of parallel lines (fences, braids)."""
+"""Limits for images full of parallel lines (fences, braids)."""
 
-LEAST_VISIBLE: Final = 0.3
-"""Two facing corners make a guess when their legs cover this share of the outline they span."""
+MIN_VISIBLE: Final = 0.3
+"""Two facing corners make a proposal if their legs cover this share of the outline they span."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corners:
-    """Places where two segments meet at roughly a right angle.
+    """Points where two segments meet at roughly a right angle.
 
-    ``points`` (m, 2); ``following`` and ``preceding`` (m, 2) are unit directions of the two legs, such that walking
-    in along ``-preceding`` and out along ``following`` goes clockwise; ``legs`` (m, 2) their visible lengths in the same order.
+    ``points`` (m, 2); ``following`` and ``preceding`` (m, 2) are the unit directions of the two legs: the outline runs clockwise, in along
+    ``-preceding`` and out along ``following``. ``legs`` (m, 2) are their visible lengths in the same order.
     """
 
     points: NDArray[np.float32]
@@ -70,7 +70,7 @@ def find_segments(chains: Sequence[Chain], shortest: float) -> Segments:
 
 
 def top_per_cell(points: NDArray[np.float32], cell_px: float, most: int) -> NDArray[np.intp]:
-    """Return the rows of the first ``most`` points in each square of the picture, in order: a busy corner must not starve the rest."""
+    """Return the rows of the first ``most`` points in each square cell, in order, so that a busy cell does not displace the others."""
     cell = np.floor(points / cell_px).astype(np.int64)
     place = cell[:, 0] * 65536 + cell[:, 1]
     order = np.argsort(place, kind="stable")
@@ -80,9 +80,9 @@ def top_per_cell(points: NDArray[np.float32], cell_px: float, most: int) -> NDAr
 
 
 def joined_lines(segments: Segments) -> Segments:
-    """Return the segments, each prolonged over the pieces that continue it; those that a longer one covers are dropped.
+    """Return the segments, each extended over the pieces that continue it, without those that a longer one covers.
 
-    A side of a card is torn apart by foil, by pattern, by a finger; an edge is traced on both of its sides.
+    Foil, patterns and fingers interrupt the side of a card, and an edge is traced on both of its sides.
     """
     start, direction, length = _lines(segments)
     normal = np.stack([direction[:, 1], -direction[:, 0]], axis=1)
@@ -108,7 +108,7 @@ def _lines(segments: Segments) -> tuple[NDArray[np.float32], NDArray[np.float32]
 
 
 def find_corners(segments: Segments) -> Corners:
-    """Return where segments meet, or would meet if a rounded corner were sharp; strongest first, at most ``MAX_CORNERS``."""
+    """Return the corners where segments meet, or would meet if a rounded corner were sharp; strongest first, at most ``MAX_CORNERS``."""
     start, direction, length = _lines(segments)
     cross = direction[:, None, 0] * direction[None, :, 1] - direction[:, None, 1] * direction[None, :, 0]
     first, second = np.nonzero(np.triu(np.abs(cross) > 0.5, k=1))
@@ -125,7 +125,7 @@ def find_corners(segments: Segments) -> Corners:
         leg_first = length[first] - along_first if sign_first > 0 else along_first
         for sign_second in (1.0, -1.0):
             leg_second = length[second] - along_second if sign_second > 0 else along_second
-            real = (leg_first >= _least_leg(length[first])) & (leg_second >= _least_leg(length[second]))
+            real = (leg_first >= _min_leg(length[first])) & (leg_second >= _min_leg(length[second]))
             parts.append(
                 _clockwise(
                     points[real],
@@ -141,19 +141,19 @@ def find_corners(segments: Segments) -> Corners:
 
 
 def _beyond(position: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how far a position along a segment lies outside of it."""
+    """Return the distance of a position along a segment from its nearer end if outside of the segment, else 0."""
     return np.asarray(np.maximum(np.maximum(-position, position - length), 0.0), dtype=np.float32)
 
 
-def _least_leg(length: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how much of a segment must lie on one side of a crossing to count as a leg there."""
+def _min_leg(length: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the length of a segment on one side of a crossing from which it counts as a leg."""
     return np.asarray(np.maximum(0.25 * length, np.minimum(length * 0.7, 12.0)), dtype=np.float32)
 
 
 def _clockwise(
     points: NDArray[np.float32], first: NDArray[np.float32], second: NDArray[np.float32], legs: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], ...]:
-    """Return the corners with the leg that goes on clockwise first."""
+    """Return the corners with the following leg, in clockwise order, first."""
     swap = (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) < 0.0
     following = np.where(swap[:, None], second, first)
     preceding = np.where(swap[:, None], first, second)
@@ -166,7 +166,7 @@ def quads_from_corners(corners: Corners) -> Quads:
 
 
 def _from_facing(corners: Corners) -> Quads:
-    """Two opposite corners: the other two are where their legs meet."""
+    """Return the quads of two opposite corners; the other two corners are where their legs meet."""
     facing = (corners.following @ corners.following.T < -0.7) & (corners.preceding @ corners.preceding.T < -0.7)
     first, second = np.nonzero(np.triu(facing, k=1))
     offset = corners.points[second] - corners.points[first]
@@ -175,7 +175,7 @@ def _from_facing(corners: Corners) -> Quads:
     reach = np.stack([reach_a, reach_b, reach_d, reach_c], axis=1)
     legs = np.concatenate([corners.legs[first][:, :1], corners.legs[second][:, ::-1], corners.legs[first][:, 1:]], axis=1)
     visible = np.minimum(legs, reach).sum(axis=1) / np.maximum(reach.sum(axis=1), 1e-6)
-    fits = np.flatnonzero((reach > 0.8 * legs).all(axis=1) & (visible >= LEAST_VISIBLE))
+    fits = np.flatnonzero((reach > 0.8 * legs).all(axis=1) & (visible >= MIN_VISIBLE))
     quads = np.stack([corners.points[first], next_corner, corners.points[second], last_corner], axis=1)
     return np.asarray(quads[fits[np.argsort(-visible[fits])][:MAX_FACING]], dtype=np.float32)
 
@@ -183,7 +183,7 @@ def _from_facing(corners: Corners) -> Quads:
 def _meeting(
     corners: Corners, offset: NDArray[np.float32], first: NDArray[np.intp], second: NDArray[np.intp]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return where ``first``'s following leg meets ``second``'s preceding leg, and the distances from both."""
+    """Return where the following leg of ``first`` meets the preceding leg of ``second``, and the distances from both."""
     out, back = corners.following[first], corners.preceding[second]
     turn = out[:, 0] * back[:, 1] - out[:, 1] * back[:, 0]
     turn = np.where(np.abs(turn) < 1e-3, 1e-3, turn)
@@ -194,7 +194,7 @@ def _meeting(
 
 
 def _from_sides(corners: Corners) -> Quads:
-    """Two corners of one side: the far side is as far as the longer visible leg reaches."""
+    """Return the quads of two corners of one side; the opposite side is at the end of the longer visible leg."""
     first, second = np.nonzero(corners.preceding @ corners.following.T > 0.85)
     offset = corners.points[second] - corners.points[first]
     distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-6)

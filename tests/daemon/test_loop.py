@@ -557,7 +557,7 @@ def test_a_card_is_added_while_frames_are_processed():
     ("payload", "expected"),
     [
         ({"image": "?", "name": "x"}, "not base64"),
-        ({"image": "AAAA", "name": "x"}, "not a picture"),
+        ({"image": "AAAA", "name": "x"}, "not an image"),
         ({"rectified": True, "name": "x"}, "send the rectified image"),
         ({}, "name: Field required"),
     ],

@@ -186,7 +186,7 @@ def encoded(name):
 def test_a_truncated_picture_is_named_and_refused(tmp_path, name, share):
     path = tmp_path / f"half.{name.lower()}"
     path.write_bytes(cut(encoded(name), share))
-    with pytest.raises(ImageError, match=r"half\.\w+: (damaged picture|not a picture)"):
+    with pytest.raises(ImageError, match=r"half\.\w+: (damaged image|not an image)"):
         read_image(path)
 
 
@@ -194,9 +194,9 @@ def test_a_truncated_picture_is_named_and_refused(tmp_path, name, share):
     ("content", "reason"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"hello, I am a text file\n" * 50, "not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "not a picture|damaged"),
-        (b"\xff\xd8\xff\xe0" + b"\0" * 100, "not a picture|damaged"),
+        (b"hello, I am a text file\n" * 50, "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "not an image|damaged"),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 100, "not an image|damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n", "is a program"),
     ],
 )

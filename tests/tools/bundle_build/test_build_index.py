@@ -157,7 +157,7 @@ def test_rounded_transparent_corners_become_white(tmp_path):
         (picture(1, (300, 360)), "shaped 300x360, a card is 63:88; crop it to the card's edges"),
         (picture(1, (63, 88)), r"too small \(63x88, at least 126x176\)"),
         (Image.new("RGB", SIZE, (200, 30, 30)), "blank"),
-        (Image.new("RGBA", SIZE, (0, 0, 0, 0)), "transparent all over"),
+        (Image.new("RGBA", SIZE, (0, 0, 0, 0)), "entirely transparent"),
     ],
     ids=["landscape", "square", "small", "blank", "transparent"],
 )
