@@ -73,9 +73,14 @@ class DeviceIndex:
             self._settings = before
             raise
 
-    def open(self, index_id: str) -> OpenedIndex:
-        """Open an installed release. Raises ``BundleError``."""
-        return self._open_with_overlay(index_id)
+    def open(self, index_id: str | None = None) -> OpenedIndex:
+        """Open an installed release (the active one for None) with the overlay. Raises ``BundleError``."""
+        root, settings, model_id = self._root, self._settings, self._loader.model_id
+        if index_id is None:
+            bundle = releases.open_index(root, expected_model_id=model_id)
+        else:
+            bundle = releases.open_release(root, index_id, expected_model_id=model_id)
+        return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings))
 
     def activate(self, index_id: str, confirm_within_s: float | None = None) -> None:
         """Make an installed release the active one and start its trial. Raises ``BundleError`` and changes nothing then."""
@@ -181,14 +186,14 @@ class DeviceIndex:
         """Open the active release; if it is on trial and cannot be loaded, revert it and open the last healthy one."""
         self._loaded_state = self._disk_state()
         try:
-            opened = self._open_with_overlay(None)
+            opened = self.open()
         except Exception as error:
             if releases.trial(self._root) is None:
                 raise
             reverted = releases.revert(self._root, f"it cannot be used: {error}")
             _log.exception("reverted to index %s", reverted.back_to_id)
             self._loaded_state = self._disk_state()
-            opened = self._open_with_overlay(None)
+            opened = self.open()
         self._start_trial()
         return opened
 
@@ -206,15 +211,6 @@ class DeviceIndex:
             left_s = (found.deadline - utc_now()).total_seconds()
             # if the wall clock was set back, wait no longer than was asked for
             self._confirm_by_s = now_s + min(max(left_s, 0.0), found.confirm_within_s)
-
-    def _open_with_overlay(self, index_id: str | None) -> OpenedIndex:
-        """Open a release (the active one for None) with the overlay."""
-        root, settings, model_id = self._root, self._settings, self._loader.model_id
-        if index_id is None:
-            bundle = releases.open_index(root, expected_model_id=model_id)
-        else:
-            bundle = releases.open_release(root, index_id, expected_model_id=model_id)
-        return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings))
 
 
 def waiting_settings(started: Settings, now: Settings) -> tuple[str, ...]:

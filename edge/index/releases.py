@@ -34,8 +34,7 @@ from edge.index.trial import (
     read_trial,
     remove_record,
     utc_now,
-    write_reverted,
-    write_trial,
+    write_record,
 )
 from edge.recognition.embedding import ModelId
 from edge.system import files
@@ -237,12 +236,12 @@ def revert(root: Path, reason: str) -> Reverted:
             raise BundleError(f"{root}: the active release is not on trial; choose another with `cardedge index activate`")
         _release_directory(root, on_trial.previous_id)
         record = Reverted(bundle_id=on_trial.bundle_id, back_to_id=on_trial.previous_id, reason=reason, at=utc_now())
-        write_reverted(root, record)
+        write_record(root / REVERTED_FILE, record)
         if on_trial.former_id is None:
             _unlink(root / PREVIOUS)
         else:
-            _link(root / PREVIOUS, on_trial.former_id)
-        _link(root / CURRENT, on_trial.previous_id)
+            replace_link(root / PREVIOUS, Path(RELEASES) / on_trial.former_id)
+        replace_link(root / CURRENT, Path(RELEASES) / on_trial.previous_id)
         remove_record(root / TRIAL_FILE)
     return record
 
@@ -257,14 +256,14 @@ def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
     healthy_id = on_trial.previous_id if on_trial else active
     if healthy_id is not None and healthy_id != bundle_id:
         former = on_trial.former_id if on_trial else previous_id(root)
-        write_trial(
-            root,
+        write_record(
+            root / TRIAL_FILE,
             Trial(bundle_id=bundle_id, previous_id=healthy_id, former_id=former, since=utc_now(), confirm_within_s=confirm_within_s),
         )
     if active is not None:
         # before `current`, so that there is a rollback target whenever the new release is active
-        _link(root / PREVIOUS, active)
-    _link(root / CURRENT, bundle_id)
+        replace_link(root / PREVIOUS, Path(RELEASES) / active)
+    replace_link(root / CURRENT, Path(RELEASES) / bundle_id)
     if trial(root) is None:
         remove_record(root / TRIAL_FILE)
 
@@ -284,7 +283,7 @@ def _save_trial(root: Path, on_trial: Trial) -> None:
         remove_record(root / TRIAL_FILE)
         remove_record(root / REVERTED_FILE)
     else:
-        write_trial(root, on_trial)
+        write_record(root / TRIAL_FILE, on_trial)
 
 
 def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, *, trust_stamp: bool) -> Manifest:
@@ -317,10 +316,6 @@ def _linked_id(link: Path) -> str | None:
     if target.parts[:-1] != (RELEASES,) or not re.match(BUNDLE_ID_PATTERN, target.name):
         raise BundleError(f"{link}: points to {target}, not to a release; remove it and use `cardedge index activate`")
     return target.name
-
-
-def _link(link: Path, bundle_id: str) -> None:
-    replace_link(link, Path(RELEASES) / bundle_id)
 
 
 def _unlink(link: Path) -> None:

@@ -70,16 +70,6 @@ def read_reverted(root: Path) -> Reverted | None:
     return _read(root / REVERTED_FILE, Reverted.model_validate_json)
 
 
-def write_trial(root: Path, trial: Trial) -> None:
-    """Replace the recorded trial, durably."""
-    write_record(root / TRIAL_FILE, trial)
-
-
-def write_reverted(root: Path, reverted: Reverted) -> None:
-    """Replace the recorded revert, durably."""
-    write_record(root / REVERTED_FILE, reverted)
-
-
 def remove_record(path: Path) -> None:
     """Remove a record if there is one, durably."""
     if path.exists():

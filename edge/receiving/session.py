@@ -139,7 +139,7 @@ class Receiver:
             self._verify_and_install(incoming, bundle_id)
         else:
             self.channel.send(self._plan(verified, None))
-            self._expect_commit()
+            self._receive_chunks(None)
         was_current = releases.current_id(self.root) == bundle_id
         self._step("activate")
         releases.activate(self.root, bundle_id, expected_model_id=self.acceptance.model_id, confirm_within_s=offer.confirm_within_s)
@@ -173,21 +173,17 @@ class Receiver:
                 "remove old bundles with `push_index prune --keep 2 HOST`"
             )
 
-    def _receive_chunks(self, incoming: Staging) -> None:
-        """Store chunks until the client commits."""
+    def _receive_chunks(self, incoming: Staging | None) -> None:
+        """Store chunks until the client commits; ``incoming`` is None if no file is wanted."""
         while True:
             received = self.channel.receive()
             match received.message:
-                case Chunk(name=name, offset=offset):
+                case Chunk(name=name, offset=offset) if incoming is not None:
                     self.channel.send(Stored(name=name, size_bytes=incoming.write(name, offset, received.payload)))
                 case Commit():
                     return
                 case other:
                     raise ProtocolError(f"{other.kind} during a push; start the push again")
-
-    def _expect_commit(self) -> None:
-        if not isinstance(message := self.channel.receive().message, Commit):
-            raise ProtocolError(f"{message.kind} instead of a commit; start the push again")
 
     def _verify_and_install(self, incoming: Staging, bundle_id: str) -> None:
         """Check the received files and move them to the releases."""

@@ -1,4 +1,4 @@
-"""A bundle opens whole or is refused with the file at fault."""
+"""A bundle is opened completely or refused with the file at fault."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def path(tmp_path):
 
 
 def edit_manifest(path, change, *, seal=True):
-    """Change the manifest's JSON; with ``seal`` its id is made to fit again, as a careful forger would."""
+    """Change the JSON of the manifest; with ``seal``, update its id to match."""
     manifest_path = path / "manifest.json"
     raw = json.loads(manifest_path.read_text())
     change(raw)
@@ -49,7 +49,7 @@ def edit_manifest(path, change, *, seal=True):
 
 
 def put_file(path, name, content):
-    """Replace a data file and make the manifest vouch for it."""
+    """Replace a data file and update its hash in the manifest."""
     (path / name).write_bytes(content)
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     edit_manifest(path, lambda raw: raw["files"].update({name: facts}))
@@ -112,7 +112,7 @@ def test_what_was_written_is_read(tmp_path):
     assert (manifest.entries, manifest.cards, manifest.artwork_groups, manifest.dim) == (5, 4, 3, DIM)
 
 
-def test_reference_pictures_come_by_card(tmp_path):
+def test_reference_images_are_read_by_card(tmp_path):
     write_bundle(tmp_path / "rich", rich_contents(), write_graph)
     bundle = open_bundle(tmp_path / "rich")
     assert bundle.reference_image(CardId("B1-8")) == b"picture of B1-8"
@@ -138,7 +138,7 @@ def test_reference_pictures_come_by_card(tmp_path):
         ("NOT AND OR", []),
     ],
 )
-def test_names_are_found_by_the_beginnings_of_their_words(tmp_path, text, found):
+def test_names_are_found_by_the_prefixes_of_their_words(tmp_path, text, found):
     write_bundle(tmp_path / "rich", rich_contents(), write_graph)
     assert sorted(card.card_id for card in open_bundle(tmp_path / "rich").search_names(text)) == found
 
@@ -159,7 +159,7 @@ def test_an_empty_gallery_is_a_bundle(tmp_path):
     run_self_test(bundle, HnswIndex(bundle).search)
 
 
-def test_self_test_passes_on_both_indexes_and_notices_a_wrong_answer(path):
+def test_the_self_test_passes_with_both_indexes_and_detects_a_wrong_result(path):
     bundle = open_bundle(path)
     assert len(bundle.manifest.self_test) == 16
     run_self_test(bundle, ExactIndex(bundle).search)
@@ -216,7 +216,7 @@ def test_one_changed_byte_is_named(path, name):
         open_bundle(path)
 
 
-def test_a_foreign_model_is_refused_with_both_names(path):
+def test_another_model_is_refused_with_both_ids(path):
     with pytest.raises(ModelMismatchError, match=f"embedded by model {PROJECTION_MODEL_ID}, but other is in use; build the bundle again"):
         open_bundle(path, expected_model_id=ModelId("other"))
 
@@ -258,27 +258,27 @@ def test_an_unknown_field_is_refused(path):
         open_bundle(path)
 
 
-def test_an_edited_manifest_no_longer_fits_its_id(path):
+def test_an_edited_manifest_does_not_match_its_id(path):
     edit_manifest(path, lambda raw: raw.update(name="better"), seal=False)
     with pytest.raises(BundleError, match=r"manifest\.json: bundle_id does not match the content"):
         open_bundle(path)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "sub/vectors.npy", "extra.bin"])
-def test_a_manifest_cannot_point_at_other_files(path, name):
+def test_a_manifest_cannot_name_other_files(path, name):
     edit_manifest(path, lambda raw: raw["files"].update({name: raw["files"]["hnsw.bin"]}), seal=False)
     with pytest.raises(BundleError, match=r"manifest\.json: files"):
         open_bundle(path)
 
 
-def test_a_manifest_that_leaves_a_file_out_is_refused(path):
+def test_a_manifest_without_one_of_the_files_is_refused(path):
     edit_manifest(path, lambda raw: raw["files"].pop("hnsw.bin"), seal=False)
     with pytest.raises(BundleError, match=r"files: hnsw\.bin not listed"):
         open_bundle(path)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_link_in_the_place_of_a_file_is_refused(path, tmp_path, name):
+def test_a_link_in_place_of_a_file_is_refused(path, tmp_path, name):
     (path / name).rename(tmp_path / "elsewhere")
     (path / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match=f"{name}: not a regular file"):
@@ -290,7 +290,7 @@ def test_a_link_in_the_place_of_a_file_is_refused(path, tmp_path, name):
     [(np.nan, "holds NaN or infinity"), (np.inf, "holds NaN or infinity"), (0.5, "has length .*, expected 1")],
     ids=["NaN", "infinite", "long"],
 )
-def test_a_vector_that_is_no_unit_vector_is_refused(path, value, shown):
+def test_a_vector_without_unit_length_is_refused(path, value, shown):
     vectors = np.load(path / "vectors.npy")
     vectors[17] = value
     put_vectors(path, vectors)
@@ -315,7 +315,7 @@ def test_vectors_of_another_shape_are_refused(path, vectors):
         open_bundle(path)
 
 
-def test_a_file_that_is_no_array_is_refused(path):
+def test_a_file_that_is_not_an_array_is_refused(path):
     put_file(path, "vectors.npy", b"not an array")
     with pytest.raises(BundleError, match=r"vectors\.npy: not a NumPy array"):
         open_bundle(path)
@@ -353,13 +353,13 @@ def test_a_damaged_database_is_refused(path, statement):
         open_bundle(path)
 
 
-def test_a_file_that_is_no_database_is_refused(path):
+def test_a_file_that_is_not_a_database_is_refused(path):
     put_file(path, "cards.sqlite", b"x" * 5000)
     with pytest.raises(BundleError, match=r"cards\.sqlite: unreadable \(file is not a database\)"):
         open_bundle(path)
 
 
-def test_a_self_test_of_an_entry_that_is_not_there_is_refused(path):
+def test_a_self_test_of_a_missing_entry_is_refused(path):
     edit_manifest(path, lambda raw: raw["self_test"][0].update(entry=ENTRIES))
     with pytest.raises(BundleError, match="self-test query names no entry"):
         open_bundle(path)
@@ -371,7 +371,7 @@ def test_a_graph_that_hnswlib_cannot_read_is_refused(path):
         HnswIndex(open_bundle(path))
 
 
-def test_a_directory_that_holds_something_is_never_written_over(tmp_path):
+def test_a_directory_that_is_not_empty_is_never_overwritten(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="already exists"):
@@ -411,7 +411,7 @@ def test_rows_are_scaled_to_unit_length_before_they_are_stored(tmp_path):
     assert np.allclose(stored, l2_normalize(stored), atol=1e-3)
 
 
-def test_an_open_bundle_stays_what_it_was_when_a_link_moves(tmp_path):
+def test_an_open_bundle_does_not_change_when_a_link_is_replaced(tmp_path):
     for name in ("a", "b"):
         write_vectors_bundle(tmp_path / name, random_vectors(5, DIM, seed=ord(name)), image=name.encode())
     (tmp_path / "link").symlink_to("a")

@@ -1,4 +1,4 @@
-"""Signatures as OpenSSH makes and checks them."""
+"""Signatures made and verified with OpenSSH."""
 
 import re
 import subprocess
@@ -51,17 +51,17 @@ def test_another_manifest_is_not_signed(signature, allowed):
         check_signature(MANIFEST + b" ", signature, allowed)
 
 
-def test_a_signature_for_another_purpose_is_worth_nothing(key, allowed):
+def test_a_signature_for_another_purpose_is_refused(key, allowed):
     with pytest.raises(SignatureError, match=f"was not made for {NAMESPACE}"):
         check_signature(MANIFEST, sign(key, namespace="git"), allowed)
 
 
-def test_a_stranger_is_refused(tmp_path, allowed):
+def test_an_unknown_signer_is_refused(tmp_path, allowed):
     with pytest.raises(SignatureError, match="does not name"):
         check_signature(MANIFEST, sign(make_key(tmp_path / "mallory")), allowed)
 
 
-def test_a_key_whose_time_is_over_is_refused(tmp_path, key, signature):
+def test_an_expired_key_is_refused(tmp_path, key, signature):
     path = tmp_path / "allowed"
     path.write_text(f'alice@lab valid-before="20200101" {public_key(key)}\n')
     with pytest.raises(SignatureError):
@@ -75,12 +75,12 @@ def test_a_key_for_other_namespaces_is_refused(tmp_path, key, signature):
         check_signature(MANIFEST, signature, path)
 
 
-def test_a_device_without_a_list_says_so(tmp_path, signature):
+def test_a_missing_list_of_signers_is_reported(tmp_path, signature):
     with pytest.raises(SettingsError, match="no such file"):
         check_signature(MANIFEST, signature, tmp_path / "none")
 
 
-def test_a_device_without_openssh_says_what_to_install(signature, allowed, monkeypatch):
+def test_without_openssh_the_error_names_the_package(signature, allowed, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DeviceError, match="openssh-client"):
         check_signature(MANIFEST, signature, allowed)
@@ -103,7 +103,7 @@ def test_sign_bundle_signs_by_file_or_by_agent(tmp_path, key, allowed, monkeypat
         subprocess.run(["kill", re.search(r"SSH_AGENT_PID=(\d+)", agent)[1]], check=True)
 
 
-def test_sign_bundle_says_what_is_wrong(tmp_path, key, capfd):
+def test_sign_bundle_reports_errors(tmp_path, key, capfd):
     folder = bundle(tmp_path / "bundle")
     assert sign_bundle.main([str(folder)]) == 64
     assert sign_bundle.main([str(folder), "--key", str(tmp_path / "none")]) == 64
@@ -114,7 +114,7 @@ def test_sign_bundle_says_what_is_wrong(tmp_path, key, capfd):
 
 @given(st.data())
 @examples(max_examples=30)
-def test_whatever_stands_in_the_signature_it_is_refused_with_a_reason(signature, allowed, data):
+def test_an_arbitrary_signature_is_refused_with_a_reason(signature, allowed, data):
     spoiled = data.draw(
         st.one_of(
             st.binary(max_size=300),
@@ -131,7 +131,7 @@ def test_whatever_stands_in_the_signature_it_is_refused_with_a_reason(signature,
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda text: f"alice {text}\n".encode())))
 @examples(max_examples=20)
-def test_whatever_stands_in_the_list_of_signers_nobody_is_let_in(tmp_path_factory, signature, content):
+def test_an_arbitrary_list_of_signers_accepts_no_signature(tmp_path_factory, signature, content):
     path = tmp_path_factory.mktemp("allowed") / "allowed"
     path.write_bytes(content)
     with pytest.raises(SignatureError):

@@ -1,4 +1,4 @@
-"""The forms a bundle stores vectors in: float32, int8 with exact re-score, and projected rows."""
+"""The storage forms of vectors: float32, int8 with exact re-scoring, and projected rows."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_the_rescore_of_int8_orders_by_the_exact_cosine(tmp_path):
     assert [neighbor.similarity for neighbor in answer] == pytest.approx(np.minimum(stored @ fine[7], 1)[wanted].tolist(), abs=1e-6)
 
 
-def test_int8_rows_stand_for_directions(vectors):
+def test_int8_rows_keep_directions(vectors):
     coarse = coarse_rows(vectors.astype(np.float16))
     assert coarse.dtype == np.int8
     assert np.abs(coarse.astype(int)).max(axis=1).tolist() == [127] * len(vectors)
@@ -96,7 +96,7 @@ def test_an_empty_gallery_has_every_form(tmp_path, form):
     assert make_vector_index(bundle, "hnsw").search(random_vectors(2, DIM), 3) == ((), ())
 
 
-def test_only_what_is_new_raises_the_format(tmp_path, vectors):
+def test_only_new_features_raise_the_format_version(tmp_path, vectors):
     plain = json.loads((write(tmp_path / "plain", vectors[:50]) / "manifest.json").read_text())
     assert plain["format_version"] == 1
     assert not {"vectors", "proposals", "projection"} & set(plain)
@@ -105,14 +105,14 @@ def test_only_what_is_new_raises_the_format(tmp_path, vectors):
         assert raised["format_version"] == 2
 
 
-def test_a_version_that_knows_format_1_refuses_by_the_number_alone(tmp_path, vectors, monkeypatch):
+def test_format_1_readers_refuse_format_2_by_its_number(tmp_path, vectors, monkeypatch):
     path = write(tmp_path / "bundle", vectors[:50], kind="int8")
     monkeypatch.setattr(manifests, "FORMAT_VERSION", 1)
     with pytest.raises(BundleError, match="format 2 is newer than 1, which this version reads; update cardedge"):
         open_bundle(path)
 
 
-def test_format_1_cannot_claim_what_came_later(tmp_path, vectors):
+def test_format_1_cannot_use_fields_of_format_2(tmp_path, vectors):
     path = write(tmp_path / "bundle", vectors[:50], kind="int8")
     raw = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(raw | {"format_version": 1}))
@@ -120,7 +120,7 @@ def test_format_1_cannot_claim_what_came_later(tmp_path, vectors):
         open_bundle(path)
 
 
-def test_files_that_nothing_explains_are_refused(tmp_path, vectors):
+def test_unused_files_are_refused(tmp_path, vectors):
     path = write(tmp_path / "bundle", vectors[:50], kind="int8")
     raw = json.loads((path / "manifest.json").read_text())
     del raw["proposals"]
@@ -151,7 +151,7 @@ def test_an_int8_row_without_direction_is_refused(tmp_path, vectors):
         open_bundle(path)
 
 
-def test_pca_is_numpys(vectors):
+def test_pca_equals_that_of_numpy(vectors):
     reduction = fit_pca(vectors, 12)
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
@@ -164,7 +164,7 @@ def test_pca_is_numpys(vectors):
     assert reduction.info.kept_variance == pytest.approx((singular[:12] ** 2).sum() / (singular**2).sum(), abs=1e-4)
 
 
-def test_pca_is_the_same_each_time(vectors):
+def test_pca_is_deterministic(vectors):
     first, second = fit_pca(vectors, 12).projection.to_array(), fit_pca(vectors, 12).projection.to_array()
     assert np.array_equal(first, second)
     largest = np.take_along_axis(first[1:], np.abs(first[1:]).argmax(axis=1)[:, None], axis=1)
@@ -172,13 +172,13 @@ def test_pca_is_the_same_each_time(vectors):
 
 
 @pytest.mark.parametrize(("count", "dim"), [(1500, DIM), (1500, 100), (10, 10)])
-def test_pca_needs_room_to_reduce(vectors, count, dim):
+def test_pca_needs_fewer_dimensions_than_its_input(vectors, count, dim):
     with pytest.raises(DataError, match=rf"--pca {dim}: needs fewer dimensions than the network's 48 and than the {count} pictures"):
         fit_pca(vectors[:count], dim)
 
 
 @pytest.mark.parametrize("kind", ["float16", "int8"], indirect=True)
-def test_the_daemon_asks_a_projected_gallery_with_embeddings(tmp_path, vectors, kind):
+def test_the_daemon_queries_a_projected_gallery_with_embeddings(tmp_path, vectors, kind):
     reduction = fit_pca(vectors, 24)
     bundle = open_bundle(write(tmp_path / "bundle", vectors, kind=kind, reduction=reduction))
     index = make_vector_index(bundle, "hnsw")
@@ -193,7 +193,7 @@ def test_the_daemon_asks_a_projected_gallery_with_embeddings(tmp_path, vectors, 
     assert asked.search(np.empty((0, DIM), np.float32), 3) == ()
 
 
-def test_cards_added_to_a_projected_gallery_are_seen_through_its_projection(tmp_path, vectors):
+def test_cards_added_to_a_projected_gallery_are_projected(tmp_path, vectors):
     reduction = fit_pca(vectors, 24)
     main = open_bundle(write(tmp_path / "main", vectors, reduction=reduction))
     added = open_bundle(write(tmp_path / "added", vectors[30:40])).projected(main.projection)

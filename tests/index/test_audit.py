@@ -1,4 +1,4 @@
-"""The audit: whole lines, on the disk and in the journal."""
+"""The audit: complete lines, in the file and in the journal."""
 
 import json
 import socket
@@ -7,7 +7,7 @@ from edge.bundles.signature import Signer
 from edge.index.audit import AUDIT_FILE, MAX_BYTES, Audit, AuditReader, last_line
 
 
-def test_the_journal_gets_the_line_too(tmp_path):
+def test_the_line_is_logged_to_the_journal(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(tmp_path / "log"))
         journal.settimeout(10)
@@ -19,7 +19,7 @@ def test_the_journal_gets_the_line_too(tmp_path):
     assert last_line(tmp_path) == line
 
 
-def test_a_half_line_of_a_power_cut_is_passed_over(tmp_path):
+def test_an_incomplete_line_is_skipped(tmp_path):
     line = Audit(tmp_path, {}, technician="lab", journal="/nonexistent").write("prune", None, "pruned")
     with (tmp_path / AUDIT_FILE).open("a") as file:
         file.write('{"at": "2026-')
@@ -36,7 +36,7 @@ def test_the_file_stays_bounded_and_loses_its_oldest_lines(tmp_path):
     assert (tmp_path / AUDIT_FILE).read_text().startswith("xx")
 
 
-def test_a_reader_follows_what_another_process_writes(tmp_path):
+def test_a_reader_returns_lines_of_another_process(tmp_path):
     reader = AuditReader()
     assert reader.last(tmp_path) is None
     audit = Audit(tmp_path, {}, technician=None, journal="/nonexistent")

@@ -1,4 +1,4 @@
-"""The device's bundles as a running daemon changes them."""
+"""The index of a running daemon: open, activate, reload."""
 
 import shutil
 
@@ -57,7 +57,7 @@ def test_a_failed_reload_changes_nothing(store, root, tmp_path):
     assert store.latest_id() == releases.current_id(root), "the directory of the settings before is still in use"
 
 
-def test_another_bundle_is_opened_activated_and_left_again(store, root, small_scanner, tmp_path):
+def test_another_bundle_is_opened_activated_and_rolled_back(store, root, small_scanner, tmp_path):
     first = releases.current_id(root)
     fewer = dict(list(small_scanner.images.items())[:3])
     second = releases.install(root, write_index(tmp_path / "fewer", small_scanner.model, fewer)).bundle_id
@@ -68,7 +68,7 @@ def test_another_bundle_is_opened_activated_and_left_again(store, root, small_sc
     assert store.latest_id() in {first, second}
 
 
-def test_a_bundle_of_another_network_is_neither_opened_nor_activated(store, root, small_scanner, tmp_path):
+def test_a_bundle_of_another_model_is_neither_opened_nor_activated(store, root, small_scanner, tmp_path):
     active = releases.current_id(root)
     other = write_projection_model(tmp_path / "other", seed=1)
     foreign = releases.install(root, write_index(tmp_path / "foreign", other, small_scanner.images)).bundle_id
@@ -85,7 +85,7 @@ def test_only_sections_that_need_a_restart_wait():
     assert waiting_settings(started, started) == ()
 
 
-def test_the_network_is_the_one_named_or_the_only_one_there(small_scanner, tmp_path):
+def test_the_model_is_the_one_named_or_the_only_one_installed(small_scanner, tmp_path):
     place = tmp_path / "hef"
     assert find_model(tmp_path / "named", (place,)) == tmp_path / "named"
     with pytest.raises(ModelError, match="no network found"):

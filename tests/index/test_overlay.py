@@ -1,4 +1,4 @@
-"""Cards added on the device: kept over updates, searched with the release, exported, removed, and left out when broken."""
+"""Cards added on the device: kept across updates, searched with the release, exported, removed, and left out if broken."""
 
 import csv
 import shutil
@@ -74,13 +74,13 @@ def opened(root, network):
 
 
 def seen(root, network, pixels):
-    """What a scanner with this index says about an upright card."""
+    """Return the decision of a scanner with this index about an upright card."""
     recognizer = Recognizer(network.embedder, opened(root, network).loaded)
     (sighting,) = recognizer.recognize(pixels, [LocatedCard(whole_image_quad(pixels), BOTH_WAYS, 0.0)])
     return sighting.decision
 
 
-def test_an_added_card_is_recognised_beside_the_others(root, network, shop, world):
+def test_an_added_card_is_recognized_with_the_others(root, network, shop, world):
     before = seen(root, network, world.unknown_card)
     assert not (isinstance(before, Identified) and before.best.card_id == "promo-1")
     overlay.add_images(root, [overlay.AddedImage(a_card(set="promo"), world.unknown_card)], shop)
@@ -127,7 +127,7 @@ def test_the_joined_index_answers_like_one_index_of_all_cards(root, network, sho
             assert np.allclose([near.similarity for near in ours], [near.similarity for near in theirs], atol=2e-3)
 
 
-def test_two_pictures_of_one_card(root, network, shop, world):
+def test_two_images_of_one_card(root, network, shop, world):
     darker = (world.unknown_card * 0.7).astype(np.uint8)
     overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     overlay.add_images(root, [overlay.AddedImage(a_card(), darker)], shop)
@@ -137,7 +137,7 @@ def test_two_pictures_of_one_card(root, network, shop, world):
     assert np.array_equal(gallery.signatures[-1], signature_of(darker))
 
 
-def test_another_picture_of_a_card_of_the_release_keeps_the_releases_facts(root, network, shop, world):
+def test_another_image_of_a_card_of_the_release_keeps_its_metadata(root, network, shop, world):
     known = next(iter(world.images))
     overlay.add_images(root, [overlay.AddedImage(a_card(known, name=f"Name {known}"), world.unknown_card)], shop)
     gallery = opened(root, network).loaded.gallery
@@ -157,12 +157,12 @@ def test_a_reprint_joins_the_artwork_of_the_release(root, network, shop, world):
     assert set(decision.printings) == {known, "reprint"}, "a reprint does not eat the margin"
 
 
-def test_a_group_name_of_the_release_is_not_taken_over_by_chance(root, network, shop, world):
+def test_an_equal_group_name_does_not_merge_artworks(root, network, shop, world):
     overlay.add_images(root, [overlay.AddedImage(a_card("art-D1-1"), world.unknown_card)], shop)
     assert opened(root, network).loaded.gallery.printings("art-D1-1") == ("art-D1-1",)
 
 
-def test_facts_that_contradict_each_other_are_refused(root, shop, world):
+def test_contradicting_metadata_is_refused(root, shop, world):
     overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     before = overlay.overlay_id(root)
     with pytest.raises(DataError, match="promo-1 was added before as 'The Stranger'"):
@@ -170,7 +170,7 @@ def test_facts_that_contradict_each_other_are_refused(root, shop, world):
     assert overlay.overlay_id(root) == before
 
 
-def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, world):
+def test_removing_a_card_keeps_the_vectors_of_the_others(root, network, shop, world):
     pictures = list(world.images.values())
     added = [overlay.AddedImage(a_card(f"p{number}"), pictures[number]) for number in range(3)]
     overlay.add_images(root, added, shop)
@@ -187,7 +187,7 @@ def test_removing_one_card_keeps_the_others_to_the_bit(root, network, shop, worl
         overlay.remove_card(root, "p2", write_graph)
 
 
-def test_an_export_can_be_built_from(root, shop, world, tmp_path):
+def test_a_bundle_can_be_built_from_an_export(root, shop, world, tmp_path):
     card = a_card(set="promo", number="1", rarity="rare", language="en", attributes={"signed": "yes"})
     overlay.add_images(root, [overlay.AddedImage(card, world.unknown_card)], shop)
     assert overlay.export(root, tmp_path / "mine") == 1
@@ -210,7 +210,7 @@ def test_nothing_to_export(root, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
-def test_another_network_is_refused_with_the_remedy_and_the_remedy_works(root, shop, world, tmp_path):
+def test_another_model_is_refused_with_advice_that_works(root, shop, world, tmp_path):
     overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
     other = write_projection_model(tmp_path / "other", seed=1)
     with pytest.raises(ModelMismatchError, match="run `cardedge index refresh`"):
@@ -256,7 +256,7 @@ def wanted(pixels, **fields):
 
 
 @pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
-def test_a_bad_field_is_named(world, field):
+def test_an_invalid_field_is_named(world, field):
     with pytest.raises(DataError, match=next(iter(field))):
         image_to_add(wanted(world.unknown_card, rectified=True, **field), {}, LocateSettings())
 

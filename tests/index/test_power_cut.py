@@ -1,4 +1,4 @@
-"""Every change of the device's index is killed at each of its steps: the daemon then starts with a complete bundle, the old or the new."""
+"""Each change of the index is killed at each of its steps; the daemon then starts with the complete old or new release."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def device(small_scanner, tmp_path):
 
 
 def cut(device, action):
-    """Return what each cut left, after checking that it was one."""
+    """Return what each cut left, after checking that the process was killed."""
     folder, _ = device
     command = [sys.executable, "-m", "tests.support.cut_changes", action, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
@@ -45,7 +45,7 @@ def cut(device, action):
 
 
 @pytest.mark.parametrize("action", ["activate", "prove", "rollback"])
-def test_after_a_cut_the_old_or_the_new_bundle_serves(device, action):
+def test_after_a_cut_the_old_or_the_new_bundle_is_active(device, action):
     _, ids = device
     cuts = cut(device, action)
     steps = " ".join(made["step"] for made in cuts)
@@ -56,7 +56,7 @@ def test_after_a_cut_the_old_or_the_new_bundle_serves(device, action):
     assert cuts[0]["started"]["serving"] == ids["old"]
 
 
-def test_a_revert_that_is_cut_is_done_by_the_next_start(device):
+def test_an_interrupted_revert_is_completed_by_the_next_start(device):
     _, ids = device
     cuts = cut(device, "revert")
     begun = next(place for place, made in enumerate(cuts) if "reverted.json" in made["step"])
@@ -65,7 +65,7 @@ def test_a_revert_that_is_cut_is_done_by_the_next_start(device):
     assert all(made["started"]["on_trial"] is None for made in cuts[begun:])
 
 
-def test_added_cards_are_there_whole_or_not_at_all(device):
+def test_an_interrupted_change_of_the_overlay_leaves_the_old_or_the_new_one(device):
     _, ids = device
     cuts = cut(device, "add")
     assert {made["started"]["serving"] for made in cuts} == {ids["old"]}

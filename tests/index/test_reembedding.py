@@ -1,4 +1,4 @@
-"""Which bundles an artefact may serve, and making a bundle of the device's own: over the contract double and the real command."""
+"""Which bundles fit an artifact, and embedding a bundle again on the device, with a stand-in for the NPU and the real command."""
 
 import json
 import shutil
@@ -40,29 +40,29 @@ def model(small_scanner):
 # --- pairing ---
 
 
-def test_the_same_file_always_serves(model):
+def test_the_same_file_is_always_accepted(model):
     check_pairing(manifest_of(model), ONNX, ONNX)
     check_pairing(manifest_of(model), OTHER, OTHER)
 
 
 @pytest.mark.parametrize(("stored", "running"), [(ONNX, HEF), (HEF, ONNX)])
-def test_a_sibling_serves_when_their_agreement_was_measured(model, stored, running):
+def test_another_artifact_is_accepted_if_their_agreement_was_measured(model, stored, running):
     check_pairing(manifest_of(model, agreement()), stored, running)
 
 
 @pytest.mark.parametrize(("stored", "running"), [(ONNX, HEF), (HEF, ONNX), (OTHER, HEF), (None, HEF)])
-def test_without_a_measured_agreement_it_does_not(model, stored, running):
+def test_without_a_measured_agreement_it_is_refused(model, stored, running):
     with pytest.raises(ModelMismatchError, match="index reembed"):
         check_pairing(manifest_of(model), stored, running)
 
 
 @pytest.mark.parametrize("weak", [agreement(cosine=0.98), agreement(top1=0.98)])
-def test_a_weak_agreement_is_refused_with_its_figures(model, weak):
+def test_a_low_agreement_is_refused_with_its_figures(model, weak):
     with pytest.raises(ModelMismatchError, match=r"agree too little .*0\.98|98\.0 %"):
         check_pairing(manifest_of(model, weak), ONNX, HEF)
 
 
-def test_a_file_the_network_does_not_know_has_no_agreement(model):
+def test_a_file_that_the_model_does_not_list_has_no_agreement(model):
     with pytest.raises(ModelMismatchError, match="does not say"):
         check_pairing(manifest_of(model, agreement()), OTHER, HEF)
 
@@ -71,7 +71,7 @@ def test_a_file_the_network_does_not_know_has_no_agreement(model):
 
 
 def with_hef(folder):
-    """Give a network's folder a compiled form for the double."""
+    """Add a compiled artifact for the NPU stand-in to a model folder."""
     manifest = json.loads((folder / "model.json").read_text())
     onnx = folder / manifest["artefacts"]["onnx"]["file"]
     write_hef(folder / "model.hef", onnx)
@@ -96,7 +96,7 @@ def device(small_scanner, tmp_path):
     return config, root
 
 
-def test_the_command_makes_a_release_of_the_boards_own(device, capsys, monkeypatch):
+def test_the_command_installs_a_reembedded_release(device, capsys, monkeypatch):
     config, root = device
     install(monkeypatch, Board())
     before = releases.current_id(root)
@@ -112,7 +112,7 @@ def test_the_command_makes_a_release_of_the_boards_own(device, capsys, monkeypat
 
 
 def stop_after(embed, batches):
-    """Embed so many batches, then die as a cut does."""
+    """Embed ``batches`` batches, then raise."""
     left = [batches]
 
     def dying(batch):
@@ -124,7 +124,7 @@ def stop_after(embed, batches):
     return dying
 
 
-def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_scanner, tmp_path):
+def test_an_interrupted_run_resumes_and_gives_the_same_bundle(small_scanner, tmp_path):
 
     embedder = ProjectionEmbedder()
     seen = []
@@ -154,7 +154,7 @@ def test_a_cut_run_goes_on_where_it_ended_and_gives_the_same(small_scanner, tmp_
     assert np.allclose(np.linalg.norm(opened.vectors.astype(np.float32), axis=1), 1.0, atol=1e-3)
 
 
-def test_a_bundle_of_another_network_cannot_be_embedded_again(small_scanner, tmp_path):
+def test_a_bundle_of_another_model_cannot_be_embedded_again(small_scanner, tmp_path):
 
     bundle = releases.open_index(small_scanner.index)
     here = EmbeddingBackend("ffffffffffffffff", "d" * 64, 4, 4, lambda batch: np.zeros((len(batch), 4), np.float32), graph_writer())

@@ -1,4 +1,4 @@
-"""Choosing the release that serves, and the way back."""
+"""Installing, activating and rolling back releases."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def installed(root, tmp_path):
-    """Three installed bundles; their ids."""
+    """Ids of three installed bundles."""
     ids = []
     for seed in range(3):
         source = tmp_path / f"source-{seed}"
@@ -57,7 +57,7 @@ def test_a_bad_bundle_is_not_installed(root, tmp_path):
     assert list((root / "releases").iterdir()) == []
 
 
-def test_activate_moves_current_and_remembers_the_one_before(root, installed):
+def test_activate_replaces_current_and_previous(root, installed):
     first, second, third = installed
     releases.activate(root, first)
     assert links(root) == (first, None)
@@ -68,7 +68,7 @@ def test_activate_moves_current_and_remembers_the_one_before(root, installed):
     assert str((root / "current").readlink()) == f"releases/{third}"
 
 
-def test_activating_the_active_one_keeps_the_way_back(root, installed):
+def test_activating_the_active_release_keeps_the_previous_one(root, installed):
     releases.activate(root, installed[0])
     releases.activate(root, installed[1])
     releases.activate(root, installed[1])
@@ -85,7 +85,7 @@ def test_rollback_swaps_and_swaps_back(root, installed):
     assert links(root) == (second, first)
 
 
-def test_nothing_to_go_back_to(root, installed):
+def test_a_rollback_needs_a_previous_release(root, installed):
     releases.activate(root, installed[0])
     with pytest.raises(BundleError, match="no previous release"):
         releases.rollback(root)
@@ -108,7 +108,7 @@ def test_rollback_to_a_damaged_release_is_refused(root, installed):
     assert links(root) == (installed[1], installed[0])
 
 
-def test_a_release_of_another_network_is_not_activated(root, installed):
+def test_a_release_of_another_model_is_not_activated(root, installed):
     with pytest.raises(ModelMismatchError):
         releases.activate(root, installed[0], expected_model_id=ModelId("other"))
     assert links(root) == (None, None)
@@ -116,33 +116,33 @@ def test_a_release_of_another_network_is_not_activated(root, installed):
 
 
 @pytest.mark.parametrize("name", ["../../etc", "zz", "0123456789abcdef", ""])
-def test_names_that_are_no_release_are_refused(root, installed, name):
+def test_invalid_release_names_are_refused(root, installed, name):
     with pytest.raises(BundleError, match="see `cardedge index list`"):
         releases.activate(root, name)
 
 
 @pytest.mark.parametrize("target", ["/etc", "../elsewhere", "releases/../x", "elsewhere/0123456789abcdef"])
-def test_a_link_that_leads_elsewhere_is_refused(root, installed, target):
+def test_a_link_to_anything_but_a_release_is_refused(root, installed, target):
     (root / "current").symlink_to(target)
     with pytest.raises(BundleError, match="current: points to"):
         releases.open_index(root)
 
 
-def test_open_index_takes_a_bundle_or_a_root(root, installed, tmp_path):
+def test_open_index_accepts_a_bundle_or_an_index_folder(root, installed, tmp_path):
     releases.activate(root, installed[2])
     assert releases.open_index(root).manifest.bundle_id == installed[2]
     assert releases.open_index(tmp_path / "source-1").manifest.bundle_id == installed[1]
     assert releases.open_index(root / "current").path == (root / "releases" / installed[2]).resolve()
 
 
-def test_open_index_says_when_nothing_is_active_or_nothing_is_there(root, installed, tmp_path):
+def test_open_index_fails_without_an_active_release_or_a_folder(root, installed, tmp_path):
     with pytest.raises(BundleError, match="no release is active; choose one with `cardedge index activate`"):
         releases.open_index(root)
     with pytest.raises(BundleError, match="no readable manifest"):
         releases.open_index(tmp_path / "nowhere")
 
 
-def test_start_up_hashes_only_what_changed_since_activation(root, installed, monkeypatch):
+def test_a_release_is_hashed_again_only_after_a_change(root, installed, monkeypatch):
     hashed = []
     check = releases.open_bundle
 
@@ -159,7 +159,7 @@ def test_start_up_hashes_only_what_changed_since_activation(root, installed, mon
     assert hashed == [True, True, False, True]
 
 
-def test_a_change_under_the_stamp_is_found_even_with_the_old_time(root, installed):
+def test_a_change_with_a_forged_modification_time_is_detected(root, installed):
     releases.activate(root, installed[0])
     path = root / "releases" / installed[0] / "cards.sqlite"
     before = path.stat()
@@ -170,19 +170,19 @@ def test_a_change_under_the_stamp_is_found_even_with_the_old_time(root, installe
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"files": {}}', b"\xff"])
-def test_a_broken_stamp_only_costs_a_full_check(root, installed, content):
+def test_a_damaged_stamp_causes_a_full_check(root, installed, content):
     releases.activate(root, installed[0])
     (root / "releases" / f"{installed[0]}.verified").write_bytes(content)
     assert releases.open_index(root).manifest.bundle_id == installed[0]
 
 
-def test_a_directory_under_a_foreign_id_is_refused(root, installed):
+def test_a_directory_named_by_another_id_is_refused(root, installed):
     (root / "releases" / installed[0]).rename(root / "releases" / "0123456789abcdef")
     with pytest.raises(BundleError, match="not the one it is named after"):
         releases.activate(root, "0123456789abcdef")
 
 
-def test_list_names_what_is_wrong_with_a_release(root, installed):
+def test_list_reports_the_problem_of_a_release(root, installed):
     releases.activate(root, installed[0])
     releases.activate(root, installed[1])
     (root / "releases" / installed[2] / "manifest.json").write_text("{")
@@ -192,7 +192,7 @@ def test_list_names_what_is_wrong_with_a_release(root, installed):
     assert "not JSON" in listed[installed[2]].problem
 
 
-def test_a_change_of_a_place_that_is_not_there_makes_nothing(root):
+def test_a_change_of_a_missing_folder_creates_nothing(root):
     with pytest.raises(BundleError, match="no such directory; name the device's index with --index"):
         releases.rollback(root)
     assert not root.exists()

@@ -1,4 +1,4 @@
-"""Within-group against between-group similarity."""
+"""Similarity within groups against similarity between groups."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def reference(vectors, groups):
     return similarities[upper][same[upper]], similarities[~same], nearest
 
 
-def test_all_pairs_are_counted_as_they_are():
+def test_statistics_of_all_pairs():
     vectors, groups = random_vectors(90, 16), np.array([f"g{row % 30}" for row in range(90)])
     within, between, nearest = reference(vectors, groups)
     found = similarity_statistics(vectors, groups.tolist())
@@ -29,7 +29,7 @@ def test_all_pairs_are_counted_as_they_are():
     assert found.hard_auc == pytest.approx(np.mean(within[:, None] > nearest[None]), abs=1e-3)
 
 
-def test_a_sample_of_a_large_gallery_comes_near():
+def test_a_sample_of_a_large_gallery_is_close_to_all_pairs():
     vectors = random_vectors(1000, 16)
     groups = [f"g{row // 2}" for row in range(1000)]
     whole, part = (similarity_statistics(vectors, groups, sampled=count) for count in (1000, 200))
@@ -38,14 +38,14 @@ def test_a_sample_of_a_large_gallery_comes_near():
     assert part.auc == pytest.approx(whole.auc, abs=0.02)
 
 
-def test_groups_that_stand_apart_have_an_area_of_one():
+def test_separated_groups_have_an_area_of_one():
     centres = np.eye(4, dtype=np.float32).repeat(5, axis=0)
     vectors = l2_normalize(centres + 0.01 * np.random.default_rng(0).standard_normal((20, 4)))
     found = similarity_statistics(vectors, [f"g{row // 5}" for row in range(20)])
     assert (found.auc, found.hard_auc) == (1.0, 1.0)
 
 
-def test_where_there_is_no_pair_there_is_no_figure():
+def test_without_pairs_there_are_no_figures():
     vectors = random_vectors(5, 8)
     alone = similarity_statistics(vectors, list("abcde"))
     assert (alone.within, alone.auc, alone.hard_auc) == (None, None, None)

@@ -1,4 +1,4 @@
-"""A release on trial: proven, confirmed, or left again, also by the next start."""
+"""A release on trial becomes healthy, is confirmed, or is reverted, also by the next start."""
 
 import json
 from datetime import timedelta
@@ -18,7 +18,7 @@ from tests.support.small_scanner import write_index
 
 
 class Scanner:
-    """A device's index and its daemon's store; ``start`` is a start of the daemon, ``now_s`` its clock."""
+    """The index of a device and its daemon's store; ``start`` starts the daemon, ``now_s`` is its clock."""
 
     def __init__(self, folder, world):
         self.root = folder / "index"
@@ -48,7 +48,7 @@ class Scanner:
         return self.store.open_active().manifest.bundle_id
 
     def update_trial(self, after_s=0.0):
-        """Let time pass; return what shall serve, None when nothing else shall."""
+        """Advance the clock and update the trial; return the id of the newly loaded index, None if it stays the same."""
         self.now_s += after_s
         assert self.store.has_due_work()
         opened = self.store.update_trial()
@@ -70,7 +70,7 @@ def test_the_first_release_is_not_on_trial(scanner):
     assert not scanner.store.has_due_work()
 
 
-def test_a_release_that_serves_for_a_minute_is_proven(scanner):
+def test_a_release_in_use_for_a_minute_is_healthy(scanner):
     scanner.start()
     scanner.store.activate(scanner.new)
     found = releases.trial(scanner.root)
@@ -92,7 +92,7 @@ def test_the_record_keeps_its_keys(scanner):
     assert record.keys() == {"bundle_id", "previous_id", "former_id", "since", "confirm_within_s", "tries", "stood"}
 
 
-def test_a_daemon_that_dies_within_the_minute_comes_back_with_the_old_release(scanner):
+def test_a_daemon_that_dies_within_the_minute_starts_with_the_old_release(scanner):
     scanner.start()
     scanner.store.activate(scanner.new)
     assert scanner.start() == scanner.old
@@ -105,7 +105,7 @@ def test_a_daemon_that_dies_within_the_minute_comes_back_with_the_old_release(sc
     assert scanner.start() == scanner.old, "and stays there"
 
 
-def test_a_stop_in_good_order_is_not_held_against_the_release(scanner):
+def test_a_clean_shutdown_is_not_counted_as_a_failure(scanner):
     scanner.start()
     scanner.store.activate(scanner.new)
     scanner.store.stop()
@@ -114,27 +114,27 @@ def test_a_stop_in_good_order_is_not_held_against_the_release(scanner):
     assert releases.trial(scanner.root) is None
 
 
-def test_a_release_activated_while_no_daemon_runs_is_tried_once(scanner):
+def test_a_release_activated_without_a_daemon_is_tried_once(scanner):
     releases.activate(scanner.root, scanner.new)
     assert scanner.start() == scanner.new
     assert releases.trial(scanner.root).loaded
     assert scanner.start() == scanner.old
 
 
-def test_a_release_that_does_not_load_at_the_start_is_left(scanner):
+def test_a_release_that_does_not_load_at_the_start_is_reverted(scanner):
     releases.activate(scanner.root, scanner.new)
     scanner.broken.add(scanner.new)
     assert scanner.start() == scanner.old
     assert "no room for it" in releases.reverted(scanner.root).reason
 
 
-def test_without_a_way_back_the_start_fails_with_the_reason(scanner):
+def test_without_a_rollback_target_the_start_fails_with_the_reason(scanner):
     scanner.broken.add(scanner.old)
     with pytest.raises(MemoryError):
         scanner.start()
 
 
-def test_what_another_process_activates_is_taken_up_and_reverted_when_it_does_not_load(scanner):
+def test_a_release_activated_by_another_process_is_loaded_or_reverted(scanner):
     scanner.start()
     assert not scanner.store.has_due_work()
     releases.activate(scanner.root, scanner.new)
@@ -146,7 +146,7 @@ def test_what_another_process_activates_is_taken_up_and_reverted_when_it_does_no
     assert "no room" in scanner.store.reverted()
 
 
-def test_an_index_that_cannot_be_opened_is_told_once_and_not_tried_for_ever(scanner):
+def test_an_index_that_cannot_be_opened_is_reported_once(scanner):
     scanner.start()
     (scanner.root / "current").unlink()
     with pytest.raises(BundleError, match="no release is active"):
@@ -154,7 +154,7 @@ def test_an_index_that_cannot_be_opened_is_told_once_and_not_tried_for_ever(scan
     assert not scanner.store.has_due_work()
 
 
-def test_a_release_nobody_confirms_is_left_when_its_time_is_over(scanner):
+def test_a_release_that_is_not_confirmed_in_time_is_reverted(scanner):
     scanner.start()
     scanner.store.activate(scanner.new, confirm_within_s=90)
     assert releases.awaiting_confirmation(scanner.root).loaded
@@ -191,7 +191,7 @@ def test_time_runs_out_while_the_scanner_is_off(scanner, monkeypatch):
     assert scanner.start() == scanner.old
 
 
-def test_a_clock_that_was_set_back_grants_no_more_time_than_was_asked_for(scanner, monkeypatch):
+def test_a_clock_that_was_set_back_does_not_extend_the_deadline(scanner, monkeypatch):
     releases.activate(scanner.root, scanner.new, confirm_within_s=70)
     yesterday = trial.utc_now() - timedelta(days=1)
     monkeypatch.setattr(device_index, "utc_now", lambda: yesterday)
@@ -208,19 +208,19 @@ def test_it_is_too_late_to_confirm_after_the_deadline(scanner, monkeypatch):
         releases.confirm(scanner.root, scanner.new)
 
 
-def test_what_is_not_active_cannot_be_confirmed(scanner):
+def test_only_the_active_release_can_be_confirmed(scanner):
     with pytest.raises(BundleError, match="not the active release"):
         releases.confirm(scanner.root, scanner.new)
 
 
-def test_going_back_by_hand_ends_the_trial(scanner):
+def test_a_rollback_ends_the_trial(scanner):
     releases.activate(scanner.root, scanner.new, confirm_within_s=60)
     releases.rollback(scanner.root)
     assert releases.trial(scanner.root) is None
     assert scanner.links == (scanner.old, scanner.new)
 
 
-def test_reverting_restores_the_way_back_too(scanner):
+def test_a_revert_restores_the_previous_release_too(scanner):
     releases.activate(scanner.root, scanner.new)
     scanner.start()
     scanner.update_trial(after_s=60)
@@ -232,7 +232,7 @@ def test_reverting_restores_the_way_back_too(scanner):
         releases.revert(scanner.root, "again")
 
 
-def test_a_newly_proven_release_ends_the_story_of_the_reverted_one(scanner):
+def test_a_newly_healthy_release_clears_the_last_revert(scanner):
     releases.activate(scanner.root, scanner.new)
     releases.revert(scanner.root, "a test")
     scanner.start()
@@ -243,7 +243,7 @@ def test_a_newly_proven_release_ends_the_story_of_the_reverted_one(scanner):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", json.dumps({"bundle_id": "../../etc", "previous_id": "x"}), "\x00"])
-def test_a_damaged_trial_is_none(scanner, content):
+def test_a_damaged_trial_record_is_ignored(scanner, content):
     releases.activate(scanner.root, scanner.new)
     (scanner.root / "trial.json").write_text(content)
     assert releases.trial(scanner.root) is None

@@ -1,8 +1,8 @@
-"""Run a command of cardedge and SIGKILL it just before one of its changes to a folder, as a power cut would end it.
+"""Run a command of cardedge and kill it (SIGKILL) just before one of its changes to a folder, like a power cut.
 
     python killed.py NUMBER FOLDER LOG ARGUMENTS...
 
-NUMBER counts the changes from 1; 0 lets the command finish. Each change is noted in LOG, so that a first run lists what can be cut.
+NUMBER counts the changes from 1; 0 lets the command finish. Each change is written to LOG, so that a first run lists the possible cuts.
 """
 
 import os
@@ -16,7 +16,7 @@ CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink
 
 
 def change(event, arguments, folder):
-    """What an audit event of Python changes below the folder, in words; None when it changes nothing there."""
+    """Return the change below the folder that an audit event of Python stands for, as text; None if there is none."""
     if event not in CHANGES:
         return None
     if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):

@@ -1,4 +1,4 @@
-"""A scanner's index folder, bundles to push to it, and conversations with its receiver without SSH between."""
+"""A scanner's index folder, bundles to push to it, and connections to its receiver without SSH."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from edge.errors import EdgeError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.messages import REQUESTS, RESPONSES, Chunk, Commit, Completed, Offer, TransferPlan
+from edge.receiving.messages import REQUESTS, Chunk, Commit, Completed, Offer, Stored, TransferPlan
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings.sections import PushSection
@@ -25,7 +25,7 @@ UNSIGNED = PushSection(allow_unsigned=True, keep_free_mb=0)
 
 
 def bundle(folder, *, seed=0, cards=20, created=None):
-    """A bundle of ``cards`` random vectors; another ``seed`` gives another one."""
+    """Write a bundle of ``cards`` random vectors; another ``seed`` gives another bundle."""
     write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), image=f"jpeg {seed}".encode())
     if created is not None:
         change_manifest(folder, created=created)
@@ -33,7 +33,7 @@ def bundle(folder, *, seed=0, cards=20, created=None):
 
 
 def change_manifest(folder, **changes):
-    """Replace fields of the manifest and give it the id of its new content."""
+    """Replace fields of the manifest and update its id."""
     manifest = read_manifest(folder).model_copy(update=changes).sealed()
     (folder / MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
@@ -45,14 +45,14 @@ def day(number):
 
 @dataclass
 class Scanner:
-    """``root`` is the index folder; ``rules`` what is taken."""
+    """A scanner. ``root`` is its index folder, ``rules`` are its acceptance rules."""
 
     root: object
     rules: PushSection = UNSIGNED
     model_id: str = PROJECTION_MODEL_ID
 
     def serving(self, folder):
-        """Install and activate a bundle, as proven."""
+        """Install and activate a bundle without a trial."""
         self.root.mkdir(parents=True, exist_ok=True)
         bundle_id = releases.install(self.root, folder).bundle_id
         releases.activate(self.root, bundle_id)
@@ -67,7 +67,7 @@ class Scanner:
 
     @contextlib.contextmanager
     def talking(self, **options):
-        """Yield a connection to a receiver in a thread; ``ended`` of it holds the status or the error it ended with."""
+        """Yield a connection to a receiver in a thread; its list ``ended`` receives the final status or error."""
         their_in, our_out = os.pipe()
         our_in, their_out = os.pipe()
         ended = []
@@ -81,8 +81,7 @@ class Scanner:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        channel = Channel(our_in, our_out, RESPONSES, idle_s=20.0, session_s=60.0)
-        connection = Connection(channel, channel.receive().message)
+        connection = Connection(our_in, our_out, idle_s=20.0, session_s=60.0)
         connection.ended = ended
         # closed once: the number of a closed descriptor may belong to a file of the receiver's thread by then
         open_ends = [our_out]
@@ -108,12 +107,12 @@ def offer(connection, local: LocalBundle, **options) -> TransferPlan:
 def send_wanted(connection, folder, plan):
     for name, wanted in plan.wanted.items():
         connection.send(Chunk(name=name, offset=wanted.offset), (folder / name).read_bytes()[wanted.offset :])
-        connection.receive()
+        connection.expect(Stored)
 
 
 def push(connection, folder, **options) -> Completed:
-    """Push a whole bundle, each file in one piece."""
+    """Push a complete bundle, each file in one chunk."""
     plan = offer(connection, read_bundle(folder, check=False), **options)
     send_wanted(connection, folder, plan)
     connection.send(Commit())
-    return connection.receive_after_steps(Completed, [])
+    return connection.expect(Completed, [])

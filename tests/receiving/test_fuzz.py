@@ -1,4 +1,4 @@
-"""Nonsense of every kind: nothing crashes, nothing is written but where it may be, and every refusal names its reason."""
+"""Arbitrary input never crashes the receiver or writes outside its folders, and every refusal has a reason."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def scanner(tmp_path_factory):
 
 
 def places(value, way=()):
-    """All ways into a JSON value."""
+    """Return the paths of all values inside a JSON value."""
     yield way
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -62,7 +62,7 @@ def replaced(value, way, new):
 
 @given(data=st.data())
 @bounded
-def test_any_manifest_is_read_or_refused(pushed, data):
+def test_an_arbitrary_manifest_is_read_or_refused(pushed, data):
     content = json.loads((pushed / "manifest.json").read_text())
     way = data.draw(st.sampled_from(list(places(content))))
     text = data.draw(
@@ -112,7 +112,7 @@ MESSAGES = st.one_of(
 
 
 def held(folder):
-    """Every file below a folder but those of the audit and of staging, with its content."""
+    """Return every file below a folder with its content, except those of audit and staging."""
     allowed = ("incoming", "audit.jsonl", ".lock")
     return {
         str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
@@ -123,7 +123,7 @@ def held(folder):
 
 @given(parts=st.lists(st.one_of(st.just("offer"), MESSAGES), max_size=6))
 @bounded
-def test_any_stream_is_answered_or_refused_and_changes_nothing(scanner, pushed, tmp_path_factory, parts):
+def test_an_arbitrary_stream_is_answered_or_refused_and_changes_nothing(scanner, pushed, tmp_path_factory, parts):
     stream = b"".join(offers(pushed) if part == "offer" else part for part in parts)
     folder = tmp_path_factory.mktemp("stream")
     (folder / "in").write_bytes(stream)
@@ -144,7 +144,7 @@ def test_any_stream_is_answered_or_refused_and_changes_nothing(scanner, pushed, 
 
 
 def heard(path):
-    """All answers in a file."""
+    """Return all responses in a file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         channel, answers = Channel(descriptor, descriptor, RESPONSES, idle_s=5, session_s=5), []
@@ -167,7 +167,7 @@ CELLS = st.one_of(st.text(max_size=12), st.sampled_from(["../../etc/passwd", "/e
     )
 )
 @bounded
-def test_any_card_list_is_read_or_refused(tmp_path_factory, content):
+def test_an_arbitrary_card_list_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("csv") / "cards.csv"
     path.write_bytes(content)
     try:

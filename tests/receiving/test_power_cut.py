@@ -1,4 +1,4 @@
-"""The receiver is killed before every single change it makes to the disk: what serves afterwards is complete, the old bundle or the new.
+"""The receiver is killed before each change it makes to the disk; the active release is then the complete old or new one.
 
 The list of places is not written down: a first push that is not killed notes every file that is opened for writing, every rename, link
 and removal, and the test then walks through all of them.
@@ -16,8 +16,6 @@ from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.errors import ConnectionLostError
 from edge.index import releases
-from edge.receiving.messages import RESPONSES
-from edge.receiving.transfer import Channel
 from edge.recognition.model import read_model_manifest
 from edge.settings.sections import Settings
 from tests.receiving.scanner import change_manifest, day, push
@@ -27,7 +25,7 @@ from tools.push.connection import Connection
 
 
 class Cut:
-    """A scanner as it was before a push, made afresh for every cut."""
+    """A scanner in its state before a push, restored for each cut."""
 
     def __init__(self, folder, world):
         self.folder = folder
@@ -52,15 +50,13 @@ class Cut:
         shutil.copytree(self.folder / "before", self.root, symlinks=True)
 
     def push(self, number=0):
-        """Push with a receiver that is killed before its change ``number``; return the changes it came to."""
+        """Push to a receiver that is killed before its change ``number`` (0: never); return the changes up to then."""
         log = self.folder / "changes"
         command = [sys.executable, "-m", "tests.receiving.killed", str(number), str(self.root), str(log)]
         command += ["index", "receive", "--config", str(self.folder / "cardedge.toml")]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), RESPONSES, idle_s=60, session_s=120)
         with contextlib.suppress(ConnectionLostError):
-            channel.receive()
-            push(Connection(channel, None), self.new, confirm_within_s=60)
+            push(Connection(process.stdout.fileno(), process.stdin.fileno(), idle_s=60, session_s=120), self.new, confirm_within_s=60)
         process.stdin.close()
         status = process.wait(60)
         process.stdout.close()
@@ -68,7 +64,7 @@ class Cut:
         return log.read_text().splitlines()
 
     def serving(self):
-        """Open what serves as the daemon does when it starts, having read every byte of it; return its id."""
+        """Open the active release as a starting daemon does, with all hashes verified; return its id."""
         open_bundle(self.root / "current")
         bundle = releases.open_index(self.root, expected_model_id=self.model_id)
         load_gallery(bundle, Settings())
@@ -82,7 +78,7 @@ def cut(small_scanner, tmp_path_factory):
 
 
 def walk(cut, chosen):
-    """Push once to see what can be cut, then once for each of the places ``chosen`` from their count."""
+    """Push once to list the possible cuts, then once per cut that ``chosen`` selects from their number."""
     cut.as_before()
     changes = cut.push()
     assert cut.serving() == cut.new_id
@@ -103,11 +99,11 @@ def walk(cut, chosen):
     return changes
 
 
-def test_a_receiver_killed_at_some_of_its_steps_leaves_a_whole_bundle(cut):
+def test_a_receiver_killed_at_some_of_its_steps_leaves_a_complete_bundle(cut):
     walk(cut, lambda count: [*range(1, count, count // 4), count])
 
 
 @pytest.mark.slow
-def test_a_receiver_killed_at_any_of_its_steps_leaves_a_whole_bundle(cut):
+def test_a_receiver_killed_at_any_of_its_steps_leaves_a_complete_bundle(cut):
     changes = walk(cut, lambda count: range(1, count + 1))
     assert len(changes) > 20

@@ -1,4 +1,4 @@
-"""What a device takes, refuses, keeps and writes down: a pusher talks to its receiver."""
+"""A push to a device: what is accepted, refused, kept and recorded."""
 
 import json
 import os
@@ -23,6 +23,7 @@ from edge.receiving.messages import (
     RollbackRequest,
     Status,
     StatusRequest,
+    Stored,
 )
 from tests.receiving.scanner import UNSIGNED, Scanner, bundle, change_manifest, day, offer, push, send_wanted
 from tools.push.connection import HostRefusedError
@@ -47,7 +48,7 @@ def scanner(tmp_path, old):
 
 
 def refused(scanner, talk):
-    """Let ``talk`` be refused; return status and reason, having seen that nothing changed."""
+    """Expect ``talk`` to be refused and to change nothing; return status and reason."""
     before = tree(scanner.root / "releases")
     with scanner.talking() as device, pytest.raises(HostRefusedError) as caught:
         talk(device)
@@ -62,7 +63,7 @@ def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_pushed_bundle_serves_on_trial_until_it_is_confirmed(scanner, new):
+def test_a_pushed_bundle_is_on_trial_until_it_is_confirmed(scanner, new):
     with scanner.talking() as device:
         done = push(device, new, confirm_within_s=60)
         assert (done.result, done.bundle_id) == ("activated", read_manifest(new).bundle_id)
@@ -78,7 +79,7 @@ def test_a_pushed_bundle_serves_on_trial_until_it_is_confirmed(scanner, new):
     assert not list((scanner.root / "incoming").glob("[!.]*"))
 
 
-def test_what_nobody_confirmed_in_time_is_left_again_by_the_next_visit(scanner, new, monkeypatch):
+def test_the_next_connection_reverts_a_release_that_was_not_confirmed_in_time(scanner, new, monkeypatch):
     with scanner.talking() as device:
         done = push(device, new, confirm_within_s=60)
     monkeypatch.setattr("edge.receiving.status.utc_now", lambda: done.confirm_before + timedelta(seconds=1))
@@ -93,7 +94,7 @@ def test_what_nobody_confirmed_in_time_is_left_again_by_the_next_visit(scanner, 
             device.expect(Completed)
 
 
-def test_the_first_bundle_of_a_device_needs_no_way_back(tmp_path, new):
+def test_the_first_bundle_of_a_device_needs_no_confirmation(tmp_path, new):
     empty = Scanner(tmp_path / "empty")
     empty.root.mkdir()
     with empty.talking() as device:
@@ -101,12 +102,12 @@ def test_the_first_bundle_of_a_device_needs_no_way_back(tmp_path, new):
     assert (done.result, done.confirm_before) == ("activated", None)
 
 
-def test_pushing_what_serves_changes_nothing_and_sends_nothing(scanner, old):
+def test_pushing_the_active_bundle_sends_and_changes_nothing(scanner, old):
     with scanner.talking() as device:
         plan = offer(device, read_bundle(old), confirm_within_s=60)
         assert (plan.wanted, plan.installed) == ({}, True)
         device.send(Commit())
-        assert device.receive_after_steps(Completed, []).result == "unchanged"
+        assert device.expect(Completed, []).result == "unchanged"
 
 
 def test_a_plan_changes_nothing(scanner, new):
@@ -128,11 +129,11 @@ def test_only_files_the_device_lacks_are_sent(scanner, old, tmp_path):
         plan = offer(device, read_bundle(renamed))
         assert plan.wanted == {}
         device.send(Commit())
-        assert device.receive_after_steps(Completed, []).result == "activated"
+        assert device.expect(Completed, []).result == "activated"
     assert releases.current_id(scanner.root) == read_manifest(renamed).bundle_id
 
 
-def test_an_installed_file_that_rotted_is_not_passed_on(scanner, old, tmp_path):
+def test_a_damaged_file_of_a_release_is_not_copied(scanner, old, tmp_path):
     rotten = scanner.root / "releases" / scanner.old_id / "cards.sqlite"
     content = bytearray(rotten.read_bytes())
     content[len(content) // 2] ^= 1
@@ -143,12 +144,12 @@ def test_an_installed_file_that_rotted_is_not_passed_on(scanner, old, tmp_path):
     releases.open_index(scanner.root)
 
 
-def test_a_cut_push_goes_on_where_it_ended(scanner, new):
+def test_an_interrupted_push_resumes(scanner, new):
     with scanner.talking() as device:
         offer(device, read_bundle(new))
         half = (new / "vectors.npy").read_bytes()[:300]
         device.send(Chunk(name="vectors.npy", offset=0), half)
-        device.receive()
+        device.expect(Stored)
         device.hang_up()
     (ended,) = device.ended
     assert isinstance(ended, ConnectionLostError)
@@ -158,26 +159,26 @@ def test_a_cut_push_goes_on_where_it_ended(scanner, new):
         assert plan.wanted["vectors.npy"].offset == 300
         send_wanted(device, new, plan)
         device.send(Commit())
-        assert device.receive_after_steps(Completed, []).result == "activated"
+        assert device.expect(Completed, []).result == "activated"
 
 
-def test_a_piece_that_the_power_cut_spoiled_is_sent_again(scanner, new):
+def test_a_corrupted_partial_file_is_sent_again(scanner, new):
     with scanner.talking() as device:
         offer(device, read_bundle(new))
         device.send(Chunk(name="vectors.npy", offset=0), bytes(300))
-        device.receive()
+        device.expect(Stored)
         device.hang_up()
     with scanner.talking() as device:
         plan = offer(device, read_bundle(new))
         device.send(Chunk(name="vectors.npy", offset=0), (new / "vectors.npy").read_bytes())
-        device.receive()
+        device.expect(Stored)
         del plan.wanted["vectors.npy"]
         send_wanted(device, new, plan)
         device.send(Commit())
-        assert device.receive_after_steps(Completed, []).result == "activated"
+        assert device.expect(Completed, []).result == "activated"
 
 
-def test_two_pushes_at_once_do_not_mix(scanner, new, old):
+def test_a_second_push_at_the_same_time_is_refused(scanner, new, old):
     with scanner.talking() as first:
         offer(first, read_bundle(new))
         with scanner.talking() as second, pytest.raises(HostRefusedError, match="another push") as caught:
@@ -185,7 +186,7 @@ def test_two_pushes_at_once_do_not_mix(scanner, new, old):
         assert caught.value.status is ExitCode.UNAVAILABLE
 
 
-def test_an_older_bundle_needs_to_be_meant(scanner, tmp_path):
+def test_an_older_bundle_needs_allow_downgrade(scanner, tmp_path):
     older = bundle(tmp_path / "older", seed=5, created=day(1) - timedelta(days=9))
     status, reason = refused(scanner, lambda device: offer(device, read_bundle(older)))
     assert status is ExitCode.BAD_DATA
@@ -213,7 +214,7 @@ def test_a_bad_bundle_is_refused_with_its_reason(scanner, new, changes, said):
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "hnsw.bin", "cards.sqlite"])
-def test_a_file_that_is_not_what_the_manifest_says_is_refused_by_name(scanner, new, name):
+def test_a_file_that_differs_from_the_manifest_is_named(scanner, new, name):
     content = bytearray((new / name).read_bytes())
     content[-1] ^= 1
     (new / name).write_bytes(content)
@@ -222,7 +223,7 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused_by_name(scanner, n
     assert reason.startswith(f"{name}: its content differs")
 
 
-def test_every_file_is_read_once_after_it_came(scanner, new, monkeypatch):
+def test_every_file_is_read_once_after_it_was_received(scanner, new, monkeypatch):
     read, read_again = [], []
     real = file_sha256
     monkeypatch.setattr("edge.bundles.bundle.file_sha256", lambda path: read.append(path.name) or real(path))
@@ -252,7 +253,7 @@ def test_a_file_that_is_altered_before_the_bundle_is_activated_is_refused(scanne
     assert releases.current_id(scanner.root) == scanner.old_id
 
 
-def test_limits_are_looked_at_before_anything_is_sent(scanner, new):
+def test_limits_are_checked_before_anything_is_sent(scanner, new):
     scanner.rules = UNSIGNED.model_copy(update={"max_bundle_mb": 0})
     assert "accepts at most 0 MB" in refused(scanner, lambda device: offer(device, read_bundle(new)))[1]
     scanner.rules = UNSIGNED.model_copy(update={"keep_free_mb": 10**9})
@@ -265,27 +266,27 @@ def test_limits_are_looked_at_before_anything_is_sent(scanner, new):
     ("name", "offset", "size"),
     [("vectors.npy", 1, 10), ("vectors.npy", 0, 10**6), ("vectors.npy", 0, 0), ("coarse.npy", 0, 10), ("vectors.npy", 10**12, 1)],
 )
-def test_pieces_that_fit_nowhere_are_refused(scanner, new, name, offset, size):
+def test_chunks_that_do_not_continue_a_file_are_refused(scanner, new, name, offset, size):
     def talk(device):
         offer(device, read_bundle(new))
         device.send(Chunk(name=name, offset=offset), bytes(size))
-        device.receive()
+        device.expect(Stored)
 
     status, reason = refused(scanner, talk)
     assert (status, reason.partition(":")[0]) == (ExitCode.BAD_DATA, name)
 
 
-def test_a_bundle_is_not_complete_before_all_of_it_came(scanner, new):
+def test_an_incomplete_bundle_is_not_committed(scanner, new):
     def talk(device):
         offer(device, read_bundle(new))
         device.send(Commit())
-        device.receive_after_steps(Completed, [])
+        device.expect(Completed, [])
 
     assert "0 of" in refused(scanner, talk)[1]
 
 
-def test_links_in_the_way_are_not_followed(scanner, new, tmp_path):
-    """Whoever can write the incoming folder is the service itself; a link there still leads nowhere."""
+def test_links_are_not_followed(scanner, new, tmp_path):
+    """Only the service itself can write to the incoming folder; links in it are not followed anyway."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (scanner.root / "incoming").mkdir()
@@ -295,7 +296,7 @@ def test_links_in_the_way_are_not_followed(scanner, new, tmp_path):
     assert list(outside.iterdir()) == []
 
 
-def test_links_and_devices_among_the_files_are_removed(scanner, new, tmp_path):
+def test_links_and_pipes_among_the_files_are_removed(scanner, new, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     folder = scanner.root / "incoming" / read_manifest(new).bundle_id
@@ -312,17 +313,17 @@ def test_links_and_devices_among_the_files_are_removed(scanner, new, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_silent_pusher_is_hung_up_on(scanner):
+def test_a_silent_client_is_disconnected(scanner):
     with scanner.talking(idle_s=0.05) as device, pytest.raises(ConnectionLostError):
-        device.receive()
+        device.expect(Stored)
     assert "silent" in str(device.ended[0])
 
 
-def test_pieces_without_an_offer_are_refused(scanner):
+def test_a_commit_without_an_offer_is_refused(scanner):
     with scanner.talking() as device:
         device.send(Commit())
         with pytest.raises(HostRefusedError, match="after an accepted offer"):
-            device.receive()
+            device.expect(Stored)
 
 
 def test_list_rollback_and_prune(scanner, new, tmp_path):
@@ -346,7 +347,7 @@ def test_list_rollback_and_prune(scanner, new, tmp_path):
     )
 
 
-def test_every_attempt_leaves_a_line_that_says_who_what_and_how(scanner, new):
+def test_every_attempt_is_recorded_in_the_audit(scanner, new):
     with scanner.talking() as device:
         done = push(device, new, confirm_within_s=60)
     lines = [json.loads(text) for text in (scanner.root / "audit.jsonl").read_text().splitlines()]
@@ -356,7 +357,7 @@ def test_every_attempt_leaves_a_line_that_says_who_what_and_how(scanner, new):
     }  # fmt: skip
 
 
-def test_two_receivers_may_look_at_once(scanner):
+def test_two_clients_may_read_the_status_at_once(scanner):
     def look(answers):
         with scanner.talking() as device:
             device.send(StatusRequest())

@@ -1,4 +1,4 @@
-"""Frames over pipes: what goes in comes out, and everything else is an error with a name."""
+"""Packets over pipes are received as sent; anything else raises a named error."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def channel(read_fd, write_fd, expected=REQUESTS, **options):
 
 
 @given(st.binary(max_size=2000), st.integers(0, 2**40))
-def test_a_frame_comes_out_as_it_went_in(payload, offset):
+def test_a_packet_is_received_as_sent(payload, offset):
     read_fd, write_fd = os.pipe()
     try:
         both = channel(read_fd, write_fd)
@@ -58,7 +58,7 @@ def frame(header, payload=b""):
         (frame(b'{"kind": "prune", "keep": 1, "force": true}'), "prune.force"),
     ],
 )
-def test_what_is_no_message_is_named(pipes, data, said):
+def test_an_invalid_message_is_refused_with_the_reason(pipes, data, said):
     os.write(pipes[1], data)
     os.close(pipes[1])
     with pytest.raises(ProtocolError, match=said):
@@ -66,7 +66,7 @@ def test_what_is_no_message_is_named(pipes, data, said):
 
 
 @pytest.mark.parametrize("cut", [1, 7, 8, 20])
-def test_an_end_inside_a_frame_is_a_lost_connection(pipes, cut):
+def test_an_end_inside_a_packet_is_a_lost_connection(pipes, cut):
     data = frame(b'{"kind": "chunk", "name": "hnsw.bin", "offset": 0}', b"12345")
     os.write(pipes[1], data[:cut])
     os.close(pipes[1])
@@ -74,12 +74,12 @@ def test_an_end_inside_a_frame_is_a_lost_connection(pipes, cut):
         channel(pipes[0], os.open(os.devnull, os.O_WRONLY)).receive_if_any()
 
 
-def test_an_end_between_frames_is_an_end(pipes):
+def test_an_end_between_packets_is_a_clean_disconnect(pipes):
     os.close(pipes[1])
     assert channel(pipes[0], os.open(os.devnull, os.O_WRONLY)).receive_if_any() is None
 
 
-def test_silence_and_deafness_are_bounded(pipes):
+def test_reading_and_writing_time_out(pipes):
     with pytest.raises(ConnectionLostError, match="silent"):
         channel(*pipes, idle_s=0.02).receive()
     with pytest.raises(ConnectionLostError, match="silent"):
@@ -88,13 +88,13 @@ def test_silence_and_deafness_are_bounded(pipes):
         channel(*pipes, session_s=-1.0).receive()
 
 
-def test_a_reader_that_is_gone_is_a_lost_connection(pipes):
+def test_writing_to_a_closed_pipe_is_a_lost_connection(pipes):
     os.close(pipes[0])
     with pytest.raises(ConnectionLostError, match="broke"):
         channel(os.open(os.devnull, os.O_RDONLY), pipes[1]).send(StatusRequest())
 
 
-def test_each_side_understands_its_own_messages_only(pipes):
+def test_requests_and_responses_are_not_interchangeable(pipes):
     both = channel(*pipes, expected=RESPONSES)
     both.send(StatusRequest())
     with pytest.raises(ProtocolError):

@@ -1,10 +1,10 @@
-"""Cut a change of a device's index at each of its steps, as a power cut would, and start the daemon's store afterwards.
+"""Kill a change of a device's index at each of its steps, like a power cut, and open the daemon's store afterwards.
 
     python -m tests.support.cut_changes ACTION FOLDER
 
-FOLDER holds ``before/`` (the index as it was), ``ids.json`` (old, new and third release) and ``card.npy``. The steps are not written
-down: a first run that is not cut notes every file opened for writing, every rename, link and removal; then a forked process is killed
-just before each of them. One JSON object per step is written.
+FOLDER contains ``before/`` (the original index), ``ids.json`` (old, new and third release) and ``card.npy``. A first, complete run lists
+the steps: every file opened for writing, every rename, link and removal. Then one forked process per step is killed just before it. One
+JSON object per step is printed.
 """
 
 import json
@@ -47,14 +47,14 @@ class Device:
         shutil.copytree(self.folder / "before", self.root, symlinks=True)
 
     def activate(self) -> None:
-        """As a daemon does."""
+        """Activate the new release as a daemon does."""
         store = self.store()
         store.open_active()
         store.open(self.ids["new"])
         store.activate(self.ids["new"], 60.0)
 
     def prove(self) -> None:
-        """Activate, serve for a minute, be confirmed."""
+        """Activate the new release, complete its trial and confirm it."""
         store = self.store()
         releases.activate(self.root, self.ids["new"], confirm_within_s=60.0)
         store.open_active()
@@ -62,7 +62,7 @@ class Device:
         releases.confirm(self.root, self.ids["new"])
 
     def revert(self) -> None:
-        """A daemon that died on the new release starts again."""
+        """Start a daemon after one that died on the new release."""
         releases.activate(self.root, self.ids["third"])
         releases.mark_healthy(self.root)
         releases.activate(self.root, self.ids["new"])
@@ -74,7 +74,7 @@ class Device:
         releases.rollback(self.root)
 
     def add(self) -> None:
-        """Add two pictures one after the other and remove one card again."""
+        """Add two images one after the other and remove one card again."""
         shop = self.loading.overlay_writer(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
         pixels = np.load(self.folder / "card.npy")
         for card_id in ("promo-1", "promo-2"):
@@ -82,7 +82,7 @@ class Device:
         overlay.remove_card(self.root, "promo-1", write_graph)
 
     def start(self) -> dict:
-        """Open what serves as the daemon does, having read every byte of it."""
+        """Open the active release as a daemon does, with all hashes verified; return what is in use."""
         opened = self.store().open_active()
         open_bundle(self.root / "current")
         trial = releases.trial(self.root)
@@ -93,13 +93,13 @@ class Device:
 
 
 def in_a_fork(work) -> tuple[int, bytes]:
-    """Do some work in a process of its own; return its status as wait(2) gives it, and what it returned."""
+    """Call ``work`` in a forked process; return the wait(2) status and the bytes of its JSON result."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         try:
             os.close(reading)
             os.write(writing, json.dumps(work()).encode())
-        except BaseException as error:  # noqa: BLE001 - told to the test
+        except BaseException as error:  # noqa: BLE001 - reported to the test
             os.write(writing, json.dumps({"error": repr(error)}).encode())
             os._exit(1)
         os._exit(0)
@@ -110,7 +110,7 @@ def in_a_fork(work) -> tuple[int, bytes]:
 
 
 def cut_at(number: int, device: Device, action: str) -> list[str]:
-    """Run an action and end this process at a change (0: at none); return the changes it came to."""
+    """Run an action and kill this process at change ``number`` (0: never); return the changes."""
     changes: list[str] = []
 
     def hook(event, arguments) -> None:

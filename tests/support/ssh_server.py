@@ -1,4 +1,4 @@
-"""A real sshd on a free port of the loopback with one restricted key, and the ssh config by which it is reached."""
+"""A real sshd on a free loopback port with one restricted key, and the ssh configuration to reach it."""
 
 import getpass
 import os
@@ -25,7 +25,7 @@ def make_key(path: Path, comment: str = "test") -> Path:
 
 
 def sshd_program() -> str:
-    """Return the path of sshd. Run by root it requires a folder that only the system's own sshd service makes."""
+    """Return the path of sshd, and as root create the folder that it requires and that the system's sshd service would create."""
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return str(SSHD)
@@ -36,7 +36,7 @@ def public_key(path: Path) -> str:
 
 
 class Sshd:
-    """One server; ``host`` is the name by which ``config`` (for ``ssh -F``) knows it. The key opens ``command`` and nothing else."""
+    """One server. ``host`` is its name in ``config`` (for ``ssh -F``); the key can run only ``command``."""
 
     def __init__(self, folder: Path, host: str, key: Path, command: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class Sshd:
         self.write_client_config(self.port)
 
     def write_client_config(self, port: int) -> None:
-        """Reach the server through this port; another one than its own leads through a proxy."""
+        """Write the client configuration for a port; a port other than the server's is that of a proxy."""
         key = (self._folder / "authorized_keys").read_text().split()[-1]
         identity = next(path for path in self._folder.parent.glob("*.pub") if path.read_text().split()[-1] == key)
         self.config.write_text(

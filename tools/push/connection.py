@@ -1,7 +1,4 @@
-"""A conversation with one scanner through the system's ``ssh``.
-
-So config, agent, jump hosts and known hosts are OpenSSH's business.
-"""
+"""A connection to one device through the system's ``ssh`` with its configuration, agent, jump hosts and known hosts."""
 
 from __future__ import annotations
 
@@ -25,9 +22,10 @@ _COMMAND_NOT_FOUND: Final = 127
 
 @dataclass(frozen=True, slots=True)
 class SshOptions:
-    """How to reach hosts. ``config`` and ``options`` go to ssh as ``-F`` and ``-o``; ``idle_s`` is how long a device may be silent.
+    """How to reach hosts. ``config`` and ``options`` are passed to ssh as ``-F`` and ``-o``.
 
-    Never asks anything: what needs a password or an unknown host key fails (``BatchMode``).
+    ``idle_s`` bounds each wait for the device, ``session_s`` the whole session. ssh runs in ``BatchMode``: instead of prompting for a
+    password or an unknown host key, it fails.
     """
 
     config: Path | None = None
@@ -38,56 +36,49 @@ class SshOptions:
     session_s: float = 3600.0
 
     def command(self, host: str) -> list[str]:
-        """Return the command line; the first value of an option wins with ssh, so the caller's stand before ours."""
+        """Return the command line. ssh uses the first value of an option, so ``options`` precede the defaults."""
         ours = ("BatchMode=yes", f"ConnectTimeout={self.connect_timeout_s}", "ServerAliveInterval=15", "ServerAliveCountMax=4")
         options = [part for option in (*self.options, *ours) for part in ("-o", option)]
         return ["ssh", *(["-F", str(self.config)] if self.config else []), "-T", *options, "--", host, self.remote_command]
 
 
 class HostRefusedError(EdgeError):
-    """The device refuses what it was asked; ``status`` is the exit status it gave."""
+    """The device refused a request; ``status`` is the exit status it sent."""
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.reason)
         self.status = ExitCode(refused.exit_code) if refused.exit_code in set(ExitCode) else ExitCode.SOFTWARE
 
 
-class Connection:
-    """One conversation; ``hello`` is what the device said first."""
+class Connection(Channel[Response]):
+    """An open connection to a device. ``hello`` is its first message."""
 
-    def __init__(self, channel: Channel[Response], hello: Hello) -> None:
-        self._channel = channel
-        self.hello = hello
+    def __init__(self, read_fd: int, write_fd: int, *, idle_s: float, session_s: float) -> None:
+        super().__init__(read_fd, write_fd, RESPONSES, idle_s=idle_s, session_s=session_s)
+        self.hello = self.expect(Hello)
+        if self.hello.protocol != PROTOCOL:
+            raise ProtocolError(f"the device uses {self.hello.protocol}, this tool {PROTOCOL}; update the older of the two")
 
-    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
-        """Say something. Raises ``ConnectionLostError``."""
-        self._channel.send(message, payload)
+    def expect(self, kind: type[_Wanted], steps: list[str] | None = None) -> _Wanted:
+        """Return the next response, which must be of ``kind``; with ``steps``, append the steps reported before it.
 
-    def expect(self, kind: type[_Wanted]) -> _Wanted:
-        """Return the answer of that kind. Raises ``HostRefusedError``, ``ProtocolError`` or ``ConnectionLostError``."""
-        answer = self.receive()
-        if not isinstance(answer, kind):
-            raise ProtocolError(f"the device answered {answer.kind} where {kind.__name__} was expected; update the older of the two sides")
-        return answer
-
-    def receive(self) -> Response:
-        """Return the next answer but a refusal, which raises ``HostRefusedError``."""
-        answer = self._channel.receive().message
-        if isinstance(answer, Refused):
-            raise HostRefusedError(answer)
-        return answer
-
-    def receive_after_steps(self, kind: type[_Wanted], told: list[str]) -> _Wanted:
-        """Return the answer of that kind, adding the steps the device tells before it to ``told``."""
-        while isinstance(answer := self.receive(), Step):
-            told.append(answer.step)
-        if not isinstance(answer, kind):
-            raise ProtocolError(f"the device answered {answer.kind} where {kind.__name__} was expected; update the older of the two sides")
-        return answer
+        Raises ``HostRefusedError`` for a refusal, ``ProtocolError`` for any other response, or ``ConnectionLostError``.
+        """
+        while True:
+            response = self.receive().message
+            if isinstance(response, kind):
+                return response
+            if isinstance(response, Refused):
+                raise HostRefusedError(response)
+            if steps is None or not isinstance(response, Step):
+                raise ProtocolError(
+                    f"the device answered {response.kind} instead of {kind.__name__}; update the older of client and device"
+                )
+            steps.append(response.step)
 
 
 def ask(host: str, ssh: SshOptions, request: Message, kind: type[_Wanted]) -> _Wanted:
-    """Ask a host one thing. Raises ``EdgeError``."""
+    """Send one request to a host and return its response. Raises ``EdgeError``."""
     with connected(host, ssh) as device:
         device.send(request)
         return device.expect(kind)
@@ -95,7 +86,7 @@ def ask(host: str, ssh: SshOptions, request: Message, kind: type[_Wanted]) -> _W
 
 @contextmanager
 def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
-    """Reach a host and hear its hello. Raises ``ConnectionLostError`` with ssh's own words, or ``ProtocolError``."""
+    """Yield a connection to a host. Raises ``ConnectionLostError`` with the error output of ssh, or ``ProtocolError``."""
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(ssh.command(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
@@ -103,32 +94,20 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             raise UsageError("ssh is not installed; install the package openssh-client") from None
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - the same
-        channel = Channel(process.stdout.fileno(), process.stdin.fileno(), RESPONSES, idle_s=ssh.idle_s, session_s=ssh.session_s)
-        hello = None
+        device = None
         try:
-            hello = _hello(channel)
-            yield Connection(channel, hello)
+            device = Connection(process.stdout.fileno(), process.stdin.fileno(), idle_s=ssh.idle_s, session_s=ssh.session_s)
+            yield device
         except ConnectionLostError as error:
             _end(process)
-            what = str(error) if hello else "cannot be reached"
+            what = str(error) if device else "cannot be reached"
             raise ConnectionLostError(_why(process.returncode, errors, what)) from error
         except ProtocolError as error:
             _end(process)
-            raise ProtocolError(f"{error}{_said(errors)}") from error
+            raise ProtocolError(f"{error}{_stderr_tail(errors)}") from error
         finally:
             _end(process)
             process.stdout.close()
-
-
-def _hello(channel: Channel[Response]) -> Hello:
-    hello = channel.receive().message
-    if isinstance(hello, Refused):
-        raise HostRefusedError(hello)
-    if not isinstance(hello, Hello):
-        raise ProtocolError(f"the device begins with {hello.kind} instead of a hello; update it")
-    if hello.protocol != PROTOCOL:
-        raise ProtocolError(f"the device speaks {hello.protocol}, this tool {PROTOCOL}; update the older of the two")
-    return hello
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -143,12 +122,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _why(status: int, errors: IO[bytes], otherwise: str) -> str:
     if status == _COMMAND_NOT_FOUND:
-        return f"the device does not know the command{_said(errors)}; install cardedge there, or name it with --remote-command"
-    return f"{otherwise}{_said(errors)}"
+        return f"the command was not found on the device{_stderr_tail(errors)}; install cardedge there, or name it with --remote-command"
+    return f"{otherwise}{_stderr_tail(errors)}"
 
 
-def _said(errors: IO[bytes]) -> str:
-    """Return the last words on standard error in brackets: ssh's, or the remote command's."""
+def _stderr_tail(errors: IO[bytes]) -> str:
+    """Return the last two lines of standard error in parentheses, empty without output."""
     errors.seek(0)
     lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
     return f" ({'; '.join(lines[-2:])})" if lines else ""

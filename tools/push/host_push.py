@@ -82,15 +82,15 @@ class HostPush:
         try:
             self._push_with_retries()
         except HostRefusedError as error:
-            self._note(result="refused", exit_code=error.status, reason=str(error))
+            self._update(result="refused", exit_code=error.status, reason=str(error))
         except ConnectionLostError as error:
-            self._note(result="unreachable", exit_code=error.exit_code, reason=str(error))
+            self._update(result="unreachable", exit_code=error.exit_code, reason=str(error))
         except EdgeError as error:
-            self._note(result="refused", exit_code=error.exit_code, reason=str(error))
-        self._note(seconds=time.monotonic() - began_s)
+            self._update(result="refused", exit_code=error.exit_code, reason=str(error))
+        self._update(seconds=time.monotonic() - began_s)
         return self._report
 
-    def _note(self, **facts: object) -> None:
+    def _update(self, **facts: object) -> None:
         self._report = replace(self._report, **facts)  # type: ignore[arg-type]  # callers name fields
 
     def _push_with_retries(self) -> None:
@@ -98,11 +98,11 @@ class HostPush:
             try:
                 done = self._push()
                 if done is not None:
-                    self._settle(done)
+                    self._confirm_on_device(done)
             except ConnectionLostError as error:
                 if pause_s is None or self._report.device_id is None:
                     raise  # never reached: another try at once would not reach it either
-                self._note(cuts=self._report.cuts + 1)
+                self._update(cuts=self._report.cuts + 1)
                 self._tell(f"cut: {error}; going on in {pause_s:.0f} s")
                 time.sleep(pause_s)
             else:
@@ -112,7 +112,7 @@ class HostPush:
         """Offer the bundle and send what is missing; return how the device ended it, None for a plan only."""
         bundle, options = self._bundle, self._options
         with connected(self._host, self._ssh) as device:
-            self._note(device_id=device.hello.device_id)
+            self._update(device_id=device.hello.device_id)
             offer = Offer(
                 manifest_bytes=len(bundle.manifest_bytes),
                 signature_bytes=len(bundle.signature),
@@ -122,24 +122,24 @@ class HostPush:
             )
             device.send(offer, bundle.manifest_bytes + bundle.signature)
             plan = device.expect(TransferPlan)
-            self._note_plan(plan)
+            self._add_plan(plan)
             if options.dry_run:
-                self._note(result="planned", after=self._report.before)
+                self._update(result="planned", after=self._report.before)
                 return None
             self._tell(f"{plan.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
             for name, wanted in plan.wanted.items():
                 self._send_file(device, name, wanted, plan.bytes_wanted)
             device.send(Commit())
             steps: list[str] = []
-            done = device.receive_after_steps(Completed, steps)
+            done = device.expect(Completed, steps)
             self._tell(f"{', '.join(steps)}: {done.result}")
         return done
 
-    def _note_plan(self, plan: TransferPlan) -> None:
+    def _add_plan(self, plan: TransferPlan) -> None:
         # on going on after a cut, what served before and what was wanted at first are known already
         before = self._report.before or (plan.current.bundle_id if plan.current else None)
         wanted = self._report.bytes_wanted or plan.bytes_wanted
-        self._note(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
+        self._update(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
 
     def _send_file(self, device: Connection, name: DataFile, wanted: WantedFile, of_bytes: int) -> None:
         """Send a file from where the device's copy fits ours, a few pieces ahead of its acknowledgements."""
@@ -161,24 +161,25 @@ class HostPush:
     def _acknowledged(self, device: Connection, waiting: deque[int], of_bytes: int) -> None:
         device.expect(Stored)
         before = self._report.bytes_sent
-        self._note(bytes_sent=before + waiting.popleft())
+        self._update(bytes_sent=before + waiting.popleft())
         quarters = [4 * sent // max(of_bytes, 1) for sent in (before, self._report.bytes_sent)]
         if quarters[0] != quarters[1]:
             self._tell(f"{min(25 * quarters[1], 100)} % sent")
 
-    def _settle(self, done: Completed) -> None:
+    def _confirm_on_device(self, done: Completed) -> None:
         """Come back over a new connection and confirm, once the daemon serves what was activated."""
         self._add_audit(done)
         if done.confirm_before is None:
-            self._note_serving()
+            self._set_activated()
             return
         bundle_id = self._bundle.manifest.bundle_id
         gives_up_s = time.monotonic() + self._options.confirm_within_s + _BEYOND_DEADLINE_S
         with connected(self._host, self._ssh) as device:
             while True:
-                status = self._status(device)
+                device.send(StatusRequest())
+                status = device.expect(Status)
                 if status.current is None or status.current.bundle_id != bundle_id:
-                    self._note_reverted(status)
+                    self._set_reverted(status)
                     return
                 trial = status.trial
                 if trial is None or trial.deadline is None or trial.serving or not self._options.need_daemon:
@@ -188,23 +189,19 @@ class HostPush:
                 time.sleep(POLL_S)
             device.send(ConfirmRequest(bundle_id=bundle_id))
             self._add_audit(device.expect(Completed))
-        self._note_serving()
+        self._set_activated()
         self._tell("confirmed")
 
-    def _status(self, device: Connection) -> Status:
-        device.send(StatusRequest())
-        return device.expect(Status)
-
-    def _note_serving(self) -> None:
+    def _set_activated(self) -> None:
         # by what served at first: a push that went on after a cut may find its own bundle serving
         bundle_id = self._bundle.manifest.bundle_id
-        self._note(result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
+        self._update(result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
 
-    def _note_reverted(self, status: Status) -> None:
+    def _set_reverted(self, status: Status) -> None:
         now = status.current.bundle_id if status.current else None
         reason = status.reverted or "the device went back to its former bundle; see its journal"
-        self._note(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
+        self._update(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
 
     def _add_audit(self, done: Completed) -> None:
         if done.audit is not None:
-            self._note(audit=(*self._report.audit, done.audit))
+            self._update(audit=(*self._report.audit, done.audit))
