@@ -213,7 +213,7 @@ class EventCallbackSink(EventSink):
         pass
 
 
-def describe(event: ReplayedEvent) -> str:
+def event_text(event: ReplayedEvent) -> str:
     """Return an event as one line of text."""
     best = event.candidates[0] if event.candidates else None
     if event.card_id:

@@ -15,7 +15,7 @@ def check(args: argparse.Namespace) -> ExitCode:
     results = []
     for result in run_checks(args.config, at_rest=args.at_rest, index=args.index):
         results.append(result)
-        print_line(result.model_dump_json() if args.json else describe(result))
+        print_line(result.model_dump_json() if args.json else result_text(result))
     return exit_code(results)
 
 
@@ -26,7 +26,7 @@ def exit_code(results: Collection[CheckResult]) -> ExitCode:
     return next((code for code in order if code in failed), ExitCode.OK)
 
 
-def describe(result: CheckResult) -> str:
+def result_text(result: CheckResult) -> str:
     """Return a result as text: one line for each line of its message."""
     first, *rest = result.message.splitlines()
     return "\n".join([f"{result.level.upper():<5}{result.check:<12}{first}", *(f"{'':17}{line}" for line in rest)])

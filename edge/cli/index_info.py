@@ -72,9 +72,9 @@ def _info(args: argparse.Namespace) -> ExitCode:
         values = {"statistics": asdict(statistics)} if statistics else {}
         print_json({"path": str(bundle.path), **bundle.manifest.model_dump(mode="json"), **values})
     else:
-        print_line(describe(bundle))
+        print_line(bundle_text(bundle))
         if statistics is not None:
-            print_line(describe_statistics(statistics))
+            print_line(statistics_text(statistics))
     return ExitCode.OK
 
 
@@ -114,7 +114,7 @@ def _statistics(bundle: Bundle) -> SimilarityStatistics:
     return similarity_statistics(bundle.vectors, [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids])
 
 
-def describe_statistics(statistics: SimilarityStatistics) -> str:
+def statistics_text(statistics: SimilarityStatistics) -> str:
     """Return statistics of the similarities within and between artworks as lines of text."""
     lines = {
         "within": _spread_text(statistics.within, "no artwork has two entries"),
@@ -136,7 +136,7 @@ def _spread_text(spread: Spread | None, absent: str) -> str:
     )
 
 
-def describe(bundle: Bundle) -> str:
+def bundle_text(bundle: Bundle) -> str:
     """Return what a bundle contains and how it was made as lines of text."""
     manifest = bundle.manifest
     recall, calibration = manifest.recall, manifest.calibration

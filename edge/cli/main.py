@@ -191,7 +191,7 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 def _identify(args: argparse.Namespace) -> ExitCode:
     from edge.app.recognizer import open_recognizer, open_text_reader
-    from edge.identification.answer import describe
+    from edge.identification.answer import answer_text
     from edge.identification.images import IdentifyOptions, exit_code, identify_images
     from edge.recognition.neighbors import CardId
 
@@ -206,7 +206,7 @@ def _identify(args: argparse.Namespace) -> ExitCode:
     statuses = []
     with open_recognizer(settings) as recognizer:
         for answer in identify_images(args.images, recognizer, options):
-            print_line(answer.model_dump_json() if args.json else describe(answer))
+            print_line(answer.model_dump_json() if args.json else answer_text(answer))
             statuses.append(exit_code(answer))
     return max(statuses, key=BY_SEVERITY.index)
 
@@ -223,11 +223,11 @@ def _recognition_settings(args: argparse.Namespace) -> Settings:
 
 
 def _replay(args: argparse.Namespace) -> ExitCode:
-    from edge.app.replay import describe, replay
+    from edge.app.replay import event_text, replay
     from edge.settings.sections import HttpSection
 
     def emit(event: ReplayedEvent) -> None:
-        print_line(event.to_json().decode() if args.json else describe(event))
+        print_line(event.to_json().decode() if args.json else event_text(event))
 
     settings = _recognition_settings(args)
     if args.http is not None:

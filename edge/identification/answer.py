@@ -96,18 +96,18 @@ class ImageFailure(Schema):
     error: str
 
 
-def describe(answer: ImageAnswer | ImageFailure) -> str:
+def answer_text(answer: ImageAnswer | ImageFailure) -> str:
     """Return an answer as lines of text."""
     if isinstance(answer, ImageFailure):
         return f"{answer.image}\n  ! {answer.error}"
     head = f"{answer.image}  {answer.width}x{answer.height}  {answer.timing_ms.total:.0f} ms"
-    lines = [head, *(_describe_card(card) for card in answer.cards)] if answer.cards else [head, "  no card found"]
+    lines = [head, *(_card_text(card) for card in answer.cards)] if answer.cards else [head, "  no card found"]
     if isinstance(answer, ComparedImageAnswer):
-        lines.append(_describe_expected(answer.expected))
+        lines.append(_expected_text(answer.expected))
     return "\n".join(lines)
 
 
-def _describe_expected(expected: ExpectedAnswer) -> str:
+def _expected_text(expected: ExpectedAnswer) -> str:
     ground = f" ({expected.ground.replace('_', ' ')})" if expected.ground else ""
     line = f"  {expected.answer.replace('_', ' ')}{ground}  expected {expected.card_id}  {expected.name}"
     if expected.agreement is not None:
@@ -179,11 +179,11 @@ def _corners(quad: Quad) -> Corners:
 
 
 def rounded(value: float) -> float:
-    """Return a cosine or a verification with four decimals: more are noise."""
+    """Return a cosine or a verification rounded to four decimals."""
     return round(value, 4)
 
 
-def _describe_card(card: CardAnswer) -> str:
+def _card_text(card: CardAnswer) -> str:
     best = card.candidates[0] if card.candidates else None
     what = (
         f"{card.card_id}  {card.name}"

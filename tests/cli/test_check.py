@@ -1,7 +1,7 @@
 """What ``cardedge check`` prints, and its exit status."""
 
 from edge.app.diagnostics import CheckResult
-from edge.cli.check import describe, exit_code
+from edge.cli.check import exit_code, result_text
 from edge.cli.main import main
 from edge.errors import ExitCode
 
@@ -17,7 +17,7 @@ def test_the_exit_status_is_that_of_the_most_severe_failure():
 
 def test_a_message_of_several_lines_is_indented():
     result = CheckResult(check="training", level="ok", message="first\nsecond")
-    assert describe(result) == "OK   training    first\n                 second"
+    assert result_text(result) == "OK   training    first\n                 second"
 
 
 def test_the_report_fits_on_one_screen(small_scanner, tmp_path, capsys):
