@@ -74,7 +74,7 @@ def _push(args: argparse.Namespace, hosts: tuple[str, ...]) -> ExitCode:
         return HostPush(host, bundle, ssh, options, lambda text: _say(args, host, text)).run()
 
     _say(args, str(args.bundle), f"{bundle.manifest.bundle_id} {bundle.manifest.name}, {bundle.size_bytes / 1e6:.1f} MB")
-    rollout = Rollout(push_to, lambda report: _answer(args, report.facts(), describe_report(report)), parallel=args.parallel)
+    rollout = Rollout(push_to, lambda report: _answer(args, report.to_json_dict(), describe_report(report)), parallel=args.parallel)
     soak_s = 0.0 if args.dry_run else args.soak_s
     reports = rollout.run(hosts, canaries=min(args.canary, len(hosts) - 1), soak_s=soak_s, ssh=ssh)
     served = sum(report.exit_code is ExitCode.OK and report.result != "not_tried" for report in reports)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.bundles.manifest import Manifest
+    from edge.index.trial import Trial
 
 _log = logging.getLogger(__name__)
 
@@ -28,36 +29,33 @@ def read_status(root: Path) -> Status:
 
     Raises ``BundleError`` if ``root`` is not an index folder.
     """
-    found, gone, line = releases.trial(root), releases.reverted(root), last_line(root)
-    trial = TrialInfo(
-        bundle_id=found.bundle_id, before=found.previous_id, deadline=found.deadline, serving=found.loaded, stood=found.healthy
-    ) if found else None  # fmt: skip
+    on_trial, reverted, line = releases.trial(root), releases.reverted(root), last_line(root)
     installed = {release.bundle_id: release_facts(release) for release in releases.list_releases(root)}
     return Status(
         current=next((release for release in installed.values() if release.current), None),
         previous=next((release for release in installed.values() if release.previous), None),
-        trial=trial,
-        reverted=f"{gone.bundle_id}, {gone.at:%Y-%m-%d %H:%M} UTC: {gone.reason}"[:MAX_REASON] if gone else None,
+        trial=_trial_info(on_trial) if on_trial else None,
+        reverted=f"{reverted.bundle_id}, {reverted.at:%Y-%m-%d %H:%M} UTC: {reverted.reason}"[:MAX_REASON] if reverted else None,
         free_bytes=free_bytes(root),
         last=line.to_json_dict() if line else None,
     )
 
 
-def describe_status(found: Status) -> str:
+def describe_status(status: Status) -> str:
     """Return a status as lines of text."""
     lines = {
-        "current": f"{found.current.bundle_id}  {found.current.name or found.current.problem}" if found.current else "none",
-        "previous": f"{found.previous.bundle_id}  {found.previous.name or found.previous.problem}" if found.previous else "none",
-        "free": f"{found.free_bytes / 1e6:.0f} MB",
+        "current": f"{status.current.bundle_id}  {status.current.name or status.current.problem}" if status.current else "none",
+        "previous": f"{status.previous.bundle_id}  {status.previous.name or status.previous.problem}" if status.previous else "none",
+        "free": f"{status.free_bytes / 1e6:.0f} MB",
     }
-    if trial := found.trial:
+    if trial := status.trial:
         serving = "in use for a minute" if trial.stood else "in use by the daemon" if trial.serving else "not yet loaded by a daemon"
         until = f", to be confirmed before {trial.deadline:%H:%M:%S} UTC" if trial.deadline else ""
         lines["on trial"] = f"{trial.bundle_id}: {serving}{until}; the rollback target is {trial.before}"
-    if found.reverted:
-        lines["reverted"] = found.reverted
-    if found.last:
-        lines["last"] = ", ".join(f"{what} {text}" for what, text in found.last.items())
+    if status.reverted:
+        lines["reverted"] = status.reverted
+    if status.last:
+        lines["last"] = ", ".join(f"{what} {text}" for what, text in status.last.items())
     return "\n".join(f"{what:<10}{text}" for what, text in lines.items())
 
 
@@ -66,8 +64,8 @@ def revert_if_overdue(root: Path) -> None:
 
     Call this before the state of the releases is read or changed. A failure is logged.
     """
-    found = releases.awaiting_confirmation(root)
-    if found is not None and found.overdue(utc_now()):
+    on_trial = releases.awaiting_confirmation(root)
+    if on_trial is not None and on_trial.overdue(utc_now()):
         try:
             releases.revert(root, "not confirmed in time")
         except BundleError as error:
@@ -91,3 +89,9 @@ def manifest_facts(manifest: Manifest) -> ReleaseInfo:
 def free_bytes(root: Path) -> int:
     """Return the free space of the file system that holds ``root``."""
     return shutil.disk_usage(root).free
+
+
+def _trial_info(trial: Trial) -> TrialInfo:
+    return TrialInfo(
+        bundle_id=trial.bundle_id, before=trial.previous_id, deadline=trial.deadline, serving=trial.loaded, stood=trial.healthy
+    )

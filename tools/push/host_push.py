@@ -59,10 +59,10 @@ class HostReport:
     seconds: float = 0.0
     audit: tuple[dict[str, str | None], ...] = ()
 
-    def facts(self) -> dict[str, object]:
+    def to_json_dict(self) -> dict[str, object]:
         """Return what ``--json`` prints."""
-        facts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**facts, "exit_code": int(self.exit_code), "seconds": round(self.seconds, 2), "audit": list(self.audit)}
+        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**content, "exit_code": int(self.exit_code), "seconds": round(self.seconds, 2), "audit": list(self.audit)}
 
 
 class HostPush:
@@ -90,8 +90,8 @@ class HostPush:
         self._update(seconds=time.monotonic() - began_s)
         return self._report
 
-    def _update(self, **facts: object) -> None:
-        self._report = replace(self._report, **facts)  # type: ignore[arg-type]  # callers name fields
+    def _update(self, **changes: object) -> None:
+        self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # callers name fields
 
     def _push_with_retries(self) -> None:
         for pause_s in (*self._options.retry_after_s, None):
