@@ -23,7 +23,7 @@ from edge.errors import OutboxError
 from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, CloseKind, Opened
 
 if TYPE_CHECKING:
-    from edge.publishing.outbox import Outbox, OutboxRow
+    from edge.publishing.outbox import Outbox
     from edge.settings.mqtt import MqttSettings
 
 log = logging.getLogger(__name__)
@@ -171,31 +171,28 @@ class InFlight:
         return self._one_at_a_time
 
     def _next(self) -> Publication | None:
+        """Return the next message: a queued one, a refused event whose retry is due, or the oldest event not sent in this session."""
         if self._urgent:
             return self._urgent.popleft()
-        while (row := self._next_row()) is not None:
+        now_ns = time.monotonic_ns()
+        while True:
+            due = next((row_id for row_id, due_ns in self._retry_at_ns.items() if due_ns <= now_ns), None)
+            row = next(iter(self._outbox.peek(1, self._last_row if due is None else due - 1)), None)
+            if due is not None:
+                del self._retry_at_ns[due]
+                if row is None or row.row_id != due:  # it has left the outbox
+                    continue
+            elif row is not None:
+                self._last_row = row.row_id
+                if row.row_id in self._acknowledged:
+                    continue
+            if row is None:
+                return None
             publication = Publication(row.topic, row.payload, row_id=row.row_id)
             reason = self._too_large(publication, self._settings.max_payload_bytes)
             if reason is None:
                 return publication
             self._quarantine(row.row_id, reason)
-        return None
-
-    def _next_row(self) -> OutboxRow | None:
-        """Return the next event: a refused one whose retry is due, else the oldest one not sent in this session."""
-        now_ns = time.monotonic_ns()
-        for row_id, due_ns in self._retry_at_ns.items():
-            if due_ns <= now_ns:
-                del self._retry_at_ns[row_id]
-                rows = self._outbox.peek(1, row_id - 1)
-                if rows and rows[0].row_id == row_id:
-                    return rows[0]
-                break
-        while rows := self._outbox.peek(1, self._last_row):
-            self._last_row = rows[0].row_id
-            if self._last_row not in self._acknowledged:
-                return rows[0]
-        return None
 
     def _too_large(self, publication: Publication, limit: int) -> str | None:
         size = len(publication.payload)

@@ -209,12 +209,10 @@ def evidence_for(
 
 
 def decide(
-    candidates: Sequence[Candidate],
-    thresholds: AcceptanceThresholds,
-    printings: Callable[[CardId], tuple[CardId, ...]],
+    comparisons: Sequence[Comparison], thresholds: AcceptanceThresholds, printings: Callable[[CardId], tuple[CardId, ...]]
 ) -> Decision:
-    """Return the decision for one card. ``printings`` names all cards sharing a card's artwork."""
-    ranked = tuple(sorted(candidates, key=_rank))
+    """Rank the compared cards and return the decision. ``printings`` returns all cards that share a card's artwork."""
+    ranked = rank(comparisons, thresholds.weights)
     if not ranked:
         return Unknown(RejectReason.EMPTY_INDEX, 0.0, ())
     best = ranked[0]

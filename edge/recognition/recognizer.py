@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edge.errors import EmbedderTimeoutError
-from edge.recognition.decision import AcceptanceThresholds, Identified, Sighting, Uncertain, decide, rank
+from edge.recognition.decision import AcceptanceThresholds, Sighting, Unknown, decide
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, to_input_batch, turn_upside_down
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import Neighbors
@@ -151,22 +151,19 @@ class PendingSightings:
         embedded_s = perf_counter()
         neighbors = self.loaded.index.search(embeddings, self._neighbors_k) if len(self._images) else ()
         searched_s = perf_counter()
-        sightings = tuple(self._sighting(number, neighbors) for number in range(len(self._located)))
+        sightings = []
+        gallery, thresholds = self.loaded.gallery, self.loaded.thresholds
+        for number, located in enumerate(self._located):
+            images = [(image, near) for image, near in zip(self._images, neighbors, strict=True) if image.card == number]
+            decision = decide(compare_pixels(images, gallery), thresholds, gallery.printings)
+            quad = located.quad if isinstance(decision, Unknown) else located.quad.rotated(decision.best.rotation)
+            sightings.append(Sighting(located, quad, decision))
         self._timing_ms = {
             "embed": (embedded_s - self._submitted_s) * 1e3,
             "search": (searched_s - embedded_s) * 1e3,
             "verify": (perf_counter() - searched_s) * 1e3,
         }
-        return sightings
-
-    def _sighting(self, number: int, neighbors: tuple[Neighbors, ...]) -> Sighting:
-        located = self._located[number]
-        images = [(image, near) for image, near in zip(self._images, neighbors, strict=True) if image.card == number]
-        gallery, thresholds = self.loaded.gallery, self.loaded.thresholds
-        candidates = rank(compare_pixels(images, gallery), thresholds.weights)
-        decision = decide(candidates, thresholds, gallery.printings)
-        best = decision.best if isinstance(decision, Identified | Uncertain) else None
-        return Sighting(located, located.quad.rotated(best.rotation) if best else located.quad, decision)
+        return tuple(sightings)
 
 
 def card_images(pixels: RgbImage, number: int, card: LocatedCard) -> list[tuple[CardImage, InputBatch]]:

@@ -1,6 +1,7 @@
 """The decision: what is named, what stays open, what is refused and why."""
 
 from dataclasses import replace
+from math import log
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 
 from edge.recognition.decision import (
     AcceptanceThresholds,
-    Candidate,
     Comparison,
     EvidenceWeights,
     Identified,
@@ -21,11 +21,19 @@ from edge.recognition.decision import (
 )
 from edge.recognition.neighbors import CardId
 
-THRESHOLDS = AcceptanceThresholds(min_similarity=0.3, min_verification=0.7, uncertain_verification=0.5, min_margin=0.1)
+THRESHOLDS = AcceptanceThresholds(
+    min_similarity=0.3,
+    min_verification=0.7,
+    uncertain_verification=0.5,
+    min_margin=0.1,
+    weights=EvidenceWeights(intercept=0.0, agreement=1.0, agreement_lead=0.0, similarity_lead=0.0),
+)
+"""With these weights the log-odds of a verification are the agreement."""
 
 
-def candidate(card_id, verification, similarity=0.8, group=None):
-    return Candidate(CardId(card_id), group or card_id, similarity, verification, 0)
+def compared(card_id, verification, similarity=0.8, group=None):
+    """Return the comparison that gets this verification."""
+    return Comparison(CardId(card_id), group or card_id, similarity, log(verification / (1.0 - verification)), 0)
 
 
 def alone(card_id):
@@ -33,7 +41,7 @@ def alone(card_id):
 
 
 def test_a_verified_card_that_leads_is_identified():
-    decision = decide([candidate("b", 0.2, 0.5), candidate("a", 0.9, 0.8)], THRESHOLDS, alone)
+    decision = decide([compared("b", 0.2, 0.5), compared("a", 0.9, 0.8)], THRESHOLDS, alone)
     assert isinstance(decision, Identified)
     assert decision.best.card_id == "a"
     assert decision.margin == pytest.approx(0.3)
@@ -47,9 +55,9 @@ def test_an_empty_index_knows_nothing():
 @pytest.mark.parametrize(
     ("candidates", "reason"),
     [
-        ([candidate("a", 0.9, 0.29)], RejectReason.TOO_FAR),
-        ([candidate("a", 0.49)], RejectReason.FAILED_VERIFICATION),
-        ([candidate("a", 0.9), candidate("b", 0.85)], RejectReason.AMBIGUOUS),
+        ([compared("a", 0.9, 0.29)], RejectReason.TOO_FAR),
+        ([compared("a", 0.49)], RejectReason.FAILED_VERIFICATION),
+        ([compared("a", 0.9), compared("b", 0.85)], RejectReason.AMBIGUOUS),
     ],
 )
 def test_a_refusal_names_its_reason(candidates, reason):
@@ -59,13 +67,13 @@ def test_a_refusal_names_its_reason(candidates, reason):
 
 
 def test_weak_verification_is_uncertain_not_wrong():
-    decision = decide([candidate("a", 0.6), candidate("b", 0.1)], THRESHOLDS, alone)
+    decision = decide([compared("a", 0.6), compared("b", 0.1)], THRESHOLDS, alone)
     assert isinstance(decision, Uncertain)
     assert decision.best.card_id == "a"
 
 
 def test_a_reprint_of_the_same_artwork_does_not_eat_the_margin():
-    candidates = [candidate("a", 0.9, group="art"), candidate("reprint", 0.89, group="art"), candidate("b", 0.2, 0.4)]
+    candidates = [compared("a", 0.9, group="art"), compared("reprint", 0.89, group="art"), compared("b", 0.2, 0.4)]
     decision = decide(candidates, THRESHOLDS, lambda _: ("a", "reprint"))
     assert isinstance(decision, Identified)
     assert decision.printings == ("a", "reprint")
@@ -75,9 +83,9 @@ def test_a_reprint_of_the_same_artwork_does_not_eat_the_margin():
 @given(
     st.lists(
         st.builds(
-            candidate,
+            compared,
             st.sampled_from("abcde"),
-            st.floats(0, 1),
+            st.floats(0.001, 0.999),
             st.floats(-1, 1),
         ),
         max_size=6,
@@ -88,7 +96,7 @@ def test_nothing_below_a_threshold_is_ever_identified(candidates):
     if isinstance(decision, Identified):
         assert decision.best.verification >= THRESHOLDS.min_verification
         assert decision.best.similarity >= THRESHOLDS.min_similarity
-        others = [each.verification for each in candidates if each.artwork_group != decision.best.artwork_group]
+        others = [each.verification for each in decision.candidates if each.artwork_group != decision.best.artwork_group]
         assert all(decision.best.verification - other >= THRESHOLDS.min_margin for other in others)
 
 
@@ -156,4 +164,4 @@ def test_weights_that_would_punish_good_evidence_are_refused(field, value):
 
 def test_the_score_of_a_decision_is_its_best_verification():
     assert acceptance_score(decide([], THRESHOLDS, alone)) == 0.0
-    assert acceptance_score(decide([candidate("a", 0.3), candidate("b", 0.1)], THRESHOLDS, alone)) == 0.3
+    assert acceptance_score(decide([compared("a", 0.3), compared("b", 0.1)], THRESHOLDS, alone)) == pytest.approx(0.3)
