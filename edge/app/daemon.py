@@ -165,8 +165,19 @@ def assemble(
     backend = settings.network.backend
     recognizer = Recognizer(model.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
     tracker = Tracker(ids.new_track_id, settings.track.policy())
-    announcer = Announcer(sink, ids.identity, _model_state(model, backend, clock.utc_now()), clock, ids.new_event_id)
     device = DeviceInfo(ids.identity, source_label(settings.camera), backend, model.model.model_id, _versions())
+    reporter = HealthReporter(sink, device, clock, npu=model.npu_status)
+    viewer = page.live_state if page else None
+    announcer = Announcer(
+        sink,
+        ids.identity,
+        _model_state(model, backend, clock.utc_now()),
+        clock,
+        reporter.counters,
+        new_event_id=ids.new_event_id,
+        publish_images=settings.image.enabled,
+        viewer=viewer,
+    )
     locator = CardLocator(settings.locate.settings())
     shared_embedder = SharedEmbedder(model.embedder)
     return Daemon(
@@ -180,9 +191,8 @@ def assemble(
         sink,
         supervisor,
         announcer=announcer,
-        reporter=HealthReporter(sink, device, clock, npu=model.npu_status),
-        publish_images=settings.image.enabled,
-        viewer=page.live_state if page else None,
+        reporter=reporter,
+        viewer=viewer,
         shared_embedder=shared_embedder,
         numbers=CollectorNumberQueue(read_text, tracker, always=settings.recognition.read_numbers == "always"),
         clock=clock,

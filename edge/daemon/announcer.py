@@ -1,15 +1,17 @@
-"""Publishes what the loop finds: changes of tracks become events, and the states that follow from them."""
+"""Publishes what the loop finds: changes of tracks become events, with the image of the card, and the states that follow from them."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ulid import ULID
 
+from edge.daemon.ports import Viewer
+from edge.daemon.rolling_stats import Counters
 from edge.errors import CommandError, OutboxError
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex
@@ -32,9 +34,10 @@ from edge.publishing.state import (
 )
 from edge.recognition.gallery import Card
 from edge.recognition.recognizer import LoadedGallery
-from edge.system.clock import Clock
+from edge.system.clock import NS_PER_MS, Clock
 from edge.tracking.tracker import ChangeKind, TrackChange
 from edge.vision.card import Size
+from edge.vision.card_jpeg import card_jpeg, image_id
 from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
@@ -71,18 +74,33 @@ class Announcer:
     A person can correct one of the last ``KEPT_EVENTS`` events. A correction holds while the card stays in view: later decisions about it
     are not published, and its removal names the card of the correction.
 
+    With ``publish_images`` the image of each identified card is published before its event; ``viewer`` gets the image of every card.
+    Events and their latency are counted in ``counters``.
+
     An event that the outbox refuses is kept and offered again by ``retry``. ``lost`` counts the events dropped because too many were kept,
     ``outbox_error`` is why the outbox refuses events now.
     """
 
     def __init__(
-        self, sink: EventSink, identity: Identity, model: ModelState, clock: Clock, new_event_id: Callable[[], str] = lambda: str(ULID())
+        self,
+        sink: EventSink,
+        identity: Identity,
+        model: ModelState,
+        clock: Clock,
+        counters: Counters,
+        *,
+        new_event_id: Callable[[], str] = lambda: str(ULID()),
+        publish_images: bool = False,
+        viewer: Viewer | None = None,
     ) -> None:
         self._sink = sink
         self._identity = identity
         self._model = model
         self._clock = clock
+        self._counters = counters
         self._new_event_id = new_event_id
+        self._publish_images = publish_images
+        self._viewer = viewer
         self._seq = 0
         self._in_view: dict[str, CardInView] = {}
         self._events: dict[str, CardEvent] = {}
@@ -102,26 +120,32 @@ class Announcer:
         self._sink.set_state(MODEL, self._model.model_copy(update={"at": self._clock.utc_now()}).to_json())
         self._publish_cards()
 
-    def publish_change(self, change: TrackChange, context: EventContext, image_id: str | None = None) -> None:
-        """Publish a change as an event, and the states it alters. ``image_id`` names the image published with it.
+    def publish_changes(self, changes: Iterable[tuple[TrackChange, EventContext]]) -> None:
+        """Publish changes as events, in order, and the states that they alter.
 
         Of a card that a person has corrected only the removal is published.
         """
-        if change.kind is not ChangeKind.REMOVED and change.track_id in self._corrections:
-            return
-        latency_ms = max(0, self._clock.monotonic_ns() - change.captured_ns) / 1e6
-        event = to_event(
-            change,
-            context.loaded.gallery.cards,
-            Origin(self._identity.device_id, self._identity.boot_id, context.loaded.index_id, self._model.model_id),
-            seq=self._seq,
-            event_id=self._new_event_id(),
-            occurred_at=self._clock.utc_at(change.captured_ns),
-            frame=context.frame_size,
-            timing_ms={**context.timing_ms, "capture_to_event": latency_ms},
-            image_id=image_id,
-        )
-        self._publish(event.model_copy(update=self._corrections.get(event.track_id, {})))
+        for change, context in changes:
+            if change.kind is not ChangeKind.REMOVED and change.track_id in self._corrections:
+                continue
+            published_id = self._publish_image(change, context.frame) if context.frame is not None else None
+            now_ns = self._clock.monotonic_ns()
+            latency_ms = max(0, now_ns - change.captured_ns) / NS_PER_MS
+            self._counters.events.add(now_ns)
+            if context.frame is not None:
+                self._counters.latencies.add(now_ns, "capture_to_event", latency_ms)
+            event = to_event(
+                change,
+                context.loaded.gallery.cards,
+                Origin(self._identity.device_id, self._identity.boot_id, context.loaded.index_id, self._model.model_id),
+                seq=self._seq,
+                event_id=self._new_event_id(),
+                occurred_at=self._clock.utc_at(change.captured_ns),
+                frame=context.frame_size,
+                timing_ms={**context.timing_ms, "capture_to_event": latency_ms},
+                image_id=published_id,
+            )
+            self._publish(event.model_copy(update=self._corrections.get(event.track_id, {})))
 
     def correct(self, event_id: str, card: Card) -> CardEvent:
         """Publish and return an event that corrects an earlier one: it showed ``card``. Raises ``CommandError`` for too old an event."""
@@ -188,6 +212,16 @@ class Announcer:
     def publish_controls(self, *, enabled: bool, threshold: float) -> None:
         """Publish what commands can set: whether recognition is enabled, and the threshold in force."""
         self._sink.set_state(CONTROLS, ControlsState(at=self._clock.utc_now(), enabled=enabled, threshold=threshold).to_json())
+
+    def _publish_image(self, change: TrackChange, frame: Frame) -> str | None:
+        """Publish and show the image of a changed card where wanted; return its id if it was published."""
+        is_published = self._publish_images and change.kind is ChangeKind.IDENTIFIED
+        jpeg = card_jpeg(frame, change.quad) if is_published or self._viewer is not None else b""
+        if self._viewer is not None:
+            self._viewer.on_crop(change.track_id, jpeg)
+        if is_published:
+            self._sink.set_image(jpeg)
+        return image_id(jpeg) if is_published else None
 
     def _publish(self, event: CardEvent) -> None:
         self._seq += 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.announcer import Identity
-from edge.daemon.rolling_stats import Latencies, Rate
+from edge.daemon.rolling_stats import Counters
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
 from edge.system import machine
@@ -37,19 +37,6 @@ class DeviceInfo:
     versions: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Counters:
-    """Counted by the loop. ``failures_in_a_row`` is reset by a successful recognition."""
-
-    frames: Rate = field(default_factory=Rate)
-    cards: Rate = field(default_factory=Rate)
-    events: Rate = field(default_factory=Rate)
-    latencies: Latencies = field(default_factory=Latencies)
-    failed_recognitions: int = 0
-    failures_in_a_row: int = 0
-    last_failure: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """State of the parts at one moment. ``problems`` maps a part to its problem, without those of camera, model and publisher."""
@@ -71,7 +58,7 @@ class HostSensors:
 
 
 class HealthReporter:
-    """Builds and publishes health. The loop writes to ``counters``; ``npu`` returns the sensor values of the NPU, if there is one."""
+    """Builds and publishes health. ``counters`` are written by the loop; ``npu`` returns the sensor values of the NPU, if there is one."""
 
     def __init__(
         self,

@@ -32,9 +32,8 @@ from edge.publishing.command import HealthRequest
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
 from edge.system.clock import NS_PER_MS, NS_PER_S, Clock
-from edge.tracking.tracker import ChangeKind, RecognitionRequest, TrackChange, Tracker
+from edge.tracking.tracker import RecognitionRequest, Tracker
 from edge.vision.card import Size
-from edge.vision.card_jpeg import card_jpeg, image_id
 from edge.vision.frame import Frame
 
 _log = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ class PendingFrame:
 class Daemon:
     """Runs the loop until ``stop``. Expects opened parts; starts and stops the camera and the sink itself.
 
-    With ``publish_images`` the image of each identified card is published. ``viewer`` receives what the web page displays.
+    ``viewer`` receives what the web page displays.
     Other threads embed images through ``shared_embedder``.
     """
 
@@ -93,7 +92,6 @@ class Daemon:
         numbers: CollectorNumberQueue,
         shared_embedder: SharedEmbedder,
         clock: Clock,
-        publish_images: bool = False,
         viewer: Viewer | None = None,
         bounds: DaemonBounds | None = None,
     ) -> None:
@@ -110,7 +108,6 @@ class Daemon:
         self._numbers = numbers
         self.shared_embedder = shared_embedder
         self._clock = clock
-        self._publish_images = publish_images
         self._viewer = viewer
         self._bounds = bounds or DaemonBounds()
         self._watchdog = Watchdog(supervisor)
@@ -171,7 +168,7 @@ class Daemon:
             self._process_frame(frame)
         elif frame is not None and self._viewer is not None and self._viewer.watched:
             self._viewer.on_frame(frame, ())  # while recognition is paused, too, so that the camera can be adjusted
-        self._publish_numbered()
+        self._announcer.publish_changes(self._numbers.completed(self._clock.monotonic_ns()))
         while self._in_flight and (self._in_flight[0].pending.done() or self._remaining_s(self._in_flight[0]) <= 0.0):
             self._finish_oldest()
         now_ns = self._clock.monotonic_ns()
@@ -195,7 +192,8 @@ class Daemon:
             self._reload_requested = False
             self._commands.begin_reload()
         if not self._commands.enabled:
-            self._publish_changes(self._tracker.clear(self._clock.monotonic_ns()), self._context())
+            now_ns = self._clock.monotonic_ns()
+            self._announcer.publish_changes(self._numbers.add(self._tracker.clear(now_ns), self._context(), now_ns))
 
     def _process_frame(self, frame: Frame) -> None:
         """Locate cards in a frame, publish removals, and submit the cards due for recognition."""
@@ -209,7 +207,7 @@ class Daemon:
         observation = self._tracker.observe(located, frame.captured_ns, may_request=self._embedder_has_capacity)
         if self._viewer is not None and self._viewer.watched:
             self._viewer.on_frame(frame, self._tracker.outlines())
-        self._publish_changes(observation.changes, self._context())
+        self._announcer.publish_changes(self._numbers.add(observation.changes, self._context(), located_ns))
         if not observation.requests:
             return
         submitted_ns = self._clock.monotonic_ns()
@@ -244,7 +242,7 @@ class Daemon:
         for request, sighting in zip(oldest.requests, sightings, strict=True):
             self._locator.learn(sighting)
             changes = self._tracker.conclude(request.track_id, sighting.decision, sighting.quad, oldest.frame.captured_ns)
-            self._publish_changes(changes, context)
+            self._announcer.publish_changes(self._numbers.add(changes, context, self._recognized_ns))
 
     def _fail(self, requests: Sequence[RecognitionRequest], error: EmbedderError) -> None:
         """Count a failed recognition and make its cards due again. Raises ``error`` if it is one too many in a row."""
@@ -267,37 +265,6 @@ class Daemon:
         if decided is None:
             return EventContext(self._recognizer.loaded, size)
         return EventContext(decided.pending.loaded, size, decided.pending.timing_ms, decided.frame)
-
-    def _publish_changes(self, changes: Sequence[TrackChange], context: EventContext) -> None:
-        """Publish changes in order; an identified card that needs its collector number is queued instead."""
-        for change in changes:
-            if (queued := self._numbers.pop(change.track_id)) is not None:
-                self._publish(*queued)
-            if not self._numbers.enqueue(change, context, self._clock.monotonic_ns()):
-                self._publish(change, context)
-        self._publish_numbered()
-
-    def _publish_numbered(self, *, flush: bool = False) -> None:
-        """Publish the cards whose collector number was read or timed out; with ``flush`` all that are queued."""
-        for change, context in self._numbers.completed(self._clock.monotonic_ns(), flush=flush):
-            self._publish(change, context)
-
-    def _publish(self, change: TrackChange, context: EventContext) -> None:
-        """Publish a change, and before it the image of its card where wanted."""
-        published_image = None
-        if (frame := context.frame) is not None:
-            with_image = self._publish_images and change.kind is ChangeKind.IDENTIFIED
-            jpeg = card_jpeg(frame, change.quad) if with_image or self._viewer is not None else b""
-            if self._viewer is not None:
-                self._viewer.on_crop(change.track_id, jpeg)
-            if with_image:
-                self._sink.set_image(jpeg)
-                published_image = image_id(jpeg)
-        now_ns = self._clock.monotonic_ns()
-        self._counters.events.add(now_ns)
-        if frame is not None:
-            self._counters.latencies.add(now_ns, "capture_to_event", max(0, now_ns - change.captured_ns) / NS_PER_MS)
-        self._announcer.publish_change(change, context, published_image)
 
     def _report_liveness(self, now_ns: int) -> None:
         """Report readiness, liveness and health to the supervisor and the sink, and start work that has become due."""
@@ -346,4 +313,4 @@ class Daemon:
                 self._finish_oldest(max_wait_s=(deadline_ns - self._clock.monotonic_ns()) / NS_PER_S)
         except EmbedderError:
             self._in_flight.clear()  # it failed before the stop, and the reason has been published
-        self._publish_numbered(flush=True)
+        self._announcer.publish_changes(self._numbers.completed(self._clock.monotonic_ns(), flush=True))

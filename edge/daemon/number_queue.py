@@ -7,7 +7,7 @@ there is nothing to decide (one printing), the queue is full, or OCR fails or ta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -90,11 +90,28 @@ class CollectorNumberQueue:
         """Whether any card is queued."""
         return bool(self._queued)
 
-    def enqueue(self, change: TrackChange, context: EventContext, now_ns: int) -> bool:
-        """Queue a change and start to read its collector number in the frame of ``context``.
+    def add(self, changes: Iterable[TrackChange], context: EventContext, now_ns: int) -> list[ChangeInContext]:
+        """Queue the changes that need their collector number, to be read in the frame of ``context``; return those to publish now.
 
-        Return False if the change does not need its number or cannot get it; the caller publishes it at once.
+        A new change of a track ends the wait of its queued one, which comes first and without its number.
         """
+        now: list[ChangeInContext] = []
+        for change in changes:
+            if queued := self._queued.pop(change.track_id, None):
+                now.append((queued.change, queued.context))
+            if not self._enqueue(change, context, now_ns):
+                now.append((change, context))
+        return now + self.completed(now_ns)
+
+    def completed(self, now_ns: int, *, flush: bool = False) -> list[ChangeInContext]:
+        """Remove and return the changes whose number was read, failed or timed out, oldest first; with ``flush`` all changes."""
+        over = [queued for queued in self._queued.values() if flush or queued.text.done() or now_ns - queued.queued_ns >= self._max_wait_ns]
+        for queued in over:
+            del self._queued[queued.change.track_id]
+        return [(self._finish_number(queued), queued.context) for queued in over]
+
+    def _enqueue(self, change: TrackChange, context: EventContext, now_ns: int) -> bool:
+        """Queue a change; return False if it does not need its number or cannot get it."""
         decision = change.decision
         if self._read is None or context.frame is None or change.kind is not ChangeKind.IDENTIFIED or not isinstance(decision, Identified):
             return False
@@ -106,18 +123,6 @@ class CollectorNumberQueue:
             return False
         self._queued[change.track_id] = _QueuedCard(change, decision, context, self._read(band), now_ns)
         return True
-
-    def pop(self, track_id: TrackId) -> ChangeInContext | None:
-        """Remove and return the queued change of a track, without its number; None if there is none."""
-        queued = self._queued.pop(track_id, None)
-        return (queued.change, queued.context) if queued else None
-
-    def completed(self, now_ns: int, *, flush: bool = False) -> list[ChangeInContext]:
-        """Remove and return the changes whose number was read, failed or timed out, oldest first; with ``flush`` all changes."""
-        over = [queued for queued in self._queued.values() if flush or queued.text.done() or now_ns - queued.queued_ns >= self._max_wait_ns]
-        for queued in over:
-            del self._queued[queued.change.track_id]
-        return [(self._finish_number(queued), queued.context) for queued in over]
 
     def _finish_number(self, queued: _QueuedCard) -> TrackChange:
         """Return the change with the printing that the number decides; the same change if no number was read."""

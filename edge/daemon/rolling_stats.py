@@ -1,8 +1,9 @@
-"""Rates and latency quantiles over a rolling window of time."""
+"""Counters of the daemon's loop: rates and latency quantiles over a rolling window of time."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from math import ceil
 
 from edge.publishing.state import Quantiles
@@ -59,6 +60,19 @@ class Latencies:
                 ranked = sorted(milliseconds for _, milliseconds in durations)
                 found[stage] = Quantiles(p50=_nearest_rank(ranked, 0.50), p95=_nearest_rank(ranked, 0.95))
         return found
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the daemon's loop counts. ``failures_in_a_row`` is reset by a successful recognition."""
+
+    frames: Rate = field(default_factory=Rate)
+    cards: Rate = field(default_factory=Rate)
+    events: Rate = field(default_factory=Rate)
+    latencies: Latencies = field(default_factory=Latencies)
+    failed_recognitions: int = 0
+    failures_in_a_row: int = 0
+    last_failure: str | None = None
 
 
 def _nearest_rank(ranked: list[float], share: float) -> float:

@@ -75,7 +75,7 @@ def numbers(reader, tracker):
 
 
 def test_an_identified_card_of_several_printings_is_queued_until_its_number_is_read(numbers, reader, tracker):
-    assert numbers.enqueue(identified(), CONTEXT, 0)
+    assert numbers.add([identified()], CONTEXT, 0) == []
     assert numbers.busy
     assert numbers.completed(S) == []
     reader.futures[0].set_result(lines("007/120"))
@@ -86,7 +86,7 @@ def test_an_identified_card_of_several_printings_is_queued_until_its_number_is_r
 
 
 def test_a_number_that_disagrees_makes_the_change_uncertain(numbers, reader):
-    numbers.enqueue(identified(), CONTEXT, 0)
+    numbers.add([identified()], CONTEXT, 0)
     reader.futures[0].set_result(lines("121/150"))
     [(change, _)] = numbers.completed(S)
     assert (change.kind, change.decision.reason) == (ChangeKind.UNCERTAIN, RejectReason.NUMBER_DISAGREES)
@@ -103,25 +103,24 @@ def test_a_number_that_disagrees_makes_the_change_uncertain(numbers, reader):
     ids=["one printing", "removed", "without a frame", "too small to read"],
 )
 def test_a_change_that_needs_no_number_is_not_queued(numbers, reader, change, context):
-    assert not numbers.enqueue(change, context, 0)
+    assert numbers.add([change], context, 0) == [(change, context)]
     assert reader.futures == []
 
 
 def test_without_a_reader_nothing_is_queued(tracker):
-    assert not CollectorNumberQueue(None, tracker).enqueue(identified(), CONTEXT, 0)
+    assert CollectorNumberQueue(None, tracker).add([identified()], CONTEXT, 0) == [(identified(), CONTEXT)]
 
 
 def test_the_queue_is_bounded_and_counts_the_numbers_it_drops(numbers):
-    for number in range(MAX_QUEUED):
-        assert numbers.enqueue(identified(f"t{number}"), CONTEXT, 0)
-    assert not numbers.enqueue(identified("one too many"), CONTEXT, 0)
+    assert numbers.add([identified(f"t{number}") for number in range(MAX_QUEUED)], CONTEXT, 0) == []
+    assert numbers.add([identified("one too many")], CONTEXT, 0) == [(identified("one too many"), CONTEXT)]
     assert numbers.dropped == 1
 
 
 def test_a_timeout_or_a_failure_leaves_the_change_as_it_was(numbers, reader, tracker):
     slow, failed = identified("slow"), identified("failed")
-    numbers.enqueue(slow, CONTEXT, 0)
-    numbers.enqueue(failed, CONTEXT, S)
+    numbers.add([slow], CONTEXT, 0)
+    numbers.add([failed], CONTEXT, S)
     reader.futures[1].set_exception(TextReaderError("out of memory"))
     assert [change for change, _ in numbers.completed(S)] == [failed]
     assert [change for change, _ in numbers.completed(2 * S)] == [slow]
@@ -129,12 +128,11 @@ def test_a_timeout_or_a_failure_leaves_the_change_as_it_was(numbers, reader, tra
     assert tracker.revised == []
 
 
-def test_a_queued_change_can_be_popped_and_all_can_be_flushed(numbers):
+def test_a_later_change_of_the_track_ends_the_wait_and_all_can_be_flushed(numbers):
     first, second = identified("t1"), identified("t2")
-    numbers.enqueue(first, CONTEXT, 0)
-    numbers.enqueue(second, CONTEXT, 0)
-    assert numbers.pop("t1") == (first, CONTEXT)
-    assert numbers.pop("t1") is None
+    numbers.add([first, second], CONTEXT, 0)
+    removed = TrackChange(ChangeKind.REMOVED, "t1", fox(), QUAD, S)
+    assert numbers.add([removed], CONTEXT, S) == [(first, CONTEXT), (removed, CONTEXT)]
     assert numbers.completed(0, flush=True) == [(second, CONTEXT)]
 
 

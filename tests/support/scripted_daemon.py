@@ -355,8 +355,9 @@ class ScriptedDaemon:
         model = ModelState(at=MORNING, model_id="m", name="net", backend="onnx", artefact="f" * 64, dim=4)
         tracker = Tracker(map("t{}".format, count()).__next__)
         wrapped = sink(self.sink)
-        announcer = Announcer(wrapped, identity, model, clock)
         device = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
+        reporter = HealthReporter(wrapped, device, clock, HostSensors(temperatures, lambda: 200.0))
+        announcer = Announcer(wrapped, identity, model, clock, reporter.counters, publish_images=publish_images, viewer=viewer)
         locator = ScriptedLocator(LocateSettings())
         self.commands = CommandHandler(
             locator, self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.shared_embedder.embed, store=self.store,
@@ -364,9 +365,8 @@ class ScriptedDaemon:
         )  # fmt: skip
         self.daemon = Daemon(
             self.camera, locator, self.recognizer, tracker, self.commands, wrapped, self.supervisor,
-            announcer=announcer, reporter=HealthReporter(wrapped, device, clock, HostSensors(temperatures, lambda: 200.0)),
-            numbers=CollectorNumberQueue(None, tracker), shared_embedder=self.shared_embedder, clock=clock, publish_images=publish_images,
-            viewer=viewer,
+            announcer=announcer, reporter=reporter, numbers=CollectorNumberQueue(None, tracker), shared_embedder=self.shared_embedder,
+            clock=clock, viewer=viewer,
         )  # fmt: skip
         self.camera.when_done = self.daemon.stop
 
