@@ -7,9 +7,16 @@ from tools.network.settings import ConvNextSettings, RegNetSettings
 from tools.training.course import Course, Pictures
 from tools.training.warm import WarmSettings
 
-TINY = ConvNextSettings(depths=(1, 1, 1, 1), widths=(8, 16, 16, 32), layout_channels=8)
-TINY_REGNET = RegNetSettings(stem=8, depths=(1, 1, 2, 1), widths=(8, 16, 16, 32), group_width=8, layout_channels=8)
-COURSE = Course(pictures=(Pictures(96, 6, 0.7), Pictures(112, 4, 0.3)), steps=8, threads=1, workers=0, save_every_s=1e9)
+SIDE = 32
+"""Pixels of the images that the tiny networks are trained on: a seventh of what a scanner's model takes."""
+
+TINY = ConvNextSettings(depths=(1, 1), widths=(8, 16), layout_channels=8)
+TINY_REGNET = RegNetSettings(stem=8, depths=(1, 2), widths=(8, 16), group_width=8, layout_channels=8)
+"""Two stages in place of four: their last map has a pixel per 8 of the image, not per 32."""
+
+FOUR_STAGES = ConvNextSettings(depths=(1, 1, 1, 1), widths=(8, 16, 16, 32), layout_channels=8)
+FOUR_STAGES_REGNET = RegNetSettings(stem=8, depths=(1, 1, 2, 1), widths=(8, 16, 16, 32), group_width=8, layout_channels=8)
+COURSE = Course(pictures=(Pictures(SIDE, 6, 0.7), Pictures(40, 4, 0.3)), steps=8, threads=1, workers=0, save_every_s=1e9)
 WARM = WarmSettings(network=TINY, course=COURSE)
 
 
@@ -23,7 +30,7 @@ def draw(seed):
 
 
 def write_data(folder):
-    """Write a folder as training expects it: 20 cards of set T1, 8 of T2, one pair that shares its artwork, 6 things that are no cards."""
+    """Write a folder as training expects it: 20 cards of set T1, 8 of T2, one pair that shares its artwork, 6 images without a card."""
     (folder / "negatives").mkdir(parents=True)
     lines = ["card_id,name,set,number,rarity,image"]
     for number in range(28):

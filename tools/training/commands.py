@@ -40,7 +40,7 @@ def _run(args: argparse.Namespace, processes: Processes) -> Run:
     return Run(args.out, args.resume, processes)
 
 
-def _material(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
+def _dataset(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
     return Dataset.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
 
 
@@ -76,33 +76,35 @@ def _fresh(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork
 
 def warm(args: argparse.Namespace, processes: Processes) -> None:
     """Run the warm start alone."""
-    settings, material, run = _warm_settings(args, args.minutes), _material(args), _run(args, processes)
-    state = run_stage(plan_warm(settings, material, processes, _fresh(args, settings)), run)
-    _tell(finish(state, material, run), processes)
+    settings, dataset, run = _warm_settings(args, args.minutes), _dataset(args), _run(args, processes)
+    state = run_stage(plan_warm(settings, dataset, processes, _fresh(args, settings)), run)
+    _print_result(finish(state, dataset, run), processes)
 
 
 def metric(args: argparse.Namespace, processes: Processes) -> None:
     """Run the metric stage from the end of a warm start."""
-    run, start = _run(args, processes), open_trained(args.start)
-    state = run_stage(plan_metric(_metric_settings(args), start, _material(args, args.drawn), processes), run)
-    _tell(finish(state, _material(args), run), processes)
+    run, start, known = _run(args, processes), open_trained(args.start), _dataset(args)
+    dataset = _dataset(args, args.drawn) if args.drawn else known
+    state = run_stage(plan_metric(_metric_settings(args), start, dataset, processes), run)
+    _print_result(finish(state, known, run), processes)
 
 
 def refine(args: argparse.Namespace, processes: Processes) -> None:
     """Refine a whitened network: its own answers to clean cards are the targets."""
-    run, start, settings = _run(args, processes), open_trained(args.start), RefineSettings()
+    run, start, settings, known = _run(args, processes), open_trained(args.start), RefineSettings(), _dataset(args)
     settings = replace(settings, course=_course(settings.course, args, args.minutes))
-    state = run_stage(plan_refine(settings, start, _material(args, args.drawn), processes), run)
-    _tell(finish(state, _material(args), run), processes)
+    dataset = _dataset(args, args.drawn) if args.drawn else known
+    state = run_stage(plan_refine(settings, start, dataset, processes), run)
+    _print_result(finish(state, known, run), processes)
 
 
 def direct(args: argparse.Namespace, processes: Processes) -> None:
     """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
-    run, known, settings = _run(args, processes), _material(args), _warm_settings(args, args.warm_minutes)
+    run, known, settings = _run(args, processes), _dataset(args), _warm_settings(args, args.warm_minutes)
     start = run_stage(plan_warm(settings, known, processes, _fresh(args, settings)), run.inside("warm"))
-    material = _material(args, args.drawn) if args.drawn else known
-    state = run_stage(plan_metric(_metric_settings(args), trained_of(start), material, processes), run.inside("metric"))
-    _tell(finish(state, known, run, start), processes)
+    dataset = _dataset(args, args.drawn) if args.drawn else known
+    state = run_stage(plan_metric(_metric_settings(args), trained_of(start), dataset, processes), run.inside("metric"))
+    _print_result(finish(state, known, run, start), processes)
 
 
 def blend(args: argparse.Namespace, processes: Processes) -> None:
@@ -110,7 +112,7 @@ def blend(args: argparse.Namespace, processes: Processes) -> None:
     first, second = open_trained(args.first), open_trained(args.second)
     known = Dataset.read(args.data, second.held_out)
     save_trained(args.out, blended(first, second, known.cards, known.backgrounds, share=args.share))
-    _tell(args.out, processes)
+    _print_result(args.out, processes)
 
 
 def whiten(args: argparse.Namespace, processes: Processes) -> None:
@@ -118,7 +120,7 @@ def whiten(args: argparse.Namespace, processes: Processes) -> None:
     trained = open_trained(args.checkpoint)
     known = Dataset.read(args.data, trained.held_out)
     save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
-    _tell(args.out, processes)
+    _print_result(args.out, processes)
 
 
 def teacher(args: argparse.Namespace, processes: Processes) -> None:
@@ -128,20 +130,20 @@ def teacher(args: argparse.Namespace, processes: Processes) -> None:
     network = PublishedNetwork(replace(TEACHER, side=args.side or TEACHER.side))
     load_published(network, args.weights or HUB)
     settings = replace(settings, network=network.settings, cutmix=settings.cutmix if args.cutmix is None else args.cutmix)
-    run_teacher(settings, _material(args, args.drawn), network, _run(args, processes))
-    _tell(args.out / "blocks" / "last.pt", processes)
+    run_teacher(settings, _dataset(args, args.drawn), network, _run(args, processes))
+    _print_result(args.out / "blocks" / "last.pt", processes)
 
 
 def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Teach a student the teacher's answers."""
-    material, run = _material(args, args.drawn), _run(args, processes)
+    dataset, run = _dataset(args, args.drawn), _run(args, processes)
     if processes.first:
-        teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), material.cards, args.out)
+        teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), dataset.cards, args.out)
     processes.wait()
-    answers = teacher_embeddings(args.teacher, open_teacher, material.cards, args.out)
+    answers = teacher_embeddings(args.teacher, open_teacher, dataset.cards, args.out)
     settings, network = _student(args)
-    run_stage(plan_distill(settings, network, answers, material, processes), run)
-    _tell(args.out / "last.pt", processes)
+    run_stage(plan_distill(settings, network, answers, dataset, processes), run)
+    _print_result(args.out / "last.pt", processes)
 
 
 def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwork]:
@@ -158,7 +160,7 @@ def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwor
     return DistillSettings(args.student, network.settings, _course(course, args, args.minutes), losses), network
 
 
-def _tell(path: Path, processes: Processes) -> None:
+def _print_result(path: Path, processes: Processes) -> None:
     if processes.first:
         print(f"done: {path}", flush=True)
 

@@ -18,7 +18,7 @@ from edge.errors import DataError, ModelError
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.model import open_model, read_model_manifest, self_test
 from tests.support.published_networks import TINY_VIT, import_timm
-from tests.support.tiny_training import TINY, TINY_REGNET, draw
+from tests.support.tiny_training import FOUR_STAGES, SIDE, TINY, TINY_REGNET, draw
 from tools import export_model
 from tools.exporting import folder as export_folder
 from tools.exporting.coreml_form import compare_weights
@@ -70,7 +70,7 @@ def trained(settings, side):
 
 @pytest.fixture(scope="module")
 def convnext(tmp_path_factory):
-    network = trained(TINY, 112)
+    network = trained(TINY, SIDE)
     path = tmp_path_factory.mktemp("convnext") / "final.pt"
     save_trained(path, network)
     return network, path
@@ -90,7 +90,7 @@ def test_a_scanner_opens_what_was_exported_and_hears_what_was_trained(exported, 
     assert self_test(embedder.submit, model, kind="onnx") > 0.999
     vectors = embedder.submit(to_input_batch(cards)).result(timeout=60)
     embedder.close()
-    assert np.sum(vectors * embed_as_trained(convnext[0], 2, to_input_batch(cards)), axis=1).min() > 0.9999
+    assert np.sum(vectors * embed_as_trained(convnext[0], 224 // SIDE, to_input_batch(cards)), axis=1).min() > 0.9999
 
 
 def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
@@ -127,7 +127,7 @@ COMPILED_BY_AN_NPU = {"Conv", "Div", "Erf", "Add", "Mul", "AveragePool", "Global
 """Convolutions, GELU (Div, Erf, Add, Mul, Mul), sums and averages. Around them, on the host: picture to planes, length."""
 
 
-@pytest.mark.parametrize(("settings", "side"), [(TINY, 112), (TINY, 224), (TINY_REGNET, 112)])
+@pytest.mark.parametrize(("settings", "side"), [(TINY, SIDE), (TINY, 56), (TINY_REGNET, SIDE), (FOUR_STAGES, 112)])
 def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(settings, side, tmp_path):
     source = tmp_path / "model.onnx"
     write_onnx(Deployed(trained(settings, side), side), source)
@@ -147,9 +147,9 @@ def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(setting
 @pytest.mark.parametrize(
     ("settings", "side", "target", "wanted"),
     [
-        (dataclasses.replace(TINY, norm="layer"), 112, "android", 224),
-        (TINY_REGNET, 112, "server", 112),
-        (TINY, 96, "server", 96),
+        (dataclasses.replace(TINY, norm="layer"), SIDE, "android", 224),
+        (TINY_REGNET, SIDE, "server", SIDE),
+        (TINY, 40, "server", 40),
     ],
 )
 def test_other_targets_take_their_own_size(settings, side, target, wanted, data, tmp_path):
@@ -205,7 +205,7 @@ def test_a_weight_that_was_lost_is_noticed(convnext):
         _mil_program = type("MIL", (), {"functions": {"main": type("Main", (), {"operations": []})}})
 
     with pytest.raises(ModelError, match="was lost"):
-        compare_weights(Deployed(convnext[0], 112), Program())
+        compare_weights(Deployed(convnext[0], SIDE), Program())
 
 
 def test_without_coremltools_the_extra_is_named(convnext, data, tmp_path, monkeypatch, capsys):
@@ -237,7 +237,7 @@ def test_an_export_over_an_old_one_keeps_the_compilers_script(convnext, data, tm
 
 
 def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
-    with pytest.raises(ModelError, match="side 112; the deployed 200"):
+    with pytest.raises(ModelError, match="side 32; the deployed 200"):
         export_folder.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
     assert list(tmp_path.iterdir()) == []
 

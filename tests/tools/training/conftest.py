@@ -1,5 +1,7 @@
-"""Twenty-eight drawn cards: what every test of training begins with."""
+"""Twenty-eight drawn cards, on which every test of training is based."""
 # ruff: noqa: E402 - what needs PyTorch is imported once it is known to be there
+
+import functools
 
 import pytest
 
@@ -25,3 +27,13 @@ def material(data):
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick():
+    """Each folder is read once, and a blend measures its statistics on few views: neither is what these tests are about."""
+    read_once = functools.cache(Dataset.read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "read", lambda data, held_out=(), drawn=(): read_once(data, tuple(held_out), tuple(drawn)))
+        patch.setattr("tools.training.blend.STATISTICS_VIEWS", 24)
+        yield

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edge.errors import DataError
-from tests.support.tiny_training import TINY
+from tests.support.tiny_training import SIDE, TINY
 from tools.network.factory import make_network
 from tools.simulation.card_images import CardImages
 from tools.training.blend import blended
@@ -17,7 +17,7 @@ from tools.training.checkpoint import StageRecord, Trained
 def trained(seed, **changes):
     torch.manual_seed(seed)
     network = make_network(dataclasses.replace(TINY, **changes)).eval()
-    return Trained(network, 112, 1, ("T2",), (StageRecord("warm", {}, 1, 1.0, 4, "a test"),), whitened=False)
+    return Trained(network, SIDE, 1, ("T2",), (StageRecord("warm", {}, 1, 1.0, 4, "a test"),), whitened=False)
 
 
 @pytest.fixture

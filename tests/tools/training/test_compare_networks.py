@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
 
-from tests.support.tiny_training import TINY, TINY_REGNET, write_data
+from tests.support.tiny_training import SIDE, TINY, TINY_REGNET, write_data
 from tools import compare_networks
 from tools.exporting import network_comparison
 from tools.exporting.contenders import Contender
@@ -15,10 +15,10 @@ from tools.exporting.contenders import Contender
 pytestmark = pytest.mark.slow
 
 CONTENDERS = (
-    Contender("Tiny, BatchNorm", TINY, 112, 4),
-    Contender("Tiny, LayerNorm", dataclasses.replace(TINY, norm="layer"), 112, 4),
-    Contender("Tiny RegNet", TINY_REGNET, 112, 4),
-    Contender("Tiny, 224 px", TINY, 224, 4),
+    Contender("Tiny, BatchNorm", TINY, SIDE, 4),
+    Contender("Tiny, LayerNorm", dataclasses.replace(TINY, norm="layer"), SIDE, 4),
+    Contender("Tiny RegNet", TINY_REGNET, SIDE, 4),
+    Contender("Tiny, 56 px", TINY, 56, 4),
 )
 
 

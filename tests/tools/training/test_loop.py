@@ -13,7 +13,7 @@ import pytest
 
 from edge.errors import DataError
 from tests.support.paths import ROOT
-from tests.support.tiny_training import COURSE, TINY, WARM
+from tests.support.tiny_training import COURSE, SIDE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.chain import Run, run_stage
 from tools.training.checkpoint import load, open_trained, save
@@ -33,14 +33,14 @@ def losses(log):
 
 
 def test_training_lowers_the_loss_and_ends_with_its_budget(material):
-    training = Training(plan(material, steps=30, pictures=(Pictures(96, 8),), learning_rate=3e-3))
+    training = Training(plan(material, steps=20, pictures=(Pictures(SIDE, 8),), learning_rate=3e-3))
     training.run(None)
-    assert training.step == 30
-    assert np.mean(losses(training.log)[-8:]) < 0.95 * np.mean(losses(training.log)[:8])
+    assert training.step == 20
+    assert np.mean(losses(training.log)[-6:]) < 0.95 * np.mean(losses(training.log)[:6])
 
 
 def test_pictures_and_rate_follow_the_budget():
-    assert [COURSE.pictures_at(COURSE.used(step, 0.0)).side for step in range(8)] == [96] * 6 + [112] * 2
+    assert [COURSE.pictures_at(COURSE.used(step, 0.0)).side for step in range(8)] == [SIDE] * 6 + [40] * 2
     rates = [COURSE.rate(COURSE.used(step, 0.0)) for step in range(9)]
     assert max(rates) <= COURSE.learning_rate
     assert rates[-1] == pytest.approx(COURSE.learning_rate * COURSE.final_rate_share)
@@ -129,18 +129,18 @@ def test_published_weights_go_into_a_fresh_start(material):
 SCRIPT = """
 import dataclasses, sys
 from pathlib import Path
-from tests.support.tiny_training import COURSE, TINY, WARM
+from tests.support.tiny_training import COURSE, SIDE, TINY, WARM
 from tools.training.chain import Run, run_stage
 from tools.training.course import Pictures
-from tools.training.material import Material
+from tools.training.material import Dataset
 from tools.training.processes import joined_processes
 from tools.training.warm import plan_warm
 
 data, out, resume, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume", int(sys.argv[4])
-course = dataclasses.replace(COURSE, steps=steps, pictures=(Pictures(96, 6),), save_every_s=0.0)
+course = dataclasses.replace(COURSE, steps=steps, pictures=(Pictures(SIDE, 6),), save_every_s=0.0)
 settings = dataclasses.replace(WARM, network=dataclasses.replace(TINY, norm="layer"), course=course)
 with joined_processes() as processes:
-    plan = plan_warm(settings, Material.read(data, ("T2",)), processes)
+    plan = plan_warm(settings, Dataset.read(data, ("T2",)), processes)
     run_stage(plan, Run(out, resume, processes))
 """
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

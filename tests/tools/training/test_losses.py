@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.support.tiny_training import TINY, WARM
+from tests.support.tiny_training import SIDE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.cutmix import Mix, draw_mix
 from tools.training.distill import DistillObjective, DistillSettings
@@ -219,7 +219,7 @@ class MeanOfLabels(Objective):
 
 def test_labels_take_part_in_a_mix_by_the_partner_s_area():
     objective = MeanOfLabels(make_network(TINY))
-    pixels = torch.zeros(2, 96, 96, 3, dtype=torch.uint8)
+    pixels = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     mix = Mix(torch.tensor([1, 0]), slice(0, 48), slice(0, 48), 0.75)
     parts = objective(pixels, (torch.tensor([1.0, 9.0]),), mix)
     assert number(parts["first"]) == pytest.approx(0.75 * 1.0 + 0.25 * 9.0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError
+from tests.support.tiny_training import SIDE
 from tools.simulation.card_images import read_backgrounds, read_cards
 from tools.training.made_up import compose, joined, recolour
 from tools.training.material import Dataset
@@ -55,15 +56,15 @@ def test_the_descriptor_knows_a_card_again_and_tells_others_apart(material):
     assert ((blurred @ material.targets.T).argmax(axis=1) == np.arange(20)).all()
 
 
-def described(material, side=96, **made_up):
+def described(material, side=SIDE, **made_up):
     return DescribedViews(material.cards, material.backgrounds, material.descriptor, side, 1, MadeUpCards(**made_up))
 
 
-def pairs(material, side=96):
+def pairs(material, side=SIDE):
     return Pairs(material.cards, material.backgrounds, material.descriptor, material.targets, side, 7)
 
 
-def known(material, side=96):
+def known(material, side=SIDE):
     return KnownViews(material.cards, material.backgrounds, side, 3)
 
 
@@ -71,7 +72,7 @@ def known(material, side=96):
 def test_samples_are_told_apart_by_number_and_the_same_each_time(material, make):
     samples = make(material)
     first, again, other = samples[7], make(material)[7], samples[8]
-    assert first[0].shape[-3:] == (96, 96, 3)
+    assert first[0].shape[-3:] == (SIDE, SIDE, 3)
     assert first[0].dtype == np.uint8
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
@@ -126,7 +127,7 @@ def test_two_views_of_a_pair_show_one_card_and_made_up_ones_have_no_row(material
     for number in range(30):
         views, target, row = samples[number]
         rows.append(row)
-        assert views.shape == (2, 96, 96, 3)
+        assert views.shape == (2, SIDE, SIDE, 3)
         assert not np.array_equal(views[0], views[1])
         if row >= 0:
             assert np.array_equal(target, material.targets[row])

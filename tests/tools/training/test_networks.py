@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edge.errors import DataError
-from tests.support.tiny_training import TINY, TINY_REGNET
+from tests.support.tiny_training import FOUR_STAGES, FOUR_STAGES_REGNET
 from tools.network.contract import parameter_count
 from tools.network.embed_images import embed_at
 from tools.network.factory import make_network, settings_from
@@ -18,7 +18,7 @@ from tools.network.regnet import Bottleneck
 from tools.network.settings import BY_NAME, ConvNextSettings, RegNetSettings
 from tools.training.whiten import apply_to_output, whitening
 
-NETWORKS = [TINY, dataclasses.replace(TINY, norm="layer"), TINY_REGNET]
+NETWORKS = [FOUR_STAGES, dataclasses.replace(FOUR_STAGES, norm="layer"), FOUR_STAGES_REGNET]
 
 
 @pytest.mark.parametrize("settings", NETWORKS)
@@ -98,7 +98,7 @@ def test_every_named_network_can_be_made():
         assert {name: make_network(settings).settings for name, settings in BY_NAME.items()} == BY_NAME
 
 
-@pytest.mark.parametrize("settings", [dataclasses.replace(settings, dim=64) for settings in (TINY, TINY_REGNET)])
+@pytest.mark.parametrize("settings", [dataclasses.replace(settings, dim=64) for settings in (FOUR_STAGES, FOUR_STAGES_REGNET)])
 def test_whitening_is_a_linear_map_of_the_output(material, settings):
     network = unsettled(settings)
     pictures = list(material.cards.pixels)

@@ -1,13 +1,15 @@
 """Published networks: timm's backbones under our contract, and timm's ConvNeXt weights in our own ConvNeXt."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
 
 from edge.errors import DataError
 from tests.support.published_networks import TINY_VIT, import_timm
-from tests.support.tiny_training import TINY, TINY_REGNET
+from tests.support.tiny_training import FOUR_STAGES, FOUR_STAGES_REGNET
+from tools.extras import MissingExtraError
 from tools.network import published
 from tools.network.factory import make_network, settings_from
 from tools.network.published import PublishedNetwork, load_published, nearest_side
@@ -25,7 +27,7 @@ def timm():
 @pytest.fixture(scope="module")
 def their_convnext(timm):
     torch.manual_seed(0)
-    network = timm.create_model("convnext_tiny", pretrained=False, depths=TINY.depths, dims=TINY.widths, num_classes=7).eval()
+    network = timm.create_model("convnext_tiny", pretrained=False, depths=FOUR_STAGES.depths, dims=FOUR_STAGES.widths, num_classes=7).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return network
@@ -43,7 +45,7 @@ def test_the_server_s_side_is_a_multiple_of_the_patch(side, patch, nearest):
 
 
 def test_the_convnext_of_timm_gives_the_same_features_with_our_names(their_convnext, weights_file):
-    ours = make_network(dataclasses.replace(TINY, norm="layer")).eval()
+    ours = make_network(dataclasses.replace(FOUR_STAGES, norm="layer")).eval()
     head = ours.head.project.weight.clone()
     load_published(ours, str(weights_file))
     pixels = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255.0
@@ -59,22 +61,22 @@ def test_the_convnext_of_timm_gives_the_same_features_with_our_names(their_convn
 def test_the_real_convnext_tiny_has_a_place_for_each_of_timm_s_weights(timm):
     with torch.device("meta"):
         theirs = timm.create_model("convnext_tiny", pretrained=False, num_classes=0).state_dict()
-        ours = make_network(dataclasses.replace(TINY, norm="layer", depths=(3, 3, 9, 3), widths=(96, 192, 384, 768))).state_dict()
+        ours = make_network(dataclasses.replace(FOUR_STAGES, norm="layer", depths=(3, 3, 9, 3), widths=(96, 192, 384, 768))).state_dict()
     names = {published.our_name(name): value.numel() for name, value in theirs.items()}
     assert names == {name: value.numel() for name, value in ours.items() if not name.startswith("head.")}
 
 
 def test_weights_of_another_network_are_refused_by_name(weights_file, tmp_path):
-    wider = make_network(dataclasses.replace(TINY, norm="layer", widths=(8, 16, 16, 48)))
+    wider = make_network(dataclasses.replace(FOUR_STAGES, norm="layer", widths=(8, 16, 16, 48)))
     with pytest.raises(DataError, match="another shape"):
         load_published(wider, str(weights_file))
-    deeper = make_network(dataclasses.replace(TINY, norm="layer", depths=(1, 1, 2, 1)))
+    deeper = make_network(dataclasses.replace(FOUR_STAGES, norm="layer", depths=(1, 1, 2, 1)))
     with pytest.raises(DataError, match="lacks"):
         load_published(deeper, str(weights_file))
     with pytest.raises(DataError, match="LayerNorm"):
-        load_published(make_network(TINY), str(weights_file))
+        load_published(make_network(FOUR_STAGES), str(weights_file))
     with pytest.raises(DataError, match="no published weights"):
-        load_published(make_network(TINY_REGNET), str(weights_file))
+        load_published(make_network(FOUR_STAGES_REGNET), str(weights_file))
     with pytest.raises(DataError, match="no file of weights"):
         load_published(wider, str(tmp_path / "absent.pth"))
 
@@ -82,7 +84,7 @@ def test_weights_of_another_network_are_refused_by_name(weights_file, tmp_path):
 def test_safetensors_are_read_too(their_convnext, tmp_path):
     safetensors = pytest.importorskip("safetensors.torch", reason="safetensors comes with timm")
     safetensors.save_file(their_convnext.state_dict(), tmp_path / "convnext.safetensors")
-    load_published(make_network(dataclasses.replace(TINY, norm="layer")), str(tmp_path / "convnext.safetensors"))
+    load_published(make_network(dataclasses.replace(FOUR_STAGES, norm="layer")), str(tmp_path / "convnext.safetensors"))
 
 
 def test_without_weights_and_without_a_network_the_next_step_is_named(timm, monkeypatch):
@@ -97,8 +99,8 @@ def test_without_weights_and_without_a_network_the_next_step_is_named(timm, monk
 
 
 def test_without_timm_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(DataError, match=r"cardedge\[teacher\]"):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"'\.\[teacher\]'"):
         make_network(TINY_VIT)
 
 
@@ -145,7 +147,7 @@ def test_the_server_student_is_the_teacher_at_a_larger_size(timm):
     assert torch.allclose(server_student(Trained(teacher, 64, 1, (), (), whitened=False), 96).backbone.pos_embed, torch.ones(()), atol=1e-4)
     assert nearest_side(SERVER_SIDE, TEACHER.patch) == 512
     with pytest.raises(DataError, match="larger size"):
-        server_student(Trained(make_network(TINY), 112, 1, (), (), whitened=False))
+        server_student(Trained(make_network(FOUR_STAGES), 112, 1, (), (), whitened=False))
 
 
 def test_an_unknown_network_is_named(timm):

@@ -11,7 +11,7 @@ from edge.errors import DataError
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.model import open_model, self_test
 from tests.support.published_networks import TINY_VIT, import_timm
-from tests.support.tiny_training import TINY, TINY_REGNET
+from tests.support.tiny_training import SIDE, TINY, TINY_REGNET
 from tools.evaluation.embedding import as_table, measured_view
 from tools.exporting.deployed import embed_as_trained, weights_id
 from tools.exporting.folder import export
@@ -24,14 +24,14 @@ from tools.training.distill import teacher_embeddings
 from tools.training.loop import Training
 
 NETWORKS = {"batch": TINY, "layer": dataclasses.replace(TINY, norm="layer"), "regnet": TINY_REGNET}
-QUICK = ["--side", "112", "--batch", "4", "--threads", "1", "--workers", "0"]
+QUICK = ["--side", str(SIDE), "--batch", "4", "--threads", "1", "--workers", "0"]
 
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch):
     monkeypatch.setattr(commands, "BY_NAME", NETWORKS)
     monkeypatch.setattr(commands, "TEACHER", dataclasses.replace(TINY_VIT, dim=768))
-    monkeypatch.setattr(commands, "STUDENTS", {"hailo": (TINY, 112)})
+    monkeypatch.setattr(commands, "STUDENTS", {"hailo": (TINY, SIDE)})
 
 
 def run(command, data, out, *options):
@@ -186,7 +186,7 @@ def unreachable(model, *_):
 
 @pytest.mark.parametrize("losses", [["mse"], ["relational:5", "mse:0.5"], ["contrastive"]])
 def test_a_student_learns_from_its_teacher(teacher, data, tmp_path, losses, monkeypatch):
-    monkeypatch.setattr(cli, "STUDENT_RATE", 1e-2)
+    monkeypatch.setattr(commands, "STUDENT_RATE", 1e-2)
     chosen = [option for loss in losses for option in ("--loss", loss)]
     out = run(
         "distill", data, tmp_path, "--teacher", teacher / "run" / "blocks" / "last.pt", "--student", "hailo", "--steps", "16", *chosen
@@ -199,10 +199,10 @@ def test_a_student_learns_from_its_teacher(teacher, data, tmp_path, losses, monk
 
 
 def test_the_server_student_is_trained_at_its_own_size(teacher, data, tmp_path):
-    options = ["--batch", "4", "--threads", "1", "--workers", "0", "--steps", "2", "--side", "100", "--student", "server"]
+    options = ["--batch", "4", "--threads", "1", "--workers", "0", "--steps", "2", "--side", "50", "--student", "server"]
     blocks = teacher / "run" / "blocks" / "last.pt"
     assert cli.main(["distill", "--data", str(data), "--out", str(tmp_path), "--hold-out", "T2", "--teacher", str(blocks), *options]) == 0
-    assert open_trained(tmp_path / "last.pt").side == 96
+    assert open_trained(tmp_path / "last.pt").side == 48
 
 
 def test_a_teacher_is_asked_once(material, tmp_path):
@@ -247,9 +247,9 @@ def test_the_exported_folder_opens_answers_and_agrees_with_the_trained_network(e
     assert self_test(embedder.submit, model, kind="onnx") > 0.999
     vectors = embedder.submit(to_input_batch(cards)).result(timeout=30)
     embedder.close()
-    network = open_trained(direct / name / "final.pt").network
-    assert np.sum(vectors * embed_as_trained(open_trained(direct / name / "final.pt"), 2, to_input_batch(cards)), axis=1).min() > 0.9999
-    assert np.sum(vectors * embed_at(network, cards, 112), axis=1).min() > 0.95
+    trained = open_trained(direct / name / "final.pt")
+    assert np.sum(vectors * embed_as_trained(trained, 224 // SIDE, to_input_batch(cards)), axis=1).min() > 0.9999
+    assert np.sum(vectors * embed_at(trained.network, cards, SIDE), axis=1).min() > 0.95
 
 
 def test_figures_count_names_and_refusals():
