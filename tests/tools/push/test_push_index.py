@@ -154,7 +154,7 @@ def wrong_signer(fleet):
 
 
 def not_signed(fleet):
-    return fleet.new_bundle("bad", signed=False), "takes only signed ones"
+    return fleet.new_bundle("bad", signed=False), "accepts only signed ones"
 
 
 def wrong_model(fleet):
