@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _GRACE_S: Final = 1.0
 """Time that a driver call may exceed its own timeout before it counts as hung."""
 _CLOSE_TIMEOUT_S: Final = 1.5
+_LOCKSTEP_WAIT_S: Final = 0.5
+"""Interval at which a source that waits in lockstep extends the time limit of its driver call; shorter than ``_GRACE_S``."""
 
 
 class FrameSource(Protocol):
@@ -199,9 +201,7 @@ class CameraThread:
             driver.call(source.open, self._open_timeout_s + _GRACE_S, self._stopping.is_set)
             if self._checks is not None:
                 self._checks.source_opened()
-            read = partial(source.read, self._read_timeout_s)
-            while not self._stopping.is_set():
-                self._offer(driver.call(read, self._read_timeout_s + _GRACE_S, self._stopping.is_set))
+            driver.call(partial(self._capture, source, driver), self._read_timeout_s + _GRACE_S, self._stopping.is_set)
         except Exception as error:  # noqa: BLE001 - any error of a driver becomes a state
             if isinstance(error, DriverHungError) and not self._stopping.is_set():
                 close_timeout_s = 0.0  # it has already timed out
@@ -212,30 +212,36 @@ class CameraThread:
                 self._update(hung_calls=self._status.hung_calls + 1)
         return SourceEndedError("stopped")
 
-    def _offer(self, frame: Frame) -> None:
-        """Check a frame and put it into the slot, in lockstep after the previous one was handed over.
+    def _capture(self, source: FrameSource, driver: DriverThread) -> None:
+        """Read and check frames and put each into the slot, in lockstep after the previous one was handed over, until ``stop`` is called.
 
-        Ignores the frames of a source that is not running until one differs from its predecessor: a camera that returns with its old image
-        has not recovered.
+        Runs in the driver's thread, which is abandoned if a read does not return. Ignores the frames of a source that is not running until
+        one differs from its predecessor: a camera that returns with its old image has not recovered.
         """
-        now_ns = self._clock_ns()
-        if self._checks is not None and not self._checks.is_live(frame, now_ns) and self._status.state is not CaptureState.RUNNING:
-            return
-        with self._changed:
-            if self._lockstep:
-                self._changed.wait_for(lambda: self._slot is None or self._stopping.is_set())
-            status = self._status
-            if status.state is not CaptureState.RUNNING and status.last_error is not None:
-                _log.info("the camera has recovered")
-            self._status = replace(
-                status,
-                state=CaptureState.RUNNING,
-                frames=status.frames + 1,
-                dropped=status.dropped + (self._slot is not None),
-                last_frame_ns=now_ns,
-            )
-            self._slot = replace(frame, sequence=status.frames)
-            self._changed.notify_all()
+        while not self._stopping.is_set():
+            frame = source.read(self._read_timeout_s)
+            if driver.abandoned:
+                return
+            driver.keep_alive()
+            now_ns = self._clock_ns()
+            if self._checks is not None and not self._checks.is_live(frame, now_ns) and self._status.state is not CaptureState.RUNNING:
+                continue
+            with self._changed:
+                while self._lockstep and self._slot is not None and not self._stopping.is_set():
+                    self._changed.wait(_LOCKSTEP_WAIT_S)
+                    driver.keep_alive()
+                status = self._status
+                if status.state is not CaptureState.RUNNING and status.last_error is not None:
+                    _log.info("the camera has recovered")
+                self._status = replace(
+                    status,
+                    state=CaptureState.RUNNING,
+                    frames=status.frames + 1,
+                    dropped=status.dropped + (self._slot is not None),
+                    last_frame_ns=now_ns,
+                )
+                self._slot = replace(frame, sequence=status.frames)
+                self._changed.notify_all()
 
     def _report_failure(self, failure: Exception) -> None:
         """Set the state for a failure; log it once as long as it is the same."""

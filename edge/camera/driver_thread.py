@@ -18,31 +18,41 @@ _SLICE_S = 0.1
 
 
 class DriverThread:
-    """Runs calls one after the other in a daemon thread. Must be used by one caller at a time."""
+    """Runs calls one after the other in a daemon thread. Must be used by one caller at a time.
+
+    ``abandoned``: a call did not return in time. A function that returns from a driver later must then leave everything as it is.
+    """
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Callable[[], object], Future[object]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._alive_s = time.monotonic()
+        self.abandoned = False
         self._thread.start()
 
     def call(self, function: Callable[[], Result], timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> Result:
         """Run ``function`` in the thread and return its result, or raise its exception.
 
-        Raises ``DriverHungError`` if it does not return within ``timeout_s``, or soon after ``cancelled()`` becomes true. The function
-        keeps running in that case, and only ``finish`` may be called afterwards.
+        Raises ``DriverHungError`` if it neither returns nor calls ``keep_alive`` within ``timeout_s``, or if it does not return soon after
+        ``cancelled()`` becomes true. The function keeps running in that case, and only ``finish`` may be called afterwards.
         """
         future: Future[object] = Future()
+        self._alive_s = time.monotonic()
         self._calls.put((function, future))
-        deadline_s = time.monotonic() + timeout_s
         while True:
-            remaining_s = deadline_s - time.monotonic()
+            remaining_s = self._alive_s + timeout_s - time.monotonic()
             try:
                 return cast("Result", future.result(max(0.0, min(_SLICE_S, remaining_s))))
             except TimeoutError:
                 if future.done():  # the function itself raised TimeoutError, or has just returned
                     return cast("Result", future.result())
-                if remaining_s <= _SLICE_S or cancelled():
+                if self._alive_s + timeout_s <= time.monotonic() or cancelled():
+                    self.abandoned = True
                     raise DriverHungError(f"{self._thread.name}: a call did not return within {timeout_s:g} s") from None
+
+    def keep_alive(self) -> None:
+        """Restart the time limit of the current call. Called by its function, in the thread."""
+        self._alive_s = time.monotonic()
 
     def finish(self, last: Callable[[], object], timeout_s: float) -> bool:
         """Run ``last`` after the current call and end the thread; return whether that took at most ``timeout_s``.

@@ -254,6 +254,53 @@ def test_a_driver_threads_own_time_out_is_not_taken_for_a_hang():
     assert driver.finish(lambda: None, 5.0)
 
 
+def test_a_driver_call_may_take_as_long_as_it_stays_alive():
+    driver = DriverThread("test")
+
+    def works():
+        for _ in range(10):
+            time.sleep(0.05)
+            driver.keep_alive()
+        return "done"
+
+    assert driver.call(works, 0.3) == "done"
+    assert driver.finish(lambda: None, 5.0)
+
+
+def test_a_read_that_returns_too_late_changes_nothing():
+    class Late(cameras.CameraHangs):
+        def fail(self, timeout_s):
+            self.released.wait()
+            self._good += 1
+            return self.read(timeout_s)
+
+    late, gate, made = Late(good=1), threading.Event(), []
+
+    def make_source():
+        made.append(None)
+        if len(made) == 1:
+            return late
+        gate.wait(20.0)
+        return living()
+
+    camera = CameraThread(make_source, read_timeout_s=0.05, pause_s=(0.01, 0.05))
+    with camera:
+        wait_for_state(camera, CaptureState.FROZEN)
+        late.released.set()
+        assert late.closed.wait(20.0)
+        assert (camera.status().state, camera.status().frames) == (CaptureState.FROZEN, 1)
+        gate.set()
+        wait_for_state(camera, CaptureState.RUNNING)
+
+
+def test_a_reader_slower_than_the_time_limit_is_no_hang_in_lockstep():
+    with camera_thread(ListSource(noise_images(2)), lockstep=True, read_timeout_s=0.01) as camera:
+        wait_for(lambda: camera.status().frames == 1, "the first frame")
+        time.sleep(1.3)  # longer than the limit and its grace
+        assert len(take_all(camera)) == 2
+        assert camera.status().hung_calls == 0
+
+
 def test_a_driver_call_that_does_not_return_is_given_up():
     let_go = threading.Event()
     driver = DriverThread("test")
