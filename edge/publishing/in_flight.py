@@ -77,6 +77,7 @@ class InFlight:
         self._retry_at_ns: dict[int, int] = {}
         self._failures: dict[str, _Failures] = {}
         self._last_row = 0
+        self._replacements = outbox.replacements
         self._window = settings.max_in_flight
         self._max_packet_bytes: int | None = None
         self._one_at_a_time = False
@@ -117,6 +118,7 @@ class InFlight:
     def send_pending(self, session: BrokerSession) -> None:
         """Send as many messages as the window and the network allow. Raises ``OutboxError``."""
         self._remove_acknowledged()
+        self._forget_replaced_rows()
         while len(self._sent) < (1 if self._is_one_at_a_time() else self._window) and not session.sending:
             publication = self._next()
             if publication is None:
@@ -163,6 +165,14 @@ class InFlight:
         if oldest is None or time.monotonic_ns() - oldest.sent_ns < self._settings.ack_timeout_s * 1e9:
             return None
         return f"the broker did not acknowledge a message on {oldest.publication.topic} within {self._settings.ack_timeout_s:g} s"
+
+    def _forget_replaced_rows(self) -> None:
+        """Forget the rows of an outbox that was replaced: those of its successor have other ids and all have to be sent."""
+        if self._replacements != self._outbox.replacements:
+            self._replacements = self._outbox.replacements
+            self._last_row = self._last_suspect_row = 0
+            self._acknowledged.clear()
+            self._retry_at_ns.clear()
 
     def _is_one_at_a_time(self) -> bool:
         """Return whether to send one message at a time; ends once all messages then in flight are acknowledged or quarantined."""

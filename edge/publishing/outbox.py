@@ -78,6 +78,14 @@ class QuarantinedRow(NamedTuple):
     reason: str
 
 
+class _Figures(NamedTuple):
+    """All counts by name, the creation time of the oldest event in milliseconds since 1970, the highest row id ever used."""
+
+    counts: dict[str, int]
+    oldest_ms: int | None
+    last_row_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
     """Size and losses. ``dropped`` (by exceeded limit), ``quarantined`` and ``corrupt_databases`` count since the outbox was created."""
@@ -115,13 +123,18 @@ class Outbox:
         self._now_ms = now_ms or steady_clock()
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
-        self._counts: dict[str, int] = {}
-        self._oldest_ms: int | None = None
+        self._figures = _Figures({}, None, 0)
+        self._replacements = 0
         with self._lock:
             try:
                 self._open()
             except _DamagedError as damage:
                 self._replace_damaged(damage)
+
+    @property
+    def replacements(self) -> int:
+        """How often the file was found damaged and replaced since it was opened. All rows then have new, higher row ids."""
+        return self._replacements
 
     def put(self, event_id: str, topic: str, payload: bytes) -> None:
         """Commit one event; on return it is on disk. An ``event_id`` that is already in the outbox is ignored."""
@@ -182,7 +195,7 @@ class Outbox:
     def stats(self) -> OutboxStats:
         """Return the figures after the last transaction, without reading the disk."""
         with self._lock:
-            counts, oldest_ms = self._counts, self._oldest_ms
+            counts, oldest_ms, _ = self._figures
         return OutboxStats(
             rows=counts["rows"],
             bytes=counts["bytes"],
@@ -221,7 +234,7 @@ class Outbox:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
-        self._counts, self._oldest_ms = figures
+        self._figures = figures
         return result
 
     def _drop_expired(self, database: sqlite3.Connection) -> None:
@@ -232,7 +245,7 @@ class Outbox:
     def _drop_oldest(self, database: sqlite3.Connection) -> None:
         """Drop the oldest events until both limits hold; the newest event always stays."""
         while True:
-            counts, _ = _figures(database)
+            counts = _figures(database).counts
             too_many = counts["rows"] > self._settings.max_rows
             if counts["rows"] <= 1 or not (too_many or counts["bytes"] > self._settings.max_bytes):
                 return
@@ -257,7 +270,7 @@ class Outbox:
             self._database = sqlite3.connect(self._settings.file, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(self._database)
-                self._counts, self._oldest_ms = _figures(self._database)
+                self._figures = _figures(self._database)
             except BaseException:
                 self._close()
                 raise
@@ -289,7 +302,7 @@ class Outbox:
         self._database = None
 
     def _replace_damaged(self, damage: _DamagedError) -> None:
-        """Rename the damaged file and create an empty one with the counts known so far."""
+        """Rename the damaged file and create an empty one with the counts known so far, in which the row ids continue."""
         self._close()
         file = self._settings.file
         earlier = sorted(_damaged_files(file))
@@ -306,9 +319,17 @@ class Outbox:
         log.error(
             "the outbox was damaged (%s); it was renamed to %s and replaced by an empty one; its events were not sent", damage, renamed
         )
-        known = {name: value for name, value in self._counts.items() if name not in ("rows", "bytes")}
+        known = {name: value for name, value in self._figures.counts.items() if name not in ("rows", "bytes")}
+        last_row_id = self._figures.last_row_id
         self._open()
-        self._run(lambda database: _restore_counts(database, known | {"corrupt_databases": number}))
+
+        def transaction(database: sqlite3.Connection) -> None:
+            _restore_counts(database, known | {"corrupt_databases": number})
+            # an id that was used before may still be in flight or be acknowledged later
+            database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
+
+        self._run(transaction)
+        self._replacements += 1
 
 
 _NEXT_STEPS: Final = {
@@ -322,10 +343,10 @@ _NEXT_STEPS: Final = {
 }
 
 
-def _figures(database: sqlite3.Connection) -> tuple[dict[str, int], int | None]:
-    """Return all counts by name, and the creation time of the oldest event in milliseconds since 1970."""
+def _figures(database: sqlite3.Connection) -> _Figures:
     oldest = database.execute("SELECT created_ms FROM waiting ORDER BY row_id LIMIT 1").fetchone()
-    return dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None
+    last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()
+    return _Figures(dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None, last[0] if last else 0)
 
 
 def _count(database: sqlite3.Connection, name: str, amount: int) -> None:

@@ -187,6 +187,13 @@ def spoil(file: Path) -> None:
         pages.write(b"\xaa" * (file.stat().st_size - 4096))
 
 
+def damage_while_running(outbox, file):
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._database.execute("PRAGMA cache_size = 0")
+    outbox._database.execute("PRAGMA shrink_memory")
+    spoil(file)
+
+
 def test_damage_inside_the_file_is_found_on_opening(make_outbox, tmp_path):
     outbox = make_outbox()
     fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
@@ -200,14 +207,22 @@ def test_damage_inside_the_file_is_found_on_opening(make_outbox, tmp_path):
 def test_damage_while_running_loses_the_file_and_not_the_new_event(make_outbox, tmp_path):
     outbox = make_outbox(max_rows=49)
     fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
-    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    outbox._database.execute("PRAGMA cache_size = 0")
-    outbox._database.execute("PRAGMA shrink_memory")
-    spoil(tmp_path / "outbox.sqlite")
+    damage_while_running(outbox, tmp_path / "outbox.sqlite")
     fill(outbox, "new")
     assert waiting(outbox) == ["new"]
     stats = outbox.stats()
     assert (stats.corrupt_databases, stats.dropped["rows"]) == (1, 1)
+
+
+def test_row_ids_continue_after_damage_while_running(make_outbox, tmp_path):
+    outbox = make_outbox()
+    fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
+    used = outbox.peek(100)[-1].row_id
+    damage_while_running(outbox, tmp_path / "outbox.sqlite")
+    fill(outbox, "new")
+    assert outbox.replacements == 1
+    assert outbox.peek(100)[-1].event_id == "new"
+    assert outbox.peek(1)[0].row_id > used
 
 
 def test_only_the_latest_damaged_files_are_kept_and_numbers_are_not_reused(make_outbox, tmp_path):

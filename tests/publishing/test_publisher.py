@@ -18,6 +18,7 @@ from edge.errors import SettingsError
 from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
+from tests.publishing.test_outbox import damage_while_running
 from tests.support import failing_brokers as brokers
 from tests.support.events import make_event
 from tests.support.gate import Gate
@@ -122,6 +123,21 @@ def test_only_the_newest_of_a_state_is_sent_after_an_outage_and_all_events_are(t
         wait_until(lambda: listener.on(f"{BASE}/state/cards"))
         assert listener.on(f"{BASE}/state/cards") == [b'{"count":49}']
         listener.close()
+
+
+def test_events_after_a_damaged_outbox_are_sent(tmp_path, broker, listener):
+    with running(make_sink(tmp_path, broker.port)) as sink:
+        first = [make_event(seq) for seq in range(50)]
+        for event in first:
+            sink.publish(event)
+        wait_until(lambda: sink.health().report.outbox_rows == 0)
+        damage_while_running(sink._outbox, tmp_path / "outbox.sqlite")
+        later = [make_event(seq) for seq in range(50, 100)]
+        for event in later:
+            sink.publish(event)
+        wait_until(lambda: {event.event_id for event in later} <= set(event_ids(listener)))
+        wait_until(lambda: sink.health().report.outbox_rows == 0)
+        assert sink.health().report.corrupt_databases == 1
 
 
 def test_without_a_broker_publishing_does_not_wait_and_the_thread_keeps_running(tmp_path, broker):
@@ -235,6 +251,7 @@ PUBLISHER = """
 import sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}]
+from tests.publishing.test_outbox import damage_while_running
 from tests.support.events import make_event
 from tests.publishing.test_publisher import make_sink
 folder, port, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
