@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import cv2
 from tqdm import tqdm
 
-from edge.adapters.hnsw import RECALL_WANTED
+from edge.adapters.hnsw import MIN_RECALL
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.writer import check_new
 from edge.cli.arguments import CommandLineParser
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-cache", action="store_true", help="embed every picture anew and keep nothing")
     parser.add_argument(
-        "--min-recall", type=_share, default=RECALL_WANTED, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
+        "--min-recall", type=_share, default=MIN_RECALL, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
     )
     add_form_options(parser)
     add_engine_options(parser)

@@ -1,6 +1,6 @@
-"""One file per driver library; a driver library is imported nowhere else."""
+"""Adapters: one module per driver library, the only one that imports it."""
 
 import os
 
-# else ONNX Runtime (1.31) keeps a device id and records of its use in the home, to be sent to its maker; read when it is first imported
+# Without it ONNX Runtime (1.31) stores a device id and usage records in the home directory, to be sent to its vendor. Read at first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""Exact search: every entry is compared. The oracle of the graph search, and an index in its own right."""
+"""Vector index by exact search: every entry is compared. Also the reference for the recall of the graph search."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.vector_files import StoredVectors
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors, top_k
+from edge.recognition.recognizer import VectorIndex
 
 _BLOCK_ROWS = 1024
 
 
-class ExactIndex:
+class ExactIndex(VectorIndex):
     """Compares each query with all entries.
 
-    Holds the vectors as float32 (54 MB for 17,592 x 768): widening float16 anew for each query costs ten times the comparison itself.
-    Rows stored as float32 are read where they are mapped.
+    Keeps the vectors as float32 (54 MB for 17,592 x 768), because converting float16 for each query takes ten times as long as the
+    comparison. Rows stored as float32 are read from the mapped file.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self._vectors = np.asarray(bundle.vectors, dtype=np.float32)
         self._card_ids = bundle.gallery.entry_card_ids
 
+    @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
-        """Return the ``k`` nearest entries of each query."""
         similarities = exact_similarities(queries, self._vectors)
         entries = top_k(similarities, k)
         return tuple(to_neighbors(row, similarities[index, row], self._card_ids) for index, row in enumerate(entries))
@@ -38,18 +40,18 @@ def ranked(
 ) -> tuple[Neighbors, ...]:
     """Return the ``k`` nearest of the entries ``proposed`` (queries, proposals) to each query, by their exact cosine.
 
-    Rows are best given in ascending order: they are then read forwards, and exact ties go to the lower entry.
+    Each row should be in ascending order: the vectors are then read forwards, and ties go to the lower entry.
     """
-    answers = []
+    found = []
     for query, entries in zip(queries, proposed, strict=True):
         similarities = all_similarities(query[None], vectors[entries])
         best = top_k(similarities, k)[0]
-        answers.append(to_neighbors(entries[best], similarities[0, best], card_ids))
-    return tuple(answers)
+        found.append(to_neighbors(entries[best], similarities[0, best], card_ids))
+    return tuple(found)
 
 
 def all_similarities(queries: EmbeddingMatrix, vectors: StoredVectors) -> EmbeddingMatrix:
-    """Return the cosine of every query with every entry, float32 (queries, entries), widening a block of rows at a time."""
+    """Return the cosine of every query with every entry, float32 (queries, entries); converts one block of rows at a time."""
     similarities = np.empty((len(queries), len(vectors)), dtype=np.float32)
     for start in range(0, len(vectors), _BLOCK_ROWS):
         similarities[:, start : start + _BLOCK_ROWS] = exact_similarities(queries, vectors[start : start + _BLOCK_ROWS])

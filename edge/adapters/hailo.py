@@ -1,12 +1,12 @@
-"""The network on a Hailo-8L: ``Embedder`` through HailoRT's asynchronous InferModel API (4.20 to 4.23).
+"""Embedder on a Hailo-8L, through HailoRT's asynchronous InferModel API (4.20 to 4.23).
 
-One thread owns the device for as long as it is open: HailoRT makes no promise about threads, a failed submission shuts its model down, and
-opening or configuring holds the interpreter lock. Callers hand over batches; the runtime's callback only posts a note; all results are
-read by the owner, after success. Two batches are with the runtime at a time, so that the chip has its next work waiting.
+One thread owns the device while it is open: HailoRT does not guarantee thread safety, a failed submission shuts its model down, and opening
+or configuring holds the interpreter lock. Callers queue batches; the runtime's callback only posts a message; the owner reads all results
+after success. Two batches are submitted to the runtime at a time, so that the chip does not wait for work.
 
-A failure ends what is in flight with a named error, releases the device (configured model first, then the device) and opens it again after
-a back-off; meanwhile submissions fail with ``NpuReopeningError``. When all attempts are used up, they fail with the last named error, and
-whoever runs us ends the process. A call that never returns while it holds the lock stops everything: that is the supervisor's watchdog's.
+A failure ends all submissions with a named error, releases the device (configured model first, then the device) and reopens it after a
+back-off; meanwhile new submissions fail with ``NpuReopeningError``. After the last attempt they fail with the last error, and
+the daemon ends. A driver call that never returns while it holds the interpreter lock stops the whole process; the watchdog restarts it.
 """
 
 from __future__ import annotations
@@ -22,34 +22,36 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from typing_extensions import override
 
 from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
 from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
 from edge.recognition.model import Model
+from edge.recognition.recognizer import Embedder
 from edge.system.npu import NpuFailure, NpuState, NpuStatus, ReopenPolicy, to_error
 
 _log = logging.getLogger(__name__)
 
 _IN_FLIGHT: Final = 2
 _WAITING: Final = 2
-"""Two frames of eight cards, both ways up, are four batches of eight: whoever submits them is not held up."""
-_READINGS_S: Final = 10.0
+"""Two frames of eight cards, in two orientations, are four batches of eight: their submission does not block."""
+_STATUS_INTERVAL_S: Final = 10.0
 _JOIN_S: Final = 12.0  # releasing a configured model waits up to 10 s for its transfers
 
 
 @dataclass(frozen=True, slots=True)
 class HailoTimeouts:
-    """How long things may take."""
+    """Timeouts of opening, submitting and running."""
 
     open_s: float = 20.0
     submit_s: float = 3.0
     run_s: float = 2.0
-    """From handing a batch to the runtime to its result; a batch of eight takes a Hailo-8L about half a second."""
+    """From the submission of a batch to the runtime until its result; a Hailo-8L takes about half a second for a batch of eight."""
 
 
-class HailoEmbedder:
-    """Runs the ``hef`` artefact of a model. Opening happens here; raises a named ``NpuError`` when it fails."""
+class HailoEmbedder(Embedder):
+    """Runs the ``hef`` artifact of a model. Opens the device when created; raises an ``NpuError`` that names the cause if that fails."""
 
     def __init__(self, model: Model, *, timeouts: HailoTimeouts | None = None, reopen: ReopenPolicy | None = None) -> None:
         artifact = model.artifact("hef")
@@ -75,22 +77,20 @@ class HailoEmbedder:
             raise to_error(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
 
     @property
+    @override
     def info(self) -> EmbedderInfo:
-        """The model, its artifact and its sizes."""
         return self._info
 
     def status(self) -> NpuStatus:
-        """Return the newest status, without waiting for the device."""
+        """Return the newest status without accessing the device. May be called by any thread."""
         return self._status
 
+    @override
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..info.max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``.
-
-        Everything is checked here: a batch that HailoRT refuses would shut the model down.
-        """
         if self._closed:
-            raise EmbedderError("the network was closed; open it again before embedding")
-        check_input_batch(batch, most=self._info.max_batch)
+            raise EmbedderError("the embedder is closed; open it again before embedding")
+        # a batch that HailoRT rejects would shut the model down
+        check_input_batch(batch, max_batch=self._info.max_batch)
         if self._failure is not None:
             raise self._failure
         if not self._free.acquire(timeout=self._timeouts.submit_s):
@@ -100,58 +100,58 @@ class HailoEmbedder:
         self._mailbox.put(job)
         return job.future
 
+    @override
     def close(self) -> None:
-        """Finish what is in flight, release the device, end the owner. May be called twice."""
         if not self._closed:
             self._closed = True
             self._mailbox.put(None)
             self._owner.join(_JOIN_S)
 
-    # --- the owner's thread ---
+    # --- owner thread ---
 
     def _own(self, opened: Future[None]) -> None:
-        """Hold the device from opening to close."""
+        """Open the device, process messages until closed, release the device."""
         try:
             self._open()
-        except Exception as error:  # noqa: BLE001 - whatever opening raises belongs to whoever opens
-            self._turn(NpuState.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - every error of opening is raised by the constructor
+            self._set_state(NpuState.FAILED, str(error))
             opened.set_exception(error)
             return
         opened.set_result(None)
-        read_s = time.monotonic()
+        updated_s = time.monotonic()
         while not (self._ending and not self._waiting and not self._in_flight):
-            self._attend(self._next_note())
-            self._hand_over()
-            if time.monotonic() - read_s > _READINGS_S:
-                self._read_gauges()
-                read_s = time.monotonic()
+            self._handle(self._next_message())
+            self._start_waiting()
+            if time.monotonic() - updated_s > _STATUS_INTERVAL_S:
+                self._update_status()
+                updated_s = time.monotonic()
         self._release()
-        self._turn(NpuState.CLOSED)
+        self._set_state(NpuState.CLOSED)
 
-    def _next_note(self) -> Job | Ended | None:
-        """Wait for the next note; None when the oldest job is overdue, when nothing happened, or when the end was asked for."""
-        patience_s = max(0.0, self._in_flight[0].deadline_s - time.monotonic()) if self._in_flight else _READINGS_S
+    def _next_message(self) -> Job | Ended | None:
+        """Return the next message, None if the oldest job is overdue, if no message arrives or if the embedder is being closed."""
+        timeout_s = max(0.0, self._in_flight[0].deadline_s - time.monotonic()) if self._in_flight else _STATUS_INTERVAL_S
         try:
-            note = self._mailbox.get(timeout=patience_s)
+            message = self._mailbox.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        self._ending = self._ending or note is None
-        return note
+        self._ending = self._ending or message is None
+        return message
 
-    def _attend(self, note: Job | Ended | None) -> None:
-        if isinstance(note, Job):
-            self._waiting.append(note)
-        elif isinstance(note, Ended) and note.job in self._in_flight:  # a job given up on may still end
-            if note.error is not None:
-                self._recover(failure_of("infer", note.error))
+    def _handle(self, message: Job | Ended | None) -> None:
+        if isinstance(message, Job):
+            self._waiting.append(message)
+        elif isinstance(message, Ended) and message.job in self._in_flight:  # a job that was given up may still end
+            if message.error is not None:
+                self._recover(failure_of("infer", message.error))
             else:
-                self._in_flight.remove(note.job)
-                self._finish(note.job)
+                self._in_flight.remove(message.job)
+                self._finish(message.job)
         if self._in_flight and time.monotonic() >= self._in_flight[0].deadline_s:
             self._recover(NpuFailure("infer", 4, f"no answer within {self._timeouts.run_s:g} s"))
 
-    def _hand_over(self) -> None:
-        """Give the runtime as many batches as it shall have."""
+    def _start_waiting(self) -> None:
+        """Submit waiting batches to the runtime, up to ``_IN_FLIGHT`` at a time."""
         while self._waiting and len(self._in_flight) < _IN_FLIGHT:
             job = self._waiting.popleft()
             if self._device is None:
@@ -165,7 +165,7 @@ class HailoEmbedder:
                 self._recover(failure_of("infer", error))
 
     def _finish(self, job: Job) -> None:
-        """Give the caller its embeddings. A compiled network ends before the normalisation: the division by the length is ours."""
+        """Set the result of a job. A compiled network ends before the normalization, which is done here."""
         try:
             job.future.set_result(l2_normalize(np.stack(job.outputs)))
         except EmbedderError as error:
@@ -177,11 +177,11 @@ class HailoEmbedder:
         self._free.release()
 
     def _recover(self, failure: NpuFailure) -> None:
-        """End everything under way with the failure's name, then open the device again, patiently."""
+        """Fail all jobs with the named error, then reopen the device, with one attempt after each back-off."""
         error = to_error(replace(failure, devices=device_count()))
-        self._failure = NpuReopeningError(f"{error}; it is being opened again")
-        self._turn(NpuState.FAILED, str(error))
-        _log.error("the NPU failed and is opened again: %s", error)
+        self._failure = NpuReopeningError(f"{error}; the device is being reopened")
+        self._set_state(NpuState.FAILED, str(error))
+        _log.error("the NPU failed and is being reopened: %s", error)
         for job in (*self._in_flight, *self._waiting):
             self._give_up(job, error)
         self._in_flight.clear()
@@ -192,47 +192,47 @@ class HailoEmbedder:
                 return
             try:
                 self._open()
-            except Exception as again:  # noqa: BLE001 - every class of failure is retried, and the last one told
+            except Exception as again:  # noqa: BLE001 - every class of failure is retried, and the last one is reported
                 error = again if isinstance(again, NpuError) else to_error(failure_of("open", again))
-                self._turn(NpuState.FAILED, str(error))
+                self._set_state(NpuState.FAILED, str(error))
             else:
                 self._status = replace(self._status, reopened=self._status.reopened + 1)
                 self._failure = None
-                _log.info("the NPU works again")
+                _log.info("the NPU has recovered")
                 return
-        _log.error("the NPU stays away: %s", error)
+        _log.error("the NPU did not recover: %s", error)
         self._failure = error
 
     def _closing_within(self, pause_s: float) -> bool:
-        """Wait; say whether we are to end meanwhile. Jobs that slipped in end with the failure."""
+        """Wait for ``pause_s``; return True if the embedder is closed meanwhile. Jobs that arrive fail with the current error."""
         end_s = time.monotonic() + pause_s
         while (left_s := end_s - time.monotonic()) > 0.0:
             try:
-                note = self._mailbox.get(timeout=left_s)
+                message = self._mailbox.get(timeout=left_s)
             except queue.Empty:
                 return False
-            if note is None:
+            if message is None:
                 self._ending = True
                 return True
-            if isinstance(note, Job):
-                self._give_up(note, self._failure)
+            if isinstance(message, Job):
+                self._give_up(message, self._failure)
         return False
 
     def _open(self) -> None:
-        self._turn(NpuState.OPENING, self._status.last_error)
+        self._set_state(NpuState.OPENING, self._status.last_error)
         self._device = OpenDevice(self._hef, self._info.dim, self._info.max_batch)
-        self._turn(NpuState.READY, self._status.last_error)
-        self._read_gauges()
+        self._set_state(NpuState.READY, self._status.last_error)
+        self._update_status()
 
     def _release(self) -> None:
         device, self._device = self._device, None
         if device is not None:
             device.release()
 
-    def _turn(self, state: NpuState, error: str | None = None) -> None:
+    def _set_state(self, state: NpuState, error: str | None = None) -> None:
         self._status = replace(self._status, state=state, last_error=error)
 
-    def _read_gauges(self) -> None:
-        """Read temperature and clock; a device that does not tell keeps working."""
+    def _update_status(self) -> None:
+        """Read temperature, clock and throttling; a device that does not report them stays in use."""
         if self._device is not None:
-            self._status = self._device.gauge(self._status)
+            self._status = self._device.read_status(self._status)

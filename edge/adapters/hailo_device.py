@@ -1,7 +1,7 @@
-"""A Hailo-8L with one network on it, through HailoRT's Python binding 4.20 to 4.23: open, start a job, read the gauges, release.
+"""A Hailo-8L with one network, through HailoRT's Python binding 4.20 to 4.23: open, start a job, read sensor values, release.
 
-The only place that knows ``hailo_platform``. Used by the one thread that owns the device (``edge/adapters/hailo.py``); whatever the binding
-raises is told as a ``NpuFailure``, by its status number where one can be found.
+The only module that uses ``hailo_platform``. Only the thread that owns the device (``edge.adapters.hailo``) may call it. Errors of the
+binding are converted to ``NpuFailure``, with their status number where it can be determined.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from edge.errors import ModelError, NpuError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.system.npu import NpuFailure, NpuStatus, Operation, to_error
 
-_LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; its messages on standard error reach the journal
+_LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; messages on standard error go to the journal
 _RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")
-"""Releases whose binding is the one used here: before 4.20 it differs, 4.23 is the last of the Hailo-8 line."""
+"""Releases with the binding used here: it was different before 4.20, and 4.23 is the last release for the Hailo-8 family."""
 
 _PCI: Final = Path("/sys/bus/pci/devices")
 _GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3", "16.0 GT/s": "Gen4"}
@@ -33,7 +33,7 @@ _GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A batch and what its caller waits for. ``outputs`` belong to the runtime until the job has ended well."""
+    """A batch and its future. ``outputs`` (float32 (dim,) each) belong to the runtime until the job has ended successfully."""
 
     batch: InputBatch
     future: Future[EmbeddingMatrix]
@@ -43,14 +43,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ended:
-    """The runtime's note that a job has ended; ``error`` is what it ended with."""
+    """Message of the runtime that a job has ended; ``error`` is None on success."""
 
     job: Job
     error: Exception | None
 
 
 class OpenDevice:
-    """A device with the network on it. Raises named errors from opening on."""
+    """A device with a configured network. All methods raise named errors."""
 
     def __init__(self, hef: str, dim: int, batch: int) -> None:
         platform = _import_platform()
@@ -75,7 +75,7 @@ class OpenDevice:
             self._shape = tuple(infer_model.output().shape)
             operation = "configure"
             self._configured = infer_model.configure()
-            _check_room(self._configured.get_async_queue_size(), hef, batch)
+            _check_queue_size(self._configured.get_async_queue_size(), hef, batch)
         except (NpuError, ModelError):
             self.release()
             raise
@@ -83,13 +83,13 @@ class OpenDevice:
             self.release()
             raise to_error(replace(failure_of(operation, error), devices=len(ids))) from error
         self._no_control: str | None = None
-        try:  # it asks the device who it is at once
+        try:  # the constructor accesses the device
             self._control = platform.Device(self._id)
-        except Exception as error:  # noqa: BLE001 - told with the gauges: recognition does not depend on them
+        except Exception as error:  # noqa: BLE001 - reported in the status: recognition does not depend on sensor values
             self._no_control = str(to_error(failure_of("control", error)))
 
     def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
-        """Hand a job to the runtime; ``post`` gets an ``Ended`` from the runtime's thread."""
+        """Submit a job to the runtime, which calls ``post`` with an ``Ended`` in its own thread."""
         requests = []
         for pixels, output in zip(job.batch, job.outputs, strict=True):
             request = self._configured.create_bindings()
@@ -98,15 +98,15 @@ class OpenDevice:
             requests.append(request)
 
         def ended(completion_info: Any) -> None:
-            # on the runtime's own thread: an exception here would end the process
+            # runs in the runtime's thread, where an exception would end the process
             with suppress(Exception):
                 post(Ended(job, completion_info.exception))
 
         self._configured.wait_for_async_ready(timeout_ms=round(1000 * timeout_s), frames_count=len(requests))
         self._configured.run_async(requests, ended)
 
-    def gauge(self, before: NpuStatus) -> NpuStatus:
-        """Return ``before`` with what the device tells now; ``gauges_error`` is what asking it ended with."""
+    def read_status(self, before: NpuStatus) -> NpuStatus:
+        """Return ``before`` with the current sensor values; if they cannot be read, ``gauges_error`` is the reason."""
         read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": self._no_control, "throttling_level": None}
         if self._control is None:
             return replace(before, **read)
@@ -118,18 +118,18 @@ class OpenDevice:
             read["firmware"] = f"{version.major}.{version.minor}.{version.revision}"
             temperature = control.get_chip_temperature()
             read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
-        except Exception as error:  # noqa: BLE001 - told, and nothing else: recognition does not depend on it
+        except Exception as error:  # noqa: BLE001 - reported in the status: recognition does not depend on it
             read["gauges_error"] = str(to_error(failure_of("control", error)))
             return replace(before, **read)
-        with suppress(Exception):  # not every board has these two
+        with suppress(Exception):  # not every board supports these two
             read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
         with suppress(Exception):
-            level = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - no public way
+            level = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - there is no public function
             read["throttling_level"] = level if level >= 0 else None
         return replace(before, **read)
 
     def release(self) -> None:
-        """Give everything back: the configured model first, then the device; what fails to close is dropped."""
+        """Release the configured model, then the device. Errors are ignored."""
         configured, self._configured = self._configured, None
         if configured is not None:
             with suppress(Exception):
@@ -143,7 +143,7 @@ class OpenDevice:
 
 
 def _import_platform() -> ModuleType:
-    """Load HailoRT's Python package, telling its logger beforehand where not to write."""
+    """Import HailoRT's Python package with its log files disabled. Raises ``NpuError``."""
     os.environ.setdefault(_LOGGER_PATH, "NONE")
     try:
         platform = importlib.import_module("hailo_platform")
@@ -151,7 +151,9 @@ def _import_platform() -> ModuleType:
         raise to_error(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
     if not str(platform.__version__).startswith(_RUNTIMES):
         raise to_error(
-            NpuFailure("import", None, f"HailoRT {platform.__version__} is none of 4.20 to 4.23; 5.x does not know the Hailo-8L")
+            NpuFailure(
+                "import", None, f"HailoRT {platform.__version__} is not supported (4.20 to 4.23 are; 5.x has no support for the Hailo-8L)"
+            )
         )
     return platform
 
@@ -159,34 +161,36 @@ def _import_platform() -> ModuleType:
 def _scan(platform: ModuleType) -> list[str]:
     try:
         return list(platform.Device.scan())
-    except Exception as error:  # the one call that is not wrapped by the binding
+    except Exception as error:  # the binding does not wrap errors of this call
         raise to_error(failure_of("scan", error)) from error
 
 
 def device_count() -> int:
-    """Return how many devices the driver lists, 0 when it cannot be asked."""
+    """Return the number of devices that the driver lists, 0 if it cannot be queried."""
     with suppress(Exception):
         return len(_scan(importlib.import_module("hailo_platform")))
     return 0
 
 
 def _check_shapes(infer_model: Any, hef: str, dim: int) -> None:
-    """Refuse a HEF of another network; shapes carry no batch dimension, an embedding may be (768,) or (1, 1, 768)."""
-    seen, answer = list(infer_model.input().shape), list(infer_model.output().shape)
-    if seen != [INPUT_SIZE.height, INPUT_SIZE.width, 3] or int(np.prod(answer)) != dim:
-        raise ModelError(f"{hef}: takes {seen} and gives {answer}, not [224, 224, 3] and {dim} numbers; compile the network again")
-
-
-def _check_room(pictures: int, hef: str, batch: int) -> None:
-    """Refuse batches larger than the runtime's queue: it would refuse each of them, and shut the model down."""
-    if pictures < batch:
+    """Raise ``ModelError`` for a HEF of another network. Shapes have no batch dimension; an embedding may be (768,) or (1, 1, 768)."""
+    input_shape, output_shape = list(infer_model.input().shape), list(infer_model.output().shape)
+    if input_shape != [INPUT_SIZE.height, INPUT_SIZE.width, 3] or int(np.prod(output_shape)) != dim:
         raise ModelError(
-            f"{hef}: the runtime takes {pictures} pictures at a time; set max_batch in model.json to {pictures} or less, not {batch}"
+            f"{hef}: takes {input_shape} and returns {output_shape}, not [224, 224, 3] and {dim} numbers; compile the model again"
+        )
+
+
+def _check_queue_size(queue_size: int, hef: str, batch: int) -> None:
+    """Raise ``ModelError`` if batches exceed the runtime's queue: it would reject every batch and shut the model down."""
+    if queue_size < batch:
+        raise ModelError(
+            f"{hef}: the runtime accepts {queue_size} images at a time; set max_batch in model.json to {queue_size} or less, not {batch}"
         )
 
 
 def failure_of(operation: Operation, error: Exception) -> NpuFailure:
-    """Read the status number out of what the binding raised: wrapped errors chain the raw one, some only have it in their text."""
+    """Return the failure for an error of the binding, with the status number from its cause, its text or its class."""
     if isinstance(error, NpuError):
         return NpuFailure(operation, None, str(error))
     for source in (error, error.__cause__):
@@ -214,11 +218,11 @@ _STATUS_OF_CLASS: Final = {
     "HailoRTStreamAbortedByUser": 63,
     "HailoRTHEFNotCompatibleWithDevice": 93,
 }
-"""Classes the binding makes of a status (pyhailort.py, ``ExceptionWrapper``): a job's error has no cause to read the number from."""
+"""Exception classes of the binding and their status (pyhailort.py, ``ExceptionWrapper``), for job errors, which have no cause."""
 
 
 def _pcie(device_id: str, devices: Path = _PCI) -> str | None:
-    """Return generation and width of the link of a PCI address, like ``Gen3 x1``."""
+    """Return generation and width of the link of a PCI device, such as ``Gen3 x1``, None if unknown."""
     try:
         speed = (devices / device_id / "current_link_speed").read_text().strip()
         width = (devices / device_id / "current_link_width").read_text().strip()

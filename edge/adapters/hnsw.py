@@ -1,4 +1,4 @@
-"""Graph search with hnswlib; the graph only proposes entries, their similarities are computed exactly."""
+"""Vector index on an HNSW graph (hnswlib): the graph proposes entries, and their similarities are computed exactly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 import hnswlib
 import numpy as np
+from typing_extensions import override
 
 from edge.adapters.exact import all_similarities, ranked
 from edge.adapters.hnsw_file import read_state
@@ -17,22 +18,24 @@ from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
 from edge.recognition.neighbors import Neighbors, top_k
+from edge.recognition.recognizer import VectorIndex
 
 GRAPH_SEED: Final = 1
-RECALL_WANTED: Final = 0.999
+MIN_RECALL: Final = 0.999
 RECALL_QUERIES: Final = 1000
 RECALL_K: Final = 10
 QUERY_SIMILARITY: Final = 0.8
-"""Cosine between a recall query and the entry it was made from: about what a camera leaves of a scan."""
+"""Cosine between a recall query and the entry it was made from: about that between the camera's view of a card and its scan."""
 
 _MAX_EXPANSION_SEARCH = 1024
 _INSERT_ROWS = 2048
 
 
-class HnswIndex:
-    """Takes twice as many entries as wanted from the graph and ranks them by their exact cosine from ``vectors.npy``.
+class HnswIndex(VectorIndex):
+    """Gets twice as many entries as requested from the graph and ranks them by their exact cosine from ``vectors.npy``.
 
-    Where the graph would look at half of the gallery or more, every entry is compared. ``threads`` share a batch of queries.
+    If the graph would visit half of the gallery or more, every entry is compared instead. ``threads`` share a batch of queries. Raises
+    ``BundleError`` if the graph does not belong to the vectors.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
@@ -42,8 +45,8 @@ class HnswIndex:
         self._graph_path = bundle.graph_path
         self._graph = None if len(self._vectors) == 0 else _load(bundle.graph_path, self._vectors, self._expansion, threads)
 
+    @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
-        """Return the ``k`` nearest entries of each query among those the graph proposes."""
         proposed = 2 * k
         if self._graph is None or 2 * max(self._expansion, proposed) >= len(self._vectors):
             everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))
@@ -56,10 +59,10 @@ class HnswIndex:
 
 
 def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
-    """Build the graph of unit rows into ``path`` and measure it.
+    """Build the graph of rows of unit length, write it to ``path``, and return its parameters and measured recall.
 
-    Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. While recall@1
-    stays below ``RECALL_WANTED``, ``expansion_search`` is doubled, up to 1024: the manifest holds what was reached.
+    Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. ``expansion_search`` is
+    doubled, up to 1024, until recall@1 reaches ``MIN_RECALL``.
     """
     if len(vectors) == 0:
         path.write_bytes(b"")
@@ -74,7 +77,7 @@ def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path)
 
 
 def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float = QUERY_SIMILARITY, seed: int = 0) -> EmbeddingMatrix:
-    """Return ``count`` unit queries (at most one per entry), each at about this cosine from some entry, drawn by ``seed``."""
+    """Return ``count`` queries of unit length (at most one per entry), each with about this cosine to a random entry drawn by ``seed``."""
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(len(vectors), size=min(count, len(vectors)), replace=False))
     noise = random.standard_normal((len(chosen), vectors.shape[1])).astype(np.float32)
@@ -89,11 +92,11 @@ def _measured(graph: hnswlib.Index, vectors: StoredVectors, parameters: GraphPar
     while True:
         graph.set_ef(max(expansion, k))
         found = graph.knn_query(queries, k=k, num_threads=1)[0].astype(np.int64)
-        at_1 = float(np.mean([wanted[0] in row for wanted, row in zip(truth, found, strict=True)]))
-        if at_1 >= RECALL_WANTED or 2 * expansion > _MAX_EXPANSION_SEARCH:
+        at_1 = float(np.mean([expected[0] in row for expected, row in zip(truth, found, strict=True)]))
+        if at_1 >= MIN_RECALL or 2 * expansion > _MAX_EXPANSION_SEARCH:
             break
         expansion *= 2
-    at_k = float(np.mean([len(set(wanted) & set(row)) / k for wanted, row in zip(truth.tolist(), found.tolist(), strict=True)]))
+    at_k = float(np.mean([len(set(expected) & set(row)) / k for expected, row in zip(truth.tolist(), found.tolist(), strict=True)]))
     recall = MeasuredRecall(queries=len(queries), k=k, at_1=at_1, at_k=at_k)
     return BuiltGraph(parameters.model_copy(update={"expansion_search": expansion}), recall)
 
@@ -102,7 +105,7 @@ def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> h
     try:
         state = read_state(path, vectors.shape[1], expansion=expansion, threads=threads)
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: is no graph of these vectors ({error}); build the bundle again") from error
+        raise BundleError(f"{path}: is not a graph of these vectors ({error}); build the bundle again") from error
     if state["cur_element_count"] != len(vectors):
-        raise BundleError(f"{path}: holds {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
+        raise BundleError(f"{path}: contains {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
     return hnswlib.Index(params=state)

@@ -1,11 +1,11 @@
-"""Reading a graph that hnswlib saved, without hnswlib's own reader.
+"""Read a graph saved by hnswlib, without hnswlib's own reader.
 
-``Index.load_index`` holds the interpreter's lock from its first byte to its last and seeks through the file element by element: with a
-catalogue's graph that stops every thread of a scanner for more than a frame. Here the file is mapped, what is small is taken apart, and
-hnswlib is given the arrays it would be unpickled from; all that is left under the lock is one copy in memory.
+``Index.load_index`` holds the interpreter lock while it reads the file element by element, which with a large graph stops all threads of
+the daemon for longer than a frame. Here the file is mapped, its small parts are parsed, and hnswlib receives the arrays that it would be
+unpickled from, so that only one copy in memory happens under the lock.
 
 The layout is that of ``HierarchicalNSW::saveIndex`` (hnswlib 0.8, ``hnswalg.h``), unchanged since 0.4; the names of the state are those of
-``Index.__getstate__``, serialisation version 1.
+``Index.__getstate__``, serialization version 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LABEL_BYTES: Final = 8
 
 
 def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[str, Any]:
-    """Return the state of an index of inner products over ``dim`` numbers. Raises ``ValueError`` or ``OSError`` for another file."""
+    """Return the state of an inner product index over ``dim`` dimensions. Raises ``ValueError`` or ``OSError`` for any other file."""
     if (found := path.stat().st_size) < _HEAD.size:
         raise ValueError(f"{found} bytes are too few for a graph")
     raw = np.memmap(path, dtype=np.int8, mode="r")
@@ -44,7 +44,7 @@ def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[st
     ) = head
     end = _HEAD.size + most * size
     if labels_at - vectors_at != 4 * dim or size != labels_at + _LABEL_BYTES or count > most or end > len(raw):
-        raise ValueError(f"it holds {count} elements of {size} bytes, not of {dim} dimensions")
+        raise ValueError(f"it contains {count} elements of {size} bytes, not of {dim} dimensions")
     data = raw[_HEAD.size : end]
     labels = np.ascontiguousarray(data.reshape(most, size)[:count, labels_at:]).view(np.uint64).ravel()
     per_level = most_links * _LINK_BYTES + _LINK_BYTES
@@ -60,7 +60,7 @@ def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[st
 
 
 def _upper_levels(tail: bytes, count: int, per_level: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the highest level of each element, and the links above the lowest level of all that have any, one after the other."""
+    """Return the highest level of each element, and the concatenated links above the lowest level."""
     levels = np.zeros(count, dtype=np.int32)
     parts: list[bytes] = []
     at = 0

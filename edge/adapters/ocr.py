@@ -1,6 +1,6 @@
-"""Reads text with RapidOCR (detection and recognition by ONNX Runtime), the extra ``ocr``. Its models lie inside its wheel.
+"""OCR with RapidOCR (detection and recognition by ONNX Runtime), the extra ``ocr``. Its models are in its wheel.
 
-The models' paths are given explicitly: left to itself RapidOCR would download what it does not find.
+The paths of the models are set explicitly, because RapidOCR would download missing ones.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from typing_extensions import override
 
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine
+from edge.recognition.collector_number import TextLine, TextReader
 from edge.vision.frame import RgbImage
 
 INSTALL: Final = 'install the extra `ocr` (pip install "cardedge[ocr]") or set recognition.read_numbers = "never"'
 _WORK_LENGTH_PX: Final = 1024
-"""Longest side at which text is searched: a number's band needs no enlarging, and enlarged it takes twenty times longer."""
+"""Longest side at which text is detected: a number band need not be enlarged, which would take twenty times as long."""
 
 
 def is_installed() -> bool:
-    """Say whether the extra is there, without loading it."""
+    """Return whether the extra is installed, without importing it."""
     return find_spec("rapidocr") is not None
 
 
-class RapidOcrReader:
-    """``edge.recognition.collector_number.TextReader`` on ``threads`` CPU threads. The models (31 MB) are loaded with the first picture.
+class RapidOcrReader(TextReader):
+    """Reads text on ``threads`` CPU threads. The models (31 MB) are loaded with the first image.
 
-    Raises ``TextReaderError`` when the extra is not installed or is incomplete.
+    Raises ``TextReaderError`` if the extra is not installed or is incomplete.
     """
 
     def __init__(self, *, threads: int = 1) -> None:
@@ -49,13 +50,13 @@ class RapidOcrReader:
         }
         self._engine: Any = None
 
-    def read_text(self, picture: RgbImage) -> tuple[TextLine, ...]:
-        """Return the lines of text in the picture."""
+    @override
+    def read_text(self, image: RgbImage) -> tuple[TextLine, ...]:
         try:
-            answer = self._loaded()(np.ascontiguousarray(picture[:, :, ::-1]))
+            output = self._loaded()(np.ascontiguousarray(image[:, :, ::-1]))
         except Exception as error:
             raise TextReaderError(f"RapidOCR failed: {type(error).__name__}: {error}; {INSTALL}") from error
-        return tuple(TextLine(str(text), float(score)) for text, score in zip(answer.txts or (), answer.scores or (), strict=True))
+        return tuple(TextLine(str(text), float(score)) for text, score in zip(output.txts or (), output.scores or (), strict=True))
 
     def _loaded(self) -> Any:
         if self._engine is None:
@@ -68,5 +69,5 @@ class RapidOcrReader:
 def _model(folder: Path, kind: str) -> Path:
     found = sorted(folder.glob(f"*_{kind}_*.onnx"))
     if not found:
-        raise TextReaderError(f"{folder}: RapidOCR's wheel holds no {kind} model; {INSTALL}")
+        raise TextReaderError(f"{folder}: RapidOCR's wheel has no {kind} model; {INSTALL}")
     return found[-1]

@@ -1,7 +1,8 @@
-"""The network on the CPU: ``Embedder`` through ONNX Runtime.
+"""Embedder on the CPU, through ONNX Runtime.
 
-Memory decides how: half-precision weights become single precision at load, and each further copy of them would cost 116 MB. So no arena and
-no memory pattern, what loading left behind is given back, and a large batch is run in parts: a CPU gains nothing from more rows at once.
+Configured for low memory use: half-precision weights are converted to single precision when loaded, and each further copy of them takes 116
+MB. Therefore arena and memory pattern are off, memory left over from loading is returned to the system, and a large batch is run in parts
+(a CPU gains nothing from more rows at a time).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime
+from typing_extensions import override
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, checked_embeddings
 from edge.recognition.model import Model
+from edge.recognition.recognizer import Embedder
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
 
@@ -29,19 +32,19 @@ _LEVELS: Final[dict[GraphOptimization, onnxruntime.GraphOptimizationLevel]] = {
 }
 
 _ROWS_AT_ONCE: Final = 4
-_WAITING: Final = 1  # batches taken beyond those that run
+_WAITING: Final = 1  # batches accepted in addition to the running ones
 _JOIN_S: Final = 10.0
 
 _Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
 
 
-class OnnxEmbedder:
-    """Runs the ``onnx`` artefact of a model in worker threads of its own.
+class OnnxEmbedder(Embedder):
+    """Runs the ``onnx`` artifact of a model in worker threads.
 
-    ``threads`` are those of ONNX Runtime for one batch, 0 for one per core. ``workers`` batches run side by side on the same weights: with
-    ``threads=1`` the most pictures per second, because no core waits for another at the end of a layer; the answers are the same.
-    ``arena`` keeps memory between runs: slightly faster, more of it. ``spin`` lets idle threads wait busily for the next layer: faster
-    alone, unfair to everything else on the machine.
+    ``threads`` is the number of ONNX Runtime's threads per batch, 0 for one per core. ``workers`` batches run in parallel with the same
+    weights; together with ``threads=1`` this gives the most images per second, because no core waits for another at the end of a layer, and
+    the same embeddings. ``arena`` keeps memory between runs, which is slightly faster and takes more memory. ``spin`` makes idle threads
+    poll for the next layer, which is faster but takes CPU time from other programs. Raises ``ModelError`` if the artifact cannot be loaded.
     """
 
     def __init__(
@@ -68,23 +71,23 @@ class OnnxEmbedder:
             worker.start()
 
     @property
+    @override
     def info(self) -> EmbedderInfo:
-        """The model, its artifact and its sizes."""
         return self._info
 
+    @override
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Start embedding uint8 (1..info.max_batch, 224, 224, 3); see ``edge.recognition.recognizer.Embedder``."""
         if self._closed:
-            raise EmbedderError("the network was closed; open it again before embedding")
-        check_input_batch(batch, most=self._info.max_batch)
+            raise EmbedderError("the embedder is closed; open it again before embedding")
+        check_input_batch(batch, max_batch=self._info.max_batch)
         if not self._free.acquire(timeout=self._submit_timeout_s):
-            raise EmbedderTimeoutError(f"the network did not finish earlier batches within {self._submit_timeout_s:g} s")
+            raise EmbedderTimeoutError(f"the embedder did not finish earlier batches within {self._submit_timeout_s:g} s")
         future: Future[EmbeddingMatrix] = Future()
         self._jobs.put((batch, future))
         return future
 
+    @override
     def close(self) -> None:
-        """Finish what is in flight and end the worker threads. May be called twice."""
         if not self._closed:
             self._closed = True
             for _ in self._workers:
@@ -101,7 +104,7 @@ class OnnxEmbedder:
                     parts = (pixels[start : start + _ROWS_AT_ONCE] for start in range(0, len(pixels), _ROWS_AT_ONCE))
                     output = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
                     future.set_result(checked_embeddings(output, count=len(batch), dim=self._info.dim))
-            except Exception as error:  # noqa: BLE001 - whatever the driver raises belongs to the caller of this batch
+            except Exception as error:  # noqa: BLE001 - any error of the driver goes to the caller of this batch
                 future.set_exception(error if isinstance(error, EmbedderError) else EmbedderError(f"ONNX Runtime failed: {error}"))
             finally:
                 self._free.release()
@@ -122,22 +125,24 @@ def _open_session(
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path}: ONNX Runtime cannot load it ({error}); copy the network's folder again or update onnxruntime") from error
-    _give_memory_back()
+        raise ModelError(
+            f"{path}: ONNX Runtime cannot load it ({error}); copy the folder of the model again or update onnxruntime"
+        ) from error
+    _return_memory()
     (pixels,), (embedding,) = session.get_inputs(), session.get_outputs()
     wanted = [INPUT_SIZE.height, INPUT_SIZE.width, 3]
     if pixels.type != "tensor(uint8)" or list(pixels.shape[1:]) != wanted or embedding.shape[-1] != model.manifest.dim:
         raise ModelError(
-            f"{path}: takes {pixels.type} {pixels.shape} and gives {embedding.shape}, not uint8 (n, 224, 224, 3) and (n, "
-            f"{model.manifest.dim}); export the network again"
+            f"{path}: takes {pixels.type} {pixels.shape} and returns {embedding.shape}, not uint8 (n, 224, 224, 3) and (n, "
+            f"{model.manifest.dim}); export the model again"
         )
     return session
 
 
-def _give_memory_back() -> None:
-    """Let the C library return the memory of the half-precision weights and of the graph's rewriting; 110 MB that nobody uses again.
+def _return_memory() -> None:
+    """Return the memory of the half-precision weights and of the graph optimization, about 110 MB, to the system.
 
-    Only glibc has and needs the call; elsewhere nothing is done.
+    Only glibc has and requires this call; does nothing with other C libraries.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

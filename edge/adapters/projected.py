@@ -1,22 +1,25 @@
-"""Search for embeddings in a gallery of projected rows."""
+"""Vector index of a bundle whose rows are projected to fewer dimensions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from edge.recognition.recognizer import VectorIndex
+
 if TYPE_CHECKING:
     from edge.recognition.embedding import EmbeddingMatrix, Projection
     from edge.recognition.neighbors import Neighbors
-    from edge.recognition.recognizer import VectorIndex
 
 
-class ProjectedIndex:
-    """Projects each query before ``index``, which searches among projected rows, is asked; similarities are those of projected rows."""
+class ProjectedIndex(VectorIndex):
+    """Projects each query and searches it in ``index``, an index of projected rows; similarities are those of the projected vectors."""
 
     def __init__(self, index: VectorIndex, projection: Projection) -> None:
         self._index = index
         self._projection = projection
 
+    @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
-        """Return the ``k`` nearest entries of each query."""
         return self._index.search(self._projection.apply(queries), k)

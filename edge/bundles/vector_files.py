@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.bundles.manifest import COARSE_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
 from edge.errors import BundleError
-from edge.recognition.embedding import Projection, first_wrong_row
+from edge.recognition.embedding import Projection, first_invalid_row
 
 StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 """Unit rows (entries, dim); row i is entry i. Read-only, mapped from the file."""
@@ -36,7 +36,7 @@ def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
     path = directory / VECTORS_FILE
     vectors: StoredVectors = _mapped(path, np.dtype(manifest.vectors), (manifest.entries, manifest.dim))
     for start in range(0, len(vectors), _BLOCK_ROWS):
-        wrong = first_wrong_row(vectors[start : start + _BLOCK_ROWS].astype(np.float32))
+        wrong = first_invalid_row(vectors[start : start + _BLOCK_ROWS].astype(np.float32))
         if wrong is not None:
             raise BundleError(f"{path}: entry {start + wrong[0]} {wrong[1]}; build the bundle again")
     return vectors

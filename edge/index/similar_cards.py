@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge.errors import BundleError, DataError
-from edge.recognition.embedding import EmbeddingMatrix, first_wrong_row
+from edge.recognition.embedding import EmbeddingMatrix, first_invalid_row
 from edge.recognition.neighbors import CardId, Neighbors
 from edge.recognition.vector_bytes import MAGIC, from_bytes
 
@@ -60,7 +60,7 @@ def read_vector(path: Path, dim: int) -> EmbeddingMatrix:
         raise DataError(f"{path}: not .npy, a JSON list of numbers or the bytes of an embedding ({error})") from error
     if row.shape[1] != dim:
         raise DataError(f"{path}: {row.shape[1]} numbers, {dim} expected by the model of this bundle")
-    wrong = first_wrong_row(row)
+    wrong = first_invalid_row(row)
     if wrong is not None:
         raise DataError(f"{path}: {wrong[1]}; divide it by its length")
     return row

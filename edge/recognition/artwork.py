@@ -1,9 +1,10 @@
-"""Which cards share their artwork? Found by comparing the pictures' art windows with each other.
+"""Find cards that share their artwork, by comparing the art windows of their reference images.
 
-The windows are normalised locally first: otherwise two different caves, dark above and below and bright between, correlate 0.92.
-On 1,570 scans of one game with 60 reprinted pairs and 700 drawn cards with 60, the best pair of *different* art then correlates 0.82, the
-least alike reprint 0.96; one scan against itself under other light and JPEG, cropped up to 0.5 % off, keeps 0.92 in 99 of 100 cases.
-Precision is preferred: cards grouped wrongly would no longer be told apart, a pair that is missed is only answered less surely.
+The windows are normalized locally first: otherwise two different caves, dark above and below and bright between, correlate at 0.92. On
+1,570 scans of one game with 60 reprinted pairs and 700 drawn cards with 60, the highest correlation of *different* artworks is then 0.82,
+the lowest of a reprint 0.96. A scan against itself in other light and JPEG quality, cropped with an error of up to 0.5 %, stays above 0.92
+in 99 of 100 cases. Precision is preferred over recall: cards of a wrong group could no longer be distinguished, whereas a missed pair only
+makes decisions less certain.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from numpy.typing import NDArray
 from edge.vision.frame import RgbImage
 
 MIN_CORRELATION: Final = 0.88
-MAX_COLOUR_DIFFERENCE: Final = 32.0
-"""Of 255, the mean over the window per channel: cards of one drawing in other colours are other cards."""
+MAX_COLOR_DIFFERENCE: Final = 32.0
+"""Of 255, difference of the window's mean in a channel: the same drawing in other colors is another artwork."""
 
-_TOP, _BOTTOM, _LEFT, _RIGHT = 0.12, 0.50, 0.10, 0.90  # share of the card that is picture in nearly every layout
+_TOP, _BOTTOM, _LEFT, _RIGHT = 0.12, 0.50, 0.10, 0.90  # part of the card that shows the artwork in nearly every layout
 _WIDTH, _HEIGHT = 24, 16
-_FLAT_DEVIATION = 3.0  # of 255: a window without a picture would be compared by its noise
+_FLAT_DEVIATION = 3.0  # of 255: below that, a blank window would be compared by its noise
 _WINDOW_SIGMA = 2.5  # pixels of the small window: what counts as local
-_NOISE_VARIANCE = 16.0  # 4 grey levels squared: less than this is no detail
+_NOISE_VARIANCE = 16.0  # 4 gray levels squared: below that it is noise
 _BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArtworkView:
-    """A card's art window: ``detail`` is locally normalised luma, float32 (384,), unit length (zero when flat); ``colour`` its mean RGB."""
+    """Art window of a card: ``detail`` is locally normalized luma, float32 (384,), of unit length (0 if flat); ``color`` the mean RGB."""
 
     detail: NDArray[np.float32]
-    colour: NDArray[np.float32]
+    color: NDArray[np.float32]
 
 
 def artwork_view(card: RgbImage) -> ArtworkView:
@@ -52,15 +53,15 @@ def artwork_view(card: RgbImage) -> ArtworkView:
 
 
 def same_artwork(views: Sequence[ArtworkView], owners: Sequence[str]) -> list[int]:
-    """Return for each view the index of the first view that shares its artwork, its own where none does.
+    """Return for each view the index of the first view with the same artwork, its own index if there is none before it.
 
-    ``owners`` names the card of each view: pictures of one card belong together whatever they look like.
-    Sharing is carried on: if A shares with B and B with C, all three are one artwork.
+    ``owners`` are the cards of the views: views of one card always have the same artwork. The relation is transitive: if A shares with B
+    and B with C, all three are one artwork.
     """
     if not views:
         return []
     details = np.stack([view.detail for view in views])
-    colours = np.stack([view.colour for view in views])
+    colors = np.stack([view.color for view in views])
     first_of: dict[str, int] = {}
     first = [first_of.setdefault(owner, index) for index, owner in enumerate(owners)]
 
@@ -71,11 +72,11 @@ def same_artwork(views: Sequence[ArtworkView], owners: Sequence[str]) -> list[in
         return index
 
     for start in range(0, len(views), _BLOCK_ROWS):
-        # only pairs with a later partner: each pair is seen once
+        # only pairs with a later view, so that each pair is compared once
         alike = details[start : start + _BLOCK_ROWS] @ details[start:].T >= MIN_CORRELATION
         for row, column in zip(*np.nonzero(np.triu(alike, k=1)), strict=True):
             one, other = start + int(row), start + int(column)
-            if np.abs(colours[one] - colours[other]).max() <= MAX_COLOUR_DIFFERENCE:
+            if np.abs(colors[one] - colors[other]).max() <= MAX_COLOR_DIFFERENCE:
                 low, high = sorted((root(one), root(other)))
                 first[high] = low
     return [root(index) for index in range(len(views))]

@@ -1,9 +1,9 @@
-"""Open-set identification: from compared cards to identified, uncertain or unknown.
+"""Open-set identification: from comparisons to candidates to a decision (identified, uncertain or unknown).
 
-The absolute cosine alone never decides: cards that are not in the index score almost like true ones. Three things are weighed:
-the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork, and the
-lead of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools/calibrate.py``). Given
-the leads, the cosine itself added nothing in measurements: it says how well a card is seen rather than which card it is.
+The absolute cosine never decides alone, because cards that are not in the index score almost as high as indexed ones. Three terms are
+combined: the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork,
+and the lead of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools.calibrate``).
+In measurements the cosine itself added nothing to the leads: it depends on the quality of the view rather than on the card.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge.vision.card import LocatedCard, Quad, Rotation
 
 
 class RejectReason(StrEnum):
-    """Why a card was not named."""
+    """Reason why a card was not identified."""
 
     TOO_FAR = "too_far"
     AMBIGUOUS = "ambiguous"
@@ -30,7 +30,7 @@ class RejectReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One card the picture may show, in one reading of the picture, and how the two independent looks at it came out.
+    """Result of comparing a card image in one orientation with one entry.
 
     ``similarity`` is the cosine of the embeddings, ``agreement`` in [0, 1] that of the aligned pixels (``edge.recognition.verification``).
     """
@@ -43,7 +43,7 @@ class Comparison:
 
 
 class EvidenceTerms(NamedTuple):
-    """What speaks for one compared card: the agreement of the pixels, and the leads of agreement and cosine over the best other artwork."""
+    """Terms of the evidence for one card: agreement of the pixels, and leads of agreement and cosine over the best other artwork."""
 
     agreement: float
     agreement_lead: float
@@ -52,12 +52,12 @@ class EvidenceTerms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceWeights:
-    """How the evidence adds up to the log-odds of a verification.
+    """Weights that combine the terms of the evidence to the log-odds of a verification.
 
-    No slope is negative: better evidence never lowers a verification. A lead is taken over the best other artwork of the picture, but
-    over ``usual_agreement`` and ``usual_similarity`` at least: what an unrelated card of a full index reaches, so that a small
-    index without look-alikes leaves no lead that was not earned. The defaults trust the pixels alone, which mean the same under every
-    network; what a lead of the cosine is worth is for a calibration to say.
+    No slope is negative, so better evidence never lowers a verification. Leads are relative to the best other artwork, but at least to
+    ``usual_agreement`` and ``usual_similarity``, the values that an unrelated card of a full index reaches; otherwise a small index without
+    similar cards would yield large leads. The defaults rely on the pixels alone, which mean the same for every model; the weight of a lead
+    of the cosine is determined by calibration. Raises ``ValueError`` for weights that are not finite or slopes that are negative.
     """
 
     intercept: float = -9.5
@@ -68,22 +68,21 @@ class EvidenceWeights:
     usual_similarity: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse what could make better evidence count less."""
+        """Check the weights."""
         slopes = (self.agreement, self.agreement_lead, self.similarity_lead)
         if not all(isfinite(value) for value in (self.intercept, self.usual_agreement, self.usual_similarity, *slopes)):
-            raise ValueError("weights must be finite numbers; calibrate the bundle again")
+            raise ValueError("evidence weights must be finite numbers; calibrate the bundle again")
         if min(slopes) < 0.0:
-            raise ValueError("the weights of evidence must not be negative; calibrate the bundle again")
+            raise ValueError("evidence weights must not be negative; calibrate the bundle again")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One card the picture may show: its cosine ``similarity``, its ``verification`` in [0, 1], and the reading it fits best.
+    """A card that the card image may show, with its cosine ``similarity``, its ``verification`` in [0, 1] and its best orientation.
 
-    ``verification`` says how surely the picture shows this card rather than one that is not in the index. It is a logistic
-    scale on which 0.7 is the calibrated bound: the share of unindexed cards that reach it is the wanted false acceptance.
-
-    ``rotation`` turns the located quad into the card's own orientation.
+    ``verification`` is the confidence that the image shows this card rather than one that is not in the index. It is a logistic scale on
+    which 0.7 is the calibrated threshold: the share of unindexed cards that reach it is the chosen rate of false acceptance. ``rotation``
+    is the orientation of the card relative to the located quad.
     """
 
     card_id: CardId
@@ -94,15 +93,15 @@ class Candidate:
 
 
 Candidates: TypeAlias = tuple[Candidate, ...]
-"""Best first, one per card."""
+"""One candidate per card, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """The picture shows the artwork of ``best``; ``printings`` are the cards that share it and remain possible, ``best`` included.
+    """The card is identified as ``best``; ``printings`` are the possible cards with the same artwork, including ``best``.
 
-    ``margin`` is the lead in similarity over the best candidate of another artwork (over 0 when there is none). ``number_read`` is the
-    collector number as it was read from the card, None where none was.
+    ``margin`` is the lead in similarity over the best candidate of another artwork (over 0 if there is none). ``number_read`` is the text
+    of the collector number, None if it was not read.
     """
 
     best: Candidate
@@ -114,7 +113,7 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """The evidence points at ``best`` but is too weak to name it."""
+    """The best candidate is ``best``, but the evidence is too weak to identify it, or the collector number contradicts it."""
 
     best: Candidate
     margin: float
@@ -126,7 +125,7 @@ class Uncertain:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No card of the index is shown, as far as the evidence goes. ``candidates`` is empty only for an empty index."""
+    """The card is not one of the index, according to the evidence. ``candidates`` is empty only for an empty index."""
 
     reason: RejectReason
     margin: float
@@ -137,21 +136,20 @@ Decision: TypeAlias = Identified | Uncertain | Unknown
 
 
 def acceptance_score(decision: Decision) -> float:
-    """Return the number in [0, 1] by which the card was accepted or refused: the best candidate's verification, 0 for an empty index.
+    """Return the score in [0, 1] by which a card is accepted: the verification of the best candidate, 0 for an empty index.
 
-    Larger is surer. A bound on it gives one point of the risk-coverage curve; ``min_verification`` is the bound in use.
+    A threshold on it gives one point of the risk-coverage curve; ``min_verification`` is the threshold in use.
     """
     return decision.candidates[0].verification if decision.candidates else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceThresholds:
-    """Bounds of the decision and the weights behind its verifications; calibrated per bundle, stored in its manifest.
+    """Thresholds of the decision and weights of the verification; calibrated per bundle and stored in its manifest.
 
-    Similarities are cosines, verifications lie in [0, 1]. ``min_margin`` is the smallest lead in verification over the best
-    other artwork; below ``min_verification`` but above ``uncertain_verification`` the answer is uncertain.
-    Calibration moves the weights and leaves ``min_verification`` where it is, so that a bound somebody chose means the same
-    on every bundle.
+    Similarities are cosines, verifications are in [0, 1]. ``min_margin`` is the minimum lead in verification over the best other artwork.
+    Between ``uncertain_verification`` and ``min_verification`` the decision is uncertain. Calibration changes the weights and keeps
+    ``min_verification``, so that a threshold chosen by the user means the same on every bundle.
     """
 
     min_similarity: float = 0.15
@@ -163,7 +161,10 @@ class AcceptanceThresholds:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One located card in one frame with what was decided about it; ``quad`` starts at the card's own top-left when identified."""
+    """One located card in one frame and the decision about it.
+
+    ``quad`` is the located quad, starting at the card's own top-left corner if the decision is ``Identified`` or ``Uncertain``.
+    """
 
     located: LocatedCard
     quad: Quad
@@ -171,33 +172,36 @@ class Sighting:
 
 
 def rank(comparisons: Sequence[Comparison], weights: EvidenceWeights) -> Candidates:
-    """Return one candidate per compared card, in its best reading, most verified first; the order given does not matter."""
+    """Return one candidate per compared card, in its best orientation, highest verification first.
+
+    The result does not depend on the order of ``comparisons``.
+    """
     best: dict[CardId, tuple[float, int, Comparison]] = {}
     for each in comparisons:
-        strength = evidence_log_odds(each, comparisons, weights), -each.rotation
-        if each.card_id not in best or strength > best[each.card_id][:2]:
-            best[each.card_id] = *strength, each
-    weighed = [
+        score = evidence_log_odds(each, comparisons, weights), -each.rotation
+        if each.card_id not in best or score > best[each.card_id][:2]:
+            best[each.card_id] = *score, each
+    candidates = [
         Candidate(each.card_id, each.artwork_group, each.similarity, _logistic(value), each.rotation) for value, _, each in best.values()
     ]
-    return tuple(sorted(weighed, key=_rank))
+    return tuple(sorted(candidates, key=_best_first))
 
 
 def evidence_log_odds(comparison: Comparison, comparisons: Sequence[Comparison], weights: EvidenceWeights) -> float:
-    """Return the weighted evidence for one of the ``comparisons`` of a picture; any number, 0 is a verification of 0.5."""
-    found = evidence_for(comparison, comparisons, usual_agreement=weights.usual_agreement, usual_similarity=weights.usual_similarity)
+    """Return the log-odds of the verification of ``comparison``, one of all ``comparisons`` of a card; 0 is a verification of 0.5."""
+    terms = evidence_for(comparison, comparisons, usual_agreement=weights.usual_agreement, usual_similarity=weights.usual_similarity)
     return (
         weights.intercept
-        + weights.agreement * found.agreement
-        + weights.agreement_lead * found.agreement_lead
-        + weights.similarity_lead * found.similarity_lead
+        + weights.agreement * terms.agreement
+        + weights.agreement_lead * terms.agreement_lead
+        + weights.similarity_lead * terms.similarity_lead
     )
 
 
 def evidence_for(
     comparison: Comparison, comparisons: Sequence[Comparison], *, usual_agreement: float, usual_similarity: float
 ) -> EvidenceTerms:
-    """Return what speaks for one of the ``comparisons`` of a picture; ``EvidenceWeights`` tells of the usual values."""
+    """Return the evidence for ``comparison``, one of all ``comparisons`` of a card; for the usual values see ``EvidenceWeights``."""
     others = [other for other in comparisons if other.artwork_group != comparison.artwork_group]
     other_agreement = max((other.agreement for other in others), default=0.0)
     other_similarity = max((other.similarity for other in others), default=-1.0)
@@ -211,7 +215,7 @@ def evidence_for(
 def decide(
     comparisons: Sequence[Comparison], thresholds: AcceptanceThresholds, printings: Callable[[CardId], tuple[CardId, ...]]
 ) -> Decision:
-    """Rank the compared cards and return the decision. ``printings`` returns all cards that share a card's artwork."""
+    """Rank the compared cards and return the decision. ``printings`` returns all cards that share the artwork of a card."""
     ranked = rank(comparisons, thresholds.weights)
     if not ranked:
         return Unknown(RejectReason.EMPTY_INDEX, 0.0, ())
@@ -230,7 +234,7 @@ def decide(
     return Identified(best, margin, possible, ranked)
 
 
-def _rank(candidate: Candidate) -> tuple[float, float, CardId]:
+def _best_first(candidate: Candidate) -> tuple[float, float, CardId]:
     return (-candidate.verification, -candidate.similarity, candidate.card_id)
 
 

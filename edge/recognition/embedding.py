@@ -1,4 +1,4 @@
-"""From a rectified card to the network's input, and from its output to an embedding. The only preprocessing there is."""
+"""From rectified cards to the input of the network, and from its output to embeddings. Contains all preprocessing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.vision.card import Size
 from edge.vision.frame import RgbImage
 
 ModelId = NewType("ModelId", str)
-"""Hash of the trained weights; the ONNX and the HEF of one training run share it."""
+"""Hash of the trained weights; the ONNX and the HEF of one training run have the same."""
 
 InputBatch: TypeAlias = NDArray[np.uint8]
 """uint8 (n, 224, 224, 3) NHWC RGB, C-contiguous; mean and standard deviation are applied inside the network."""
@@ -40,7 +40,7 @@ class EmbedderInfo:
 
 INPUT_SIZE: Final = Size(224, 224)
 PREPROCESSING_ID: Final = "area-224-rgb-u8/1"
-"""Changes whenever ``to_input_batch`` would give other bytes; caches of embeddings depend on it."""
+"""Must change whenever ``to_input_batch`` returns other bytes; caches of embeddings depend on it."""
 
 UNIT_NORM_TOLERANCE: Final = 1e-2
 
@@ -48,8 +48,8 @@ UNIT_NORM_TOLERANCE: Final = 1e-2
 def to_input_batch(cards: Sequence[RgbImage]) -> InputBatch:
     """Return the network's input for rectified cards, uint8 (n, 224, 224, 3).
 
-    The portrait card is squeezed to a square by area averaging (by linear interpolation where it has to grow):
-    every pixel of the input carries card.
+    The portrait card is scaled to a square by area averaging (by linear interpolation if it is smaller), so that every pixel of the input
+    shows the card.
     """
     batch = np.empty((len(cards), INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
     for index, card in enumerate(cards):
@@ -58,21 +58,21 @@ def to_input_batch(cards: Sequence[RgbImage]) -> InputBatch:
     return batch
 
 
-def check_input_batch(batch: InputBatch, *, most: int) -> None:
-    """Raise ``EmbedderError`` unless ``batch`` is 1 to ``most`` inputs as ``to_input_batch`` makes them."""
+def check_input_batch(batch: InputBatch, *, max_batch: int) -> None:
+    """Raise ``EmbedderError`` unless ``batch`` holds 1 to ``max_batch`` inputs as returned by ``to_input_batch``."""
     if batch.dtype != np.uint8 or batch.shape[1:] != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
         raise EmbedderError(f"input {batch.dtype}{batch.shape} is not uint8 (n, 224, 224, 3); prepare it with `to_input_batch`")
-    if not 1 <= len(batch) <= most:
-        raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {most} at a time")
+    if not 1 <= len(batch) <= max_batch:
+        raise EmbedderError(f"a batch of {len(batch)} inputs; submit 1 to {max_batch} at a time")
 
 
 def turn_upside_down(batch: InputBatch) -> InputBatch:
-    """Return the same cards turned by 180 degrees."""
+    """Return the same cards rotated by 180 degrees."""
     return np.ascontiguousarray(batch[:, ::-1, ::-1])
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
-    """Return rows scaled to unit length, float32. A zero or non-finite row raises ``EmbedderError``."""
+    """Return the rows scaled to unit length, float32. Raises ``EmbedderError`` for a zero or non-finite row."""
     vectors = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not np.all(np.isfinite(norms)) or np.any(norms <= 0.0):
@@ -80,30 +80,35 @@ def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
     return np.asarray(vectors / norms, dtype=np.float32)
 
 
-def first_wrong_row(vectors: NDArray[np.floating]) -> tuple[int, str] | None:
-    """Return the first row of (n, dim) that is not finite or not of unit length, and what is wrong with it; None when all are right."""
+def first_invalid_row(vectors: NDArray[np.floating]) -> tuple[int, str] | None:
+    """Return the first row of ``vectors`` (n, dim) that is not finite or not of unit length, and what is wrong; None if there is none."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
-    if not wrong.size:
+    invalid = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
+    if not invalid.size:
         return None
-    row = int(wrong[0])
+    row = int(invalid[0])
     if not np.all(np.isfinite(vectors[row])):
         return row, "holds NaN or infinity"
     return row, f"has length {norms[row]:.3g}, expected 1"
 
 
 def checked_embeddings(output: NDArray[np.floating], *, count: int, dim: int) -> EmbeddingMatrix:
-    """Return the network's output as unit rows float32 (count, dim), or raise ``EmbedderError``.
+    """Return the network's output as rows of unit length, float32 (count, dim).
 
-    The network normalises its output itself; a norm away from 1 means a wrong artefact or broken arithmetic.
+    Raises ``EmbedderError`` for another shape or another length of a row: the network normalizes its output itself, so a length other than
+    1 indicates a wrong artifact or faulty arithmetic.
     """
     vectors = np.asarray(output, dtype=np.float32).reshape(count, -1) if output.size else np.empty((0, dim), np.float32)
     if vectors.shape != (count, dim):
-        raise EmbedderError(f"the network returned shape {output.shape}, expected ({count}, {dim}); is `model.json` of this artefact?")
+        raise EmbedderError(
+            f"the network returned shape {output.shape}, expected ({count}, {dim}); does `model.json` belong to this artifact?"
+        )
     unit = l2_normalize(vectors) if count else vectors
     norms = np.linalg.norm(vectors, axis=1)
     if np.any(np.abs(norms - 1.0) > UNIT_NORM_TOLERANCE):
-        raise EmbedderError(f"the network returned vectors of length {norms.min():.3f}..{norms.max():.3f}, expected 1; wrong artefact?")
+        raise EmbedderError(
+            f"the network returned vectors of length {norms.min():.3f}..{norms.max():.3f}, expected 1; is `model.json` of this artifact?"
+        )
     return unit
 
 

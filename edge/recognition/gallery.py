@@ -1,4 +1,4 @@
-"""The reference cards an index knows: what each entry of the vectors stands for."""
+"""The cards and entries of an index in memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from edge.recognition.neighbors import CardId
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card of the catalogue.
+    """One card of the index.
 
-    Cards of one ``artwork_group`` share their picture and differ in set, number or frame (reprints).
+    Cards of one ``artwork_group`` share their artwork and differ in set, number or frame (reprints).
     """
 
     card_id: CardId
@@ -31,10 +31,10 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """All cards and entries of one bundle, in memory.
+    """All cards and entries of an index, in memory.
 
-    ``entry_card_ids[i]`` is the card behind row ``i`` of the vectors; ``signatures`` is uint8 (entries, signature bytes),
-    see ``edge.recognition.verification``.
+    ``entry_card_ids[i]`` is the card of row ``i`` of the vectors; ``signatures`` is uint8 (entries, 1728), see
+    ``edge.recognition.verification``.
     """
 
     cards: Mapping[CardId, Card]
@@ -53,5 +53,5 @@ class Gallery:
         return self.cards[card_id].artwork_group
 
     def printings(self, card_id: CardId) -> tuple[CardId, ...]:
-        """Return all cards that share this card's artwork, itself included, sorted by id."""
+        """Return all cards that share the artwork of a card, including itself, sorted by id."""
         return self._printings[self.artwork_group(card_id)]

@@ -1,4 +1,4 @@
-"""A network's folder under ``hef/``: what ``model.json`` says, that the files are the ones it means, and that a backend runs it right."""
+"""Models: the folder under ``hef/``, its ``model.json``, the verification of its files, and the self-test of a backend."""
 
 import hashlib
 import json
@@ -26,20 +26,20 @@ MODEL_PLACES: Final = (Path(__file__).resolve().parents[2] / "hef", Path(sys.pre
 ArtifactKind: TypeAlias = Literal["onnx", "hef"]
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PlainFileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""A name inside the model's own folder; nothing can point elsewhere."""
+"""Name of a file in the folder of the model; cannot refer to another folder."""
 
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Cosine: TypeAlias = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 REPEAT_MIN_COSINE: Final = 0.9999
-"""Two runs of one input may differ by rounding, never by more: an NPU with the wrong runtime answers differently each time."""
+"""Two runs of one input may differ only by rounding. An NPU with the wrong runtime returns different embeddings each time."""
 
 Submit: TypeAlias = Callable[[InputBatch], Future[EmbeddingMatrix]]
 """``Embedder.submit``."""
 
 
 class FileRecord(Schema):
-    """A file of the folder and what it must look like."""
+    """A file of the folder with its expected hash and size."""
 
     file: PlainFileName
     sha256: Sha256
@@ -47,14 +47,14 @@ class FileRecord(Schema):
 
 
 class Artifact(FileRecord):
-    """A form of the network that a backend runs. ``precision`` says how the weights are stored."""
+    """File of the model that a backend runs. ``precision`` is the number format of the weights."""
 
     precision: str
     max_batch: PositiveInt
 
 
 class NetworkInput(Schema):
-    """What goes in. Mean and standard deviation are applied inside the network."""
+    """Input of the network. Mean and standard deviation are applied inside the network."""
 
     width: PositiveInt
     height: PositiveInt
@@ -65,9 +65,9 @@ class NetworkInput(Schema):
 
 
 class Golden(Schema):
-    """Pictures with known embeddings. ``embeddings`` is a float32 .npy (n, dim) of the trained network in full precision.
+    """Images with known embeddings. ``embeddings`` is a .npy file, float32 (n, dim), of the trained network in full precision.
 
-    ``min_cosine`` is the least agreement of a backend with them, per kind of artefact: 8 bits may differ more than 16.
+    ``min_cosine`` is the minimum cosine that a backend must reach, per kind of artifact: 8 bits may differ more than 16.
     """
 
     pictures: tuple[FileRecord, ...] = Field(min_length=1)
@@ -76,7 +76,7 @@ class Golden(Schema):
 
 
 class TrainingRecord(Schema):
-    """How the weights came about. ``note`` says in one plain sentence how far to trust them; ``cardedge check`` repeats it."""
+    """How the weights were trained. ``note`` describes in one sentence how far to rely on them; ``cardedge check`` prints it."""
 
     note: str = Field(min_length=1)
     recipe: str
@@ -89,7 +89,7 @@ class TrainingRecord(Schema):
 
 
 class MeasuredView(Schema):
-    """Figures over ``count`` simulated views of held-out cards; ``accepted`` at 1 % acceptance of cards that are not indexed, by cosine."""
+    """Figures over ``count`` simulated views of held-out cards; ``accepted`` is the share accepted at 1 % false acceptance, by cosine."""
 
     view: str
     count: PositiveInt
@@ -100,7 +100,7 @@ class MeasuredView(Schema):
 
 
 class Measured(Schema):
-    """What was measured of the artefact. ``parity_min_cosine`` is the least agreement of the artefact with the trained network."""
+    """Measured figures of the artifact. ``parity_min_cosine`` is its minimum cosine to the trained network."""
 
     parity_min_cosine: Cosine
     parity_images: PositiveInt
@@ -109,7 +109,7 @@ class Measured(Schema):
 
 
 class ArtifactAgreement(Schema):
-    """How far an artefact answers as the ONNX does, over ``count`` rectified cards that took no part in training.
+    """Agreement of an artifact with the ONNX, over ``count`` rectified cards that were not used in training.
 
     ``top1`` is the share of them whose nearest card in one gallery is the same for both.
     """
@@ -121,9 +121,9 @@ class ArtifactAgreement(Schema):
 
 
 class ModelManifest(Schema):
-    """The content of ``model.json``. ``agreement`` lets a bundle embedded by one artefact serve another: see ``check_pairing``.
+    """Content of ``model.json``. ``agreement`` permits a bundle embedded by one artifact to be queried by another: see ``check_pairing``.
 
-    ``npu`` is what compiling for an NPU was planned to cost and measured to take, ``coreml`` the package for iOS; both free of form.
+    ``npu`` contains the plan and the measurements of the compilation for an NPU, ``coreml`` the package for iOS; their form is not fixed.
     """
 
     format_version: Literal[1] = MODEL_FORMAT_VERSION
@@ -149,7 +149,10 @@ class ModelManifest(Schema):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A verified folder: every file that ``manifest`` names was there with the right hash when it was opened."""
+    """A verified folder: when it was opened, every file named in ``manifest`` existed with the right hash.
+
+    ``golden_inputs`` is uint8 (n, 224, 224, 3), ``golden_embeddings`` float32 (n, dim).
+    """
 
     folder: Path
     manifest: ModelManifest
@@ -162,15 +165,15 @@ class Model:
         return ModelId(self.manifest.model_id)
 
     def artifact(self, kind: ArtifactKind) -> Artifact:
-        """Return the artefact of a backend, or raise ``ModelError`` saying which ones there are."""
-        artefact = self.manifest.artefacts.get(kind)
-        if artefact is None:
-            there = ", ".join(sorted(self.manifest.artefacts)) or "none"
-            raise ModelError(f"{self.folder / MODEL_FILE}: no `{kind}` artefact ({there} listed); choose another backend")
-        return artefact
+        """Return the artifact of a backend. Raises ``ModelError``, naming the existing ones, if there is none of this kind."""
+        artifact = self.manifest.artefacts.get(kind)
+        if artifact is None:
+            existing = ", ".join(sorted(self.manifest.artefacts)) or "none"
+            raise ModelError(f"{self.folder / MODEL_FILE}: no `{kind}` artifact ({existing} listed); choose another backend")
+        return artifact
 
     def artifact_path(self, kind: ArtifactKind) -> Path:
-        """Return the file of a backend's artefact."""
+        """Return the path of the artifact of a backend. Raises ``ModelError`` if there is none."""
         return self.folder / self.artifact(kind).file
 
 
@@ -185,38 +188,38 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
         found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}"))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise ModelError(f"{place}: holds several networks ({names}); name one with --model, or network.model in the settings file")
+            raise ModelError(f"{place}: contains several models ({names}); choose one with --model or network.model in the settings file")
         if found:
             return found[0]
-    looked = ", ".join(str(place) for place in places)
-    raise ModelError(f"no network found (looked in {looked}); name its folder with --model, or network.model in the settings file")
+    searched = ", ".join(str(place) for place in places)
+    raise ModelError(f"no model found (searched {searched}); set its folder with --model or network.model in the settings file")
 
 
 def open_model(folder: Path) -> Model:
-    """Read ``model.json`` and check every file it names. Raises ``ModelError`` naming the file and the next step."""
+    """Read ``model.json`` and verify every file it names. Raises ``ModelError`` naming the file and what to do."""
     manifest = read_model_manifest(folder)
     expected = (INPUT_SIZE.width, INPUT_SIZE.height, PREPROCESSING_ID)
     if (manifest.input.width, manifest.input.height, manifest.input.preprocessing) != expected:
         raise ModelError(
             f"{folder / MODEL_FILE}: input {manifest.input.width}x{manifest.input.height} `{manifest.input.preprocessing}` is not what "
-            f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use a matching version of cardedge and network"
+            f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use matching versions of cardedge and model"
         )
     for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
         _check_file(folder, record)
-    pictures = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
-    return Model(folder, manifest, pictures, _read_golden_embeddings(folder, manifest))
+    images = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
+    return Model(folder, manifest, images, _read_golden_embeddings(folder, manifest))
 
 
 def read_model_manifest(folder: Path) -> ModelManifest:
-    """Return the content of ``model.json``, checked by itself only."""
+    """Return the validated content of ``model.json``, without verifying the files it names. Raises ``ModelError``."""
     path = folder / MODEL_FILE
     try:
         with path.open("rb") as file:
             text = file.read(MODEL_FILE_MAX_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"{folder}: no readable {MODEL_FILE} ({error.strerror}); name a network's folder under hef/") from error
+        raise ModelError(f"{folder}: no readable {MODEL_FILE} ({error.strerror}); name the folder of a model under hef/") from error
     if len(text) > MODEL_FILE_MAX_BYTES:
-        raise ModelError(f"{path}: larger than {MODEL_FILE_MAX_BYTES} bytes, so it describes no network; copy the folder again")
+        raise ModelError(f"{path}: larger than {MODEL_FILE_MAX_BYTES} bytes, so it does not describe a model; copy the folder again")
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -229,59 +232,59 @@ def read_model_manifest(folder: Path) -> ModelManifest:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise ModelError(f"{path}: {field}: {first['msg']}; export the network again or copy the folder again") from error
+        raise ModelError(f"{path}: {field}: {first['msg']}; export the model again or copy the folder again") from error
 
 
 PAIRED_MIN_COSINE: Final = 0.99
 PAIRED_MIN_TOP1: Final = 0.99
-"""From this measured agreement on, vectors of one artefact serve queries of another (practice: > 0.99 is good, facts of the field)."""
+"""Minimum agreement at which the vectors of one artifact may be queried by another; above 0.99 is considered good in practice."""
 
 
 def check_pairing(manifest: ModelManifest, embedded_by: str | None, running: str) -> None:
-    """Raise ``ModelMismatchError`` unless a bundle embedded by the file ``embedded_by`` may be asked by the file ``running`` (sha256 both).
+    """Raise ``ModelMismatchError`` unless a bundle embedded by one file may be queried by another.
 
-    The same file always may. Another artefact of these weights may when ``model.json`` records that the two were measured to agree.
+    ``embedded_by`` and ``running`` are the SHA-256 of the files. The same file is always permitted; another artifact of the same weights is
+    permitted if the agreement recorded in ``model.json`` suffices.
     """
     if embedded_by == running:
         return
-    kinds = {artefact.sha256: kind for kind, artefact in manifest.artefacts.items()}
-    asking, stored = kinds.get(running), kinds.get(embedded_by or "")
-    other = asking if asking != "onnx" else stored  # agreement is told of the artefact that is not the reference
-    agreement = manifest.agreement.get(other) if other is not None and None not in {asking, stored} else None
+    kinds = {artifact.sha256: kind for kind, artifact in manifest.artefacts.items()}
+    query_kind, bundle_kind = kinds.get(running), kinds.get(embedded_by or "")
+    other = query_kind if query_kind != "onnx" else bundle_kind  # the agreement is recorded for the artifact that is not the reference
+    agreement = manifest.agreement.get(other) if other is not None and None not in {query_kind, bundle_kind} else None
     if agreement is None:
         raise ModelMismatchError(
-            f"the bundle was embedded by file {(embedded_by or 'unknown')[:12]}… and {running[:12]}… runs here; model.json does not say "
-            "how far they agree. Measure it with tools/verify_hef.py, or run `cardedge index reembed` on this device"
+            f"the bundle was embedded by file {(embedded_by or 'unknown')[:12]}… and {running[:12]}… runs here; model.json does "
+            "not record their agreement. Measure it with tools/verify_hef.py, or run `cardedge index reembed` on this device"
         )
     if agreement.mean_cosine < PAIRED_MIN_COSINE or agreement.top1 < PAIRED_MIN_TOP1:
         raise ModelMismatchError(
-            f"the bundle's embeddings and this backend's agree too little (mean cosine {agreement.mean_cosine:.4f}, same answer "
+            f"the bundle's embeddings and this backend's do not agree enough (mean cosine {agreement.mean_cosine:.4f}, same answer "
             f"{100 * agreement.top1:.1f} %; at least {PAIRED_MIN_COSINE} and {100 * PAIRED_MIN_TOP1:g} %); run `cardedge index reembed` on "
             "this device"
         )
 
 
 def self_test(submit: Submit, model: Model, *, kind: ArtifactKind, timeout_s: float = 30.0) -> float:
-    """Run the golden pictures twice through a backend; return the least cosine to their stored embeddings.
+    """Embed the golden images twice with a backend; return the minimum cosine to their stored embeddings.
 
-    An NPU computes with integers, so its two answers must be equal to the last bit.
-
-    Raises ``ModelError`` when the backend answers something else than the trained network did, or not the same twice: accelerators do
-    return plausible but wrong vectors. ``EmbedderTimeoutError`` when it does not answer within ``timeout_s`` per picture.
+    Raises ``ModelError`` if the embeddings deviate from those of the trained network or if the two runs differ: accelerators can return
+    plausible but wrong vectors. An NPU computes with integers, so its two runs must be equal bit by bit. Raises ``EmbedderTimeoutError`` if
+    the backend does not answer within ``timeout_s`` per image.
     """
     first, second = (_run_golden(submit, model, timeout_s) for _ in range(2))
     repeat = float(np.min(np.sum(first * second, axis=1)))
     if repeat < REPEAT_MIN_COSINE or (kind == "hef" and not np.array_equal(first, second)):
         raise ModelError(
-            f"{model.artifact_path(kind)}: two runs of one picture differ (cosine {repeat:.4f}); check the versions of driver, runtime and "
+            f"{model.artifact_path(kind)}: two runs of one image differ (cosine {repeat:.4f}); check the versions of driver, runtime and "
             "compiler against each other"
         )
     agreement = float(np.min(np.sum(first * model.golden_embeddings, axis=1)))
     bound = model.manifest.golden.min_cosine.get(kind, 1.0)
     if agreement < bound:
         raise ModelError(
-            f"{model.artifact_path(kind)}: the backend's answer to a golden picture is off (cosine {agreement:.4f}, at least {bound:.4f} "
-            "expected); the artefact does not belong to these weights or the backend computes wrongly"
+            f"{model.artifact_path(kind)}: wrong embedding of a golden image (cosine {agreement:.4f}, at least {bound:.4f} "
+            "expected); the artifact does not belong to these weights, or the backend computes incorrectly"
         )
     return agreement
 
@@ -294,7 +297,7 @@ def _run_golden(submit: Submit, model: Model, timeout_s: float) -> EmbeddingMatr
         except EmbedderError:
             raise
         except TimeoutError as error:
-            raise EmbedderTimeoutError(f"the network did not answer the self-test within {timeout_s:g} s") from error
+            raise EmbedderTimeoutError(f"the embedder did not answer the self-test within {timeout_s:g} s") from error
     embeddings = np.concatenate(rows)
     if embeddings.shape != model.golden_embeddings.shape:
         raise ModelError(f"{model.folder / MODEL_FILE}: dim {model.manifest.dim} is not what the backend returns ({embeddings.shape[1]})")
@@ -308,7 +311,7 @@ def _check_file(folder: Path, record: FileRecord) -> None:
             size = path.stat().st_size
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the network's folder again") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the folder of the model again") from error
     if size != record.size_bytes or digest != record.sha256:
         raise ModelError(f"{path}: not the file {MODEL_FILE} describes ({size} bytes, sha256 {digest[:12]}…); copy the folder again")
 
@@ -316,7 +319,7 @@ def _check_file(folder: Path, record: FileRecord) -> None:
 def _read_golden(path: Path) -> InputBatch:
     decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_COLOR)
     if decoded is None or decoded.shape != (INPUT_SIZE.height, INPUT_SIZE.width, 3):
-        raise ModelError(f"{path}: not a picture of {INPUT_SIZE.width}x{INPUT_SIZE.height}; export the network again")
+        raise ModelError(f"{path}: not an image of {INPUT_SIZE.width}x{INPUT_SIZE.height}; export the model again")
     return np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -325,8 +328,8 @@ def _read_golden_embeddings(folder: Path, manifest: ModelManifest) -> EmbeddingM
     try:
         stored = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not an array file ({error}); export the network again") from error
+        raise ModelError(f"{path}: not an array file ({error}); export the model again") from error
     shape = (len(manifest.golden.pictures), manifest.dim)
     if stored.shape != shape or stored.dtype != np.float32 or not np.allclose(np.linalg.norm(stored, axis=1), 1.0, atol=1e-3):
-        raise ModelError(f"{path}: not {shape[0]} unit vectors of {shape[1]} float32; export the network again")
+        raise ModelError(f"{path}: not {shape[0]} unit vectors of {shape[1]} float32; export the model again")
     return np.asarray(stored, dtype=np.float32)

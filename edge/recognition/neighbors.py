@@ -1,4 +1,4 @@
-"""Nearest entries of the gallery by cosine similarity: the values every index answers with."""
+"""Nearest entries of the gallery by cosine similarity: the results of every vector index."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Neighbor(NamedTuple):
 
 
 Neighbors: TypeAlias = tuple[Neighbor, ...]
-"""Most similar first; a card with several pictures may appear more than once. Empty only for an empty gallery."""
+"""Most similar first; a card with several entries may appear more than once. Empty only for an empty gallery."""
 
 
 def exact_similarities(queries: EmbeddingMatrix, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the cosine of unit rows, float32 (queries, vectors)."""
+    """Return the cosines of rows of unit length, float32 (queries, vectors)."""
     return np.asarray(queries @ np.asarray(vectors, dtype=np.float32).T, dtype=np.float32)
 
 
@@ -45,9 +45,9 @@ def top_k(similarities: NDArray[np.float32], k: int) -> NDArray[np.intp]:
 
 
 def to_neighbors(entries: NDArray[np.integer], similarities: NDArray[np.float32], entry_card_ids: Sequence[CardId]) -> Neighbors:
-    """Return the named neighbours of one query; ``similarities`` belong to ``entries`` in order.
+    """Return the neighbors of one query from its nearest ``entries`` and their ``similarities``, in the same order.
 
-    Rows stored as float16 are unit vectors up to rounding; the cosine is held within [-1, 1].
+    The cosines are limited to [-1, 1], because rows stored as float16 have unit length only up to rounding.
     """
     cosines = np.clip(similarities, -1.0, 1.0).tolist()
     return tuple(Neighbor(entry, entry_card_ids[entry], cosine) for entry, cosine in zip(entries.tolist(), cosines, strict=True))

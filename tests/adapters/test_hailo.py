@@ -92,7 +92,7 @@ def test_the_same_picture_gives_the_same_bytes_and_passes_the_self_test(start, m
 
 def test_a_chip_that_answers_differently_each_time_is_refused(start, model):
     embedder = start(Board(noise=True))
-    with pytest.raises(ModelError, match="two runs of one picture differ"):
+    with pytest.raises(ModelError, match="two runs of one image differ"):
         self_test(embedder.submit, model, kind="hef")
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_hef_is_named(start, folder, model):
 
 def test_batches_larger_than_the_runtimes_queue_are_refused_at_once(start):
     board = Board(queue_size=MAX_BATCH - 1)
-    with pytest.raises(ModelError, match=f"{MAX_BATCH - 1} pictures at a time"):
+    with pytest.raises(ModelError, match=f"{MAX_BATCH - 1} images at a time"):
         start(board)
     assert board.journal[-1] == "vdevice released"
 
@@ -191,7 +191,7 @@ def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situa
     assert words in str(raised.value)
     until(lambda: embedder.status().reopened == 1 and embedder.status().state is NpuState.READY)
     assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]
-    until(lambda: "the NPU works again" in caplog.text)
+    until(lambda: "the NPU has recovered" in caplog.text)
     batch = pictures(2)
     assert np.min(np.sum(embedder.submit(batch).result(5) * expected(batch), axis=1)) > 0.99
 
@@ -212,7 +212,7 @@ def test_while_it_is_opened_again_submissions_say_so(start):
     board.faults.append(Fault("job", 63))
     with pytest.raises(NpuOverheatedError):
         embedder.submit(pictures(1)).result(5)
-    with pytest.raises(NpuReopeningError, match="opened again"):
+    with pytest.raises(NpuReopeningError, match="being reopened"):
         embedder.submit(pictures(1))
     assert embedder.status().state is NpuState.FAILED
 

@@ -91,7 +91,7 @@ def test_a_damaged_model_is_reported(check, tmp_path):
 def test_a_backend_without_an_artifact_is_not_replaced_by_another(check):
     status, results = check(network={"backend": "hailo"})
     assert status == ExitCode.BAD_DATA
-    assert "no `hef` artefact (onnx listed)" in results["network"]["message"]
+    assert "no `hef` artifact (onnx listed)" in results["network"]["message"]
 
 
 def test_a_bundle_of_another_model_is_refused(check, tmp_path):
@@ -192,7 +192,7 @@ def test_at_rest_skips_camera_and_broker(check):
 def test_at_rest_a_missing_npu_artifact_is_reported(check):
     status, results = check("--at-rest", network={"backend": "hailo"})
     assert status == ExitCode.BAD_DATA
-    assert "no `hef` artefact" in results["network"]["message"]
+    assert "no `hef` artifact" in results["network"]["message"]
 
 
 def test_another_index_is_checked_instead_of_the_one_in_the_settings(check, small_scanner, tmp_path):

@@ -194,7 +194,7 @@ def test_a_backend_without_an_artifact(small_scanner, tmp_path):
     config.write_text(f'[device]\nid = "bench"\n[network]\nbackend = "hailo"\nmodel = "{small_scanner.model}"\n')
     status, errors = run_daemon(config)
     assert status == ExitCode.BAD_DATA
-    assert "no `hef` artefact (onnx listed)" in errors
+    assert "no `hef` artifact (onnx listed)" in errors
 
 
 def check_broker(tmp_path, capsys, mqtt):

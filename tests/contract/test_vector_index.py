@@ -150,7 +150,7 @@ def test_the_manifest_holds_the_recall_that_was_measured(large_bundle):
 def test_a_graph_of_another_bundle_is_refused(bundle_of):
     bundle, other = bundle_of(random_vectors(300, DIM)), bundle_of(random_vectors(301, DIM))
     bundle.graph_path.write_bytes(other.graph_path.read_bytes())
-    with pytest.raises(BundleError, match=r"hnsw\.bin: holds 301 entries, 300 expected; build the bundle again"):
+    with pytest.raises(BundleError, match=r"hnsw\.bin: contains 301 entries, 300 expected; build the bundle again"):
         HnswIndex(bundle)
 
 

@@ -88,10 +88,10 @@ def test_only_sections_that_need_a_restart_wait():
 def test_the_model_is_the_one_named_or_the_only_one_installed(small_scanner, tmp_path):
     place = tmp_path / "hef"
     assert find_model(tmp_path / "named", (place,)) == tmp_path / "named"
-    with pytest.raises(ModelError, match="no network found"):
+    with pytest.raises(ModelError, match="no model found"):
         find_model(None, (place,))
     shutil.copytree(small_scanner.model, place / "first")
     assert find_model(None, (tmp_path / "none", place)) == place / "first"
     shutil.copytree(small_scanner.model, place / "second")
-    with pytest.raises(ModelError, match="several networks \\(first, second\\)"):
+    with pytest.raises(ModelError, match="several models \\(first, second\\)"):
         find_model(None, (place,))

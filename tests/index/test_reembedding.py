@@ -58,12 +58,12 @@ def test_without_a_measured_agreement_it_is_refused(model, stored, running):
 
 @pytest.mark.parametrize("weak", [agreement(cosine=0.98), agreement(top1=0.98)])
 def test_a_low_agreement_is_refused_with_its_figures(model, weak):
-    with pytest.raises(ModelMismatchError, match=r"agree too little .*0\.98|98\.0 %"):
+    with pytest.raises(ModelMismatchError, match=r"do not agree enough .*0\.98|98\.0 %"):
         check_pairing(manifest_of(model, weak), ONNX, HEF)
 
 
 def test_a_file_that_the_model_does_not_list_has_no_agreement(model):
-    with pytest.raises(ModelMismatchError, match="does not say"):
+    with pytest.raises(ModelMismatchError, match="does not record"):
         check_pairing(manifest_of(model, agreement()), OTHER, HEF)
 
 

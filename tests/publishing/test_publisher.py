@@ -473,7 +473,7 @@ def test_a_second_client_with_our_id_is_suspected(tmp_path, broker):
 def test_a_second_client_with_our_id_is_reported_if_the_broker_says_so(tmp_path):
     broker = brokers.TakenOverBroker()
     with running(make_sink(tmp_path, broker.port, refused_retry_s=60), close_s=1.0) as sink:
-        wait_until(lambda: sink.health().report.state.startswith("refused: another client connected with our client id"))
+        wait_until(lambda: sink.health().report.state.startswith("refused: another client connected with the same client id"))
     broker.close()
 
 

@@ -1,4 +1,4 @@
-"""The decision: what is named, what stays open, what is refused and why."""
+"""The decision: identified, uncertain or unknown, and the reason."""
 
 from dataclasses import replace
 from math import log
@@ -48,7 +48,7 @@ def test_a_verified_card_that_leads_is_identified():
     assert [each.card_id for each in decision.candidates] == ["a", "b"]
 
 
-def test_an_empty_index_knows_nothing():
+def test_an_empty_index_gives_unknown():
     assert decide([], THRESHOLDS, alone) == Unknown(RejectReason.EMPTY_INDEX, 0.0, ())
 
 
@@ -60,19 +60,19 @@ def test_an_empty_index_knows_nothing():
         ([compared("a", 0.9), compared("b", 0.85)], RejectReason.AMBIGUOUS),
     ],
 )
-def test_a_refusal_names_its_reason(candidates, reason):
+def test_unknown_has_a_reason(candidates, reason):
     decision = decide(candidates, THRESHOLDS, alone)
     assert isinstance(decision, Unknown)
     assert decision.reason is reason
 
 
-def test_weak_verification_is_uncertain_not_wrong():
+def test_weak_verification_is_uncertain():
     decision = decide([compared("a", 0.6), compared("b", 0.1)], THRESHOLDS, alone)
     assert isinstance(decision, Uncertain)
     assert decision.best.card_id == "a"
 
 
-def test_a_reprint_of_the_same_artwork_does_not_eat_the_margin():
+def test_a_reprint_of_the_same_artwork_does_not_reduce_the_margin():
     candidates = [compared("a", 0.9, group="art"), compared("reprint", 0.89, group="art"), compared("b", 0.2, 0.4)]
     decision = decide(candidates, THRESHOLDS, lambda _: ("a", "reprint"))
     assert isinstance(decision, Identified)
@@ -116,7 +116,7 @@ comparisons = st.lists(
 
 
 @given(comparisons, st.randoms())
-def test_a_verification_is_a_share_and_no_order_changes_it(compared, random):
+def test_a_verification_is_in_0_1_and_independent_of_the_order(compared, random):
     weighed = rank(compared, WEIGHTS)
     assert all(0.0 <= each.verification <= 1.0 for each in weighed)
     assert {each.card_id for each in weighed} == {each.card_id for each in compared}
@@ -139,7 +139,7 @@ def test_better_evidence_never_lowers_a_verification(compared, data, gain, what)
     assert verification(better) >= verification(compared) - 1e-12
 
 
-def test_a_reprint_takes_no_lead_and_another_artwork_does():
+def test_a_lead_is_over_another_artwork_and_not_over_a_reprint():
     own, reprint = Comparison(CardId("a1"), "a", 0.7, 0.9, 0), Comparison(CardId("a2"), "a", 0.69, 0.89, 0)
     other = Comparison(CardId("b1"), "b", 0.69, 0.89, 0)
     alone = rank([own], WEIGHTS)[0].verification
@@ -147,8 +147,8 @@ def test_a_reprint_takes_no_lead_and_another_artwork_does():
     assert rank([own, other], WEIGHTS)[0].verification < 0.1 < alone
 
 
-def test_nothing_to_lead_over_counts_as_an_unrelated_card():
-    """A lead over nobody is not earned: it is taken over what an unrelated card of a full index reaches."""
+def test_without_another_artwork_the_lead_is_over_the_usual_values():
+    """The lead is over the values that an unrelated card of a full index reaches."""
     own = Comparison(CardId("a1"), "a", 0.7, 0.9, 0)
     usual = Comparison(CardId("b1"), "b", WEIGHTS.usual_similarity, WEIGHTS.usual_agreement, 0)
     far = Comparison(CardId("b1"), "b", -0.5, 0.0, 0)
@@ -157,7 +157,7 @@ def test_nothing_to_lead_over_counts_as_an_unrelated_card():
 
 @pytest.mark.parametrize("field", ["agreement", "agreement_lead", "similarity_lead"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
-def test_weights_that_would_punish_good_evidence_are_refused(field, value):
+def test_weights_that_lower_a_verification_are_rejected(field, value):
     with pytest.raises(ValueError, match="calibrate the bundle again"):
         replace(WEIGHTS, **{field: value})
 

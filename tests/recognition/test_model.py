@@ -25,7 +25,7 @@ def answering(function):
     return submit
 
 
-def test_a_whole_folder_opens_with_its_golden_pictures(folder):
+def test_an_intact_folder_opens_with_its_golden_images(folder):
     model = open_model(folder)
     assert model.model_id == "00112233445566aa"
     assert np.array_equal(model.golden_inputs, golden_pictures())
@@ -49,7 +49,7 @@ def test_a_missing_file_is_named(folder, name):
         open_model(folder)
 
 
-def test_a_truncated_network_is_refused(folder):
+def test_a_truncated_network_is_rejected(folder):
     data = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(data[:-1])
     with pytest.raises(ModelError, match=r"model\.onnx"):
@@ -69,7 +69,7 @@ def test_a_truncated_network_is_refused(folder):
         ({"dim": DIM + 1}, r"golden\.npy"),
     ],
 )
-def test_a_wrong_manifest_says_what_is_wrong(tmp_path, change, message):
+def test_an_invalid_manifest_is_rejected_with_the_reason(tmp_path, change, message):
     manifest = write_model(tmp_path)
     write_manifest(tmp_path, manifest | change)
     with pytest.raises(ModelError, match=message) as raised:
@@ -78,7 +78,7 @@ def test_a_wrong_manifest_says_what_is_wrong(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '"model"'])
-def test_a_file_that_is_no_manifest_is_refused(folder, text):
+def test_a_file_that_is_not_a_manifest_is_rejected(folder, text):
     (folder / "model.json").write_text(text)
     with pytest.raises(ModelError, match=r"model\.json"):
         open_model(folder)
@@ -103,26 +103,26 @@ def test_golden_embeddings_must_be_unit_vectors(tmp_path, stored):
         open_model(tmp_path)
 
 
-def test_an_artefact_that_is_not_there_names_those_that_are(folder):
-    with pytest.raises(ModelError, match=r"no `hef` artefact \(onnx listed\)"):
+def test_a_missing_artifact_error_names_the_existing_ones(folder):
+    with pytest.raises(ModelError, match=r"no `hef` artifact \(onnx listed\)"):
         open_model(folder).artifact("hef")
 
 
-def test_a_backend_that_answers_as_the_trained_network_passes(folder):
+def test_a_backend_that_agrees_with_the_trained_network_passes(folder):
     assert self_test(answering(expected), open_model(folder), kind="onnx") == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_backend_that_answers_something_else_is_found(folder):
-    with pytest.raises(ModelError, match="golden picture is off"):
+def test_a_backend_with_wrong_embeddings_is_detected(folder):
+    with pytest.raises(ModelError, match="wrong embedding of a golden image"):
         self_test(answering(lambda batch: expected(batch[:, :, ::-1])), open_model(folder), kind="onnx")
 
 
-def test_a_backend_that_swaps_the_colours_is_found(folder):
-    with pytest.raises(ModelError, match="golden picture is off"):
+def test_a_backend_that_swaps_the_colors_is_detected(folder):
+    with pytest.raises(ModelError, match="wrong embedding of a golden image"):
         self_test(answering(lambda batch: expected(batch[..., ::-1])), open_model(folder), kind="onnx")
 
 
-def test_a_backend_that_answers_differently_each_time_is_found(folder):
+def test_a_backend_with_different_embeddings_each_time_is_detected(folder):
     random = np.random.default_rng(0)
 
     def jittering(batch):
@@ -133,12 +133,12 @@ def test_a_backend_that_answers_differently_each_time_is_found(folder):
         self_test(answering(jittering), open_model(folder), kind="onnx")
 
 
-def test_a_backend_that_never_answers_is_given_up(folder):
+def test_a_backend_that_never_answers_times_out(folder):
     with pytest.raises(EmbedderTimeoutError, match="self-test"):
         self_test(lambda _: Future(), open_model(folder), kind="onnx", timeout_s=0.01)
 
 
-def test_a_backend_that_fails_says_so_itself(folder):
+def test_an_error_of_the_backend_is_raised(folder):
     def failing(_):
         future = Future()
         future.set_exception(EmbedderError("the device is gone"))

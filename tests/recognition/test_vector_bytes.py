@@ -1,4 +1,4 @@
-"""One embedding as bytes: what goes in comes out, and everything else is refused by name."""
+"""One embedding as bytes: round trips, and errors that name what is wrong."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ GOOD = to_bytes(random_vectors(1, 8)[0], "float32")
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "does not begin with `CEV`"),
         (b"CEV\x01", "does not begin with `CEV`"),
@@ -44,22 +44,22 @@ GOOD = to_bytes(random_vectors(1, 8)[0], "float32")
         (b"CEV\x02" + GOOD[4:], "version 2, number format 1: this version reads version 1"),
         (GOOD[:4] + b"\x09" + GOOD[5:], "number format 9"),
         (GOOD[:5] + b"\x01" + GOOD[6:], "update cardedge"),
-        (GOOD[:-1], r"39 bytes, 40 expected for dim 8 \(cut off\?\)"),
+        (GOOD[:-1], r"39 bytes, 40 expected for dim 8 \(truncated\?\)"),
         (GOOD + b"\0", "41 bytes, 40 expected"),
         (GOOD[:6] + b"\0\0", "dim: 0, expected 8"),
         (to_bytes(random_vectors(1, 9)[0]), "dim: 9, expected 8"),
         (GOOD[:8] + np.full(8, np.nan, "<f4").tobytes(), "holds NaN or infinity"),
         (GOOD[:8] + np.full(8, 0.5, "<f4").tobytes(), "has length 1.41, expected 1"),
-        (b"CEV\x01\x03\x00\x08\x00" + bytes(8), "all zeros"),
+        (b"CEV\x01\x03\x00\x08\x00" + bytes(8), "all numbers are zero"),
     ],
 )
-def test_what_is_no_embedding_is_refused(data, told):
-    with pytest.raises(DataError, match=f"query.vec: .*{told}"):
+def test_invalid_bytes_are_rejected(data, message):
+    with pytest.raises(DataError, match=f"query.vec: .*{message}"):
         from_bytes(data, dim=8, where="query.vec")
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_read_or_refused(data):
+def test_any_bytes_are_read_or_rejected(data):
     try:
         row = from_bytes(b"CEV\x01" + data)
     except DataError:
@@ -68,7 +68,7 @@ def test_any_bytes_are_read_or_refused(data):
 
 
 @pytest.mark.parametrize(
-    ("vector", "told"),
+    ("vector", "message"),
     [
         (np.zeros(4), "has length 0"),
         (np.full(4, np.nan), "holds NaN"),
@@ -77,6 +77,6 @@ def test_any_bytes_are_read_or_refused(data):
         (np.ones(0), "shape"),
     ],
 )
-def test_only_unit_vectors_are_written(vector, told):
-    with pytest.raises(DataError, match=f"vector: {told}"):
+def test_only_vectors_of_unit_length_are_written(vector, message):
+    with pytest.raises(DataError, match=f"vector: {message}"):
         to_bytes(vector)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.adapters.hnsw import RECALL_WANTED
+from edge.adapters.hnsw import MIN_RECALL
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
@@ -55,7 +55,7 @@ class BuildSettings:
     name: str
     threads: int
     strict: bool = False
-    min_recall: float = RECALL_WANTED
+    min_recall: float = MIN_RECALL
     report: Path | None = None
     vectors: str = "float16"
     pca: int | None = None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError
-from edge.recognition.embedding import EmbeddingMatrix, first_wrong_row
+from edge.recognition.embedding import EmbeddingMatrix, first_invalid_row
 from edge.recognition.vector_bytes import MAX_DIM, from_bytes
 from tools.extras import extra_required
 
@@ -104,7 +104,7 @@ def _unit(vectors: NDArray[np.float32], where: str, field: str, *, normalize: bo
             lengths = np.linalg.norm(block.astype(np.float64), axis=1, keepdims=True)
             with np.errstate(divide="ignore", invalid="ignore"):
                 block[:] = block / lengths
-        wrong = first_wrong_row(block)
+        wrong = first_invalid_row(block)
         if wrong is not None:
             step = "replace it" if normalize or "NaN" in wrong[1] else "or pass --normalize"
             raise DataError(f"{where} {start + wrong[0] + 1}, {field}: {wrong[1]}; {step}")

@@ -57,4 +57,4 @@ def test_a_network_without_a_compiled_form_says_so(cards, tmp_path, capsys, monk
     install(monkeypatch, Board())
     write_model(tmp_path / "plain")
     assert main(["--model", str(tmp_path / "plain"), "--images", str(cards)]) == ExitCode.BAD_DATA
-    assert "no `hef` artefact" in capsys.readouterr().err
+    assert "no `hef` artifact" in capsys.readouterr().err
