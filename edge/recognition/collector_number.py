@@ -104,7 +104,8 @@ def needs_number(decision: Decision, *, always: bool) -> bool:
 def number_band(pixels: RgbImage, quad: Quad) -> RgbImage | None:
     """Return the bottom edge of the card in ``quad``, upright, RGB uint8 (155, 1008, 3), sampled at the resolution of the frame.
 
-    ``quad`` must start at the card's own top-left corner. Returns None if the card is too small in the frame for its number to be legible.
+    ``quad`` must start at the top-left corner of the upright card. Returns None if the card is too small in the frame for its number to be
+    legible.
     """
     width_px = float(np.hypot(quad.bottom_right.x - quad.bottom_left.x, quad.bottom_right.y - quad.bottom_left.y))
     if width_px < MIN_CARD_WIDTH_PX:

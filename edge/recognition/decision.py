@@ -163,7 +163,7 @@ class AcceptanceThresholds:
 class Sighting:
     """One located card in one frame and the decision about it.
 
-    ``quad`` is the located quad, starting at the card's own top-left corner if the decision is ``Identified`` or ``Uncertain``.
+    ``quad`` is the located quad, starting at the top-left corner of the upright card if the decision is ``Identified`` or ``Uncertain``.
     """
 
     located: LocatedCard

@@ -43,8 +43,8 @@ CARD_SIZE: Final = Size(252, 352)
 class Quad:
     """Outline of a card, clockwise as seen in the frame.
 
-    The first corner is the card's own top-left corner once the orientation is known; before that it is the top-left corner of one of the
-    possible orientations. The side from the first to the second corner is the card's top edge.
+    The first corner is the top-left corner of the upright card once the orientation is known; before that it is the top-left corner of one
+    of the possible orientations. The side from the first to the second corner is the card's top edge.
     """
 
     top_left: Point
@@ -65,7 +65,7 @@ class Quad:
     def rotated(self, rotation: Rotation) -> Quad:
         """Return the same outline in the orientation ``rotation`` degrees clockwise from this one.
 
-        ``rotated(180)`` starts at the opposite corner, which is the own top-left corner of a card that lies upside down.
+        ``rotated(180)`` starts at the opposite corner, which is the top-left corner of a card that lies upside down.
         """
         corners = (self.top_left, self.top_right, self.bottom_right, self.bottom_left)
         shift = rotation // 90

@@ -24,7 +24,7 @@ from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
-from tools.network.quantization import CALIBRATION_PRESETS, CALIBRATION_VIEWS, agreement, quantize
+from tools.network.quantization import QUANTIZATION_PRESETS, CALIBRATION_VIEWS, agreement, quantize
 from tools.network.recipes import DEFAULT_RECIPE, RECIPES
 from tools.reports.markdown import table
 from tools.simulation.camera import PRESETS, degrade
@@ -85,7 +85,7 @@ class ComparisonData:
         known = self.material.cards.pixels
         rows = np.linspace(0, len(known) - 1, CALIBRATION_VIEWS).astype(int)
         views = [
-            degrade(known[row], PRESETS[CALIBRATION_PRESETS[number % len(CALIBRATION_PRESETS)]], np.random.default_rng(number))
+            degrade(known[row], PRESETS[QUANTIZATION_PRESETS[number % len(QUANTIZATION_PRESETS)]], np.random.default_rng(number))
             for number, row in enumerate(rows)
         ]
         return squares(views, INPUT_SIZE.width)

@@ -13,7 +13,7 @@ from tools.simulation.card_images import CardImages, read_backgrounds
 
 CALIBRATION_IMAGES: Final = 1024
 """With fewer the compiler silently gives up optimising."""
-CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
+HEF_CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
 
 
 def views_of(cards: CardImages, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
@@ -22,7 +22,7 @@ def views_of(cards: CardImages, folder: Path | None, count: int, seed: int, half
     views = np.empty((count, INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        preset = PRESETS[CALIBRATION_PRESETS[number % len(CALIBRATION_PRESETS)]]
+        preset = PRESETS[HEF_CALIBRATION_PRESETS[number % len(HEF_CALIBRATION_PRESETS)]]
         background = backgrounds[int(rng.integers(len(backgrounds)))]
         view = degrade(cards.pixels[number % len(cards.card_ids)], preset, rng, background)
         views[number] = to_input_batch([view])[0]

@@ -33,7 +33,7 @@ CALIBRATION_VIEWS: Final = 64
 
 CHECKED_VIEWS: Final = 96
 
-CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "occluded-20", "glare")
+QUANTIZATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "occluded-20", "glare")
 
 PERCENTILE: Final = 99.99
 
@@ -111,7 +111,7 @@ def simulated_views(paths: Sequence[Path], count: int, seed: int, side: int) -> 
     chosen = np.linspace(0, len(paths) - 1, count).astype(int)
     views: list[RgbImage] = []
     for number, row in enumerate(chosen):
-        preset = PRESETS[CALIBRATION_PRESETS[number % len(CALIBRATION_PRESETS)]]
+        preset = PRESETS[QUANTIZATION_PRESETS[number % len(QUANTIZATION_PRESETS)]]
         views.append(degrade(read_card(paths[row]), preset, np.random.default_rng((seed, number))))
     return squares(views, side)
 

@@ -28,7 +28,7 @@ def compared(tmp_path_factory):
     write_data(folder / "data")
     patch.setattr(compare_networks, "CONTENDERS", CONTENDERS)
     patch.setattr(network_comparison, "PRESETS", {name: network_comparison.PRESETS[name] for name in network_comparison.INT8_PRESETS})
-    patch.setattr(network_comparison, "CALIBRATION_PRESETS", ("clean", "camera-6"))
+    patch.setattr(network_comparison, "QUANTIZATION_PRESETS", ("clean", "camera-6"))
     patch.setattr(network_comparison, "CALIBRATION_VIEWS", 6)
     patch.setattr(network_comparison, "LATENCY_RUNS", 3)
 

@@ -200,7 +200,7 @@ def test_a_foreign_gallery_is_searched_but_never_recognizes(clip, tmp_path, caps
         open_bundle(clip, expected_model_id=ModelId("ours"))
     with pytest.raises(BundleError, match="holds imported vectors without signatures and images"):
         open_bundle(clip, expected_model_id=ModelId("clip"))
-    with pytest.raises(BundleError, match="no picture of card 'c3'"):
+    with pytest.raises(BundleError, match="no image of card 'c3'"):
         bundle.reference_image("c3")
 
 
