@@ -24,7 +24,7 @@ from tools.exporting.deployed import Deployed
 from tools.exporting.onnx_form import write_onnx
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
-from tools.network.quantization import QUANTIZATION_PRESETS, CALIBRATION_VIEWS, agreement, quantize
+from tools.network.quantization import CALIBRATION_VIEWS, QUANTIZATION_PRESETS, agreement, quantize
 from tools.network.recipes import DEFAULT_RECIPE, RECIPES
 from tools.reports.markdown import table
 from tools.simulation.camera import PRESETS, degrade
