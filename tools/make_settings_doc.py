@@ -48,7 +48,10 @@ The unit of a number stands in its name: `_s` seconds, `_us` microseconds, `_px`
 `systemctl reload cardedge` (SIGHUP) reads the file again.
 
 **Passwords** never stand in this file.
-The broker's password comes from the file `mqtt.password_file` names, else from the systemd credential `mqtt-password`.
+The broker's password comes from the file `mqtt.password_file` names, else from the systemd credential `mqtt-password`;
+that of a network camera from `camera.password_file`, else from `camera-password`.
+`camera.source` is then the address without a login, and the password may contain any character.
+Logins and parameters of addresses are left out of logs, messages, health and page.
 
 **The network**, when `network.model` is absent, is the only folder with a `model.json` in `hef/` beside the program,
 else in that of the version that serves, `/opt/cardedge/current/hef`.

@@ -8,11 +8,9 @@ and every error ends the session. A client is used for one connection, so that p
 from __future__ import annotations
 
 import logging
-import os
 import select
 import ssl
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import paho.mqtt.client as paho
@@ -32,6 +30,7 @@ from edge.publishing.broker_session import (
     Wake,
 )
 from edge.publishing.event import OFFLINE, Topics
+from edge.settings.secret import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,16 +202,7 @@ def read_password(settings: MqttSettings) -> str | None:
 
     Raises ``SettingsError`` if the file cannot be read.
     """
-    file = settings.password_file
-    if file is None and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
-        credential = Path(folder) / CREDENTIAL
-        file = credential if credential.exists() else None
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"mqtt.password_file: {file}: {error}; it must be readable and contain only the password") from error
+    return read_secret(settings.password_file, credential=CREDENTIAL, key="mqtt.password_file")
 
 
 def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 from typing_extensions import override
 
+from edge.camera.address import redact_address
 from edge.camera.capture import FrameSource
 from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, RecordingError, SourceEndedError
@@ -126,7 +126,7 @@ class StreamSource(FrameSource):
     """Reads a network camera: RTSP, HTTP (MJPEG), UDP, or a named pipe in a format of FFmpeg.
 
     ``read_timeout_s`` limits every read; the driver accepts it only when it opens the stream, so the timeout given to ``read`` has no
-    effect. ``captured_ns`` is the time of arrival. User names and passwords in the address are left out of all messages.
+    effect. ``captured_ns`` is the time of arrival. Login and parameters of the address are left out of all messages.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class StreamSource(FrameSource):
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._url = url
-        self._name = re.sub(r"//[^/@]*@", "//…@", url)
+        self._name = redact_address(url)
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
         self._live = _LiveReader(self._name, read_timeout_s, clock_ns)
@@ -154,7 +154,8 @@ class StreamSource(FrameSource):
         if not capture.isOpened():
             _release(capture)
             raise CameraError(
-                f"{self._name}: no video stream at this address; check the address, the login and the network (for example with VLC)"
+                f"{self._name}: no video stream at this address; check the address, the login (camera.username, camera.password_file) "
+                "and the network, for example with VLC"
             )
         self._live.start(capture)
 

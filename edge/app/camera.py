@@ -7,11 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from edge.camera.address import redact_address, with_login
 from edge.camera.capture import CameraThread, FrameSource
 from edge.camera.frame_checks import FrameChecks
 from edge.errors import SettingsError
+from edge.settings.secret import read_secret
 from edge.settings.sections import CameraSection
 from edge.vision.card import Size
+
+CREDENTIAL: Final = "camera-password"
+"""Name of the systemd credential with the password of a stream."""
 
 RECORDED: Final = {"film", "stills"}
 """Kinds of sources that are files: they end, and they may repeat a frame without being frozen."""
@@ -21,7 +26,7 @@ def source_factory(settings: CameraSection, *, realtime: bool = True) -> Callabl
     """Return a function that makes a new frame source, called each time the source is opened.
 
     ``realtime`` affects videos and stills only: they keep their own pace if true, and are read as fast as possible if false.
-    Raises ``SettingsError`` if ``source`` does not fit ``kind``.
+    Raises ``SettingsError`` if ``source`` does not fit ``kind``, or if the password of a stream cannot be read.
     """
     size = Size(settings.width, settings.height)
     match settings.kind:
@@ -37,7 +42,8 @@ def source_factory(settings: CameraSection, *, realtime: bool = True) -> Callabl
         case "stream":
             from edge.adapters.video import StreamSource
 
-            return lambda: StreamSource(settings.source, open_timeout_s=settings.open_timeout_s, read_timeout_s=settings.read_timeout_s)
+            address = _stream_address(settings)
+            return lambda: StreamSource(address, open_timeout_s=settings.open_timeout_s, read_timeout_s=settings.read_timeout_s)
         case "v4l2":
             from edge.adapters.video import DeviceSource
 
@@ -70,8 +76,16 @@ def open_camera(settings: CameraSection, *, realtime: bool = True, recover: bool
 
 
 def source_label(settings: CameraSection) -> str:
-    """Return kind and source for display, without the user name and password of an address."""
-    return f"{settings.kind} {re.sub(r'//[^/@]*@', '//…@', settings.source)}"
+    """Return kind and source for display, without login and parameters of an address."""
+    return f"{settings.kind} {redact_address(settings.source)}"
+
+
+def _stream_address(settings: CameraSection) -> str:
+    """Return the address of a stream with the login of the settings."""
+    if settings.username is None:
+        return settings.source
+    password = read_secret(settings.password_file, credential=CREDENTIAL, key="camera.password_file")
+    return with_login(settings.source, settings.username, password)
 
 
 def _camera_number(source: str) -> int:

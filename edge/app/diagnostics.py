@@ -16,7 +16,7 @@ import cv2
 
 from edge import __version__
 from edge.app.broker import probe_broker
-from edge.app.camera import open_camera
+from edge.app.camera import open_camera, source_label
 from edge.app.model import load_model
 from edge.errors import CameraError, EdgeError, ModelError, OutboxError
 from edge.index.releases import open_index
@@ -169,7 +169,7 @@ def _known_model_id(settings: Settings) -> ModelId | None:
 
 
 def _camera(settings: Settings) -> Iterator[CheckResult]:
-    section = settings.camera
+    section, label = settings.camera, source_label(settings.camera)
     timeout_s = section.open_timeout_s + section.read_timeout_s
     frames = 0
     start_s = time.monotonic()
@@ -179,9 +179,9 @@ def _camera(settings: Settings) -> Iterator[CheckResult]:
             frame, frames = newest, frames + 1
             newest = camera.get_frame(section.read_timeout_s)
     if frame is None:
-        raise CameraError(f"{section.kind} {section.source}: no frame within {timeout_s:g} s; check cable and address")
+        raise CameraError(f"{label}: no frame within {timeout_s:g} s; check cable and address")
     seconds = time.monotonic() - start_s
-    yield _ok("camera", f"{section.kind} {section.source}: {frame.width}x{frame.height}, {frames} frames in {seconds:.1f} s")
+    yield _ok("camera", f"{label}: {frame.width}x{frame.height}, {frames} frames in {seconds:.1f} s")
     yield from _image_quality(frame)
 
 

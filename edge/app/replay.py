@@ -6,7 +6,6 @@ source always gives the same events, however busy the machine is (only ``timing_
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -26,6 +25,7 @@ from edge.app.index import open_gallery
 from edge.app.model import EMBED_TIMEOUT_S, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
+from edge.camera.address import is_address
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.daemon.announcer import Identity
 from edge.daemon.number_queue import read_synchronously
@@ -100,7 +100,7 @@ def sequential_ids() -> IdSource:
 
 def camera_section(source: str) -> CameraSection:
     """Return the camera settings for ``source``: an address, a device, a folder of still images, or else a video file."""
-    if re.match(r"^[a-z]+://", source):
+    if is_address(source):
         return CameraSection(kind="stream", source=source)
     if source.startswith("/dev/"):
         return CameraSection(kind="v4l2", source=source)

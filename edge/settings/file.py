@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_orig
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ValidationError
 
+from edge.camera.address import redact_addresses
 from edge.errors import SettingsError
 from edge.settings.sections import Settings
 
@@ -107,7 +108,8 @@ def _problem(path: Path, text: str, details: ErrorDetails) -> str:
         return f"{place}: {name} is missing; allowed: {allowed_values(field) if field else 'see docs/settings.md'}"
     if field is None or details["type"] == "value_error":
         return f"{place}: {name or 'settings'}: {details['msg'].removeprefix('Value error, ')}"
-    return f"{place}: {name} = {details['input']!r}: allowed is {allowed_values(field)}"
+    value = redact_addresses(repr(details["input"])) if field.repr else "…"
+    return f"{place}: {name} = {value}: allowed is {allowed_values(field)}"
 
 
 def _keys(details: ErrorDetails) -> tuple[str, ...]:

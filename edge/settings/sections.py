@@ -11,6 +11,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from edge.camera.address import has_login, is_address
 from edge.recognition.decision import AcceptanceThresholds
 from edge.schema import Schema
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
@@ -50,6 +51,12 @@ class CameraSection(Schema):
         min_length=1,
         description="Depending on `kind`: camera number, device (`/dev/video0`), URL, video file, or folder of images.",
     )
+    username: str | None = Field(None, min_length=1, max_length=128, description="User name at a network camera. If absent: no login.")
+    password_file: Path | None = Field(
+        None,
+        description="File that contains only the password of `username`; any character may occur in it. If absent: the systemd credential "
+        "`camera-password`, if it exists.",
+    )
     loop: bool = Field(False, description="Restart videos and stills at their end.")
     width: int = Field(
         1280, ge=160, le=8192, description="Width requested from a camera, in pixels. Videos, streams and stills keep their own."
@@ -76,6 +83,18 @@ class CameraSection(Schema):
         le=120,
         description="A camera that repeats the same frame, bit for bit, for this long is considered frozen. Network cameras may need 15.",
     )
+
+    @model_validator(mode="after")
+    def _source_fits(self) -> Self:
+        if self.kind != "stream" and is_address(self.source):
+            raise ValueError('source is the address of a stream; set kind = "stream"')
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file is set without a username; set username too")
+        if self.username is not None and not (self.kind == "stream" and is_address(self.source)):
+            raise ValueError('username is set, but source is not the address of a stream; set kind = "stream" or remove username')
+        if self.username is not None and has_login(self.source):
+            raise ValueError("username is set, and source contains a login too; remove it from source")
+        return self
 
 
 class NetworkSection(Schema):

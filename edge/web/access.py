@@ -6,17 +6,16 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import os
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from edge.errors import SettingsError
+from edge.settings.secret import read_secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,18 +61,12 @@ def read_token(settings: HttpSection) -> str | None:
 
 
 def _token_in_file(settings: HttpSection) -> str | None:
-    file = settings.token_file
-    if file is None and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
-        credential = Path(folder) / CREDENTIAL
-        file = credential if credential.exists() else None
-    if file is None:
+    token = read_secret(settings.token_file, credential=CREDENTIAL, key="http.token_file")
+    if token is None:
         return None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"http.token_file: {file}: {error}; it must be readable and contain nothing but the token") from error
+    token = token.strip()
     if len(token) < MIN_TOKEN_CHARS or not token.isascii() or not token.isprintable():
-        raise SettingsError(f"http.token_file: {file}: the token must have at least {MIN_TOKEN_CHARS} printable ASCII characters")
+        raise SettingsError(f"http.token_file: the token must have at least {MIN_TOKEN_CHARS} printable ASCII characters")
     return token
 
 

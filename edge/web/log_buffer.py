@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from edge.camera.address import redact_addresses
 from edge.publishing.event import format_instant
 from edge.web.broadcast import Broadcaster, Message
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 KEPT_LINES: Final = 500
 MAX_CHARS: Final = 2000
-_LOGIN_IN_ADDRESS: Final = re.compile(r"//[^/@\s]+@")
 
 
 class LogBuffer(logging.Handler):
-    """Keeps the latest lines and posts each one. ``secrets`` and logins in URLs are replaced by an ellipsis."""
+    """Keeps the latest lines and posts each one. ``secrets``, and logins and parameters of addresses, are replaced by an ellipsis."""
 
     def __init__(self, broadcaster: Broadcaster, secrets: Sequence[str] = ()) -> None:
         super().__init__()
@@ -49,4 +48,4 @@ class LogBuffer(logging.Handler):
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "…")
-        return _LOGIN_IN_ADDRESS.sub("//…@", text)
+        return redact_addresses(text)

@@ -44,7 +44,7 @@ forget_packages() {
 
 purge_data() {
     local name
-    run rm -rf "$STATE" "$STATE-kiosk" "$CONFIG" /etc/credstore/mqtt-password /etc/credstore/http-token
+    run rm -rf "$STATE" "$STATE-kiosk" "$CONFIG" /etc/credstore/mqtt-password /etc/credstore/camera-password /etc/credstore/http-token
     if [ -e /etc/mosquitto/conf.d/cardedge.conf ]; then
         run rm -f /etc/mosquitto/conf.d/cardedge.conf
         if systemd_runs; then run systemctl try-restart mosquitto.service || true; fi

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,16 +13,22 @@ from edge.vision.frame import RgbImage
 
 
 class MjpegServer(ThreadingHTTPServer):
-    """``fault`` is what happens after ``good`` pictures: None, "stall" (keeps the connection), "cut", "garbage"."""
+    """``fault`` is what happens after ``good`` pictures: None, "stall" (keeps the connection), "cut", "garbage".
+
+    ``login`` is the USER:PASSWORD that it asks for.
+    """
 
     daemon_threads = True
 
-    def __init__(self, pictures: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None):
+    def __init__(
+        self, pictures: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None, login: str | None = None
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes() for picture in pictures]
         self.fps = fps
         self.good = good
         self.fault = fault
+        self.login = login
         self.closing = threading.Event()
 
     @property
@@ -36,6 +43,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: MjpegServer
 
     def do_GET(self):
+        expected = None if self.server.login is None else f"Basic {b64encode(self.server.login.encode()).decode()}"
+        if expected is not None and self.headers["Authorization"] != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()

@@ -159,8 +159,8 @@ def test_log_lines_are_shown_without_secrets(tmp_path):
     secret = "0123456789abcdefghij"  # noqa: S105 - for this test only
     with serve(tmp_path, token=secret) as served, served.stream("/api/stream?log=1") as following:
         following("model")
-        logging.getLogger("edge.somewhere").warning("token %s at rtsp://user:pass@camera/1", secret)
-        assert following("log").data["message"] == "token … at rtsp://…@camera/1"
+        logging.getLogger("edge.somewhere").warning("token %s at rtsp://user:pa@ss@camera/1?pwd=pass", secret)
+        assert following("log").data["message"] == "token … at rtsp://…@camera/1?…"
         lines = served.client.get("/api/logs?limit=500").json()
         assert [line["level"] for line in lines if line["logger"] == "edge.somewhere"] == ["warning"]
         assert secret not in json.dumps(lines)

@@ -1,0 +1,24 @@
+"""Reads passwords and tokens from files and systemd credentials."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge.errors import SettingsError
+
+
+def read_secret(file: Path | None, *, credential: str, key: str) -> str | None:
+    """Return the content of ``file`` without its line end; without ``file``, that of the systemd credential; None if there is neither.
+
+    Raises ``SettingsError``, which names the settings key, for a file that cannot be read.
+    """
+    if file is None and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
+        stored = Path(folder) / credential
+        file = stored if stored.exists() else None
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key}: {file}: {error}; it must be readable and contain nothing but the secret") from error
