@@ -11,52 +11,23 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from edge.errors import OutboxError
+from edge.publishing.outbox_file import FORMAT_VERSION, TABLES, DamagedFile, SavedRow, is_damage, set_aside, upgrade
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge.settings.mqtt import OutboxSettings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FORMAT_VERSION: Final = 1
-KEPT_DAMAGED_FILES: Final = 3
-DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
 CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
 """2024-01-01. An earlier timestamp was written before the system clock was set: the age of that row is unknown and it never expires."""
-
-_TABLES: Final = """
-BEGIN;
-CREATE TABLE waiting (
-    row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
-    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX waiting_by_age ON waiting (created_ms);
-CREATE TABLE quarantine (
-    row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
-    created_ms INTEGER NOT NULL, quarantined_ms INTEGER NOT NULL);
-CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-INSERT INTO counts VALUES
-    ('rows', 0), ('bytes', 0), ('dropped_rows', 0), ('dropped_bytes', 0), ('dropped_age', 0), ('quarantined', 0), ('corrupt_databases', 0);
-CREATE TRIGGER waiting_came AFTER INSERT ON waiting BEGIN
-    UPDATE counts SET value = value + 1 WHERE name = 'rows';
-    UPDATE counts SET value = value + length(new.payload) WHERE name = 'bytes';
-END;
-CREATE TRIGGER waiting_went AFTER DELETE ON waiting BEGIN
-    UPDATE counts SET value = value - 1 WHERE name = 'rows';
-    UPDATE counts SET value = value - length(old.payload) WHERE name = 'bytes';
-END;
-PRAGMA user_version = 1;
-COMMIT;
-"""
 
 
 class OutboxRow(NamedTuple):
@@ -88,7 +59,7 @@ class _Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
-    """Size and losses. ``dropped`` (by exceeded limit), ``quarantined`` and ``corrupt_databases`` count since the outbox was created."""
+    """Size and losses. ``dropped`` (by cause), ``quarantined`` and ``corrupt_databases`` count since the outbox was created."""
 
     rows: int
     bytes: int
@@ -115,7 +86,7 @@ class Outbox:
     """A bounded queue in one SQLite file. Any thread may call the methods; they raise nothing but ``OutboxError``.
 
     The file is locked until ``close``: opening it in another process fails. A damaged file is renamed to ``<name>.corrupt-<n>``, logged,
-    counted, and replaced by an empty one.
+    counted, and replaced by a new one with the events that can be read.
     """
 
     def __init__(self, settings: OutboxSettings, now_ms: Callable[[], int] | None = None) -> None:
@@ -200,7 +171,7 @@ class Outbox:
             rows=counts["rows"],
             bytes=counts["bytes"],
             oldest_age_s=None if oldest_ms is None else max(0.0, (self._now_ms() - oldest_ms) / 1000.0),
-            dropped={cause: counts[f"dropped_{cause}"] for cause in ("rows", "bytes", "age")},
+            dropped={cause: counts[f"dropped_{cause}"] for cause in ("rows", "bytes", "age", "damage")},
             quarantined=counts["quarantined"],
             corrupt_databases=counts["corrupt_databases"],
         )
@@ -258,9 +229,8 @@ class Outbox:
         try:
             yield
         except sqlite3.Error as error:
-            # errors of Python's own wrapper have no code
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            kind = _DamagedError if code in DAMAGED else OutboxError
+            kind = _DamagedError if is_damage(error) else OutboxError
             raise kind(f"{self._settings.file}: {error}; {_NEXT_STEPS.get(code, 'see the journal for earlier disk errors')}") from error
 
     # ---- the file ----
@@ -289,8 +259,9 @@ class Outbox:
                 "install that version again, or rename the file to start with an empty outbox"
             )
         if version == 0:
-            database.executescript(_TABLES)
+            database.executescript(TABLES)
         database.execute("BEGIN IMMEDIATE")
+        upgrade(database)
         database.execute("COMMIT")
         if database.execute("SELECT value FROM counts WHERE name = 'rows'").fetchone()[0] == 0:
             database.execute("VACUUM")  # returns the space that a long outage used
@@ -302,34 +273,31 @@ class Outbox:
         self._database = None
 
     def _replace_damaged(self, damage: _DamagedError) -> None:
-        """Rename the damaged file and create an empty one with the counts known so far, in which the row ids continue."""
+        """Rename the damaged file and create a new one with its readable events, the counts, and row ids above the old ones."""
         self._close()
-        file = self._settings.file
-        earlier = sorted(_damaged_files(file))
-        number = earlier[-1][0] + 1 if earlier else 1
-        renamed = file.with_name(f"{file.name}.corrupt-{number}")
         try:
-            file.rename(renamed)
-            for suffix in ("-wal", "-shm"):
-                file.with_name(file.name + suffix).unlink(missing_ok=True)
-            for _, path in earlier[: len(earlier) + 1 - KEPT_DAMAGED_FILES]:
-                path.unlink()
+            number, renamed = set_aside(self._settings.file)
         except OSError as error:
             raise OutboxError(f"{damage}; and it cannot be renamed: {error}; move or delete it") from error
-        log.error(
-            "the outbox was damaged (%s); it was renamed to %s and replaced by an empty one; its events were not sent", damage, renamed
-        )
-        known = {name: value for name, value in self._figures.counts.items() if name not in ("rows", "bytes")}
-        last_row_id = self._figures.last_row_id
+        known = self._figures
         self._open()
+        with closing(DamagedFile(renamed, self._settings.max_rows)) as damaged:
+            counts = known.counts or damaged.counts
+            last_row_id = max(known.last_row_id, damaged.last_row_id)
 
-        def transaction(database: sqlite3.Connection) -> None:
-            _restore_counts(database, known | {"corrupt_databases": number})
-            # an id that was used before may still be in flight or be acknowledged later
-            database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
+            def transaction(database: sqlite3.Connection) -> tuple[int, int]:
+                # an id that was used before may still be in flight or be acknowledged later
+                database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
+                saved = _insert_saved(database, damaged.rows())
+                lost = max(0, counts.get("rows", saved) - saved)
+                known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
+                _restore_counts(database, known_counts | {"corrupt_databases": number})
+                _count(database, "dropped_damage", lost)
+                return saved, lost
 
-        self._run(transaction)
+            saved, lost = self._run(transaction)
         self._replacements += 1
+        log.error("the outbox was damaged (%s); it was renamed to %s; of its events %d were saved, %d lost", damage, renamed, saved, lost)
 
 
 _NEXT_STEPS: Final = {
@@ -349,6 +317,12 @@ def _figures(database: sqlite3.Connection) -> _Figures:
     return _Figures(dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None, last[0] if last else 0)
 
 
+def _insert_saved(database: sqlite3.Connection, rows: Iterable[SavedRow]) -> int:
+    """Insert the events of a damaged file with new row ids; return their number."""
+    query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms, refusals) VALUES (?, ?, ?, ?, ?)"
+    return sum(database.execute(query, (row.event_id, row.topic, row.payload, row.created_ms, row.refusals)).rowcount for row in rows)
+
+
 def _count(database: sqlite3.Connection, name: str, amount: int) -> None:
     if amount > 0:
         database.execute("UPDATE counts SET value = value + ? WHERE name = ?", (amount, name))
@@ -357,9 +331,3 @@ def _count(database: sqlite3.Connection, name: str, amount: int) -> None:
 def _restore_counts(database: sqlite3.Connection, counts: Mapping[str, int]) -> None:
     for name, value in counts.items():
         _count(database, name, value)
-
-
-def _damaged_files(file: Path) -> Iterator[tuple[int, Path]]:
-    for path in file.parent.glob(f"{file.name}.corrupt-*"):
-        if (number := path.name.rpartition("-")[2]).isdecimal():
-            yield int(number), path

@@ -173,7 +173,8 @@ class PublisherHealth(Payload):
     outbox_bytes: int
     oldest_age_s: FiniteFloat | None = Field(description="Age of the oldest event in the outbox; null if it is empty.")
     dropped: dict[str, int] = Field(
-        description="Dropped events by exceeded limit: `rows`, `bytes`, `age`. Counted since the outbox was created."
+        description="Lost events by cause: the limit they exceeded (`rows`, `bytes`, `age`), or a damaged file (`damage`). "
+        "Counted since the outbox was created."
     )
     quarantined: int = Field(description="Events that the broker refused. Counted since the outbox was created.")
     corrupt_databases: int = Field(description="Damaged outbox files that were renamed and replaced.")

@@ -68,7 +68,7 @@ def test_events_and_counts_survive_closing_and_opening(make_outbox):
     outbox.close()
     again = make_outbox(max_rows=2)
     assert waiting(again) == ["b", "c"]
-    assert again.stats().dropped == {"rows": 1, "bytes": 0, "age": 0}
+    assert again.stats().dropped == {"rows": 1, "bytes": 0, "age": 0, "damage": 0}
     assert again.stats().bytes == 20
 
 
@@ -94,7 +94,7 @@ def test_a_full_outbox_drops_the_oldest_and_counts_it(make_outbox, bound, cause)
     outbox = make_outbox(**bound)
     fill(outbox, "a", "b", "c", "d", "e", size=20_000)
     assert waiting(outbox) == ["c", "d", "e"]
-    assert outbox.stats().dropped == {"rows": 0, "bytes": 0, "age": 0} | {cause: 2}
+    assert outbox.stats().dropped == {"rows": 0, "bytes": 0, "age": 0, "damage": 0} | {cause: 2}
 
 
 def test_one_event_larger_than_the_bound_is_kept_alone(make_outbox):
@@ -185,6 +185,41 @@ def spoil(file: Path) -> None:
     with file.open("r+b") as pages:
         pages.seek(4096)
         pages.write(b"\xaa" * (file.stat().st_size - 4096))
+
+
+def wipe_pages(file: Path, name: bytes) -> None:
+    """Overwrite each page that contains ``name``: one bad sector of the disk."""
+    content = bytearray(file.read_bytes())
+    for start in range(4096, len(content), 4096):
+        if name in content[start : start + 4096]:
+            content[start : start + 4096] = b"\xaa" * 4096
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_bad_sector_costs_only_the_events_on_it(make_outbox, tmp_path, caplog, running):
+    file = tmp_path / "outbox.sqlite"
+    outbox = make_outbox()
+    names = [f"e{n:04d}" for n in range(500)]
+    fill(outbox, *names, size=900)
+    outbox.remove([row.row_id for row in outbox.peek(100)])
+    if running:
+        outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        outbox._database.execute("PRAGMA cache_size = 0")
+        outbox._database.execute("PRAGMA shrink_memory")
+    else:
+        outbox.close()
+    wipe_pages(file, b"e0300" + b"." * 100)
+    if not running:
+        outbox = make_outbox()
+    fill(outbox, "new")
+    kept = waiting(outbox)
+    assert "e0300" not in kept
+    assert len(kept) >= 395
+    assert kept == [name for name in names[100:] if name in kept] + ["new"]
+    stats = outbox.stats()
+    assert (stats.rows, stats.dropped["damage"], stats.corrupt_databases) == (len(kept), 401 - len(kept), 1)
+    assert f" were saved, {401 - len(kept)} lost" in caplog.text
 
 
 def damage_while_running(outbox, file):

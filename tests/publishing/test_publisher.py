@@ -241,7 +241,7 @@ def test_ten_kills_of_the_broker_lose_no_event(tmp_path, broker):
         report = sink.health().report
         assert report.reconnects == 10
         assert report.quarantined == 0
-        assert report.dropped == {"rows": 0, "bytes": 0, "age": 0}
+        assert report.dropped == {"rows": 0, "bytes": 0, "age": 0, "damage": 0}
         assert_duplicates_are_equal(received + listener.on(f"{BASE}/event"))
         listener.close()
     gate.close()

@@ -1,0 +1,143 @@
+"""The database file of the outbox: its tables, and what can be saved of a damaged file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
+KEPT_DAMAGED_FILES: Final = 3
+DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""Primary codes of SQLite's errors about an invalid file."""
+UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+"""Extended codes of SQLite's errors about a part of the file that the disk does not return."""
+
+TABLES: Final = """
+BEGIN;
+CREATE TABLE waiting (
+    row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX waiting_by_age ON waiting (created_ms);
+CREATE TABLE quarantine (
+    row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, quarantined_ms INTEGER NOT NULL);
+CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT INTO counts VALUES
+    ('rows', 0), ('bytes', 0), ('dropped_rows', 0), ('dropped_bytes', 0), ('dropped_age', 0), ('quarantined', 0), ('corrupt_databases', 0);
+CREATE TRIGGER waiting_came AFTER INSERT ON waiting BEGIN
+    UPDATE counts SET value = value + 1 WHERE name = 'rows';
+    UPDATE counts SET value = value + length(new.payload) WHERE name = 'bytes';
+END;
+CREATE TRIGGER waiting_went AFTER DELETE ON waiting BEGIN
+    UPDATE counts SET value = value - 1 WHERE name = 'rows';
+    UPDATE counts SET value = value - length(old.payload) WHERE name = 'bytes';
+END;
+PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+class SavedRow(NamedTuple):
+    """One event of a damaged file."""
+
+    row_id: int
+    event_id: str
+    topic: str
+    payload: bytes
+    created_ms: int
+    refusals: int
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the file, not its environment, is the cause of an error."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # errors of Python's own wrapper have no code
+    return code & 0xFF in DAMAGED or code in UNREADABLE
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Add what an earlier version of CardEdge did not write. That version can still use the file."""
+    database.execute("INSERT OR IGNORE INTO counts VALUES ('dropped_damage', 0)")
+
+
+def set_aside(file: Path) -> tuple[int, Path]:
+    """Rename a damaged file to ``<name>.corrupt-<n>``, its write-ahead log with it; delete the oldest such files.
+
+    Return ``n`` and the new path. Raises ``OSError``.
+    """
+    earlier = sorted(_damaged_files(file))
+    number = earlier[-1][0] + 1 if earlier else 1
+    renamed = file.with_name(f"{file.name}.corrupt-{number}")
+    file.rename(renamed)
+    file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        file.with_name(f"{file.name}-wal").rename(_log_of(renamed))
+    for _, path in earlier[: len(earlier) + 1 - KEPT_DAMAGED_FILES]:
+        path.unlink()
+    return number, renamed
+
+
+class DamagedFile:
+    """Reads what is readable of a damaged file. ``rows`` is an iterator over its events, oldest first; ``close`` ends it.
+
+    ``counts`` and ``last_row_id`` are those of the file; empty and 0 if they cannot be read.
+    """
+
+    def __init__(self, file: Path, max_rows: int) -> None:
+        self._file = file
+        self._max_rows = max_rows
+        self._database = sqlite3.connect(file, isolation_level=None)
+        self._database.text_factory = lambda raw: raw.decode(errors="replace")
+        self.counts: dict[str, int] = {}
+        self.last_row_id = 0
+        with suppress(sqlite3.Error):
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")  # needs no shared memory file
+            self._database.execute("PRAGMA writable_schema = ON")  # tolerates damaged descriptions of other tables
+            self.counts = {str(name): int(value) for name, value in self._database.execute("SELECT name, value FROM counts")}
+        with suppress(sqlite3.Error, TypeError):
+            self.last_row_id = int(self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()[0])
+
+    def rows(self) -> Iterator[SavedRow]:
+        """Return the readable events. The rest of an unreadable page is skipped row id by row id."""
+        query = "SELECT row_id, event_id, topic, payload, created_ms, refusals FROM waiting WHERE row_id > ? ORDER BY row_id"
+        after = failures = 0
+        while failures <= self._max_rows and (not self.last_row_id or after < self.last_row_id):
+            try:
+                with closing(self._database.execute(query, (after,))) as found:
+                    for values in found:
+                        row = SavedRow(*values)
+                        if _is_whole(row) and row.row_id > after and (not self.last_row_id or row.row_id <= self.last_row_id):
+                            after, failures = row.row_id, 0
+                            yield row
+            except sqlite3.Error as error:
+                if not is_damage(error) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+                    return
+                after, failures = after + 1, failures + 1
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the file, which may then contain its former write-ahead log."""
+        with suppress(sqlite3.Error):
+            self._database.close()
+        _log_of(self._file).unlink(missing_ok=True)
+
+
+def _is_whole(row: SavedRow) -> bool:
+    """Return whether each value has its type: SQLite does not notice all damage."""
+    kinds = (int, str, str, bytes, int, int)
+    return all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
+
+
+def _damaged_files(file: Path) -> Iterator[tuple[int, Path]]:
+    for path in file.parent.glob(f"{file.name}.corrupt-*"):
+        if (number := path.name.rpartition("-")[2]).isdecimal():
+            yield int(number), path
