@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -22,7 +23,6 @@ from edge.errors import CameraError, EdgeError, ModelError, OutboxError
 from edge.index.releases import open_index
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import find_model, open_model, read_model_manifest
-from edge.schema import Schema
 from edge.settings.file import load_settings
 from edge.settings.sections import Settings
 from edge.system import machine
@@ -49,7 +49,8 @@ NOT_AT_REST: Final = {"camera", "broker", "clock", "temperature"}
 Level = Literal["ok", "warn", "fail"]
 
 
-class CheckResult(Schema):
+@dataclass(frozen=True, slots=True)
+class CheckResult:
     """One line of the report. ``exit_code`` is 0 unless the level is ``fail``."""
 
     check: str

@@ -30,7 +30,6 @@ def open_page(settings: Settings) -> Iterator[PageService]:
 def serve_page(page: PageService, settings: Settings, daemon: Daemon) -> Iterator[str]:
     """Serve the page of ``daemon``, yield its URL, and stop the server at the end. Raises ``DeviceError`` if the port is in use."""
     from edge.adapters.http import HttpServer
-    from edge.identification.images import IdentifyOptions
     from edge.web.application import make_application
     from edge.web.service import ImageQueryContext
 
@@ -39,7 +38,8 @@ def serve_page(page: PageService, settings: Settings, daemon: Daemon) -> Iterato
         lambda: daemon.opened,
         lambda: daemon.loaded,
         daemon.shared_embedder,
-        IdentifyOptions(settings.locate.settings(), TOP_K),
+        settings.locate.settings(),
+        TOP_K,
         settings.recognition.neighbors_k,
     )
     page.use_for_queries(context)

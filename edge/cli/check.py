@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from dataclasses import asdict
 
 from edge.app.diagnostics import CheckResult, run_checks
-from edge.cli.output import print_line
+from edge.cli.output import print_json, print_line
 from edge.errors import ExitCode
 
 
@@ -15,7 +16,10 @@ def check(args: argparse.Namespace) -> ExitCode:
     results = []
     for result in run_checks(args.config, at_rest=args.at_rest, index=args.index):
         results.append(result)
-        print_line(result.model_dump_json() if args.json else result_text(result))
+        if args.json:
+            print_json(asdict(result))
+        else:
+            print_line(result_text(result))
     return exit_code(results)
 
 

@@ -18,6 +18,7 @@ from edge.identification.images import IdentifyOptions
 from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
+from edge.vision.locate import LocateSettings
 from edge.web.access import Access, own_names, read_token
 from edge.web.broadcast import Broadcaster
 from edge.web.card_search import CardSearch
@@ -46,12 +47,13 @@ NICENESS: Final = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageQueryContext:
-    """What identifies uploaded images: the active index, an embedder that any thread may call, and the options."""
+    """What identifies uploaded images: the active index, an embedder that any thread may call, and how the images are processed."""
 
     opened: Callable[[], OpenedIndex]
     loaded: Callable[[], LoadedGallery]
     embedder: Embedder
-    options: IdentifyOptions
+    locate: LocateSettings | None
+    top_k: int
     neighbors_k: int
 
     def recognizer(self) -> Recognizer:
@@ -83,7 +85,7 @@ class PageService:
     def use_for_queries(self, context: ImageQueryContext) -> None:
         """Set the index that is searched and that identifies uploads. Must be called before the page is served."""
         self.card_search = CardSearch(context.opened)
-        self.uploads = UploadIdentifier(context.recognizer, context.options)
+        self.uploads = UploadIdentifier(context.recognizer, IdentifyOptions(context.locate, context.top_k))
 
     def wrap_sink(self, sink: EventSink) -> EventSink:
         """Return a sink that also updates the page and delivers the commands from the page."""

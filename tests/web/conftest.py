@@ -5,7 +5,6 @@ import pytest
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import load_gallery
 from edge.bundles.bundle import open_bundle
-from edge.identification.images import IdentifyOptions
 from edge.index.change import OpenedIndex
 from edge.recognition.model import open_model
 from edge.settings.sections import Settings
@@ -31,4 +30,4 @@ def small_index(small_scanner):
 def query_context(small_scanner, small_index):
     """What identifies uploads: the real index and a real embedder."""
     with closing(OnnxEmbedder(open_model(small_scanner.model), threads=1)) as embedder:
-        yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, IdentifyOptions(LocateSettings(), 5), 16)
+        yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, LocateSettings(), 5, 16)

@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 
 from edge.adapters.http import HttpServer
-from edge.identification.images import IdentifyOptions
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame
 from edge.vision.locate import LocateSettings
@@ -107,7 +106,7 @@ def serve(folder, context=None, **settings):
     scripted.camera = scripted.daemon._camera = camera
     if context is None:
         context = ImageQueryContext(
-            lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
+            lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16
         )
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)

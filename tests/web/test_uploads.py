@@ -11,6 +11,7 @@ from PIL import Image
 
 from edge.errors import ImageError
 from edge.identification.answer import ImageAnswer
+from edge.identification.images import IdentifyOptions
 from edge.web.uploads import PER_MINUTE, RefusedError, UploadIdentifier
 from tests.support.small_scanner import on_table
 from tests.web.served import serve
@@ -113,14 +114,14 @@ def test_one_image_at_a_time(query_context, small_scanner):
         inner.append(refused.value.status)
         return query_context.recognizer()
 
-    identifier = UploadIdentifier(recognizer, query_context.options)
+    identifier = UploadIdentifier(recognizer, IdentifyOptions(query_context.locate, query_context.top_k))
     assert identifier.identify(content, rectified=True).cards[0].card_id
     assert inner == [429]
 
 
 def test_the_number_of_images_per_minute_is_limited(query_context):
     now_s = [0.0]
-    identifier = UploadIdentifier(query_context.recognizer, query_context.options, lambda: now_s[0])
+    identifier = UploadIdentifier(query_context.recognizer, IdentifyOptions(query_context.locate, query_context.top_k), lambda: now_s[0])
     for _ in range(PER_MINUTE):
         with pytest.raises(ImageError):
             identifier.identify(b"x", rectified=True)

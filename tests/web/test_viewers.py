@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from edge.adapters.http import HttpServer
-from edge.identification.images import IdentifyOptions
 from edge.settings.sections import HttpSection
 from edge.vision.locate import LocateSettings
 from edge.web import streaming
@@ -170,7 +169,7 @@ def play_with(viewers, folder):
         script.show(3, {20: "a", 120: "b"}).show(4)
     scripted = ScriptedDaemon(script, viewer=page.live_state, sink=page.wrap_sink)
     context = ImageQueryContext(
-        lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, IdentifyOptions(LocateSettings(), 5), 16
+        lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16
     )
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)

@@ -19,7 +19,6 @@ from typing import Final
 
 from edge.adapters.http import HttpServer
 from edge.errors import EdgeError
-from edge.identification.images import IdentifyOptions
 from edge.index.change import OpenedIndex
 from edge.recognition.recognizer import Embedder, LoadedGallery
 from edge.settings.sections import HttpSection
@@ -49,7 +48,7 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
         page = PageService(settings)
-        page.use_for_queries(ImageQueryContext(_no_index, lambda: loaded, network, IdentifyOptions(None, 1), 1))
+        page.use_for_queries(ImageQueryContext(_no_index, lambda: loaded, network, None, 1, 1))
         with closing(page), closing(HttpServer(make_application(page), page.broadcaster.end, settings.host, settings.port)) as server:
             server.start()
             for piece in range(PIECES):

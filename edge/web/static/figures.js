@@ -5,7 +5,7 @@ import { make } from "./page.js";
 import { duration, language, timeOfDay, translate } from "./words.js";
 
 const RATES = ["frames", "cards", "events"];
-const HOT_C = 80;
+const THROTTLING_BEGINS_C = 80;
 const SCALE_C = 100;
 
 const graphs = RATES.map((rate) => [rate, new Graph(translate(`status.rate.${rate}`))]);
@@ -56,7 +56,7 @@ function showTemperatures(temperatures) {
     const fill = make("i", { class: "fill" });
     fill.style.width = `${Math.min(100, (100 * celsius) / SCALE_C)}%`;
     const words = make("p", {}, make("span", { text: place }), make("b", { class: "number", text: translate("value.celsius", { count: digits.format(celsius) }) }));
-    return make("div", { class: "meter", "data-kind": celsius >= HOT_C ? "bad" : "good" }, words, make("div", { class: "track" }, fill));
+    return make("div", { class: "meter", "data-kind": celsius >= THROTTLING_BEGINS_C ? "bad" : "good" }, words, make("div", { class: "track" }, fill));
   });
   const none = make("p", { class: "help", text: translate("status.temperature.none") });
   document.getElementById("temperatures").replaceChildren(...(rows.length > 0 ? rows : [none]));
