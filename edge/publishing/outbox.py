@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from edge.errors import OutboxError
-from edge.publishing.outbox_file import FORMAT_VERSION, TABLES, DamagedFile, SavedRow, is_damage, set_aside, upgrade
+from edge.publishing.outbox_file import FORMAT_VERSION, TABLES, DamagedFile, SavedRow, checksum, connect, is_damage, set_aside, upgrade
 
 if TYPE_CHECKING:
     from edge.settings.mqtt import OutboxSettings
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+DAMAGED_EVENT: Final = "damaged on the disk: its checksum does not match"
 
 CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
 """2024-01-01. An earlier timestamp was written before the system clock was set: the age of that row is unknown and it never expires."""
@@ -41,7 +44,7 @@ class OutboxRow(NamedTuple):
 
 
 class QuarantinedRow(NamedTuple):
-    """One event that the broker does not accept, and why."""
+    """One event that the broker does not accept or that was damaged on the disk, and why."""
 
     event_id: str
     topic: str
@@ -109,19 +112,32 @@ class Outbox:
 
     def put(self, event_id: str, topic: str, payload: bytes) -> None:
         """Commit one event; on return it is on disk. An ``event_id`` that is already in the outbox is ignored."""
-        query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms) VALUES (?, ?, ?, ?)"
+        query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms, checksum) VALUES (?, ?, ?, ?, ?)"
 
         def transaction(database: sqlite3.Connection) -> None:
-            database.execute(query, (event_id, topic, payload, self._now_ms()))
+            database.execute(query, (event_id, topic, payload, self._now_ms(), checksum(event_id, topic, payload)))
             self._drop_expired(database)
             self._drop_oldest(database)
 
         self._commit(transaction)
 
     def peek(self, limit: int, after: int = 0) -> tuple[OutboxRow, ...]:
-        """Return up to ``limit`` events with a ``row_id`` above ``after``, oldest first. They stay in the outbox."""
-        query = "SELECT row_id, event_id, topic, payload, refusals FROM waiting WHERE row_id > ? ORDER BY row_id LIMIT ?"
-        return self._commit(lambda database: tuple(OutboxRow(*row) for row in database.execute(query, (after, limit))))
+        """Return up to ``limit`` events with a ``row_id`` above ``after``, oldest first. They stay in the outbox.
+
+        An event that is not as it was stored is quarantined instead.
+        """
+        rows: list[OutboxRow] = []
+        while len(rows) < limit:
+            found = self._commit(partial(_read, limit=limit - len(rows), after=after))
+            if not found:
+                break
+            after = found[-1][0].row_id
+            rows.extend(row for row, intact in found if intact)
+            for row in (row for row, intact in found if not intact):
+                log.error("the event %s was damaged on the disk; it was quarantined and will not be sent", row.event_id)
+                with suppress(OutboxError):  # the disk is full: it stays, and is not sent either
+                    self.quarantine(row.row_id, DAMAGED_EVENT)
+        return tuple(rows)
 
     def remove(self, row_ids: Sequence[int]) -> None:
         """Delete events that the broker has acknowledged. Rows that no longer exist are ignored."""
@@ -141,15 +157,15 @@ class Outbox:
     def quarantine(self, row_id: int, reason: str) -> None:
         """Move an event to the quarantine, from which it is not sent. The newest ``max_quarantined`` are kept; all are counted."""
         copy = (
-            "INSERT OR REPLACE INTO quarantine (row_id, event_id, topic, payload, created_ms, reason, quarantined_ms)"
+            "INSERT OR IGNORE INTO quarantine (row_id, event_id, topic, payload, created_ms, reason, quarantined_ms)"
             " SELECT row_id, event_id, topic, payload, created_ms, ?, ? FROM waiting WHERE row_id = ?"
         )
         newest = "SELECT row_id FROM quarantine ORDER BY quarantined_ms DESC, row_id DESC LIMIT ?"
         trim = f"DELETE FROM quarantine WHERE row_id NOT IN ({newest})"  # noqa: S608 - both parts are constants
 
         def transaction(database: sqlite3.Connection) -> None:
-            _count(database, "quarantined", database.execute(copy, (reason, self._now_ms(), row_id)).rowcount)
-            database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,))
+            database.execute(copy, (reason, self._now_ms(), row_id))
+            _count(database, "quarantined", database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,)).rowcount)
             database.execute(trim, (self._settings.max_quarantined,))
 
         self._commit(transaction)
@@ -237,7 +253,7 @@ class Outbox:
 
     def _open(self) -> None:
         with self._outbox_errors():
-            self._database = sqlite3.connect(self._settings.file, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._database = connect(self._settings.file)
             try:
                 self._prepare(self._database)
                 self._figures = _figures(self._database)
@@ -289,6 +305,7 @@ class Outbox:
                 # an id that was used before may still be in flight or be acknowledged later
                 database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
                 saved = _insert_saved(database, damaged.rows())
+                upgrade(database)
                 lost = max(0, counts.get("rows", saved) - saved)
                 known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
                 _restore_counts(database, known_counts | {"corrupt_databases": number})
@@ -317,10 +334,18 @@ def _figures(database: sqlite3.Connection) -> _Figures:
     return _Figures(dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None, last[0] if last else 0)
 
 
+def _read(database: sqlite3.Connection, limit: int, after: int) -> list[tuple[OutboxRow, bool]]:
+    """Return events and whether each is as it was stored."""
+    query = "SELECT row_id, event_id, topic, payload, refusals, checksum FROM waiting WHERE row_id > ? ORDER BY row_id LIMIT ?"
+    rows = ((OutboxRow(*values), stored) for *values, stored in database.execute(query, (after, limit)))
+    return [(row, stored is None or stored == checksum(row.event_id, row.topic, row.payload)) for row, stored in rows]
+
+
 def _insert_saved(database: sqlite3.Connection, rows: Iterable[SavedRow]) -> int:
     """Insert the events of a damaged file with new row ids; return their number."""
-    query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms, refusals) VALUES (?, ?, ?, ?, ?)"
-    return sum(database.execute(query, (row.event_id, row.topic, row.payload, row.created_ms, row.refusals)).rowcount for row in rows)
+    names = SavedRow._fields[1:]
+    query = f"INSERT OR IGNORE INTO waiting ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - constants
+    return sum(database.execute(query, row[1:]).rowcount for row in rows)
 
 
 def _count(database: sqlite3.Connection, name: str, amount: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,7 +22,7 @@ TABLES: Final = """
 BEGIN;
 CREATE TABLE waiting (
     row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
-    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
+    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, checksum INTEGER);
 CREATE INDEX waiting_by_age ON waiting (created_ms);
 CREATE TABLE quarantine (
     row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
@@ -42,8 +43,12 @@ COMMIT;
 """
 
 
+ADDED_COLUMNS: Final = {"checksum": "INTEGER"}
+"""Columns of ``waiting`` that earlier versions of CardEdge did not write. They are null in rows of these versions."""
+
+
 class SavedRow(NamedTuple):
-    """One event of a damaged file."""
+    """One event of a damaged file. ``checksum`` is null if an earlier version wrote it."""
 
     row_id: int
     event_id: str
@@ -51,6 +56,21 @@ class SavedRow(NamedTuple):
     payload: bytes
     created_ms: int
     refusals: int
+    checksum: int | None
+
+
+def checksum(event_id: object, topic: object, payload: object) -> int | None:
+    """Return the CRC-32 of an event as it is stored in its row; null if a value has not the type it was stored with."""
+    if isinstance(event_id, str) and isinstance(topic, str) and isinstance(payload, bytes):
+        return zlib.crc32(payload, zlib.crc32(f"{event_id}\0{topic}\0".encode()))
+    return None
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open a database. Text that is not UTF-8 is no error of the query: the checksum of its row fails."""
+    database = sqlite3.connect(file, timeout=1.0, isolation_level=None, check_same_thread=False)
+    database.text_factory = lambda raw: raw.decode(errors="replace")
+    return database
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -61,6 +81,11 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def upgrade(database: sqlite3.Connection) -> None:
     """Add what an earlier version of CardEdge did not write. That version can still use the file."""
+    missing = set(ADDED_COLUMNS) - _columns(database)
+    for name in sorted(missing):
+        database.execute(f"ALTER TABLE waiting ADD COLUMN {name} {ADDED_COLUMNS[name]}")
+    database.create_function("checksum", 3, checksum, deterministic=True)
+    database.execute("UPDATE waiting SET checksum = checksum(event_id, topic, payload) WHERE checksum IS NULL")
     database.execute("INSERT OR IGNORE INTO counts VALUES ('dropped_damage', 0)")
 
 
@@ -90,8 +115,7 @@ class DamagedFile:
     def __init__(self, file: Path, max_rows: int) -> None:
         self._file = file
         self._max_rows = max_rows
-        self._database = sqlite3.connect(file, isolation_level=None)
-        self._database.text_factory = lambda raw: raw.decode(errors="replace")
+        self._database = connect(file)
         self.counts: dict[str, int] = {}
         self.last_row_id = 0
         with suppress(sqlite3.Error):
@@ -103,7 +127,11 @@ class DamagedFile:
 
     def rows(self) -> Iterator[SavedRow]:
         """Return the readable events. The rest of an unreadable page is skipped row id by row id."""
-        query = "SELECT row_id, event_id, topic, payload, created_ms, refusals FROM waiting WHERE row_id > ? ORDER BY row_id"
+        columns: tuple[str, ...] = SavedRow._fields
+        with suppress(sqlite3.Error):
+            present = _columns(self._database)
+            columns = tuple(f"NULL AS {name}" if name in ADDED_COLUMNS and name not in present else name for name in columns)
+        query = f"SELECT {', '.join(columns)} FROM waiting WHERE row_id > ? ORDER BY row_id"  # noqa: S608 - constants of this module
         after = failures = 0
         while failures <= self._max_rows and (not self.last_row_id or after < self.last_row_id):
             try:
@@ -130,7 +158,11 @@ class DamagedFile:
 def _is_whole(row: SavedRow) -> bool:
     """Return whether each value has its type: SQLite does not notice all damage."""
     kinds = (int, str, str, bytes, int, int)
-    return all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
+    return all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=False))
+
+
+def _columns(database: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in database.execute("SELECT name FROM pragma_table_info('waiting')")}
 
 
 def _log_of(file: Path) -> Path:

@@ -176,7 +176,7 @@ class PublisherHealth(Payload):
         description="Lost events by cause: the limit they exceeded (`rows`, `bytes`, `age`), or a damaged file (`damage`). "
         "Counted since the outbox was created."
     )
-    quarantined: int = Field(description="Events that the broker refused. Counted since the outbox was created.")
+    quarantined: int = Field(description="Events that the broker refused or the disk damaged. Counted since the outbox was created.")
     corrupt_databases: int = Field(description="Damaged outbox files that were renamed and replaced.")
     refused_states: int = Field(description="States and images that were too large or that the broker refused, since the start.")
     refused_commands: int = Field(description="Commands that were malformed, too large, retained or too many, since the start.")

@@ -260,6 +260,92 @@ def test_row_ids_continue_after_damage_while_running(make_outbox, tmp_path):
     assert outbox.peek(1)[0].row_id > used
 
 
+def flip_bits(file: Path, *names: str) -> None:
+    """Change one bit of the payload of each of these events in the file."""
+    content = bytearray(file.read_bytes())
+    for name in names:
+        content[content.index(name.encode() + b"....") + len(name) + 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_damaged_event_is_quarantined_and_not_sent(make_outbox, tmp_path, caplog):
+    outbox = make_outbox()
+    names = [f"e{n:03d}" for n in range(120)]
+    fill(outbox, *names, size=300)
+    outbox.close()
+    flip_bits(tmp_path / "outbox.sqlite", *names[::3])
+    outbox = make_outbox()
+    rows = outbox.peek(1000)
+    assert [row.event_id for row in rows] == [name for name in names if name not in names[::3]]
+    assert {row.payload for row in rows} == {row.event_id.encode().ljust(300, b".") for row in rows}
+    assert [row.event_id for row in outbox.quarantined()] == names[::3]
+    assert {row.reason for row in outbox.quarantined()} == {"damaged on the disk: its checksum does not match"}
+    assert (outbox.stats().quarantined, outbox.stats().rows) == (40, 80)
+    assert "the event e003 was damaged on the disk" in caplog.text
+
+
+def test_text_that_is_no_longer_utf8_does_not_stop_the_others(make_outbox, tmp_path):
+    outbox = make_outbox()
+    fill(outbox, "a", "b", "c")
+    outbox.close()
+    file = tmp_path / "outbox.sqlite"
+    file.write_bytes(file.read_bytes().replace(b"bt/eventb.........", b"bt/ev\xffntb........."))
+    outbox = make_outbox()
+    assert waiting(outbox) == ["a", "c"]
+    assert outbox.stats().quarantined == 1
+
+
+OLD_TABLES = """
+CREATE TABLE waiting (
+    row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX waiting_by_age ON waiting (created_ms);
+CREATE TABLE quarantine (
+    row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, quarantined_ms INTEGER NOT NULL);
+CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT INTO counts VALUES
+    ('rows', 0), ('bytes', 0), ('dropped_rows', 5), ('dropped_bytes', 0), ('dropped_age', 0), ('quarantined', 0), ('corrupt_databases', 0);
+CREATE TRIGGER waiting_came AFTER INSERT ON waiting BEGIN
+    UPDATE counts SET value = value + 1 WHERE name = 'rows';
+    UPDATE counts SET value = value + length(new.payload) WHERE name = 'bytes';
+END;
+CREATE TRIGGER waiting_went AFTER DELETE ON waiting BEGIN
+    UPDATE counts SET value = value - 1 WHERE name = 'rows';
+    UPDATE counts SET value = value - length(old.payload) WHERE name = 'bytes';
+END;
+PRAGMA user_version = 1;
+"""
+OLD_INSERT = "INSERT INTO waiting (event_id, topic, payload, created_ms) VALUES (?, 't/event', ?, ?)"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_outbox_of_version_0_1_0_is_taken_over(make_outbox, tmp_path, damaged):
+    file = tmp_path / "outbox.sqlite"
+    database = sqlite3.connect(file)
+    database.executescript(OLD_TABLES)
+    for name in "abc":
+        database.execute(OLD_INSERT, (name, name.encode().ljust(10, b"."), NOW_MS))
+    page = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'waiting_by_age'").fetchone()[0]
+    database.commit()
+    database.close()
+    if damaged:
+        with file.open("r+b") as pages:
+            pages.seek(4096 * (page - 1))
+            pages.write(b"\xaa" * 4096)
+    outbox = make_outbox()
+    fill(outbox, "d")
+    assert waiting(outbox) == ["a", "b", "c", "d"]
+    assert outbox.stats().dropped == {"rows": 5, "bytes": 0, "age": 0, "damage": 0}
+    assert outbox.stats().corrupt_databases == damaged
+    outbox.close()
+    with sqlite3.connect(file) as database:  # that version, after a rollback
+        database.execute(OLD_INSERT, ("e", b"e.........", NOW_MS))
+    database.close()
+    flip_bits(file, "b")
+    assert waiting(make_outbox()) == ["a", "c", "d", "e"]
+
+
 def test_only_the_latest_damaged_files_are_kept_and_numbers_are_not_reused(make_outbox, tmp_path):
     for _ in range(5):
         (tmp_path / "outbox.sqlite").write_bytes(b"rubbish" * 1000)
