@@ -19,7 +19,7 @@ from edge import __version__
 from edge.app.broker import probe_broker
 from edge.app.camera import open_camera, source_label
 from edge.app.model import load_model
-from edge.errors import CameraError, EdgeError, ModelError, OutboxError
+from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import open_index
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import find_model, open_model, read_model_manifest
@@ -28,6 +28,7 @@ from edge.settings.sections import Settings
 from edge.system import machine
 from edge.system.device_id import derive_device_id
 from edge.system.npu import NpuStatus, slow_link, summary, warnings
+from edge.system.permissions import error_message
 from edge.vision.frame import Frame
 
 LIBRARIES: Final = ("numpy", "opencv-python-headless", "onnxruntime", "hnswlib", "paho-mqtt", "pydantic", "pillow", "python-ulid")
@@ -92,12 +93,13 @@ def run_checks(config: Path, *, at_rest: bool = False, index: Path | None = None
             continue
         try:
             yield from check(settings)
-        except EdgeError as error:
+        except (EdgeError, PermissionError) as error:
             yield _failure(name, error)
 
 
-def _failure(check: str, error: EdgeError) -> CheckResult:
-    return CheckResult(check=check, level="fail", message=str(error), exit_code=error.exit_code)
+def _failure(check: str, error: EdgeError | PermissionError) -> CheckResult:
+    exit_code = error.exit_code if isinstance(error, EdgeError) else ExitCode.UNAVAILABLE
+    return CheckResult(check=check, level="fail", message=error_message(error), exit_code=exit_code)
 
 
 def _ok(check: str, message: str) -> CheckResult:

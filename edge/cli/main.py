@@ -28,6 +28,7 @@ from edge.cli.arguments import (
 from edge.cli.output import print_error, print_line
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.logs import set_up_logging
+from edge.system.permissions import error_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.command(args))
     except SystemExit as leaving:
         return int(leaving.code or 0)
-    except EdgeError as error:
-        print_error(f"cardedge: {error}")
+    except (EdgeError, PermissionError) as error:
+        print_error(f"cardedge: {error_message(error)}")
         log.debug("traceback of the error", exc_info=True)
-        return int(error.exit_code)
+        return int(error.exit_code if isinstance(error, EdgeError) else ExitCode.UNAVAILABLE)
     except BrokenPipeError:
         # the reader of our output closed it; without this, flushing at exit would fail a second time
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
