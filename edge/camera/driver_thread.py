@@ -20,7 +20,8 @@ _SLICE_S = 0.1
 class DriverThread:
     """Runs calls one after the other in a daemon thread. Must be used by one caller at a time.
 
-    ``abandoned``: a call did not return in time. A function that returns from a driver later must then leave everything as it is.
+    ``abandoned`` is set when a call did not return in time. A function that returns from its driver call after that must not change any
+    state.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The Hailo adapter over the contract double: failures by name, recovery, order of release."""
+"""The Hailo adapter on the contract double: named failures, recovery, order of release."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ QUICK = ReopenPolicy((0.02, 0.04, 0.08))
 SHORT = HailoTimeouts(open_s=10.0, submit_s=1.0, run_s=0.3)
 
 
-def pictures(count, seed=0):
+def images(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
 
 
@@ -68,60 +68,60 @@ def until(condition, timeout_s=5.0):
         time.sleep(0.005)
 
 
-# --- answers ---
+# --- embeddings ---
 
 
-def test_the_chips_numbers_become_the_networks_answer(start):
+def test_the_output_of_the_chip_becomes_the_embedding(start):
     embedder = start(Board(output_bits=16))
-    batch = pictures(MAX_BATCH)
+    batch = images(MAX_BATCH)
     answer = embedder.submit(batch).result(5)
     assert np.min(np.sum(answer * expected(batch), axis=1)) > 0.999
 
 
-def test_eight_bits_are_dequantised_before_the_length_is_taken(start):
-    # raw bytes carry a zero point, which would turn every vector towards the diagonal
-    batch = pictures(4)
+def test_eight_bits_are_dequantized_before_normalization(start):
+    # raw bytes carry a zero point, which would rotate every vector towards the diagonal
+    batch = images(4)
     answer = start(Board(output_bits=8)).submit(batch).result(5)
     assert np.min(np.sum(answer * expected(batch), axis=1)) > 0.99
 
 
-def test_the_same_picture_gives_the_same_bytes_and_passes_the_self_test(start, model):
+def test_the_same_image_gives_the_same_bytes_and_passes_the_self_test(start, model):
     embedder = start(Board())
     assert self_test(embedder.submit, model, kind="hef") > 0.99
 
 
-def test_a_chip_that_answers_differently_each_time_is_refused(start, model):
+def test_a_chip_with_different_embeddings_each_time_is_rejected(start, model):
     embedder = start(Board(noise=True))
     with pytest.raises(ModelError, match="two runs of one image differ"):
         self_test(embedder.submit, model, kind="hef")
 
 
-def test_two_batches_are_with_the_chip_at_a_time_and_a_fifth_waits_in_vain(start):
+def test_two_batches_run_at_a_time_and_a_fifth_submission_times_out(start):
     board = Board(latency_s=0.1)
     embedder = start(board, timeouts=HailoTimeouts(submit_s=0.02, run_s=5.0))
-    futures = [embedder.submit(pictures(2, seed)) for seed in range(4)]
+    futures = [embedder.submit(images(2, seed)) for seed in range(4)]
     with pytest.raises(EmbedderError, match="earlier batches"):
-        embedder.submit(pictures(1))
+        embedder.submit(images(1))
     for seed, future in enumerate(futures):
-        assert np.min(np.sum(future.result(5) * expected(pictures(2, seed)), axis=1)) > 0.99
+        assert np.min(np.sum(future.result(5) * expected(images(2, seed)), axis=1)) > 0.99
     assert board.deepest == 2
 
 
 @pytest.mark.parametrize(
     "batch", [np.zeros((1, 224, 224, 3), np.float32), np.zeros((1, 3, 224, 224), np.uint8), np.zeros((9, 224, 224, 3), np.uint8)]
 )
-def test_what_would_shut_the_model_down_never_reaches_it(start, batch):
+def test_a_batch_that_would_shut_the_model_down_is_rejected(start, batch):
     embedder = start(Board())
     with pytest.raises(EmbedderError):
         embedder.submit(batch)
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
 
 
-# --- opening fails by name ---
+# --- failures of opening ---
 
 
 @pytest.mark.parametrize("situation", OPENING)
-def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, situation):
+def test_every_failure_of_opening_has_a_name_and_advice(start, situation):
     failure = OPENING[situation]
     board = failure.make_board()
     with pytest.raises(failure.error, match=failure.advice) as raised:
@@ -134,7 +134,7 @@ def test_each_way_opening_can_fail_has_a_name_and_a_next_step(start, situation):
     assert len(held) == len(given_back), "a failed start must not keep the device"
 
 
-def test_a_missing_library_is_named_and_the_logger_was_told_before(start, tmp_path, monkeypatch):
+def test_a_missing_library_is_named_and_the_logger_is_configured_before(start, tmp_path, monkeypatch):
     package = tmp_path / "packages" / "hailo_platform"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(
@@ -153,14 +153,14 @@ def test_a_damaged_hef_is_named(start, folder, model):
         start(Board(), of=model)
 
 
-def test_batches_larger_than_the_runtimes_queue_are_refused_at_once(start):
+def test_batches_larger_than_the_runtimes_queue_are_rejected_at_once(start):
     board = Board(queue_size=MAX_BATCH - 1)
     with pytest.raises(ModelError, match=f"{MAX_BATCH - 1} images at a time"):
         start(board)
     assert board.journal[-1] == "vdevice released"
 
 
-def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
+def test_a_hef_of_another_network_is_rejected(start, folder, model, tmp_path):
     write_network(tmp_path / "small" / "other.onnx", dim=16)
     write_hef(folder / "model.hef", folder / "other.onnx")
     embedder = start(Board(), of=model)
@@ -174,59 +174,59 @@ def test_a_hef_of_another_network_is_refused(start, folder, model, tmp_path):
         start(Board(), of=Wider())
 
 
-# --- failing while it works ---
+# --- failures in operation ---
 
 
 @pytest.mark.parametrize("situation", WORKING)
-def test_a_failing_job_ends_with_its_name_and_the_device_comes_back(start, situation, caplog):
+def test_a_failing_job_has_a_named_error_and_the_device_is_reopened(start, situation, caplog):
     failure = WORKING[situation]
     board = Board()
     embedder = start(board)
     board.faults.append(replace(failure.fault))
     caplog.set_level(logging.INFO)
     with pytest.raises(failure.error, match=failure.advice) as raised:
-        embedder.submit(pictures(1)).result(5)
+        embedder.submit(images(1)).result(5)
     name, words = promised(situation)
     assert name == type(raised.value).__name__
     assert words in str(raised.value)
     until(lambda: embedder.status().reopened == 1 and embedder.status().state is NpuState.READY)
     assert [record.levelname for record in caplog.records if failure.advice in record.message] == ["ERROR"]
     until(lambda: "the NPU has recovered" in caplog.text)
-    batch = pictures(2)
+    batch = images(2)
     assert np.min(np.sum(embedder.submit(batch).result(5) * expected(batch), axis=1)) > 0.99
 
 
-def test_whatever_was_under_way_ends_with_the_failure(start):
+def test_all_pending_jobs_fail_with_the_error(start):
     board = Board(latency_s=0.05)
     embedder = start(board)
     board.faults.append(Fault("job", 63))
-    futures = [embedder.submit(pictures(1, seed)) for seed in range(3)]
+    futures = [embedder.submit(images(1, seed)) for seed in range(3)]
     for future in futures:
         with pytest.raises(NpuError):
             future.result(5)
 
 
-def test_while_it_is_opened_again_submissions_say_so(start):
+def test_submissions_during_reopening_fail_with_that_reason(start):
     board = Board()
     embedder = start(board, reopen=ReopenPolicy((0.5,)))
     board.faults.append(Fault("job", 63))
     with pytest.raises(NpuOverheatedError):
-        embedder.submit(pictures(1)).result(5)
+        embedder.submit(images(1)).result(5)
     with pytest.raises(NpuReopeningError, match="being reopened"):
-        embedder.submit(pictures(1))
+        embedder.submit(images(1))
     assert embedder.status().state is NpuState.FAILED
 
 
-def test_a_board_pulled_out_for_good_stays_failed_with_the_last_name(start):
+def test_a_removed_board_stays_failed_with_the_last_error(start):
     board = Board()
     embedder = start(board)
     board.present = False
     with pytest.raises(NpuRemovedError):
-        embedder.submit(pictures(1)).result(5)
+        embedder.submit(images(1)).result(5)
 
     def final():
         try:
-            embedder.submit(pictures(1)).result(5)
+            embedder.submit(images(1)).result(5)
         except NpuReopeningError:
             return False
         except NpuAbsentError:
@@ -236,45 +236,45 @@ def test_a_board_pulled_out_for_good_stays_failed_with_the_last_name(start):
     assert embedder.status().state is NpuState.FAILED
 
 
-def test_a_board_put_back_in_time_goes_on(start):
+def test_a_board_reconnected_in_time_recovers(start):
     board = Board()
     embedder = start(board, reopen=ReopenPolicy((0.05, 0.1, 0.2)))
     board.present = False
     with pytest.raises(NpuRemovedError):
-        embedder.submit(pictures(1)).result(5)
+        embedder.submit(images(1)).result(5)
     threading.Timer(0.1, lambda: setattr(board, "present", True)).start()
     until(lambda: embedder.status().state is NpuState.READY)
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
 
 
-# --- the end ---
+# --- closing ---
 
 
 def test_the_model_is_released_before_the_device(start):
     board = Board()
     embedder = start(board)
-    embedder.submit(pictures(1)).result(5)
+    embedder.submit(images(1)).result(5)
     embedder.close()
     assert board.journal == ["vdevice opened", "model configured", "model released", "vdevice released"]
     assert embedder.status().state is NpuState.CLOSED
 
 
-def test_close_finishes_what_is_under_way(start):
+def test_close_finishes_pending_jobs(start):
     embedder = start(Board(latency_s=0.05))
-    futures = [embedder.submit(pictures(1, seed)) for seed in range(3)]
+    futures = [embedder.submit(images(1, seed)) for seed in range(3)]
     embedder.close()
     assert all(future.done() for future in futures)
     assert futures[0].result(0).shape == (1, embedder.info.dim)
 
 
-def test_a_board_that_is_not_slowed_down_says_minus_one(start):
+def test_a_board_that_is_not_throttled_reports_minus_one(start):
     status = start(Board()).status()
     assert status.throttling_level is None
     assert warnings(status) == ()
     assert "level 0" in warnings(start(Board(throttling_level=0)).status())[0]
 
 
-def test_what_the_board_says_of_itself(start):
+def test_the_sensor_values_of_the_board(start):
     status = start(Board(temperature_c=61.0, throttling_level=2)).status()
     assert (status.state, status.temperature_c, status.throttling_level) == (NpuState.READY, 61.0, 2)
     assert (status.clock_mhz, status.architecture, status.firmware) == (400.0, "HAILO8L", "4.23.0")
@@ -282,13 +282,13 @@ def test_what_the_board_says_of_itself(start):
 
 @pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize(("status", "said"), [(16, "firmware"), (36, "disappeared from the bus")])
-def test_gauges_that_cannot_be_read_are_told_and_the_network_goes_on(start, status, said, times):
+def test_unreadable_sensor_values_are_reported_and_embedding_continues(start, status, said, times):
     embedder = start(Board(faults=[Fault("control", status, times)]))
     assert said in embedder.status().gauges_error
-    assert embedder.submit(pictures(1)).result(5).shape == (1, embedder.info.dim)
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
 
 
-def test_the_runtime_is_told_where_not_to_write_before_it_is_loaded(start, monkeypatch):
+def test_log_files_are_disabled_before_the_runtime_is_imported(start, monkeypatch):
     monkeypatch.delenv("HAILORT_LOGGER_PATH", raising=False)
     start(Board())
     assert os.environ["HAILORT_LOGGER_PATH"] == "NONE"

@@ -1,4 +1,4 @@
-"""The double promises what the real binding promises, and the adapter calls nothing else, with arguments that fit.
+"""The double has the signatures of the real binding, and the adapter uses only these, with matching arguments.
 
 ``BINDING`` holds names and signatures of HailoRT v4.23.0 (hailo-ai/hailort, branch hailo8); they are the same in 4.20 to 4.23.
 """
@@ -84,7 +84,7 @@ BINDING = {
     "ConfiguredInferModel.Bindings.InferStream.set_buffer": ("(self, buffer)", None),
     "AsyncInferCompletionInfo.exception": ("property", None),
 }
-"""Member → its signature (or that it is a property, an attribute of a record, a value, a type), and the type of what it gives."""
+"""Member → its signature (or kind: property, record attribute, value, type) and the type it returns."""
 
 GIVEN = {
     "platform": MODULE,
@@ -94,7 +94,7 @@ GIVEN = {
     "self._configured": "ConfiguredInferModel",
     "self._control": "Device",
 }
-"""What the adapter's names stand for where no assignment tells it: parameters and attributes."""
+"""Types of the adapter's parameters and attributes, which no assignment shows."""
 
 
 @pytest.mark.parametrize("name", BINDING)
@@ -115,14 +115,14 @@ def test_the_double_has_the_signature_of_the_real_binding(name):
 
 
 class ForeignUse(ast.NodeVisitor):
-    """Follows the runtime's objects through a source and notes what is asked of them that the table does not hold."""
+    """Follows the runtime's objects through a source and records uses that the table does not contain."""
 
     def __init__(self):
         self.types = {name: {kind} for name, kind in GIVEN.items()}
         self.used, self.breaches = set(), []
 
     def type_of(self, node):
-        """Return the types an expression may have, an empty set for what is not the runtime's."""
+        """Return the types of the runtime that an expression may have."""
         if ast.unparse(node) in self.types:
             return self.types[ast.unparse(node)]
         if isinstance(node, ast.Attribute):
@@ -169,7 +169,7 @@ class ForeignUse(ast.NodeVisitor):
 
 
 def fits(signature, call):
-    """Say whether a call's arguments can be bound to a signature."""
+    """Return whether the arguments of a call match a signature."""
     if not signature.startswith("("):
         return False
     made = {}
@@ -188,7 +188,7 @@ def use_of(source):
     return use
 
 
-def test_the_adapters_every_call_into_the_runtime_exists_there_and_fits():
+def test_every_call_of_the_adapter_exists_in_the_runtime_and_matches():
     use = use_of(Path(edge.adapters.hailo_device.__file__).read_text(encoding="utf-8"))
     assert use.breaches == []
     assert set(BINDING) - use.used == set(), "the table holds what is used, and nothing else"

@@ -1,4 +1,4 @@
-"""The graph's file as hnswlib writes it, read without hnswlib."""
+"""Reading a graph file of hnswlib without hnswlib."""
 
 import hnswlib
 import numpy as np
@@ -44,13 +44,13 @@ def test_the_state_is_the_one_hnswlib_would_pickle(saved):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 50, 96, 97, 5000, -1, -4, -200])
-def test_a_file_that_is_cut_is_refused(saved, tmp_path, kept):
+def test_a_truncated_file_is_rejected(saved, tmp_path, kept):
     path = tmp_path / "cut.bin"
     path.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"bytes|links|elements"):
         read_state(path, 24, expansion=10, threads=1)
 
 
-def test_another_dimension_is_refused(saved):
+def test_another_dimension_is_rejected(saved):
     with pytest.raises(ValueError, match="not of 25 dimensions"):
         read_state(saved, 25, expansion=10, threads=1)

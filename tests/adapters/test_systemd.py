@@ -1,4 +1,4 @@
-"""sd_notify against a real socket, as systemd listens on one."""
+"""sd_notify with a real socket, like that of systemd."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ def notifier(systemd):
     notifier.close()
 
 
-def test_what_is_said_arrives(systemd, notifier):
+def test_reports_arrive(systemd, notifier):
     notifier.ready()
     assert systemd.hear() == "READY=1"
     notifier.stopping()
@@ -57,7 +57,7 @@ def test_what_is_said_arrives(systemd, notifier):
     assert systemd.hear() == "STATUS=camera running, 2 cards"
 
 
-def test_a_reload_carries_the_monotonic_time_systemd_asks_for(systemd, notifier):
+def test_a_reload_contains_the_monotonic_time(systemd, notifier):
     before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notifier.reloading()
     fields = dict(line.split("=") for line in systemd.hear().splitlines())
@@ -65,14 +65,14 @@ def test_a_reload_carries_the_monotonic_time_systemd_asks_for(systemd, notifier)
     assert before_us <= int(fields["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
-def test_the_watchdog_hears_us_without_being_flooded(systemd, notifier):
+def test_the_watchdog_is_fed_at_a_limited_rate(systemd, notifier):
     for _ in range(1000):
         notifier.alive()
     assert systemd.hear() == "WATCHDOG=1"
     assert systemd.hears_nothing()
 
 
-def test_no_watchdog_is_told_nothing(systemd):
+def test_without_a_watchdog_nothing_is_sent(systemd):
     notifier = Systemd(systemd.address)
     notifier.alive()
     assert systemd.hears_nothing()
@@ -86,12 +86,12 @@ def test_an_unchanged_status_is_not_repeated(systemd, notifier):
     assert systemd.hears_nothing()
 
 
-def test_a_long_status_is_cut(systemd, notifier):
+def test_a_long_status_is_truncated(systemd, notifier):
     notifier.status("x" * 5000)
     assert len(systemd.hear()) < 300
 
 
-def test_a_supervisor_that_is_gone_costs_one_line_of_log(tmp_path, caplog):
+def test_a_missing_socket_is_logged_once(tmp_path, caplog):
     notifier = Systemd(str(tmp_path / "nobody"))
     with caplog.at_level(logging.WARNING):
         notifier.ready()
@@ -100,13 +100,13 @@ def test_a_supervisor_that_is_gone_costs_one_line_of_log(tmp_path, caplog):
     notifier.close()
 
 
-def test_a_supervisor_that_does_not_listen_does_not_hold_us_up(systemd, notifier):
+def test_a_full_socket_does_not_block(systemd, notifier):
     for number in range(5000):
         notifier.status(f"{number}")
     assert systemd.hear() == "STATUS=0"
 
 
-def test_the_environment_says_who_started_us_and_children_do_not_inherit_it(systemd):
+def test_the_environment_names_the_socket_and_children_do_not_inherit_it(systemd):
     environment = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "15000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
     supervisor = open_supervisor(environment)
     assert environment == {"HOME": "/"}
@@ -116,13 +116,13 @@ def test_the_environment_says_who_started_us_and_children_do_not_inherit_it(syst
     supervisor.close()
 
 
-def test_a_watchdog_meant_for_another_process_is_not_ours(systemd):
+def test_the_watchdog_of_another_process_is_ignored(systemd):
     supervisor = open_supervisor({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "15000000", "WATCHDOG_PID": "1"})
     assert supervisor.watchdog_s is None
     supervisor.close()
 
 
-def test_without_systemd_there_is_nobody_to_tell():
+def test_without_systemd_reports_are_discarded():
     supervisor = open_supervisor({})
     assert isinstance(supervisor, NoSupervisor)
     for tell in (supervisor.ready, supervisor.reloading, supervisor.alive, supervisor.stopping):

@@ -1,4 +1,4 @@
-"""What every event sink must do, whatever stands behind it."""
+"""The contract of event sinks, tested on every implementation."""
 
 import json
 from contextlib import closing
@@ -19,7 +19,7 @@ BASE = "cardedge/scanner-1"
 
 
 class OverMqtt:
-    """The publisher with a real broker behind it."""
+    """The publisher with a real broker."""
 
     def __init__(self, folder, protocol) -> None:
         self._broker = Mosquitto(folder).start()
@@ -52,7 +52,7 @@ class OverMqtt:
 
 
 class InMemory:
-    """The fake that the daemon's tests use."""
+    """The double used in the tests of the daemon."""
 
     def __init__(self) -> None:
         self.sink: EventSink = ListSink(Script())
@@ -91,19 +91,19 @@ def test_events_arrive_complete_and_in_order(scene):
     assert scene.events() == [json.loads(event.to_json()) for event in events]
 
 
-def test_the_newest_of_a_state_wins(scene):
+def test_the_newest_state_is_published(scene):
     for count in range(20):
         scene.sink.set_state("state/cards", b'{"count": %d}' % count)
     wait_until(lambda: scene.newest("state/cards") == {"count": 19})
 
 
-def test_a_picture_arrives_as_it_is(scene):
+def test_an_image_arrives_unchanged(scene):
     picture = bytes(range(256)) * 100
     scene.sink.set_image(picture)
     wait_until(lambda: scene.images() == [picture])
 
 
-def test_a_command_is_handed_over_once_and_its_answer_goes_back(scene):
+def test_a_command_is_returned_once_and_its_reply_is_published(scene):
     scene.send("threshold", b'{"threshold": 0.7, "transaction": "t"}')
     commands = []
     wait_until(lambda: commands.extend(scene.sink.poll_commands()) or commands)
@@ -114,7 +114,7 @@ def test_a_command_is_handed_over_once_and_its_answer_goes_back(scene):
     assert CommandReply.model_validate(scene.replies("threshold")[0]) == CommandReply(status="ok", transaction="t", data={"threshold": 0.7})
 
 
-def test_it_says_that_it_is_well(scene):
+def test_health_reports_progress(scene):
     wait_until(lambda: scene.sink.health().report.connected)
     health = scene.sink.health()
     assert health.alive
@@ -122,7 +122,7 @@ def test_it_says_that_it_is_well(scene):
 
 
 @needs_mosquitto
-def test_without_a_broker_nothing_waits_and_nothing_is_lost(tmp_path):
+def test_without_a_broker_nothing_blocks_and_nothing_is_lost(tmp_path):
     broker = Mosquitto(tmp_path)  # never started
     settings = OutboxSettings(file=tmp_path / "outbox.sqlite")
     mqtt = MqttSettings(host="127.0.0.1", port=broker.port)
@@ -135,6 +135,6 @@ def test_without_a_broker_nothing_waits_and_nothing_is_lost(tmp_path):
         sink.set_image(b"jpeg")
         assert sink.poll_commands() == []
     assert not sink.health().report.connected
-    sink.close(3600.0)  # should it wait for a broker that is not there, the test's own bound ends it
+    sink.close(3600.0)  # the timeout of the test ends it if it waits for the missing broker
     with closing(Outbox(settings)) as outbox:
         assert [row.event_id for row in outbox.peek(10)] == [event.event_id for event in events]

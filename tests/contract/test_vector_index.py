@@ -1,4 +1,4 @@
-"""What every vector index promises, asked of each adapter with the same questions."""
+"""The contract of vector indexes, tested on every adapter."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_each_entry_finds_itself_with_similarity_one(adapter, bundle_of):
     assert all(answer[0].similarity <= 1.0 for answer in answers)
 
 
-def test_answers_are_sorted_and_exact(adapter, large_bundle):
+def test_neighbors_are_sorted_and_exact(adapter, large_bundle):
     queries = disturbed_entries(large_bundle.vectors, 40, seed=5)
     _, similarities = oracle(large_bundle, queries, 8)
     for row, answer in enumerate(adapter(large_bundle).search(queries, 8)):
@@ -65,7 +65,7 @@ def test_answers_are_sorted_and_exact(adapter, large_bundle):
         assert values == pytest.approx([similarities[row, neighbor.entry] for neighbor in answer], abs=1e-5)
 
 
-def test_recall_at_one_against_the_oracle(adapter, large_bundle):
+def test_recall_at_one_against_exact_search(adapter, large_bundle):
     queries = disturbed_entries(large_bundle.vectors, 500, seed=6)
     wanted, _ = oracle(large_bundle, queries, 1)
     found = [answer[0].entry for answer in adapter(large_bundle).search(queries, 1)]
@@ -83,29 +83,29 @@ def test_one_query_alone_or_in_a_batch_gives_the_same(adapter, large_bundle):
 
 
 @pytest.mark.parametrize("entries", [1, 3, 200])
-def test_more_neighbours_than_entries_gives_every_entry_once(adapter, bundle_of, entries):
+def test_more_neighbors_than_entries_gives_every_entry_once(adapter, bundle_of, entries):
     vectors = random_vectors(entries, DIM)
     (answer,) = adapter(bundle_of(vectors)).search(vectors[:1], entries + 10)
     assert sorted(neighbor.entry for neighbor in answer) == list(range(entries))
 
 
-def test_an_empty_gallery_answers_with_nothing(adapter, bundle_of):
+def test_an_empty_gallery_has_no_neighbors(adapter, bundle_of):
     index = adapter(bundle_of(random_vectors(0, DIM)))
     assert index.search(random_vectors(3, DIM), 5) == ((), (), ())
 
 
-def test_no_query_gives_no_answer(adapter, large_bundle):
+def test_no_queries_give_no_results(adapter, large_bundle):
     assert adapter(large_bundle).search(np.empty((0, DIM), np.float32), 5) == ()
 
 
-def test_two_pictures_of_one_card_both_appear_under_its_id(adapter, bundle_of):
+def test_two_entries_of_one_card_both_have_its_id(adapter, bundle_of):
     vectors = random_vectors(3, DIM)
     bundle = bundle_of(vectors, card_ids=["a", "b", "a"])
     (answer,) = adapter(bundle).search(vectors[:1], 3)
     assert {(neighbor.entry, neighbor.card_id) for neighbor in answer} == {(0, "a"), (1, "b"), (2, "a")}
 
 
-def test_hundreds_of_equal_entries_do_not_cut_the_others_off(adapter, bundle_of):
+def test_hundreds_of_equal_entries_do_not_hide_the_others(adapter, bundle_of):
     equal, others = np.repeat(random_vectors(1, DIM), 400, axis=0), random_vectors(400, DIM, seed=1)
     index = adapter(bundle_of(np.concatenate([equal, others])))
     assert [answer[0].entry for answer in index.search(others, 1)] == list(range(400, 800))
@@ -114,7 +114,7 @@ def test_hundreds_of_equal_entries_do_not_cut_the_others_off(adapter, bundle_of)
     assert all(neighbor.similarity == pytest.approx(1.0, abs=2e-3) for neighbor in answer)
 
 
-def test_exact_search_is_the_oracle(tmp_path_factory):
+def test_exact_search_agrees_with_float64(tmp_path_factory):
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(seed=st.integers(0, 10_000), entries=st.integers(1, 60), k=st.integers(1, 70), copies=st.integers(0, 5))
     def holds(seed, entries, k, copies):
@@ -134,20 +134,20 @@ def test_exact_search_is_the_oracle(tmp_path_factory):
     holds()
 
 
-def test_the_graph_reaches_beyond_its_own_expansion_when_asked_for_more(large_bundle):
+def test_the_graph_returns_more_entries_than_its_expansion(large_bundle):
     assert large_bundle.manifest.graph.expansion_search < 400
     (answer,) = HnswIndex(large_bundle).search(large_bundle.vectors[:1].astype(np.float32), 400)
     assert len({neighbor.entry for neighbor in answer}) == 400
 
 
-def test_the_manifest_holds_the_recall_that_was_measured(large_bundle):
+def test_the_manifest_contains_the_measured_recall(large_bundle):
     recall = large_bundle.manifest.recall
     assert recall.queries == 1000
     assert recall.at_1 >= 0.999
     assert 0.9 <= recall.at_k <= 1.0
 
 
-def test_a_graph_of_another_bundle_is_refused(bundle_of):
+def test_a_graph_of_another_bundle_is_rejected(bundle_of):
     bundle, other = bundle_of(random_vectors(300, DIM)), bundle_of(random_vectors(301, DIM))
     bundle.graph_path.write_bytes(other.graph_path.read_bytes())
     with pytest.raises(BundleError, match=r"hnsw\.bin: contains 301 entries, 300 expected; build the bundle again"):

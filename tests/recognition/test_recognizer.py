@@ -31,13 +31,13 @@ class ArrayIndex:
         return tuple(to_neighbors(row, similarities[index, row], self.card_ids) for index, row in enumerate(top_k(similarities, k)))
 
 
-def loaded_gallery(specs, pictures, index_id="test"):
+def loaded_gallery(specs, images, index_id="test"):
     embedder = ProjectionEmbedder()
     ids = tuple(CardId(spec.card_id) for spec in specs)
     vectors, signatures = np.empty((0, embedder.info.dim), np.float32), np.empty((0, SIGNATURE_BYTES), np.uint8)
-    for picture in pictures:
-        vectors = np.concatenate([vectors, embedder.submit(to_input_batch([picture])).result()])
-        signatures = np.concatenate([signatures, signature_of(picture)[np.newaxis]])
+    for image in images:
+        vectors = np.concatenate([vectors, embedder.submit(to_input_batch([image])).result()])
+        signatures = np.concatenate([signatures, signature_of(image)[np.newaxis]])
     cards = {card_id: Card(card_id, spec.name, spec.artwork_group) for card_id, spec in zip(ids, specs, strict=True)}
     return LoadedGallery(index_id, Gallery(cards, ids, signatures), ArrayIndex(vectors, ids), AcceptanceThresholds())
 
@@ -49,34 +49,34 @@ def specs():
 
 
 @pytest.fixture(scope="module")
-def pictures(specs):
+def images(specs):
     return [over_white(draw_card(spec)) for spec in specs]
 
 
 @pytest.fixture
-def loaded(specs, pictures):
-    return loaded_gallery(specs, pictures)
+def loaded(specs, images):
+    return loaded_gallery(specs, images)
 
 
-def whole(picture, rotations=(0, 180)):
-    return LocatedCard(whole_image_quad(picture), rotations, sharpness=0.0)
+def whole(image, rotations=(0, 180)):
+    return LocatedCard(whole_image_quad(image), rotations, sharpness=0.0)
 
 
-def test_every_card_is_named_and_the_quad_starts_at_its_own_corner(specs, pictures, loaded):
+def test_every_card_is_identified_and_the_quad_starts_at_its_top_left_corner(specs, images, loaded):
     recognizer = Recognizer(ProjectionEmbedder(), loaded)
-    for spec, picture in zip(specs, pictures, strict=True):
-        upright = recognizer.recognize(picture, [whole(picture)])[0]
-        turned_picture = np.ascontiguousarray(picture[::-1, ::-1])
-        turned = recognizer.recognize(turned_picture, [whole(turned_picture)])[0]
-        for sighting in (upright, turned):
+    for spec, image in zip(specs, images, strict=True):
+        upright = recognizer.recognize(image, [whole(image)])[0]
+        rotated_image = np.ascontiguousarray(image[::-1, ::-1])
+        rotated = recognizer.recognize(rotated_image, [whole(rotated_image)])[0]
+        for sighting in (upright, rotated):
             assert isinstance(sighting.decision, Identified)
             assert spec.card_id in sighting.decision.printings
-        assert upright.quad == whole_image_quad(picture)
-        assert turned.quad == whole_image_quad(picture).rotated(180)
+        assert upright.quad == whole_image_quad(image)
+        assert rotated.quad == whole_image_quad(image).rotated(180)
 
 
-def test_a_card_lying_on_its_side_is_read_when_all_four_ways_are_open(specs, pictures, loaded):
-    sideways = np.ascontiguousarray(np.rot90(pictures[0], k=-1))
+def test_a_card_on_its_side_is_identified_if_all_four_orientations_are_possible(specs, images, loaded):
+    sideways = np.ascontiguousarray(np.rot90(images[0], k=-1))
     outline = whole_image_quad(sideways)
     sighting = Recognizer(ProjectionEmbedder(), loaded).recognize(sideways, [LocatedCard(outline, (0, 90, 180, 270), 0.0)])[0]
     assert isinstance(sighting.decision, Identified)
@@ -84,13 +84,13 @@ def test_a_card_lying_on_its_side_is_read_when_all_four_ways_are_open(specs, pic
     assert sighting.quad == outline.rotated(90)
 
 
-def test_printings_of_one_artwork_are_all_named(specs, pictures, loaded):
-    decision = Recognizer(ProjectionEmbedder(), loaded).recognize(pictures[3], [whole(pictures[3])])[0].decision
+def test_all_printings_of_an_artwork_are_rerotated(specs, images, loaded):
+    decision = Recognizer(ProjectionEmbedder(), loaded).recognize(images[3], [whole(images[3])])[0].decision
     assert isinstance(decision, Identified)
     assert set(decision.printings) == {specs[3].card_id, specs[10].card_id}
 
 
-def test_many_cards_of_a_frame_go_in_bounded_batches_and_come_back_in_order(specs, pictures, loaded):
+def test_many_cards_are_embedded_in_bounded_batches_and_rerotated_in_order(specs, images, loaded):
     sizes = []
 
     class Counting(ProjectionEmbedder):
@@ -98,9 +98,9 @@ def test_many_cards_of_a_frame_go_in_bounded_batches_and_come_back_in_order(spec
             sizes.append(len(batch))
             return super().submit(batch)
 
-    frame = np.concatenate(pictures[:10], axis=1)
-    width = pictures[0].shape[1]
-    base = whole_image_quad(pictures[0]).to_array()
+    frame = np.concatenate(images[:10], axis=1)
+    width = images[0].shape[1]
+    base = whole_image_quad(images[0]).to_array()
     located = [LocatedCard(Quad.from_array(np.add(base, (number * width, 0))), (0, 180), 0.0) for number in range(10)]
     sightings = Recognizer(Counting(max_batch=8), loaded).recognize(frame, located)
     assert sizes == [8, 8, 4]
@@ -108,50 +108,50 @@ def test_many_cards_of_a_frame_go_in_bounded_batches_and_come_back_in_order(spec
     assert [sighting.located for sighting in sightings] == located
 
 
-def test_a_card_that_is_not_indexed_is_refused(specs, pictures, loaded):
+def test_a_card_that_is_not_indexed_is_not_identified(specs, images, loaded):
     recognizer = Recognizer(ProjectionEmbedder(), loaded)
-    for spec, picture in zip(specs, pictures, strict=True):
+    for spec, image in zip(specs, images, strict=True):
         hidden = HiddenArtworkIndex(loaded.index, loaded.gallery, spec.artwork_group)
         recognizer.swap(LoadedGallery("without", loaded.gallery, hidden, loaded.thresholds))
-        assert not isinstance(recognizer.recognize(picture, [whole(picture)])[0].decision, Identified)
+        assert not isinstance(recognizer.recognize(image, [whole(image)])[0].decision, Identified)
 
 
-def test_no_outline_needs_no_network(loaded):
+def test_without_located_cards_nothing_is_embedded(loaded):
     assert Recognizer(ProjectionEmbedder(), loaded).recognize(np.zeros((10, 10, 3), np.uint8), []) == ()
 
 
-def test_an_empty_index_answers_unknown_with_that_reason(pictures):
-    sighting = Recognizer(ProjectionEmbedder(), loaded_gallery([], [])).recognize(pictures[0], [whole(pictures[0])])[0]
+def test_an_empty_index_gives_unknown_with_that_reason(images):
+    sighting = Recognizer(ProjectionEmbedder(), loaded_gallery([], [])).recognize(images[0], [whole(images[0])])[0]
     assert sighting.decision == Unknown(RejectReason.EMPTY_INDEX, 0.0, ())
 
 
-def test_a_swap_does_not_touch_what_is_in_flight(specs, pictures, loaded):
+def test_a_swap_does_not_affect_pending_sightings(specs, images, loaded):
     recognizer = Recognizer(ProjectionEmbedder(), loaded)
-    pending = recognizer.submit(pictures[0], [whole(pictures[0])])
-    recognizer.swap(loaded_gallery(specs[5:6], pictures[5:6], "other"))
+    pending = recognizer.submit(images[0], [whole(images[0])])
+    recognizer.swap(loaded_gallery(specs[5:6], images[5:6], "other"))
     assert pending.loaded.index_id == "test"
     assert pending.result(1.0)[0].decision.best.card_id == specs[0].card_id
     assert recognizer.loaded.index_id == "other"
-    assert not isinstance(recognizer.recognize(pictures[0], [whole(pictures[0])])[0].decision, Identified)
+    assert not isinstance(recognizer.recognize(images[0], [whole(images[0])])[0].decision, Identified)
 
 
-def test_a_network_that_never_answers_is_an_error_not_an_answer(pictures, loaded):
+def test_an_embedder_that_never_answers_is_an_error(images, loaded):
     class Silent(ProjectionEmbedder):
         def submit(self, batch):
             return Future()
 
-    pending = Recognizer(Silent(), loaded).submit(pictures[0], [whole(pictures[0])])
+    pending = Recognizer(Silent(), loaded).submit(images[0], [whole(images[0])])
     assert not pending.done()
     with pytest.raises(EmbedderTimeoutError, match="cardedge check"):
         pending.result(0.01)
 
 
-def test_what_the_network_raises_reaches_the_caller(pictures, loaded):
+def test_an_error_of_the_embedder_is_raised(images, loaded):
     class Broken(ProjectionEmbedder):
         def submit(self, batch):
             future = Future()
-            future.set_exception(EmbedderError("the network returned NaN"))
+            future.set_exception(EmbedderError("the network rerotated NaN"))
             return future
 
     with pytest.raises(EmbedderError, match="NaN"):
-        Recognizer(Broken(), loaded).recognize(pictures[0], [whole(pictures[0])])
+        Recognizer(Broken(), loaded).recognize(images[0], [whole(images[0])])

@@ -57,7 +57,7 @@ def test_a_signature_is_small_and_keeps_the_luma(cards):
     assert abs(float(signature.mean()) - float(luma.mean())) < 1.0
 
 
-def test_a_card_verifies_as_itself_and_as_no_other(cards, references):
+def test_a_card_agrees_with_itself_and_with_no_other(cards, references):
     for index, card in enumerate(cards):
         values = scores(card, references)
         assert values[index] > 0.85
@@ -74,7 +74,7 @@ def test_the_true_card_leads_under_a_camera(cards, references, preset):
     assert right >= COUNT - 1
 
 
-def test_upside_down_does_not_verify(cards, references):
+def test_an_upside_down_card_does_not_agree(cards, references):
     for index, card in enumerate(cards):
         assert scores(np.ascontiguousarray(card[::-1, ::-1]), references)[index] < 0.6
 
@@ -165,7 +165,7 @@ def test_without_neighbors_there_are_no_comparisons(images, gallery):
     assert compare_pixels(card_images(images[0], ()), gallery) == ()
 
 
-def test_a_finger_over_30_percent_of_the_card_costs_little(images, gallery):
+def test_a_finger_over_30_percent_of_the_card_lowers_the_agreement_little(images, gallery):
     for index in (0, 7, 12):
         near = neighbors(gallery, first=index)
         whole = compare_pixels(card_images(images[index], near), gallery)[0]
@@ -176,7 +176,7 @@ def test_a_finger_over_30_percent_of_the_card_costs_little(images, gallery):
         assert best.verification > AcceptanceThresholds().min_verification
 
 
-def test_an_unknown_card_of_the_same_layout_is_refused(images, gallery):
+def test_an_unknown_card_of_the_same_layout_is_rejected(images, gallery):
     for first in range(0, INDEXED, 4):
         best = rank(compare_pixels(card_images(images[INDEXED], neighbors(gallery, first=first)), gallery), WEIGHTS)[0]
         assert best.verification < AcceptanceThresholds().min_verification
@@ -190,7 +190,7 @@ def test_the_orientation_that_agrees_is_chosen(images, gallery):
     assert (best.card_id, best.rotation) == ("c03", 180)
 
 
-def test_the_order_of_the_readings_does_not_matter(images, gallery):
+def test_the_order_of_the_orientations_does_not_matter(images, gallery):
     near = neighbors(gallery, first=5)
     both = [(CardImage(0, 0, images[5]), near), (CardImage(0, 180, np.ascontiguousarray(images[5][::-1, ::-1])), near)]
     assert compare_pixels(both, gallery) == compare_pixels(both[::-1], gallery)

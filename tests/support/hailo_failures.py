@@ -1,4 +1,4 @@
-"""Every way a Hailo board fails: what is done to the double, the name of the error, and words of its next step.
+"""All failures of a Hailo board: configuration of the double, error class, and part of the advice.
 
 The situations are those of the table in docs/npu.md, which a test holds against this one.
 """
@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 
 @dataclass(frozen=True)
 class Failure:
-    """``board`` are the fields of the board it happens on (while opening), ``fault`` what strikes one that works."""
+    """``board`` are the fields of the board (failures of opening), ``fault`` is the fault of a board in operation."""
 
     error: type
     advice: str
@@ -36,7 +36,7 @@ class Failure:
 
 
 def promises():
-    """Return what docs/npu.md says, by situation: the error's name, and its words."""
+    """Return the errors documented in docs/npu.md, by situation: class and advice."""
     page = (ROOT / "docs" / "npu.md").read_text(encoding="utf-8")
     rows = [re.split(r"(?<!\\)\|", line) for line in page.splitlines() if re.match(r"\| [^|]+ \| `Npu\w*Error` \|", line)]
     return {situation.strip(): (error.strip(" `"), words.strip().replace("\\|", "|")) for _, situation, error, words, _ in rows}

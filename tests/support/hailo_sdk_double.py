@@ -19,7 +19,7 @@ class InferenceContext(Enum):
 
 
 class ClientRunner:
-    """What the tests steer: ``noise`` of the quantised emulation, ``says`` in the log while optimising, ``calls`` made."""
+    """Settings and records for the tests: ``noise`` of the quantized emulation, ``says`` in the log while optimizing, ``calls`` made."""
 
     noise = 0.0
     says = ()

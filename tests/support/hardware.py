@@ -1,4 +1,4 @@
-"""What the tests marked ``hardware`` need: a Pi with a Hailo board, and a network compiled for it."""
+"""Requirements of tests marked ``hardware``: a Raspberry Pi with a Hailo board, and a model compiled for it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from edge.recognition.model import find_model, open_model
 
 
 def board_model():
-    """Return the installed network with a HEF, or skip with what is missing."""
+    """Return the installed model with a HEF, or skip the test with the reason."""
     pytest.importorskip("hailo_platform", reason="HailoRT's Python package is not installed (apt install hailo-all)")
     try:
         model = open_model(find_model(None))

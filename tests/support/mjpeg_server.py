@@ -1,4 +1,4 @@
-"""A network camera: MJPEG over HTTP at live pace, with the faults real ones have."""
+"""A network camera: MJPEG over HTTP in real time, with the faults of real cameras."""
 
 import threading
 import time
@@ -13,18 +13,18 @@ from edge.vision.frame import RgbImage
 
 
 class MjpegServer(ThreadingHTTPServer):
-    """``fault`` is what happens after ``good`` pictures: None, "stall" (keeps the connection), "cut", "garbage".
+    """``fault`` is what happens after ``good`` images: None, "stall" (keeps the connection), "cut", "garbage".
 
-    ``login`` is the USER:PASSWORD that it asks for.
+    ``login`` is the USER:PASSWORD that it requires.
     """
 
     daemon_threads = True
 
     def __init__(
-        self, pictures: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None, login: str | None = None
+        self, images: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None, login: str | None = None
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes() for picture in pictures]
+        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in images]
         self.fps = fps
         self.good = good
         self.fault = fault
@@ -36,7 +36,7 @@ class MjpegServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/stream.mjpg"
 
     def handle_error(self, request, client_address):
-        """A camera does not complain of a viewer that went away."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,12 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1.0 / self.server.fps)
 
     def log_message(self, *_):
-        """Stay silent."""
+        """Log nothing."""
 
 
 @contextmanager
-def mjpeg_server(pictures: list[RgbImage], **options) -> Iterator[MjpegServer]:
-    server = MjpegServer(pictures, **options)
+def mjpeg_server(images: list[RgbImage], **options) -> Iterator[MjpegServer]:
+    server = MjpegServer(images, **options)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -1,7 +1,7 @@
-"""A double of the few Picamera2 calls we make, with the signatures and habits of the real one.
+"""A double of the Picamera2 calls that the adapter makes, with the signatures and behavior of the real ones.
 
 After picamera2 0.3.36 and its manual: a camera loop of its own completes jobs with the next frame; a request that is not released is a
-buffer lost; cancelled requests vanish without a word; libcamera grants what it likes and pads rows. ``tests/contract`` compares the
+lost buffer; cancelled requests never complete; libcamera grants formats of its choice and pads rows. ``tests/contract`` compares the
 signatures where the real one is installed.
 """
 
@@ -26,10 +26,10 @@ CONTROLS = {
 
 
 class Hardware:
-    """What is at the other end of the ribbon; a test turns it."""
+    """The camera hardware, configured by the test."""
 
-    def __init__(self, pictures, *, granted_format=None, granted_size=None, align=64, controls=CONTROLS, model="imx708"):
-        self.pictures = pictures
+    def __init__(self, images, *, granted_format=None, granted_size=None, align=64, controls=CONTROLS, model="imx708"):
+        self.images = images
         self.granted_format = granted_format
         self.granted_size = granted_size
         self.align = align
@@ -44,38 +44,38 @@ class Hardware:
         self.in_use = False
 
 
-def memory(picture, pixel_format, align):
-    """Return the bytes of an RGB picture in a libcamera format, rows padded with rubbish, and the stride."""
-    height, width = picture.shape[:2]
+def memory(image, pixel_format, align):
+    """Return the bytes of an RGB image in a libcamera format, with padded rows, and the stride."""
+    height, width = image.shape[:2]
 
     def padded(rows, alignment):
         wide = -(-rows.shape[1] // alignment) * alignment
         return np.pad(rows, ((0, 0), (0, wide - rows.shape[1])), constant_values=170)
 
     packed = {
-        "BGR888": lambda: picture,
-        "RGB888": lambda: picture[:, :, ::-1],
-        "XBGR8888": lambda: cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA),
-        "XRGB8888": lambda: cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA),
-        "YUYV": lambda: cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV),
-        "UYVY": lambda: cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_UYVY),
+        "BGR888": lambda: image,
+        "RGB888": lambda: image[:, :, ::-1],
+        "XBGR8888": lambda: cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),
+        "XRGB8888": lambda: cv2.cvtColor(image, cv2.COLOR_RGB2BGRA),
+        "YUYV": lambda: cv2.cvtColor(image, cv2.COLOR_RGB2YUV_YUYV),
+        "UYVY": lambda: cv2.cvtColor(image, cv2.COLOR_RGB2YUV_UYVY),
     }
     if pixel_format in packed:
         rows = padded(np.ascontiguousarray(packed[pixel_format]()).reshape(height, -1), align)
         return rows.ravel(), rows.shape[1]
     if pixel_format == "MJPEG":
-        data = cv2.imencode(".jpg", picture[:, :, ::-1])[1].ravel()
+        data = cv2.imencode(".jpg", image[:, :, ::-1])[1].ravel()
         return np.concatenate((data, np.zeros(5000, np.uint8))), 0
-    planar = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    planar = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
     luma = padded(planar[:height], align)
     first, second = (planar[height:].reshape(2, height // 2, width // 2)[index] for index in (0, 1))
     if pixel_format in {"NV12", "NV21"}:
         pair = (first, second) if pixel_format == "NV12" else (second, first)
-        colour = padded(np.dstack(pair).reshape(height // 2, width), align)
+        color = padded(np.dstack(pair).reshape(height // 2, width), align)
     else:
         pair = (first, second) if pixel_format == "YUV420" else (second, first)
-        colour = np.concatenate([padded(plane, align // 2) for plane in pair])
-    return np.concatenate((luma.ravel(), colour.ravel())), luma.shape[1]
+        color = np.concatenate([padded(plane, align // 2) for plane in pair])
+    return np.concatenate((luma.ravel(), color.ravel())), luma.shape[1]
 
 
 class CompletedRequest:
@@ -99,7 +99,7 @@ class CompletedRequest:
 
 
 class CameraManager:
-    """Knows the cameras that were there when it was made; forgets them when the last one is closed."""
+    """Lists the cameras that existed when it was created, until the last one is closed."""
 
     def __init__(self, hardware):
         self._hardware = hardware
@@ -116,7 +116,7 @@ class CameraManager:
 
 
 class Picamera2:
-    hardware: Hardware  # set by ``installed``, with it
+    hardware: Hardware  # set by ``installed``
     _cm: CameraManager
 
     @staticmethod
@@ -192,14 +192,14 @@ class Picamera2:
         self._loop.start()
 
     def capture_request(self, wait=None, signal_function=None, flush=None):
-        assert wait is False, "would wait for ever"
+        assert wait is False, "would wait forever"
         job = Future()
         with self._lock:
             self._jobs.append(job)
         return job
 
     def wait(self, job, timeout=None):
-        assert timeout is not None, "would wait for ever"
+        assert timeout is not None, "would wait forever"
         return job.result(timeout)
 
     def cancel_all_and_flush(self):
@@ -230,9 +230,9 @@ class Picamera2:
 
     def _next_request(self):
         main = self.camera_config["main"]
-        picture = cv2.resize(self.hardware.pictures[self._shown % len(self.hardware.pictures)], main["size"], interpolation=cv2.INTER_AREA)
+        image = cv2.resize(self.hardware.images[self._shown % len(self.hardware.images)], main["size"], interpolation=cv2.INTER_AREA)
         self._shown += 1
-        buffer, _ = memory(picture, main["format"], self.hardware.align)
+        buffer, _ = memory(image, main["format"], self.hardware.align)
         if self.hardware.short_buffers:
             buffer = buffer[: buffer.size // 2]
         exposure = {"ExposureTime": 9_990, "AnalogueGain": 2.0, "LensPosition": 8.5, "FocusFoM": 1_234}
@@ -240,7 +240,7 @@ class Picamera2:
 
 
 def installed(monkeypatch, hardware):
-    """Put the double in the place of the ``picamera2`` and ``libcamera`` modules."""
+    """Install the double as the ``picamera2`` and ``libcamera`` modules."""
     picamera2, libcamera = types.ModuleType("picamera2"), types.ModuleType("libcamera")
     picamera2.Picamera2 = type("Picamera2", (Picamera2,), {"hardware": hardware})
     Picamera2.hardware, Picamera2._cm = hardware, CameraManager(hardware)

@@ -1,4 +1,4 @@
-"""A model's folder with a network of three nodes: the mean colours of a coarse grid, projected and normalised."""
+"""A model folder with a network of three nodes: the mean colors of a coarse grid, projected and normalized."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def projection():
 
 
 def expected(batch):
-    """What the network answers, computed by numpy."""
+    """The embeddings of the network, computed with NumPy."""
     side = 224 // GRID
     cells = batch.astype(np.float32).reshape(len(batch), GRID, side, GRID, side, 3).mean(axis=(2, 4))
     return l2_normalize(cells.transpose(0, 3, 1, 2).reshape(len(batch), -1) @ projection())
@@ -59,7 +59,7 @@ def record(path):
 
 
 def write_model(folder: Path, *, max_batch=MAX_BATCH, **network):
-    """Write the folder; return what stands in its ``model.json``."""
+    """Write the folder; return the content of its ``model.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_network(folder / "model.onnx", **network)
     pictures = golden_pictures()

@@ -1,4 +1,4 @@
-"""Quads, their overlap, and rectifying: what goes in at an angle comes out upright, and nothing moves by half a pixel."""
+"""Quads, their overlap, and rectification without a shift of half a pixel."""
 
 import cv2
 import numpy as np
@@ -15,8 +15,8 @@ def box(left, top, right, bottom):
     return Quad(Point(left, top), Point(right, top), Point(right, bottom), Point(left, bottom))
 
 
-def smooth_picture(size, seed=0):
-    """A picture without fine detail, so that resampling hardly changes it."""
+def smooth_image(size, seed=0):
+    """An image without fine detail, so that resampling hardly changes it."""
     coarse = np.random.default_rng(seed).integers(0, 255, (7, 5, 3)).astype(np.uint8)
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
@@ -30,7 +30,7 @@ def photographed(card, quad, frame_size):
 
 @st.composite
 def quads(draw, width=400.0, height=400.0):
-    """A convex, clockwise quad of a card's proportions, moved, turned and pulled out of shape a little."""
+    """A convex, clockwise quad of a card's proportions, moved, rotated and slightly distorted."""
     angle = draw(st.floats(0.0, 2 * np.pi))
     scale = draw(st.floats(60.0, 160.0))
     corners = np.array([[-0.5, -0.7], [0.5, -0.7], [0.5, 0.7], [-0.5, 0.7]])
@@ -41,7 +41,7 @@ def quads(draw, width=400.0, height=400.0):
 
 
 @given(quads())
-def test_turning_keeps_the_outline_and_four_quarter_turns_come_back(quad):
+def test_rotating_keeps_the_outline_and_four_quarter_turns_are_the_identity(quad):
     assert sorted(quad.rotated(90).to_array().tolist()) == sorted(quad.to_array().tolist())
     assert quad.rotated(90).rotated(90) == quad.rotated(180)
     assert quad.rotated(270).rotated(90) == quad
@@ -49,20 +49,20 @@ def test_turning_keeps_the_outline_and_four_quarter_turns_come_back(quad):
 
 
 @given(quads(), st.sampled_from(ROTATIONS))
-def test_turning_changes_neither_area_nor_sense(quad, rotation):
+def test_rotating_changes_neither_area_nor_direction(quad, rotation):
     assert quad.area() > 0.0
     assert quad.rotated(rotation).area() == pytest.approx(quad.area(), rel=1e-5)
 
 
 @given(quads(), quads())
-def test_overlap_is_symmetric_and_a_share(first, second):
+def test_overlap_is_symmetric_and_in_0_1(first, second):
     value = overlap(first, second)
     assert 0.0 <= value <= 1.0 + 1e-6
     assert value == pytest.approx(overlap(second, first), abs=1e-4)
 
 
 @given(quads(), st.sampled_from(ROTATIONS))
-def test_a_quad_overlaps_itself_fully_however_it_is_read(quad, rotation):
+def test_a_quad_overlaps_itself_fully_in_any_orientation(quad, rotation):
     assert overlap(quad, quad.rotated(rotation)) == pytest.approx(1.0, abs=1e-3)
 
 
@@ -72,19 +72,19 @@ def test_overlap_of_boxes_is_intersection_over_union():
     assert overlap(box(0, 0, 100, 100), box(200, 0, 300, 100)) == 0.0
 
 
-def test_overlap_of_quads_without_area_is_nothing():
+def test_overlap_of_quads_without_area_is_0():
     assert overlap(box(5, 5, 5, 5), box(5, 5, 5, 5)) == 0.0
 
 
-def test_corners_survive_the_way_through_an_array():
+def test_corners_survive_conversion_to_an_array():
     quad = Quad(Point(1, 2), Point(30.5, 3), Point(31, 50.25), Point(0, 49))
     assert Quad.from_array(quad.to_array()) == quad
 
 
 @given(quads())
 @settings(max_examples=25, deadline=None)
-def test_rectifying_undoes_the_camera(quad):
-    card = smooth_picture(CARD_SIZE)
+def test_rectify_inverts_the_camera(quad):
+    card = smooth_image(CARD_SIZE)
     seen = rectify(photographed(card, quad, (400, 400)), quad)
     inner = np.s_[12:-12, 12:-12]
     assert np.abs(seen[inner].astype(int) - card[inner]).mean() < 6.0
@@ -92,33 +92,33 @@ def test_rectifying_undoes_the_camera(quad):
 
 @given(quads())
 @settings(max_examples=25, deadline=None)
-def test_reading_upside_down_turns_the_picture(quad):
-    frame = smooth_picture((400, 400), seed=3)
+def test_the_opposite_orientation_rotates_the_image(quad):
+    frame = smooth_image((400, 400), seed=3)
     upright, turned = rectify(frame, quad), rectify(frame, quad.rotated(180))
     assert np.abs(upright.astype(int) - turned[::-1, ::-1]).max() <= 3
 
 
-def test_a_picture_that_is_the_card_stays_as_it_is():
+def test_an_image_that_is_the_card_is_unchanged():
     card = np.random.default_rng(1).integers(0, 255, (CARD_SIZE.height, CARD_SIZE.width, 3)).astype(np.uint8)
     image = rectify(card, whole_image_quad(card))
     assert np.array_equal(image, card)
 
 
 @pytest.mark.parametrize("size", [CARD_SIZE, Size(126, 176), Size(16, 22)])
-def test_the_result_has_the_asked_size_and_lies_in_one_piece(size):
-    image = rectify(smooth_picture((640, 360)), box(100, 20, 300, 300), size)
+def test_the_result_has_the_requested_size_and_is_contiguous(size):
+    image = rectify(smooth_image((640, 360)), box(100, 20, 300, 300), size)
     assert image.shape == (size.height, size.width, 3)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
 
 
-def test_large_cards_are_averaged_not_sampled():
+def test_large_cards_are_averaged():
     fine = np.indices((1408, 1008)).sum(axis=0) % 2 * 255
     checkered = np.repeat(fine[..., None], 3, axis=2).astype(np.uint8)
     seen = rectify(checkered, whole_image_quad(checkered))
     assert np.abs(seen.astype(int) - 127).max() <= 2
 
 
-def test_a_card_that_hangs_out_of_the_frame_is_continued_at_its_edge():
+def test_a_card_partly_outside_of_the_frame_repeats_the_border():
     frame = np.full((200, 200, 3), 80, np.uint8)
     assert np.array_equal(rectify(frame, box(-60, -90, 120, 160)), np.full((352, 252, 3), 80, np.uint8))

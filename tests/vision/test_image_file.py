@@ -24,8 +24,8 @@ def left_red_right_blue(width=64, height=32):
     return Image.fromarray(pixels)
 
 
-def close_to(pixel, colour, tolerance=12):
-    return np.abs(pixel.astype(int) - colour).max() <= tolerance
+def close_to(pixel, color, tolerance=12):
+    return np.abs(pixel.astype(int) - color).max() <= tolerance
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.tga", "a.jp2"])
@@ -37,7 +37,7 @@ def test_every_format_gives_rgb_in_the_same_order(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("L", 128, (128, 128, 128)),
         ("1", 1, WHITE),
@@ -48,13 +48,13 @@ def test_every_format_gives_rgb_in_the_same_order(tmp_path, name):
         ("RGBA", (0, 0, 0, 128), (127, 127, 127)),
     ],
 )
-def test_grey_and_transparent_pictures(tmp_path, mode, colour, expected):
-    pixels = read_image(save(Image.new(mode, (8, 6), colour), tmp_path / "a.png"))
+def test_gray_and_transparent_images(tmp_path, mode, color, expected):
+    pixels = read_image(save(Image.new(mode, (8, 6), color), tmp_path / "a.png"))
     assert pixels.shape == (6, 8, 3)
     assert close_to(pixels[3, 3], expected, 1)
 
 
-def test_a_palette_with_a_transparent_entry_is_laid_over_white(tmp_path):
+def test_a_palette_with_a_transparent_entry_is_composed_over_white(tmp_path):
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((0, 0), 1)
@@ -63,25 +63,25 @@ def test_a_palette_with_a_transparent_entry_is_laid_over_white(tmp_path):
     assert tuple(pixels[2, 2]) == WHITE
 
 
-def test_a_palette_with_graded_transparency_is_laid_over_white(tmp_path):
+def test_a_palette_with_graded_transparency_is_composed_over_white(tmp_path):
     image = Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     pixels = read_image(save(image, tmp_path / "a.png", transparency=bytes([127, 255])))
     assert close_to(pixels[2, 2], (255, 128, 128), 1)
 
 
-def test_a_colour_key_is_transparent(tmp_path):
+def test_a_color_key_is_transparent(tmp_path):
     pixels = read_image(save(Image.new("RGB", (4, 4), GREEN), tmp_path / "a.png", transparency=GREEN))
     assert tuple(pixels[0, 0]) == WHITE
 
 
-def test_cmyk_as_printers_deliver_it(tmp_path):
+def test_cmyk(tmp_path):
     pixels = read_image(save(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), tmp_path / "a.jpg"))
     assert close_to(pixels[8, 8], RED, 3)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_sixteen_bit_grey_keeps_its_upper_bits(tmp_path, name):
+def test_sixteen_bit_gray_keeps_its_upper_bits(tmp_path, name):
     ramp = Image.fromarray(np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16))
     pixels = read_image(save(ramp, tmp_path / name))
     assert pixels[0, 0].tolist() == [0, 0, 0]
@@ -90,14 +90,14 @@ def test_sixteen_bit_grey_keeps_its_upper_bits(tmp_path, name):
     assert np.unique(pixels).size > 200
 
 
-def test_pixels_without_an_agreed_range_are_refused(tmp_path):
+def test_pixels_without_a_defined_range_are_rejected(tmp_path):
     with pytest.raises(ImageError, match=r"a\.tif.*floating-point"):
         read_image(save(Image.fromarray(np.ones((4, 4), np.float32)), tmp_path / "a.tif"))
     with pytest.raises(ImageError, match=r"b\.tif.*32-bit"):
         read_image(save(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), tmp_path / "b.tif"))
 
 
-def test_the_first_picture_of_an_animation(tmp_path):
+def test_the_first_image_of_an_animation(tmp_path):
     first, second = Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), BLUE)
     for name in ("a.gif", "a.webp", "a.png"):
         pixels = read_image(save(first, tmp_path / name, save_all=True, append_images=[second]))
@@ -106,7 +106,7 @@ def test_the_first_picture_of_an_animation(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.png"])
-def test_the_camera_may_be_held_in_any_way(tmp_path, orientation, name):
+def test_every_exif_orientation_is_applied(tmp_path, orientation, name):
     upright = left_red_right_blue()
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -122,22 +122,22 @@ def test_the_camera_may_be_held_in_any_way(tmp_path, orientation, name):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_a_smaller_version_keeps_its_shape_and_place(tmp_path, name):
+def test_a_reduced_image_keeps_its_shape_and_position(tmp_path, name):
     pixels = read_image(save(left_red_right_blue(1600, 800), tmp_path / name), max_side=200)
     assert pixels.shape == (100, 200, 3)
     assert close_to(pixels[50, 5], RED)
     assert close_to(pixels[50, 195], BLUE)
 
 
-def test_a_small_picture_is_never_enlarged(tmp_path):
+def test_a_small_image_is_never_enlarged(tmp_path):
     assert read_image(save(left_red_right_blue(), tmp_path / "a.png"), max_side=1000).shape == (32, 64, 3)
 
 
-# what cannot be read
+# --- images that cannot be read ---
 
 
 def png_that_claims(width, height):
-    """A few bytes that say they are a huge picture."""
+    """A few bytes whose header announces a huge image."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 64)), (b"IEND", b"")]
     body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
@@ -145,7 +145,7 @@ def png_that_claims(width, height):
 
 
 @pytest.mark.parametrize(("width", "height", "megapixels"), [(20_000, 20_000, 400), (15_000, 10_000, 150), (100_001, 1_000, 100)])
-def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, width, height, megapixels):
+def test_a_huge_image_is_rejected_before_it_is_decoded(tmp_path, width, height, megapixels):
     path = tmp_path / "huge.png"
     path.write_bytes(png_that_claims(width, height))
     with warnings.catch_warnings(record=True) as leaked:
@@ -156,7 +156,7 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, width, height,
     assert leaked == []
 
 
-def test_a_huge_picture_is_refused_whatever_the_warning_filters_are(tmp_path):
+def test_a_huge_image_is_rejected_with_any_warning_filters(tmp_path):
     path = tmp_path / "huge.png"
     path.write_bytes(png_that_claims(15_000, 10_000))
     with warnings.catch_warnings():
@@ -165,7 +165,7 @@ def test_a_huge_picture_is_refused_whatever_the_warning_filters_are(tmp_path):
             read_image(path)
 
 
-def test_a_picture_just_within_the_limit_is_decoded(tmp_path):
+def test_a_image_just_within_the_limit_is_decoded(tmp_path):
     path = save(Image.new("1", (10_000, 10_000)), tmp_path / "a.png")
     assert read_image(path, max_side=64).shape == (64, 64, 3)
 
@@ -183,7 +183,7 @@ def encoded(name):
 
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_truncated_picture_is_named_and_refused(tmp_path, name, share):
+def test_a_truncated_image_is_rejected_by_name(tmp_path, name, share):
     path = tmp_path / f"half.{name.lower()}"
     path.write_bytes(cut(encoded(name), share))
     with pytest.raises(ImageError, match=r"half\.\w+: (damaged image|not an image)"):
@@ -200,7 +200,7 @@ def test_a_truncated_picture_is_named_and_refused(tmp_path, name, share):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n", "is a program"),
     ],
 )
-def test_what_is_no_picture_is_named_with_its_reason(tmp_path, content, reason):
+def test_a_file_that_is_not_an_image_is_named_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "card.png"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"card\.png: .*({reason})") as raised:

@@ -1,4 +1,4 @@
-"""Locating cards in drawn scenes: where they are to a fraction of a pixel, how many, which way up, and nothing else."""
+"""Locating cards in drawn scenes: position to a fraction of a pixel, number, orientation, and no other shapes."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ REAL_DATA = os.environ.get("CARDEDGE_DATA")
 
 
 def drawn_card(seed=0, border=(240, 210, 60)):
-    """A card picture as printed, 12 pixels per mm: border, art box, name bar, lines of text. RGBA, rounded corners of 3 mm."""
+    """A card as printed, 12 pixels per mm: border, art box, name bar, lines of text. RGBA, rounded corners of 3 mm."""
     rng = np.random.default_rng(seed)
     width, height = round(CARD_WIDTH_MM * 12), round(CARD_HEIGHT_MM * 12)
     card = np.zeros((height, width, 4), np.uint8)
@@ -45,7 +45,7 @@ def drawn_card(seed=0, border=(240, 210, 60)):
 
 
 def seen_from(x, y, height_px, *, turn_deg=0.0, tilt_deg=0.0, axis_deg=0.0, focal_px=1088.0, offset_mm=(0.0, 0.0), frame=FRAME):
-    """The outline of a card for a pinhole camera looking at the frame's centre; ``offset_mm`` moves it in its own plane."""
+    """The outline of a card for a pinhole camera looking at the frame's center; ``offset_mm`` moves it in its own plane."""
     turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, np.radians(turn_deg)]))
     axis = np.radians(axis_deg)
     tilt, _ = cv2.Rodrigues(np.radians(tilt_deg) * np.array([np.cos(axis), np.sin(axis), 0.0]))
@@ -58,8 +58,8 @@ def seen_from(x, y, height_px, *, turn_deg=0.0, tilt_deg=0.0, axis_deg=0.0, foca
 
 
 def scene(ground, cards, *, seed=0, noise=2.0, frame=FRAME):
-    """A photo of RGBA cards at their outlines on a ground colour or picture: averaged down from double size, blurred, noisy."""
-    picture = np.full((frame[1], frame[0], 3), ground, np.float32) if isinstance(ground, tuple) else ground.astype(np.float32)
+    """A photo of RGBA cards at their outlines on a background color or image: averaged down from double size, blurred, noisy."""
+    image = np.full((frame[1], frame[0], 3), ground, np.float32) if isinstance(ground, tuple) else ground.astype(np.float32)
     for card, quad in cards:
         height, width = card.shape[:2]
         outer = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]], np.float32)
@@ -68,14 +68,14 @@ def scene(ground, cards, *, seed=0, noise=2.0, frame=FRAME):
         smooth[..., :3] *= smooth[..., 3:] / 255
         big = cv2.warpPerspective(smooth, cv2.getPerspectiveTransform(outer, target), (frame[0] * 2, frame[1] * 2), flags=cv2.INTER_LINEAR)
         layer = cv2.resize(big, frame, interpolation=cv2.INTER_AREA)
-        picture = picture * (1 - layer[..., 3:] / 255) + layer[..., :3]
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.6)
-    picture += np.random.default_rng(seed).normal(0, noise, picture.shape)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image = image * (1 - layer[..., 3:] / 255) + layer[..., :3]
+    image = cv2.GaussianBlur(image, (0, 0), 0.6)
+    image += np.random.default_rng(seed).normal(0, noise, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def with_finger(pixels, quad, side, along):
-    """A finger that reaches in over a side of the outline at a share of its length (0 is the corner)."""
+    """A finger across a side of the outline at a share of its length (0 is the corner)."""
     corners = quad.to_array().astype(float)
     tip = corners[side] * (1 - along) + corners[(side + 1) % 4] * along
     inward = corners.mean(axis=0) - tip
@@ -88,14 +88,14 @@ def with_finger(pixels, quad, side, along):
 
 
 def corner_error(found, true):
-    """Largest distance of a corner from the true one, over the readings, as a share of the card's height."""
+    """Largest distance of a corner from the true one, over the orientations, as a share of the card's height."""
     corners = true.to_array()
     height = max(np.linalg.norm(corners[index] - corners[(index + 1) % 4]) for index in range(4))
     return min(np.linalg.norm(found.rotated(rotation).to_array() - corners, axis=1).max() for rotation in (0, 90, 180, 270)) / height
 
 
 def assert_found(located, outlines, *, error=0.01):
-    """Every outline is found once, to this share of its height, and nothing else."""
+    """Every outline is located once, within this share of its height, and nothing else is located."""
     assert len(located) == len(outlines)
     for quad in outlines:
         assert min(corner_error(card.quad, quad) for card in located) < error
@@ -105,7 +105,7 @@ def assert_found(located, outlines, *, error=0.01):
 @pytest.mark.parametrize("border", BORDERS)
 def test_one_card_on_a_plain_table(ground, border):
     if np.abs(np.subtract(ground, border)).max() < 8:
-        pytest.skip("a border of the table's own colour has no edge to find")
+        pytest.skip("a border of the table's own color has no edge to find")
     quad = seen_from(600, 380, 330, turn_deg=23, tilt_deg=8, axis_deg=40)
     assert_found(locate_cards(scene(ground, [(drawn_card(1, border), quad)])), [quad], error=0.005)
 
@@ -119,7 +119,7 @@ def test_one_card_on_a_plain_table(ground, border):
     y=st.floats(330, 390),
 )
 @settings(max_examples=20, deadline=None, derandomize=True)
-def test_any_turn_and_tilt(turn, tilt, axis, height, x, y):
+def test_any_rotation_and_tilt(turn, tilt, axis, height, x, y):
     quad = seen_from(x, y, height, turn_deg=turn, tilt_deg=tilt, axis_deg=axis)
     (card,) = locate_cards(scene(GREEN, [(drawn_card(2), quad)]))
     assert corner_error(card.quad, quad) < 0.015
@@ -137,14 +137,14 @@ def test_the_median_corner_error_is_below_half_a_percent():
     assert np.median(errors) < 0.002
 
 
-def test_the_printed_frame_is_not_taken_for_the_card():
+def test_the_printed_frame_is_not_located_as_the_card():
     quad = seen_from(640, 360, 420, turn_deg=5)
     (card,) = locate_cards(scene(LIGHT, [(drawn_card(3, border=(236, 236, 240)), quad)]))
     assert corner_error(card.quad, quad) < 0.01
 
 
 @pytest.mark.parametrize("tilt_deg", [0, 30])
-def test_the_first_reading_is_portrait(tilt_deg):
+def test_the_quad_is_portrait(tilt_deg):
     for turn in (0, 60, 130, 200, 290):
         quad = seen_from(640, 360, 300, turn_deg=turn, tilt_deg=tilt_deg, axis_deg=0)
         (card,) = locate_cards(scene(BLUE, [(drawn_card(4), quad)]))
@@ -152,8 +152,8 @@ def test_the_first_reading_is_portrait(tilt_deg):
         assert min(np.abs(card.quad.rotated(rotation).to_array() - quad.to_array()).max() for rotation in (0, 180)) < 5
 
 
-def test_a_tilt_that_hides_the_long_side_leaves_all_readings():
-    # tipped about its short side until 88 mm look like 63: a small, distant card gives no perspective to tell
+def test_a_tilt_that_hides_the_long_side_leaves_all_orientations():
+    # tipped about its short side until 88 mm look like 63: a small, distant card has no visible perspective
     quad = seen_from(640, 360, 150, tilt_deg=44.0, axis_deg=0, focal_px=9000)
     (card,) = locate_cards(scene(DARK, [(drawn_card(5), quad)]), LocateSettings(shape_tolerance=0.5))
     assert card.rotations == (0, 90, 180, 270)
@@ -171,20 +171,20 @@ def test_many_cards(columns, rows, height):
 
 
 @pytest.mark.parametrize(("columns", "turn_deg"), [(2, 0), (2, 37), (3, 15)])
-def test_cards_that_touch_side_by_side_are_told_apart(columns, turn_deg):
+def test_cards_that_touch_side_by_side_are_separated(columns, turn_deg):
     steps = np.arange(columns) - (columns - 1) / 2
     quads = [seen_from(640, 360, 280, turn_deg=turn_deg, offset_mm=(63.2 * step, 0)) for step in steps]
     cards = [(drawn_card(number, BORDERS[number % 2]), quad) for number, quad in enumerate(quads)]
     assert_found(locate_cards(scene(BLUE, cards)), quads, error=0.02)
 
 
-def test_four_cards_that_touch_are_told_apart():
+def test_four_cards_that_touch_are_separated():
     quads = [seen_from(640, 360, 220, turn_deg=8, offset_mm=(63.2 * x, 88.2 * y)) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
     cards = [(drawn_card(number, BORDERS[number in {1, 2}]), quad) for number, quad in enumerate(quads)]
     assert_found(locate_cards(scene(BLUE, cards)), quads, error=0.02)
 
 
-def test_touching_cards_that_are_shifted_are_told_apart():
+def test_touching_cards_that_are_shifted_are_separated():
     quads = [seen_from(640, 360, 280, turn_deg=20, offset_mm=(63.3 * step, 18 * step)) for step in (-0.5, 0.5)]
     cards = [(drawn_card(number, BORDERS[number]), quad) for number, quad in enumerate(quads)]
     assert_found(locate_cards(scene(LIGHT, cards)), quads, error=0.02)
@@ -198,7 +198,7 @@ def test_a_finger_over_a_corner_or_a_side(side, along):
     assert_found(locate_cards(pixels), [quad], error=0.01)
 
 
-def test_a_card_on_patterned_ground():
+def test_a_card_on_a_patterned_background():
     rng = np.random.default_rng(3)
     cloth = cv2.resize(rng.integers(60, 200, (72, 128, 3)).astype(np.uint8), FRAME, interpolation=cv2.INTER_CUBIC)
     quad = seen_from(620, 350, 380, turn_deg=-20, tilt_deg=6)
@@ -219,7 +219,7 @@ def test_a_larger_frame_gives_the_same_card():
     assert np.abs((same.quad.to_array() + 0.5) / 2 - 0.5 - card.quad.to_array()).max() < 0.5
 
 
-def test_largest_first_and_no_more_than_asked_for():
+def test_largest_first_and_at_most_max_cards():
     heights = (160, 320, 240)
     quads = [seen_from(250 + 390 * number, 360, height, turn_deg=10) for number, height in enumerate(heights)]
     pixels = scene(GREEN, [(drawn_card(number), quad) for number, quad in enumerate(quads)])
@@ -229,25 +229,25 @@ def test_largest_first_and_no_more_than_asked_for():
     assert [card.quad.area() for card in locate_cards(pixels, LocateSettings(max_cards=2))] == found[:2]
 
 
-def test_a_card_smaller_than_asked_for_is_left_out():
+def test_a_card_below_the_minimum_height_is_not_located():
     pixels = scene(DARK, [(drawn_card(1), seen_from(640, 360, 200))])
     assert locate_cards(pixels, LocateSettings(min_height_share=0.4)) == ()
 
 
 @pytest.mark.parametrize("shape", ["square", "stripe", "circle", "triangle", "l"])
-def test_other_shapes_are_no_cards(shape):
+def test_other_shapes_are_not_located(shape):
     pixels = np.full((720, 1280, 3), DARK, np.uint8)
-    colour = (200, 190, 120)
+    color = (200, 190, 120)
     if shape == "square":
-        cv2.rectangle(pixels, (500, 200), (800, 500), colour, -1)
+        cv2.rectangle(pixels, (500, 200), (800, 500), color, -1)
     elif shape == "stripe":
-        cv2.rectangle(pixels, (300, 300), (900, 480), colour, -1)
+        cv2.rectangle(pixels, (300, 300), (900, 480), color, -1)
     elif shape == "circle":
-        cv2.circle(pixels, (640, 360), 180, colour, -1, cv2.LINE_AA)
+        cv2.circle(pixels, (640, 360), 180, color, -1, cv2.LINE_AA)
     elif shape == "triangle":
-        cv2.fillPoly(pixels, [np.array([[400, 550], [860, 520], [640, 150]])], colour, cv2.LINE_AA)
+        cv2.fillPoly(pixels, [np.array([[400, 550], [860, 520], [640, 150]])], color, cv2.LINE_AA)
     else:
-        cv2.fillPoly(pixels, [np.array([[400, 150], [560, 150], [560, 420], [860, 420], [860, 580], [400, 580]])], colour)
+        cv2.fillPoly(pixels, [np.array([[400, 150], [560, 150], [560, 420], [860, 420], [860, 580], [400, 580]])], color)
     assert locate_cards(pixels) == ()
 
 

@@ -15,14 +15,14 @@ import onnxruntime
 from tests.support.hailo_double.board import STATUS, read_hef
 
 BOARD = None
-"""The board every object below talks to; set by ``install``."""
+"""The board used by all objects below; set by ``install``."""
 
 
 # --- errors (pyhailort.py, ExceptionWrapper) ---
 
 
 class HailoRTStatusException(Exception):
-    """What C++ raises: not a HailoRTException."""
+    """Raised by C++: not a HailoRTException."""
 
 
 class HailoRTException(Exception):
@@ -458,7 +458,7 @@ class ConfiguredInferModel:
                 self._submissions -= 1
                 self._room.notify_all()
             if status is None:
-                continue  # silence: neither callback nor completion
+                continue  # no response: neither callback nor completion
             if callback:
                 error = exception_of(status) if status else None
                 if error is not None and status not in _CLASSES:
@@ -469,7 +469,7 @@ class ConfiguredInferModel:
 
     def _compute(self, bindings, done_s):
         fault = BOARD.fault("job")
-        time.sleep(max(0.0, done_s - time.monotonic()))  # the chip goes on with its next work whatever this process does
+        time.sleep(max(0.0, done_s - time.monotonic()))  # the chip continues with its next job independently of this process
         if not BOARD.present:
             return 36
         if fault is not None:
@@ -491,7 +491,7 @@ class ConfiguredInferModel:
 
 
 def dequantised(values, bits):
-    """Return values as a chip gives them: (q - zero point) * scale, of so many bits over a range of its own."""
+    """Return values as a chip returns them: (q - zero point) * scale, with ``bits`` bits over their range."""
     lowest, highest = -1.7, 2.1
     scale = (highest - lowest) / (2**bits - 1)
     zero_point = round(-lowest / scale)

@@ -1,4 +1,4 @@
-"""The hardware under the double: is a board there, whose is it, what does it run, and how shall it fail."""
+"""The hardware of the double: presence, owner, network and faults of the board."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ STATUS = {
 
 @dataclass
 class Fault:
-    """What goes wrong: a status, or silence; so many times.
+    """A fault: a status, or no response; ``times`` times.
 
     ``at`` is one of ``scan``, ``vdevice``, ``create``, ``configure``, ``control``, ``ready``, ``submit``, ``job``.
     """
@@ -41,26 +41,26 @@ class Board:
     architecture: str = "HAILO8L"
     newest_compiler: tuple[int, int] = (3, 33)
     latency_s: float = 0.0
-    """Of one picture; a submission takes as many as it has pictures, one submission after the other."""
+    """Time per image; submissions run one after the other."""
     queue_size: int = 16
     output_bits: int = 16
     noise: bool = False
-    """Answers differ each time (runtime and compiler of different versions)."""
+    """Embeddings differ each time (runtime and compiler of different versions)."""
     temperature_c: float = 48.0
     throttling_level: int = -1
     """-1: not throttled, 0 the first step (hailort.h, hailo_health_info_t)."""
     pictures: int = 0
-    """Answered so far."""
+    """Images embedded so far."""
     submissions: int = 0
     deepest: int = 0
-    """Most submissions that were with the runtime at one time."""
+    """Maximum number of concurrent submissions."""
     faults: list[Fault] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
-    """What happened to the board, in order."""
+    """Calls to the board, in order."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fault(self, at):
-        """Return the fault that strikes now at this place, using it up."""
+        """Return the fault that occurs now at this call, and remove it."""
         with self.lock:
             for fault in self.faults:
                 if fault.at == at and fault.times > 0:
@@ -74,7 +74,7 @@ class Board:
 
 
 def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits"):
-    """Write what the double takes for a HEF: a checked header, and which ONNX stands for the compiled network."""
+    """Write a HEF for the double: a header with a checksum, and the ONNX that is run instead of the compiled network."""
     body = json.dumps({"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output}).encode()
     path.write_bytes(struct.pack(">I", MAGIC) + hashlib.md5(body).digest() + body)  # noqa: S324 - HEFs carry an MD5
 

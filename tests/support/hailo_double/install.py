@@ -1,4 +1,4 @@
-"""Puts the double where ``import hailo_platform`` finds it."""
+"""Installs the double as ``hailo_platform``."""
 
 import sys
 import types
@@ -11,11 +11,11 @@ AT_THE_TOP = (
     "VDevice", "Device", "FormatType", "FormatOrder", "HailoSchedulingAlgorithm", "HailoRTException", "AsyncInferJob",
     "HailoCommunicationClosedException",
 )  # fmt: skip
-"""Only these stand at the top level (hailo_platform/__init__.py)."""
+"""The names at the top level (hailo_platform/__init__.py)."""
 
 
 def modules_of(board):
-    """Return what ``sys.modules`` holds on a machine with ``board``; None where an import ends with an ImportError."""
+    """Return the entries of ``sys.modules`` on a machine with ``board``; None for a module that cannot be imported."""
     if board.import_error is not None:
         return {"hailo_platform": None}
     top = types.ModuleType("hailo_platform")
@@ -41,6 +41,6 @@ def install(monkeypatch, board):
 
 @contextmanager
 def installed(board):
-    """The same for whoever has no test around it, while the block lasts."""
+    """Make ``hailo_platform`` importable inside the block, outside of a test."""
     with mock.patch.object(binding, "BOARD", board), mock.patch.dict(sys.modules, modules_of(board)):
         yield
