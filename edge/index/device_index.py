@@ -1,7 +1,8 @@
 """The index of a running daemon: opens releases with the overlay, changes them, and runs the trial of a new release.
 
 A release on trial is healthy once this daemon has used it for ``trial_s`` without failing. A daemon that starts and finds an attempt on
-record, by a daemon that neither completed the trial nor shut down cleanly, reverts to the last healthy release.
+record, by a daemon that neither completed the trial nor shut down cleanly, reverts to the last healthy release. The attempt is recorded
+before the release is opened.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class DeviceIndex:
         """Make an installed release the active one and start its trial. Raises ``BundleError`` and changes nothing then."""
         releases.activate(self._root, index_id, expected_model_id=self._loader.model_id, confirm_within_s=confirm_within_s)
         self._loaded_state = self._disk_state()
-        self._start_trial()
+        self._start_trial(opening=False)
 
     def confirm(self, index_id: str) -> None:
         """Confirm the active release, so that it is not reverted. Raises ``BundleError``."""
@@ -174,7 +175,7 @@ class DeviceIndex:
         if found.overdue(utc_now()):
             reason = f"not confirmed within {found.confirm_within_s:g} s"
         elif found.attempts:
-            reason = f"the scanner failed or lost power within {self._trial_s:g} s of loading it"
+            reason = f"the scanner failed or lost power while opening it or within {self._trial_s:g} s of loading it"
         else:
             return
         try:
@@ -183,8 +184,12 @@ class DeviceIndex:
             _log.exception("the release on trial cannot be reverted")
 
     def _load_active(self) -> OpenedIndex:
-        """Open the active release; if it is on trial and cannot be loaded, revert it and open the last healthy one."""
+        """Open the active release; if it is on trial and cannot be loaded, revert it and open the last healthy one.
+
+        The attempt is recorded before the release is opened: if opening it ends the process, the next start reverts it.
+        """
         self._loaded_state = self._disk_state()
+        self._start_trial(opening=True)
         try:
             opened = self.open()
         except Exception as error:
@@ -193,19 +198,30 @@ class DeviceIndex:
             reverted = releases.revert(self._root, f"it cannot be used: {error}")
             _log.exception("reverted to index %s", reverted.back_to_id)
             self._loaded_state = self._disk_state()
-            opened = self.open()
-        self._start_trial()
+            self._start_trial(opening=True)
+            return self.open()
+        self._record_opened()
         return opened
 
-    def _start_trial(self) -> None:
-        """Record the attempt of this daemon and set the times at which the trial ends; continue a trial that is under way."""
+    def _record_opened(self) -> None:
+        """Begin the time of the trial once the release is open."""
+        found = releases.trial(self._root)
+        if found is not None and found.opening:
+            releases.record_opened(self._root)
+            self._healthy_at_s = self._monotonic_s() + self._trial_s
+
+    def _start_trial(self, *, opening: bool) -> None:
+        """Record the attempt of this daemon and set the times at which the trial ends; continue a trial that is under way.
+
+        ``opening`` if the release is opened after this call; ``_record_opened`` follows then.
+        """
         found = releases.trial(self._root)
         if found is None:
             self._healthy_at_s = self._confirm_by_s = inf
             return
         now_s = self._monotonic_s()
         if not found.attempts and not found.healthy:
-            releases.record_attempt(self._root)
+            releases.record_attempt(self._root, opening=opening)
             self._healthy_at_s = now_s + self._trial_s
         if found.deadline is not None and found.confirm_within_s is not None:
             left_s = (found.deadline - utc_now()).total_seconds()

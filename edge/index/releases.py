@@ -210,19 +210,24 @@ def confirm(root: Path, bundle_id: str) -> None:
         _save_trial(root, on_trial.model_copy(update={"confirm_within_s": None}))
 
 
-def record_attempt(root: Path) -> None:
-    """Count an attempt of a daemon to use the active release, if it is on trial."""
-    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": on_trial.attempts + 1}))
+def record_attempt(root: Path, *, opening: bool = False) -> None:
+    """Count an attempt of a daemon to use the active release, if it is on trial; ``opening`` if it has yet to open it."""
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": on_trial.attempts + 1, "opening": opening}))
+
+
+def record_opened(root: Path) -> None:
+    """Record that the daemon whose attempt was counted has opened the active release, if it is on trial."""
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"opening": False}))
 
 
 def clear_attempts(root: Path) -> None:
     """Record a clean shutdown, so that the trial is not counted as failed; the next daemon starts it over."""
-    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": 0}))
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"attempts": 0, "opening": False}))
 
 
 def mark_healthy(root: Path) -> None:
     """Record that a daemon has used the active release for the time of a trial. This ends the trial if no confirmation is pending."""
-    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"healthy": True, "attempts": 0}))
+    _update_trial(root, lambda on_trial: on_trial.model_copy(update={"healthy": True, "attempts": 0, "opening": False}))
 
 
 def revert(root: Path, reason: str) -> Reverted:

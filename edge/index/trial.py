@@ -24,8 +24,10 @@ _Record = TypeVar("_Record", bound=Schema)
 class Trial(Schema):
     """The trial of the active release.
 
-    ``previous_id`` is the last healthy release, ``former_id`` the one before it. ``attempts`` counts the daemons that loaded the release
-    and have neither completed the trial nor shut down cleanly. ``confirm_within_s`` is None if no confirmation is required (any more).
+    ``previous_id`` is the last healthy release, ``former_id`` the one before it. ``attempts`` counts the daemons that began to open the
+    release and have neither completed the trial nor shut down cleanly. ``confirm_within_s`` is None if no confirmation is required (any
+    more). ``opening`` is true until the daemon that made the attempt has opened the release; the key is written only while it is true,
+    because version 0.1.0 rejects a record with a key that it does not know.
     """
 
     bundle_id: BundleId
@@ -35,6 +37,7 @@ class Trial(Schema):
     confirm_within_s: PositiveFloat | None = None
     attempts: NonNegativeInt = Field(default=0, alias="tries")
     healthy: bool = Field(default=False, alias="stood", description="A daemon has used it for the time of a trial without failing.")
+    opening: bool = False
 
     @property
     def deadline(self) -> datetime | None:
@@ -44,7 +47,7 @@ class Trial(Schema):
     @property
     def loaded(self) -> bool:
         """Whether a daemon has loaded it."""
-        return self.attempts > 0 or self.healthy
+        return (self.attempts > 0 and not self.opening) or self.healthy
 
     def overdue(self, now: datetime) -> bool:
         """Return whether the time to confirm the release is over."""
@@ -79,7 +82,8 @@ def remove_record(path: Path) -> None:
 
 def write_record(path: Path, record: Schema) -> None:
     """Replace a file by a record in one step, durably."""
-    write_atomically(path, record.model_dump_json(by_alias=True))
+    unset = {"opening"} if isinstance(record, Trial) and not record.opening else set()
+    write_atomically(path, record.model_dump_json(by_alias=True, exclude=unset))
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,8 @@
 """A release on trial becomes healthy, is confirmed, or is reverted, also by the next start."""
 
 import json
+import os
+import signal
 from datetime import timedelta
 
 import pytest
@@ -28,7 +30,7 @@ class Scanner:
         self.old, self.new, self.third = (self.install(dict(cards[:count])) for count in (8, 5, 3))
         releases.activate(self.root, self.old)
         self.now_s = 0.0
-        self.broken = set()
+        self.broken, self.deadly = set(), set()
 
     def install(self, pictures):
         return releases.install(self.root, write_index(self.folder / f"of-{len(pictures)}", self.world.model, pictures)).bundle_id
@@ -36,6 +38,8 @@ class Scanner:
     def load(self, bundle, settings):
         if bundle.manifest.bundle_id in self.broken:
             raise MemoryError("no room for it")
+        if bundle.manifest.bundle_id in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
         return load_gallery(bundle, settings)
 
     def start(self):
@@ -46,6 +50,13 @@ class Scanner:
         settings = Settings(index=IndexSection(directory=self.root))
         self.store = DeviceIndex(settings, loading, monotonic_s=lambda: self.now_s)
         return self.store.open_active().manifest.bundle_id
+
+    def start_in_a_process(self):
+        """Start the daemon in a process of its own; return the signal that killed it, 0 if it started."""
+        if (child := os.fork()) == 0:
+            self.start()
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
 
     def update_trial(self, after_s=0.0):
         """Advance the clock and update the trial; return the id of the newly loaded index, None if it stays the same."""
@@ -99,7 +110,7 @@ def test_a_daemon_that_dies_within_the_minute_starts_with_the_old_release(scanne
     assert scanner.links == (scanner.old, None)
     gone = releases.reverted(scanner.root)
     assert (gone.bundle_id, gone.back_to_id) == (scanner.new, scanner.old)
-    assert "failed or lost power" in gone.reason
+    assert "failed or lost power while opening it" in gone.reason
     assert scanner.new in scanner.store.reverted()
     assert scanner.store.latest_id() != scanner.new, "what was just reverted is not offered"
     assert scanner.start() == scanner.old, "and stays there"
@@ -126,6 +137,16 @@ def test_a_release_that_does_not_load_at_the_start_is_reverted(scanner):
     scanner.broken.add(scanner.new)
     assert scanner.start() == scanner.old
     assert "no room for it" in releases.reverted(scanner.root).reason
+
+
+def test_a_release_that_kills_the_process_that_opens_it_is_reverted_by_the_next_start(scanner):
+    releases.activate(scanner.root, scanner.new)
+    scanner.deadly.add(scanner.new)
+    assert scanner.start_in_a_process() == signal.SIGKILL
+    assert not releases.trial(scanner.root).loaded, "a push does not confirm what was never opened"
+    assert scanner.start_in_a_process() == 0
+    assert scanner.links == (scanner.old, None)
+    assert "while opening it" in releases.reverted(scanner.root).reason
 
 
 def test_without_a_rollback_target_the_start_fails_with_the_reason(scanner):
