@@ -28,7 +28,7 @@ _TYPE_NAMES: Final = {int: "a whole number", float: "a number", str: "a string",
 def load_settings(path: Path) -> Settings:
     """Return the settings in ``path``. Raises ``SettingsError`` if it is missing, not TOML, or contains a wrong key or value."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file; choose one with --config, or copy systemd/cardedge.toml there") from None
     except (OSError, UnicodeDecodeError) as error:

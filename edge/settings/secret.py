@@ -9,7 +9,7 @@ from edge.errors import SettingsError
 
 
 def read_secret(file: Path | None, *, credential: str, key: str) -> str | None:
-    """Return the content of ``file`` without its line end; without ``file``, that of the systemd credential; None if there is neither.
+    """Return the content of ``file`` without byte order mark and line end; without ``file``, that of the systemd credential; None if there is neither.
 
     Raises ``SettingsError``, which names the settings key, for a file that cannot be read.
     """
@@ -19,6 +19,6 @@ def read_secret(file: Path | None, *, credential: str, key: str) -> str | None:
     if file is None:
         return None
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
+        return file.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{key}: {file}: {error}; it must be readable and contain nothing but the secret") from error

@@ -10,6 +10,7 @@ import pytest
 from edge.errors import ExitCode, SettingsError
 from edge.recognition.decision import AcceptanceThresholds
 from edge.settings.file import load_settings
+from edge.settings.secret import read_secret
 from edge.settings.sections import LocateSection, Settings, ThresholdsSection, TrackSection
 from edge.system.device_id import derive_device_id
 from edge.tracking.tracker import TrackPolicy
@@ -99,6 +100,23 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
     path = tmp_path / "cardedge.toml"
     path.write_bytes('[device]\nname = "Küche"\n'.encode("latin-1"))
     assert "UTF-8" in message_for(path)
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path):
+    path = tmp_path / "cardedge.toml"
+    path.write_bytes('[device]\r\nname = "Küche"\r\n[camera]\r\nfps = 5\r\n'.encode("utf-8-sig"))
+    assert load_settings(path).device.name == "Küche"
+    path.write_bytes(b"\xef\xbb\xbf[camera]\r\nfps = 0\r\n")
+    assert message_for(path).startswith(f"{path}:2: camera.fps = 0")
+
+
+@pytest.mark.parametrize("content", [b"p\xc3\xa4ss", b"p\xc3\xa4ss\r\n", b"\xef\xbb\xbfp\xc3\xa4ss\r\n"])
+def test_a_secret_is_read_without_byte_order_mark_and_line_end(content, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(content)
+    assert read_secret(tmp_path / "secret", credential="none", key="mqtt.password_file") == "päss"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret(None, credential="secret", key="mqtt.password_file") == "päss"
+    assert read_secret(None, credential="none", key="mqtt.password_file") is None
 
 
 def test_a_directory_is_refused(tmp_path):

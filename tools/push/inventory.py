@@ -30,7 +30,7 @@ def all_hosts(named: Sequence[str], inventory: Path | None) -> tuple[str, ...]:
 def read_inventory(path: Path) -> tuple[str, ...]:
     """Return the hosts of a file: one a line, ``#`` begins a comment. Raises ``DataError``."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error}); write one host a line") from error
     hosts = []

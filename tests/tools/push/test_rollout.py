@@ -70,6 +70,11 @@ def test_the_gravest_class_is_the_status_of_the_whole():
     assert worst([ExitCode.OK]) is ExitCode.OK
 
 
+def test_an_inventory_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "scanners").write_bytes(b"\xef\xbb\xbfcardedge@scanner-1\r\nscanner-2\r\n")
+    assert read_inventory(tmp_path / "scanners") == ("cardedge@scanner-1", "scanner-2")
+
+
 def test_an_inventory_names_a_host_a_line(tmp_path):
     path = tmp_path / "scanners"
     path.write_text("# ground floor\npi-1\ncardedge@192.0.2.7  # by the door\n\npi-2\n")
