@@ -9,8 +9,9 @@ from edge.errors import SettingsError
 
 
 def read_secret(file: Path | None, *, credential: str, key: str) -> str | None:
-    """Return the content of ``file`` without byte order mark and line end; without ``file``, that of the systemd credential; None if there is neither.
+    """Return the secret in ``file`` or, without ``file``, in the systemd credential; None if there is neither.
 
+    A byte order mark and the line end are not part of it.
     Raises ``SettingsError``, which names the settings key, for a file that cannot be read.
     """
     if file is None and (folder := os.environ.get("CREDENTIALS_DIRECTORY")):
