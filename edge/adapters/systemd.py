@@ -68,7 +68,7 @@ class Systemd:
 
     def _send(self, message: str) -> None:
         try:
-            self._socket.sendto(message.encode(), self._address)
+            self._socket.sendto(message.encode(errors="replace"), self._address)
         except OSError as error:
             if not self._failed:
                 _log.warning("cannot send %s to systemd: %s", message.partition("=")[0], error)

@@ -118,16 +118,31 @@ class CommandHandler:
         )
         self._announcer.publish_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
 
-    def execute(self, command: Command) -> None:
-        """Execute one command. Reply with an error if it fails."""
+    def execute(self, command: Command) -> dict[str, Any] | None:
+        """Execute a command; return the data of the reply, or None if the reply follows later. Raises ``EdgeError``."""
         _log.info("command %s", command.name)
-        try:
-            data = self._execute(command)
-        except EdgeError as error:
-            command.refuse(str(error))
-        else:
-            if data is not None:
-                command.reply(data)
+        match command.arguments:
+            case ScanRequest():
+                self._locator.forget_background()  # a scan covers everything in view
+                self._announcer.forget_corrections()
+                return {"cards": self._tracker.reset_decisions()}
+            case CorrectRequest() as request:
+                event = self._announcer.correct(request.event_id, self._known_card(request.card_id))
+                return {"event": event.model_dump(mode="json", by_alias=True)}
+            case EnabledRequest(enabled=enabled):
+                self.enabled = enabled
+                self.publish_states()
+                return {"enabled": enabled}
+            case ThresholdRequest(threshold=threshold):
+                self._threshold = threshold
+                self._use(self._opened)
+                self.publish_states()
+                return {"threshold": threshold}
+            case ReloadRequest():
+                self.begin_reload(command)
+            case _:
+                self._begin_index_change(command)
+        return None
 
     def begin_reload(self, command: Command | None = None) -> None:
         """Start to read settings and index again; the present ones stay in use until that is done.
@@ -166,31 +181,6 @@ class CommandHandler:
         """Record a clean shutdown, so that a release on trial is not counted as failed."""
         if self._store is not None:
             self._store.stop()
-
-    def _execute(self, command: Command) -> dict[str, Any] | None:
-        """Return the data of the reply, or None if the reply follows later."""
-        match command.arguments:
-            case ScanRequest():
-                self._locator.forget_background()  # a scan covers everything in view
-                self._announcer.forget_corrections()
-                return {"cards": self._tracker.reset_decisions()}
-            case CorrectRequest() as request:
-                event = self._announcer.correct(request.event_id, self._known_card(request.card_id))
-                return {"event": event.model_dump(mode="json", by_alias=True)}
-            case EnabledRequest(enabled=enabled):
-                self.enabled = enabled
-                self.publish_states()
-                return {"enabled": enabled}
-            case ThresholdRequest(threshold=threshold):
-                self._threshold = threshold
-                self._use(self._opened)
-                self.publish_states()
-                return {"threshold": threshold}
-            case ReloadRequest():
-                self.begin_reload(command)
-            case _:
-                self._begin_index_change(command)
-        return None
 
     def _known_card(self, card_id: str) -> Card:
         card = self._recognizer.loaded.gallery.cards.get(CardId(card_id))
@@ -285,7 +275,7 @@ class CommandHandler:
             return None, None
         try:
             return self._store.previous_id(), self._store.latest_id()
-        except EdgeError as error:
+        except (EdgeError, OSError) as error:
             _log.warning("%s", error)
             return None, None
 

@@ -8,6 +8,7 @@ embedder.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from edge.camera.capture import CaptureState
 from edge.daemon.announcer import Announcer, EventContext
@@ -28,7 +29,7 @@ from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import Supervisor, Watchdog
 from edge.errors import EmbedderError, NpuReopeningError
 from edge.index.change import OpenedIndex
-from edge.publishing.command import HealthRequest
+from edge.publishing.command import Command, HealthRequest
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
 from edge.system.clock import NS_PER_MS, NS_PER_S, Clock
@@ -183,17 +184,21 @@ class Daemon:
         if self._embedder_has_capacity:
             self.shared_embedder.submit_next()
         for command in self._sink.poll_commands():
-            if isinstance(command.arguments, HealthRequest):
-                _log.debug("command health")
-                command.reply(self._reporter.state(self._snapshot()).model_dump(mode="json", by_alias=True))
-            else:
-                self._commands.execute(command)
+            command.run(self._execute)
         if self._reload_requested and not self._commands.busy:
             self._reload_requested = False
             self._commands.begin_reload()
         if not self._commands.enabled:
             now_ns = self._clock.monotonic_ns()
             self._announcer.publish_changes(self._numbers.add(self._tracker.clear(now_ns), self._context(), now_ns))
+
+    def _execute(self, command: Command) -> dict[str, Any] | None:
+        """Execute a command; return the data of the reply, or None if the reply follows later. Raises ``EdgeError``."""
+        if not isinstance(command.arguments, HealthRequest):
+            return self._commands.execute(command)
+        _log.debug("command health")
+        health: dict[str, Any] = json.loads(self._reporter.state(self._snapshot()).to_json())
+        return health
 
     def _process_frame(self, frame: Frame) -> None:
         """Locate cards in a frame, publish removals, and submit the cards due for recognition."""

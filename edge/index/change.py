@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
-from edge.errors import CommandError
+from edge.errors import CommandError, DeviceError
 from edge.recognition.recognizer import LoadedGallery
 from edge.vision.frame import RgbImage
 
@@ -70,7 +70,10 @@ class IndexChanger:
             raise CommandError("a bundle is being loaded already; try again when it is done")
         change: Future[OpenedIndex | None] = Future()
         self._change, self.progress = change, progress
-        threading.Thread(target=_run, args=(change, job), name="index change", daemon=True).start()
+        try:
+            threading.Thread(target=_run, args=(change, job), name="index change", daemon=True).start()
+        except RuntimeError as error:
+            change.set_exception(DeviceError(f"the change cannot be started ({error}); try again later"))
 
     def finished(self) -> Future[OpenedIndex | None] | None:
         """Return the change once it is done, exactly once; its ``result`` raises what its job raised."""

@@ -3,26 +3,32 @@
 The payload of a command is a JSON object, empty, or the plain text that Home Assistant's switch, button, number and update entities send.
 """
 
-import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, FiniteFloat, ValidationError
+from pydantic_core import from_json
 
-from edge.errors import CommandError
+from edge.errors import CommandError, EdgeError
 from edge.publishing.event import Payload
 from edge.schema import Schema
 
+log = logging.getLogger(__name__)
+
 MAX_TRANSACTION_CHARS: Final = 128
+
+Transaction: TypeAlias = Annotated[str, Field(max_length=MAX_TRANSACTION_CHARS)] | Annotated[int, Field(ge=-(2**63), lt=2**63)] | None
+"""Chosen by the sender of a command and returned in the reply."""
 
 
 class CommandArguments(Schema):
     """Base of the arguments of all commands. ``transaction`` is returned in the reply."""
 
-    transaction: str | int | None = Field(None, description="Chosen by the sender: text up to 128 characters or a number.")
+    transaction: Transaction = Field(None, description="Chosen by the sender: text up to 128 characters or a number.")
 
 
 class ScanRequest(CommandArguments):
@@ -135,7 +141,7 @@ class CommandReply(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command for the daemon. Call ``reply`` or ``refuse`` exactly once; any thread may do so, and neither blocks."""
+    """One command for the daemon, to be answered exactly once by ``reply`` or ``refuse``. Any thread may call these; neither blocks."""
 
     name: CommandName
     arguments: CommandArguments
@@ -143,11 +149,31 @@ class Command:
 
     def reply(self, data: Mapping[str, Any] | None = None) -> None:
         """Send the reply that the command succeeded."""
-        self.send(CommandReply(status="ok", transaction=self.arguments.transaction, data=dict(data or {})).to_json())
+        self._send(CommandReply(status="ok", transaction=self.arguments.transaction, data=dict(data or {})).to_json())
 
     def refuse(self, error: str) -> None:
         """Send the reply that the command failed, with the reason."""
-        self.send(CommandReply(status="error", transaction=self.arguments.transaction, error=error).to_json())
+        self._send(CommandReply(status="error", transaction=self.arguments.transaction, error=error).to_json())
+
+    def run(self, execute: Callable[["Command"], Mapping[str, Any] | None]) -> None:
+        """Execute the command and reply, or refuse it if ``execute`` raises any exception.
+
+        ``execute`` returns the data of the reply, or None if the reply follows later.
+        """
+        try:
+            if (data := execute(self)) is not None:
+                self.reply(data)
+        except EdgeError as error:
+            self.refuse(str(error))
+        except Exception as error:
+            log.exception("command %s failed with an unexpected error", self.name)
+            self.refuse(f"a bug: {type(error).__name__}: {error}")
+
+    def _send(self, reply: bytes) -> None:
+        try:
+            self.send(reply)
+        except Exception:
+            log.exception("the reply to command %s was not sent", self.name)
 
 
 class CommandQueue:
@@ -186,22 +212,19 @@ def parse_command(name: str, payload: bytes) -> tuple[CommandName, CommandArgume
     if known is None:
         raise CommandError(f"no command {name[:64]!r}; the commands are {', '.join(COMMAND_ARGUMENTS)}")
     fields = _fields(known, payload)
-    transaction = fields.get("transaction")
-    if isinstance(transaction, str) and len(transaction) > MAX_TRANSACTION_CHARS:
-        raise CommandError(f"{name}: transaction has {len(transaction)} characters; at most {MAX_TRANSACTION_CHARS} are allowed")
     try:
         return known, COMMAND_ARGUMENTS[known].model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "request"
+        place = next(iter(first["loc"]), "request")  # no argument is nested; further parts name a member of a union
         raise CommandError(f"{name}: {place}: {first['msg']}") from error
 
 
 def transaction_of(payload: bytes) -> str | int | None:
     """Return the transaction of a payload that is otherwise invalid, so that the sender can match the reply; ``None`` if it has none."""
     try:
-        fields = json.loads(payload)
-    except (ValueError, RecursionError):
+        fields = from_json(payload)
+    except ValueError:
         return None
     transaction = fields.get("transaction") if isinstance(fields, dict) else None
     if isinstance(transaction, str):
@@ -229,7 +252,7 @@ def _fields(name: CommandName, payload: bytes) -> dict[str, Any]:
 
 def _parse_object(name: CommandName, text: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        parsed = from_json(text)  # unlike json.loads, it refuses strings that cannot be encoded again
+    except ValueError as error:
         raise CommandError(f"{name}: the payload is not JSON: {error}") from error
     return dict(parsed)

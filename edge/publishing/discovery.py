@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from edge.publishing.event import Topics
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MAX_STATE_CHARS, IndexState, shorten
-from edge.schema import Schema
+from edge.schema import Schema, to_json
 from edge.settings.mqtt import HomeAssistantSettings
 
 HA_INDEX: Final = "ha/index"
@@ -77,7 +77,7 @@ def discovery_payload(topics: Topics, device: Device, settings: HomeAssistantSet
         "qos": 1,
         "components": _components(topics, settings),
     }
-    return json.dumps(announcement, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(announcement)
 
 
 def removal_payload(retained: bytes, current: bytes) -> bytes | None:
@@ -92,7 +92,7 @@ def removal_payload(retained: bytes, current: bytes) -> bytes | None:
         return None
     announcement = json.loads(current)
     announcement["components"] |= removed
-    return json.dumps(announcement, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(announcement)
 
 
 def derived_state(suffix: str, payload: bytes) -> tuple[str, bytes] | None:

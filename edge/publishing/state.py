@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import Field, FiniteFloat
 
 from edge.publishing.event import CardEvent, Instant, Payload, WirePoint
+from edge.schema import replace_surrogates
 
 CARDS: Final = "state/cards"
 LAST_CARD: Final = "state/last_card"
@@ -233,5 +234,6 @@ def last_card(event: CardEvent) -> LastCardState | None:
 
 
 def shorten(text: str) -> str:
-    """Return a text cut to the length of a Home Assistant state, with an ellipsis at the end if it was longer."""
+    """Return a text that is valid as a state of Home Assistant: encodable, and cut with an ellipsis at the end if it was too long."""
+    text = replace_surrogates(text)
     return text if len(text) <= MAX_STATE_CHARS else text[: MAX_STATE_CHARS - 1] + "…"

@@ -109,7 +109,8 @@ async def _execute(page: "PageService", name: str, arguments: dict[str, Any]) ->
     reply: Future[bytes] = Future()
     page.commands.submit(name, json.dumps(arguments).encode(), reply.set_result)
     try:
-        payload: bytes = await asyncio.wait_for(asyncio.wrap_future(reply), REPLY_TIMEOUT_S)
+        # without the shield the future would be cancelled, and could not take the reply of a slower command
+        payload: bytes = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(reply)), REPLY_TIMEOUT_S)
     except TimeoutError:
         return 202, {"status": "pending"}
     answer = json.loads(payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import deque
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.camera.address import redact_addresses
 from edge.publishing.event import format_instant
+from edge.schema import to_json
 from edge.web.broadcast import Broadcaster, Message
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LogBuffer(logging.Handler):
             at = format_instant(datetime.fromtimestamp(record.created, UTC))
             line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "message": text[:MAX_CHARS]}
             self._lines.append(line)
-            self._broadcaster.post(Message("log", lambda: json.dumps(line, ensure_ascii=False).encode()))
+            self._broadcaster.post(Message("log", lambda: to_json(line)))
         except Exception:  # noqa: BLE001 - as in logging.Handler: a line that cannot be formatted must not raise
             self.handleError(record)
 

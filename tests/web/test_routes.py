@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.publishing.event import CardEvent
 from edge.publishing.state import CardsState, HealthState
+from edge.web import action_routes
+from tests.support.scripted_daemon import NEW_INDEX
 from tests.web.served import serve, until
 
 STATES = {"health", "index", "model", "cards", "last_card", "controls", "session"}
@@ -122,6 +124,26 @@ def test_commands_are_executed_by_the_daemon(served):
         answer = served.client.post(f"/api/commands/{wrong[0]}", json=wrong[1])
         assert answer.status_code == 409
         assert answer.json()["error"]
+
+
+def test_a_command_slower_than_its_request_is_pending_and_completes(served, monkeypatch):
+    monkeypatch.setattr(action_routes, "REPLY_TIMEOUT_S", 0.05)
+    served.scripted.store.gate.clear()
+    answer = served.client.post("/api/commands/index/activate", json={"index_id": NEW_INDEX})
+    assert (answer.status_code, answer.json()) == (202, {"status": "pending"})
+    served.scripted.store.gate.set()
+    until(lambda: served.sink.of("state/index")[-1]["index_id"] == NEW_INDEX, "the new index")
+    monkeypatch.undo()
+    assert served.client.post("/api/commands/scan").json()["status"] == "ok"
+
+
+def test_a_string_that_utf_8_cannot_encode_is_refused(served):
+    headers = {"Content-Type": "application/json"}
+    for field in ("transaction", "\\ud800"):
+        answer = served.client.post("/api/commands/scan", content=f'{{"{field}": "\\ud800"}}', headers=headers)
+        assert answer.status_code == 409
+        assert "not JSON" in answer.json()["error"]
+    assert served.client.post("/api/commands/scan").json()["status"] == "ok"
 
 
 def test_health_is_streamed_while_there_is_a_viewer(served):
