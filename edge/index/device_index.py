@@ -135,7 +135,7 @@ class DeviceIndex:
         """Record a clean shutdown, so that the trial is not counted as failed. A failure is logged."""
         try:
             releases.clear_attempts(self._root)
-        except EdgeError as error:
+        except (EdgeError, OSError) as error:
             _log.warning("%s", error)
 
     def previous_id(self) -> str | None:

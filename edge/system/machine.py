@@ -32,7 +32,7 @@ _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 def board_name(file: Path = BOARD) -> str:
     """Return the name of the board, e.g. ``Raspberry Pi 5 Model B Rev 1.0``; on other machines the CPU architecture."""
     try:
-        return file.read_text().strip("\0\n ") or platform.machine()
+        return file.read_text(errors="replace").strip("\0\n ") or platform.machine()
     except OSError:
         return platform.machine()
 
@@ -40,7 +40,11 @@ def board_name(file: Path = BOARD) -> str:
 def temperatures_c(thermal: Path = THERMAL) -> dict[str, float]:
     """Return the temperature in degrees Celsius of each thermal zone that has one, by its type (``cpu-thermal`` on a Raspberry Pi)."""
     temperatures = {}
-    for zone in sorted(thermal.glob("thermal_zone*")):
+    try:
+        zones = sorted(thermal.glob("thermal_zone*"))
+    except OSError:  # too many open files
+        return {}
+    for zone in zones:
         try:
             name, millidegrees = (zone / "type").read_text().strip(), int((zone / "temp").read_text())
         except (OSError, ValueError):  # reading a zone without a sensor fails
