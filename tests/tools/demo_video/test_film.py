@@ -119,7 +119,7 @@ def test_another_seed_gives_another_film(script):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_a_written_film_reads_back(script, tmp_path, suffix):
-    short = replace(script, seconds=0.8)
+    short = replace(script, seconds=0.4)
     write_video(short, tmp_path / f"film{suffix}")
     film = cv2.VideoCapture(str(tmp_path / f"film{suffix}"))
     assert round(film.get(cv2.CAP_PROP_FPS)) == FPS

@@ -43,15 +43,15 @@ def test_another_seed_gives_other_cards():
     assert np.abs(thumbnail(draw_card(card_spec(1, 0), SMALL)) - thumbnail(draw_card(card_spec(2, 0), SMALL))).mean() > 5.0
 
 
-def test_two_hundred_cards_are_told_apart_at_a_glance():
-    looks = np.array([thumbnail(draw_card(spec, SMALL)) for spec in card_specs(200, seed=11)])
+def test_a_hundred_cards_are_told_apart_at_a_glance():
+    looks = np.array([thumbnail(draw_card(spec, SMALL)) for spec in card_specs(100, seed=11)])
     differences = np.abs(looks[:, None] - looks[None]).mean(axis=2)
     np.fill_diagonal(differences, np.inf)
     assert differences.min() > 6.0  # grey levels, on average over a picture of 12 x 16
 
 
 def test_illustrations_differ_in_more_than_colour():
-    specs = [spec for spec in card_specs(120, seed=11) if spec.layout == "creature"]
+    specs = [spec for spec in card_specs(60, seed=11) if spec.layout == "creature"]
     looks = []
     for spec in specs:
         grey = cv2.cvtColor(over_white(draw_card(spec)), cv2.COLOR_RGB2GRAY)[art_box(spec, CARD_SIZE)]
@@ -64,7 +64,7 @@ def test_illustrations_differ_in_more_than_colour():
 
 
 def test_every_layout_and_both_ends_of_rarity_appear():
-    specs = card_specs(200, seed=11)
+    specs = card_specs(100, seed=11)
     assert {spec.layout for spec in specs} == set(LAYOUTS)
     assert {"common", "legendary"} <= {spec.rarity for spec in specs}
 
@@ -108,7 +108,7 @@ def test_reprints_share_the_artwork_and_nothing_that_tells_printings_apart():
         assert np.abs(pictures[0] - pictures[1]).max() > 60.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), index=st.integers(0, 20_000))
 def test_a_spec_is_printable_whatever_its_seed(seed, index):
     spec = card_spec(seed, index)

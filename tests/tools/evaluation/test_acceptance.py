@@ -72,6 +72,7 @@ def run(folder, small_scanner, *more):
     options = [*places, "--negatives", folder / "negatives", "--acceptance", "--sets", "T1", "--strangers", "6", *more]
     with pytest.MonkeyPatch.context() as patch:
         printed = []
+        patch.setattr("tools.evaluation.acceptance.backends.CALIBRATION_VIEWS", 12)
         patch.setattr("builtins.print", lambda *args, **kwargs: kwargs.get("file") is None and printed.append(" ".join(map(str, args))))
         status = evaluate.main([str(option) for option in options])
     return "\n".join(printed), status

@@ -143,7 +143,8 @@ def test_cards_of_the_held_out_sets_never_calibrate(small_scanner, tmp_path, cap
     assert "only.csv: lists only cards of the held-out sets" in capsys.readouterr().err
 
 
-def test_the_tool_quantizes_a_network_and_keeps_it(small_scanner, tmp_path, capsys):
+def test_the_tool_quantizes_a_network_and_keeps_it(small_scanner, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tools.network.quantization.CHECKED_VIEWS", 12)
     from PIL import Image  # noqa: PLC0415
 
     lines = ["card_id,name,image"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -117,26 +118,26 @@ def spoil(folder):
     (folder / "cards.sqlite").write_bytes(content)
 
 
-def test_a_bundle_reaches_all_and_can_be_looked_at_rolled_back_and_pruned(fleet, push):
+def test_a_bundle_reaches_the_named_hosts_and_can_be_looked_at_rolled_back_and_pruned(fleet, push):
     new = fleet.new_bundle("new")
     new_id = read_manifest(new).bundle_id
-    status, plans = push(new, *HOSTS, "--dry-run")
+    status, plans = push(new, *HOSTS[:2], "--dry-run")
     assert (status, {plan["result"] for plan in plans.values()}) == (0, {"planned"})
     assert all(plan["before"] == plan["after"] == fleet.old_id and plan["bytes_wanted"] > 0 for plan in plans.values())
     assert fleet.serving() == [fleet.old_id] * 3
 
-    status, reports = push(new, *HOSTS, "--without-daemon")
-    assert (status, fleet.serving()) == (0, [new_id] * 3)
+    status, reports = push(new, *HOSTS[:2], "--without-daemon")
+    assert (status, fleet.serving()) == (0, [new_id, new_id, fleet.old_id])
     for host, report in reports.items():
         assert (report["result"], report["signer"], report["device_id"]) == ("activated", "alice@lab", host)
         assert [(line["action"], line["result"]) for line in report["audit"]] == [("push", "activated"), ("confirm", "confirmed")]
         assert report["audit"][0]["key"].startswith("SHA256:")
 
-    status, states = push("status", *HOSTS)
+    status, states = push("status", *HOSTS[:2])
     assert status == 0
-    assert [states[host]["current"]["bundle_id"] for host in HOSTS] == [new_id] * 3
+    assert [states[host]["current"]["bundle_id"] for host in HOSTS[:2]] == [new_id] * 2
     assert push("rollback", "pi-2")[0] == 0
-    assert fleet.serving() == [new_id, fleet.old_id, new_id]
+    assert fleet.serving() == [new_id, fleet.old_id, fleet.old_id]
     assert {release["bundle_id"] for release in push("list", "pi-2")[1]["pi-2"]["releases"]} == {new_id, fleet.old_id}
     assert push("prune", "--keep", "1", "pi-2")[0] == 0
 
@@ -239,11 +240,12 @@ def lead(source, target, most):
             end.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_cut_push_goes_on_where_it_ended(fleet, push):
-    large = fleet.large_bundle("large", megabytes=12)
+def test_a_cut_push_resumes_where_it_ended(fleet, push, monkeypatch):
+    monkeypatch.setattr(push_index, "PushOptions", partial(push_index.PushOptions, retry_after_s=(0.1, 0.1, 0.1)))
+    large = fleet.large_bundle("large", megabytes=6)
     size_bytes = sum(facts.size_bytes for facts in read_manifest(large).files.values())
     server = fleet.servers["pi-1"]
-    proxy = CuttingProxy(server.port, [5_000_000, 8_000_000])
+    proxy = CuttingProxy(server.port, [2_500_000, 4_000_000])
     server.write_client_config(proxy.port)
     fleet.write_ssh_config()
     status, reports = push(large, "pi-1", "--without-daemon")
@@ -264,7 +266,7 @@ def pushing(fleet, *words):
 def test_a_pusher_killed_behind_the_activation_leaves_a_device_that_goes_back(fleet, push):
     """No daemon runs here: the next visit finds that nobody confirmed."""
     new = fleet.new_bundle("new")
-    pusher = pushing(fleet, new, "pi-1", "--confirm-within-s", "3")
+    pusher = pushing(fleet, new, "pi-1", "--confirm-within-s", "2")
     wait_until(lambda: fleet.serving()[0] == read_manifest(new).bundle_id, timeout_s=60)
     os.killpg(pusher.pid, signal.SIGKILL)
     pusher.wait()

@@ -55,7 +55,7 @@ def test_a_table_comes_back_as_it_went(tmp_path, suffix):
 IDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=20).filter(str.strip)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ids=st.lists(IDS, min_size=1, max_size=8), dim=st.integers(1, 40), suffix=st.sampled_from(SUFFIXES))
 def test_any_ids_and_any_dim_make_the_round_trip(tmp_path_factory, ids, dim, suffix):
     path = tmp_path_factory.mktemp("round") / f"g{suffix}"
