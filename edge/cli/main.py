@@ -175,6 +175,9 @@ def _run(args: argparse.Namespace) -> ExitCode:
 
 
 def _demo(args: argparse.Namespace) -> ExitCode:
+    clone = Path(__file__).resolve().parents[2]
+    if (clone / "tools" / "demo.py").is_file() and str(clone) not in sys.path:
+        sys.path.insert(0, str(clone))  # an editable installation finds only `edge`
     try:
         from tools import demo
     except ModuleNotFoundError as error:

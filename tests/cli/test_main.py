@@ -1,6 +1,8 @@
 """The command line: usage, exit statuses, output streams."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -90,6 +92,28 @@ def test_the_demo_without_tools_names_what_is_missing(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tools", None)
     assert main(["demo"]) == ExitCode.USAGE
     assert "install.sh --demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("clone", [True, False])
+def test_the_demo_finds_tools_beside_the_package_from_any_directory(clone, tmp_path):
+    """An editable installation makes only `edge` importable, here by a link; a plain one is a copy."""
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    site.mkdir()
+    elsewhere.mkdir()
+    if clone:
+        (site / "edge").symlink_to(ROOT / "edge")
+    else:
+        shutil.copytree(ROOT / "edge", site / "edge", ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "demo", "--seconds", "5"], cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if clone:
+        assert (done.returncode, "at least 24" in done.stderr) == (ExitCode.BAD_DATA, True), done.stderr
+    else:
+        assert done.returncode == ExitCode.USAGE
+        assert done.stderr.count("\n") == 1
+        assert "run ./install.sh --demo there" in done.stderr
 
 
 def test_standard_output_contains_only_json(small_scanner, tmp_path):
