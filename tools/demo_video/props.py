@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.frame import RgbImage
-from tools.drawing.paint import Canvas, Colour, Field, Points, bezier, ellipse, noise, ramp, unit_grid
+from tools.drawing.paint import Canvas, Color, Field, Points, bezier, ellipse, noise, ramp, unit_grid
 
 LIGHT_FROM: Final = np.array([-0.45, -0.55, 0.70], dtype=np.float32)
-SKIN: Final[tuple[Colour, ...]] = ((62, 28, 20), (138, 78, 56), (196, 136, 106), (226, 174, 144), (246, 208, 182))
-CLOTH: Final[tuple[Colour, ...]] = ((10, 14, 24), (26, 36, 58), (48, 64, 96), (84, 102, 138))
+SKIN: Final[tuple[Color, ...]] = ((62, 28, 20), (138, 78, 56), (196, 136, 106), (226, 174, 144), (246, 208, 182))
+CLOTH: Final[tuple[Color, ...]] = ((10, 14, 24), (26, 36, 58), (48, 64, 96), (84, 102, 138))
 HAND_PX_PER_MM: Final = 3.0
 HAND_SIZE_MM: Final = (220.0, 400.0)
 HAND_WRIST_MM: Final = (112.0, 205.0)
@@ -87,9 +87,9 @@ def table(rng: np.random.Generator, width: int, height: int) -> RgbImage:
     bend = noise(rng, width, height, cells=3, octaves=3) * 9.0
     for top, bottom in pairwise(edges.tolist()):
         inside = (y >= top) & (y < bottom)
-        fibre = cv2.resize(rng.random((height // 3, 14), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        fiber = cv2.resize(rng.random((height // 3, 14), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
         rings = 0.5 + 0.5 * np.sin((y + bend + 0.03 * x * rng.uniform(-1, 1)) * rng.uniform(1.6, 2.6) + rng.uniform(0, 6))
-        board = np.where(inside, 0.55 * rings**2 + 0.45 * fibre, board)
+        board = np.where(inside, 0.55 * rings**2 + 0.45 * fiber, board)
         tones = np.where(inside, np.float32(rng.uniform(-0.06, 0.06)), tones)
         seams += np.exp(-(((y - bottom) / 0.28) ** 2))
     pores = (
@@ -123,7 +123,7 @@ def hand() -> Prop:
 
 
 def _finger_spines() -> list[tuple[Points, NDArray[np.float64], float]]:
-    """Return (spine, radii, flatness) of the hand's parts in millimetres of its own picture."""
+    """Return (spine, radii, flatness) of the hand's parts in millimeters of its own picture."""
     x, y = HAND_WRIST_MM
     fingers = [((-29, -92), (-38, -130), (-35, -158), 9.2), ((-8, -98), (-10, -140), (-8, -171), 9.6),
                ((14, -94), (20, -132), (18, -162), 9.0), ((34, -82), (46, -110), (47, -133), 7.8)]  # fmt: skip
@@ -142,7 +142,7 @@ def _finger_spines() -> list[tuple[Points, NDArray[np.float64], float]]:
 
 
 def _hand_relief(width: int, height: int) -> Field:
-    """Return the hand's height over the table in millimetres: the upper hull of many balls, softened where they meet."""
+    """Return the hand's height over the table in millimeters: the upper hull of many balls, softened where they meet."""
     scale = HAND_PX_PER_MM / 2.0
     relief = np.zeros((height, width), dtype=np.float32)
     for spine, radii, flatness in _finger_spines():
@@ -189,10 +189,10 @@ def _hand_details(skin: NDArray[np.float32]) -> NDArray[np.float32]:
         glint = nail - across * radius * 0.2 + along * radius * 0.15
         canvas.polygon(ellipse(float(glint[0]), float(glint[1]), radius * 0.5, radius * 0.1, angle), (255, 240, 232), 0.6)
         for joint in (0.36, 0.72):
-            centre, wide = spine[int(joint * (steps - 1))] * unit, float(radii[int(joint * (steps - 1))]) * unit
-            canvas.polygon(ellipse(float(centre[0]), float(centre[1]), wide * 0.8, wide * 0.75), (206, 120, 100), 0.16)
+            center, wide = spine[int(joint * (steps - 1))] * unit, float(radii[int(joint * (steps - 1))]) * unit
+            canvas.polygon(ellipse(float(center[0]), float(center[1]), wide * 0.8, wide * 0.75), (206, 120, 100), 0.16)
             for fold in (-0.3, 0.0, 0.3):
-                middle = centre + along * wide * fold
+                middle = center + along * wide * fold
                 ends = [tuple((middle + across * wide * side * 0.62 - along * wide * 0.1).tolist()) for side in (-1, 1)]
                 crease = bezier(ends[0], tuple((middle + along * wide * 0.22).tolist()), ends[1], steps=12)
                 canvas.ring(crease, (168, 108, 86), 0.14)
@@ -204,9 +204,9 @@ def _sleeve(rng: np.random.Generator, width: int, height: int) -> tuple[Field, N
     """Return opacity and picture of the knitted sleeve over the forearm."""
     x, y = (grid * np.float32(HAND_SIZE_MM[1] / 100.0) for grid in unit_grid(width, height))
     start = HAND_WRIST_MM[1] + 30.0
-    centre = HAND_WRIST_MM[0] + (y - HAND_WRIST_MM[1]) * 0.06
+    center = HAND_WRIST_MM[0] + (y - HAND_WRIST_MM[1]) * 0.06
     half = 37.0 + (y - start) * 0.06 + 1.5 * np.sin(y * 0.11)
-    across = (x - centre) / half
+    across = (x - center) / half
     folds = noise(rng, width, height, cells=5, octaves=3) * 10.0 + 0.5 * np.sin(x * 2.4) * np.where(y < start + 22, 2.2, 0.7)
     relief = np.asarray(np.sqrt(np.clip(1.0 - across**2, 0.0, 1.0)) * 30.0 + folds, dtype=np.float32)
     cuff = start + 3.5 * across**2
@@ -216,7 +216,7 @@ def _sleeve(rng: np.random.Generator, width: int, height: int) -> tuple[Field, N
 
 
 def mug() -> Prop:
-    """Return a mug of coffee seen from above; the anchor is its centre."""
+    """Return a mug of coffee seen from above; the anchor is its center."""
     scale = 3.0
     canvas = Canvas(round(170 * scale), round(150 * scale))
     unit = 100.0 / 150.0

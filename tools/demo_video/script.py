@@ -51,7 +51,7 @@ class VideoCard:
 class Appearance:
     """Something slides in, rests in ``pose``, slides out. ``card`` is None for an object.
 
-    ``from_deg`` is the side it comes from and leaves to (0: right, 90: bottom); ``has_hand``: a hand moves it; ``glare_level``: grey
+    ``from_deg`` is the side it comes from and leaves to (0: right, 90: bottom); ``has_hand``: a hand moves it; ``glare_level``: gray
     levels of the lamp's reflection on the card; ``is_sleeved``: it lies in a plastic sleeve.
     """
 

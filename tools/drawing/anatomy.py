@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.drawing.paint import Canvas, Colour, Points, bezier, ellipse, hsv, mix, smooth_closed
+from tools.drawing.paint import Canvas, Color, Points, bezier, ellipse, hsv, mix, smooth_closed
 from tools.drawing.scenes import Palette
 
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """What one creature wears: colours and the traits its parts share."""
+    """What one creature wears: colors and the traits its parts share."""
 
-    fur: Colour
-    belly: Colour
-    trim: Colour
-    eye: Colour
+    fur: Color
+    belly: Color
+    trim: Color
+    eye: Color
     horns: int
     ears: int
     wings: int
@@ -25,15 +25,15 @@ class Coat:
     eye_shape: int
 
 
-def coat(rng: np.random.Generator, colours: Palette) -> Coat:
+def coat(rng: np.random.Generator, colors: Palette) -> Coat:
     """Return a coat in the palette; the body contrasts with the sky as often as not."""
-    fur = [colours.main, colours.main, colours.accent, mix(colours.main, colours.pale, 0.45), mix(colours.main, colours.dark, 0.55)][
+    fur = [colors.main, colors.main, colors.accent, mix(colors.main, colors.pale, 0.45), mix(colors.main, colors.dark, 0.55)][
         int(rng.integers(5))
     ]
     return Coat(
         fur=fur,
-        belly=mix(fur, colours.pale, rng.uniform(0.35, 0.75)),
-        trim=[colours.accent, colours.third, colours.dark, colours.pale][int(rng.integers(4))],
+        belly=mix(fur, colors.pale, rng.uniform(0.35, 0.75)),
+        trim=[colors.accent, colors.third, colors.dark, colors.pale][int(rng.integers(4))],
         eye=hsv(rng.random(), 0.9, rng.uniform(0.5, 1.0)),
         horns=int(rng.integers(5)),
         ears=int(rng.integers(4)),
@@ -173,9 +173,9 @@ def wings(canvas: Canvas, rng: np.random.Generator, wears: Coat, x: float, y: fl
                 canvas.ring(np.array([tips[0], tip]), mix(wears.trim, (0, 0, 0), 0.45), size * 0.05)
         elif wears.wings == 3:
             for turn, reach in ((-0.5, 1.0), (0.35, 0.75)):
-                centre = (x + side * span * 0.6 * reach, y + np.sin(turn) * span * 0.55)
+                center = (x + side * span * 0.6 * reach, y + np.sin(turn) * span * 0.55)
                 canvas.body(
-                    ellipse(*centre, span * 0.55 * reach, size * 0.32, side * turn), mix(wears.trim, (255, 255, 255), 0.4), opacity=0.75
+                    ellipse(*center, span * 0.55 * reach, size * 0.32, side * turn), mix(wears.trim, (255, 255, 255), 0.4), opacity=0.75
                 )
 
 

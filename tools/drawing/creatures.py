@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from tools.drawing.anatomy import Coat, ears, eye, face, horns, markings, profile, taper, wings
-from tools.drawing.paint import Canvas, Colour, bezier, blob, ellipse, mix, smooth_closed
+from tools.drawing.paint import Canvas, Color, bezier, blob, ellipse, mix, smooth_closed
 
 Grower: TypeAlias = Callable[[Canvas, np.random.Generator, Coat, float, float, float], None]
 """Draws one creature around x, y (art units) with a reach of ``size`` to each side."""
@@ -206,9 +206,9 @@ def insect(canvas: Canvas, rng: np.random.Generator, wears: Coat, x: float, y: f
             canvas.limb(bezier((x, y + size * place * 0.6), knee, foot), taper(size * 0.07, size * 0.03), mix(wears.fur, (15, 10, 25), 0.5))
         if wears.wings >= 2:
             for turn, reach in ((-0.6, 1.15), (0.5, 0.85)):
-                centre = (x + side * size * 0.62 * reach, y + np.sin(turn) * size * 0.55)
-                canvas.body(ellipse(*centre, size * 0.6 * reach, size * 0.38, side * turn), wears.trim, depth=0.6)
-                canvas.body(ellipse(centre[0] + side * size * 0.15, centre[1], size * 0.25 * reach, size * 0.17, side * turn), wears.belly)
+                center = (x + side * size * 0.62 * reach, y + np.sin(turn) * size * 0.55)
+                canvas.body(ellipse(*center, size * 0.6 * reach, size * 0.38, side * turn), wears.trim, depth=0.6)
+                canvas.body(ellipse(center[0] + side * size * 0.15, center[1], size * 0.25 * reach, size * 0.17, side * turn), wears.belly)
     canvas.body(ellipse(x, y + size * 0.35, wide, size * 0.6), wears.fur)
     for band in np.linspace(0.0, 0.75, int(rng.integers(2, 6))):
         half = wide * np.sqrt(max(1 - ((band - 0.35) / 0.6) ** 2, 0.05)) * 0.9
@@ -229,7 +229,7 @@ def golem(canvas: Canvas, rng: np.random.Generator, wears: Coat, x: float, y: fl
     """Draw a creature of blocks: stone, metal or ice, with glowing joints."""
     canvas.glow(x, y, size * 1.3, wears.eye, 0.5)
 
-    def block(bx: float, by: float, wide: float, tall: float, tone: Colour) -> None:
+    def block(bx: float, by: float, wide: float, tall: float, tone: Color) -> None:
         corners = int(rng.integers(5, 9))
         turn = np.sort(rng.uniform(0, 2 * np.pi, corners)) * 0.25 + np.linspace(0, 2 * np.pi, corners, endpoint=False) * 0.75
         canvas.body(np.stack([bx + wide * np.cos(turn), by + tall * np.sin(turn)], axis=1), tone, depth=0.45)

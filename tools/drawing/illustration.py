@@ -25,39 +25,39 @@ def illustration(art_key: tuple[int, int], family: str, subject: Subject, width_
     Equal arguments give equal pixels; at another size the same picture appears at another resolution.
     """
     rng = np.random.default_rng([*art_key, 7])
-    colours = palette(rng, family)
+    colors = palette(rng, family)
     canvas = Canvas(width_px, height_px)
     canvas.shading = ("soft", "soft", "cel", "flat")[int(rng.integers(4))]
     scenes = PLACES if subject == "place" else SCENES
-    scenes[int(rng.integers(len(scenes)))](canvas, rng, colours)
+    scenes[int(rng.integers(len(scenes)))](canvas, rng, colors)
     if canvas.shading != "soft" or rng.random() < 0.3:
-        canvas.outline, canvas.outline_width = colours.dark, float(rng.uniform(0.6, 1.5))
-    _subject(canvas, rng, colours, subject)
-    _sparkles(canvas, rng, colours)
+        canvas.outline, canvas.outline_width = colors.dark, float(rng.uniform(0.6, 1.5))
+    _subject(canvas, rng, colors, subject)
+    _sparkles(canvas, rng, colors)
     _finish(canvas, rng)
     return np.ascontiguousarray(canvas.pixels[:, ::-1]) if rng.random() < 0.5 else canvas.pixels
 
 
-def _subject(canvas: Canvas, rng: np.random.Generator, colours: Palette, subject: Subject) -> None:
+def _subject(canvas: Canvas, rng: np.random.Generator, colors: Palette, subject: Subject) -> None:
     x, y = canvas.width * rng.uniform(0.4, 0.6), rng.uniform(50, 62)
     room = min(canvas.width, 100.0)
     if subject == "place":
         for x in rng.uniform(0.12, 0.88, int(rng.integers(1, 4))) * canvas.width:  # what makes this place another than the next
             landmark = LANDMARKS[int(rng.integers(len(LANDMARKS)))]
-            landmark(canvas, rng, colours, float(x), rng.uniform(22, 60), room * rng.uniform(0.12, 0.36))
+            landmark(canvas, rng, colors, float(x), rng.uniform(22, 60), room * rng.uniform(0.12, 0.36))
         return
     if subject == "creature":
-        wears = coat(rng, colours)
+        wears = coat(rng, colors)
         size = room * rng.uniform(0.24, 0.38)
         canvas.cover(_shadow(canvas, x, y + size * 1.05, size), (10.0, 5.0, 30.0))
         CREATURES[int(rng.integers(len(CREATURES)))](canvas, rng, wears, x, y, size)
         if rng.random() < 0.15:  # a small companion
             CREATURES[int(rng.integers(len(CREATURES)))](
-                canvas, rng, coat(rng, colours), canvas.width * float(rng.choice([0.15, 0.85])), 82.0, room * 0.1
+                canvas, rng, coat(rng, colors), canvas.width * float(rng.choice([0.15, 0.85])), 82.0, room * 0.1
             )
         return
     motifs = ITEMS if subject == "item" else WONDERS
-    motifs[int(rng.integers(len(motifs)))](canvas, rng, colours, x, y, room * rng.uniform(0.25, 0.36))
+    motifs[int(rng.integers(len(motifs)))](canvas, rng, colors, x, y, room * rng.uniform(0.25, 0.36))
 
 
 def _shadow(canvas: Canvas, x: float, y: float, size: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -65,12 +65,12 @@ def _shadow(canvas: Canvas, x: float, y: float, size: float) -> np.ndarray[tuple
     return np.asarray(0.45 * np.exp(-(((grid_x - x) / size) ** 2) * 1.5 - ((grid_y - y) / (size * 0.22)) ** 2), dtype=np.float32)
 
 
-def _sparkles(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def _sparkles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Floating lights, leaves, embers or nothing in front of everything."""
     kind = int(rng.integers(5))
     for _ in range(int(rng.integers(5, 26)) if kind < 3 else 0):
         x, y, size = rng.uniform(0, canvas.width), rng.uniform(0, 100), rng.uniform(0.4, 1.8)
-        tone = (colours.pale, colours.accent, colours.third)[kind]
+        tone = (colors.pale, colors.accent, colors.third)[kind]
         if kind == 0:
             canvas.polygon(np.array([[x - size * 2, y], [x, y - size * 0.4], [x + size * 2, y], [x, y + size * 0.4]]), tone, 0.9)
             canvas.polygon(np.array([[x, y - size * 2], [x + size * 0.4, y], [x, y + size * 2], [x - size * 0.4, y]]), tone, 0.9)
@@ -81,7 +81,7 @@ def _sparkles(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> Non
 
 
 def _finish(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Draw the hand of the artist: brush strokes, grain, watercolour, posterised ink, vignette."""
+    """Draw the hand of the artist: brush strokes, grain, watercolor, posterized ink, vignette."""
     width, height = canvas.size_px
     kind = int(rng.integers(FINISHES))
     if kind == 0:  # brush strokes: the picture is read through a gentle turbulence
@@ -94,9 +94,9 @@ def _finish(canvas: Canvas, rng: np.random.Generator) -> None:
     elif kind == 1:  # paper grain
         grain = noise(rng, width, height, cells=40, octaves=2)
         canvas.pixels = np.clip(canvas.pixels * (0.82 + 0.36 * grain[..., None]), 0, 255).astype(np.uint8)
-    elif kind == 2:  # watercolour: washed out towards paper in blotches
+    elif kind == 2:  # watercolor: washed out towards paper in blotches
         canvas.cover(np.clip((noise(rng, width, height, cells=4, octaves=3) - 0.45) * 1.6, 0.0, 0.6), (250.0, 245.0, 232.0))
-    elif kind == 3:  # posterised print
+    elif kind == 3:  # posterized print
         steps = int(rng.integers(5, 8))
         table = (np.round(np.arange(256) / 255 * steps) / steps * 255).astype(np.uint8)
         canvas.pixels = np.ascontiguousarray(table[canvas.pixels])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge.vision.frame import RgbImage
 
-Colour: TypeAlias = tuple[float, float, float]
+Color: TypeAlias = tuple[float, float, float]
 """Red, green, blue in [0, 255]."""
 
 Points: TypeAlias = NDArray[np.float64]
@@ -31,13 +31,13 @@ UNITS_HIGH: Final = 100.0
 LIGHT: Final = (-0.55, -0.65)
 
 
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """Return the colour of a hue (any real number, whole turns repeat), saturation and value in [0, 1]."""
+def hsv(hue: float, saturation: float, value: float) -> Color:
+    """Return the color of a hue (any real number, whole turns repeat), saturation and value in [0, 1]."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
     return red * 255.0, green * 255.0, blue * 255.0
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
+def mix(first: Color, second: Color, share: float) -> Color:
     """Return ``first`` with ``share`` of ``second`` mixed in."""
     red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
     return red, green, blue
@@ -97,10 +97,10 @@ def unit_grid(width: int, height: int) -> tuple[Field, Field]:
     return x, y
 
 
-def ramp(values: Field, colours: tuple[Colour, ...]) -> RgbImage:
-    """Return an image that walks through the colours as ``values`` go from 0 to 1."""
-    stops = np.linspace(0.0, 255.0, len(colours))
-    table = np.stack([np.interp(np.arange(256), stops, [colour[channel] for colour in colours]) for channel in range(3)], axis=1)
+def ramp(values: Field, colors: tuple[Color, ...]) -> RgbImage:
+    """Return an image that walks through the colors as ``values`` go from 0 to 1."""
+    stops = np.linspace(0.0, 255.0, len(colors))
+    table = np.stack([np.interp(np.arange(256), stops, [color[channel] for color in colors]) for channel in range(3)], axis=1)
     places = np.clip(values * np.float32(255.0), 0, 255).astype(np.uint8)
     return np.asarray(cv2.applyColorMap(places, np.clip(table + 0.5, 0, 255).astype(np.uint8)[:, None, :]), dtype=np.uint8)
 
@@ -113,7 +113,7 @@ class Canvas:
         self.unit = height_px / UNITS_HIGH
         self.width = width_px / self.unit
         self.shading: Shading = "soft"
-        self.outline: Colour | None = None
+        self.outline: Color | None = None
         self.outline_width = 0.0
 
     @property
@@ -121,57 +121,57 @@ class Canvas:
         """Width and height in pixels."""
         return int(self.pixels.shape[1]), int(self.pixels.shape[0])
 
-    def wash(self, values: Field, colours: tuple[Colour, ...]) -> None:
-        """Cover the whole canvas with a colour ramp over ``values``."""
-        self.pixels = ramp(values, colours)
+    def wash(self, values: Field, colors: tuple[Color, ...]) -> None:
+        """Cover the whole canvas with a color ramp over ``values``."""
+        self.pixels = ramp(values, colors)
 
-    def polygon(self, outline: Points, colour: Colour, opacity: float = 1.0) -> None:
-        """Fill an outline with one colour."""
+    def polygon(self, outline: Points, color: Color, opacity: float = 1.0) -> None:
+        """Fill an outline with one color."""
         if opacity >= 1.0:
             corners = np.round((outline * self.unit - 0.5) * 16).astype(np.int32)
-            cv2.fillPoly(self.pixels, [corners], colour, cv2.LINE_AA, 4)
+            cv2.fillPoly(self.pixels, [corners], color, cv2.LINE_AA, 4)
             return
         patch = self._patch([outline], None)
         if patch is not None:
             rows, columns, mask = patch
-            self._blend(rows, columns, mask * opacity, np.array(colour, dtype=np.float32))
+            self._blend(rows, columns, mask * opacity, np.array(color, dtype=np.float32))
 
-    def ring(self, points: Points, colour: Colour, width: float, *, closed: bool = False) -> None:
+    def ring(self, points: Points, color: Color, width: float, *, closed: bool = False) -> None:
         """Draw a line of the given width along points."""
         thickness = max(1, round(width * self.unit))
         pixels = np.round((points * self.unit - 0.5) * 16).astype(np.int32)
-        cv2.polylines(self.pixels, [pixels], closed, colour, thickness, cv2.LINE_AA, 4)
+        cv2.polylines(self.pixels, [pixels], closed, color, thickness, cv2.LINE_AA, 4)
 
-    def body(self, outline: Points, colour: Colour, *, depth: float = 1.0, opacity: float = 1.0) -> None:
+    def body(self, outline: Points, color: Color, *, depth: float = 1.0, opacity: float = 1.0) -> None:
         """Fill an outline as a rounded, lit body."""
-        self._lit(self._patch([outline], None), colour, depth, opacity)
+        self._lit(self._patch([outline], None), color, depth, opacity)
         if self.outline is not None:
             self.ring(outline, self.outline, self.outline_width, closed=True)
 
-    def limb(self, spine: Points, radii: Points | NDArray[np.float64], colour: Colour, *, depth: float = 1.0) -> None:
+    def limb(self, spine: Points, radii: Points | NDArray[np.float64], color: Color, *, depth: float = 1.0) -> None:
         """Draw a tapering tube: circles of ``radii`` along ``spine``, lit as one body."""
         if self.outline is not None:
             grown = self._patch([spine], np.asarray(radii) + self.outline_width * 0.6)
             if grown is not None:
                 self._blend(*grown, np.array(self.outline, dtype=np.float32))
-        self._lit(self._patch([spine], np.asarray(radii)), colour, depth, 1.0)
+        self._lit(self._patch([spine], np.asarray(radii)), color, depth, 1.0)
 
-    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float = 1.0) -> None:
+    def glow(self, x: float, y: float, radius: float, color: Color, strength: float = 1.0) -> None:
         """Add light that fades out with the distance from (x, y)."""
-        across, down = (_falloff(count, self.unit, centre, radius * 0.5) for count, centre in zip(self.size_px, (x, y), strict=True))
+        across, down = (_falloff(count, self.unit, center, radius * 0.5) for count, center in zip(self.size_px, (x, y), strict=True))
         columns, rows = (_nonzero_span(falloff) for falloff in (across, down))
-        self._add_light(rows, columns, down[rows, None] * across[None, columns] * np.float32(strength), colour)
+        self._add_light(rows, columns, down[rows, None] * across[None, columns] * np.float32(strength), color)
 
-    def screen(self, amount: Field, colour: Colour) -> None:
-        """Add ``amount`` (per pixel, in [0, 1]) of a colour as light: bright places saturate softly."""
-        self._add_light(slice(None), slice(None), amount, colour)
+    def screen(self, amount: Field, color: Color) -> None:
+        """Add ``amount`` (per pixel, in [0, 1]) of a color as light: bright places saturate softly."""
+        self._add_light(slice(None), slice(None), amount, color)
 
-    def cover(self, amount: Field, colour: Colour) -> None:
-        """Blend a colour over the whole canvas by ``amount`` per pixel."""
-        self._blend(slice(None), slice(None), amount, np.array(colour, dtype=np.float32))
+    def cover(self, amount: Field, color: Color) -> None:
+        """Blend a color over the whole canvas by ``amount`` per pixel."""
+        self._blend(slice(None), slice(None), amount, np.array(color, dtype=np.float32))
 
-    def _add_light(self, rows: slice, columns: slice, amount: Field, colour: Colour) -> None:
-        kept = 1.0 - np.clip(amount, 0.0, 1.0)[..., None] * (np.array(colour, dtype=np.float32) / 255.0)
+    def _add_light(self, rows: slice, columns: slice, amount: Field, color: Color) -> None:
+        kept = 1.0 - np.clip(amount, 0.0, 1.0)[..., None] * (np.array(color, dtype=np.float32) / 255.0)
         self.pixels[rows, columns] = (255.5 - (255 - self.pixels[rows, columns]) * kept).astype(np.uint8)
 
     def _patch(self, outlines: list[Points], radii: NDArray[np.float64] | None) -> tuple[slice, slice, Field] | None:
@@ -191,31 +191,31 @@ class Canvas:
                 cv2.circle(mask, (x, y), max(radius, 8), 255, -1, cv2.LINE_AA, 4)
         return slice(top, bottom), slice(left, right), mask.astype(np.float32) / 255.0
 
-    def _lit(self, patch: tuple[slice, slice, Field] | None, colour: Colour, depth: float, opacity: float) -> None:
+    def _lit(self, patch: tuple[slice, slice, Field] | None, color: Color, depth: float, opacity: float) -> None:
         if patch is None:
             return
         rows, columns, mask = patch
         if self.shading == "flat":
-            self._blend(rows, columns, mask * opacity, np.array(colour, dtype=np.float32))
+            self._blend(rows, columns, mask * opacity, np.array(color, dtype=np.float32))
             return
         light = _relief(mask, depth)
         if self.shading == "cel":
             steps = np.where(light > 0.62, 0.9, np.where(light > 0.38, 0.5, 0.15)).astype(np.float32)
             light = np.asarray(cv2.GaussianBlur(steps, (3, 3), 0), dtype=np.float32)
-        shadow = mix(mix(colour, (0.0, 0.0, 0.0), 0.58), (30.0, 10.0, 60.0), 0.25)
-        shine = mix(colour, (255.0, 250.0, 230.0), 0.45)
-        tones = ramp(light, (shadow, mix(shadow, colour, 0.7), colour, mix(colour, shine, 0.6), shine))
+        shadow = mix(mix(color, (0.0, 0.0, 0.0), 0.58), (30.0, 10.0, 60.0), 0.25)
+        shine = mix(color, (255.0, 250.0, 230.0), 0.45)
+        tones = ramp(light, (shadow, mix(shadow, color, 0.7), color, mix(color, shine, 0.6), shine))
         self._blend(rows, columns, mask * opacity, tones.astype(np.float32))
 
-    def _blend(self, rows: slice, columns: slice, mask: Field, colour: NDArray[np.float32]) -> None:
+    def _blend(self, rows: slice, columns: slice, mask: Field, color: NDArray[np.float32]) -> None:
         under = self.pixels[rows, columns].astype(np.float32)
-        under += (colour - under) * mask[..., None]
+        under += (color - under) * mask[..., None]
         self.pixels[rows, columns] = (under + 0.5).astype(np.uint8)
 
 
-def _falloff(count: int, unit: float, centre: float, sigma: float) -> Field:
+def _falloff(count: int, unit: float, center: float, sigma: float) -> Field:
     """Return a bell curve over one axis of ``count`` pixels; two of them multiplied make a round spot of light."""
-    return np.asarray(np.exp(-(((np.arange(count) + 0.5) / unit - centre) ** 2) / (2.0 * sigma**2)), dtype=np.float32)
+    return np.asarray(np.exp(-(((np.arange(count) + 0.5) / unit - center) ** 2) / (2.0 * sigma**2)), dtype=np.float32)
 
 
 def _nonzero_span(values: Field) -> slice:

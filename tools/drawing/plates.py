@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tools.drawing import symbols
-from tools.drawing.paint import Colour, mix
+from tools.drawing.paint import Color, mix
 from tools.drawing.sheet import INK, WHITE, Box, Sheet
 from tools.drawing.spec import FAMILIES, Attack, Layout
 
@@ -59,7 +59,7 @@ def spell(sheet: Sheet) -> None:
     for rule in spec.rules:
         y = sheet.paragraph(23, y, rule, 11.0, 204) + 4.0
     sheet.frame_line(Box(50, y - 6, 202, y - 5.2), mix(sheet.tint, INK, 0.3), radius=0.3, width=0.8)
-    sheet.paragraph(23, y + 6, spec.flavour, 8.6, 200, mix(INK, sheet.tint, 0.35))
+    sheet.paragraph(23, y + 6, spec.flavor, 8.6, 200, mix(INK, sheet.tint, 0.35))
     sheet.panel(Box(190, 316, 236, 333), paper, radius=5, edge=INK)
     sheet.text(213, 329, f"{spec.cost + 1}/{spec.hit_points // 30 + 1}", 11.5, INK, bold=True, anchor="ms")
     _footer(sheet, WHITE if sum(sheet.border) < 380 else INK)
@@ -81,7 +81,7 @@ def item(sheet: Sheet) -> None:
         y = sheet.paragraph(25, y, rule, 11.0, 202) + 5.0
     sheet.frame_line(Box(30, y - 5, 222, y - 4), sheet.tint, radius=0.5, width=1.0)
     if y < 306:
-        sheet.paragraph(25, y + 8, spec.flavour, 8.6, 202, mix(INK, sheet.tint, 0.4))
+        sheet.paragraph(25, y + 8, spec.flavor, 8.6, 202, mix(INK, sheet.tint, 0.4))
     _footer(sheet, WHITE if sum(sheet.border) < 380 else INK)
 
 
@@ -110,31 +110,31 @@ def place(sheet: Sheet) -> None:
     sheet.sign(symbols.energy(spec.family, sheet.px(18)), 38, 238)
     sheet.panel(Box(18, 256, 234, 326), mix(sheet.tint, INK, 0.8), radius=6, opacity=0.6)
     y = sheet.paragraph(27, 271, spec.rules[0], 10.2, 200, WHITE)
-    sheet.paragraph(27, y + 4, spec.flavour, 8.4, 200, mix(sheet.tint, WHITE, 0.7))
+    sheet.paragraph(27, y + 4, spec.flavor, 8.4, 200, mix(sheet.tint, WHITE, 0.7))
     _footer(sheet, WHITE, halo=INK)
 
 
-def _metal(sheet: Sheet) -> Colour:
-    """Return the colour in which a rarity is printed."""
+def _metal(sheet: Sheet) -> Color:
+    """Return the color in which a rarity is printed."""
     return {"common": INK, "uncommon": (120, 130, 145), "rare": (196, 150, 40), "epic": (205, 80, 40), "legendary": (150, 60, 190)}[
         sheet.spec.rarity
     ]
 
 
-def _title(sheet: Sheet, x: float, y: float, width: float, colour: Colour, *, height: float = 16.0, halo: Colour | None = None) -> None:
-    sheet.text(x, y, sheet.spec.name, sheet.fitting(sheet.spec.name, height, width), colour, bold=True, halo=halo)
+def _title(sheet: Sheet, x: float, y: float, width: float, color: Color, *, height: float = 16.0, halo: Color | None = None) -> None:
+    sheet.text(x, y, sheet.spec.name, sheet.fitting(sheet.spec.name, height, width), color, bold=True, halo=halo)
 
 
-def _hit_points(sheet: Sheet, y: float, colour: Colour, *, sign: bool = True) -> None:
+def _hit_points(sheet: Sheet, y: float, color: Color, *, sign: bool = True) -> None:
     spec = sheet.spec
     right = 213.0 if sign else 231.0
-    sheet.text(right, y, str(spec.hit_points), 18, mix((200, 30, 30), colour, 0.45 if colour == INK else 0.85), bold=True, anchor="rs")
-    sheet.text(right - 11.5 * len(str(spec.hit_points)), y, "HP", 8, colour, bold=True, anchor="rs")
+    sheet.text(right, y, str(spec.hit_points), 18, mix((200, 30, 30), color, 0.45 if color == INK else 0.85), bold=True, anchor="rs")
+    sheet.text(right - 11.5 * len(str(spec.hit_points)), y, "HP", 8, color, bold=True, anchor="rs")
     if sign:
         sheet.sign(symbols.energy(spec.family, sheet.px(18)), 225, y - 6)
 
 
-def _attacks(sheet: Sheet, x: float, y: float, width: float, attacks: tuple[Attack, ...], ink: Colour, halo: Colour | None) -> None:
+def _attacks(sheet: Sheet, x: float, y: float, width: float, attacks: tuple[Attack, ...], ink: Color, halo: Color | None) -> None:
     for attack in attacks:
         for number, family in enumerate(attack.cost):
             sheet.sign(symbols.energy(family, sheet.px(13)), x + 6.5 + number * 14, y + 8)
@@ -149,10 +149,10 @@ def _attacks(sheet: Sheet, x: float, y: float, width: float, attacks: tuple[Atta
             y = sheet.paragraph(x, y - 1.0, attack.effect, 8.6, width, ink, halo=halo) + 0.5
     if halo is None and y < 292 and sheet.spec.layout == "creature":
         sheet.frame_line(Box(x, y - 6, x + width, y - 5.2), mix(sheet.tint, INK, 0.3), radius=0.3, width=0.8)
-        sheet.paragraph(x, y + 5, sheet.spec.flavour, 8.0, width, mix(ink, sheet.tint, 0.4))
+        sheet.paragraph(x, y + 5, sheet.spec.flavor, 8.0, width, mix(ink, sheet.tint, 0.4))
 
 
-def _weakness(sheet: Sheet, y: float, ink: Colour) -> None:
+def _weakness(sheet: Sheet, y: float, ink: Color) -> None:
     spec = sheet.spec
     sheet.panel(Box(15, y, 237, y + 13), mix(sheet.tint, WHITE, 0.6), radius=4, opacity=0.9)
     sheet.text(21, y + 9.4, "weakness", 7.2, ink)
@@ -164,7 +164,7 @@ def _weakness(sheet: Sheet, y: float, ink: Colour) -> None:
         sheet.sign(symbols.energy("steel", sheet.px(10)), 209 + step * 10.5, y + 6.5)
 
 
-def _footer(sheet: Sheet, ink: Colour, *, halo: Colour | None = None) -> None:
+def _footer(sheet: Sheet, ink: Color, *, halo: Color | None = None) -> None:
     """Artist, set symbol, collector number and rarity in the border at the foot."""
     spec, y = sheet.spec, 341.0 if sheet.spec.layout not in ("full-art", "place") else 335.0
     sheet.text(17, y, f"Illus. {spec.artist}", 7.0, ink, halo=halo)

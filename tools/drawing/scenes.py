@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import cv2
 import numpy as np
 
-from tools.drawing.paint import Canvas, Colour, Field, Points, blob, ellipse, hsv, mix, noise, unit_grid
+from tools.drawing.paint import Canvas, Color, Field, Points, blob, ellipse, hsv, mix, noise, unit_grid
 
 FAMILY_HUES: Final = {
     "ember": 0.03,
@@ -28,20 +28,20 @@ MUTED: Final = {"stone": 0.55, "steel": 0.35, "frost": 0.75}
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colours of one picture."""
+    """The colors of one picture."""
 
-    main: Colour
-    accent: Colour
-    third: Colour
-    sky_top: Colour
-    sky_low: Colour
-    ground: Colour
-    dark: Colour
-    pale: Colour
+    main: Color
+    accent: Color
+    third: Color
+    sky_top: Color
+    sky_low: Color
+    ground: Color
+    dark: Color
+    pale: Color
 
 
 def palette(rng: np.random.Generator, family: str) -> Palette:
-    """Return colours around the family's hue, with an accent and a sky that may contrast with it."""
+    """Return colors around the family's hue, with an accent and a sky that may contrast with it."""
     hue = FAMILY_HUES[family] + rng.normal(0.0, 0.035)
     rich = MUTED.get(family, 1.0)
     accent = hue + float(rng.choice([0.08, -0.09, 0.33, 0.45, 0.5, 0.58]))
@@ -62,21 +62,21 @@ def palette(rng: np.random.Generator, family: str) -> Palette:
 Scene: TypeAlias = Callable[[Canvas, np.random.Generator, Palette], None]
 
 
-def _sky(canvas: Canvas, rng: np.random.Generator, colours: Palette, *, clouds: bool = True) -> None:
+def _sky(canvas: Canvas, rng: np.random.Generator, colors: Palette, *, clouds: bool = True) -> None:
     _, y = unit_grid(*canvas.size_px)
-    canvas.wash(y / 100.0, (colours.sky_top, mix(colours.sky_top, colours.sky_low, 0.6), colours.sky_low))
+    canvas.wash(y / 100.0, (colors.sky_top, mix(colors.sky_top, colors.sky_low, 0.6), colors.sky_low))
     if rng.random() < 0.55:
         x, height, size = rng.uniform(10, canvas.width - 10), rng.uniform(10, 45), rng.uniform(5, 17)
-        canvas.glow(x, height, size * 4.0, mix(colours.pale, colours.accent, 0.3), 0.6)
-        canvas.polygon(ellipse(x, height, size, size), mix(colours.pale, colours.accent, rng.uniform(0.0, 0.4)))
+        canvas.glow(x, height, size * 4.0, mix(colors.pale, colors.accent, 0.3), 0.6)
+        canvas.polygon(ellipse(x, height, size, size), mix(colors.pale, colors.accent, rng.uniform(0.0, 0.4)))
         if rng.random() < 0.3:
             canvas.polygon(
-                ellipse(x + size * 0.45, height - size * 0.2, size * 0.9, size * 0.9), mix(colours.sky_top, colours.sky_low, height / 100)
+                ellipse(x + size * 0.45, height - size * 0.2, size * 0.9, size * 0.9), mix(colors.sky_top, colors.sky_low, height / 100)
             )
     if clouds and rng.random() < 0.7:
         width, height_px = canvas.size_px
         field = noise(rng, width, height_px, cells=int(rng.integers(2, 5)), octaves=4)
-        canvas.cover(np.clip((field - rng.uniform(0.45, 0.6)) * 4.0, 0.0, 0.75), mix(colours.pale, colours.sky_low, 0.2))
+        canvas.cover(np.clip((field - rng.uniform(0.45, 0.6)) * 4.0, 0.0, 0.75), mix(colors.pale, colors.sky_low, 0.2))
 
 
 def _ridge(rng: np.random.Generator, canvas: Canvas, level: float, height: float, roughness: float) -> Points:
@@ -93,22 +93,22 @@ def _ridge(rng: np.random.Generator, canvas: Canvas, level: float, height: float
     return np.concatenate([outline, [[canvas.width + 3.0, 103.0], [-3.0, 103.0]]])
 
 
-def mountains(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def mountains(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Ranges of mountains or dunes behind each other, paler with the distance."""
-    _sky(canvas, rng, colours)
+    _sky(canvas, rng, colors)
     layers = int(rng.integers(2, 6))
     roughness = float(rng.choice([0.3, 0.45, 0.6]))
     for layer in range(layers):
         near = (layer + 1) / layers
-        tone = mix(colours.sky_low, mix(colours.ground, colours.dark, 0.35), near * 0.95)
+        tone = mix(colors.sky_low, mix(colors.ground, colors.dark, 0.35), near * 0.95)
         canvas.polygon(_ridge(rng, canvas, 42.0 + 42.0 * near, (26.0 - 16.0 * near) * rng.uniform(0.5, 1.1), roughness), tone)
 
 
-def sea(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def sea(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw a sea under a sky, rows of waves with foam."""
-    _sky(canvas, rng, colours)
+    _sky(canvas, rng, colors)
     horizon = rng.uniform(35, 65)
-    deep = mix(colours.sky_top, hsv(rng.uniform(0.45, 0.62), 0.8, 0.5), 0.7)
+    deep = mix(colors.sky_top, hsv(rng.uniform(0.45, 0.62), 0.8, 0.5), 0.7)
     rows = int(rng.integers(5, 11))
     phases, swell = rng.uniform(0, 2 * np.pi, rows), rng.uniform(0.8, 3.0)
     x = np.linspace(-2, canvas.width + 2, 80)
@@ -117,26 +117,26 @@ def sea(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
         length = 8.0 + 28.0 * near
         crest = horizon + (104 - horizon) * near**1.5 - swell * (0.3 + 2 * near) * np.abs(np.sin(x / length * 3.0 + phases[row]))
         outline = np.concatenate([np.stack([x, crest], axis=1), [[canvas.width + 3, 103.0], [-3.0, 103.0]]])
-        canvas.polygon(outline, mix(mix(deep, colours.sky_low, 0.45), deep, near))
-        canvas.ring(outline[:-2], mix(deep, colours.pale, 0.7), 0.4 + near)
+        canvas.polygon(outline, mix(mix(deep, colors.sky_low, 0.45), deep, near))
+        canvas.ring(outline[:-2], mix(deep, colors.pale, 0.7), 0.4 + near)
 
 
-def forest(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def forest(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Rows of trees: firs, round crowns or bare trunks, in mist."""
-    _sky(canvas, rng, colours, clouds=False)
+    _sky(canvas, rng, colors, clouds=False)
     kind = int(rng.integers(3))
-    leaf = mix(colours.ground, hsv(rng.uniform(0.2, 0.45), 0.6, 0.4), 0.5)
+    leaf = mix(colors.ground, hsv(rng.uniform(0.2, 0.45), 0.6, 0.4), 0.5)
     rows = int(rng.integers(2, 5))
     for row in range(rows):
         near = (row + 1) / rows
-        tone = mix(colours.sky_low, mix(leaf, colours.dark, 0.4), near * 0.9)
+        tone = mix(colors.sky_low, mix(leaf, colors.dark, 0.4), near * 0.9)
         base = 60 + 32 * near
         for x in np.arange(rng.uniform(-6, 0), canvas.width + 6, (6 + 13 * near) * rng.uniform(0.8, 1.3)):
             _tree(canvas, rng, kind, float(x + rng.normal(0, 2)), base, (22 + 42 * near) * rng.uniform(0.7, 1.2), tone)
         canvas.polygon(_ridge(rng, canvas, base - 1, 2.5, 0.5), tone)
 
 
-def _tree(canvas: Canvas, rng: np.random.Generator, kind: int, x: float, base: float, height: float, tone: Colour) -> None:
+def _tree(canvas: Canvas, rng: np.random.Generator, kind: int, x: float, base: float, height: float, tone: Color) -> None:
     if kind == 0:
         for tier in range(4):
             top, half = base - height * (1.0 - 0.2 * tier), height * (0.09 + 0.055 * tier)
@@ -155,12 +155,12 @@ def _tree(canvas: Canvas, rng: np.random.Generator, kind: int, x: float, base: f
             canvas.ring(np.array([[x, start], [x + side * reach, start - reach]]), tone, 0.9)
 
 
-def space(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def space(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw a nebula with stars and planets."""
     width, height = canvas.size_px
     cloud = noise(rng, width, height, cells=2, octaves=5, persistence=0.6)
     canvas.wash(
-        np.clip((cloud - 0.25) * 1.8, 0, 1), (hsv(0.68, 0.8, 0.06), mix(colours.sky_top, colours.dark, 0.6), colours.main, colours.pale)
+        np.clip((cloud - 0.25) * 1.8, 0, 1), (hsv(0.68, 0.8, 0.06), mix(colors.sky_top, colors.dark, 0.6), colors.main, colors.pale)
     )
     for _ in range(int(rng.integers(40, 110))):
         size = float(rng.exponential(0.35)) + 0.2
@@ -169,29 +169,29 @@ def space(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
         )
     for _ in range(int(rng.integers(0, 4))):
         size, x, y = rng.uniform(4, 24), rng.uniform(0, canvas.width), rng.uniform(5, 80)
-        tone = mix(colours.accent, colours.third, rng.random())
+        tone = mix(colors.accent, colors.third, rng.random())
         canvas.body(ellipse(x, y, size, size), tone, depth=1.6)
         if rng.random() < 0.5:
-            canvas.ring(ellipse(x, y, size * 1.8, size * 0.45, rng.uniform(-0.5, 0.5)), colours.pale, 0.9, closed=True)
+            canvas.ring(ellipse(x, y, size * 1.8, size * 0.45, rng.uniform(-0.5, 0.5)), colors.pale, 0.9, closed=True)
 
 
-def rays(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def rays(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw a burst of rays from one point."""
     x, y = unit_grid(*canvas.size_px)
-    centre_x, centre_y = rng.uniform(0.2, 0.8) * canvas.width, rng.uniform(20, 80)
-    angle = np.arctan2(y - centre_y, x - centre_x)
-    distance = np.hypot(x - centre_x, y - centre_y)
+    center_x, center_y = rng.uniform(0.2, 0.8) * canvas.width, rng.uniform(20, 80)
+    angle = np.arctan2(y - center_y, x - center_x)
+    distance = np.hypot(x - center_x, y - center_y)
     count, twist = int(rng.integers(5, 22)), float(rng.choice([0.0, 0.0, 0.02, -0.03, 0.06]))
     wave = 0.5 + 0.5 * np.sin(angle * count + distance * twist * count)
     sharp = np.clip((wave - 0.5) * rng.uniform(1.5, 8.0) + 0.5, 0, 1)
     canvas.wash(
         np.clip(sharp * 0.55 + 0.4 - distance / 260, 0, 1).astype(np.float32),
-        (colours.sky_top, colours.main, colours.sky_low, colours.pale),
+        (colors.sky_top, colors.main, colors.sky_low, colors.pale),
     )
-    canvas.glow(centre_x, centre_y, rng.uniform(20, 60), colours.pale, 0.9)
+    canvas.glow(center_x, center_y, rng.uniform(20, 60), colors.pale, 0.9)
 
 
-def marble(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def marble(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Swirling bands of paint: noise bent by noise."""
     width, height = canvas.size_px
     bend = noise(rng, width, height, cells=2, octaves=3)
@@ -199,10 +199,10 @@ def marble(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
     x, y = unit_grid(width, height)
     turn = rng.uniform(0, np.pi)
     bands = np.sin((x * np.cos(turn) + y * np.sin(turn)) / rng.uniform(5, 18) + bend * rng.uniform(5, 16) + other * 4)
-    canvas.wash((0.5 + 0.5 * bands).astype(np.float32), (colours.sky_top, colours.main, colours.accent, colours.sky_low))
+    canvas.wash((0.5 + 0.5 * bands).astype(np.float32), (colors.sky_top, colors.main, colors.accent, colors.sky_low))
 
 
-def facets(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def facets(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Low-poly facets between scattered points."""
     width, height = canvas.size_px
     subdivision = cv2.Subdiv2D((-1000, -1000, 4000, 4000))
@@ -214,27 +214,25 @@ def facets(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
     field = noise(rng, 32, 32, cells=2, octaves=2)
     shade = rng.uniform(0, 2 * np.pi)
     for triangle in np.array(subdivision.getTriangleList()).reshape(-1, 3, 2):
-        centre = triangle.mean(axis=0)
-        if abs(centre).max() > 300:
+        center = triangle.mean(axis=0)
+        if abs(center).max() > 300:
             continue
-        where = np.clip(centre / (canvas.width, 100.0) * 31, 0, 31).astype(int)
+        where = np.clip(center / (canvas.width, 100.0) * 31, 0, 31).astype(int)
         tilt = 0.5 + 0.5 * np.sin(np.arctan2(*(triangle[1] - triangle[0])) * 2 + shade)
-        tone = mix(mix(colours.sky_top, colours.sky_low, float(field[where[1], where[0]]) * 1.4), colours.accent, 0.35 * float(tilt))
-        canvas.polygon(centre + (triangle.astype(np.float64) - centre) * 1.04, tone)
-    canvas.glow(rng.uniform(0, canvas.width), rng.uniform(0, 50), width / height * 40, colours.pale, 0.5)
+        tone = mix(mix(colors.sky_top, colors.sky_low, float(field[where[1], where[0]]) * 1.4), colors.accent, 0.35 * float(tilt))
+        canvas.polygon(center + (triangle.astype(np.float64) - center) * 1.04, tone)
+    canvas.glow(rng.uniform(0, canvas.width), rng.uniform(0, 50), width / height * 40, colors.pale, 0.5)
 
 
-def cave(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def cave(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw a cave with rock teeth above and below, light or lava inside."""
     width, height = canvas.size_px
     field: Field = noise(rng, width, height, cells=3, octaves=4)
     _, y = unit_grid(width, height)
-    canvas.wash(
-        np.clip(field * 0.6 + (y / 100.0 - 0.3) * 0.6, 0, 1), (colours.dark, mix(colours.dark, colours.ground, 0.7), colours.accent)
-    )
-    canvas.glow(rng.uniform(0.3, 0.7) * canvas.width, rng.uniform(40, 80), rng.uniform(40, 70), colours.accent, 0.8)
+    canvas.wash(np.clip(field * 0.6 + (y / 100.0 - 0.3) * 0.6, 0, 1), (colors.dark, mix(colors.dark, colors.ground, 0.7), colors.accent))
+    canvas.glow(rng.uniform(0.3, 0.7) * canvas.width, rng.uniform(40, 80), rng.uniform(40, 70), colors.accent, 0.8)
     for layer in range(3):
-        tone = mix(mix(colours.ground, colours.dark, 0.4), colours.dark, layer / 2)
+        tone = mix(mix(colors.ground, colors.dark, 0.4), colors.dark, layer / 2)
         for top in (True, False):
             for x in np.arange(rng.uniform(-8, 0), canvas.width + 8, rng.uniform(6, 14)):
                 half, reach = rng.uniform(3, 8), rng.uniform(8, 40) * (1 - 0.2 * layer)
@@ -242,13 +240,13 @@ def cave(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
                 canvas.polygon(np.array([[x - half, edge], [x + rng.uniform(-2, 2), tip], [x + half, edge]]), tone)
 
 
-def city(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def city(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw a skyline of towers with lit windows."""
-    _sky(canvas, rng, colours)
+    _sky(canvas, rng, colors)
     roof = int(rng.integers(3))
     for layer in range(3):
         near = (layer + 1) / 3
-        tone = mix(colours.sky_low, mix(colours.ground, colours.dark, 0.6), near)
+        tone = mix(colors.sky_low, mix(colors.ground, colors.dark, 0.6), near)
         x = rng.uniform(-5, 0)
         while x < canvas.width:
             wide, top = rng.uniform(5, 15), 100 - rng.uniform(25, 75) * (1.15 - 0.35 * near)
@@ -261,43 +259,43 @@ def city(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
                 left, high = x + rng.uniform(0.8, max(wide - 2, 0.9)), top + rng.uniform(2, 40)
                 canvas.polygon(
                     np.array([[left, high], [left + 1.1, high], [left + 1.1, high + 1.8], [left, high + 1.8]]),
-                    mix(colours.pale, (255, 200, 80), 0.6),
+                    mix(colors.pale, (255, 200, 80), 0.6),
                 )
             x += wide * rng.uniform(0.8, 1.5)
 
 
-def underwater(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def underwater(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Shafts of light, bubbles and weeds."""
     width, height = canvas.size_px
     x, y = unit_grid(width, height)
     deep = hsv(rng.uniform(0.42, 0.66), 0.85, 0.25)
-    canvas.wash(y / 100.0, (mix(colours.sky_low, deep, 0.1), mix(colours.main, deep, 0.6), deep))
+    canvas.wash(y / 100.0, (mix(colors.sky_low, deep, 0.1), mix(colors.main, deep, 0.6), deep))
     shafts = np.clip(np.sin((x + y * rng.uniform(-0.8, 0.8)) / rng.uniform(3, 9)) * np.clip(1.1 - y / 90, 0, 1), 0, 1) * 0.35
-    canvas.screen(shafts.astype(np.float32), colours.pale)
+    canvas.screen(shafts.astype(np.float32), colors.pale)
     for _ in range(int(rng.integers(6, 30))):
         size = float(rng.exponential(1.3)) + 0.5
         canvas.ring(
-            ellipse(rng.uniform(0, canvas.width), rng.uniform(0, 100), size, size, steps=16), mix(colours.pale, deep, 0.2), 0.4, closed=True
+            ellipse(rng.uniform(0, canvas.width), rng.uniform(0, 100), size, size, steps=16), mix(colors.pale, deep, 0.2), 0.4, closed=True
         )
     for root in rng.uniform(0, canvas.width, int(rng.integers(3, 14))):
         lift = np.linspace(0, rng.uniform(15, 55), 14)
         spine = np.stack([root + 2.5 * np.sin(lift / 6 + root), 101 - lift], axis=1)
-        canvas.limb(spine, np.linspace(1.8, 0.4, 14), mix(colours.ground, deep, rng.uniform(0.2, 0.7)))
+        canvas.limb(spine, np.linspace(1.8, 0.4, 14), mix(colors.ground, deep, rng.uniform(0.2, 0.7)))
 
 
-def aurora(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def aurora(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Curtains of light in the night over dark hills."""
     width, height = canvas.size_px
     x, y = unit_grid(width, height)
-    canvas.wash(y / 100.0, (hsv(0.66, 0.8, 0.08), mix(colours.sky_top, colours.dark, 0.7)))
-    for tone in (colours.main, colours.accent, colours.third)[: int(rng.integers(1, 4))]:
+    canvas.wash(y / 100.0, (hsv(0.66, 0.8, 0.08), mix(colors.sky_top, colors.dark, 0.7)))
+    for tone in (colors.main, colors.accent, colors.third)[: int(rng.integers(1, 4))]:
         foot = rng.uniform(35, 65) + rng.uniform(4, 13) * np.sin(x / rng.uniform(8, 25) + rng.uniform(0, 6))
         fade = np.where(y < foot, np.exp((y - foot) / rng.uniform(12, 30)), np.exp((foot - y) / 2.5))
         canvas.screen((fade * (0.6 + 0.4 * np.sin(x / rng.uniform(0.8, 2.0)))).astype(np.float32), tone)
-    canvas.polygon(_ridge(rng, canvas, 82, 10, 0.5), colours.dark)
+    canvas.polygon(_ridge(rng, canvas, 82, 10, 0.5), colors.dark)
 
 
-def tiles(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
+def tiles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
     """Draw an ornament: rosettes, checks or rings."""
     x, y = unit_grid(*canvas.size_px)
     cell, kind = rng.uniform(9, 26), int(rng.integers(4))
@@ -313,7 +311,7 @@ def tiles(canvas: Canvas, rng: np.random.Generator, colours: Palette) -> None:
         values = 0.5 + 0.5 * np.sin(np.hypot(x - canvas.width / 2, y - 50) / cell * 5)
     canvas.wash(
         np.clip(values * 0.8 + y / 600, 0, 1).astype(np.float32),
-        (colours.sky_top, colours.sky_low, mix(colours.main, colours.sky_top, 0.4)),
+        (colors.sky_top, colors.sky_low, mix(colors.main, colors.sky_top, 0.4)),
     )
 
 

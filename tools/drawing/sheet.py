@@ -1,6 +1,6 @@
 """A card being printed: panels, lines of text and signs, placed in card units.
 
-The card is 252 units wide and 352 high (4 per millimetre), whatever its size in pixels.
+The card is 252 units wide and 352 high (4 per millimeter), whatever its size in pixels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from PIL import Image, ImageDraw
 from edge.vision.card import CARD_SIZE, Size
 from edge.vision.frame import RgbImage
 from tools.drawing import symbols
-from tools.drawing.paint import Colour, Field, hsv, mix
+from tools.drawing.paint import Color, Field, hsv, mix
 from tools.drawing.spec import LAYOUTS, CardSpec
 
-BORDERS: Final[tuple[Colour, ...]] = ((236, 200, 60), (198, 200, 206), (24, 24, 28), (243, 240, 232), (30, 44, 92), (120, 84, 40))
-INK: Final[Colour] = (22, 18, 26)
-WHITE: Final[Colour] = (250, 249, 245)
+BORDERS: Final[tuple[Color, ...]] = ((236, 200, 60), (198, 200, 206), (24, 24, 28), (243, 240, 232), (30, 44, 92), (120, 84, 40))
+INK: Final[Color] = (22, 18, 26)
+WHITE: Final[Color] = (250, 249, 245)
 
 
 class Box(NamedTuple):
@@ -39,10 +39,10 @@ class Text(NamedTuple):
     y: float
     words: str
     height: float
-    colour: Colour
+    color: Color
     bold: bool
     anchor: str
-    halo: Colour | None
+    halo: Color | None
 
 
 class Sheet:
@@ -56,7 +56,7 @@ class Sheet:
         set_rng = np.random.default_rng([ord(letter) for letter in spec.set_code])
         self.border = BORDERS[(int(set_rng.integers(len(BORDERS))) + LAYOUTS.index(spec.layout)) % len(BORDERS)]
         self.texts: list[Text] = []
-        self.tint = mix(symbols.family_colour(spec.family), hsv(self.rng.random(), 0.5, 0.8), self.rng.uniform(0.0, 0.22))
+        self.tint = mix(symbols.family_color(spec.family), hsv(self.rng.random(), 0.5, 0.8), self.rng.uniform(0.0, 0.22))
 
     def rows_columns(self, box: Box) -> tuple[slice, slice]:
         """Return the pixel rows and columns of a box."""
@@ -64,29 +64,29 @@ class Sheet:
         height, width = self.pixels.shape[:2]
         return slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
 
-    def panel(self, box: Box, colour: Colour, *, radius: float = 4.0, opacity: float = 1.0, edge: Colour | None = None) -> None:
+    def panel(self, box: Box, color: Color, *, radius: float = 4.0, opacity: float = 1.0, edge: Color | None = None) -> None:
         """Fill a rounded box, with a lighter top and an optional edge."""
         rows, columns = self.rows_columns(box)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         mask = rounded(width, height, radius * self.scale)[..., None] * opacity
         shade = np.linspace(1.08, 0.93, height, dtype=np.float32)[:, None, None]
-        fill = np.clip(np.array(colour, dtype=np.float32) * shade, 0, 255)
+        fill = np.clip(np.array(color, dtype=np.float32) * shade, 0, 255)
         under = self.pixels[rows, columns].astype(np.float32)
         self.pixels[rows, columns] = (under + (fill - under) * mask + 0.5).astype(np.uint8)
         if edge is not None:
             self.frame_line(box, edge, radius=radius)
 
-    def frame_line(self, box: Box, colour: Colour, *, radius: float = 4.0, width: float = 1.2) -> None:
+    def frame_line(self, box: Box, color: Color, *, radius: float = 4.0, width: float = 1.2) -> None:
         """Draw the outline of a rounded box."""
         rows, columns = self.rows_columns(box)
         inner = round(max(width * self.scale, 1.0))
         down, across, cover = _ring(columns.stop - columns.start, rows.stop - rows.start, radius * self.scale, inner)
         patch = self.pixels[rows, columns]
         under = patch[down, across].astype(np.float32)
-        patch[down, across] = (under + (np.array(colour, dtype=np.float32) - under) * cover + 0.5).astype(np.uint8)
+        patch[down, across] = (under + (np.array(color, dtype=np.float32) - under) * cover + 0.5).astype(np.uint8)
 
     def sign(self, picture: NDArray[np.uint8], x: float, y: float) -> None:
-        """Paste a small sign with its centre at (x, y) in card units."""
+        """Paste a small sign with its center at (x, y) in card units."""
         symbols.paste(self.pixels, picture, x * self.scale, y * self.scale)
 
     def text(
@@ -95,21 +95,21 @@ class Sheet:
         y: float,
         words: str,
         height: float,
-        colour: Colour = INK,
+        color: Color = INK,
         *,
         bold: bool = False,
         anchor: str = "ls",
-        halo: Colour | None = None,
+        halo: Color | None = None,
     ) -> None:
         """Remember a line of text; ``set_text`` prints all of them."""
-        self.texts.append(Text(x, y, words, height, colour, bold, anchor, halo))
+        self.texts.append(Text(x, y, words, height, color, bold, anchor, halo))
 
     def paragraph(
-        self, x: float, y: float, words: str, height: float, width: float, colour: Colour = INK, *, halo: Colour | None = None
+        self, x: float, y: float, words: str, height: float, width: float, color: Color = INK, *, halo: Color | None = None
     ) -> float:
         """Remember a text broken into lines; ``y`` is the first baseline. Returns the baseline after the last line."""
         for line in symbols.wrap(words, height * self.scale, width * self.scale):
-            self.text(x, y, line, height, colour, halo=halo)
+            self.text(x, y, line, height, color, halo=halo)
             y += height * 1.22
         return y
 
@@ -128,7 +128,7 @@ class Sheet:
                 (line.x * self.scale, line.y * self.scale),
                 line.words,
                 line.height * self.scale,
-                line.colour,
+                line.color,
                 bold=line.bold,
                 anchor=line.anchor,
                 halo=line.halo,

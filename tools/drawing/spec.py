@@ -54,7 +54,7 @@ class CardSpec:
     cost: int
     attacks: tuple[Attack, ...]
     rules: tuple[str, ...]
-    flavour: str
+    flavor: str
     artist: str
 
     @property
@@ -90,7 +90,7 @@ def card_spec(seed: int, index: int) -> CardSpec:
         cost=int(rng.integers(1, 6)),
         attacks=_attacks(rng, family, 1 if layout == "tall" or rng.random() < 0.3 else 2) if has_attacks else (),
         rules=() if has_attacks else words.sentences(rng, words.RULES, 2 + (layout == "item" and rng.random() < 0.4), name),
-        flavour=words.sentences(rng, words.FLAVOUR, 1)[0],
+        flavor=words.sentences(rng, words.FLAVOR, 1)[0],
         artist=words.pick(rng, words.ARTIST_NAMES),
     )
 

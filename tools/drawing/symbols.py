@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
 from edge.vision.frame import RgbImage
-from tools.drawing.paint import Colour, hsv, mix
+from tools.drawing.paint import Color, hsv, mix
 from tools.drawing.scenes import FAMILY_HUES, MUTED
 from tools.drawing.spec import Rarity
 
@@ -88,19 +88,19 @@ def write(
     at: tuple[float, float],
     text: str,
     size_px: float,
-    colour: Colour,
+    color: Color,
     *,
     bold: bool = False,
     anchor: str = "ls",
-    halo: Colour | None = None,
+    halo: Color | None = None,
 ) -> None:
     """Write one line; ``at`` is the place of ``anchor`` (Pillow's two letters, e.g. left-baseline ``ls``) in pixels."""
     face = font(round(size_px * 2.0) / 2.0)
     if halo is not None:
         draw.text(at, text, fill=_whole(halo), font=face, anchor=anchor, stroke_width=max(1.0, size_px * 0.12))
-    draw.text(at, text, fill=_whole(colour), font=face, anchor=anchor)
+    draw.text(at, text, fill=_whole(color), font=face, anchor=anchor)
     if bold:  # struck twice, as a typewriter does
-        draw.text((at[0] + size_px * 0.045, at[1]), text, fill=_whole(colour), font=face, anchor=anchor)
+        draw.text((at[0] + size_px * 0.045, at[1]), text, fill=_whole(color), font=face, anchor=anchor)
 
 
 def text_width(text: str, size_px: float) -> float:
@@ -120,13 +120,13 @@ def wrap(text: str, size_px: float, width_px: float) -> list[str]:
     return lines
 
 
-def family_colour(family: str, value: float = 0.85, saturation: float = 0.75) -> Colour:
-    """Return the colour of a family's frames and energies."""
+def family_color(family: str, value: float = 0.85, saturation: float = 0.75) -> Color:
+    """Return the color of a family's frames and energies."""
     return hsv(FAMILY_HUES[family], saturation * MUTED.get(family, 1.0), value)
 
 
 def paste(pixels: RgbImage, sign: NDArray[np.uint8], x: float, y: float) -> None:
-    """Blend an RGBA sign onto ``pixels`` with its centre at (x, y); what sticks out is cut off."""
+    """Blend an RGBA sign onto ``pixels`` with its center at (x, y); what sticks out is cut off."""
     height, width = sign.shape[:2]
     left, top = round(x - width / 2), round(y - height / 2)
     rows, columns = slice(max(top, 0), min(top + height, pixels.shape[0])), slice(max(left, 0), min(left + width, pixels.shape[1]))
@@ -139,7 +139,7 @@ def paste(pixels: RgbImage, sign: NDArray[np.uint8], x: float, y: float) -> None
 def energy(family: str, size_px: int) -> NDArray[np.uint8]:
     """Return the disc of a family's energy, RGBA uint8 (size_px, size_px, 4); shared, so never written to."""
     side = size_px * OVERSAMPLING
-    base = family_colour(family)
+    base = family_color(family)
     sign = _blank(side, base)
     cv2.circle(sign, (side // 2, side // 2), side // 2 - OVERSAMPLING, (*_whole(mix(base, (0, 0, 0), 0.45)), 255), -1)
     cv2.circle(sign, (side // 2, side // 2), round(side * 0.43), (*_whole(base), 255), -1)
@@ -159,39 +159,39 @@ def energy(family: str, size_px: int) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=64)
-def rarity_sign(rarity: Rarity, size_px: int, colour: Colour) -> NDArray[np.uint8]:
+def rarity_sign(rarity: Rarity, size_px: int, color: Color) -> NDArray[np.uint8]:
     """Return the sign of a rarity, RGBA; its width grows with the number of stars."""
     points, count = RARITY_SHAPES[rarity]
     side = size_px * OVERSAMPLING
-    sign = np.concatenate([_blank(side, colour)] * count, axis=1)
+    sign = np.concatenate([_blank(side, color)] * count, axis=1)
     for place in range(count):
-        centre = np.array([side * (place + 0.5), side / 2])
-        cv2.fillPoly(sign, [np.round(_star(points, side * 0.48, 0.42) + centre).astype(np.int32)], (*_whole(colour), 255))
+        center = np.array([side * (place + 0.5), side / 2])
+        cv2.fillPoly(sign, [np.round(_star(points, side * 0.48, 0.42) + center).astype(np.int32)], (*_whole(color), 255))
     return _shrunk(sign, size_px)
 
 
 @lru_cache(maxsize=512)
-def set_sign(set_code: str, size_px: int, colour: Colour) -> NDArray[np.uint8]:
+def set_sign(set_code: str, size_px: int, color: Color) -> NDArray[np.uint8]:
     """Return the symbol of a set, RGBA: a shape of n-fold symmetry with something cut out, its own for every code."""
     rng = np.random.default_rng([ord(letter) for letter in set_code])
     side = size_px * OVERSAMPLING
-    sign = _blank(side, colour)
+    sign = _blank(side, color)
     folds, waist, turn = int(rng.integers(3, 9)), rng.uniform(0.35, 0.95), rng.uniform(0, 2 * np.pi)
     cosine, sine = np.cos(turn), np.sin(turn)
     outer = _star(folds, side * 0.47, waist) @ np.array([[cosine, sine], [-sine, cosine]]) + side / 2
-    cv2.fillPoly(sign, [np.round(outer).astype(np.int32)], (*_whole(colour), 255))
+    cv2.fillPoly(sign, [np.round(outer).astype(np.int32)], (*_whole(color), 255))
     kind = int(rng.integers(4))
     if kind == 0:
-        cv2.circle(sign, (side // 2, side // 2), round(side * rng.uniform(0.1, 0.22)), (*_whole(colour), 0), -1)
+        cv2.circle(sign, (side // 2, side // 2), round(side * rng.uniform(0.1, 0.22)), (*_whole(color), 0), -1)
     elif kind == 1:
         inner = _star(int(rng.integers(3, 7)), side * 0.26, rng.uniform(0.4, 1.0)) + side / 2
-        cv2.fillPoly(sign, [np.round(inner).astype(np.int32)], (*_whole(colour), 0))
+        cv2.fillPoly(sign, [np.round(inner).astype(np.int32)], (*_whole(color), 0))
     elif kind == 2:
         cv2.line(
-            sign, (0, round(side * rng.uniform(0.3, 0.7))), (side, round(side * rng.uniform(0.3, 0.7))), (*_whole(colour), 0), side // 8
+            sign, (0, round(side * rng.uniform(0.3, 0.7))), (side, round(side * rng.uniform(0.3, 0.7))), (*_whole(color), 0), side // 8
         )
     else:
-        cv2.circle(sign, (round(side * 0.62), round(side * 0.4)), round(side * 0.26), (*_whole(colour), 0), -1)
+        cv2.circle(sign, (round(side * 0.62), round(side * 0.4)), round(side * 0.26), (*_whole(color), 0), -1)
     return _shrunk(sign, size_px)
 
 
@@ -205,9 +205,9 @@ def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
     return np.stack([reach * np.sin(turn), -reach * np.cos(turn)], axis=1)
 
 
-def _blank(side: int, colour: Colour) -> NDArray[np.uint8]:
-    """Return a see-through square whose hidden colour is ``colour``, so that averaging down leaves no dark rim."""
-    return np.full((side, side, 4), (*_whole(colour), 0), dtype=np.uint8)
+def _blank(side: int, color: Color) -> NDArray[np.uint8]:
+    """Return a see-through square whose hidden color is ``color``, so that averaging down leaves no dark rim."""
+    return np.full((side, side, 4), (*_whole(color), 0), dtype=np.uint8)
 
 
 def _shrunk(sign: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
@@ -215,6 +215,6 @@ def _shrunk(sign: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(sign, (width_px, height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _whole(colour: Colour) -> tuple[int, int, int]:
-    red, green, blue = (min(max(round(channel), 0), 255) for channel in colour)
+def _whole(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (min(max(round(channel), 0), 255) for channel in color)
     return red, green, blue

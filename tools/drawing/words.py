@@ -1,4 +1,4 @@
-"""Words on drawn cards: names, attacks, rules and flavour, made from syllables and phrases by a random generator."""
+"""Words on drawn cards: names, attacks, rules and flavor, made from syllables and phrases by a random generator."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ RULES: Final = (
     "Attach this to a card in play. Its attacks cost {k} less.",
     "Both players shuffle their hands into their decks and draw {k} cards.",
 )
-FLAVOUR: Final = (
+FLAVOR: Final = (
     "It sleeps where the {q} wind meets the {p}.",
     "Travellers leave a {t} at the door, and never ask why.",
     "Born of a {q} storm, it still hums before rain.",

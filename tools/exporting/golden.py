@@ -38,17 +38,17 @@ def draw_golden(seed: int) -> RgbImage:
     rng = np.random.default_rng(seed)
     side = INPUT_SIZE.height
 
-    def colour() -> tuple[int, ...]:
+    def color() -> tuple[int, ...]:
         return tuple(int(value) for value in rng.integers(20, 236, 3))
 
-    picture = np.full((side, side, 3), colour(), dtype=np.uint8)
-    cv2.rectangle(picture, (9, 7), (side - 10, side - 8), colour(), cv2.FILLED)
+    picture = np.full((side, side, 3), color(), dtype=np.uint8)
+    cv2.rectangle(picture, (9, 7), (side - 10, side - 8), color(), cv2.FILLED)
     art = picture[30:118, 18 : side - 18]
-    art[:] = np.linspace(colour(), colour(), art.shape[0]).astype(np.uint8)[:, None, :]
+    art[:] = np.linspace(color(), color(), art.shape[0]).astype(np.uint8)[:, None, :]
     for _ in range(14):
         center = (int(rng.integers(art.shape[1])), int(rng.integers(art.shape[0])))
         axes = (int(rng.integers(6, 40)), int(rng.integers(6, 30)))
-        cv2.ellipse(art, center, axes, float(rng.uniform(0.0, 180.0)), 0.0, 360.0, colour(), cv2.FILLED, cv2.LINE_AA)
+        cv2.ellipse(art, center, axes, float(rng.uniform(0.0, 180.0)), 0.0, 360.0, color(), cv2.FILLED, cv2.LINE_AA)
     for top in range(130, 206, 12):
         cv2.line(picture, (20, top), (int(rng.integers(90, side - 20)), top), (30, 30, 30), 3)
     return picture

@@ -23,7 +23,7 @@ MAX_BATCH: Final = 8
 HEF_MIN_COSINE: Final = 0.97
 """What the chip's answer to a golden picture must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
 
-MIN_QUANTISED_COSINE: Final = 0.98
+MIN_QUANTIZED_COSINE: Final = 0.98
 
 MIN_TOP1: Final = 0.995
 
@@ -44,33 +44,33 @@ def compile_model(
         compilation.translate()
     compilation.optimize(script, views_of(known, negatives, count, seed=1, half=0))
     proof = three_way(compilation, OnnxFile(source), held_out, negatives)
-    quantised = proof["quantised emulation"]
-    if quantised.mean_cosine < MIN_QUANTISED_COSINE or quantised.top1 < MIN_TOP1:
+    quantized = proof["quantized emulation"]
+    if quantized.mean_cosine < MIN_QUANTIZED_COSINE or quantized.top1 < MIN_TOP1:
         raise DataError(
-            f"quantisation costs too much: mean cosine {quantised.mean_cosine:.4f} (at least {MIN_QUANTISED_COSINE}), same answer "
-            f"{100 * quantised.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
+            f"quantization costs too much: mean cosine {quantized.mean_cosine:.4f} (at least {MIN_QUANTIZED_COSINE}), same answer "
+            f"{100 * quantized.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
         )
-    write_artefact(model, compilation.compile(), quantised)
+    write_artifact(model, compilation.compile(), quantized)
     return proof
 
 
 def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
-    """Compare native and quantised emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
+    """Compare native and quantized emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
     asked = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
     wanted = reference.run(asked)
     answers: dict[str, EmbeddingMatrix] = {
         "native": compilation.emulate(asked, "SDK_NATIVE"),
-        "quantised emulation": compilation.emulate(asked, "SDK_QUANTIZED"),
+        "quantized emulation": compilation.emulate(asked, "SDK_QUANTIZED"),
     }
     return {name: agreement_of(wanted, answer, gallery) for name, answer in answers.items()}
 
 
-def write_artefact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
+def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
     """Put the HEF beside the ONNX, then tell ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
-    artefact = Artifact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
+    artifact = Artifact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest
     golden = manifest.golden.model_copy(update={"min_cosine": {**manifest.golden.min_cosine, "hef": HEF_MIN_COSINE}})
-    artefacts = {**manifest.artefacts, "hef": artefact}
+    artefacts = {**manifest.artefacts, "hef": artifact}
     write_npu_record(model, "emulated", emulated.model_dump(mode="json"), artefacts=artefacts, golden=golden)

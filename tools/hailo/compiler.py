@@ -1,4 +1,4 @@
-"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimised (quantised) → HEF, failing where it would silently lose accuracy.
+"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimized (quantized) → HEF, failing where it would silently lose accuracy.
 
 The compiler (package ``hailo_sdk_client``) is proprietary, x86-64 only, and comes from the Hailo Developer Zone; it is imported when it is
 used. Calls as in the model zoo (hailo-ai/hailo_model_zoo v2.18) and luxonis/modelconverter: ``ClientRunner.translate_onnx_model``,
@@ -64,12 +64,12 @@ class Compilation:
             )
 
     def optimize(self, script: str, calibration: InputBatch) -> None:
-        """Quantise after ``script`` with pictures uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
+        """Quantize after ``script`` with pictures uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
         if len(calibration) < CALIBRATION_IMAGES:
             raise DataError(
-                f"{len(calibration)} pictures for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimising"
+                f"{len(calibration)} pictures for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimizing"
             )
-        with watched("optimising"):
+        with watched("optimizing"):
             self._runner.load_model_script(script.replace(EMBEDDING_LAYER, self._embedding_layer()))
             self._runner.optimize(calibration.astype(np.float32))
 
@@ -79,7 +79,7 @@ class Compilation:
             return bytes(self._runner.compile())
 
     def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
-        """Embed pictures on this machine as the network stands after parsing (native) or as the chip would (quantised)."""
+        """Embed pictures on this machine as the network stands after parsing (native) or as the chip would (quantized)."""
         context = getattr(self._sdk.InferenceContext, kind)
         with self._runner.infer_context(context) as opened:
             answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))

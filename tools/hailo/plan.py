@@ -124,7 +124,7 @@ def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
 
 
 def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
-    """Group neighbours with the same output side; the last, at side 1 to 3, is the head."""
+    """Group neighbors with the same output side; the last, at side 1 to 3, is the head."""
     groups: list[list[Layer]] = []
     for layer in layers:
         if not groups or groups[-1][-1].output_side != layer.output_side:

@@ -12,7 +12,7 @@ from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardImages, read_backgrounds
 
 CALIBRATION_IMAGES: Final = 1024
-"""With fewer the compiler silently gives up optimising."""
+"""With fewer the compiler silently gives up optimizing."""
 HEF_CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
 
 

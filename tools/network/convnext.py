@@ -3,7 +3,7 @@
 Depths and widths of ConvNeXt-Tiny are those of the paper, section 3. The differences, each for the compiler's sake:
 
 - 1x1 convolutions instead of permute + Linear: the data stays NCHW.
-- BatchNorm instead of LayerNorm (``norm="batch"``): it disappears into the neighbouring convolution. ``norm="layer"`` keeps the
+- BatchNorm instead of LayerNorm (``norm="batch"``): it disappears into the neighboring convolution. ``norm="layer"`` keeps the
   published LayerNorm, for those who start from published weights (``tools/network/published.py`` reads them).
 - Layer scale disappears into the second 1x1 convolution.
 - The head, once folded, is convolutions, an average and a sum: no reshape, no concatenation.
@@ -31,12 +31,12 @@ class LayerNorm2d(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each position of (n, c, h, w) over c."""
+        """Normalize each position of (n, c, h, w) over c."""
         return cast(Tensor, self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 def make_norm(settings: ConvNextSettings, channels: int) -> nn.Module:
-    """Return the normalisation the settings name."""
+    """Return the normalization the settings name."""
     return nn.BatchNorm2d(channels) if settings.norm == "batch" else LayerNorm2d(channels)
 
 

@@ -1,4 +1,4 @@
-"""An ONNX file asked directly, whatever the size of its input: quantised copies, teachers, targets other than the scanner's."""
+"""An ONNX file asked directly, whatever the size of its input: quantized copies, teachers, targets other than the scanner's."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class QuantizationTrial:
 
 
 def layer_costs(trial: QuantizationTrial, folder: Path) -> list[tuple[str, float, float]]:
-    """Return (part, mean cosine, least cosine) when that part alone is quantised, worst first."""
+    """Return (part, mean cosine, least cosine) when that part alone is quantized, worst first."""
     nodes = onnx.load(str(trial.source), load_external_data=False).graph.node
     parts = sorted({part_of(node.name) for node in nodes if node.op_type in {"Conv", "MatMul", "Gemm"}})
     costs = [(part, *trial.cosine(RECIPES["minmax"], folder, only=part, views=24)) for part in parts]

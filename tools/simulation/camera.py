@@ -69,7 +69,7 @@ class ViewSettings:
 
     ``corner_error``: each corner of the quad is off by up to this fraction of the card's width in x and of its height in y,
     independently and uniformly. ``seen_width_px``: width of the card in the camera's picture. ``motion_px`` and ``focus_sigma_px`` are
-    in camera pixels. ``glare`` is the number of bright spots, ``glare_level`` their peak in grey levels. ``light`` is the relative fall
+    in camera pixels. ``glare`` is the number of bright spots, ``glare_level`` their peak in gray levels. ``light`` is the relative fall
     of the light over the card, ``cast`` the relative error of the white balance per channel. ``occluded`` is the covered fraction of the
     card's area. ``grid_mask``, ``foil`` and ``sleeve`` are probabilities.
     """
@@ -167,7 +167,7 @@ def degrade(
 ) -> RgbImage:
     """Return the rectified view of ``card`` under ``settings``, uint8 of ``size``.
 
-    ``card`` is an upright, edge-to-edge picture of any size; ``background`` is what lies around it (a random plain colour when absent).
+    ``card`` is an upright, edge-to-edge picture of any size; ``background`` is what lies around it (a random plain color when absent).
     The view is made at the size the camera sees and enlarged at the end, as rectifying does.
     """
     seen_width = min(float(rng.uniform(*settings.seen_width_px)), float(CARD_SIZE.width))
@@ -256,7 +256,7 @@ def card_mask(size: tuple[int, int]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class CardPose:
-    """Where a card lies for a pinhole camera: its centre in scene pixels, its scale there, and how it is turned.
+    """Where a card lies for a pinhole camera: its center in scene pixels, its scale there, and how it is turned.
 
     ``roll_deg`` turns it in its own plane, clockwise as seen; ``tilt_deg`` then tips it about an axis in the picture plane that points
     along ``tilt_axis_deg`` (0 = to the right). ``distance_cards`` is the camera's distance in card heights: smaller means more perspective.

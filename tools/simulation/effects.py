@@ -48,7 +48,7 @@ def light(image: FloatImage, strength: float, rng: np.random.Generator) -> Float
 
 
 def glare(image: FloatImage, level: float, rng: np.random.Generator) -> FloatImage:
-    """Add one soft bright spot that reaches ``level`` grey levels in its middle."""
+    """Add one soft bright spot that reaches ``level`` gray levels in its middle."""
     height, width = image.shape[:2]
     spot: NDArray[np.float32] = np.zeros((48, 48), dtype=np.float32)
     center = tuple(int(value) for value in rng.integers(2, 46, 2))
@@ -153,7 +153,7 @@ def motion_blur(image: FloatImage, length_px: float, angle_rad: float) -> FloatI
 
 
 def develop(image: FloatImage, gains: NDArray[np.float64], contrast: float, gamma: float) -> FloatImage:
-    """Apply white balance and exposure (``gains`` per channel), then gamma, then contrast about middle grey."""
+    """Apply white balance and exposure (``gains`` per channel), then gamma, then contrast about middle gray."""
     exposed = np.clip(image * gains.astype(np.float32), 0.0, 255.0)
     curve = 255.0 * (np.linspace(0.0, 1.0, 256) ** gamma)
     curve = np.clip((curve - 128.0) * contrast + 128.0, 0.0, 255.0).astype(np.float32)
@@ -161,7 +161,7 @@ def develop(image: FloatImage, gains: NDArray[np.float64], contrast: float, gamm
 
 
 def sensor_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
-    """Add Gaussian noise of ``sigma`` grey levels, independent per pixel and channel."""
+    """Add Gaussian noise of ``sigma`` gray levels, independent per pixel and channel."""
     if sigma <= 0.0:
         return image
     noisy = rng.standard_normal(image.shape, dtype=np.float32)

@@ -1,6 +1,6 @@
 """The analytic descriptor of a card, computed from its *clean* picture: the target of the warm start, and how alike two cards look.
 
-The low-frequency cosine coefficients of brightness and colour, signed square root, whitened over the known cards, unit length. It needs
+The low-frequency cosine coefficients of brightness and color, signed square root, whitened over the known cards, unit length. It needs
 no labels, so any picture can serve as a card.
 """
 

@@ -142,7 +142,7 @@ def server_student(teacher: Trained, side: int = SERVER_SIDE) -> PublishedNetwor
 
 
 def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
-    """Return learnt positions (1, prefix + side², width) of a square of patches for a square of ``count`` patches, bicubic."""
+    """Return learned positions (1, prefix + side², width) of a square of patches for a square of ``count`` patches, bicubic."""
     first, grid = positions[:, :prefix], positions[:, prefix:]
     old, new = round(grid.shape[1] ** 0.5), round(count**0.5)
     square = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)

@@ -51,8 +51,8 @@ def compose(card: RgbImage, other: RgbImage, rng: np.random.Generator) -> RgbIma
     return made
 
 
-def recolour(card: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Return ``card`` printed in other colours: hue turned far enough that no camera would do it."""
+def recolor(card: RgbImage, rng: np.random.Generator) -> RgbImage:
+    """Return ``card`` printed in other colors: hue turned far enough that no camera would do it."""
     hsv = cv2.cvtColor(card, cv2.COLOR_RGB2HSV)
     hsv[:, :, 0] = (hsv[:, :, 0].astype(np.int32) + int(rng.integers(25, 155))) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)

@@ -16,7 +16,7 @@ Labels = tuple[Tensor, ...]
 class Objective(nn.Module):
     """A network with the loss it learns by. The loader's batches are (pixels, *labels).
 
-    Subclasses give ``losses``: the parts of the loss by name, ``loss`` among them being what is minimised. Tensors they hold beside the
+    Subclasses give ``losses``: the parts of the loss by name, ``loss`` among them being what is minimized. Tensors they hold beside the
     network are parameters where they learn (no weight decay), buffers where they do not; a checkpoint keeps those that are persistent.
     """
 
@@ -44,11 +44,11 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Tensor]:
-        """Return what is learnt beside the network."""
+        """Return what is learned beside the network."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Return the optimiser's groups: matrices and kernels of the network decay, nothing else does."""
+        """Return the optimizer's groups: matrices and kernels of the network decay, nothing else does."""
         network = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: list[dict[str, object]] = [
             {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay},

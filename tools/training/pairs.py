@@ -17,7 +17,7 @@ from edge.vision.frame import RgbImage
 from tools.simulation.camera import ViewSettings, degrade
 from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
-from tools.training.made_up import any_background, compose, no_card, recolour
+from tools.training.made_up import any_background, compose, no_card, recolor
 from tools.training.views import ENDLESS, fitting, hard_view_settings
 
 LOOK_ALIKES: Final = 12
@@ -84,7 +84,7 @@ class Pairs:
         if chosen.changed or kind < 0.30:
             card, row = compose(card, self._cards.pixels[self._any_row(rng)], rng), -1
         if rng.random() < 0.15:
-            card, row = recolour(card, rng), -1
+            card, row = recolor(card, rng), -1
         return card, row
 
     def _view(self, card: RgbImage, rng: np.random.Generator, *, first: bool) -> RgbImage:

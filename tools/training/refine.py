@@ -1,7 +1,7 @@
 """Refining: answer the degraded view of a card as the network, before this stage, answered the clean one.
 
 The network is its own teacher. Its whitened answers to clean cards are well spread and stay where they are, so nothing can draw together
-as in the metric stage; and unlike the descriptor of the warm start they are answers a network of this kind can give. What is learnt is
+as in the metric stage; and unlike the descriptor of the warm start they are answers a network of this kind can give. What is learned is
 only to see through corners, light, blur and hands. (Distillation of a network into itself: Furlanello et al. 2018, arXiv 1805.04770.)
 """
 

@@ -14,7 +14,7 @@ from edge.vision.frame import RgbImage
 from tools.simulation.camera import ViewSettings, degrade, resized, training_view_settings
 from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
-from tools.training.made_up import any_background, compose, no_card, recolour
+from tools.training.made_up import any_background, compose, no_card, recolor
 
 ENDLESS = 1 << 40
 """A length no training reaches: samples are made on demand."""
@@ -77,7 +77,7 @@ class _Views:
             other = self._cards.pixels[int(rng.integers(len(self._cards.pixels)))]
             card, row = compose(card, other, rng), -1
         if rng.random() < self._made_up.recoloured:
-            card, row = recolour(card, rng), -1
+            card, row = recolor(card, rng), -1
         return card, row
 
 

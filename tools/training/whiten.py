@@ -2,7 +2,7 @@
 
 Over the known cards, the embedding varies between cards and between views of one card. Directions in which it varies much say little:
 those in which all cards of a kind agree, and those which light and corner errors move. Dividing by the root of the summed covariances
-(as in within-class covariance normalisation and PCA whitening) leaves naming as it was and makes refusing unknown cards easier. The
+(as in within-class covariance normalization and PCA whitening) leaves naming as it was and makes refusing unknown cards easier. The
 map is linear, so it disappears into the last layer.
 """
 
@@ -38,7 +38,7 @@ def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.floa
 
 @torch.no_grad()
 def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> None:
-    """Make ``network`` answer ``matrix @ output``, normalised, instead of its output."""
+    """Make ``network`` answer ``matrix @ output``, normalized, instead of its output."""
     layer = network.output_layer
     weight, bias = layer.weight, cast(torch.Tensor, layer.bias)
     factor = torch.from_numpy(matrix)

@@ -30,13 +30,13 @@ def middles(script):
     return list(frames(script, numbers))
 
 
-def grey(picture):
+def gray(picture):
     small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (63, 88), interpolation=cv2.INTER_AREA)
     return small[2:-2, 2:-2].astype(np.float64).ravel()
 
 
 def likeness(first, second):
-    return float(np.corrcoef(grey(first), grey(second))[0, 1])
+    return float(np.corrcoef(gray(first), gray(second))[0, 1])
 
 
 def test_the_film_has_what_a_scanner_must_cope_with(script):

@@ -47,15 +47,15 @@ def test_a_hundred_cards_are_told_apart_at_a_glance():
     looks = np.array([thumbnail(draw_card(spec, SMALL)) for spec in card_specs(100, seed=11)])
     differences = np.abs(looks[:, None] - looks[None]).mean(axis=2)
     np.fill_diagonal(differences, np.inf)
-    assert differences.min() > 6.0  # grey levels, on average over a picture of 12 x 16
+    assert differences.min() > 6.0  # gray levels, on average over a picture of 12 x 16
 
 
-def test_illustrations_differ_in_more_than_colour():
+def test_illustrations_differ_in_more_than_color():
     specs = [spec for spec in card_specs(60, seed=11) if spec.layout == "creature"]
     looks = []
     for spec in specs:
-        grey = cv2.cvtColor(over_white(draw_card(spec)), cv2.COLOR_RGB2GRAY)[art_box(spec, CARD_SIZE)]
-        small = cv2.resize(grey, (24, 16), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
+        gray = cv2.cvtColor(over_white(draw_card(spec)), cv2.COLOR_RGB2GRAY)[art_box(spec, CARD_SIZE)]
+        small = cv2.resize(gray, (24, 16), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
         looks.append((small - small.mean()) / np.linalg.norm(small - small.mean()))
     alike = np.array(looks) @ np.array(looks).T
     np.fill_diagonal(alike, -1.0)

@@ -148,9 +148,9 @@ def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypa
     assert ("translate", "stem", "head") in calls
     (script,) = [call[1] for call in calls if call[0] == "script"]
     assert "{embedding_layer}" not in script
-    (optimised,) = [call for call in calls if call[0] == "optimize"]
-    assert optimised[1] == 20
-    assert optimised[2] > 1.0, "raw 0..255, mean and deviation are inside the network"
+    (optimized,) = [call for call in calls if call[0] == "optimize"]
+    assert optimized[1] == 20
+    assert optimized[2] > 1.0, "raw 0..255, mean and deviation are inside the network"
     opened = open_model(model)
     assert opened.artifact("hef").precision == "int8"
     assert opened.manifest.npu["emulated"]["top1"] == 1.0
@@ -169,10 +169,10 @@ def test_a_log_line_that_means_lost_accuracy_fails(model, cards, capsys, monkeyp
     assert not (model / "model.hef").exists()
 
 
-def test_quantisation_that_costs_too_much_fails(model, cards, capsys, monkeypatch):
+def test_quantization_that_costs_too_much_fails(model, cards, capsys, monkeypatch):
     hailo_sdk_double.install(monkeypatch, noise=0.5)
     assert compile_it(model, cards) == ExitCode.BAD_DATA
-    assert "quantisation costs too much" in capsys.readouterr().err
+    assert "quantization costs too much" in capsys.readouterr().err
     assert not (model / "model.hef").exists()
 
 

@@ -24,7 +24,7 @@ STILL = ViewSettings(
 
 @pytest.fixture
 def card():
-    """Four quarters of different colours and a few lines: every misplacement shows."""
+    """Four quarters of different colors and a few lines: every misplacement shows."""
     picture = np.zeros((CARD_SIZE.height, CARD_SIZE.width, 3), np.uint8)
     picture[:176, :126], picture[:176, 126:] = (200, 40, 40), (40, 40, 200)
     picture[176:, :126], picture[176:, 126:] = (220, 220, 60), (60, 200, 200)

@@ -7,7 +7,7 @@ import pytest
 from edge.errors import DataError
 from tests.support.tiny_training import SIDE
 from tools.simulation.card_images import read_backgrounds, read_cards
-from tools.training.made_up import compose, joined, recolour
+from tools.training.made_up import compose, joined, recolor
 from tools.training.material import Dataset
 from tools.training.pairs import Pairs, look_alikes
 from tools.training.views import DescribedViews, KnownViews, MadeUpCards, hard_view_settings
@@ -92,7 +92,7 @@ def test_made_up_cards_differ_from_their_parts(material):
     assert np.any(composed != first)
     assert np.any(composed != second)
     assert np.array_equal(first, before)
-    assert np.abs(recolour(first, random).astype(int) - first).mean() > 1.0
+    assert np.abs(recolor(first, random).astype(int) - first).mean() > 1.0
 
 
 def test_an_epoch_shows_every_known_card_once_in_another_order_each_time(material):

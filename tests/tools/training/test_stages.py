@@ -129,7 +129,7 @@ def test_refining_starts_where_the_whitened_network_is_and_keeps_its_space(direc
     assert after.whitened
     log = load(out / "last.pt")["log"]
     assert set(log[0]) == {"step", "loss", "cosine", "rate"}
-    assert log[0]["cosine"] > 0.2  # the teacher's own answer to the degraded view, before anything was learnt
+    assert log[0]["cosine"] > 0.2  # the teacher's own answer to the degraded view, before anything was learned
     resumed = load(run("refine", data, out, "--start", start, "--steps", "3", "--resume") / "last.pt")
     assert resumed["log"] == log
 
