@@ -20,7 +20,7 @@ from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError
 from tools.exporting.contenders import CONTENDERS, slug
 from tools.extras import extra_required
-from tools.training.course import Course
+from tools.training.schedule import Schedule
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _compare(args: argparse.Namespace) -> str:
     with extra_required("comparing networks"):
         from tools.exporting.network_comparison import ComparisonData, as_table, compare_network
     data = ComparisonData.read(args.data, tuple(filter(None, args.hold_out.split(","))), args.views_per_card)
-    course = Course(steps=args.views, seed=args.seed, threads=args.threads, workers=args.workers)
+    course = Schedule(steps=args.views, seed=args.seed, threads=args.threads, workers=args.workers)
     chosen = [contender for contender in CONTENDERS if not args.only or slug(contender.name) in args.only]
     text = as_table([compare_network(contender, course, data, args.out / slug(contender.name)) for contender in chosen])
     (args.out / "table.md").write_text(text + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.recognition.model import MODEL_FILE, Model, find_model, open_model
 from tools.extras import extra_required
-from tools.hailo.agreement import COLUMNS, cells_of
+from tools.hailo.agreement import COLUMNS, to_cells
 from tools.hailo.record import write_npu_record
 from tools.hailo.views import CALIBRATION_IMAGES
 from tools.reports.markdown import table
@@ -33,11 +33,11 @@ from tools.simulation.card_images import read_cards
 def _print_plan(model: Model, *, write: bool) -> None:
     """Print what the network costs on the chip, and write it to ``model.json`` if ``write``."""
     with extra_required("planning"):
-        from tools.hailo.plan import as_markdown, as_record, plan_of
-    plan = plan_of(model.artifact_path("onnx"))
+        from tools.hailo.plan import as_markdown, read_plan, to_json_dict
+    plan = read_plan(model.artifact_path("onnx"))
     print(as_markdown(plan))
     if write:
-        write_npu_record(model, "plan", as_record(plan))
+        write_npu_record(model, "plan", to_json_dict(plan))
         print(f"\n{model.folder / MODEL_FILE}: the plan was written, as npu.plan", file=sys.stderr)
 
 
@@ -66,8 +66,8 @@ def _compile(options: argparse.Namespace) -> None:
     model = open_model(find_model(options.model))
     cards = read_cards(options.images)
     held = np.isin(cards.card_sets, held_out)
-    proof = compile_model(model, cards.chosen(~held), cards.chosen(held), options.negatives, options.calibration)
-    print(table(COLUMNS, [cells_of(name, agreement) for name, agreement in proof.items()]))
+    proof = compile_model(model, cards.select(~held), cards.select(held), options.negatives, options.calibration)
+    print(table(COLUMNS, [to_cells(name, agreement) for name, agreement in proof.items()]))
     print(f"{model.folder / HEF_FILE}: run tools/verify_hef.py on the Pi before you use it")
 
 

@@ -26,8 +26,8 @@ from edge.errors import DataError, EdgeError, ExitCode
 from tools.demo_video.broker import LOCAL, DemoBroker, demo_broker
 from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
 from tools.demo_video.render import write_video
-from tools.demo_video.script import LEAST_SECONDS, SECONDS, demo_script, truth
-from tools.demo_video.tally import SeenEvent, Truth, Verdict, place_of, tally
+from tools.demo_video.script import MIN_SECONDS, SECONDS, demo_script, truth
+from tools.demo_video.tally import ReportedEvent, Truth, Verdict, appearance_of, tally
 from tools.sample_bundle import SAMPLE_DIRECTORY, sample_video_cards
 
 DEVICE: Final = "demo"
@@ -91,8 +91,8 @@ def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> i
     Return 0 only if every card was named right, every unknown one refused and nothing else named.
     """
     length_s = SECONDS if seconds is None else seconds
-    if length_s < LEAST_SECONDS:
-        raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {LEAST_SECONDS:g}")
+    if length_s < MIN_SECONDS:
+        raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {MIN_SECONDS:g}")
     if not SAMPLE_DIRECTORY.is_dir():
         raise DataError(f"{SAMPLE_DIRECTORY}: no sample bundle; build it with: python -m tools.sample_bundle")
     with tempfile.TemporaryDirectory(prefix="cardedge-demo-") as directory, demo_broker() as broker:
@@ -188,7 +188,7 @@ def _line(event: Mapping[str, Any], story: Truth, started_at: datetime) -> str:
     at_s = (datetime.fromisoformat(event["at"]) - started_at).total_seconds()
     what = f"{event['card_id']} {event['name']}" if event["card_id"] else f"({event.get('reason') or '-'})"
     scores = f"verification {event['verification']:.2f}" if event["verification"] is not None and event["type"] != "removed" else ""
-    place = place_of(story, SeenEvent.model_validate(event), at_s)
+    place = appearance_of(story, ReportedEvent.model_validate(event), at_s)
     appearance = None if place is None else story.appearances[place]
     true = "nothing there" if appearance is None else f"{appearance.kind} {appearance.card_id or ''} {appearance.name}"
     return f"{at_s:6.1f} s  {event['type']:<10}  {what:<34}  {scores:<17}  truth: {' '.join(true.split())}"

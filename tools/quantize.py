@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _quantize(args: argparse.Namespace) -> None:
     with extra_required("quantizing"):
-        from tools.network.quantization import CHECKED_VIEWS, QuantizationTrial, layer_costs, quantize
+        from tools.network.quantization import CHECKED_VIEWS, QuantizationExperiment, layer_costs, quantize
     model = open_model(find_model(args.model))
     cards = images_outside(args.cards, args.images, model.manifest.training.held_out)
     if not cards:
         raise DataError(f"{args.cards}: lists only cards of the held-out sets; name a list with cards the network was trained on")
-    trial = QuantizationTrial.open(model.artifact_path("onnx"), cards)
+    trial = QuantizationExperiment.open(model.artifact_path("onnx"), cards)
     with tempfile.TemporaryDirectory() as folder:
         for name in RECIPES if args.recipe == "all" else (args.recipe,):
             mean, least = trial.cosine(RECIPES[name], Path(folder))

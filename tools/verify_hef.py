@@ -17,7 +17,7 @@ from pathlib import Path
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.model import find_model, open_model
-from tools.hailo.agreement import COLUMNS, cells_of
+from tools.hailo.agreement import COLUMNS, to_cells
 from tools.hailo.board import REPEATS, verify, write_record
 from tools.reports.markdown import table
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         print(f"verify_hef: {error}", file=sys.stderr)
         return int(error.exit_code)
-    print(f"{table(COLUMNS, [cells_of('board', agreement)])}\n")
+    print(f"{table(COLUMNS, [to_cells('board', agreement)])}\n")
     print(table(("batch", "p50 ms", "p95 ms", "p50 ms per image"), [_latency_cells(*item) for item in record["latency"].items()]))
     same = "identical output" if record["deterministic"] else "DIFFERENT output"
     print(f"\n{REPEATS} runs of one image: {same}; {record['temperature_c']} °C, {record['clock_mhz']} MHz, {record['pcie']}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.appliance.container import cgroup_of, leave_cgroup, spawn
 from tests.support.paths import ROOT
 from tools.demo_video.render import write_video
-from tools.demo_video.script import FILM_SIZE, FPS, PX_PER_MM, Appearance, DemoScript
+from tools.demo_video.script import FPS, FRAME_SIZE, PX_PER_MM, Appearance, DemoScript
 from tools.sample_bundle import sample_video_cards
 from tools.simulation.camera import CardPose
 
@@ -147,5 +147,5 @@ def make_film(path: Path) -> list[str]:
     shown = tuple(
         Appearance("card", card.name, card, from_s, from_s + 2.5, lying, 90.0) for card, from_s in zip(cards, (0.2, 3.7), strict=True)
     )
-    write_video(DemoScript(7, FILM_SIZE, FPS, 7.0, shown, ()), path)
+    write_video(DemoScript(7, FRAME_SIZE, FPS, 7.0, shown, ()), path)
     return [card.card_id for card in cards]

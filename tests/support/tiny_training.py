@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from tools.network.settings import ConvNextSettings, RegNetSettings
-from tools.training.course import Course, Pictures
+from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.warm import WarmSettings
 
 SIDE = 32
@@ -16,7 +16,7 @@ TINY_REGNET = RegNetSettings(stem=8, depths=(1, 2), widths=(8, 16), group_width=
 
 FOUR_STAGES = ConvNextSettings(depths=(1, 1, 1, 1), widths=(8, 16, 16, 32), layout_channels=8)
 FOUR_STAGES_REGNET = RegNetSettings(stem=8, depths=(1, 1, 2, 1), widths=(8, 16, 16, 32), group_width=8, layout_channels=8)
-COURSE = Course(pictures=(Pictures(SIDE, 6, 0.7), Pictures(40, 4, 0.3)), steps=8, threads=1, workers=0, save_every_s=1e9)
+COURSE = Schedule(pictures=(ResolutionPhase(SIDE, 6, 0.7), ResolutionPhase(40, 4, 0.3)), steps=8, threads=1, workers=0, save_every_s=1e9)
 WARM = WarmSettings(network=TINY, course=COURSE)
 
 

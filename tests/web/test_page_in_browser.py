@@ -113,7 +113,7 @@ class Scanner:
 def film(path, world):
     """Write a video: two indexed cards, one that resembles a third, and one of another game, with an empty table between them."""
     first, second = list(world.images.values())[:2]
-    foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).picture, (252, 352), interpolation=cv2.INTER_AREA)
+    foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).image, (252, 352), interpolation=cv2.INTER_AREA)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
     noise = np.random.default_rng(0)
     # an uncertain or unknown card takes longer to be published

@@ -42,7 +42,7 @@ class DemoBroker:
 @contextmanager
 def demo_broker() -> Iterator[DemoBroker]:
     """Give a broker for as long as the block runs. Raises ``BrokerError`` when none can be had."""
-    if _answers(STANDARD_PORT, MQTTProtocolVersion.MQTTv5):
+    if _accepts_anonymous(STANDARD_PORT, MQTTProtocolVersion.MQTTv5):
         yield DemoBroker("the MQTT broker already on this machine", STANDARD_PORT, "5")
         return
     mosquitto = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -68,11 +68,11 @@ def _running(command: list[str], broker: DemoBroker) -> Iterator[None]:
         try:
             version = MQTTProtocolVersion.MQTTv5 if broker.protocol == "5" else MQTTProtocolVersion.MQTTv311
             deadline_s = time.monotonic() + START_TIMEOUT_S
-            while not _answers(broker.port, version):
+            while not _accepts_anonymous(broker.port, version):
                 if process.poll() is not None or time.monotonic() > deadline_s:
                     output.seek(0)
-                    said = output.read()[-500:].decode(errors="replace").strip()
-                    raise BrokerError(f"{broker.name} did not start ({said}); install Mosquitto: sudo apt-get install mosquitto")
+                    output_tail = output.read()[-500:].decode(errors="replace").strip()
+                    raise BrokerError(f"{broker.name} did not start ({output_tail}); install Mosquitto: sudo apt-get install mosquitto")
                 time.sleep(0.05)
             yield
         finally:
@@ -84,7 +84,7 @@ def _running(command: list[str], broker: DemoBroker) -> Iterator[None]:
                 process.wait()
 
 
-def _answers(port: int, version: MQTTProtocolVersion) -> bool:
+def _accepts_anonymous(port: int, version: MQTTProtocolVersion) -> bool:
     """Say whether a broker on this machine lets us in without a password."""
     try:
         socket.create_connection((LOCAL, port), timeout=0.5).close()

@@ -1,6 +1,6 @@
 """What stands around the cards in the demo film: a wooden table, a hand with a sleeve, a mug, dice, a telephone.
 
-A prop is a see-through picture with its own shadow, 'premultiplied': laying it on a scene is ``scene * (1 - cover) + light``.
+A prop is a see-through image with its own shadow, 'premultiplied': laying it on a scene is ``scene * (1 - cover) + light``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ HAND_PX_PER_MM: Final = 3.0
 HAND_SIZE_MM: Final = (220.0, 400.0)
 HAND_WRIST_MM: Final = (112.0, 205.0)
 FINGERTIP_MM: Final = (104.0, 26.0)
-"""Where the middle finger ends, in the hand's own picture."""
+"""Where the middle finger ends, in the hand's own image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prop:
-    """A see-through picture with its shadow.
+    """A see-through image with its shadow.
 
     ``light``: float32 (height, width, 3) RGB times opacity; ``cover``: float32 (height, width) opacity with the shadow;
-    ``px_per_mm``: the picture's scale; ``anchor_px``: the point that a position in a film refers to.
+    ``px_per_mm``: the image's scale; ``anchor_px``: the point that a position in a film refers to.
     """
 
     light: NDArray[np.float32]
@@ -41,11 +41,11 @@ class Prop:
 
 
 def lay_prop(
-    scene: RgbImage, prop: Prop, x: float, y: float, px_per_mm: float, turn_deg: float = 0.0, smear_px: tuple[float, float] = (0.0, 0.0)
+    scene: RgbImage, prop: Prop, x: float, y: float, px_per_mm: float, turn_deg: float = 0.0, motion_px: tuple[float, float] = (0.0, 0.0)
 ) -> None:
     """Lay a prop on ``scene`` (changed in place) with its anchor at (x, y), turned clockwise by ``turn_deg``.
 
-    ``smear_px`` is the way it goes while the sensor sees light.
+    ``motion_px`` is the way it goes while the sensor sees light.
     """
     scale, turn = px_per_mm / prop.px_per_mm, np.radians(turn_deg)
     along = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -59,19 +59,19 @@ def lay_prop(
     to_patch = np.column_stack([along, shift - (left, top)])
     size = (int(right - left), int(bottom - top))
     light, cover = (cv2.warpAffine(layer, to_patch, size, flags=cv2.INTER_LINEAR) for layer in (prop.light, prop.cover))
-    light, cover = (_smeared(np.asarray(layer, dtype=np.float32), smear_px) for layer in (light, cover))
+    light, cover = (_motion_blurred(np.asarray(layer, dtype=np.float32), motion_px) for layer in (light, cover))
     patch = scene[top:bottom, left:right]
     patch[:] = np.clip(patch * (1.0 - cover[..., None]) + light + 0.5, 0, 255).astype(np.uint8)
 
 
-def _smeared(layer: NDArray[np.float32], way_px: tuple[float, float]) -> NDArray[np.float32]:
+def _motion_blurred(layer: NDArray[np.float32], motion_px: tuple[float, float]) -> NDArray[np.float32]:
     """Return the mean of copies of a layer along a way, at most 4 pixels apart."""
-    copies = int(np.hypot(*way_px) / 4.0) + 1
+    copies = int(np.hypot(*motion_px) / 4.0) + 1
     if copies == 1:
         return layer
     total = np.zeros_like(layer)
     for share in np.linspace(-0.5, 0.5, copies):
-        shift = np.array([[1.0, 0.0, round(way_px[0] * share)], [0.0, 1.0, round(way_px[1] * share)]])
+        shift = np.array([[1.0, 0.0, round(motion_px[0] * share)], [0.0, 1.0, round(motion_px[1] * share)]])
         cv2.accumulate(
             cv2.warpAffine(layer, shift, (layer.shape[1], layer.shape[0]), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), total
         )
@@ -117,13 +117,13 @@ def hand() -> Prop:
     skin += flush[..., None] * np.array([1.0, -0.35, -0.4], dtype=np.float32)
     skin = _hand_details(skin)
     sleeve_opacity, sleeve = _sleeve(rng, width, height)
-    picture = skin * (1.0 - sleeve_opacity[..., None]) + sleeve * sleeve_opacity[..., None]
+    image = skin * (1.0 - sleeve_opacity[..., None]) + sleeve * sleeve_opacity[..., None]
     opacity = np.maximum(opacity, sleeve_opacity)
-    return _with_shadow(picture, opacity, HAND_PX_PER_MM, (FINGERTIP_MM[0] * HAND_PX_PER_MM, FINGERTIP_MM[1] * HAND_PX_PER_MM), lift_mm=9.0)
+    return _with_shadow(image, opacity, HAND_PX_PER_MM, (FINGERTIP_MM[0] * HAND_PX_PER_MM, FINGERTIP_MM[1] * HAND_PX_PER_MM), lift_mm=9.0)
 
 
 def _finger_spines() -> list[tuple[Points, NDArray[np.float64], float]]:
-    """Return (spine, radii, flatness) of the hand's parts in millimeters of its own picture."""
+    """Return (spine, radii, flatness) of the hand's parts in millimeters of its own image."""
     x, y = HAND_WRIST_MM
     fingers = [((-29, -92), (-38, -130), (-35, -158), 9.2), ((-8, -98), (-10, -140), (-8, -171), 9.6),
                ((14, -94), (20, -132), (18, -162), 9.0), ((34, -82), (46, -110), (47, -133), 7.8)]  # fmt: skip
@@ -201,7 +201,7 @@ def _hand_details(skin: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _sleeve(rng: np.random.Generator, width: int, height: int) -> tuple[Field, NDArray[np.float32]]:
-    """Return opacity and picture of the knitted sleeve over the forearm."""
+    """Return opacity and image of the knitted sleeve over the forearm."""
     x, y = (grid * np.float32(HAND_SIZE_MM[1] / 100.0) for grid in unit_grid(width, height))
     start = HAND_WRIST_MM[1] + 30.0
     center = HAND_WRIST_MM[0] + (y - HAND_WRIST_MM[1]) * 0.06
@@ -262,7 +262,7 @@ def dice() -> Prop:
     return _with_shadow(canvas.pixels.astype(np.float32), opacity, scale, (45.0 * scale, 30.0 * scale), lift_mm=7.0)
 
 
-def _with_shadow(picture: NDArray[np.float32], opacity: Field, px_per_mm: float, anchor_px: tuple[float, float], *, lift_mm: float) -> Prop:
+def _with_shadow(image: NDArray[np.float32], opacity: Field, px_per_mm: float, anchor_px: tuple[float, float], *, lift_mm: float) -> Prop:
     """Return the prop with a soft shadow thrown to the lower right by something ``lift_mm`` high, and a dark contact shadow."""
     height, width = opacity.shape
     margin = round(lift_mm * 2.0 * px_per_mm)
@@ -274,6 +274,6 @@ def _with_shadow(picture: NDArray[np.float32], opacity: Field, px_per_mm: float,
             opacity, np.array([[1.0, 0.0, reach * 0.7], [0.0, 1.0, reach * 0.85]]), (width + 2 * margin, height + 2 * margin)
         )
         shadow = np.maximum(shadow, cv2.GaussianBlur(moved, (0, 0), max(reach * 0.55, 1.0)) * np.float32(strength))
-    light = cv2.copyMakeBorder(picture, margin, margin, margin, margin, cv2.BORDER_REPLICATE).astype(np.float32) * opacity[..., None]
+    light = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE).astype(np.float32) * opacity[..., None]
     cover = np.asarray(opacity + (1.0 - opacity) * shadow, dtype=np.float32)
     return Prop(light=light, cover=cover, px_per_mm=px_per_mm, anchor_px=(anchor_px[0] + margin, anchor_px[1] + margin))

@@ -36,12 +36,12 @@ PROPS: Final[dict[str, Callable[[], Prop]]] = {"hand": props.hand, "mug": props.
 GRIP_CARDS: Final = 0.30
 """The fingertips rest this far from the card's middle, in card heights."""
 
-HAND_WAY_PX: Final = 620.0
+HAND_TRAVEL_PX: Final = 620.0
 
 SHUTTER: Final = 0.35
 """Share of the time between two frames for which the sensor sees light: what moves is smeared over that part of its way."""
 
-MOST_SMEAR_PX: Final = 24.0
+MAX_MOTION_BLUR_PX: Final = 24.0
 
 NOISE_SIGMA: Final = 5.0
 
@@ -60,8 +60,8 @@ class TableScene:
         self._script = script
         self._table = props.table(np.random.default_rng([script.seed, 2]), script.size.width, script.size.height)
         self._props = {name: make() for name, make in PROPS.items()}
-        self._pictures = [_surface(appearance, [script.seed, number]) for number, appearance in enumerate(script.appearances)]
-        self._still: tuple[tuple[int, ...], RgbImage] = ((), self._table)
+        self._surfaces = [_surface(appearance, [script.seed, number]) for number, appearance in enumerate(script.appearances)]
+        self._static: tuple[tuple[int, ...], RgbImage] = ((), self._table)
 
     def at(self, at_s: float) -> RgbImage:
         """Return the scene at a time, RGB uint8."""
@@ -82,31 +82,31 @@ class TableScene:
         return appearance.rests_from_s <= at_s <= appearance.rests_to_s
 
     def _resting(self, numbers: tuple[int, ...]) -> RgbImage:
-        if self._still[0] != numbers:
+        if self._static[0] != numbers:
             scene = self._table.copy()
             for number in numbers:
                 self._lay(scene, number, self._script.appearances[number].rests_from_s)
-            self._still = (numbers, scene)
-        return self._still[1]
+            self._static = (numbers, scene)
+        return self._static[1]
 
     def _lay(self, scene: RgbImage, number: int, at_s: float) -> None:
         """Lay a card or an object on the scene, smeared when it moves."""
-        appearance, picture = self._script.appearances[number], self._pictures[number]
+        appearance, image = self._script.appearances[number], self._surfaces[number]
         pose = pose_at(appearance, at_s)
         corners = outline(appearance, pose).to_array()
         box = _box_around(corners, 24, scene)
         if box is None:
             return
         left, top, right, bottom = box
-        if picture is None:
+        if image is None:
             lay_prop(scene, self._props[appearance.name], pose.center_x_px, pose.center_y_px, PX_PER_MM, pose.roll_deg)
         else:
             moved = replace(pose, center_x_px=pose.center_x_px - left, center_y_px=pose.center_y_px - top)
-            patch = camera.lay_card(scene[top:bottom, left:right].astype(np.float32), picture, moved)
+            patch = camera.lay_card(scene[top:bottom, left:right].astype(np.float32), image, moved)
             scene[top:bottom, left:right] = camera.to_uint8(patch)
-        _smear(scene, box, corners, self._way(appearance, at_s))
+        _blur_motion(scene, box, corners, self._motion_of(appearance, at_s))
 
-    def _way(self, appearance: Appearance, at_s: float) -> tuple[float, float]:
+    def _motion_of(self, appearance: Appearance, at_s: float) -> tuple[float, float]:
         """Return how far something goes while the sensor sees light, in pixels."""
         pose, before = pose_at(appearance, at_s), pose_at(appearance, max(at_s - SHUTTER / self._script.fps, appearance.from_s))
         return pose.center_x_px - before.center_x_px, pose.center_y_px - before.center_y_px
@@ -116,13 +116,13 @@ class TableScene:
         if away is None:
             return
         pose, turn = pose_at(appearance, at_s), np.radians(appearance.from_deg)
-        reach = GRIP_CARDS * CARD_HEIGHT_MM * PX_PER_MM + away * HAND_WAY_PX
+        reach = GRIP_CARDS * CARD_HEIGHT_MM * PX_PER_MM + away * HAND_TRAVEL_PX
         x, y = pose.center_x_px + reach * np.cos(turn), pose.center_y_px + reach * np.sin(turn)
         before = hand_away(appearance, max(at_s - SHUTTER / self._script.fps, appearance.from_s))
-        drawn_back = (away - (away if before is None else before)) * HAND_WAY_PX
-        way_x, way_y = self._way(appearance, at_s)
-        smear_px = (way_x + drawn_back * float(np.cos(turn)), way_y + drawn_back * float(np.sin(turn)))
-        lay_prop(scene, self._props["hand"], float(x), float(y), PX_PER_MM, appearance.from_deg - 90.0, smear_px)
+        drawn_back = (away - (away if before is None else before)) * HAND_TRAVEL_PX
+        motion_x, motion_y = self._motion_of(appearance, at_s)
+        motion_px = (motion_x + drawn_back * float(np.cos(turn)), motion_y + drawn_back * float(np.sin(turn)))
+        lay_prop(scene, self._props["hand"], float(x), float(y), PX_PER_MM, appearance.from_deg - 90.0, motion_px)
 
     def _sweep(self, scene: RgbImage, sweep: HandPass, at_s: float) -> None:
         share = (at_s - sweep.from_s) / (sweep.to_s - sweep.from_s)
@@ -143,7 +143,7 @@ class VideoCamera:
         grains = (camera.sensor_noise(blank, NOISE_SIGMA, rng) for _ in range(NOISE_TILES))
         self._noise = [cv2.GaussianBlur(grain, (0, 0), 0.6).astype(np.int16) for grain in grains]
 
-    def see(self, scene: RgbImage, number: int) -> RgbImage:
+    def capture(self, scene: RgbImage, number: int) -> RgbImage:
         """Return frame ``number`` of a scene: the focus hunts when something new has come, the exposure breathes, the sensor is noisy."""
         at_s, rng = number / self._script.fps, np.random.default_rng([self._script.seed, 5, number])
         sigma = max((self._defocus(appearance, at_s) for appearance in self._script.appearances), default=0.0)
@@ -159,9 +159,9 @@ class VideoCamera:
 
 def frames(script: DemoScript, numbers: Iterable[int] | None = None) -> Iterator[RgbImage]:
     """Yield the film's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` asks for some only."""
-    stage, camera = TableScene(script), VideoCamera(script)
+    table_scene, camera = TableScene(script), VideoCamera(script)
     for number in range(round(script.seconds * script.fps)) if numbers is None else numbers:
-        yield camera.see(stage.at(number / script.fps), number)
+        yield camera.capture(table_scene.at(number / script.fps), number)
 
 
 def write_video(script: DemoScript, path: Path) -> None:
@@ -187,15 +187,15 @@ def write_video(script: DemoScript, path: Path) -> None:
 
 
 def _surface(appearance: Appearance, seed: Sequence[int]) -> RgbImage | None:
-    """Return the card's picture with the light of the room on it; None for an object."""
+    """Return the card's image with the light of the room on it; None for an object."""
     if appearance.card is None:
         return None
     rng = np.random.default_rng([*seed, 4])
-    picture = appearance.card.picture.astype(np.float32)
+    image = appearance.card.image.astype(np.float32)
     if appearance.is_sleeved:
-        picture = camera.sleeve(picture, rng)
-    picture = camera.light(picture * np.float32(0.94), 0.18, rng)
-    return camera.to_uint8(camera.glare(picture, appearance.glare_level, rng))
+        image = camera.sleeve(image, rng)
+    image = camera.light(image * np.float32(0.94), 0.18, rng)
+    return camera.to_uint8(camera.glare(image, appearance.glare_level, rng))
 
 
 def _box_around(corners: NDArray[np.float32], margin: int, scene: RgbImage) -> PixelBox | None:
@@ -206,15 +206,15 @@ def _box_around(corners: NDArray[np.float32], margin: int, scene: RgbImage) -> P
     return (left, top, right, bottom) if right - left > 1 and bottom - top > 1 else None
 
 
-def _smear(scene: RgbImage, box: PixelBox, corners: NDArray[np.float32], way_px: tuple[float, float]) -> None:
+def _blur_motion(scene: RgbImage, box: PixelBox, corners: NDArray[np.float32], motion_px: tuple[float, float]) -> None:
     """Smear a card along the way it goes while the sensor sees light; the table beside it stays sharp."""
-    length = float(np.hypot(*way_px))
+    length = float(np.hypot(*motion_px))
     if length < 1.0:
         return
     left, top, right, bottom = box
     patch = scene[top:bottom, left:right].astype(np.float32)
-    blurred = camera.motion_blur(patch, min(length, MOST_SMEAR_PX), float(np.arctan2(way_px[1], way_px[0])))
-    half = np.array(way_px, dtype=np.float32) / 2.0
+    blurred = camera.motion_blur(patch, min(length, MAX_MOTION_BLUR_PX), float(np.arctan2(motion_px[1], motion_px[0])))
+    half = np.array(motion_px, dtype=np.float32) / 2.0
     swept = cv2.convexHull(np.concatenate([corners - half, corners + half]) - np.array([left, top], dtype=np.float32))
     mask = np.zeros(patch.shape[:2], dtype=np.uint8)
     cv2.fillConvexPoly(mask, np.round(swept).astype(np.int32), 255, cv2.LINE_AA)

@@ -11,15 +11,15 @@ import numpy as np
 from edge.errors import DataError
 from edge.vision.card import CARD_HEIGHT_MM, Point, Quad, Size
 from edge.vision.frame import RgbImage
-from tools.demo_video.tally import Corners, TrueAppearance, TruePlace, Truth
+from tools.demo_video.tally import Corners, TrueAppearance, TruePosition, Truth
 from tools.simulation.camera import CardPose, pose_quad
 
 Kind: TypeAlias = Literal["card", "unknown-card", "object"]
 
-FILM_SIZE: Final = Size(1280, 720)
+FRAME_SIZE: Final = Size(1280, 720)
 FPS: Final = 15.0
 SECONDS: Final = 30.0
-LEAST_SECONDS: Final = 24.0
+MIN_SECONDS: Final = 24.0
 """Below this the cards would hardly come to rest."""
 
 PX_PER_MM: Final = 3.3
@@ -39,11 +39,11 @@ OBJECT_SIZES_MM: Final = {"mug": (110.0, 92.0), "dice": (58.0, 26.0)}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoCard:
-    """A card to show: its picture upright and edge to edge, RGB of any size."""
+    """A card to show: its image upright and edge to edge, RGB of any size."""
 
     card_id: str
     name: str
-    picture: RgbImage
+    image: RgbImage
     artwork_group: str = ""
 
 
@@ -107,8 +107,8 @@ def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], 
     chosen = _different(cards, np.random.default_rng([seed, 1]), 6)
     if not unknown_cards:
         raise DataError("the film needs a card that is not in the index; give one")
-    if seconds < LEAST_SECONDS:
-        raise DataError(f"{seconds:g} s are too short for the film; give at least {LEAST_SECONDS:g}")
+    if seconds < MIN_SECONDS:
+        raise DataError(f"{seconds:g} s are too short for the film; give at least {MIN_SECONDS:g}")
 
     def card(number: int, from_s: float, to_s: float, pose: CardPose, from_deg: float) -> Appearance:
         return Appearance("card", chosen[number].name, chosen[number], from_s, to_s, pose, from_deg)
@@ -129,7 +129,7 @@ def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], 
     pace = seconds / SECONDS
     return DemoScript(
         seed=seed,
-        size=FILM_SIZE,
+        size=FRAME_SIZE,
         fps=FPS,
         seconds=seconds,
         appearances=tuple(replace(appearance, from_s=appearance.from_s * pace, to_s=appearance.to_s * pace) for appearance in appearances),
@@ -192,7 +192,7 @@ def _true(appearance: Appearance, every_s: float) -> TrueAppearance:
         rests_to_s=round(appearance.rests_to_s, 3),
         to_s=round(appearance.to_s, 3),
         quad=_corners(outline(appearance, appearance.pose)),
-        path=tuple(TruePlace(at_s=round(at_s, 3), quad=_corners(outline(appearance, pose_at(appearance, at_s)))) for at_s in moments),
+        path=tuple(TruePosition(at_s=round(at_s, 3), quad=_corners(outline(appearance, pose_at(appearance, at_s)))) for at_s in moments),
     )
 
 

@@ -18,11 +18,11 @@ Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], t
 SAME_PLACE: Final = 0.3
 """Overlap from which an event's outline is taken for the outline of an appearance."""
 
-LATE_S: Final = 1.5
+MAX_DELAY_S: Final = 1.5
 """An event may come this long after its card has left: recognition takes a moment."""
 
 
-class TruePlace(Schema):
+class TruePosition(Schema):
     """Where something is at one moment."""
 
     at_s: float
@@ -43,7 +43,7 @@ class TrueAppearance(Schema):
     rests_to_s: float
     to_s: float
     quad: Corners
-    path: tuple[TruePlace, ...]
+    path: tuple[TruePosition, ...]
 
 
 class Truth(Schema):
@@ -56,7 +56,7 @@ class Truth(Schema):
     appearances: tuple[TrueAppearance, ...]
 
 
-class SeenEvent(BaseModel):
+class ReportedEvent(BaseModel):
     """The fields of an event line that matter here; from ``replay --json`` it has ``at_s``, from MQTT only ``at``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -111,21 +111,21 @@ class Tally:
 def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: datetime | None = None) -> Tally:
     """Count event lines against the truth.
 
-    An event belongs to the appearance in view at its time (or gone for at most ``LATE_S``) whose outline it overlaps; without such an
+    An event belongs to the appearance in view at its time (or gone for at most ``MAX_DELAY_S``) whose outline it overlaps; without such an
     outline, to the one it names, else to any. A card counts as right when it was named at least once and nothing else was named
     in its place; a printing of the same artwork is right when the event lists the true card among its ``printings``.
     ``started_at`` is when the film began, needed for events that carry only ``at``. Bad events raise ``DataError``.
     """
-    told: list[list[SeenEvent]] = [[] for _ in truth.appearances]
-    stray: list[SeenEvent] = []
+    reported: list[list[ReportedEvent]] = [[] for _ in truth.appearances]
+    stray: list[ReportedEvent] = []
     for number, line in enumerate(events, start=1):
         event = _parsed(line, number)
         if event.type in ("removed", "corrected"):
             continue
-        place = place_of(truth, event, _film_time(event, started_at, number))
-        (stray if place is None else told[place]).append(event)
-    verdicts = tuple(_verdict(appearance, seen) for appearance, seen in zip(truth.appearances, told, strict=True))
-    objects = [event for appearance, seen in zip(truth.appearances, told, strict=True) if appearance.kind == "object" for event in seen]
+        place = appearance_of(truth, event, _video_time_s(event, started_at, number))
+        (stray if place is None else reported[place]).append(event)
+    verdicts = tuple(_verdict(appearance, seen) for appearance, seen in zip(truth.appearances, reported, strict=True))
+    objects = [event for appearance, seen in zip(truth.appearances, reported, strict=True) if appearance.kind == "object" for event in seen]
     return Tally(
         verdicts=verdicts,
         stray_alarms=sum(event.type == "identified" for event in stray),
@@ -133,29 +133,29 @@ def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: date
     )
 
 
-def place_of(truth: Truth, event: SeenEvent, at_s: float) -> int | None:
+def appearance_of(truth: Truth, event: ReportedEvent, at_s: float) -> int | None:
     """Return the number of the appearance an event is about, or None when nothing was in view."""
     best: tuple[tuple[bool, bool, float], int] | None = None
     for number, appearance in enumerate(truth.appearances):
-        if not appearance.from_s <= at_s <= appearance.to_s + LATE_S:
+        if not appearance.from_s <= at_s <= appearance.to_s + MAX_DELAY_S:
             continue
         shared = overlap(Quad.from_array(event.quad), Quad.from_array(appearance.quad)) if event.quad else 0.0
-        rank = (shared >= SAME_PLACE, _names(event, appearance), shared)
+        rank = (shared >= SAME_PLACE, _identifies(event, appearance), shared)
         if best is None or rank > best[0]:
             best = (rank, number)
     return None if best is None else best[1]
 
 
-def _names(event: SeenEvent, appearance: TrueAppearance) -> bool:
+def _identifies(event: ReportedEvent, appearance: TrueAppearance) -> bool:
     return appearance.card_id is not None and (event.card_id == appearance.card_id or appearance.card_id in event.printings)
 
 
-def _verdict(appearance: TrueAppearance, events: list[SeenEvent]) -> Verdict:
+def _verdict(appearance: TrueAppearance, events: list[ReportedEvent]) -> Verdict:
     identified = [event for event in events if event.type == "identified"]
     if appearance.kind == "card":
         if not identified:
             return Verdict.MISSED
-        return Verdict.RIGHT if all(_names(event, appearance) for event in identified) else Verdict.WRONG
+        return Verdict.RIGHT if all(_identifies(event, appearance) for event in identified) else Verdict.WRONG
     if identified:
         return Verdict.FALSE_ALARM
     if appearance.kind == "object":
@@ -163,16 +163,16 @@ def _verdict(appearance: TrueAppearance, events: list[SeenEvent]) -> Verdict:
     return Verdict.REFUSED if events else Verdict.MISSED
 
 
-def _parsed(line: Mapping[str, object], number: int) -> SeenEvent:
+def _parsed(line: Mapping[str, object], number: int) -> ReportedEvent:
     try:
-        return SeenEvent.model_validate(line)
+        return ReportedEvent.model_validate(line)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DataError(f"event {number}: field {field!r}: {first['msg']}; expected a line of `replay --json` or an MQTT event") from error
 
 
-def _film_time(event: SeenEvent, started_at: datetime | None, number: int) -> float:
+def _video_time_s(event: ReportedEvent, started_at: datetime | None, number: int) -> float:
     if event.at_s is not None:
         return event.at_s
     if event.at is None or started_at is None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.vision.frame import RgbImage
-from tools.drawing.anatomy import coat
+from tools.drawing.anatomy import random_coat
 from tools.drawing.creatures import CREATURES
 from tools.drawing.motifs import ITEMS, LANDMARKS, WONDERS
 from tools.drawing.paint import Canvas, ellipse, noise, unit_grid
@@ -40,24 +40,24 @@ def illustration(art_key: tuple[int, int], family: str, subject: Subject, width_
 
 def _subject(canvas: Canvas, rng: np.random.Generator, colors: Palette, subject: Subject) -> None:
     x, y = canvas.width * rng.uniform(0.4, 0.6), rng.uniform(50, 62)
-    room = min(canvas.width, 100.0)
+    extent = min(canvas.width, 100.0)
     if subject == "place":
         for x in rng.uniform(0.12, 0.88, int(rng.integers(1, 4))) * canvas.width:  # what makes this place another than the next
             landmark = LANDMARKS[int(rng.integers(len(LANDMARKS)))]
-            landmark(canvas, rng, colors, float(x), rng.uniform(22, 60), room * rng.uniform(0.12, 0.36))
+            landmark(canvas, rng, colors, float(x), rng.uniform(22, 60), extent * rng.uniform(0.12, 0.36))
         return
     if subject == "creature":
-        wears = coat(rng, colors)
-        size = room * rng.uniform(0.24, 0.38)
+        coat = random_coat(rng, colors)
+        size = extent * rng.uniform(0.24, 0.38)
         canvas.cover(_shadow(canvas, x, y + size * 1.05, size), (10.0, 5.0, 30.0))
-        CREATURES[int(rng.integers(len(CREATURES)))](canvas, rng, wears, x, y, size)
+        CREATURES[int(rng.integers(len(CREATURES)))](canvas, rng, coat, x, y, size)
         if rng.random() < 0.15:  # a small companion
             CREATURES[int(rng.integers(len(CREATURES)))](
-                canvas, rng, coat(rng, colors), canvas.width * float(rng.choice([0.15, 0.85])), 82.0, room * 0.1
+                canvas, rng, random_coat(rng, colors), canvas.width * float(rng.choice([0.15, 0.85])), 82.0, extent * 0.1
             )
         return
     motifs = ITEMS if subject == "item" else WONDERS
-    motifs[int(rng.integers(len(motifs)))](canvas, rng, colors, x, y, room * rng.uniform(0.25, 0.36))
+    motifs[int(rng.integers(len(motifs)))](canvas, rng, colors, x, y, extent * rng.uniform(0.25, 0.36))
 
 
 def _shadow(canvas: Canvas, x: float, y: float, size: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -53,7 +53,7 @@ def draw_card(spec: CardSpec, size: Size = CARD_SIZE) -> NDArray[np.uint8]:
     sheet.set_text()
     if spec.rarity in ("epic", "legendary"):
         _foil(sheet)
-    return _cut(sheet)
+    return _with_rounded_corners(sheet)
 
 
 def draw_back(size: Size = CARD_SIZE) -> NDArray[np.uint8]:
@@ -71,10 +71,10 @@ def draw_back(size: Size = CARD_SIZE) -> NDArray[np.uint8]:
     sheet.panel(Box(46, 146, 206, 206), hsv(0.63, 0.9, 0.14), radius=30, opacity=0.92, edge=hsv(0.12, 0.6, 0.9))
     sheet.text(126, 187, "CARDEDGE", 26, hsv(0.12, 0.5, 1.0), bold=True, anchor="ms")
     sheet.set_text()
-    return _cut(sheet)
+    return _with_rounded_corners(sheet)
 
 
-def _cut(sheet: Sheet) -> NDArray[np.uint8]:
+def _with_rounded_corners(sheet: Sheet) -> NDArray[np.uint8]:
     height, width = sheet.pixels.shape[:2]
     alpha = np.round(rounded(width, height, CORNER_UNITS * sheet.scale) * 255.0).astype(np.uint8)
     return np.ascontiguousarray(np.dstack([sheet.pixels, alpha]))

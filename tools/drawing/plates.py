@@ -1,4 +1,4 @@
-"""What is printed over and around the illustration, one function per layout: bars, boxes, text, signs."""
+"""What is printed over and around the illustration, one function per layout: bars, boxes, text, icons."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def tall(sheet: Sheet) -> None:
     """Draw a high picture with one attack in a band."""
     spec, dark = sheet.spec, mix(sheet.tint, INK, 0.72)
     sheet.panel(Box(11, 12, 241, 35), dark, radius=10, edge=mix(sheet.tint, WHITE, 0.4))
-    sheet.sign(symbols.energy(spec.family, sheet.px(18)), 23, 23.5)
+    sheet.icon(symbols.energy(spec.family, sheet.px(18)), 23, 23.5)
     _title(sheet, 37, 29.5, 128, WHITE)
-    _hit_points(sheet, 29.5, WHITE, sign=False)
+    _hit_points(sheet, 29.5, WHITE, icon=False)
     sheet.panel(Box(13, 257, 239, 314), mix(sheet.tint, WHITE, 0.85), radius=3, opacity=0.93, edge=dark)
     _attacks(sheet, 20, 262, 212, spec.attacks, INK, None)
     _weakness(sheet, 317, INK)
@@ -46,14 +46,14 @@ def spell(sheet: Sheet) -> None:
     sheet.panel(Box(14, 14, 238, 35), paper, radius=6, edge=INK)
     _title(sheet, 20, 29.5, 135, INK)
     for place in range(spec.cost):
-        sheet.sign(
+        sheet.icon(
             symbols.energy(spec.family if place else FAMILIES[spec.hit_points // 10 % len(FAMILIES)], sheet.px(14)),
             228 - place * 15.5,
             24.5,
         )
     sheet.panel(Box(14, 200, 238, 218), paper, radius=6, edge=INK)
     sheet.text(20, 213, f"{spec.stage.replace('Basic', 'Swift')} Rite - {spec.family.capitalize()}", 10.5, INK, bold=True)
-    sheet.sign(symbols.set_sign(spec.set_code, sheet.px(14), _metal(sheet)), 228, 209)
+    sheet.icon(symbols.set_icon(spec.set_code, sheet.px(14), _metal(sheet)), 228, 209)
     sheet.panel(Box(17, 222, 235, 326), mix(paper, (245, 235, 205), 0.5), radius=2, opacity=0.95, edge=mix(sheet.tint, INK, 0.5))
     y = 236.0
     for rule in spec.rules:
@@ -106,8 +106,8 @@ def place(sheet: Sheet) -> None:
     sheet.panel(Box(22, 226, 230, 250), mix(sheet.tint, WHITE, 0.75), radius=11, opacity=0.94, edge=INK)
     size = sheet.fitting(spec.name, 16, 150)
     sheet.text(126, 243.5, spec.name, size, INK, bold=True, anchor="ms")
-    sheet.sign(symbols.set_sign(spec.set_code, sheet.px(15), _metal(sheet)), 214, 238)
-    sheet.sign(symbols.energy(spec.family, sheet.px(18)), 38, 238)
+    sheet.icon(symbols.set_icon(spec.set_code, sheet.px(15), _metal(sheet)), 214, 238)
+    sheet.icon(symbols.energy(spec.family, sheet.px(18)), 38, 238)
     sheet.panel(Box(18, 256, 234, 326), mix(sheet.tint, INK, 0.8), radius=6, opacity=0.6)
     y = sheet.paragraph(27, 271, spec.rules[0], 10.2, 200, WHITE)
     sheet.paragraph(27, y + 4, spec.flavor, 8.4, 200, mix(sheet.tint, WHITE, 0.7))
@@ -125,19 +125,19 @@ def _title(sheet: Sheet, x: float, y: float, width: float, color: Color, *, heig
     sheet.text(x, y, sheet.spec.name, sheet.fitting(sheet.spec.name, height, width), color, bold=True, halo=halo)
 
 
-def _hit_points(sheet: Sheet, y: float, color: Color, *, sign: bool = True) -> None:
+def _hit_points(sheet: Sheet, y: float, color: Color, *, icon: bool = True) -> None:
     spec = sheet.spec
-    right = 213.0 if sign else 231.0
+    right = 213.0 if icon else 231.0
     sheet.text(right, y, str(spec.hit_points), 18, mix((200, 30, 30), color, 0.45 if color == INK else 0.85), bold=True, anchor="rs")
     sheet.text(right - 11.5 * len(str(spec.hit_points)), y, "HP", 8, color, bold=True, anchor="rs")
-    if sign:
-        sheet.sign(symbols.energy(spec.family, sheet.px(18)), 225, y - 6)
+    if icon:
+        sheet.icon(symbols.energy(spec.family, sheet.px(18)), 225, y - 6)
 
 
 def _attacks(sheet: Sheet, x: float, y: float, width: float, attacks: tuple[Attack, ...], ink: Color, halo: Color | None) -> None:
     for attack in attacks:
         for number, family in enumerate(attack.cost):
-            sheet.sign(symbols.energy(family, sheet.px(13)), x + 6.5 + number * 14, y + 8)
+            sheet.icon(symbols.energy(family, sheet.px(13)), x + 6.5 + number * 14, y + 8)
         indent = x + 14 * len(attack.cost) + 6
         sheet.text(
             indent, y + 12.5, attack.name, sheet.fitting(attack.name, 13.5, width - 36 - 14 * len(attack.cost)), ink, bold=True, halo=halo
@@ -157,11 +157,11 @@ def _weakness(sheet: Sheet, y: float, ink: Color) -> None:
     sheet.panel(Box(15, y, 237, y + 13), mix(sheet.tint, WHITE, 0.6), radius=4, opacity=0.9)
     sheet.text(21, y + 9.4, "weakness", 7.2, ink)
     weak = FAMILIES[(FAMILIES.index(spec.family) + spec.cost) % len(FAMILIES)]
-    sheet.sign(symbols.energy(weak, sheet.px(10)), 62, y + 6.5)
+    sheet.icon(symbols.energy(weak, sheet.px(10)), 62, y + 6.5)
     sheet.text(69, y + 9.6, "+20", 8.2, ink, bold=True)
     sheet.text(176, y + 9.4, "retreat", 7.2, ink)
     for step in range(1 + spec.cost % 3):
-        sheet.sign(symbols.energy("steel", sheet.px(10)), 209 + step * 10.5, y + 6.5)
+        sheet.icon(symbols.energy("steel", sheet.px(10)), 209 + step * 10.5, y + 6.5)
 
 
 def _footer(sheet: Sheet, ink: Color, *, halo: Color | None = None) -> None:
@@ -170,9 +170,9 @@ def _footer(sheet: Sheet, ink: Color, *, halo: Color | None = None) -> None:
     sheet.text(17, y, f"Illus. {spec.artist}", 7.0, ink, halo=halo)
     sheet.text(126, y, f"{spec.set_code}  {spec.language.upper()}", 7.0, ink, anchor="ms", halo=halo)
     sheet.text(199, y, spec.collector_number, 8.2, ink, bold=True, anchor="rs", halo=halo)
-    sheet.sign(symbols.set_sign(spec.set_code, sheet.px(10), ink), 207, y - 3)
-    sign = symbols.rarity_sign(spec.rarity, sheet.px(8), ink)
-    sheet.sign(sign, 214 + sign.shape[1] / sheet.scale / 2, y - 3)
+    sheet.icon(symbols.set_icon(spec.set_code, sheet.px(10), ink), 207, y - 3)
+    icon = symbols.rarity_icon(spec.rarity, sheet.px(8), ink)
+    sheet.icon(icon, 214 + icon.shape[1] / sheet.scale / 2, y - 3)
 
 
 PLATES: Final[dict[Layout, Callable[[Sheet], None]]] = {

@@ -1,4 +1,4 @@
-"""A card being printed: panels, lines of text and signs, placed in card units.
+"""A card being printed: panels, lines of text and icons, placed in card units.
 
 The card is 252 units wide and 352 high (4 per millimeter), whatever its size in pixels.
 """
@@ -85,9 +85,9 @@ class Sheet:
         under = patch[down, across].astype(np.float32)
         patch[down, across] = (under + (np.array(color, dtype=np.float32) - under) * cover + 0.5).astype(np.uint8)
 
-    def sign(self, picture: NDArray[np.uint8], x: float, y: float) -> None:
-        """Paste a small sign with its center at (x, y) in card units."""
-        symbols.paste(self.pixels, picture, x * self.scale, y * self.scale)
+    def icon(self, image: NDArray[np.uint8], x: float, y: float) -> None:
+        """Paste a small icon with its center at (x, y) in card units."""
+        symbols.paste(self.pixels, image, x * self.scale, y * self.scale)
 
     def text(
         self,

@@ -70,7 +70,7 @@ def card_spec(seed: int, index: int) -> CardSpec:
     name = {"item": words.thing_name, "place": words.place_name}.get(layout, words.creature_name)(rng)
     family = words.pick(rng, FAMILIES)
     rarity = RARITIES[int(rng.choice(len(RARITIES), p=RARITY_SHARES))]
-    set_code, number = _place(index, "D")
+    set_code, number = _set_and_number(index, "D")
     has_attacks = layout in ("creature", "tall", "full-art")
     return CardSpec(
         card_id=f"{set_code}-{number}",
@@ -100,7 +100,7 @@ def reprint(original: CardSpec, place: int) -> CardSpec:
 
     Picture and text stay; set symbol, number, rarity and the frame's tint are others.
     """
-    set_code, number = _place(place, "P")
+    set_code, number = _set_and_number(place, "P")
     rarity = RARITIES[(RARITIES.index(original.rarity) + 1 + place % 2) % len(RARITIES)]
     return replace(
         original,
@@ -123,7 +123,7 @@ def card_specs(count: int, seed: int, reprints: int = 0) -> tuple[CardSpec, ...]
     return originals + again
 
 
-def _place(index: int, series: str) -> tuple[str, int]:
+def _set_and_number(index: int, series: str) -> tuple[str, int]:
     return f"{series}{index // SET_SIZE + 1}", index % SET_SIZE + 1
 
 

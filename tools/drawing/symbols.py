@@ -1,4 +1,4 @@
-"""Small signs on cards: letters, energies, rarities, set symbols."""
+"""Small icons on cards: letters, energies, rarities, set symbols."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def write(
     """Write one line; ``at`` is the place of ``anchor`` (Pillow's two letters, e.g. left-baseline ``ls``) in pixels."""
     face = font(round(size_px * 2.0) / 2.0)
     if halo is not None:
-        draw.text(at, text, fill=_whole(halo), font=face, anchor=anchor, stroke_width=max(1.0, size_px * 0.12))
-    draw.text(at, text, fill=_whole(color), font=face, anchor=anchor)
+        draw.text(at, text, fill=_to_ints(halo), font=face, anchor=anchor, stroke_width=max(1.0, size_px * 0.12))
+    draw.text(at, text, fill=_to_ints(color), font=face, anchor=anchor)
     if bold:  # struck twice, as a typewriter does
-        draw.text((at[0] + size_px * 0.045, at[1]), text, fill=_whole(color), font=face, anchor=anchor)
+        draw.text((at[0] + size_px * 0.045, at[1]), text, fill=_to_ints(color), font=face, anchor=anchor)
 
 
 def text_width(text: str, size_px: float) -> float:
@@ -125,12 +125,12 @@ def family_color(family: str, value: float = 0.85, saturation: float = 0.75) -> 
     return hsv(FAMILY_HUES[family], saturation * MUTED.get(family, 1.0), value)
 
 
-def paste(pixels: RgbImage, sign: NDArray[np.uint8], x: float, y: float) -> None:
-    """Blend an RGBA sign onto ``pixels`` with its center at (x, y); what sticks out is cut off."""
-    height, width = sign.shape[:2]
+def paste(pixels: RgbImage, icon: NDArray[np.uint8], x: float, y: float) -> None:
+    """Blend an RGBA icon onto ``pixels`` with its center at (x, y); what sticks out is cut off."""
+    height, width = icon.shape[:2]
     left, top = round(x - width / 2), round(y - height / 2)
     rows, columns = slice(max(top, 0), min(top + height, pixels.shape[0])), slice(max(left, 0), min(left + width, pixels.shape[1]))
-    part = sign[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left].astype(np.float32)
+    part = icon[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left].astype(np.float32)
     cover = part[..., 3:] / 255.0
     pixels[rows, columns] = (pixels[rows, columns] * (1.0 - cover) + part[..., :3] * cover + 0.5).astype(np.uint8)
 
@@ -140,59 +140,59 @@ def energy(family: str, size_px: int) -> NDArray[np.uint8]:
     """Return the disc of a family's energy, RGBA uint8 (size_px, size_px, 4); shared, so never written to."""
     side = size_px * OVERSAMPLING
     base = family_color(family)
-    sign = _blank(side, base)
-    cv2.circle(sign, (side // 2, side // 2), side // 2 - OVERSAMPLING, (*_whole(mix(base, (0, 0, 0), 0.45)), 255), -1)
-    cv2.circle(sign, (side // 2, side // 2), round(side * 0.43), (*_whole(base), 255), -1)
+    icon = _blank(side, base)
+    cv2.circle(icon, (side // 2, side // 2), side // 2 - OVERSAMPLING, (*_to_ints(mix(base, (0, 0, 0), 0.45)), 255), -1)
+    cv2.circle(icon, (side // 2, side // 2), round(side * 0.43), (*_to_ints(base), 255), -1)
     cv2.ellipse(
-        sign,
+        icon,
         (side // 2, round(side * 0.36)),
         (round(side * 0.33), round(side * 0.24)),
         0,
         0,
         360,
-        (*_whole(mix(base, (255, 255, 255), 0.35)), 255),
+        (*_to_ints(mix(base, (255, 255, 255), 0.35)), 255),
         -1,
     )
     glyph = np.array(GLYPHS[family]) * side * 0.43 + side / 2
-    cv2.fillPoly(sign, [np.round(glyph).astype(np.int32)], (*_whole(mix(base, (0, 0, 0), 0.78)), 255))
-    return _shrunk(sign, size_px)
+    cv2.fillPoly(icon, [np.round(glyph).astype(np.int32)], (*_to_ints(mix(base, (0, 0, 0), 0.78)), 255))
+    return _downsample(icon, size_px)
 
 
 @lru_cache(maxsize=64)
-def rarity_sign(rarity: Rarity, size_px: int, color: Color) -> NDArray[np.uint8]:
-    """Return the sign of a rarity, RGBA; its width grows with the number of stars."""
+def rarity_icon(rarity: Rarity, size_px: int, color: Color) -> NDArray[np.uint8]:
+    """Return the icon of a rarity, RGBA; its width grows with the number of stars."""
     points, count = RARITY_SHAPES[rarity]
     side = size_px * OVERSAMPLING
-    sign = np.concatenate([_blank(side, color)] * count, axis=1)
+    icon = np.concatenate([_blank(side, color)] * count, axis=1)
     for place in range(count):
         center = np.array([side * (place + 0.5), side / 2])
-        cv2.fillPoly(sign, [np.round(_star(points, side * 0.48, 0.42) + center).astype(np.int32)], (*_whole(color), 255))
-    return _shrunk(sign, size_px)
+        cv2.fillPoly(icon, [np.round(_star(points, side * 0.48, 0.42) + center).astype(np.int32)], (*_to_ints(color), 255))
+    return _downsample(icon, size_px)
 
 
 @lru_cache(maxsize=512)
-def set_sign(set_code: str, size_px: int, color: Color) -> NDArray[np.uint8]:
+def set_icon(set_code: str, size_px: int, color: Color) -> NDArray[np.uint8]:
     """Return the symbol of a set, RGBA: a shape of n-fold symmetry with something cut out, its own for every code."""
     rng = np.random.default_rng([ord(letter) for letter in set_code])
     side = size_px * OVERSAMPLING
-    sign = _blank(side, color)
+    icon = _blank(side, color)
     folds, waist, turn = int(rng.integers(3, 9)), rng.uniform(0.35, 0.95), rng.uniform(0, 2 * np.pi)
     cosine, sine = np.cos(turn), np.sin(turn)
     outer = _star(folds, side * 0.47, waist) @ np.array([[cosine, sine], [-sine, cosine]]) + side / 2
-    cv2.fillPoly(sign, [np.round(outer).astype(np.int32)], (*_whole(color), 255))
+    cv2.fillPoly(icon, [np.round(outer).astype(np.int32)], (*_to_ints(color), 255))
     kind = int(rng.integers(4))
     if kind == 0:
-        cv2.circle(sign, (side // 2, side // 2), round(side * rng.uniform(0.1, 0.22)), (*_whole(color), 0), -1)
+        cv2.circle(icon, (side // 2, side // 2), round(side * rng.uniform(0.1, 0.22)), (*_to_ints(color), 0), -1)
     elif kind == 1:
         inner = _star(int(rng.integers(3, 7)), side * 0.26, rng.uniform(0.4, 1.0)) + side / 2
-        cv2.fillPoly(sign, [np.round(inner).astype(np.int32)], (*_whole(color), 0))
+        cv2.fillPoly(icon, [np.round(inner).astype(np.int32)], (*_to_ints(color), 0))
     elif kind == 2:
         cv2.line(
-            sign, (0, round(side * rng.uniform(0.3, 0.7))), (side, round(side * rng.uniform(0.3, 0.7))), (*_whole(color), 0), side // 8
+            icon, (0, round(side * rng.uniform(0.3, 0.7))), (side, round(side * rng.uniform(0.3, 0.7))), (*_to_ints(color), 0), side // 8
         )
     else:
-        cv2.circle(sign, (round(side * 0.62), round(side * 0.4)), round(side * 0.26), (*_whole(color), 0), -1)
-    return _shrunk(sign, size_px)
+        cv2.circle(icon, (round(side * 0.62), round(side * 0.4)), round(side * 0.26), (*_to_ints(color), 0), -1)
+    return _downsample(icon, size_px)
 
 
 def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
@@ -207,14 +207,14 @@ def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
 
 def _blank(side: int, color: Color) -> NDArray[np.uint8]:
     """Return a see-through square whose hidden color is ``color``, so that averaging down leaves no dark rim."""
-    return np.full((side, side, 4), (*_whole(color), 0), dtype=np.uint8)
+    return np.full((side, side, 4), (*_to_ints(color), 0), dtype=np.uint8)
 
 
-def _shrunk(sign: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
-    width_px = round(sign.shape[1] * height_px / sign.shape[0])
-    return np.asarray(cv2.resize(sign, (width_px, height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def _downsample(icon: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
+    width_px = round(icon.shape[1] * height_px / icon.shape[0])
+    return np.asarray(cv2.resize(icon, (width_px, height_px), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _whole(color: Color) -> tuple[int, int, int]:
+def _to_ints(color: Color) -> tuple[int, int, int]:
     red, green, blue = (min(max(round(channel), 0), 255) for channel in color)
     return red, green, blue

@@ -10,7 +10,7 @@ from tools.network.settings import ConvNextSettings, NetworkSettings, RegNetSett
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A network and the pictures it is trained on."""
+    """A network and the images it is trained on."""
 
     name: str
     network: NetworkSettings

@@ -1,4 +1,4 @@
-"""A trained network as it is deployed: folded, taking pictures as a camera's software holds them."""
+"""A trained network as it is deployed: folded, taking images as a camera's software holds them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from edge.errors import ModelError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.network.contract import EmbeddingNetwork
-from tools.training.checkpoint import Trained
+from tools.training.checkpoint import TrainedNetwork
 
 _ROWS_AT_ONCE = 8
 
 
-class Deployed(nn.Module):
+class DeployedNetwork(nn.Module):
     """uint8 (n, side, side, 3) NHWC RGB → unit vectors float32 (n, dim), by a folded copy of a trained network.
 
-    ``side`` is that of the deployed pictures, a whole multiple of the side of the training: they are averaged down by ``shrink``.
+    ``side`` is that of the deployed images, a whole multiple of the side of the training: they are averaged down by ``shrink``.
     """
 
-    def __init__(self, trained: Trained, side: int) -> None:
+    def __init__(self, trained: TrainedNetwork, side: int) -> None:
         super().__init__()
         if side % trained.side:
             raise ModelError(f"the training ended with side {trained.side}; the deployed {side} must be a whole multiple of it (--side)")
@@ -33,12 +33,12 @@ class Deployed(nn.Module):
         self.network.fold(self.shrink)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed pictures as they lie in memory."""
+        """Embed images as they lie in memory."""
         return self.network.embed(pixels.permute(0, 3, 1, 2).float())
 
 
-def embed_as_trained(trained: Trained, shrink: int, batch: InputBatch) -> EmbeddingMatrix:
-    """Return what the trained network itself says, unfolded and in single precision, to pictures averaged down by ``shrink``."""
+def embed_as_trained(trained: TrainedNetwork, shrink: int, batch: InputBatch) -> EmbeddingMatrix:
+    """Return what the trained network itself says, unfolded and in single precision, to images averaged down by ``shrink``."""
     vectors = []
     with torch.inference_mode():
         for start in range(0, len(batch), _ROWS_AT_ONCE):

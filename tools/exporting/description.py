@@ -8,7 +8,7 @@ from typing import Final
 from edge.recognition.model import TrainingRecord
 from tools.network.contract import EmbeddingNetwork
 from tools.network.settings import ConvNextSettings, RegNetSettings
-from tools.training.checkpoint import Trained
+from tools.training.checkpoint import TrainedNetwork
 
 BRIEF_MINUTES: Final = 600.0
 
@@ -24,7 +24,7 @@ RECIPES: Final = {
 """What a stage of training is, in words; a stage that is not here speaks for itself."""
 
 
-def training_record(trained: Trained) -> TrainingRecord:
+def training_record(trained: TrainedNetwork) -> TrainingRecord:
     """Describe the stages that a network came from."""
     minutes = trained.elapsed_s / 60.0
     last = trained.stages[-1]

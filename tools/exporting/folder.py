@@ -18,18 +18,18 @@ from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMa
 from edge.recognition.model import MODEL_FILE, Artifact, Golden, Measured, MeasuredView, ModelManifest, NetworkInput, open_model, self_test
 from edge.vision.frame import RgbImage
 from tools.evaluation.embedding import as_table, measure_views
-from tools.exporting.coreml_form import predicted, write_coreml
-from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
+from tools.exporting.coreml_format import predict, write_coreml
+from tools.exporting.deployed import DeployedNetwork, embed_as_trained, weights_id
 from tools.exporting.description import architecture, training_record
 from tools.exporting.golden import file_record, write_golden
-from tools.exporting.onnx_form import write_for_one, write_onnx
+from tools.exporting.onnx_format import write_onnx, write_single_image_onnx
 from tools.exporting.targets import DEFAULT_TARGET, TARGETS, Target
-from tools.hailo.plan import as_record, plan_of
+from tools.hailo.plan import read_plan, to_json_dict
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
-from tools.training.checkpoint import Trained, open_trained
+from tools.training.checkpoint import TrainedNetwork, open_trained
 
 MAX_BATCH: Final = 16
 
@@ -42,25 +42,25 @@ PARITY_IMAGES: Final = 48
 
 ONNX_FILE: Final = "model.onnx"
 
-FOR_ONE_FILE: Final = "model-b1.onnx"
+SINGLE_IMAGE_FILE: Final = "model-b1.onnx"
 """Not listed in ``model.json``: a compiler wants it, no backend runs it, and a folder is whole without it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proof:
+class ValidationSet:
     """What the forms are proven and measured with."""
 
     cards: CardImages
     backgrounds: Sequence[RgbImage]
     views_per_card: int
 
-    def pictures(self) -> list[RgbImage]:
+    def images(self) -> list[RgbImage]:
         """Return real cards, half of them clean, half as a camera sees them."""
         chosen = np.linspace(0, len(self.cards.card_ids) - 1, PARITY_IMAGES // 2).astype(int)
         clean: list[RgbImage] = [self.cards.pixels[row] for row in chosen]
         seen = [
-            degrade(picture, PRESETS["camera-6"], np.random.default_rng(number), self.backgrounds[number % len(self.backgrounds)])
-            for number, picture in enumerate(clean)
+            degrade(image, PRESETS["camera-6"], np.random.default_rng(number), self.backgrounds[number % len(self.backgrounds)])
+            for number, image in enumerate(clean)
         ]
         return clean + seen
 
@@ -73,12 +73,12 @@ def export(
     cards = read_cards(data)
     if views_per_card and not np.isin(cards.card_sets, trained.held_out).any():
         raise ModelError(f"{data}: none of the held-out sets {trained.held_out} is there; nothing honest can be measured")
-    proof = Proof(cards, read_backgrounds(data / "negatives", half=1), views_per_card)
+    validation = ValidationSet(cards, read_backgrounds(data / "negatives", half=1), views_per_card)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        manifest = write_folder(trained, side or target.side_for(trained.side), target, proof, partial, out.name)
+        manifest = write_folder(trained, side or target.side_for(trained.side), target, validation, partial, out.name)
         for script in out.glob("*.alls"):  # written by hand for the compiler, no part of an export
             shutil.copy2(script, partial)
         shutil.rmtree(out, ignore_errors=True)
@@ -88,26 +88,26 @@ def export(
     return manifest
 
 
-def write_folder(trained: Trained, side: int, target: Target, proof: Proof, folder: Path, name: str) -> ModelManifest:
+def write_folder(trained: TrainedNetwork, side: int, target: Target, validation: ValidationSet, folder: Path, name: str) -> ModelManifest:
     """Write all forms with their proofs, and ``model.json`` last."""
-    deployed = Deployed(trained, side)
+    deployed = DeployedNetwork(trained, side)
     write_onnx(deployed, folder / ONNX_FILE)
-    inputs = squares(proof.pictures(), side)
+    inputs = squares(validation.images(), side)
     wanted = embed_as_trained(trained, deployed.shrink, inputs)
     least = agreement(ONNX_FILE, OnnxFile(folder / ONNX_FILE).run(inputs), wanted, PARITY_MIN_COSINE)
-    print(f"{ONNX_FILE}: least cosine to the trained network {least:.6f} over {PARITY_IMAGES} pictures")
-    if target.for_one:
-        write_for_one(folder / ONNX_FILE, folder / FOR_ONE_FILE)
-        least = min(least, agreement(FOR_ONE_FILE, OnnxFile(folder / FOR_ONE_FILE).run(inputs), wanted, PARITY_MIN_COSINE))
-    coreml = write_and_prove_coreml(deployed, folder, inputs, wanted) if target.coreml else None
-    views = measured_views(OnnxFile(folder / ONNX_FILE), trained, proof)
-    measured = Measured(parity_min_cosine=least, parity_images=PARITY_IMAGES, gallery_cards=len(proof.cards.card_ids), views=views)
+    print(f"{ONNX_FILE}: least cosine to the trained network {least:.6f} over {PARITY_IMAGES} images")
+    if target.single_image:
+        write_single_image_onnx(folder / ONNX_FILE, folder / SINGLE_IMAGE_FILE)
+        least = min(least, agreement(SINGLE_IMAGE_FILE, OnnxFile(folder / SINGLE_IMAGE_FILE).run(inputs), wanted, PARITY_MIN_COSINE))
+    coreml = write_checked_coreml(deployed, folder, inputs, wanted) if target.coreml else None
+    views = measured_views(OnnxFile(folder / ONNX_FILE), trained, validation)
+    measured = Measured(parity_min_cosine=least, parity_images=PARITY_IMAGES, gallery_cards=len(validation.cards.card_ids), views=views)
     manifest = describe(trained, deployed, folder, name, write_golden(trained, side, folder), measured, coreml)
-    if target.for_one:
-        manifest = manifest.model_copy(update={"npu": {"plan": as_record(plan_of(folder / ONNX_FILE))}})
+    if target.single_image:
+        manifest = manifest.model_copy(update={"npu": {"plan": to_json_dict(read_plan(folder / ONNX_FILE))}})
     (folder / MODEL_FILE).write_text(manifest.to_json(), encoding="utf-8")
     if side == INPUT_SIZE.width:
-        open_as_a_scanner(folder)
+        self_test_as_device(folder)
     return manifest
 
 
@@ -119,29 +119,35 @@ def agreement(form: str, answered: EmbeddingMatrix, wanted: EmbeddingMatrix, bou
     return min(1.0, least)
 
 
-def write_and_prove_coreml(deployed: Deployed, folder: Path, inputs: InputBatch, wanted: EmbeddingMatrix) -> dict[str, Any]:
+def write_checked_coreml(deployed: DeployedNetwork, folder: Path, inputs: InputBatch, wanted: EmbeddingMatrix) -> dict[str, Any]:
     """Write the Core ML package and return its record, with its agreement where Core ML can predict."""
     record = write_coreml(deployed, folder)
-    answered = predicted(folder, inputs)
+    answered = predict(folder, inputs)
     if answered is not None:
         least = agreement(record["package"], answered, wanted, COREML_MIN_COSINE)
-        record |= {"parity_min_cosine": least, "parity_note": f"run over {PARITY_IMAGES} pictures"}
+        record |= {"parity_min_cosine": least, "parity_note": f"run over {PARITY_IMAGES} images"}
     print(f"{record['package']}: {record['weights_compared']} weights compared; parity {record['parity_note']}")
     return record
 
 
-def measured_views(network: OnnxFile, trained: Trained, proof: Proof) -> tuple[MeasuredView, ...]:
+def measured_views(network: OnnxFile, trained: TrainedNetwork, validation: ValidationSet) -> tuple[MeasuredView, ...]:
     """Measure the ONNX on simulated views of the held-out cards."""
-    if not proof.views_per_card:
+    if not validation.views_per_card:
         return ()
-    held_out = np.isin(proof.cards.card_sets, trained.held_out)
-    rows = measure_views(network.embed, proof.cards, held_out, proof.backgrounds, views_per_card=proof.views_per_card)
+    held_out = np.isin(validation.cards.card_sets, trained.held_out)
+    rows = measure_views(network.embed, validation.cards, held_out, validation.backgrounds, views_per_card=validation.views_per_card)
     print(as_table(rows))
     return tuple(rows)
 
 
 def describe(
-    trained: Trained, deployed: Deployed, folder: Path, name: str, golden: Golden, measured: Measured, coreml: dict[str, Any] | None
+    trained: TrainedNetwork,
+    deployed: DeployedNetwork,
+    folder: Path,
+    name: str,
+    golden: Golden,
+    measured: Measured,
+    coreml: dict[str, Any] | None,
 ) -> ModelManifest:
     """Return the content of ``model.json``."""
     network = trained.network
@@ -165,7 +171,7 @@ def describe(
     )
 
 
-def open_as_a_scanner(folder: Path) -> None:
+def self_test_as_device(folder: Path) -> None:
     """Open the folder as the daemon would and run its self-test."""
     model = open_model(folder)
     with closing(OnnxEmbedder(model)) as embedder:

@@ -20,8 +20,8 @@ from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 from tools.evaluation.embedding import measure_views
 from tools.exporting.contenders import Contender
-from tools.exporting.deployed import Deployed
-from tools.exporting.onnx_form import write_onnx
+from tools.exporting.deployed import DeployedNetwork
+from tools.exporting.onnx_format import write_onnx
 from tools.network.contract import parameter_count
 from tools.network.onnx_file import OnnxFile, squares
 from tools.network.quantization import CALIBRATION_VIEWS, QUANTIZATION_PRESETS, agreement, quantize
@@ -31,9 +31,9 @@ from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 from tools.training.chain import Run, finish, run_stage
 from tools.training.checkpoint import FINAL, LAST, open_trained
-from tools.training.course import Course, Pictures
-from tools.training.material import Dataset
-from tools.training.processes import ALONE
+from tools.training.dataset import Dataset
+from tools.training.processes import SINGLE_PROCESS
+from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.warm import WarmSettings, plan_warm
 
 LATENCY_RUNS: Final = 30
@@ -64,9 +64,9 @@ class ComparedNetwork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparisonData:
-    """What all contenders share: the material they learn from, the cards and backgrounds they are measured with."""
+    """What all contenders share: the dataset they learn from, the cards and backgrounds they are measured with."""
 
-    material: Dataset
+    dataset: Dataset
     cards: CardImages
     backgrounds: list[RgbImage]
     views_per_card: int
@@ -77,12 +77,12 @@ class ComparisonData:
         cards, negatives = read_cards(data), data / "negatives"
         if not np.isin(cards.card_sets, held_out).any():
             raise DataError(f"{data}: none of the held-out sets {held_out} is there; nothing honest can be measured (--hold-out)")
-        material = Dataset.of(cards, read_backgrounds(negatives, half=0), held_out)
-        return cls(material, cards, read_backgrounds(negatives, half=1), views_per_card)
+        dataset = Dataset.of(cards, read_backgrounds(negatives, half=0), held_out)
+        return cls(dataset, cards, read_backgrounds(negatives, half=1), views_per_card)
 
     def calibration(self) -> InputBatch:
         """Return views of known cards to calibrate 8 bits with."""
-        known = self.material.cards.pixels
+        known = self.dataset.cards.pixels
         rows = np.linspace(0, len(known) - 1, CALIBRATION_VIEWS).astype(int)
         views = [
             degrade(known[row], PRESETS[QUANTIZATION_PRESETS[number % len(QUANTIZATION_PRESETS)]], np.random.default_rng(number))
@@ -91,11 +91,13 @@ class ComparisonData:
         return squares(views, INPUT_SIZE.width)
 
 
-def compare_network(contender: Contender, course: Course, data: ComparisonData, folder: Path) -> ComparedNetwork:
+def compare_network(contender: Contender, schedule: Schedule, data: ComparisonData, folder: Path) -> ComparedNetwork:
     """Train, export and measure one network, or return what was found before under the same course."""
     kept = folder / "row.json"
-    course = replace(course, pictures=(Pictures(contender.side, contender.batch),), steps=max(1, (course.steps or 0) // contender.batch))
-    wanted = {"network": asdict(contender.network), "course": asdict(course), "views_per_card": data.views_per_card}
+    schedule = replace(
+        schedule, pictures=(ResolutionPhase(contender.side, contender.batch),), steps=max(1, (schedule.steps or 0) // contender.batch)
+    )
+    wanted = {"network": asdict(contender.network), "course": asdict(schedule), "views_per_card": data.views_per_card}
     if kept.exists():
         record = json.loads(kept.read_text(encoding="utf-8"))
         if record["wanted"] != json.loads(json.dumps(wanted)):
@@ -103,8 +105,8 @@ def compare_network(contender: Contender, course: Course, data: ComparisonData, 
         return ComparedNetwork(**record["row"])
     final = folder / FINAL
     if not final.exists():
-        run = Run(folder, (folder / LAST).exists(), ALONE)
-        finish(run_stage(plan_warm(WarmSettings(network=contender.network, course=course), data.material), run), data.material, run)
+        run = Run(folder, (folder / LAST).exists(), SINGLE_PROCESS)
+        finish(run_stage(plan_warm(WarmSettings(network=contender.network, course=schedule), data.dataset), run), data.dataset, run)
     row = measured(contender, data, folder)
     write_atomically(kept, json.dumps({"wanted": wanted, "row": asdict(row)}, indent=2) + "\n", durable=False)
     return row
@@ -114,7 +116,7 @@ def measured(contender: Contender, data: ComparisonData, folder: Path) -> Compar
     """Export the trained network of ``folder`` and measure it in single precision and in 8 bits."""
     trained = open_trained(folder / FINAL)
     single, eight = folder / "model.onnx", folder / "int8.onnx"
-    write_onnx(Deployed(trained, INPUT_SIZE.width), single)
+    write_onnx(DeployedNetwork(trained, INPUT_SIZE.width), single)
     network = OnnxFile(single)
     calibration = data.calibration()
     quantize(single, eight, calibration, RECIPES[DEFAULT_RECIPE])
@@ -141,7 +143,7 @@ def measured(contender: Contender, data: ComparisonData, folder: Path) -> Compar
 
 def held_out(data: ComparisonData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return which cards took no part in training."""
-    return np.isin(data.cards.card_sets, data.material.held_out)
+    return np.isin(data.cards.card_sets, data.dataset.held_out)
 
 
 def measure(network: OnnxFile, data: ComparisonData, presets: Sequence[str]) -> dict[str, MeasuredView]:

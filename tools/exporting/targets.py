@@ -1,4 +1,4 @@
-"""The devices a network is exported for: which picture size they take, and which forms they are given."""
+"""The devices a network is exported for: which image size they take, and which forms they are given."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from edge.recognition.embedding import INPUT_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``side`` is fixed, or None: that of the training. Every target gets the ONNX for any number of pictures."""
+    """``side`` is fixed, or None: that of the training. Every target gets the ONNX for any number of images."""
 
     purpose: str
     side: int | None
-    for_one: bool = False
+    single_image: bool = False
     coreml: bool = False
 
     def side_for(self, trained_side: int) -> int:
@@ -23,8 +23,8 @@ class Target:
 
 
 TARGETS: Final[dict[str, Target]] = {
-    "hailo": Target("a scanner: ONNX for the CPU, and for exactly one picture for the NPU's compiler", INPUT_SIZE.width, for_one=True),
-    "android": Target("ONNX Runtime Mobile, any number of pictures", INPUT_SIZE.width),
+    "hailo": Target("a scanner: ONNX for the CPU, and for exactly one image for the NPU's compiler", INPUT_SIZE.width, single_image=True),
+    "android": Target("ONNX Runtime Mobile, any number of images", INPUT_SIZE.width),
     "server": Target("ONNX Runtime on a server, at the size of the training", None),
     "ios": Target("Core ML package, and the ONNX it is compared with, at the size of the training", None, coreml=True),
 }

@@ -12,8 +12,8 @@ from edge.recognition.model import ArtifactAgreement
 COLUMNS: Final = ("against the ONNX", "cards", "mean cosine", "least cosine", "same first answer %")
 
 
-def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
-    """Compare unit rows (n, dim) of the same pictures; ``gallery`` (m, dim) is what both are asked among, embedded by the first."""
+def compare_artifacts(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
+    """Compare unit rows (n, dim) of the same images; ``gallery`` (m, dim) is what both are queries among, embedded by the first."""
     cosine = np.sum(first * second, axis=1)
     same = np.argmax(first @ gallery.T, axis=1) == np.argmax(second @ gallery.T, axis=1)
     return ArtifactAgreement(
@@ -24,7 +24,7 @@ def agreement_of(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: Embed
     )
 
 
-def cells_of(name: str, agreement: ArtifactAgreement) -> tuple[str, ...]:
+def to_cells(name: str, agreement: ArtifactAgreement) -> tuple[str, ...]:
     """Return an agreement as cells below ``COLUMNS``; ``name`` is the artifact compared."""
     cosines = (f"{agreement.mean_cosine:.4f}", f"{agreement.min_cosine:.4f}")
     return (name, str(agreement.count), *cosines, f"{100 * agreement.top1:.1f}")

@@ -14,7 +14,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.model import ArtifactAgreement, Model
 from edge.recognition.recognizer import Embedder
-from tools.hailo.agreement import agreement_of
+from tools.hailo.agreement import compare_artifacts
 from tools.hailo.record import write_npu_record
 from tools.hailo.views import views_of
 from tools.simulation.card_images import read_cards
@@ -23,34 +23,34 @@ BATCHES: Final = (1, 2, 4, 8)
 
 REPEATS: Final = 100
 
-ANSWER_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 30.0
 
 
 def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
-    """Embed any number of pictures, two batches under way."""
+    """Embed any number of images, two batches under way."""
     size = embedder.info.max_batch
     parts = [batch[start : start + size] for start in range(0, len(batch), size)]
     rows, waiting = [], [embedder.submit(part) for part in parts[:2]]
     for part in [*parts[2:], None, None][: len(parts)]:
-        rows.append(waiting.pop(0).result(ANSWER_S))
+        rows.append(waiting.pop(0).result(ANSWER_TIMEOUT_S))
         if part is not None:
             waiting.append(embedder.submit(part))
     return np.concatenate(rows)
 
 
-def is_deterministic(embedder: Embedder, picture: InputBatch) -> bool:
-    """Say whether a hundred runs of one picture give the same bytes."""
-    first = embedder.submit(picture).result(ANSWER_S)
-    return all(np.array_equal(first, embedder.submit(picture).result(ANSWER_S)) for _ in range(REPEATS))
+def is_deterministic(embedder: Embedder, image: InputBatch) -> bool:
+    """Say whether a hundred runs of one image give the same bytes."""
+    first = embedder.submit(image).result(ANSWER_TIMEOUT_S)
+    return all(np.array_equal(first, embedder.submit(image).result(ANSWER_TIMEOUT_S)) for _ in range(REPEATS))
 
 
-def latencies_ms(embedder: Embedder, picture: InputBatch, batch: int, runs: int) -> dict[str, float]:
+def latencies_ms(embedder: Embedder, image: InputBatch, batch: int, runs: int) -> dict[str, float]:
     """Return p50 and p95 of a batch's time from submission to answer, one at a time, in milliseconds."""
-    repeated = np.repeat(picture, batch, axis=0)
+    repeated = np.repeat(image, batch, axis=0)
     took_ms = []
     for _ in range(runs):
         began_s = time.perf_counter()
-        embedder.submit(repeated).result(ANSWER_S)
+        embedder.submit(repeated).result(ANSWER_TIMEOUT_S)
         took_ms.append(1e3 * (time.perf_counter() - began_s))
     return {"p50_ms": round(float(np.quantile(took_ms, 0.5)), 2), "p95_ms": round(float(np.quantile(took_ms, 0.95)), 2)}
 
@@ -58,17 +58,17 @@ def latencies_ms(embedder: Embedder, picture: InputBatch, batch: int, runs: int)
 def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[ArtifactAgreement, dict[str, Any]]:
     """Measure everything on this machine's board; return the agreement and the record for ``model.json``."""
     cards = read_cards(images)
-    asked = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
+    queries = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
     clean = views_of(cards, negatives, len(cards.card_ids), seed=4, half=1)
     with closing(OnnxEmbedder(model)) as onnx:
-        wanted, gallery = embed(onnx, asked), embed(onnx, clean)
+        expected, gallery = embed(onnx, queries), embed(onnx, clean)
     with closing(HailoEmbedder(model)) as npu:
-        agreement = agreement_of(wanted, embed(npu, asked), gallery)
-        picture = model.golden_inputs[:1]
+        agreement = compare_artifacts(expected, embed(npu, queries), gallery)
+        image = model.golden_inputs[:1]
         batches = [batch for batch in BATCHES if batch <= npu.info.max_batch]
         record: dict[str, Any] = {
-            "deterministic": is_deterministic(npu, picture),
-            "latency": {f"batch {batch}": latencies_ms(npu, picture, batch, runs) for batch in batches},
+            "deterministic": is_deterministic(npu, image),
+            "latency": {f"batch {batch}": latencies_ms(npu, image, batch, runs) for batch in batches},
         }
         status = npu.status()
     record |= {

@@ -10,7 +10,7 @@ from typing import Final
 from edge.errors import DataError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix
 from edge.recognition.model import Artifact, ArtifactAgreement, Model
-from tools.hailo.agreement import agreement_of
+from tools.hailo.agreement import compare_artifacts
 from tools.hailo.compiled_part import write_compiled_part
 from tools.hailo.compiler import Compilation
 from tools.hailo.record import write_npu_record
@@ -21,14 +21,14 @@ from tools.simulation.card_images import CardImages
 HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8
 HEF_MIN_COSINE: Final = 0.97
-"""What the chip's answer to a golden picture must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
+"""What the chip's answer to a golden image must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
 
 MIN_QUANTIZED_COSINE: Final = 0.98
 
 MIN_TOP1: Final = 0.995
 
 
-def script_of(folder: Path) -> Path:
+def script_path(folder: Path) -> Path:
     """Return where the compiler's model script of a network lies: ``<name>/<name>.alls``."""
     return folder / f"{folder.name}.alls"
 
@@ -37,7 +37,7 @@ def compile_model(
     model: Model, known: CardImages, held_out: CardImages, negatives: Path | None, count: int
 ) -> dict[str, ArtifactAgreement]:
     """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
-    script = script_of(model.folder).read_text(encoding="utf-8")
+    script = script_path(model.folder).read_text(encoding="utf-8")
     source = model.artifact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
         compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
@@ -55,15 +55,15 @@ def compile_model(
 
 
 def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
-    """Compare native and quantized emulation with the ONNX on two views of each held-out card, asked among the held-out cards."""
-    asked = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
+    """Compare native and quantized emulation with the ONNX on two views of each held-out card, queries among the held-out cards."""
+    queries = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
-    wanted = reference.run(asked)
+    expected = reference.run(queries)
     answers: dict[str, EmbeddingMatrix] = {
-        "native": compilation.emulate(asked, "SDK_NATIVE"),
-        "quantized emulation": compilation.emulate(asked, "SDK_QUANTIZED"),
+        "native": compilation.emulate(queries, "SDK_NATIVE"),
+        "quantized emulation": compilation.emulate(queries, "SDK_QUANTIZED"),
     }
-    return {name: agreement_of(wanted, answer, gallery) for name, answer in answers.items()}
+    return {name: compare_artifacts(expected, answer, gallery) for name, answer in answers.items()}
 
 
 def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:

@@ -1,6 +1,6 @@
 """Which part of a network's ONNX the NPU runs: convolutions and what lies between them. Around it, on the host: planes, and the length.
 
-The compiler is given that part alone, in the plainest form: float32 planes in, weights in single precision, one picture.
+The compiler is given that part alone, in the plainest form: float32 planes in, weights in single precision, one image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identi
 
 @dataclass(frozen=True, slots=True)
 class CompiledPart:
-    """An ONNX that holds what is compiled and nothing else: ``start`` and ``end`` are its first and last node, ``side`` the picture's."""
+    """An ONNX that holds what is compiled and nothing else: ``start`` and ``end`` are its first and last node, ``side`` the image's."""
 
     onnx: Path
     start: str
@@ -33,21 +33,21 @@ class CompiledPart:
 def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
     """Write what is compiled of ``source``: float32 (1, 3, side, side) in, the embedding of any length out. Raises ``ModelError``."""
     model = single_precision(onnx.load(str(source)))
-    start, end = part_of(model, source)
-    part = single_picture(model)
+    start, end = compiled_range(model, source)
+    part = fix_batch_to_one(model)
     onnx.save(Extractor(part).extract_model([start.input[0]], [end.output[0]]), str(target))
     return CompiledPart(target, start.name, end.name, side)
 
 
-def single_picture(model: ModelProto) -> ModelProto:
-    """Return the graph for exactly one picture, every shape in it known: compiled networks are static. Changes ``model``."""
+def fix_batch_to_one(model: ModelProto) -> ModelProto:
+    """Return the graph for exactly one image, every shape in it known: compiled networks are static. Changes ``model``."""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
     return shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def part_of(model: ModelProto, path: Path) -> tuple[NodeProto, NodeProto]:
+def compiled_range(model: ModelProto, path: Path) -> tuple[NodeProto, NodeProto]:
     """Return the first and the last node that are compiled: the first convolution, and what computes the embedding before its length."""
     start = next((node for node in model.graph.node if node.op_type == "Conv"), None)
     makers = {output: node for node in model.graph.node for output in node.output}

@@ -34,7 +34,7 @@ LOST_ACCURACY: Final = (
     "no gpu",
     "running without calibration",
 )
-"""Log lines, in lower case, after which the result is not what was asked for."""
+"""Log lines, in lower case, after which the result is not what was queries for."""
 
 EMBEDDING_LAYER: Final = "{embedding_layer}"
 """Stands in a model script for the name the compiler gave to the layer that computes the embedding."""
@@ -54,7 +54,7 @@ class Compilation:
     def translate(self) -> None:
         """Parse the ONNX, static batch 1."""
         part = self._part
-        with watched("translating"):
+        with failing_on_lost_accuracy("translating"):
             self._runner.translate_onnx_model(
                 str(part.onnx),
                 self._name,
@@ -64,22 +64,22 @@ class Compilation:
             )
 
     def optimize(self, script: str, calibration: InputBatch) -> None:
-        """Quantize after ``script`` with pictures uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
+        """Quantize after ``script`` with images uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
         if len(calibration) < CALIBRATION_IMAGES:
             raise DataError(
-                f"{len(calibration)} pictures for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimizing"
+                f"{len(calibration)} images for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimizing"
             )
-        with watched("optimizing"):
+        with failing_on_lost_accuracy("optimizing"):
             self._runner.load_model_script(script.replace(EMBEDDING_LAYER, self._embedding_layer()))
             self._runner.optimize(calibration.astype(np.float32))
 
     def compile(self) -> bytes:
         """Return the HEF."""
-        with watched("compiling"):
+        with failing_on_lost_accuracy("compiling"):
             return bytes(self._runner.compile())
 
     def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
-        """Embed pictures on this machine as the network stands after parsing (native) or as the chip would (quantized)."""
+        """Embed images on this machine as the network stands after parsing (native) or as the chip would (quantized)."""
         context = getattr(self._sdk.InferenceContext, kind)
         with self._runner.infer_context(context) as opened:
             answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))
@@ -108,31 +108,31 @@ def load_compiler() -> ModuleType:
 
 
 @contextmanager
-def watched(doing: str) -> Iterator[None]:
+def failing_on_lost_accuracy(step: str) -> Iterator[None]:
     """Listen to the compiler's log and fail on a line that means lost accuracy; name the step when the compiler raises."""
-    listener = _Listener()
+    handler = _AccuracyLogHandler()
     root = logging.getLogger()
-    root.addHandler(listener)
+    root.addHandler(handler)
     try:
         yield
     except (DataError, DeviceError):
         raise
     except Exception as error:
-        raise DataError(f"{doing} failed: {type(error).__name__}: {error}") from error
+        raise DataError(f"{step} failed: {type(error).__name__}: {error}") from error
     finally:
-        root.removeHandler(listener)
-    if listener.heard:
-        raise DataError(f"{doing}: the compiler gives up accuracy: {listener.heard[0]!r}; give it a GPU and at least 1024 pictures")
+        root.removeHandler(handler)
+    if handler.matches:
+        raise DataError(f"{step}: the compiler gives up accuracy: {handler.matches[0]!r}; give it a GPU and at least 1024 images")
 
 
-class _Listener(logging.Handler):
+class _AccuracyLogHandler(logging.Handler):
     """Keeps the lines that mean lost accuracy."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.heard: list[str] = []
+        self.matches: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if any(sign in message.lower() for sign in LOST_ACCURACY):
-            self.heard.append(message)
+            self.matches.append(message)

@@ -17,7 +17,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from edge.errors import ModelError
-from tools.hailo.compiled_part import single_picture
+from tools.hailo.compiled_part import fix_batch_to_one
 
 PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)
@@ -28,7 +28,7 @@ LARGE_1X1_WEIGHTS: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer with weights. ``macs`` are multiply-accumulates for one picture, ``output_values`` what it hands on."""
+    """One layer with weights. ``macs`` are multiply-accumulates for one image, ``output_values`` what it hands on."""
 
     name: str
     kernel: tuple[int, int]
@@ -58,7 +58,7 @@ class Stage:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one picture."""
+        """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.layers)
 
     @property
@@ -83,14 +83,14 @@ class CompilePlan:
         return sum(layer.weights // 2 if four_bit and layer.may_be_4_bit else layer.weights for layer in self.layers)
 
     def stream_ms(self, link: str, batch: int, *, four_bit: bool) -> float:
-        """Return the least time per picture, in milliseconds, that streaming the weights once per batch takes on ``link``."""
+        """Return the least time per image, in milliseconds, that streaming the weights once per batch takes on ``link``."""
         return self.weight_bytes(four_bit=four_bit) / (PCIE_GB_PER_S[link] * 1e9) * 1e3 / batch
 
 
-def plan_of(path: Path) -> CompilePlan:
+def read_plan(path: Path) -> CompilePlan:
     """Read an ONNX and count. Raises ``ModelError`` for a file that is none or has no layers with weights."""
     try:
-        model = single_picture(onnx.load(str(path)))
+        model = fix_batch_to_one(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx raise classes without a common base
         raise ModelError(f"{path}: no readable ONNX ({error}); export the network again") from error
     shapes = _shapes(model)
@@ -142,32 +142,32 @@ def as_markdown(plan: CompilePlan) -> str:
             f"| {stage.name} | {len(stage.layers)} | {stage.weights / 1e6:.2f} M | {stage.macs / 1e6:.0f} M "
             f"| {stage.widest_activation / 1e3:.0f} kB | {eight / 1e6:.2f} | {four / 1e6:.2f} |"
         )
-    lines += ["", "| link | weights | " + " | ".join(f"ms per picture, batch {batch}" for batch in BATCHES) + " |"]
+    lines += ["", "| link | weights | " + " | ".join(f"ms per image, batch {batch}" for batch in BATCHES) + " |"]
     lines.append("|---" * (2 + len(BATCHES)) + "|")
     for link in PCIE_GB_PER_S:
         for bits, four_bit in WEIGHTS.items():
             cells = " | ".join(f"{plan.stream_ms(link, batch, four_bit=four_bit):.1f}" for batch in BATCHES)
             lines.append(f"| {link} | {bits} | {cells} |")
-    return "\n".join([*lines, "", road(plan)])
+    return "\n".join([*lines, "", recommendation(plan)])
 
 
-def road(plan: CompilePlan, bound_ms: float = 25.0) -> str:
-    """Say how the bound per picture can be met on a Pi 5's Gen3 lane, if the weights have to stream."""
+def recommendation(plan: CompilePlan, bound_ms: float = 25.0) -> str:
+    """Say how the bound per image can be met on a Pi 5's Gen3 lane, if the weights have to stream."""
     single, pair = (plan.stream_ms("Gen3 x1", batch, four_bit=False) for batch in (1, 2))
     narrow = plan.stream_ms("Gen3 x1", 1, four_bit=True)
     if single < bound_ms:
         return f"Streaming takes {single:.1f} ms at batch 1: below {bound_ms:g} ms without further measures."
     if pair < bound_ms:
         return (
-            f"Road: 8-bit weights and batches. Every card is read both ways up, so no batch has fewer than two pictures: {pair:.1f} ms "
+            f"Road: 8-bit weights and batches. Every card is read both ways up, so no batch has fewer than two images: {pair:.1f} ms "
             f"each, below {bound_ms:g} ms. 4 bits in the big 1x1 layers would give {narrow:.1f} ms at batch 1, at a price in accuracy that "
             "has to be measured first; on a Gen2 link both double."
         )
     return f"Road: a smaller network, or 4 bits in the big 1x1 layers ({narrow:.1f} ms at batch 1) with their accuracy measured."
 
 
-def as_record(plan: CompilePlan) -> dict[str, Any]:
-    """Return the plan for ``model.json``: weights and MACs by stage, the least ms per picture by link, weights and batch."""
+def to_json_dict(plan: CompilePlan) -> dict[str, Any]:
+    """Return the plan for ``model.json``: weights and MACs by stage, the least ms per image by link, weights and batch."""
     return {
         "weights": sum(layer.weights for layer in plan.layers),
         "macs": sum(layer.macs for layer in plan.layers),
@@ -182,5 +182,5 @@ def as_record(plan: CompilePlan) -> dict[str, Any]:
             }
             for link in PCIE_GB_PER_S
         },
-        "road": road(plan),
+        "road": recommendation(plan),
     }

@@ -36,7 +36,7 @@ class EmbeddingNetwork(nn.Module):
         return self.embed((pixels - self.mean) / self.std)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return unit vectors of pictures brought to mean 0 and standard deviation 1 (of raw ones, once folded)."""
+        """Return unit vectors of images brought to mean 0 and standard deviation 1 (of raw ones, once folded)."""
         vectors = self.raw(self.prepare(x)).float()
         return cast(Tensor, vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
@@ -51,7 +51,7 @@ class EmbeddingNetwork(nn.Module):
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
-        """Make ``embed`` take RGB 0..255; ``shrink`` times larger pictures than those of the training are averaged down first.
+        """Make ``embed`` take RGB 0..255; ``shrink`` times larger images than those of the training are averaged down first.
 
         For deployment only. Here it is one more 1x1 convolution, exact for every network; a convolution with padding cannot take the
         mean in without an error along the edges.
@@ -67,7 +67,7 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def draw_weights(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
     """Draw weights that keep the variance of their input: trained from nothing in minutes, the published 0.02 starts too weak."""
     if isinstance(module, nn.Conv2d):
         fan_in = module.weight[0].numel()

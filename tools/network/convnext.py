@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.network.contract import EmbeddingNetwork, draw_weights
+from tools.network.contract import EmbeddingNetwork, init_weights
 from tools.network.folding import affine, scale_inputs, scale_outputs
 from tools.network.head import DeployedHead, LayoutHead
 from tools.network.settings import ConvNextSettings
@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 
 class ConvNext(EmbeddingNetwork):
-    """The network. The side of its pictures is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels more)."""
+    """The network. The side of its images is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels more)."""
 
     def __init__(self, settings: ConvNextSettings | None = None) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class ConvNext(EmbeddingNetwork):
         self.stages = nn.Sequential(*stages)
         self.final_norm = make_norm(settings, widths[-1])
         self.head: LayoutHead | DeployedHead = LayoutHead(widths[-1], settings.layout_channels, settings.dim)
-        self.apply(draw_weights)
+        self.apply(init_weights)
 
     def raw(self, x: Tensor) -> Tensor:
         """Return vectors (n, dim) of any length."""
@@ -105,7 +105,7 @@ class ConvNext(EmbeddingNetwork):
     def fold(self, shrink: int = 1) -> None:
         """Take mean, standard deviation, layer scales and BatchNorms into the convolutions, so that ``embed`` takes RGB 0..255.
 
-        ``shrink`` makes the stem read pictures that many times larger than those of the training, as if they were averaged down first:
+        ``shrink`` makes the stem read images that many times larger than those of the training, as if they were averaged down first:
         its 4x4 patches become patches of 4 times ``shrink``. Exact up to rounding; the network cannot be trained on afterwards.
         """
         self._widen_stem(shrink)
@@ -123,7 +123,7 @@ class ConvNext(EmbeddingNetwork):
                 cast(nn.Sequential, stage)[0] = nn.Identity()
         head = cast(LayoutHead, self.head)
         if isinstance(self.final_norm, nn.BatchNorm2d):
-            head.take_in(*affine(self.final_norm))
+            head.fold_affine(*affine(self.final_norm))
             self.final_norm = nn.Identity()
         self.head = head.deployed()
 

@@ -1,4 +1,4 @@
-"""Asking a network in memory for embeddings of pictures of any size."""
+"""Asking a network in memory for embeddings of images of any size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
-from tools.simulation.camera import resized
+from tools.simulation.camera import resize
 
 BATCH: Final = 16
 
 
-def embed_at(network: EmbeddingNetwork, pictures: Sequence[RgbImage], side: int) -> EmbeddingMatrix:
-    """Return the embeddings (n, dim) of pictures at the picture size of the training, where the network lies, in its eval mode."""
+def embed_images(network: EmbeddingNetwork, images: Sequence[RgbImage], side: int) -> EmbeddingMatrix:
+    """Return the embeddings (n, dim) of images at the image size of the training, where the network lies, in its eval mode."""
     network.eval()
     device = network.mean.device
     rows = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
-        for start in range(0, len(pictures), BATCH):
-            batch = np.stack([resized(picture, (side, side)) for picture in pictures[start : start + BATCH]])
+        for start in range(0, len(images), BATCH):
+            batch = np.stack([resize(image, (side, side)) for image in images[start : start + BATCH]])
             pixels = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float()
             rows.append(network(pixels).float().cpu().numpy())
     return cast(EmbeddingMatrix, np.concatenate(rows))

@@ -38,7 +38,7 @@ class LayoutHead(nn.Module):
         """Return the same function in the operations an NPU's compiler takes."""
         return DeployedHead(self)
 
-    def take_in(self, factor: Tensor, shift: Tensor) -> None:
+    def fold_affine(self, factor: Tensor, shift: Tensor) -> None:
         """Make the head take ``x`` for ``factor * x + shift``: averaging and a shift per channel commute."""
         scale_inputs(self.layout, factor, shift)
         others = self.project.in_channels - len(factor)

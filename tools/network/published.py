@@ -38,7 +38,9 @@ class PublishedNetwork(EmbeddingNetwork):
 
     def __init__(self, settings: PublishedSettings) -> None:
         try:
-            backbone = timm_library().create_model(settings.model, pretrained=False, num_classes=0, **_sized(settings), **settings.options)
+            backbone = timm_library().create_model(
+                settings.model, pretrained=False, num_classes=0, **_size_options(settings), **settings.options
+            )
         except RuntimeError as error:
             raise DataError(f"{settings.model}: timm does not make this network ({error}); see timm.list_models()") from error
         known = backbone.pretrained_cfg
@@ -70,7 +72,7 @@ class PublishedNetwork(EmbeddingNetwork):
                 part.requires_grad_(requires_grad=True)
 
 
-def _sized(settings: PublishedSettings) -> dict[str, int]:
+def _size_options(settings: PublishedSettings) -> dict[str, int]:
     return {} if settings.patch is None else {"img_size": settings.side}
 
 
@@ -102,7 +104,7 @@ def load_published(network: EmbeddingNetwork, weights: str) -> None:
     """Fill a backbone of timm, or our LayerNorm ConvNeXt, with published weights; the head keeps its own. Raises ``DataError``."""
     settings = network.settings
     if isinstance(network, PublishedNetwork):
-        found = published_weights(settings.model, weights, {**_sized(settings), **settings.options})
+        found = published_weights(settings.model, weights, {**_size_options(settings), **settings.options})
         _fill(network.backbone, {name: value for name, value in found.items() if not name.startswith(CLASSIFIERS)}, weights)
     elif isinstance(network, ConvNext):
         load_published_convnext(network, published_weights("convnext_tiny", weights), weights)
@@ -167,7 +169,7 @@ def _fill(module: nn.Module, weights: Weights, source: str) -> None:
     own = module.state_dict()
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     wrong = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
-    for names, said in ((missing, "lacks"), (unknown, "also holds"), (wrong, "has another shape for")):
+    for names, problem in ((missing, "lacks"), (unknown, "also holds"), (wrong, "has another shape for")):
         if names:
-            raise DataError(f"{source}: {said} {names[0]!r} ({len(names)} such); these are the weights of another network")
+            raise DataError(f"{source}: {problem} {names[0]!r} ({len(names)} such); these are the weights of another network")
     module.load_state_dict(dict(weights))

@@ -56,12 +56,12 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
     """Write a quantized copy of ``source`` to ``target``; ``only`` names the one part to quantize (default: all)."""
     graph = single_precision(onnx.load(str(source)))
     kept = _inside_gelu(graph) | {
-        node.name for node in graph.graph.node if (part := part_of(node.name)) in recipe.spared or (only and part != only)
+        node.name for node in graph.graph.node if (part := part_of(node.name)) in recipe.kept_single or (only and part != only)
     }
     options: dict[str, Any] = {"CalibPercentile": PERCENTILE} if recipe.method == "percentile" else {}
     if recipe.activation_bits == 16:
         options["UseQDQContribOps"] = True  # 16 bits came into the standard with opset 21 only
-    with tempfile.TemporaryDirectory() as folder, _without_advice():
+    with tempfile.TemporaryDirectory() as folder, _without_warnings():
         prepared = Path(folder) / "single.onnx"
         onnx.save(graph, str(prepared))
         quantize_static(
@@ -80,7 +80,7 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Disable warnings of the library, which advises to prepare every graph; this one is prepared."""
     logging.disable(logging.WARNING)
     try:
@@ -123,7 +123,7 @@ def agreement(single: EmbeddingMatrix, quantized: EmbeddingMatrix) -> tuple[floa
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QuantizationTrial:
+class QuantizationExperiment:
     """A network with views to calibrate and to check with; the two sets of views have no image in common."""
 
     source: Path
@@ -132,7 +132,7 @@ class QuantizationTrial:
     single: EmbeddingMatrix
 
     @classmethod
-    def open(cls, source: Path, cards: Sequence[Path], *, views: int = CALIBRATION_VIEWS) -> QuantizationTrial:
+    def open(cls, source: Path, cards: Sequence[Path], *, views: int = CALIBRATION_VIEWS) -> QuantizationExperiment:
         """Return the ONNX ``source`` with views of the images ``cards``, which must show cards that the network was trained on."""
         network = OnnxFile(source)
         checked = simulated_views(cards, CHECKED_VIEWS, 2, network.side)
@@ -145,7 +145,7 @@ class QuantizationTrial:
         return agreement(self.single, OnnxFile(target).run(self.checked))
 
 
-def layer_costs(trial: QuantizationTrial, folder: Path) -> list[tuple[str, float, float]]:
+def layer_costs(trial: QuantizationExperiment, folder: Path) -> list[tuple[str, float, float]]:
     """Return (part, mean cosine, least cosine) when that part alone is quantized, worst first."""
     nodes = onnx.load(str(trial.source), load_external_data=False).graph.node
     parts = sorted({part_of(node.name) for node in nodes if node.op_type in {"Conv", "MatMul", "Gemm"}})

@@ -11,18 +11,18 @@ RangeMethod: TypeAlias = Literal["minmax", "percentile", "entropy"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to quantize. ``spared`` names parts of the network that stay in single precision, see ``quantization.part_of``."""
+    """How to quantize. ``kept_single`` names parts of the network that stay in single precision, see ``quantization.part_of``."""
 
     method: RangeMethod
     activation_bits: int = 8
-    spared: tuple[str, ...] = ()
+    kept_single: tuple[str, ...] = ()
 
 
 RECIPES: Final[dict[str, Recipe]] = {
     "minmax": Recipe("minmax"),
     "percentile": Recipe("percentile"),
     "entropy": Recipe("entropy"),
-    "spare-ends": Recipe("percentile", spared=("stem", "head")),
+    "spare-ends": Recipe("percentile", kept_single=("stem", "head")),
     "16-bit-activations": Recipe("minmax", activation_bits=16),
 }
 """The documented remedies for lost accuracy, cheapest first."""

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tools.network.contract import EmbeddingNetwork, draw_weights
+from tools.network.contract import EmbeddingNetwork, init_weights
 from tools.network.folding import affine, scale_outputs
 from tools.network.head import DeployedHead, LayoutHead
 from tools.network.settings import RegNetSettings
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 
 
 class RegNet(EmbeddingNetwork):
-    """The network. The side of its pictures is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels less)."""
+    """The network. The side of its images is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels less)."""
 
     def __init__(self, settings: RegNetSettings | None = None) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class RegNet(EmbeddingNetwork):
             channels = width
         self.stages = nn.Sequential(*stages)
         self.head: LayoutHead | DeployedHead = LayoutHead(channels, settings.layout_channels, settings.dim)
-        self.apply(draw_weights)
+        self.apply(init_weights)
         for block in self.modules():
             if isinstance(block, Bottleneck):  # each block starts as the identity (Goyal et al. 2017, arXiv 1706.02677)
                 nn.init.zeros_(cast(nn.BatchNorm2d, block.leave.norm).weight)

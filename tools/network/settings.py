@@ -42,7 +42,7 @@ HUB: Final = "hub"
 class PublishedSettings:
     """A backbone of timm and the head we put on it.
 
-    ``patch`` is the side of its patches where its pictures have a fixed size, None for a convolutional one. ``hidden`` is the width of the
+    ``patch`` is the side of its patches where its images have a fixed size, None for a convolutional one. ``hidden`` is the width of the
     head's middle layer, None for a linear head. ``options`` go to timm as they are; tests make tiny backbones with them.
     """
 

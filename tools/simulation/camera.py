@@ -42,6 +42,7 @@ __all__ = [
     "CardPose",
     "FloatImage",
     "ViewSettings",
+    "apply_camera",
     "blend",
     "card_mask",
     "degrade",
@@ -51,8 +52,7 @@ __all__ = [
     "motion_blur",
     "photograph",
     "pose_quad",
-    "resized",
-    "see",
+    "resize",
     "sensor_noise",
     "sleeve",
     "to_uint8",
@@ -172,18 +172,18 @@ def degrade(
     """
     seen_width = min(float(rng.uniform(*settings.seen_width_px)), float(CARD_SIZE.width))
     seen = (round(seen_width), round(seen_width * CARD_SIZE.height / CARD_SIZE.width))
-    small = resized(card, seen)
+    small = resize(card, seen)
     view = _lay_on_background(small, _view_homography(seen, settings.corner_error, rng), background, rng)
     if settings.occluded[1] > 0.0:
         view = occlude(view, float(rng.uniform(*settings.occluded)), rng)
-    view = see(view, settings, rng)
+    view = apply_camera(view, settings, rng)
     if settings.grid_mask > 0.0 and rng.random() < settings.grid_mask:
         view = grid_mask(view, rng)
     pixels = through_jpeg(to_uint8(view), settings.jpeg_quality, rng)
-    return resized(pixels, (size.width, size.height))
+    return resize(pixels, (size.width, size.height))
 
 
-def see(image: FloatImage, settings: ViewSettings, rng: np.random.Generator) -> FloatImage:
+def apply_camera(image: FloatImage, settings: ViewSettings, rng: np.random.Generator) -> FloatImage:
     """Apply surface, light, lens and sensor to a picture of the scene, in the order in which they happen."""
     if rng.random() < settings.foil:
         image = foil(image, rng)
@@ -208,7 +208,7 @@ def _view_homography(size: tuple[int, int], corner_error: float, rng: np.random.
     return np.asarray(cv2.getPerspectiveTransform(found, corners), dtype=np.float64)
 
 
-def resized(image: RgbImage, size: tuple[int, int]) -> RgbImage:
+def resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
     """Return the picture at ``size`` (width, height): averaged where it shrinks, interpolated where it grows."""
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
@@ -290,7 +290,7 @@ def lay_card(scene: FloatImage, card: RgbImage, pose: CardPose, *, shadow: float
     longest = float(max(np.linalg.norm(quad[i] - quad[(i + 1) % 4]) for i in range(4)))
     shrink = min(1.0, longest / card.shape[0])
     size = (max(8, round(card.shape[1] * shrink)), max(8, round(card.shape[0] * shrink)))
-    small = resized(card, size)
+    small = resize(card, size)
     homography = cv2.getPerspectiveTransform(_outer_corners(size), quad)
     shape = (scene.shape[1], scene.shape[0])
     warped = cv2.warpPerspective(small, homography, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -313,5 +313,5 @@ def photograph(
     scene = background.astype(np.float32)
     for card, pose in cards:
         scene = lay_card(scene, card, pose)
-    seen = see(scene, settings, rng)
+    seen = apply_camera(scene, settings, rng)
     return through_jpeg(to_uint8(seen), settings.jpeg_quality, rng), tuple(pose_quad(pose) for _, pose in cards)

@@ -38,7 +38,7 @@ class CardImages:
     pixels: NDArray[np.uint8]
     groups: NDArray[np.int64]
 
-    def chosen(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardImages:
+    def select(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardImages:
         """Return the cards for which ``keep`` is true."""
         rows = np.flatnonzero(np.asarray(keep))
         return CardImages(

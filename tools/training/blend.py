@@ -20,16 +20,18 @@ from torch import nn
 from edge.errors import DataError
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
-from tools.simulation.camera import degrade, resized, training_view_settings
+from tools.simulation.camera import degrade, resize, training_view_settings
 from tools.simulation.card_images import CardImages
-from tools.training.checkpoint import StageRecord, Trained
+from tools.training.checkpoint import StageRecord, TrainedNetwork
 from tools.training.defaults import BLEND_SHARE
 
 STATISTICS_VIEWS: Final = 384
 BATCH: Final = 48
 
 
-def blended(first: Trained, second: Trained, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = BLEND_SHARE) -> Trained:
+def blended(
+    first: TrainedNetwork, second: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = BLEND_SHARE
+) -> TrainedNetwork:
     """Return ``second`` with weights ``(1 - share) * first + share * second``, its statistics measured on views of the known ``cards``.
 
     Raises ``DataError`` for two networks of different shapes or a whitened one: only weights of one run lie near each other.
@@ -47,13 +49,13 @@ def blended(first: Trained, second: Trained, cards: CardImages, backgrounds: Seq
         degrade(cards.pixels[row], training_view_settings(rng), rng, backgrounds[number % len(backgrounds)])
         for number, row in enumerate(rows)
     ]
-    measure_statistics(network, views, second.side)
+    measure_batchnorm_statistics(network, views, second.side)
     record = StageRecord("blend", {"share": share}, 0, 0.0, len(cards.card_ids), second.stages[-1].machine)
     return replace(second, network=network, stages=(*second.stages, record))
 
 
 @torch.no_grad()
-def measure_statistics(network: EmbeddingNetwork, views: Sequence[RgbImage], side: int) -> None:
+def measure_batchnorm_statistics(network: EmbeddingNetwork, views: Sequence[RgbImage], side: int) -> None:
     """Set the running statistics of all BatchNorms to their mean over ``views``, in place; the network ends in its eval mode."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -62,6 +64,6 @@ def measure_statistics(network: EmbeddingNetwork, views: Sequence[RgbImage], sid
     network.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for start in range(0, len(views), BATCH):
-            batch = np.stack([resized(view, (side, side)) for view in views[start : start + BATCH]])
+            batch = np.stack([resize(view, (side, side)) for view in views[start : start + BATCH]])
             network(torch.from_numpy(batch).permute(0, 3, 1, 2).float())
     network.eval()

@@ -11,9 +11,9 @@ from tools.network.contract import parameter_count
 from tools.network.factory import make_network
 from tools.network.published import PublishedNetwork
 from tools.training.blend import blended
-from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_of
-from tools.training.loop import Plan, Training
-from tools.training.material import Dataset
+from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_from
+from tools.training.dataset import Dataset
+from tools.training.loop import Plan, Trainer
 from tools.training.processes import Processes
 from tools.training.teacher import TeacherSettings, plan_teacher
 from tools.training.whiten import whitened
@@ -27,7 +27,7 @@ class Run:
     resume: bool
     processes: Processes
 
-    def inside(self, name: str) -> Run:
+    def for_stage(self, name: str) -> Run:
         """Return the run of one stage of a chain, which starts afresh where the chain had not reached it."""
         folder = self.out / name
         return Run(folder, self.resume and (folder / LAST).exists(), self.processes)
@@ -38,10 +38,10 @@ def run_stage(plan: Plan, run: Run) -> State:
     last = run.out / LAST
     if last.exists() and not run.resume:
         raise DataError(f"{last}: a training is there already; continue it with --resume, or choose another --out")
-    training = Training(plan, run.processes)
+    training = Trainer(plan, run.processes)
     if run.resume:
         training.restore_from(run.out)
-    if run.processes.first:
+    if run.processes.is_first:
         count = parameter_count(training.objective.network)
         print(f"{plan.stage}: {plan.known_cards:,} cards, {count:,} weights, on {training.record().machine} → {run.out}", flush=True)
         run.out.mkdir(parents=True, exist_ok=True)
@@ -52,13 +52,13 @@ def run_stage(plan: Plan, run: Run) -> State:
     return load(last)
 
 
-def run_teacher(settings: TeacherSettings, material: Dataset, network: PublishedNetwork, run: Run) -> State:
+def run_teacher(settings: TeacherSettings, dataset: Dataset, network: PublishedNetwork, run: Run) -> State:
     """Run both phases of the teacher, in ``head`` and ``blocks``; ``network`` holds the published weights."""
-    head = run_stage(plan_teacher("head", settings, material, network), run.inside("head"))
+    head = run_stage(plan_teacher("head", settings, dataset, network), run.for_stage("head"))
     blocks = make_network(settings.network)
     if not isinstance(blocks, PublishedNetwork):
         raise TypeError("a teacher is a published network")
-    return run_stage(plan_teacher("blocks", settings, material, blocks, (trained_of(head), head["own"])), run.inside("blocks"))
+    return run_stage(plan_teacher("blocks", settings, dataset, blocks, (trained_from(head), head["own"])), run.for_stage("blocks"))
 
 
 def finish(state: State, known: Dataset, run: Run, start: State | None = None) -> Path:
@@ -67,10 +67,10 @@ def finish(state: State, known: Dataset, run: Run, start: State | None = None) -
     ``start`` is what a metric stage began with, if the two are to be blended before.
     """
     path = run.out / FINAL
-    if run.processes.first:
-        trained = trained_of(state)
+    if run.processes.is_first:
+        trained = trained_from(state)
         if start is not None:
-            trained = blended(trained_of(start), trained, known.cards, known.backgrounds)
+            trained = blended(trained_from(start), trained, known.cards, known.backgrounds)
         save_trained(path, whitened(trained, known.cards, known.backgrounds))
     run.processes.wait()
     return path

@@ -39,7 +39,7 @@ class StageRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A trained network: averaged weights, ready to answer pictures of ``side``."""
 
     network: EmbeddingNetwork
@@ -78,11 +78,11 @@ def load(path: Path) -> State:
     return cast(State, state)
 
 
-def trained_of(state: State) -> Trained:
+def trained_from(state: State) -> TrainedNetwork:
     """Return what a checkpoint's state holds, without what only its training needs."""
     network = make_network(settings_from(state["network_settings"]))
     network.load_state_dict(state["average"])
-    return Trained(
+    return TrainedNetwork(
         network=network.eval(),
         side=int(state["side"]),
         seed=int(state["seed"]),
@@ -92,12 +92,12 @@ def trained_of(state: State) -> Trained:
     )
 
 
-def open_trained(path: Path) -> Trained:
+def open_trained(path: Path) -> TrainedNetwork:
     """Read the network of a checkpoint. Raises ``DataError``."""
-    return trained_of(load(path))
+    return trained_from(load(path))
 
 
-def save_trained(path: Path, trained: Trained) -> None:
+def save_trained(path: Path, trained: TrainedNetwork) -> None:
     """Write a final checkpoint: nothing to train on with."""
     save(
         path,

@@ -10,7 +10,7 @@
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
 
 DIR holds cards.csv, its pictures, negatives/ and, where known, same_artwork.json. ``--resume`` continues a run that was stopped or killed;
-with a budget in steps it takes the same course as an unbroken one. Several GPUs or processes: torchrun --nproc-per-node N -m
+with a budget in steps it takes the same schedule as an unbroken one. Several GPUs or processes: torchrun --nproc-per-node N -m
 tools.training … . A GPU is used where there is one. ``tools/export_model.py`` takes the result.
 """
 
@@ -62,7 +62,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("direct", "warm", "metric", "refine", "distill"):
         budget = stages[name].add_mutually_exclusive_group()
         budget.add_argument("--minutes", type=float, help="budget of time")
-        budget.add_argument("--steps", type=int, help="budget of steps: the same course on every machine")
+        budget.add_argument("--steps", type=int, help="budget of steps: the same schedule on every machine")
     for name in ("direct", "metric", "refine", "teacher", "distill"):
         stages[name].add_argument(
             "--drawn", type=Path, action="append", default=[], metavar="DIR", help="a folder of tools/make_cards.py; repeat for more"

@@ -14,14 +14,14 @@ from tools.network.published import PublishedNetwork, load_published
 from tools.network.settings import BY_NAME, HUB
 from tools.training.blend import blended
 from tools.training.chain import Run, finish, run_stage, run_teacher
-from tools.training.checkpoint import open_trained, save_trained, trained_of
-from tools.training.course import Course, Pictures
+from tools.training.checkpoint import open_trained, save_trained, trained_from
+from tools.training.dataset import Dataset
 from tools.training.defaults import SERVER_SIDE, STUDENTS, TEACHER
 from tools.training.distill import DistillSettings, open_teacher, plan_distill, server_student, teacher_embeddings
-from tools.training.material import Dataset
 from tools.training.metric import MetricSettings, plan_metric
 from tools.training.processes import Processes
 from tools.training.refine import RefineSettings, plan_refine
+from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.teacher import TeacherSettings
 from tools.training.warm import WarmSettings, plan_warm
 from tools.training.whiten import whitened
@@ -30,7 +30,7 @@ DISTILL_STEPS: Final = 20_000
 DISTILL_BATCH: Final = 32
 STUDENT_RATE: Final = 5e-4
 SERVER_RATE: Final = 1e-5
-"""The teacher knows its answers already and only has to get used to larger pictures."""
+"""The teacher knows its answers already and only has to get used to larger phase."""
 
 
 # --- the commands --------------------------------------------------------------------------------------------------------------------
@@ -44,29 +44,29 @@ def _dataset(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
     return Dataset.read(args.data, tuple(filter(None, args.hold_out.split(","))), drawn)
 
 
-def _course(course: Course, args: argparse.Namespace, minutes: float | None) -> Course:
+def _schedule(schedule: Schedule, args: argparse.Namespace, minutes: float | None) -> Schedule:
     """Return ``course`` with what the command line says about it."""
-    steps = args.steps or (None if minutes else course.steps)
-    minutes = None if steps else minutes or course.minutes
-    pictures = course.pictures[0]
-    pictures = Pictures(args.side or pictures.side, args.batch or pictures.batch)
-    seed = course.seed if args.seed is None else args.seed
-    cutmix = course.cutmix if args.cutmix is None else args.cutmix
-    course = replace(course, pictures=(pictures,), minutes=minutes, steps=steps, cutmix=cutmix, seed=seed)
-    return replace(course, threads=args.threads, workers=args.workers)
+    steps = args.steps or (None if minutes else schedule.steps)
+    minutes = None if steps else minutes or schedule.minutes
+    phase = schedule.pictures[0]
+    phase = ResolutionPhase(args.side or phase.side, args.batch or phase.batch)
+    seed = schedule.seed if args.seed is None else args.seed
+    cutmix = schedule.cutmix if args.cutmix is None else args.cutmix
+    schedule = replace(schedule, pictures=(phase,), minutes=minutes, steps=steps, cutmix=cutmix, seed=seed)
+    return replace(schedule, threads=args.threads, workers=args.workers)
 
 
 def _warm_settings(args: argparse.Namespace, minutes: float | None) -> WarmSettings:
     settings = WarmSettings(network=BY_NAME[args.network])
-    return replace(settings, course=_course(settings.course, args, minutes))
+    return replace(settings, course=_schedule(settings.course, args, minutes))
 
 
 def _metric_settings(args: argparse.Namespace) -> MetricSettings:
     settings = MetricSettings()
-    return replace(settings, course=_course(settings.course, args, args.minutes))
+    return replace(settings, course=_schedule(settings.course, args, args.minutes))
 
 
-def _fresh(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork | None:
+def _pretrained(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork | None:
     if args.weights is None:
         return None
     network = make_network(settings.network)
@@ -77,7 +77,7 @@ def _fresh(args: argparse.Namespace, settings: WarmSettings) -> EmbeddingNetwork
 def warm(args: argparse.Namespace, processes: Processes) -> None:
     """Run the warm start alone."""
     settings, dataset, run = _warm_settings(args, args.minutes), _dataset(args), _run(args, processes)
-    state = run_stage(plan_warm(settings, dataset, processes, _fresh(args, settings)), run)
+    state = run_stage(plan_warm(settings, dataset, processes, _pretrained(args, settings)), run)
     _print_result(finish(state, dataset, run), processes)
 
 
@@ -92,7 +92,7 @@ def metric(args: argparse.Namespace, processes: Processes) -> None:
 def refine(args: argparse.Namespace, processes: Processes) -> None:
     """Refine a whitened network: its own answers to clean cards are the targets."""
     run, start, settings, known = _run(args, processes), open_trained(args.start), RefineSettings(), _dataset(args)
-    settings = replace(settings, course=_course(settings.course, args, args.minutes))
+    settings = replace(settings, course=_schedule(settings.course, args, args.minutes))
     dataset = _dataset(args, args.drawn) if args.drawn else known
     state = run_stage(plan_refine(settings, start, dataset, processes), run)
     _print_result(finish(state, known, run), processes)
@@ -101,9 +101,9 @@ def refine(args: argparse.Namespace, processes: Processes) -> None:
 def direct(args: argparse.Namespace, processes: Processes) -> None:
     """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
     run, known, settings = _run(args, processes), _dataset(args), _warm_settings(args, args.warm_minutes)
-    start = run_stage(plan_warm(settings, known, processes, _fresh(args, settings)), run.inside("warm"))
+    start = run_stage(plan_warm(settings, known, processes, _pretrained(args, settings)), run.for_stage("warm"))
     dataset = _dataset(args, args.drawn) if args.drawn else known
-    state = run_stage(plan_metric(_metric_settings(args), trained_of(start), dataset, processes), run.inside("metric"))
+    state = run_stage(plan_metric(_metric_settings(args), trained_from(start), dataset, processes), run.for_stage("metric"))
     _print_result(finish(state, known, run, start), processes)
 
 
@@ -137,7 +137,7 @@ def teacher(args: argparse.Namespace, processes: Processes) -> None:
 def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Teach a student the teacher's answers."""
     dataset, run = _dataset(args, args.drawn), _run(args, processes)
-    if processes.first:
+    if processes.is_first:
         teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), dataset.cards, args.out)
     processes.wait()
     answers = teacher_embeddings(args.teacher, open_teacher, dataset.cards, args.out)
@@ -155,13 +155,13 @@ def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwor
         network, side, rate = make_network(STUDENTS[args.student][0]), args.side or STUDENTS[args.student][1], STUDENT_RATE
         if args.weights:
             load_published(network, args.weights)
-    course = Course(pictures=(Pictures(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)
+    schedule = Schedule(pictures=(ResolutionPhase(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)
     args.side = None  # it is the network's now
-    return DistillSettings(args.student, network.settings, _course(course, args, args.minutes), losses), network
+    return DistillSettings(args.student, network.settings, _schedule(schedule, args, args.minutes), losses), network
 
 
 def _print_result(path: Path, processes: Processes) -> None:
-    if processes.first:
+    if processes.is_first:
         print(f"done: {path}", flush=True)
 
 

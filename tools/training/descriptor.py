@@ -48,21 +48,21 @@ class Descriptor:
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def _lowest_first(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _lowest_frequencies(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the ``count`` lowest frequencies but the constant one, by the sum of their indices."""
     rows, columns = np.indices((DCT_SIDE, DCT_SIDE)).reshape(2, -1)
     order = np.lexsort((rows, rows + columns))[1 : count + 1]
     return rows[order], columns[order]
 
 
-_LUMA_PLACES: Final = _lowest_first(LUMA_COEFFICIENTS)
-_CHROMA_PLACES: Final = _lowest_first(CHROMA_COEFFICIENTS)
+_LUMA_POSITIONS: Final = _lowest_frequencies(LUMA_COEFFICIENTS)
+_CHROMA_POSITIONS: Final = _lowest_frequencies(CHROMA_COEFFICIENTS)
 
 
 def _cosine_coefficients(card: RgbImage) -> Vectors:
     small = cv2.resize(card, (DCT_SIDE, DCT_SIDE), interpolation=cv2.INTER_AREA)
     planes = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32)
-    places = (_LUMA_PLACES, _CHROMA_PLACES, _CHROMA_PLACES)
+    places = (_LUMA_POSITIONS, _CHROMA_POSITIONS, _CHROMA_POSITIONS)
     parts = [cv2.dct(np.ascontiguousarray(planes[:, :, plane]))[places[plane]] for plane in range(3)]
     coefficients = np.concatenate(parts)
     return np.asarray(np.sign(coefficients) * np.sqrt(np.abs(coefficients)), dtype=np.float32)

@@ -21,19 +21,19 @@ from edge.recognition.embedding import EmbeddingMatrix
 from edge.system.files import replacement
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
-from tools.network.embed_images import embed_at
+from tools.network.embed_images import embed_images
 from tools.network.onnx_file import OnnxFile
 from tools.network.published import PublishedNetwork, nearest_side
 from tools.network.settings import NetworkSettings, PublishedSettings
 from tools.simulation.card_images import CardImages
-from tools.training.checkpoint import Trained, open_trained
-from tools.training.course import Course
+from tools.training.checkpoint import TrainedNetwork, open_trained
+from tools.training.dataset import Dataset
 from tools.training.defaults import SERVER_SIDE, LossName
 from tools.training.loop import Plan
 from tools.training.losses import contrastive, cosine_distance, mean_squared, relational
-from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
-from tools.training.processes import ALONE, Processes
+from tools.training.processes import SINGLE_PROCESS, Processes
+from tools.training.schedule import Schedule
 from tools.training.views import KnownViews
 
 
@@ -51,14 +51,14 @@ class Teacher(Protocol):
 class TrainedTeacher:
     """A checkpoint of this package as a teacher."""
 
-    def __init__(self, trained: Trained, device: torch.device | None = None) -> None:
+    def __init__(self, trained: TrainedNetwork, device: torch.device | None = None) -> None:
         self._trained = trained
         self._network = trained.network.to(device or torch.device("cpu"))
         self.dim = int(trained.network.settings.dim)
 
     def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
         """Embed rectified cards."""
-        return embed_at(self._network, cards, self._trained.side)
+        return embed_images(self._network, cards, self._trained.side)
 
 
 def open_teacher(path: Path, device: torch.device | None = None) -> Teacher:
@@ -90,7 +90,7 @@ class DistillSettings:
 
     student: str
     network: NetworkSettings
-    course: Course
+    course: Schedule
     losses: tuple[tuple[LossName, float], ...] = (("mse", 1.0),)
     scale: float = field(default=24.0)
     """Of the contrastive loss: one over its temperature."""
@@ -122,7 +122,7 @@ class DistillObjective(Objective):
         return {"loss": torch.stack([weight * parts[name] for name, weight in self._settings.losses]).sum(), **parts}
 
 
-def server_student(teacher: Trained, side: int = SERVER_SIDE) -> PublishedNetwork:
+def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> PublishedNetwork:
     """Return the teacher itself for larger pictures: the multiple of its patch nearest to ``side``, positions interpolated.
 
     Raises ``DataError`` where the teacher is no published network.
@@ -151,24 +151,24 @@ def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
 
 
 def plan_distill(
-    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, material: Dataset, processes: Processes = ALONE
+    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, dataset: Dataset, processes: Processes = SINGLE_PROCESS
 ) -> Plan:
     """Plan the distillation of ``network`` towards ``answers`` (n, dim) to the known cards. Raises ``DataError``."""
-    if answers.shape != (len(material.cards.card_ids), network.settings.dim):
-        raise DataError(f"the teacher answers {answers.shape}, the student needs ({len(material.cards.card_ids)}, {network.settings.dim})")
+    if answers.shape != (len(dataset.cards.card_ids), network.settings.dim):
+        raise DataError(f"the teacher answers {answers.shape}, the student needs ({len(dataset.cards.card_ids)}, {network.settings.dim})")
     torch.manual_seed(settings.course.seed)
-    objective = DistillObjective(network, torch.from_numpy(answers), torch.from_numpy(material.cards.groups), settings)
+    objective = DistillObjective(network, torch.from_numpy(answers), torch.from_numpy(dataset.cards.groups), settings)
 
     def samples(side: int) -> KnownViews:
-        return KnownViews(material.cards, material.backgrounds, side, settings.course.seed)
+        return KnownViews(dataset.cards, dataset.backgrounds, side, settings.course.seed)
 
     return Plan(
         stage=f"distill: {settings.student}",
         objective=objective.to(processes.device),
         samples=samples,
-        course=settings.course,
+        schedule=settings.course,
         settings=asdict(settings),
         network_settings=asdict(network.settings),
-        known_cards=len(material.cards.card_ids),
-        held_out=material.held_out,
+        known_cards=len(dataset.cards.card_ids),
+        held_out=dataset.held_out,
     )

@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 
 from edge.errors import DataError
 from tools.training.checkpoint import LAST, StageRecord, State, load, save
-from tools.training.course import Course, Pictures
 from tools.training.cutmix import Mix, draw_mix
 from tools.training.objective import Labels, Objective
-from tools.training.processes import ALONE, Processes
+from tools.training.processes import SINGLE_PROCESS, Processes
+from tools.training.schedule import ResolutionPhase, Schedule
 
 REPORT_EVERY: Final = 20
-NEED_NOT_AGREE: Final = {"minutes", "threads", "workers", "save_every_s"}
+MAY_DIFFER: Final = {"minutes", "threads", "workers", "save_every_s"}
 """Fields of a course that may change between a run and its continuation."""
 
 
@@ -42,7 +42,7 @@ class Plan:
     stage: str
     objective: Objective
     samples: Callable[[int], Samples]
-    course: Course
+    schedule: Schedule
     settings: Mapping[str, Any]
     network_settings: Mapping[str, Any]
     known_cards: int
@@ -51,19 +51,19 @@ class Plan:
     earlier: tuple[StageRecord, ...] = field(default=())
 
 
-class Training:
+class Trainer:
     """One run of a plan. ``state`` and ``restore`` are its memory; every random number follows from the seed and the step."""
 
-    def __init__(self, plan: Plan, processes: Processes = ALONE) -> None:
+    def __init__(self, plan: Plan, processes: Processes = SINGLE_PROCESS) -> None:
         self.plan = plan
         self._processes = processes
-        self._course = plan.course
+        self._schedule = plan.schedule
         self.objective = plan.objective.to(processes.device)
         network = self.objective.network
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks the form
         self.average = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self._optimizer = torch.optim.AdamW(
-            self.objective.parameter_groups(plan.course.weight_decay), lr=plan.course.learning_rate, fused=True
+            self.objective.parameter_groups(plan.schedule.weight_decay), lr=plan.schedule.learning_rate, fused=True
         )
         self._parallel = self._in_parallel()
         self.step = 0
@@ -84,15 +84,15 @@ class Training:
         """Describe this stage so far."""
         plan = self.plan
         views = self.samples * plan.views_per_sample
-        machine = self._processes.machine(self._course.threads)
+        machine = self._processes.describe_machine(self._schedule.threads)
         return StageRecord(plan.stage, plan.settings, views, self.elapsed_s, plan.known_cards, machine)
 
     def state(self) -> State:
         """Return everything a checkpoint needs."""
         return {
             "network_settings": dict(self.plan.network_settings),
-            "side": self._course.pictures_at(self.used()).side,
-            "seed": self._course.seed,
+            "side": self._schedule.phase_at(self.progress()).side,
+            "seed": self._schedule.seed,
             "held_out": self.plan.held_out,
             "stages": [asdict(record) for record in (*self.plan.earlier, self.record())],
             "step": self.step,
@@ -108,9 +108,9 @@ class Training:
     def restore(self, state: State) -> None:
         """Continue from ``state``. Raises ``DataError`` where settings that shape the course differ, naming the first."""
         record = state["stages"][-1]
-        _demand_same("stage", record["stage"], self.plan.stage)
-        _demand_same("network", dict(state["network_settings"]), dict(self.plan.network_settings))
-        _demand_same("settings", _shaping(record["settings"]), _shaping(self.plan.settings))
+        _require_same("stage", record["stage"], self.plan.stage)
+        _require_same("network", dict(state["network_settings"]), dict(self.plan.network_settings))
+        _require_same("settings", _fields_to_match(record["settings"]), _fields_to_match(self.plan.settings))
         if "network" not in state:
             raise DataError("a final checkpoint has nothing to train on with; resume from last.pt")
         self.objective.network.load_state_dict(state["network"])
@@ -126,47 +126,47 @@ class Training:
 
     # --- course ---
 
-    def used(self) -> float:
+    def progress(self) -> float:
         """Return the used share of the budget, 0..1."""
-        return self._course.used(self.step, self.elapsed_s)
+        return self._schedule.progress(self.step, self.elapsed_s)
 
     def run(self, out: Path | None) -> None:
         """Train until the budget is used up, saving to ``out/last.pt`` on the way."""
-        torch.set_num_threads(self._course.threads)
+        torch.set_num_threads(self._schedule.threads)
         saved_s = self.elapsed_s
         self.objective.train()
-        while self.used() < 1.0:
-            pictures = self._course.pictures_at(self.used())
-            for pixels, labels in self._batches(pictures):
+        while self.progress() < 1.0:
+            phase = self._schedule.phase_at(self.progress())
+            for pixels, labels in self._batches(phase):
                 began = time.monotonic()
-                self._learn(pixels, labels, pictures)
-                self.elapsed_s = self._processes.agreed(self.elapsed_s + time.monotonic() - began)
+                self._train_step(pixels, labels, phase)
+                self.elapsed_s = self._processes.broadcast(self.elapsed_s + time.monotonic() - began)
                 if self.step % REPORT_EVERY == 0:
-                    self._report(pictures)
-                if self.elapsed_s - saved_s > self._course.save_every_s:
+                    self._report(phase)
+                if self.elapsed_s - saved_s > self._schedule.save_every_s:
                     saved_s = self.elapsed_s
                     self._save(out)
-                if self.used() >= 1.0 or self._course.pictures_at(self.used()) != pictures:
+                if self.progress() >= 1.0 or self._schedule.phase_at(self.progress()) != phase:
                     break
         self._save(out)
         self._processes.wait()
 
     def _save(self, out: Path | None) -> None:
-        if out is not None and self._processes.first:
+        if out is not None and self._processes.is_first:
             save(out / LAST, self.state())
 
-    def _batches(self, pictures: Pictures) -> Iterator[tuple[Tensor, Labels]]:
+    def _batches(self, phase: ResolutionPhase) -> Iterator[tuple[Tensor, Labels]]:
         count, rank = self._processes.count, self._processes.rank
-        if pictures.batch % count:
-            raise DataError(f"a batch of {pictures.batch} cannot be shared by {count} processes; choose a multiple")
-        device, own = self._processes.device, pictures.batch // count
+        if phase.batch % count:
+            raise DataError(f"a batch of {phase.batch} cannot be shared by {count} processes; choose a multiple")
+        device, own = self._processes.device, phase.batch // count
         loader = DataLoader(
-            cast(Any, self.plan.samples(pictures.side)),
+            cast(Any, self.plan.samples(phase.side)),
             batch_size=own,
-            sampler=cast(Any, _Share(self.samples + rank * own, own, pictures.batch)),
-            num_workers=self._course.workers,
-            worker_init_fn=_calm_worker,
-            prefetch_factor=6 if self._course.workers else None,
+            sampler=cast(Any, _RankSampler(self.samples + rank * own, own, phase.batch)),
+            num_workers=self._schedule.workers,
+            worker_init_fn=_limit_worker_threads,
+            prefetch_factor=6 if self._schedule.workers else None,
             pin_memory=device.type == "cuda",
         )
         waited = time.monotonic()
@@ -176,56 +176,56 @@ class Training:
             yield moved
             waited = time.monotonic()
 
-    def _learn(self, pixels: Tensor, labels: Labels, pictures: Pictures) -> None:
-        rate = self._course.rate(self.used())
+    def _train_step(self, pixels: Tensor, labels: Labels, phase: ResolutionPhase) -> None:
+        rate = self._schedule.learning_rate_at(self.progress())
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.objective.prepare(self.step, self.average)
-        mix = self._mix(len(pixels), pictures.side)
-        torch.manual_seed((self._course.seed * 1_000_003 + self.step) * self._processes.count + self._processes.rank)
+        mix = self._mix(len(pixels), phase.side)
+        torch.manual_seed((self._schedule.seed * 1_000_003 + self.step) * self._processes.count + self._processes.rank)
         parts = self._parallel(pixels, labels, mix)
         self._optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
-        nn.utils.clip_grad_norm_(self.objective.network.parameters(), self._course.gradient_norm)
+        nn.utils.clip_grad_norm_(self.objective.network.parameters(), self._schedule.gradient_norm)
         self._optimizer.step()
         self.step += 1
-        self.samples += pictures.batch
-        self._follow()
-        self.log.append({"step": self.step, **self._processes.means(parts), "rate": rate})
+        self.samples += phase.batch
+        self._update_average()
+        self.log.append({"step": self.step, **self._processes.mean(parts), "rate": rate})
 
     def _mix(self, samples: int, side: int) -> Mix | None:
         """Draw from seed and step alone: all processes mix in the same steps."""
-        generator = torch.Generator().manual_seed(self._course.seed * 1_000_003 + self.step)
-        if self._course.cutmix <= 0.0 or float(torch.rand((), generator=generator)) >= self._course.cutmix:
+        generator = torch.Generator().manual_seed(self._schedule.seed * 1_000_003 + self.step)
+        if self._schedule.cutmix <= 0.0 or float(torch.rand((), generator=generator)) >= self._schedule.cutmix:
             return None
         mix = draw_mix(samples, side, generator)
         return Mix(mix.partner.to(self._processes.device), mix.rows, mix.columns, mix.share)
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Let the moving average follow; it starts quickly so that an early checkpoint is of use."""
-        decay = min(self._course.ema_decay, (1.0 + self.step) / (10.0 + self.step))
+        decay = min(self._schedule.ema_decay, (1.0 + self.step) / (10.0 + self.step))
         mine, theirs = self.average.state_dict(), self.objective.network.state_dict()
         floats = [name for name, value in mine.items() if value.is_floating_point()]
         torch._foreach_lerp_([mine[name] for name in floats], [theirs[name] for name in floats], 1.0 - decay)
 
-    def _report(self, pictures: Pictures) -> None:
-        if not self._processes.first:
+    def _report(self, phase: ResolutionPhase) -> None:
+        if not self._processes.is_first:
             return
         recent = self.log[-REPORT_EVERY:]
         means = " · ".join(
             f"{name} {sum(entry[name] for entry in recent) / len(recent):.3f}" for name in recent[0] if name not in {"step", "rate"}
         )
         views = self.samples * self.plan.views_per_sample / max(self.elapsed_s, 1e-9)
-        left = self._course.left_s(self.step, self.elapsed_s) / 60.0
+        left = self._schedule.remaining_s(self.step, self.elapsed_s) / 60.0
         print(
-            f"{self.plan.stage} · step {self.step} · side {pictures.side} · {min(1.0, self.used()):.1%}, {left:.0f} min left · {means} · "
+            f"{self.plan.stage} · step {self.step} · side {phase.side} · {min(1.0, self.progress()):.1%}, {left:.0f} min left · {means} · "
             f"rate {recent[-1]['rate']:.1e} · {views:.1f} views/s",
             flush=True,
         )
 
 
-class _Share:
+class _RankSampler:
     """The sample numbers of one process: ``own`` of each ``batch``, from ``first`` on without end."""
 
     def __init__(self, first: int, own: int, batch: int) -> None:
@@ -238,19 +238,19 @@ class _Share:
             start += self._batch
 
 
-def _calm_worker(_: int) -> None:
+def _limit_worker_threads(_: int) -> None:
     """Keep a worker to its own core: the network uses the others."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
-def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_to_match(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that shape the course, one level deep."""
     flat = {name: value for name, value in settings.items() if name != "course"}
-    return flat | {name: value for name, value in dict(settings.get("course", {})).items() if name not in NEED_NOT_AGREE}
+    return flat | {name: value for name, value in dict(settings.get("course", {})).items() if name not in MAY_DIFFER}
 
 
-def _demand_same(what: str, saved: Any, wanted: Any) -> None:
+def _require_same(what: str, saved: Any, wanted: Any) -> None:
     if saved == wanted:
         return
     if isinstance(saved, dict) and isinstance(wanted, dict):

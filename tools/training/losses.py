@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LEFT_OUT: Final = -1e4
+EXCLUDED_LOGIT: Final = -1e4
 """A logit that takes no part."""
 
 
-def alike(targets: Tensor, others: Tensor, groups: Tensor, other_groups: Tensor, too_alike: float) -> Tensor:
+def similar_mask(targets: Tensor, others: Tensor, groups: Tensor, other_groups: Tensor, too_alike: float) -> Tensor:
     """Return bool (n, m): which cards must not be told apart, because their targets look almost the same or they share an artwork.
 
     Group -1 is no group.
@@ -27,17 +27,17 @@ def cosine_distance(vectors: Tensor, targets: Tensor) -> Tensor:
     return (1.0 - (vectors * targets).sum(dim=1)).mean()
 
 
-def own_among(logits: Tensor, own: Tensor, left_out: Tensor) -> Tensor:
+def info_nce(logits: Tensor, own: Tensor, excluded: Tensor) -> Tensor:
     """Return the mean cross-entropy of finding column ``own`` (n,) in each row of ``logits`` (n, m).
 
-    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``left_out`` never hides ``own``.
+    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``excluded`` never hides ``own``.
     """
-    hidden = left_out.clone()
+    hidden = excluded.clone()
     hidden[torch.arange(len(own), device=own.device), own] = False
-    return functional.cross_entropy(logits.masked_fill(hidden, LEFT_OUT), own)
+    return functional.cross_entropy(logits.masked_fill(hidden, EXCLUDED_LOGIT), own)
 
 
-def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, left_out: Tensor | None = None) -> Tensor:
+def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, excluded: Tensor | None = None) -> Tensor:
     """Return ArcFace (Deng et al. 2019, arXiv 1801.07698): the own angle must be smaller than all others by ``margin`` radians.
 
     ``cosines`` (n, classes), ``classes`` (n,). Where the own angle plus the margin would pass half a turn, the cosine is lowered by
@@ -50,9 +50,9 @@ def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, l
     turned = torch.cos(torch.arccos(own) + margin)
     turned = torch.where(own > -math.cos(margin), turned, own - math.sin(margin) * margin)
     logits = (scale * cosines).scatter(1, classes[:, None], scale * turned)
-    if left_out is None:
+    if excluded is None:
         return functional.cross_entropy(logits, classes)
-    return own_among(logits, classes, left_out)
+    return info_nce(logits, classes, excluded)
 
 
 def mean_squared(vectors: Tensor, targets: Tensor) -> Tensor:
@@ -73,4 +73,4 @@ def relational(vectors: Tensor, targets: Tensor) -> Tensor:
 def contrastive(vectors: Tensor, targets: Tensor, groups: Tensor, *, scale: float) -> Tensor:
     """Return the cross-entropy of finding the own target among those of the batch; cards that share an artwork are left out."""
     own = torch.arange(len(vectors), device=vectors.device)
-    return own_among(scale * vectors @ targets.T, own, groups[:, None] == groups[None, :])
+    return info_nce(scale * vectors @ targets.T, own, groups[:, None] == groups[None, :])

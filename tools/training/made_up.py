@@ -12,7 +12,7 @@ from edge.vision.frame import RgbImage
 from tools.simulation.card_images import CardImages
 
 
-def joined(parts: Sequence[CardImages]) -> CardImages:
+def concatenate(parts: Sequence[CardImages]) -> CardImages:
     """Return several sets of cards as one; artwork groups of different parts stay different."""
     offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in parts[:-1])])
     return CardImages(
@@ -23,7 +23,7 @@ def joined(parts: Sequence[CardImages]) -> CardImages:
     )
 
 
-def no_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
+def background_as_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
     """Return a picture that is no card, squeezed into the shape of one."""
     picture = backgrounds[int(rng.integers(len(backgrounds)))]
     return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)

@@ -15,23 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tools.network.contract import EmbeddingNetwork
-from tools.network.embed_images import embed_at
-from tools.training.checkpoint import Trained
-from tools.training.course import Course, Pictures
+from tools.network.embed_images import embed_images
+from tools.training.checkpoint import TrainedNetwork
+from tools.training.dataset import Dataset
 from tools.training.loop import Plan
-from tools.training.losses import alike, arc_face, cosine_distance, own_among
-from tools.training.material import Dataset
+from tools.training.losses import arc_face, cosine_distance, info_nce, similar_mask
 from tools.training.objective import Labels, Objective
 from tools.training.pairs import Pairs
-from tools.training.processes import ALONE, Processes
+from tools.training.processes import SINGLE_PROCESS, Processes
+from tools.training.schedule import ResolutionPhase, Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
     """Everything that decides the metric stage. A batch of n samples holds 2 n views."""
 
-    course: Course = field(
-        default_factory=lambda: Course(pictures=(Pictures(112, 28),), minutes=92.0, learning_rate=7e-4, final_rate_share=0.015, seed=7)
+    course: Schedule = field(
+        default_factory=lambda: Schedule(
+            pictures=(ResolutionPhase(112, 28),), minutes=92.0, learning_rate=7e-4, final_rate_share=0.015, seed=7
+        )
     )
     refresh_steps: int = 150
     """How often the proxies are asked for again."""
@@ -58,7 +60,7 @@ class MetricObjective(Objective):
         bank: Tensor,
         bank_groups: Tensor,
         settings: MetricSettings,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         super().__init__(network)
         self._answers = answers
@@ -81,11 +83,15 @@ class MetricObjective(Objective):
         settings = self._settings
         targets, rows = (torch.cat([label, label]) for label in labels)
         groups = torch.where(rows >= 0, self.bank_groups[rows.clamp_min(0)], rows)
-        known_alike = alike(targets, self.bank, groups, self.bank_groups, settings.too_alike)
-        nce = self._nce(vectors, targets, groups, known_alike)
+        similar_known = similar_mask(targets, self.bank, groups, self.bank_groups, settings.too_alike)
+        nce = self._nce(vectors, targets, groups, similar_known)
         known = torch.nonzero(rows >= 0)[:, 0]
         arc = arc_face(
-            vectors[known] @ self.proxies.T, rows[known], margin=settings.arc_margin, scale=settings.arc_scale, left_out=known_alike[known]
+            vectors[known] @ self.proxies.T,
+            rows[known],
+            margin=settings.arc_margin,
+            scale=settings.arc_scale,
+            excluded=similar_known[known],
         )
         first, second = vectors.chunk(2)
         align = cosine_distance(first, second)
@@ -93,41 +99,41 @@ class MetricObjective(Objective):
         loss = nce + settings.arc_weight * arc + settings.alignment_weight * align + settings.descriptor_weight * told
         return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": told}
 
-    def _nce(self, vectors: Tensor, targets: Tensor, groups: Tensor, known_alike: Tensor) -> Tensor:
+    def _nce(self, vectors: Tensor, targets: Tensor, groups: Tensor, similar_known: Tensor) -> Tensor:
         """Find the other view of the same card among all views of the batch, of all processes, and the proxies."""
         settings, processes = self._settings, self._processes
-        batch_alike = alike(targets, processes.gathered(targets), groups, processes.gathered(groups), settings.too_alike)
-        logits = settings.scale * torch.cat([vectors @ processes.gathered(vectors).T, vectors @ self.proxies.T], dim=1)
+        similar_in_batch = similar_mask(targets, processes.gather(targets), groups, processes.gather(groups), settings.too_alike)
+        logits = settings.scale * torch.cat([vectors @ processes.gather(vectors).T, vectors @ self.proxies.T], dim=1)
         places = torch.arange(len(vectors), device=vectors.device)
         other_view = places.roll(len(vectors) // 2) + processes.rank * len(vectors)
-        itself = torch.zeros_like(batch_alike)
+        itself = torch.zeros_like(similar_in_batch)
         itself[places, places + processes.rank * len(vectors)] = True
-        return own_among(logits, other_view, torch.cat([batch_alike | itself, known_alike], dim=1))
+        return info_nce(logits, other_view, torch.cat([similar_in_batch | itself, similar_known], dim=1))
 
 
-def plan_metric(settings: MetricSettings, start: Trained, material: Dataset, processes: Processes = ALONE) -> Plan:
+def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
     """Plan the metric stage of a network that has had its warm start."""
     torch.manual_seed(settings.course.seed)
-    course = settings.course
-    pictures = list(material.cards.pixels)
+    schedule = settings.course
+    pictures = list(dataset.cards.pixels)
 
     def answers(average: EmbeddingNetwork) -> Tensor:
-        return torch.from_numpy(embed_at(average, pictures, course.pictures[0].side))
+        return torch.from_numpy(embed_images(average, pictures, schedule.pictures[0].side))
 
-    bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)
+    bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
 
     def samples(side: int) -> Pairs:
-        return Pairs(material.cards, material.backgrounds, material.descriptor, material.targets, side, course.seed)
+        return Pairs(dataset.cards, dataset.backgrounds, dataset.descriptor, dataset.targets, side, schedule.seed)
 
     return Plan(
         stage="metric",
         objective=MetricObjective(start.network, answers, bank, groups, settings, processes),
         samples=samples,
-        course=course,
+        schedule=schedule,
         settings=asdict(settings),
         network_settings=asdict(start.network.settings),
-        known_cards=len(material.cards.card_ids),
-        held_out=material.held_out,
+        known_cards=len(dataset.cards.card_ids),
+        held_out=dataset.held_out,
         views_per_sample=2,
         earlier=start.stages,
     )

@@ -17,11 +17,11 @@ from edge.vision.frame import RgbImage
 from tools.simulation.camera import ViewSettings, degrade
 from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
-from tools.training.made_up import any_background, compose, no_card, recolor
-from tools.training.views import ENDLESS, fitting, hard_view_settings
+from tools.training.made_up import any_background, background_as_card, compose, recolor
+from tools.training.views import ENDLESS, hard_view_settings, limit_resolution
 
-LOOK_ALIKES: Final = 12
-LOOK_ALIKE_SHARE: Final = 0.35
+SIMILAR_CARDS: Final = 12
+SIMILAR_SHARE: Final = 0.35
 CHANGED_COPY_SHARE: Final = 0.25
 LIGHT: Final = ViewSettings(corner_error=0.015, seen_width_px=(140.0, 179.0), cast=0.03)
 """An almost clean view: half of the first views are, since the index holds clean pictures."""
@@ -44,7 +44,7 @@ class Pairs:
         self._cards = cards
         self._backgrounds = backgrounds
         self._descriptor = descriptor
-        self._look_alikes = look_alikes(targets)
+        self._similar_cards = similar_cards(targets)
         self._side = side
         self._seed = seed
 
@@ -69,9 +69,9 @@ class Pairs:
         if number % 2 == 0:
             return _Chosen(row, changed=False)
         kind = rng.random()
-        if kind < LOOK_ALIKE_SHARE:
-            return _Chosen(int(self._look_alikes[row][int(rng.integers(self._look_alikes.shape[1]))]), changed=False)
-        if kind < LOOK_ALIKE_SHARE + CHANGED_COPY_SHARE:
+        if kind < SIMILAR_SHARE:
+            return _Chosen(int(self._similar_cards[row][int(rng.integers(self._similar_cards.shape[1]))]), changed=False)
+        if kind < SIMILAR_SHARE + CHANGED_COPY_SHARE:
             return _Chosen(row, changed=True)
         return _Chosen(self._any_row(rng), changed=False)
 
@@ -80,7 +80,7 @@ class Pairs:
         card: RgbImage = self._cards.pixels[row]
         kind = rng.random()
         if not chosen.changed and kind < 0.04:
-            return no_card(self._backgrounds, rng), -1
+            return background_as_card(self._backgrounds, rng), -1
         if chosen.changed or kind < 0.30:
             card, row = compose(card, self._cards.pixels[self._any_row(rng)], rng), -1
         if rng.random() < 0.15:
@@ -89,7 +89,7 @@ class Pairs:
 
     def _view(self, card: RgbImage, rng: np.random.Generator, *, first: bool) -> RgbImage:
         light = first and rng.random() < 0.5
-        settings = LIGHT if light else fitting(hard_view_settings(rng), self._side)
+        settings = LIGHT if light else limit_resolution(hard_view_settings(rng), self._side)
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
         view = degrade(card, settings, rng, background, Size(self._side, self._side))
         return view if light or rng.random() >= 0.12 else self._partly_covered(view, rng)
@@ -108,8 +108,8 @@ class Pairs:
         return covered
 
 
-def look_alikes(targets: Vectors) -> NDArray[np.int64]:
+def similar_cards(targets: Vectors) -> NDArray[np.int64]:
     """Return the rows (n, up to 12) of the cards most alike to each card, by unit descriptors (n, dim)."""
     similarities = targets @ targets.T
     np.fill_diagonal(similarities, -1.0)
-    return np.argsort(-similarities, axis=1)[:, : min(LOOK_ALIKES, len(targets) - 1)]
+    return np.argsort(-similarities, axis=1)[:, : min(SIMILAR_CARDS, len(targets) - 1)]

@@ -22,11 +22,11 @@ class Processes:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process is the one that prints and saves."""
         return self.rank == 0
 
-    def gathered(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         """Return the rows of all processes, in their order, with gradients that flow back to each."""
         if self.count == 1:
             return rows
@@ -36,7 +36,7 @@ class Processes:
         distributed.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
-    def agreed(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """Return the first process's value: times differ, and all must stop at the same step."""
         if self.count == 1:
             return value
@@ -44,7 +44,7 @@ class Processes:
         distributed.broadcast(shared, 0)
         return float(shared)
 
-    def means(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+    def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return each value averaged over the processes."""
         together = torch.stack([value.detach() for value in values.values()])
         if self.count > 1:
@@ -56,7 +56,7 @@ class Processes:
         if self.count > 1:
             distributed.barrier()
 
-    def machine(self, threads: int) -> str:
+    def describe_machine(self, threads: int) -> str:
         """Return what this training runs on, in words."""
         if self.device.type == "cuda":
             return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
@@ -64,7 +64,7 @@ class Processes:
         return f"{shared}{threads} {platform.machine()} CPU cores"
 
 
-ALONE = Processes(0, 1, torch.device("cpu"))
+SINGLE_PROCESS = Processes(0, 1, torch.device("cpu"))
 
 
 @contextmanager

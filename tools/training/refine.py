@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from tools.network.contract import EmbeddingNetwork
-from tools.network.embed_images import embed_at
-from tools.training.checkpoint import Trained
-from tools.training.course import Course, Pictures
+from tools.network.embed_images import embed_images
+from tools.training.checkpoint import TrainedNetwork
+from tools.training.dataset import Dataset
 from tools.training.loop import Plan
-from tools.training.material import Dataset
 from tools.training.objective import Labels
-from tools.training.processes import ALONE, Processes
-from tools.training.views import ClearViews, MadeUpCards
+from tools.training.processes import SINGLE_PROCESS, Processes
+from tools.training.schedule import ResolutionPhase, Schedule
+from tools.training.views import CleanTargetViews, MadeUpCards
 from tools.training.warm import TargetObjective, TargetWeights
 
 
@@ -31,8 +31,10 @@ from tools.training.warm import TargetObjective, TargetWeights
 class RefineSettings:
     """Everything that decides the refining."""
 
-    course: Course = field(
-        default_factory=lambda: Course(pictures=(Pictures(112, 48),), minutes=80.0, learning_rate=4e-4, final_rate_share=0.01, seed=11)
+    course: Schedule = field(
+        default_factory=lambda: Schedule(
+            pictures=(ResolutionPhase(112, 48),), minutes=80.0, learning_rate=4e-4, final_rate_share=0.01, seed=11
+        )
     )
     weights: TargetWeights = field(default_factory=TargetWeights)
     made_up: MadeUpCards = field(default_factory=MadeUpCards)
@@ -48,7 +50,7 @@ class RefineObjective(TargetObjective):
         bank: Tensor,
         bank_groups: Tensor,
         weights: TargetWeights,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         super().__init__(network, bank, bank_groups, weights, processes)
         self._answers = answers
@@ -63,30 +65,30 @@ class RefineObjective(TargetObjective):
         return super().losses(vectors, (targets, groups))
 
 
-def plan_refine(settings: RefineSettings, start: Trained, material: Dataset, processes: Processes = ALONE) -> Plan:
+def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
     """Plan the refining of a trained, whitened network."""
     torch.manual_seed(settings.course.seed)
-    course = settings.course
+    schedule = settings.course
     teacher = copy.deepcopy(start.network).requires_grad_(requires_grad=False).eval().to(processes.device)
-    bank = torch.from_numpy(embed_at(teacher, list(material.cards.pixels), course.pictures[0].side))
+    bank = torch.from_numpy(embed_images(teacher, list(dataset.cards.pixels), schedule.pictures[0].side))
 
     def answers(clean: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(clean.device.type, dtype=torch.bfloat16):
             answered: Tensor = teacher(clean.permute(0, 3, 1, 2).float())
         return answered.float()
 
-    def samples(side: int) -> ClearViews:
-        return ClearViews(material.cards, material.backgrounds, side, course.seed, settings.made_up)
+    def samples(side: int) -> CleanTargetViews:
+        return CleanTargetViews(dataset.cards, dataset.backgrounds, side, schedule.seed, settings.made_up)
 
-    groups = torch.from_numpy(material.cards.groups.astype(np.int64))
+    groups = torch.from_numpy(dataset.cards.groups.astype(np.int64))
     return Plan(
         stage="refine",
         objective=RefineObjective(start.network, answers, bank, groups, settings.weights, processes),
         samples=samples,
-        course=course,
+        schedule=schedule,
         settings=asdict(settings),
         network_settings=asdict(start.network.settings),
-        known_cards=len(material.cards.card_ids),
-        held_out=material.held_out,
+        known_cards=len(dataset.cards.card_ids),
+        held_out=dataset.held_out,
         earlier=start.stages,
     )

@@ -19,13 +19,13 @@ from torch.nn import functional
 
 from tools.network.published import PublishedNetwork
 from tools.network.settings import PublishedSettings
-from tools.training.checkpoint import Trained
-from tools.training.course import Course, Pictures
+from tools.training.checkpoint import TrainedNetwork
+from tools.training.dataset import Dataset
 from tools.training.defaults import TEACHER
 from tools.training.loop import Plan
 from tools.training.losses import arc_face
-from tools.training.material import Dataset
 from tools.training.objective import Labels, Objective
+from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.views import KnownViews
 
 
@@ -68,11 +68,11 @@ class TeacherObjective(Objective):
         return {"loss": loss, "cosine": cosines.gather(1, classes[:, None]).mean()}
 
 
-def course_of(phase: Literal["head", "blocks"], settings: TeacherSettings, cards: int) -> Course:
+def phase_schedule(phase: Literal["head", "blocks"], settings: TeacherSettings, cards: int) -> Schedule:
     """Return the course of one phase: epochs turned into steps."""
     epochs, rate = (settings.head_epochs, settings.head_rate) if phase == "head" else (settings.block_epochs, settings.block_rate)
-    return Course(
-        pictures=(Pictures(settings.network.side, settings.batch),),
+    return Schedule(
+        pictures=(ResolutionPhase(settings.network.side, settings.batch),),
         steps=epochs * math.ceil(cards / settings.batch),
         learning_rate=rate,
         cutmix=settings.cutmix,
@@ -86,34 +86,34 @@ def course_of(phase: Literal["head", "blocks"], settings: TeacherSettings, cards
 def plan_teacher(
     phase: Literal["head", "blocks"],
     settings: TeacherSettings,
-    material: Dataset,
+    dataset: Dataset,
     network: PublishedNetwork,
-    before: tuple[Trained, Mapping[str, Tensor]] | None = None,
+    before: tuple[TrainedNetwork, Mapping[str, Tensor]] | None = None,
 ) -> Plan:
     """Plan one phase for a ``network`` that holds published weights; ``before`` is the first phase's end, for the second."""
     torch.manual_seed(settings.seed)
-    classes = torch.from_numpy(np.unique(material.cards.groups, return_inverse=True)[1])
+    classes = torch.from_numpy(np.unique(dataset.cards.groups, return_inverse=True)[1])
     objective = TeacherObjective(network, classes, settings)
     if before is not None:
         network.load_state_dict(before[0].network.state_dict())
         objective.load_state_dict(dict(before[1]), strict=False)
     network.train_only(0 if phase == "head" else settings.last_blocks)
-    course = course_of(phase, settings, len(material.cards.card_ids))
+    schedule = phase_schedule(phase, settings, len(dataset.cards.card_ids))
     # the second phase shows other views than the first
     seed = settings.seed if phase == "head" else settings.seed + 1_000
 
     def samples(side: int) -> KnownViews:
-        return KnownViews(material.cards, material.backgrounds, side, seed)
+        return KnownViews(dataset.cards, dataset.backgrounds, side, seed)
 
-    record: dict[str, Any] = {**asdict(settings), "course": asdict(course)}
+    record: dict[str, Any] = {**asdict(settings), "course": asdict(schedule)}
     return Plan(
         stage=f"teacher: {phase}",
         objective=objective,
         samples=samples,
-        course=course,
+        schedule=schedule,
         settings=record,
         network_settings=asdict(settings.network),
-        known_cards=len(material.cards.card_ids),
-        held_out=material.held_out,
+        known_cards=len(dataset.cards.card_ids),
+        held_out=dataset.held_out,
         earlier=() if before is None else before[0].stages,
     )

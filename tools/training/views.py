@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from edge.vision.card import Size
 from edge.vision.frame import RgbImage
-from tools.simulation.camera import ViewSettings, degrade, resized, training_view_settings
+from tools.simulation.camera import ViewSettings, degrade, resize, training_view_settings
 from tools.simulation.card_images import CardImages
 from tools.training.descriptor import Descriptor, Vectors
-from tools.training.made_up import any_background, compose, no_card, recolor
+from tools.training.made_up import any_background, background_as_card, compose, recolor
 
 ENDLESS = 1 << 40
 """A length no training reaches: samples are made on demand."""
 
 DescribedView: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
-ClearView: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
+CleanTargetView: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
 NamedView: TypeAlias = tuple[NDArray[np.uint8], int]
 
 
@@ -33,7 +33,7 @@ class MadeUpCards:
     no_card: float = 0.07
 
 
-def fitting(settings: ViewSettings, side: int) -> ViewSettings:
+def limit_resolution(settings: ViewSettings, side: int) -> ViewSettings:
     """Return ``settings`` with no more camera pixels than are of use to a network that reads ``side``: they would only cost time."""
     most = min(settings.seen_width_px[1], 1.6 * side)
     return replace(settings, seen_width_px=(min(settings.seen_width_px[0], most), most))
@@ -59,12 +59,12 @@ class _Views:
         """Return a length no training reaches."""
         return ENDLESS
 
-    def _drawn(self, number: int, settings: Callable[[np.random.Generator], ViewSettings]) -> tuple[RgbImage, RgbImage, int]:
+    def _sample(self, number: int, settings: Callable[[np.random.Generator], ViewSettings]) -> tuple[RgbImage, RgbImage, int]:
         """Return (view of ``side``, the clean card, its row or -1 for one that was made up) of sample ``number``."""
         rng = np.random.default_rng((self._seed, number))
         card, row = self._card(rng)
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
-        view = degrade(card, fitting(settings(rng), self._side), rng, background, Size(self._side, self._side))
+        view = degrade(card, limit_resolution(settings(rng), self._side), rng, background, Size(self._side, self._side))
         return view, card, row
 
     def _card(self, rng: np.random.Generator) -> tuple[RgbImage, int]:
@@ -72,7 +72,7 @@ class _Views:
         card: RgbImage = self._cards.pixels[row]
         kind = rng.random()
         if kind < self._made_up.no_card:
-            return no_card(self._backgrounds, rng), -1
+            return background_as_card(self._backgrounds, rng), -1
         if kind < self._made_up.no_card + self._made_up.composed:
             other = self._cards.pixels[int(rng.integers(len(self._cards.pixels)))]
             card, row = compose(card, other, rng), -1
@@ -92,17 +92,17 @@ class DescribedViews(_Views):
 
     def __getitem__(self, number: int) -> DescribedView:
         """Return sample ``number``."""
-        view, card, row = self._drawn(number, training_view_settings)
+        view, card, row = self._sample(number, training_view_settings)
         return view, self._descriptor.describe(card), int(self._cards.groups[row]) if row >= 0 else -1
 
 
-class ClearViews(_Views):
+class CleanTargetViews(_Views):
     """Number → (view uint8 (side, side, 3), the clean card of the same shape, its row or -1 for a card that was made up)."""
 
-    def __getitem__(self, number: int) -> ClearView:
+    def __getitem__(self, number: int) -> CleanTargetView:
         """Return sample ``number``."""
-        view, card, row = self._drawn(number, hard_view_settings)
-        return view, resized(card, (self._side, self._side)), row
+        view, card, row = self._sample(number, hard_view_settings)
+        return view, resize(card, (self._side, self._side)), row
 
 
 class KnownViews:
@@ -124,7 +124,7 @@ class KnownViews:
         row = self._row(*divmod(number, len(self._cards.pixels)))
         rng = np.random.default_rng((self._seed, number))
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
-        settings = fitting(training_view_settings(rng), self._side)
+        settings = limit_resolution(training_view_settings(rng), self._side)
         return degrade(self._cards.pixels[row], settings, rng, background, Size(self._side, self._side)), row
 
     def _row(self, epoch: int, place: int) -> int:

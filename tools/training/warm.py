@@ -13,12 +13,12 @@ from torch import Tensor
 from tools.network.contract import EmbeddingNetwork
 from tools.network.factory import make_network
 from tools.network.settings import ConvNextSettings, NetworkSettings
-from tools.training.course import Course
+from tools.training.dataset import Dataset
 from tools.training.loop import Plan
-from tools.training.losses import alike, cosine_distance, own_among
-from tools.training.material import Dataset
+from tools.training.losses import cosine_distance, info_nce, similar_mask
 from tools.training.objective import Labels, Objective
-from tools.training.processes import ALONE, Processes
+from tools.training.processes import SINGLE_PROCESS, Processes
+from tools.training.schedule import Schedule
 from tools.training.views import DescribedViews, MadeUpCards
 
 
@@ -37,7 +37,7 @@ class WarmSettings:
     """Everything that decides a warm start."""
 
     network: NetworkSettings = field(default_factory=ConvNextSettings)
-    course: Course = field(default_factory=lambda: Course(minutes=82.0))
+    course: Schedule = field(default_factory=lambda: Schedule(minutes=82.0))
     weights: TargetWeights = field(default_factory=TargetWeights)
     made_up: MadeUpCards = field(default_factory=MadeUpCards)
 
@@ -49,7 +49,7 @@ class TargetObjective(Objective):
     bank_groups: Tensor
 
     def __init__(
-        self, network: EmbeddingNetwork, bank: Tensor, bank_groups: Tensor, weights: TargetWeights, processes: Processes = ALONE
+        self, network: EmbeddingNetwork, bank: Tensor, bank_groups: Tensor, weights: TargetWeights, processes: Processes = SINGLE_PROCESS
     ) -> None:
         super().__init__(network)
         self.register_buffer("bank", bank, persistent=False)
@@ -61,31 +61,33 @@ class TargetObjective(Objective):
         """Return the loss. Labels: targets (n, dim), groups (n,)."""
         targets, groups = labels
         weights, processes = self._weights, self._processes
-        others = torch.cat([processes.gathered(targets), self.bank])
-        other_groups = torch.cat([processes.gathered(groups), self.bank_groups])
-        left_out = alike(targets, others, groups, other_groups, weights.too_alike)
+        others = torch.cat([processes.gather(targets), self.bank])
+        other_groups = torch.cat([processes.gather(groups), self.bank_groups])
+        excluded = similar_mask(targets, others, groups, other_groups, weights.too_alike)
         own = torch.arange(len(vectors), device=vectors.device) + processes.rank * len(vectors)
-        classification = own_among(weights.classification_scale * vectors @ others.T, own, left_out)
+        classification = info_nce(weights.classification_scale * vectors @ others.T, own, excluded)
         distance = cosine_distance(vectors, targets)
         return {"loss": distance + weights.classification * classification, "cosine": 1.0 - distance}
 
 
-def plan_warm(settings: WarmSettings, material: Dataset, processes: Processes = ALONE, network: EmbeddingNetwork | None = None) -> Plan:
+def plan_warm(
+    settings: WarmSettings, dataset: Dataset, processes: Processes = SINGLE_PROCESS, network: EmbeddingNetwork | None = None
+) -> Plan:
     """Plan a warm start, of a fresh network or of one that holds published weights."""
     torch.manual_seed(settings.course.seed)
-    bank, groups = torch.from_numpy(material.targets), torch.from_numpy(material.cards.groups)
-    course = settings.course
+    bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
+    schedule = settings.course
 
     def samples(side: int) -> DescribedViews:
-        return DescribedViews(material.cards, material.backgrounds, material.descriptor, side, course.seed, settings.made_up)
+        return DescribedViews(dataset.cards, dataset.backgrounds, dataset.descriptor, side, schedule.seed, settings.made_up)
 
     return Plan(
         stage="warm",
         objective=TargetObjective(network or make_network(settings.network), bank, groups, settings.weights, processes),
         samples=samples,
-        course=course,
+        schedule=schedule,
         settings=asdict(settings),
         network_settings=asdict(settings.network),
-        known_cards=len(material.cards.card_ids),
-        held_out=material.held_out,
+        known_cards=len(dataset.cards.card_ids),
+        held_out=dataset.held_out,
     )

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.vision.frame import RgbImage
 from tools.network.contract import EmbeddingNetwork
-from tools.network.embed_images import embed_at
+from tools.network.embed_images import embed_images
 from tools.simulation.camera import degrade, training_view_settings
 from tools.simulation.card_images import CardImages
-from tools.training.checkpoint import Trained
+from tools.training.checkpoint import TrainedNetwork
 
 FLOOR: Final = 3.0
 """Added to the eigenvalues, whose mean is 1: directions that hardly vary must not be blown up into noise."""
@@ -46,13 +46,13 @@ def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> N
     bias.copy_(factor @ bias.double())
 
 
-def whitened(trained: Trained, cards: CardImages, backgrounds: Sequence[RgbImage]) -> Trained:
+def whitened(trained: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage]) -> TrainedNetwork:
     """Return ``trained`` with its output whitened over the known ``cards``; its network is changed in place."""
     network = trained.network
     rng = np.random.default_rng(trained.seed)
     views = [
         degrade(card, training_view_settings(rng), rng, backgrounds[number % len(backgrounds)]) for number, card in enumerate(cards.pixels)
     ]
-    clean = embed_at(network, list(cards.pixels), trained.side)
-    apply_to_output(network, whitening(clean, embed_at(network, views, trained.side)))
+    clean = embed_images(network, list(cards.pixels), trained.side)
+    apply_to_output(network, whitening(clean, embed_images(network, views, trained.side)))
     return replace(trained, whitened=True)

@@ -30,8 +30,8 @@ def middles(script):
     return list(frames(script, numbers))
 
 
-def gray(picture):
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (63, 88), interpolation=cv2.INTER_AREA)
+def gray(image):
+    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (63, 88), interpolation=cv2.INTER_AREA)
     return small[2:-2, 2:-2].astype(np.float64).ravel()
 
 
@@ -51,13 +51,13 @@ def test_the_film_has_what_a_scanner_must_cope_with(script):
 
 
 def test_where_the_truth_says_a_card_lies_the_frame_shows_that_card(script, middles):
-    pictures = [one.card.picture for one in script.appearances if one.card]
+    images = [one.card.image for one in script.appearances if one.card]
     for appearance, told, frame in zip(script.appearances, truth(script).appearances, middles, strict=True):
         if appearance.card is None:
             continue
         seen = rectify(frame, Quad.from_array(told.quad))
-        alike = [likeness(seen, picture) for picture in pictures]
-        own = likeness(seen, appearance.card.picture)
+        alike = [likeness(seen, image) for image in images]
+        own = likeness(seen, appearance.card.image)
         assert own == max(alike)
         assert own > 0.6
 
@@ -101,7 +101,7 @@ def test_the_passing_hand_hides_part_of_a_card_that_stays(script):
     )
     moments = (sweep.from_s - 0.1, (sweep.from_s + sweep.to_s) / 2, sweep.to_s + 0.1)
     seen = [rectify(frame, Quad.from_array(entry.quad)) for frame in frames(script, [round(at_s * FPS) for at_s in moments])]
-    before, during, after = (likeness(pixels, card.card.picture) for pixels in seen)
+    before, during, after = (likeness(pixels, card.card.image) for pixels in seen)
     assert during < min(before, after) - 0.1
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge.errors import DataError
-from tools.demo_video.tally import TrueAppearance, TruePlace, Truth, Verdict, tally
+from tools.demo_video.tally import TrueAppearance, TruePosition, Truth, Verdict, tally
 
 
 def square(x, side=100.0):
@@ -12,7 +12,7 @@ def square(x, side=100.0):
 
 def appearance(kind, card_id, from_s, to_s, x=0.0):
     quad = square(x)
-    path = (TruePlace(at_s=from_s, quad=quad), TruePlace(at_s=to_s, quad=quad))
+    path = (TruePosition(at_s=from_s, quad=quad), TruePosition(at_s=to_s, quad=quad))
     return TrueAppearance(
         kind=kind,
         card_id=card_id,

@@ -21,15 +21,15 @@ from tests.support.published_networks import TINY_VIT, import_timm
 from tests.support.tiny_training import FOUR_STAGES, SIDE, TINY, TINY_REGNET, draw
 from tools import export_model
 from tools.exporting import folder as export_folder
-from tools.exporting.coreml_form import compare_weights
-from tools.exporting.deployed import Deployed, embed_as_trained, weights_id
-from tools.exporting.onnx_form import HALF_FROM_ELEMENTS, write_onnx
+from tools.exporting.coreml_format import compare_weights
+from tools.exporting.deployed import DeployedNetwork, embed_as_trained, weights_id
+from tools.exporting.onnx_format import HALF_FROM_ELEMENTS, write_onnx
 from tools.exporting.targets import TARGETS
 from tools.hailo.compiled_part import write_compiled_part
 from tools.network.factory import make_network
 from tools.network.onnx_file import OnnxFile, squares
 from tools.simulation.card_images import read_cards
-from tools.training.checkpoint import StageRecord, Trained, save, save_trained
+from tools.training.checkpoint import StageRecord, TrainedNetwork, save, save_trained
 
 STAGES = (
     StageRecord("warm", {"rate": 0.001}, 100, 600.0, 20, "a test"),
@@ -65,7 +65,7 @@ def trained(settings, side):
     network.train()
     for _ in range(3):
         network(torch.rand(4, 3, side, side) * 255.0)
-    return Trained(network.eval(), side, 1, ("T2",), STAGES, whitened=True)
+    return TrainedNetwork(network.eval(), side, 1, ("T2",), STAGES, whitened=True)
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +107,11 @@ def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
 
 
 def test_the_form_for_one_picture_leaves_no_size_open(exported, data):
-    graph = onnx.load(str(exported / export_folder.FOR_ONE_FILE)).graph
+    graph = onnx.load(str(exported / export_folder.SINGLE_IMAGE_FILE)).graph
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)]
     assert shapes == [[1, 224, 224, 3], [1, 768]]
     cards = list(read_cards(data).pixels[:2])
-    one, many = OnnxFile(exported / export_folder.FOR_ONE_FILE).embed(cards), OnnxFile(exported / "model.onnx").embed(cards)
+    one, many = OnnxFile(exported / export_folder.SINGLE_IMAGE_FILE).embed(cards), OnnxFile(exported / "model.onnx").embed(cards)
     assert np.allclose(one, many, atol=1e-5)
 
 
@@ -130,7 +130,7 @@ COMPILED_BY_AN_NPU = {"Conv", "Div", "Erf", "Add", "Mul", "AveragePool", "Global
 @pytest.mark.parametrize(("settings", "side"), [(TINY, SIDE), (TINY, 56), (TINY_REGNET, SIDE), (FOUR_STAGES, 112)])
 def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(settings, side, tmp_path):
     source = tmp_path / "model.onnx"
-    write_onnx(Deployed(trained(settings, side), side), source)
+    write_onnx(DeployedNetwork(trained(settings, side), side), source)
     part = write_compiled_part(source, tmp_path / "part.onnx", side)
     graph = onnx.load(str(part.onnx)).graph
     allowed = COMPILED_BY_AN_NPU | ({"Relu"} if settings is TINY_REGNET else set())
@@ -170,7 +170,7 @@ def test_other_targets_take_their_own_size(settings, side, target, wanted, data,
     assert export_model.main([str(argument) for argument in arguments]) == 0
     manifest = read_model_manifest(tmp_path / "out")
     assert (manifest.input.width, manifest.input.preprocessing) == (wanted, f"area-{wanted}-rgb-u8/1")
-    assert not (tmp_path / "out" / export_folder.FOR_ONE_FILE).exists()
+    assert not (tmp_path / "out" / export_folder.SINGLE_IMAGE_FILE).exists()
     cards = list(read_cards(data).pixels[:3])
     answered = OnnxFile(tmp_path / "out" / "model.onnx").embed(cards)
     assert np.sum(answered * embed_as_trained(network, wanted // side, squares(cards, wanted)), axis=1).min() > 0.9999
@@ -205,7 +205,7 @@ def test_a_weight_that_was_lost_is_noticed(convnext):
         _mil_program = type("MIL", (), {"functions": {"main": type("Main", (), {"operations": []})}})
 
     with pytest.raises(ModelError, match="was lost"):
-        compare_weights(Deployed(convnext[0], SIDE), Program())
+        compare_weights(DeployedNetwork(convnext[0], SIDE), Program())
 
 
 def test_without_coremltools_the_extra_is_named(convnext, data, tmp_path, monkeypatch, capsys):

@@ -15,8 +15,8 @@ from tests.support.small_model import record, write_manifest, write_model
 from tools.compile_hef import main
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
-from tools.hailo.compilation import script_of
-from tools.hailo.plan import PCIE_GB_PER_S, as_record, plan_of
+from tools.hailo.compilation import script_path
+from tools.hailo.plan import PCIE_GB_PER_S, read_plan, to_json_dict
 
 
 def write_convolutions(path, dim=16):
@@ -53,7 +53,7 @@ def model(tmp_path):
     manifest = write_model(folder)
     write_convolutions(folder / "model.onnx")
     manifest["artefacts"]["onnx"] |= record(folder / "model.onnx")
-    script_of(folder).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
+    script_path(folder).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
     write_manifest(folder, manifest)
     return folder
 
@@ -87,7 +87,7 @@ def compile_it(model, cards, *more):
 
 
 def test_the_plan_counts_what_a_person_would(model):
-    plan = plan_of(model / "model.onnx")
+    plan = read_plan(model / "model.onnx")
     stem, depthwise, head = plan.layers
     assert (stem.weights, stem.macs) == (8 * 3 * 32 * 32, 8 * 3 * 32 * 32 * 49)
     assert (depthwise.weights, depthwise.macs, depthwise.depthwise) == (72, 72 * 49, True)
@@ -96,7 +96,7 @@ def test_the_plan_counts_what_a_person_would(model):
 
 
 def test_streaming_time_is_weights_over_bandwidth_shared_by_the_batch(model):
-    plan = plan_of(model / "model.onnx")
+    plan = read_plan(model / "model.onnx")
     total = sum(layer.weights for layer in plan.layers)
     for link, rate in PCIE_GB_PER_S.items():
         assert plan.stream_ms(link, 1, four_bit=False) == pytest.approx(total / (rate * 1e9) * 1e3)
@@ -126,7 +126,7 @@ def test_the_plan_is_written_where_the_network_is_described(model, capsys):
 
 def test_the_published_network_tells_its_own_plan():
     model = open_model(find_model(None))
-    assert model.manifest.npu["plan"] == as_record(plan_of(model.artifact_path("onnx")))
+    assert model.manifest.npu["plan"] == to_json_dict(read_plan(model.artifact_path("onnx")))
 
 
 # --- compiling ---

@@ -9,7 +9,7 @@ from edge.errors import ModelError
 from edge.recognition.model import open_model
 from tools.network.onnx_file import OnnxFile, squares
 from tools.network.onnx_weights import single_precision
-from tools.network.quantization import QuantizationTrial, agreement, layer_costs, part_of, quantize, simulated_views
+from tools.network.quantization import QuantizationExperiment, agreement, layer_costs, part_of, quantize, simulated_views
 from tools.network.recipes import RECIPES, Recipe
 from tools.quantize import main
 
@@ -54,7 +54,7 @@ def network(path, *, half=True):
     return path
 
 
-def pictures(count, seed=0):
+def random_images(count, seed=0):
     cells = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     return cells.repeat(SIDE // 4, axis=1).repeat(SIDE // 4, axis=2)
 
@@ -67,8 +67,8 @@ def source(tmp_path):
 @pytest.mark.parametrize("name", ["minmax", "percentile", "16-bit-activations"])
 def test_eight_bits_stay_near(source, tmp_path, name):
     target = tmp_path / "int8.onnx"
-    quantize(source, target, pictures(16), RECIPES[name])
-    single, quantized = OnnxFile(source).run(pictures(8, 1)), OnnxFile(target).run(pictures(8, 1))
+    quantize(source, target, random_images(16), RECIPES[name])
+    single, quantized = OnnxFile(source).run(random_images(8, 1)), OnnxFile(target).run(random_images(8, 1))
     mean, least = agreement(single, quantized)
     assert 0.98 < least <= mean < 1.0 - 1e-9
     weights = [
@@ -79,7 +79,7 @@ def test_eight_bits_stay_near(source, tmp_path, name):
 
 def test_gelu_stays_whole_and_spared_parts_stay_single(source, tmp_path):
     target = tmp_path / "int8.onnx"
-    quantize(source, target, pictures(8), Recipe("minmax", spared=("stem",)))
+    quantize(source, target, random_images(8), Recipe("minmax", kept_single=("stem",)))
     graph = onnx.load(str(target)).graph
     inputs = {node.name: node.input for node in graph.node}
     assert inputs["/stages/stages.0/stages.0.0/Add"] == ["c", "one"]
@@ -89,9 +89,9 @@ def test_gelu_stays_whole_and_spared_parts_stay_single(source, tmp_path):
 
 def test_the_part_that_hurts_is_named(source, tmp_path):
     network_file = OnnxFile(source)
-    checked = pictures(6, 2)
-    bench = QuantizationTrial(source, pictures(12), checked, network_file.run(checked))
-    costs = layer_costs(bench, tmp_path)
+    checked = random_images(6, 2)
+    experiment = QuantizationExperiment(source, random_images(12), checked, network_file.run(checked))
+    costs = layer_costs(experiment, tmp_path)
     assert {part for part, _, _ in costs} == {"stem", "stages.0.0"}
     assert costs[0][1] <= costs[1][1]
 
@@ -100,7 +100,7 @@ def test_half_precision_comes_back_as_single(source, tmp_path):
     single = single_precision(onnx.load(str(source)))
     assert not any(weight.data_type == TensorProto.FLOAT16 for weight in single.graph.initializer)
     onnx.save(single, str(tmp_path / "single.onnx"))
-    before, after = OnnxFile(source).run(pictures(4)), OnnxFile(tmp_path / "single.onnx").run(pictures(4))
+    before, after = OnnxFile(source).run(random_images(4)), OnnxFile(tmp_path / "single.onnx").run(random_images(4))
     assert np.allclose(before, after, atol=1e-6)
 
 
@@ -148,8 +148,8 @@ def test_the_tool_quantizes_a_network_and_keeps_it(small_scanner, tmp_path, caps
     from PIL import Image  # noqa: PLC0415
 
     lines = ["card_id,name,image"]
-    for card_id, picture in small_scanner.images.items():
-        Image.fromarray(picture).save(tmp_path / f"{card_id}.png")
+    for card_id, image in small_scanner.images.items():
+        Image.fromarray(image).save(tmp_path / f"{card_id}.png")
         lines.append(f"{card_id},{card_id},{card_id}.png")
     (tmp_path / "cards.csv").write_text("\n".join(lines))
     options = ["--images", tmp_path, "--cards", tmp_path / "cards.csv", "--model", small_scanner.model, "--out", tmp_path / "int8.onnx"]

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch: install the extra `train`")
 
 from tests.support.tiny_training import write_data
-from tools.training.material import Dataset
+from tools.training.dataset import Dataset
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def material(data):
+def dataset(data):
     return Dataset.read(data, ("T2",))
 
 

@@ -11,13 +11,13 @@ from tests.support.tiny_training import SIDE, TINY
 from tools.network.factory import make_network
 from tools.simulation.card_images import CardImages
 from tools.training.blend import blended
-from tools.training.checkpoint import StageRecord, Trained
+from tools.training.checkpoint import StageRecord, TrainedNetwork
 
 
 def trained(seed, **changes):
     torch.manual_seed(seed)
     network = make_network(dataclasses.replace(TINY, **changes)).eval()
-    return Trained(network, SIDE, 1, ("T2",), (StageRecord("warm", {}, 1, 1.0, 4, "a test"),), whitened=False)
+    return TrainedNetwork(network, SIDE, 1, ("T2",), (StageRecord("warm", {}, 1, 1.0, 4, "a test"),), whitened=False)
 
 
 @pytest.fixture

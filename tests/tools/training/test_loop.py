@@ -17,40 +17,40 @@ from tests.support.tiny_training import COURSE, SIDE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.chain import Run, run_stage
 from tools.training.checkpoint import load, open_trained, save
-from tools.training.course import Course, Pictures
-from tools.training.loop import Training
-from tools.training.processes import ALONE
+from tools.training.loop import Trainer
+from tools.training.processes import SINGLE_PROCESS
+from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.warm import plan_warm
 
 
-def plan(material, **changes):
+def plan(dataset, **changes):
     """A warm start with ``changes`` of its course."""
-    return plan_warm(dataclasses.replace(WARM, course=dataclasses.replace(COURSE, **changes)), material)
+    return plan_warm(dataclasses.replace(WARM, course=dataclasses.replace(COURSE, **changes)), dataset)
 
 
 def losses(log):
     return [entry["loss"] for entry in log]
 
 
-def test_training_lowers_the_loss_and_ends_with_its_budget(material):
-    training = Training(plan(material, steps=20, pictures=(Pictures(SIDE, 8),), learning_rate=3e-3))
+def test_training_lowers_the_loss_and_ends_with_its_budget(dataset):
+    training = Trainer(plan(dataset, steps=20, pictures=(ResolutionPhase(SIDE, 8),), learning_rate=3e-3))
     training.run(None)
     assert training.step == 20
     assert np.mean(losses(training.log)[-6:]) < 0.95 * np.mean(losses(training.log)[:6])
 
 
 def test_pictures_and_rate_follow_the_budget():
-    assert [COURSE.pictures_at(COURSE.used(step, 0.0)).side for step in range(8)] == [SIDE] * 6 + [40] * 2
-    rates = [COURSE.rate(COURSE.used(step, 0.0)) for step in range(9)]
+    assert [COURSE.phase_at(COURSE.progress(step, 0.0)).side for step in range(8)] == [SIDE] * 6 + [40] * 2
+    rates = [COURSE.learning_rate_at(COURSE.progress(step, 0.0)) for step in range(9)]
     assert max(rates) <= COURSE.learning_rate
     assert rates[-1] == pytest.approx(COURSE.learning_rate * COURSE.final_rate_share)
-    timed = Course(minutes=2.0)
-    assert timed.used(7, 30.0) == 0.25
-    assert timed.left_s(7, 30.0) == pytest.approx(90.0)
+    timed = Schedule(minutes=2.0)
+    assert timed.progress(7, 30.0) == 0.25
+    assert timed.remaining_s(7, 30.0) == pytest.approx(90.0)
 
 
-def test_the_moving_average_lags_behind(material):
-    training = Training(plan(material, steps=4))
+def test_the_moving_average_lags_behind(dataset):
+    training = Trainer(plan(dataset, steps=4))
     start = training.average.state_dict()["head.project.weight"].clone()
     training.run(None)
     now, average = (network.state_dict()["head.project.weight"] for network in (training.objective.network, training.average))
@@ -58,17 +58,17 @@ def test_the_moving_average_lags_behind(material):
 
 
 @pytest.mark.parametrize("cutmix", [0.0, 0.7])
-def test_a_resumed_run_takes_the_same_course(material, tmp_path, cutmix):
-    whole = Training(plan(material, cutmix=cutmix))
+def test_a_resumed_run_takes_the_same_course(dataset, tmp_path, cutmix):
+    whole = Trainer(plan(dataset, cutmix=cutmix))
     whole.run(tmp_path / "whole")
 
-    half = Training(plan(material, cutmix=cutmix))
-    pictures = half.plan.course.pictures[0]
+    half = Trainer(plan(dataset, cutmix=cutmix))
+    phase = half.plan.schedule.pictures[0]
     half.objective.train()
-    for _, (pixels, labels) in zip(range(3), half._batches(pictures), strict=False):
-        half._learn(pixels, labels, pictures)
+    for _, (pixels, labels) in zip(range(3), half._batches(phase), strict=False):
+        half._train_step(pixels, labels, phase)
     save(tmp_path / "half" / "last.pt", half.state())
-    resumed = Training(plan(material, cutmix=cutmix))
+    resumed = Trainer(plan(dataset, cutmix=cutmix))
     resumed.restore_from(tmp_path / "half")
     resumed.run(None)
 
@@ -77,15 +77,15 @@ def test_a_resumed_run_takes_the_same_course(material, tmp_path, cutmix):
     assert resumed.samples == whole.samples == 6 * 6 + 2 * 4
 
 
-def test_a_mixed_batch_changes_the_course(material):
-    plain, mixed = (Training(plan(material, steps=2, cutmix=cutmix)) for cutmix in (0.0, 1.0))
+def test_a_mixed_batch_changes_the_course(dataset):
+    plain, mixed = (Trainer(plan(dataset, steps=2, cutmix=cutmix)) for cutmix in (0.0, 1.0))
     for training in (plain, mixed):
         training.run(None)
     assert losses(plain.log)[0] != pytest.approx(losses(mixed.log)[0], rel=1e-4)
 
 
-def test_settings_are_saved_in_the_checkpoint_and_beside_it(material, tmp_path):
-    state = run_stage(plan(material, steps=2), Run(tmp_path, resume=False, processes=ALONE))
+def test_settings_are_saved_in_the_checkpoint_and_beside_it(dataset, tmp_path):
+    state = run_stage(plan(dataset, steps=2), Run(tmp_path, resume=False, processes=SINGLE_PROCESS))
     record = state["stages"][-1]
     assert record["settings"]["course"]["learning_rate"] == COURSE.learning_rate
     assert record["views"] == 12
@@ -93,24 +93,24 @@ def test_settings_are_saved_in_the_checkpoint_and_beside_it(material, tmp_path):
     assert open_trained(tmp_path / "last.pt").held_out == ("T2",)
 
 
-def test_a_run_is_not_overwritten_by_accident(material, tmp_path):
-    run_stage(plan(material, steps=1), Run(tmp_path, resume=False, processes=ALONE))
+def test_a_run_is_not_overwritten_by_accident(dataset, tmp_path):
+    run_stage(plan(dataset, steps=1), Run(tmp_path, resume=False, processes=SINGLE_PROCESS))
     with pytest.raises(DataError, match="--resume"):
-        run_stage(plan(material, steps=1), Run(tmp_path, resume=False, processes=ALONE))
+        run_stage(plan(dataset, steps=1), Run(tmp_path, resume=False, processes=SINGLE_PROCESS))
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"learning_rate": 1.0}, "learning_rate"), ({"seed": 5}, "seed")])
-def test_a_continuation_with_other_settings_is_refused(material, changes, message):
-    state = Training(plan(material)).state()
+def test_a_continuation_with_other_settings_is_refused(dataset, changes, message):
+    state = Trainer(plan(dataset)).state()
     with pytest.raises(DataError, match=message):
-        Training(plan(material, **changes)).restore(state)
-    Training(plan(material, workers=1, threads=2)).restore(state)
+        Trainer(plan(dataset, **changes)).restore(state)
+    Trainer(plan(dataset, workers=1, threads=2)).restore(state)
 
 
-def test_a_checkpoint_of_another_network_is_refused(material):
-    other = plan_warm(dataclasses.replace(WARM, network=dataclasses.replace(TINY, layout_channels=4)), material)
+def test_a_checkpoint_of_another_network_is_refused(dataset):
+    other = plan_warm(dataclasses.replace(WARM, network=dataclasses.replace(TINY, layout_channels=4)), dataset)
     with pytest.raises(DataError, match="layout_channels"):
-        Training(other).restore(Training(plan(material)).state())
+        Trainer(other).restore(Trainer(plan(dataset)).state())
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
@@ -119,9 +119,9 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
         load(tmp_path / "last.pt")
 
 
-def test_published_weights_go_into_a_fresh_start(material):
+def test_published_weights_go_into_a_fresh_start(dataset):
     network = make_network(TINY)
-    assert plan_warm(WARM, material, network=network).objective.network is network
+    assert plan_warm(WARM, dataset, network=network).objective.network is network
 
 
 # --- real processes ---
@@ -131,14 +131,14 @@ import dataclasses, sys
 from pathlib import Path
 from tests.support.tiny_training import COURSE, SIDE, TINY, WARM
 from tools.training.chain import Run, run_stage
-from tools.training.course import Pictures
-from tools.training.material import Dataset
+from tools.training.schedule import ResolutionPhase
+from tools.training.dataset import Dataset
 from tools.training.processes import joined_processes
 from tools.training.warm import plan_warm
 
 data, out, resume, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume", int(sys.argv[4])
-course = dataclasses.replace(COURSE, steps=steps, pictures=(Pictures(SIDE, 6),), save_every_s=0.0)
-settings = dataclasses.replace(WARM, network=dataclasses.replace(TINY, norm="layer"), course=course)
+schedule = dataclasses.replace(COURSE, steps=steps, pictures=(ResolutionPhase(SIDE, 6),), save_every_s=0.0)
+settings = dataclasses.replace(WARM, network=dataclasses.replace(TINY, norm="layer"), course=schedule)
 with joined_processes() as processes:
     plan = plan_warm(settings, Dataset.read(data, ("T2",)), processes)
     run_stage(plan, Run(out, resume, processes))

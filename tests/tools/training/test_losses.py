@@ -11,7 +11,7 @@ from tests.support.tiny_training import SIDE, TINY, WARM
 from tools.network.factory import make_network
 from tools.training.cutmix import Mix, draw_mix
 from tools.training.distill import DistillObjective, DistillSettings
-from tools.training.losses import alike, arc_face, contrastive, cosine_distance, mean_squared, own_among, relational
+from tools.training.losses import arc_face, contrastive, cosine_distance, info_nce, mean_squared, relational, similar_mask
 from tools.training.metric import MetricObjective, MetricSettings
 from tools.training.objective import Objective
 from tools.training.warm import TargetObjective
@@ -50,28 +50,28 @@ def test_arc_face_leaves_out_what_is_alike_but_never_the_own_class():
     cosines, classes = torch.tensor([[0.5, 0.9, 0.1]]), torch.tensor([0])
     everything = torch.ones(1, 3, dtype=torch.bool)
     reprint = torch.tensor([[False, True, False]])
-    without = arc_face(cosines, classes, margin=0.25, scale=32.0, left_out=reprint)
+    without = arc_face(cosines, classes, margin=0.25, scale=32.0, excluded=reprint)
     two = arc_face(torch.tensor([[0.5, 0.1]]), classes, margin=0.25, scale=32.0)
     assert float(without) == pytest.approx(float(two), abs=1e-5)
-    assert float(arc_face(cosines, classes, margin=0.25, scale=32.0, left_out=everything)) == pytest.approx(0.0, abs=1e-6)
+    assert float(arc_face(cosines, classes, margin=0.25, scale=32.0, excluded=everything)) == pytest.approx(0.0, abs=1e-6)
     assert float(arc_face(cosines[:0], classes[:0], margin=0.25, scale=32.0)) == 0.0
 
 
 def test_cards_that_share_an_artwork_or_look_the_same_are_alike():
     targets = torch.stack([torch.eye(4)[0], torch.eye(4)[1], functional.normalize(torch.tensor([1.0, 0.2, 0.0, 0.0]), dim=0)])
-    found = alike(targets, targets, torch.tensor([5, 5, -1]), torch.tensor([5, 5, -1]), 0.7)
+    found = similar_mask(targets, targets, torch.tensor([5, 5, -1]), torch.tensor([5, 5, -1]), 0.7)
     assert found.tolist() == [[True, True, True], [True, True, False], [True, False, True]]
     far = torch.eye(4)[[2, 3]]
-    assert alike(far, far, torch.tensor([-1, -1]), torch.tensor([-1, -1]), 0.7).tolist() == [[True, False], [False, True]]
+    assert similar_mask(far, far, torch.tensor([-1, -1]), torch.tensor([-1, -1]), 0.7).tolist() == [[True, False], [False, True]]
 
 
 def test_finding_the_own_among_others_is_a_cross_entropy():
     logits = torch.tensor([[2.0, 1.0, 0.5]])
-    assert float(own_among(logits, torch.tensor([1]), torch.zeros(1, 3, dtype=torch.bool))) == pytest.approx(
+    assert float(info_nce(logits, torch.tensor([1]), torch.zeros(1, 3, dtype=torch.bool))) == pytest.approx(
         softmax_loss([2.0, 1.0, 0.5], 1)
     )
     hidden = torch.tensor([[True, True, False]])
-    assert float(own_among(logits, torch.tensor([1]), hidden)) == pytest.approx(softmax_loss([1.0, 0.5], 0))
+    assert float(info_nce(logits, torch.tensor([1]), hidden)) == pytest.approx(softmax_loss([1.0, 0.5], 0))
 
 
 def test_mean_squared_is_twice_the_cosine_distance_of_unit_rows():

@@ -11,7 +11,7 @@ from torch import nn
 from edge.errors import DataError
 from tests.support.tiny_training import FOUR_STAGES, FOUR_STAGES_REGNET
 from tools.network.contract import parameter_count
-from tools.network.embed_images import embed_at
+from tools.network.embed_images import embed_images
 from tools.network.factory import make_network, settings_from
 from tools.network.head import POOL_TO_3X3, LayoutHead
 from tools.network.regnet import Bottleneck
@@ -99,15 +99,15 @@ def test_every_named_network_can_be_made():
 
 
 @pytest.mark.parametrize("settings", [dataclasses.replace(settings, dim=64) for settings in (FOUR_STAGES, FOUR_STAGES_REGNET)])
-def test_whitening_is_a_linear_map_of_the_output(material, settings):
+def test_whitening_is_a_linear_map_of_the_output(dataset, settings):
     network = unsettled(settings)
-    pictures = list(material.cards.pixels)
-    clean, views = embed_at(network, pictures, 96), embed_at(network, [cv2.GaussianBlur(card, (0, 0), 3) for card in pictures], 96)
+    pictures = list(dataset.cards.pixels)
+    clean, views = embed_images(network, pictures, 96), embed_images(network, [cv2.GaussianBlur(card, (0, 0), 3) for card in pictures], 96)
     matrix = whitening(clean, views)
     apply_to_output(network, matrix)
     mapped = clean @ matrix.T
     mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
-    assert np.sum(embed_at(network, pictures, 96) * mapped, axis=1).min() > 0.995
+    assert np.sum(embed_images(network, pictures, 96) * mapped, axis=1).min() > 0.995
 
 
 def test_whitening_takes_away_what_all_cards_share():

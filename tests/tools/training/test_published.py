@@ -14,7 +14,7 @@ from tools.network import published
 from tools.network.factory import make_network, settings_from
 from tools.network.published import PublishedNetwork, load_published, nearest_side
 from tools.network.settings import PublishedSettings
-from tools.training.checkpoint import Trained
+from tools.training.checkpoint import TrainedNetwork
 from tools.training.defaults import SERVER_SIDE, TEACHER
 from tools.training.distill import server_student
 
@@ -138,16 +138,18 @@ def test_the_teacher_is_the_network_the_model_card_names(timm):
 
 def test_the_server_student_is_the_teacher_at_a_larger_size(timm):
     teacher = make_network(TINY_VIT).eval()
-    larger = server_student(Trained(teacher, 64, 1, (), (), whitened=False), 100)
+    larger = server_student(TrainedNetwork(teacher, 64, 1, (), (), whitened=False), 100)
     assert larger.settings.side == 96
     assert larger(torch.rand(1, 3, 96, 96) * 255.0).shape == (1, 32)
     assert torch.equal(larger.head[0].weight, teacher.head[0].weight)
     even = torch.ones_like(teacher.backbone.pos_embed)
     teacher.backbone.pos_embed.data = even
-    assert torch.allclose(server_student(Trained(teacher, 64, 1, (), (), whitened=False), 96).backbone.pos_embed, torch.ones(()), atol=1e-4)
+    assert torch.allclose(
+        server_student(TrainedNetwork(teacher, 64, 1, (), (), whitened=False), 96).backbone.pos_embed, torch.ones(()), atol=1e-4
+    )
     assert nearest_side(SERVER_SIDE, TEACHER.patch) == 512
     with pytest.raises(DataError, match="larger size"):
-        server_student(Trained(make_network(FOUR_STAGES), 112, 1, (), (), whitened=False))
+        server_student(TrainedNetwork(make_network(FOUR_STAGES), 112, 1, (), (), whitened=False))
 
 
 def test_an_unknown_network_is_named(timm):

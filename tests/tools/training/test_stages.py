@@ -15,13 +15,13 @@ from tests.support.tiny_training import SIDE, TINY, TINY_REGNET
 from tools.evaluation.embedding import as_table, measured_view
 from tools.exporting.deployed import embed_as_trained, weights_id
 from tools.exporting.folder import export
-from tools.network.embed_images import embed_at
+from tools.network.embed_images import embed_images
 from tools.network.factory import make_network
 from tools.simulation.card_images import read_cards
 from tools.training import cli, commands
 from tools.training.checkpoint import load, open_trained
 from tools.training.distill import teacher_embeddings
-from tools.training.loop import Training
+from tools.training.loop import Trainer
 
 NETWORKS = {"batch": TINY, "layer": dataclasses.replace(TINY, norm="layer"), "regnet": TINY_REGNET}
 QUICK = ["--side", str(SIDE), "--batch", "4", "--threads", "1", "--workers", "0"]
@@ -81,7 +81,7 @@ def test_a_metric_stage_resumes_with_the_proxies_it_had(direct, data, tmp_path, 
     warm = direct / "batch" / "warm" / "last.pt"
     whole = load(run("metric", data, tmp_path / "whole", "--start", warm, "--steps", "6") / "last.pt")
     saved = []
-    real_save = Training.state
+    real_save = Trainer.state
 
     def stop_after_three(training):
         state = real_save(training)
@@ -90,11 +90,11 @@ def test_a_metric_stage_resumes_with_the_proxies_it_had(direct, data, tmp_path, 
             raise KeyboardInterrupt
         return state
 
-    monkeypatch.setattr("tools.training.loop.Training.state", stop_after_three)
+    monkeypatch.setattr("tools.training.loop.Trainer.state", stop_after_three)
     monkeypatch.setattr("tools.training.commands._metric_settings", quick_saves)
     with pytest.raises(KeyboardInterrupt):
         run("metric", data, tmp_path / "half", "--start", warm, "--steps", "6")
-    monkeypatch.setattr("tools.training.loop.Training.state", real_save)
+    monkeypatch.setattr("tools.training.loop.Trainer.state", real_save)
     half = load(run("metric", data, tmp_path / "half", "--start", warm, "--steps", "6", "--resume") / "last.pt")
     assert len(half["log"]) == 6
     assert [entry["loss"] for entry in half["log"]] == pytest.approx([entry["loss"] for entry in whole["log"]], rel=1e-5)
@@ -205,23 +205,23 @@ def test_the_server_student_is_trained_at_its_own_size(teacher, data, tmp_path):
     assert open_trained(tmp_path / "last.pt").side == 48
 
 
-def test_a_teacher_is_asked_once(material, tmp_path):
+def test_a_teacher_is_asked_once(dataset, tmp_path):
     weights = tmp_path / "teacher.bin"
     weights.write_bytes(b"anything")
     asked = []
 
-    class Somebody:
+    class CountingTeacher:
         dim = 4
 
         def embed(self, cards):
             asked.append(len(cards))
             return np.eye(len(cards), 4, dtype=np.float32)
 
-    answers = [teacher_embeddings(weights, lambda _: Somebody(), material.cards, tmp_path) for _ in range(2)]
+    answers = [teacher_embeddings(weights, lambda _: CountingTeacher(), dataset.cards, tmp_path) for _ in range(2)]
     assert asked == [20]
     assert np.array_equal(*answers)
     weights.write_bytes(b"another teacher")
-    teacher_embeddings(weights, lambda _: Somebody(), material.cards, tmp_path)
+    teacher_embeddings(weights, lambda _: CountingTeacher(), dataset.cards, tmp_path)
     assert asked == [20, 20]
 
 
@@ -249,7 +249,7 @@ def test_the_exported_folder_opens_answers_and_agrees_with_the_trained_network(e
     embedder.close()
     trained = open_trained(direct / name / "final.pt")
     assert np.sum(vectors * embed_as_trained(trained, 224 // SIDE, to_input_batch(cards)), axis=1).min() > 0.9999
-    assert np.sum(vectors * embed_at(trained.network, cards, SIDE), axis=1).min() > 0.95
+    assert np.sum(vectors * embed_images(trained.network, cards, SIDE), axis=1).min() > 0.95
 
 
 def test_figures_count_names_and_refusals():

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edge.errors import ModelError
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from tools.exporting.deployed import Deployed
+from tools.exporting.deployed import DeployedNetwork
 from tools.extras import extra_required
 
 PACKAGE: Final = "model.mlpackage"
@@ -30,9 +30,9 @@ HALF_TOLERANCE: Final = 2e-3
 
 
 class _Planes(nn.Module):
-    """RGB 0..255 (1, 3, side, side), as Core ML hands a picture over."""
+    """RGB 0..255 (1, 3, side, side), as Core ML hands a image over."""
 
-    def __init__(self, deployed: Deployed) -> None:
+    def __init__(self, deployed: DeployedNetwork) -> None:
         super().__init__()
         self.network = deployed.network
 
@@ -48,26 +48,26 @@ def coreml_library() -> ModuleType:
     return cast(ModuleType, coremltools)
 
 
-def write_coreml(deployed: Deployed, folder: Path) -> dict[str, Any]:
-    """Write ``folder/model.mlpackage`` for one picture and return its record: files with hashes, what was compared.
+def write_coreml(deployed: DeployedNetwork, folder: Path) -> dict[str, Any]:
+    """Write ``folder/model.mlpackage`` for one image and return its record: files with hashes, what was compared.
 
     Raises ``ModelError`` without coremltools, or when weights were lost on the way.
     """
     library = coreml_library()
-    picture = torch.zeros(1, 3, deployed.side, deployed.side)
+    image = torch.zeros(1, 3, deployed.side, deployed.side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # not traced: a traced size is an array of one number, which newer versions of NumPy no longer take for a number
-        program = torch.export.export(_Planes(deployed).eval(), (picture,)).run_decompositions({})
+        program = torch.export.export(_Planes(deployed).eval(), (image,)).run_decompositions({})
         converted = library.convert(
             program,
-            inputs=[library.ImageType(name="pixels", shape=tuple(picture.shape), color_layout=library.colorlayout.RGB)],
+            inputs=[library.ImageType(name="pixels", shape=tuple(image.shape), color_layout=library.colorlayout.RGB)],
             outputs=[library.TensorType(name="embedding", dtype=np.float32)],
             minimum_deployment_target=library.target.iOS16,
             compute_precision=library.precision.FLOAT16,
             convert_to="mlprogram",
         )
-        converted.short_description = "Card embedding: RGB picture of a rectified card to a unit vector"
+        converted.short_description = "Card embedding: RGB image of a rectified card to a unit vector"
         converted.save(str(folder / PACKAGE))
     compared = compare_weights(deployed, converted)
     files = sorted(path for path in (folder / PACKAGE).rglob("*") if path.is_file())
@@ -83,7 +83,7 @@ def write_coreml(deployed: Deployed, folder: Path) -> dict[str, Any]:
     }
 
 
-def compare_weights(deployed: Deployed, converted: Any) -> int:
+def compare_weights(deployed: DeployedNetwork, converted: Any) -> int:
     """Return how many large weights were found again in the converted program. Raises ``ModelError`` naming the first that was not."""
     constants: dict[int, list[Any]] = {}
     for operation in converted._mil_program.functions["main"].operations:  # noqa: SLF001 - there is no public way to the program
@@ -103,10 +103,10 @@ def compare_weights(deployed: Deployed, converted: Any) -> int:
     return compared
 
 
-def predicted(folder: Path, batch: InputBatch) -> EmbeddingMatrix | None:
-    """Return what the package says to pictures, uint8 (n, side, side, 3); None where Core ML cannot predict."""
+def predict(folder: Path, batch: InputBatch) -> EmbeddingMatrix | None:
+    """Return what the package says to images, uint8 (n, side, side, 3); None where Core ML cannot predict."""
     if platform.system() != "Darwin":
         return None
     model = coreml_library().models.MLModel(str(folder / PACKAGE))
-    rows = [model.predict({"pixels": Image.fromarray(picture)})["embedding"] for picture in batch]
+    rows = [model.predict({"pixels": Image.fromarray(image)})["embedding"] for image in batch]
     return np.asarray(np.concatenate(rows), dtype=np.float32)

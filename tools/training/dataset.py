@@ -12,7 +12,7 @@ from edge.errors import DataError
 from edge.vision.frame import RgbImage
 from tools.simulation.card_images import CardImages, read_backgrounds, read_cards
 from tools.training.descriptor import Descriptor, Vectors
-from tools.training.made_up import joined
+from tools.training.made_up import concatenate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +28,11 @@ class Dataset:
     @classmethod
     def of(cls, cards: CardImages, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardImages] = ()) -> Dataset:
         """Take the cards that are not held out, and ``drawn`` ones beside them. The descriptor is fitted to the former alone."""
-        known = cards.chosen(~np.isin(cards.card_sets, list(held_out)))
+        known = cards.select(~np.isin(cards.card_sets, list(held_out)))
         if not known.card_ids:
             raise DataError(f"no card is left when the sets {', '.join(held_out)} are held out")
         descriptor = Descriptor.fit(known.pixels)
-        together = joined([known, *drawn])
+        together = concatenate([known, *drawn])
         targets = np.stack([descriptor.describe(card) for card in together.pixels])
         return cls(together, backgrounds, descriptor, targets, tuple(held_out))
 

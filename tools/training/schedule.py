@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ResolutionPhase:
     """A part of the budget at one picture size. ``share`` parts of the whole; ``batch`` samples over all processes."""
 
     side: int
@@ -16,14 +16,14 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Schedule:
     """What decides a training's course, whatever it learns; saved in the checkpoint. One of ``minutes`` and ``steps`` is the budget.
 
     The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``.
     ``cutmix`` is the probability of mixing a batch.
     """
 
-    pictures: tuple[Pictures, ...] = field(default=(Pictures(112, 48),))
+    pictures: tuple[ResolutionPhase, ...] = field(default=(ResolutionPhase(112, 48),))
     minutes: float | None = None
     steps: int | None = None
     learning_rate: float = 1.2e-3
@@ -38,20 +38,20 @@ class Course:
     workers: int = 1
     save_every_s: float = 240.0
 
-    def used(self, step: int, elapsed_s: float) -> float:
+    def progress(self, step: int, elapsed_s: float) -> float:
         """Return the used share of the budget, 0..1 and a little more."""
         if self.steps is not None:
             return step / self.steps
         if self.minutes is None:
-            raise ValueError("a course has a budget in minutes or in steps")
+            raise ValueError("a schedule has a budget in minutes or in steps")
         return elapsed_s / (60.0 * self.minutes)
 
-    def left_s(self, step: int, elapsed_s: float) -> float:
+    def remaining_s(self, step: int, elapsed_s: float) -> float:
         """Return the time left, in seconds, by what was used so far."""
-        used = self.used(step, elapsed_s)
+        used = self.progress(step, elapsed_s)
         return max(0.0, elapsed_s * (1.0 / used - 1.0)) if used > 0.0 else math.inf
 
-    def pictures_at(self, used: float) -> Pictures:
+    def phase_at(self, used: float) -> ResolutionPhase:
         """Return the pictures of this part of the budget."""
         total = sum(part.share for part in self.pictures)
         end = 0.0
@@ -61,7 +61,7 @@ class Course:
                 return part
         return self.pictures[-1]
 
-    def rate(self, used: float) -> float:
+    def learning_rate_at(self, used: float) -> float:
         """Return the learning rate."""
         used = min(1.0, used)
         if used < self.warm_up:

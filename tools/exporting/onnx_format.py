@@ -1,4 +1,4 @@
-"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly one picture."""
+"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly one image."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from tools.exporting.deployed import Deployed
+from tools.exporting.deployed import DeployedNetwork
 
 OPSET: Final = 17
 HALF_FROM_ELEMENTS: Final = 1024
 """Smaller tensors (biases) stay in single precision: they cost nothing and matter more."""
 
 
-def write_onnx(deployed: Deployed, path: Path) -> None:
+def write_onnx(deployed: DeployedNetwork, path: Path) -> None:
     """Write uint8 (n, side, side, 3) → float32 (n, dim), any n; weights in half precision, turned to single by the graph itself."""
     pixels = torch.zeros(2, deployed.side, deployed.side, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -41,8 +41,8 @@ def write_onnx(deployed: Deployed, path: Path) -> None:
     onnx.save(graph, str(path))
 
 
-def write_for_one(source: Path, path: Path) -> None:
-    """Write the same graph for exactly one picture: compilers of NPUs refuse a size that is left open."""
+def write_single_image_onnx(source: Path, path: Path) -> None:
+    """Write the same graph for exactly one image: compilers of NPUs refuse a size that is left open."""
     graph = onnx.load(str(source))
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].Clear()
