@@ -152,16 +152,16 @@ def as_markdown(plan: CompilePlan) -> str:
 
 
 def recommendation(plan: CompilePlan, bound_ms: float = 25.0) -> str:
-    """Return a recommendation, as text, for staying below ``bound_ms`` per image on a Pi 5's Gen3 lane if the weights must be streamed."""
+    """Return, as text, how to stay below ``bound_ms`` per image on a Pi 5's Gen3 lane if the weights must be streamed."""
     single, pair = (plan.stream_ms("Gen3 x1", batch, four_bit=False) for batch in (1, 2))
     narrow = plan.stream_ms("Gen3 x1", 1, four_bit=True)
     if single < bound_ms:
         return f"Streaming takes {single:.1f} ms at batch 1: below {bound_ms:g} ms without further measures."
     if pair < bound_ms:
         return (
-            f"Use 8-bit weights and batches. Every card is embedded in two orientations, so every batch has at least two images: {pair:.1f} ms "
-            f"each, below {bound_ms:g} ms. 4-bit weights in the large 1x1 layers would take {narrow:.1f} ms at batch 1; measure the loss of "
-            "accuracy first. On a Gen2 link both times double."
+            "Use 8-bit weights and batches. Every card is embedded in two orientations, so every batch has at least two images: "
+            f"{pair:.1f} ms each, below {bound_ms:g} ms. 4-bit weights in the large 1x1 layers would take {narrow:.1f} ms at batch 1; "
+            "measure the loss of accuracy first. On a Gen2 link both times double."
         )
     return f"Use a smaller network, or 4-bit weights in the large 1x1 layers ({narrow:.1f} ms at batch 1) and measure the loss of accuracy."
 
