@@ -1,11 +1,19 @@
-"""Measure the card locator on photos with known boxes, and print recall and precision with intervals.
+"""Measure the card locator on photos with labeled outlines or known boxes, and print recall and precision with 95 % intervals.
 
+    python -m tools.evaluate_locator --photos DIR [--labels FILE] [--split held_out|train|all] [--report DIR] [--json]
     python -m tools.evaluate_locator --photos DIR --boxes boxes.csv [--empty DIR] [--min-overlap 0.5] [--report DIR] [--json]
 
-``boxes.csv`` has a row per card: filename,width,height,class,xmin,ymin,xmax,ymax, in pixels of a picture of that width and height (it is
-scaled to the file's own size). An outline counts as right when its axis-aligned box overlaps a known box that much; one outline per box.
-``--empty`` names pictures without any card: every outline there is wrong. ``--report`` draws known boxes green, right outlines blue and
-wrong ones red. Exit status: 0 done, 65 bad data, 64 usage.
+With outlines (``tools.evaluation.photo_outlines`` describes the file): recall and precision at an overlap (intersection over union) of
+0.5, 0.7 and 0.85, over all cards and per kind; the distance of the corners in percent of the card's height, median and 90th percentile
+over cards whose corners are exactly labeled; the share of outlines that start at the card's own top-left corner. An outline in a region to
+ignore is not counted. ``--report`` writes ``DIR/index.html`` with every photo: labels green, outlines found blue, false ones red.
+
+With boxes: ``boxes.csv`` has a row per card: filename,width,height,class,xmin,ymin,xmax,ymax, in pixels of a picture of that width and
+height (it is scaled to the file's own size). An outline counts as right when its axis-aligned box overlaps a known box that much; one
+outline per box. ``--empty`` names pictures without any card: every outline there is wrong. ``--report`` draws known boxes green, right
+outlines blue and wrong ones red.
+
+Exit status: 0 done, 65 bad data or absent photos, 64 usage.
 """
 
 from __future__ import annotations
@@ -17,8 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.cli.arguments import CommandLineParser
-from edge.errors import EdgeError, ImageError
-from tools.evaluation.locator import KnownBox, as_record, measure_locator, read_boxes
+from edge.errors import DataError, EdgeError, ImageError
+from tools.evaluation import locator, locator_boxes, locator_report
+from tools.evaluation.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels, require_photos
 
 
 def as_line(record: dict[str, object]) -> str:
@@ -30,33 +39,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
     try:
-        boxes = read_boxes(args.boxes)
-        sets = [("photos", [(args.photos / name, boxes[name]) for name in sorted(boxes)])]
-        if args.empty:
-            empty: list[tuple[Path, list[KnownBox]]] = [(path, []) for path in sorted(args.empty.glob("*")) if path.is_file()]
-            if not empty:
-                raise ImageError(f"{args.empty}: holds no picture; name a folder of pictures without cards")
-            sets.append(("empty", empty))
-        if args.report:
-            args.report.mkdir(parents=True, exist_ok=True)
-        for name, pictures in sets:
-            record = as_record(name, measure_locator(pictures, args.min_overlap, args.report))
-            print(json.dumps(record) if args.json else as_line(record))
+        if args.boxes:
+            _measure_boxes(args)
+        else:
+            _measure_outlines(args)
     except EdgeError as error:
         print(f"evaluate_locator: {error}", file=sys.stderr)
         return int(error.exit_code)
     return 0
 
 
+def _measure_outlines(args: argparse.Namespace) -> None:
+    split = args.split or "all"
+    labels = args.labels or DEFAULT_LABELS
+    photos = photos_of(read_photo_labels(labels), split)
+    if not photos:
+        raise DataError(f"{labels}: no photo in split {split!r}; choose another with --split")
+    require_photos(photos, args.photos)
+    located = locator.locate_in_photos(photos, args.photos)
+    groups = locator.all_figures(located)
+    if args.json:
+        for figures in groups:
+            print(json.dumps(locator_report.as_record(split, figures)))
+    else:
+        print(locator_report.as_text(groups))
+    if args.report:
+        locator_report.write_report(args.report / "index.html", split, located, groups, args.photos)
+
+
+def _measure_boxes(args: argparse.Namespace) -> None:
+    boxes = locator_boxes.read_boxes(args.boxes)
+    sets = [("photos", [(args.photos / name, boxes[name]) for name in sorted(boxes)])]
+    if args.empty:
+        empty: list[tuple[Path, list[locator_boxes.KnownBox]]] = [(path, []) for path in sorted(args.empty.glob("*")) if path.is_file()]
+        if not empty:
+            raise ImageError(f"{args.empty}: holds no picture; name a folder of pictures without cards")
+        sets.append(("empty", empty))
+    if args.report:
+        args.report.mkdir(parents=True, exist_ok=True)
+    least = 0.5 if args.min_overlap is None else args.min_overlap
+    for name, pictures in sets:
+        record = locator_boxes.as_record(name, locator_boxes.measure_locator(pictures, least, args.report))
+        print(json.dumps(record) if args.json else as_line(record))
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = CommandLineParser(prog="evaluate_locator", description="Measure the card locator on photos with known boxes.")
+    parser = CommandLineParser(prog="evaluate_locator", description="Measure the card locator on photos with labeled outlines or boxes.")
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of the photos")
-    parser.add_argument("--boxes", type=Path, required=True, metavar="CSV", help="known boxes, a row per card")
-    parser.add_argument("--empty", type=Path, metavar="DIR", help="pictures without a card")
-    parser.add_argument("--min-overlap", type=float, default=0.5, metavar="SHARE", help="overlap from which an outline is right (0.5)")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="draw what was found into this folder")
-    parser.add_argument("--json", action="store_true", help="one JSON object per set on standard output")
-    return parser.parse_args(arguments)
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="labeled outlines (default: tests/data/photo_outlines.json)")
+    parser.add_argument("--split", choices=("held_out", "train", "all"), help="labeled photos to use (default: all)")
+    parser.add_argument("--boxes", type=Path, metavar="CSV", help="known boxes, a row per card, instead of outlines")
+    parser.add_argument("--empty", type=Path, metavar="DIR", help="pictures without a card, with --boxes")
+    parser.add_argument("--min-overlap", type=float, metavar="SHARE", help="overlap from which an outline is right, with --boxes (0.5)")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write a page with every photo, or with --boxes images, into this folder"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per group of cards or set of pictures")
+    args = parser.parse_args(arguments)
+    if args.boxes and (args.labels or args.split):
+        parser.error("--labels and --split cannot be used with --boxes")
+    if not args.boxes and (args.empty or args.min_overlap is not None):
+        parser.error("--empty and --min-overlap need --boxes")
+    return args
 
 
 if __name__ == "__main__":

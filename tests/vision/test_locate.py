@@ -266,7 +266,7 @@ def test_a_blurred_card_is_less_sharp():
 
 @pytest.mark.skipif(REAL_DATA is None, reason="CARDEDGE_DATA names no folder of real photos")
 def test_real_photos():
-    from tools.evaluation.locator import measure_locator, read_boxes  # noqa: PLC0415 -- only with real data
+    from tools.evaluation.locator_boxes import measure_locator, read_boxes  # noqa: PLC0415 -- only with real data
 
     photos = Path(REAL_DATA) / "table_photos"
     boxes = read_boxes(photos / "boxes.csv")

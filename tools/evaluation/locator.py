@@ -1,170 +1,206 @@
-"""Locate cards on photos with known boxes, and count the outlines that are right."""
+"""Locate cards on photos with labeled outlines, and measure what is found, what is missed and how exact the corners are."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from edge.errors import DataError
-from edge.vision.card import LocatedCard
+from edge.vision.card import Quad, overlap
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
 from tools.evaluation.intervals import wilson_interval
+from tools.evaluation.photo_outlines import KINDS, Kind, LabeledPhoto
 
-COLUMNS: Final = ("filename", "width", "height", "xmin", "ymin", "xmax", "ymax")
+OVERLAPS: Final = (0.5, 0.7, 0.85)
+"""Intersection over union from which an outline is right, smallest first; corners and order are measured from the smallest."""
 
-KNOWN_COLOUR: Final = (40, 200, 40)
+IGNORED_SHARE: Final = 0.5
+"""An outline that matches no card and has this share of its visible area in regions to ignore is not counted."""
 
-RIGHT_COLOUR: Final = (40, 80, 255)
+PHOTOGRAPHS: Final = "without composites"
 
-WRONG_COLOUR: Final = (255, 30, 30)
-
-
-class Box(NamedTuple):
-    """An axis-aligned box in pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def area(self) -> float:
-        """Return the area, 0 for an empty box."""
-        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
+FindOutlines: TypeAlias = Callable[[RgbImage], Sequence[Quad]]
+"""Returns the outlines of the cards in a picture."""
 
 
-class KnownBox(NamedTuple):
-    """A box together with the picture size its pixels belong to."""
+class Match(NamedTuple):
+    """An outline found and the labeled card that it matches, by their numbers in the photo, with their overlap."""
 
-    box: Box
-    width: float
-    height: float
+    outline: int
+    card: int
+    overlap: float
 
-    def scaled(self, pixels: RgbImage) -> Box:
-        """Return the box in the pixels of the picture as read."""
-        across, down = pixels.shape[1] / self.width, pixels.shape[0] / self.height
-        return Box(self.box.left * across, self.box.top * down, self.box.right * across, self.box.bottom * down)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocatedPhoto:
+    """What was found on a photo.
+
+    ``ignored`` are the outlines that are not counted. ``nearest`` has for each outline the kind of the card that it matches, or else
+    overlaps most; ``None`` if it overlaps no card.
+    """
+
+    photo: LabeledPhoto
+    outlines: tuple[Quad, ...]
+    matches: tuple[Match, ...]
+    ignored: frozenset[int]
+    nearest: tuple[Kind | None, ...]
+
+    def false_outlines(self) -> frozenset[int]:
+        """Return the numbers of the outlines that are counted and match no card."""
+        return frozenset(range(len(self.outlines))) - self.ignored - {match.outline for match in self.matches}
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts over pictures: known boxes, outlines found, outlines that are right; pictures, and those with a wrong outline."""
+class Share:
+    """A count out of a number of trials."""
 
-    known: int = 0
-    found: int = 0
-    right: int = 0
-    pictures: int = 0
-    pictures_with_wrong: int = 0
+    part: int
+    whole: int
 
-    def with_picture(self, known: int, found: int, right: int) -> Tally:
-        """Return the counts with one more picture in them."""
-        return replace(
-            self,
-            known=self.known + known,
-            found=self.found + found,
-            right=self.right + right,
-            pictures=self.pictures + 1,
-            pictures_with_wrong=self.pictures_with_wrong + (found > right),
-        )
+    def value(self) -> float | None:
+        """Return the share, or ``None`` without any trial."""
+        return self.part / self.whole if self.whole else None
+
+    def interval(self) -> tuple[float, float]:
+        """Return the Wilson 95 % interval."""
+        return wilson_interval(self.part, self.whole)
 
 
-def box_overlap(first: Box, second: Box) -> float:
-    """Return intersection over union of two boxes."""
-    common = Box(max(first.left, second.left), max(first.top, second.top), min(first.right, second.right), min(first.bottom, second.bottom))
-    union = first.area() + second.area() - common.area()
-    return common.area() / union if union > 0.0 else 0.0
+@dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """The figures of a group of cards.
+
+    ``recall`` and ``precision`` have one entry per value of ``OVERLAPS``. ``corner_errors`` has an entry per matched exact card, in
+    percent of the card's height. ``own_top_left`` is the share of matched cards whose outline starts at their own top-left corner.
+    """
+
+    group: str
+    photos: int
+    labeled: int
+    outlines: int
+    ignored: int
+    false: int
+    recall: tuple[Share, ...]
+    precision: tuple[Share, ...]
+    corner_errors: tuple[float, ...]
+    own_top_left: Share
 
 
-def box_of(card: LocatedCard, pixels: RgbImage) -> Box:
-    """Return the part of an outline's bounding box that lies in the picture."""
-    corners = card.quad.to_array()
-    low, high = np.maximum(corners.min(axis=0), 0.0), np.minimum(corners.max(axis=0), np.array(pixels.shape[1::-1]))
-    return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+def default_outlines(pixels: RgbImage) -> tuple[Quad, ...]:
+    """Return the outlines that the daemon locates in a frame with default settings."""
+    return tuple(card.quad for card in locate_cards(pixels))
 
 
-def right_outlines(outlines: Sequence[Box], known: Sequence[Box], min_overlap: float) -> set[int]:
-    """Return the numbers of the outlines that are right: best pairs first, one outline per known box."""
-    pairs = sorted(((box_overlap(a, b), i, j) for i, a in enumerate(outlines) for j, b in enumerate(known)), reverse=True)
-    taken: dict[int, int] = {}
-    for share, outline, box in pairs:
-        if share >= min_overlap and outline not in taken and box not in taken.values():
-            taken[outline] = box
-    return set(taken)
+def locate_in_photos(photos: Sequence[LabeledPhoto], folder: Path, find: FindOutlines = default_outlines) -> list[LocatedPhoto]:
+    """Locate the cards of every photo in a folder. Raises ``DataError`` if a photo is unreadable or not as large as labeled."""
+    located = []
+    for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
+        pixels = read_image(folder / photo.file)
+        height, width = pixels.shape[:2]
+        if (width, height) != (photo.width, photo.height):
+            size = f"{width}x{height} pixels, labeled as {photo.width}x{photo.height}"
+            raise DataError(f"{folder / photo.file}: {size}; use the photo that was labeled")
+        located.append(compare(photo, find(pixels)))
+    return located
 
 
-def read_boxes(path: Path) -> dict[str, list[KnownBox]]:
-    """Return the known boxes of each picture. Raises ``DataError`` naming the column or the line."""
-    boxes: dict[str, list[KnownBox]] = defaultdict(list)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise DataError(f"{path}: no column {missing[0]!r}; expected {','.join(COLUMNS)}")
-            for row in rows:
-                width, height, left, top, right, bottom = (_number(path, rows.line_num, name, row[name]) for name in COLUMNS[1:])
-                boxes[row["filename"]].append(KnownBox(Box(left, top, right, bottom), width, height))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); name the list of boxes") from error
-    if not boxes:
-        raise DataError(f"{path}: lists no box; add a row per card")
-    return boxes
+def compare(photo: LabeledPhoto, outlines: Sequence[Quad]) -> LocatedPhoto:
+    """Match outlines with the labels of a photo. Matched outlines count even where a region to ignore overlaps the card."""
+    cards = [card.quad() for card in photo.cards]
+    overlaps = np.array([[overlap(outline, card) for card in cards] for outline in outlines]).reshape(len(outlines), len(cards))
+    matches = match(overlaps)
+    matched = {pair.outline: pair.card for pair in matches}
+    ignored = frozenset(
+        number
+        for number, outline in enumerate(outlines)
+        if number not in matched and share_in(outline, photo.ignored_regions(), photo.width, photo.height) >= IGNORED_SHARE
+    )
+    nearest: list[Kind | None] = []
+    for number in range(len(outlines)):
+        card = matched.get(number, int(np.argmax(overlaps[number])) if cards else -1)
+        nearest.append(photo.cards[card].kind if card >= 0 and overlaps[number, card] > 0.0 else None)
+    return LocatedPhoto(photo, tuple(outlines), matches, ignored, tuple(nearest))
 
 
-def _number(path: Path, line: int, name: str, text: str | None) -> float:
-    try:
-        number = float(text or "")
-    except ValueError as error:
-        raise DataError(f"{path}: line {line}: {name} is {text!r}, expected a number") from error
-    if name in {"width", "height"} and number <= 0.0:
-        raise DataError(f"{path}: line {line}: {name} is {text!r}, expected a positive number")
-    return number
+def match(overlaps: NDArray[np.float64], least: float = OVERLAPS[0]) -> tuple[Match, ...]:
+    """Return pairs of outlines and cards from their overlaps (outlines, cards): best first, each used once, none below ``least``."""
+    pairs = []
+    left = overlaps.copy()
+    while left.size and left.max() >= least:
+        outline, card = (int(number) for number in np.unravel_index(np.argmax(left), left.shape))
+        pairs.append(Match(outline, card, float(left[outline, card])))
+        left[outline, :] = left[:, card] = -1.0
+    return tuple(pairs)
 
 
-def measure_locator(pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None) -> Tally:
-    """Locate cards in every picture and count; draw each into ``report`` when it is given."""
-    tally = Tally()
-    for path, expected in tqdm(pictures, unit="picture", file=sys.stderr, disable=None):
-        pixels = read_image(path)
-        known = [box.scaled(pixels) for box in expected]
-        found = locate_cards(pixels)
-        right = right_outlines([box_of(card, pixels) for card in found], known, min_overlap)
-        tally = tally.with_picture(len(known), len(found), len(right))
-        if report is not None:
-            Image.fromarray(drawn(pixels, known, found, right)).save(report / f"{path.stem}.jpg", quality=90)
-    return tally
+def share_in(outline: Quad, regions: Sequence[NDArray[np.float64]], width: int, height: int) -> float:
+    """Return the share of an outline's area inside the picture that lies in polygons; 0 if it is outside the picture."""
+    inside, ignored = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [np.rint(outline.to_array()).astype(np.int32)], 1)
+    for region in regions:
+        cv2.fillPoly(ignored, [np.rint(region).astype(np.int32)], 1)
+    area = int(inside.sum())
+    return int((inside & ignored).sum()) / area if area else 0.0
 
 
-def drawn(pixels: RgbImage, known: Sequence[Box], found: Sequence[LocatedCard], right: set[int]) -> RgbImage:
-    """Return a copy of the picture with boxes and outlines drawn in."""
-    picture = pixels.copy()
-    thickness = max(1, round(max(picture.shape[:2]) / 400))
-    for box in known:
-        cv2.rectangle(picture, (round(box.left), round(box.top)), (round(box.right), round(box.bottom)), KNOWN_COLOUR, thickness)
-    for number, card in enumerate(found):
-        corners = np.rint(card.quad.to_array()).astype(np.int32)
-        cv2.polylines(picture, [corners], isClosed=True, color=RIGHT_COLOUR if number in right else WRONG_COLOUR, thickness=thickness)
-    return picture
+def corner_error_percent(outline: Quad, card: Quad) -> float:
+    """Return the mean distance of the corners in percent of the card's height, with the outline in the orientation that fits best."""
+    return float(_corner_distances(outline, card).min() / _height(card) * 100.0)
 
 
-def as_record(name: str, tally: Tally) -> dict[str, object]:
-    """Return the figures of one set of pictures; a share without any trial is null."""
-    record: dict[str, object] = {"set": name, "pictures": tally.pictures, "known": tally.known, "found": tally.found, "right": tally.right}
-    shares = {"recall": (tally.right, tally.known), "precision": (tally.right, tally.found)}
-    if tally.known == 0:
-        shares = {"pictures_without_outline": (tally.pictures - tally.pictures_with_wrong, tally.pictures)}
-    for share, (part, whole) in shares.items():
-        record[share] = round(part / whole, 4) if whole else None
-        record[f"{share}_interval"] = [round(bound, 4) for bound in wilson_interval(part, whole)]
-    return record
+def starts_at_own_top_left(outline: Quad, card: Quad) -> bool:
+    """Return whether the outline's first corner is the one at the card's own top-left corner."""
+    return int(np.argmin(_corner_distances(outline, card))) == 0
+
+
+def _corner_distances(outline: Quad, card: Quad) -> NDArray[np.float64]:
+    """Return the mean corner distance for the four orientations of the outline, as it is first."""
+    corners, expected = outline.to_array().astype(np.float64), card.to_array().astype(np.float64)
+    return np.array([np.linalg.norm(np.roll(corners, -turn, axis=0) - expected, axis=1).mean() for turn in range(4)])
+
+
+def _height(card: Quad) -> float:
+    corners = card.to_array().astype(np.float64)
+    return float((np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2.0)
+
+
+def all_figures(located: Sequence[LocatedPhoto]) -> list[Figures]:
+    """Return the figures of all cards, of those in photographs if there are composites, and of each kind that occurs."""
+    groups = [_figures("all", located, None)]
+    photographs = [one for one in located if not one.photo.composite]
+    if len(photographs) < len(located):
+        groups.append(_figures(PHOTOGRAPHS, photographs, None))
+    groups += [_figures(kind, located, kind) for kind in KINDS]
+    return [group for group in groups if group.labeled or group.group not in KINDS]
+
+
+def _figures(group: str, located: Sequence[LocatedPhoto], kind: Kind | None) -> Figures:
+    """Return the figures of a kind, or of all. An outline is of the kind of its card; a false one, of the card that it overlaps most."""
+    matches = [(one, pair) for one in located for pair in one.matches if kind in {None, one.photo.cards[pair.card].kind}]
+    false = sum(kind in {None, one.nearest[number]} for one in located for number in one.false_outlines())
+    cards = [sum(kind in {None, card.kind} for card in one.photo.cards) for one in located]
+    right = [sum(pair.overlap >= least for _, pair in matches) for least in OVERLAPS]
+    pairs = [(one.outlines[pair.outline], one.photo.cards[pair.card]) for one, pair in matches]
+    own = [starts_at_own_top_left(outline, card.quad()) for outline, card in pairs if card.order_known]
+    return Figures(
+        group=group,
+        photos=len(located) if kind is None else sum(count > 0 for count in cards),
+        labeled=sum(cards),
+        outlines=len(matches) + false,
+        ignored=sum(kind in {None, one.nearest[number]} for one in located for number in one.ignored),
+        false=false,
+        recall=tuple(Share(count, sum(cards)) for count in right),
+        precision=tuple(Share(count, len(matches) + false) for count in right),
+        corner_errors=tuple(corner_error_percent(outline, card.quad()) for outline, card in pairs if card.exact),
+        own_top_left=Share(sum(own), len(own)),
+    )

@@ -32,6 +32,11 @@ def image(jpeg: bytes, otherwise: str = "no image") -> str:
     return f'<div class="image">{content}</div>'
 
 
+def wide_image(jpeg: bytes, name: str) -> str:
+    """Return a JPEG as wide as the page allows as markup; ``name`` describes it to screen readers."""
+    return f'<img class="wide" alt="{escape(name)}" src="{_data_url(jpeg)}">\n'
+
+
 def labeled_image(jpeg: bytes, label: str, style: str = "") -> str:
     """Return a JPEG with a label below it as markup; ``style`` is ``good``, ``bad`` or empty."""
     source, text = _data_url(jpeg), escape(label)
