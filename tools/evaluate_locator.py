@@ -23,11 +23,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ImageError
 from tools.evaluation import locator, locator_boxes, locator_report
-from tools.evaluation.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels, require_photos
+from tools.evaluation.photo_outlines import DEFAULT_LABELS, Split, photos_of, read_photo_labels, require_photos
 
 
 def as_line(record: dict[str, object]) -> str:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure_outlines(args: argparse.Namespace) -> None:
-    split = args.split or "all"
+    split: Split | Literal["all"] = args.split or "all"
     labels = args.labels or DEFAULT_LABELS
     photos = photos_of(read_photo_labels(labels), split)
     if not photos:
