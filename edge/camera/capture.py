@@ -220,7 +220,7 @@ class CameraThread:
         """
         while not self._stopping.is_set():
             frame = source.read(self._read_timeout_s)
-            if driver.abandoned:
+            if driver.abandoned.is_set():
                 return
             driver.keep_alive()
             now_ns = self._clock_ns()
@@ -230,6 +230,8 @@ class CameraThread:
                 while self._lockstep and self._slot is not None and not self._stopping.is_set():
                     self._changed.wait(_LOCKSTEP_WAIT_S)
                     driver.keep_alive()
+                if driver.abandoned.is_set():  # the read timed out meanwhile, and its failure was or will be reported
+                    return
                 status = self._status
                 if status.state is not CaptureState.RUNNING and status.last_error is not None:
                     _log.info("the camera has recovered")

@@ -28,7 +28,7 @@ class DriverThread:
         self._calls: SimpleQueue[tuple[Callable[[], object], Future[object]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._alive_s = time.monotonic()
-        self.abandoned = False
+        self.abandoned = threading.Event()
         self._thread.start()
 
     def call(self, function: Callable[[], Result], timeout_s: float, cancelled: Callable[[], bool] = lambda: False) -> Result:
@@ -48,7 +48,7 @@ class DriverThread:
                 if future.done():  # the function itself raised TimeoutError, or has just returned
                     return cast("Result", future.result())
                 if self._alive_s + timeout_s <= time.monotonic() or cancelled():
-                    self.abandoned = True
+                    self.abandoned.set()
                     raise DriverHungError(f"{self._thread.name}: a call did not return within {timeout_s:g} s") from None
 
     def keep_alive(self) -> None:
