@@ -27,6 +27,7 @@ from edge.app.index import bundle_loader
 from edge.app.model import LoadedModel, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
+from edge.app.storage import memory_storage
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import CommandHandler
 from edge.daemon.health import DeviceInfo, HealthReporter
@@ -132,6 +133,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             opened,
             camera=camera,
             store=store,
+            storage_problem=memory_storage(settings, temporary=False),
             config=config,
             sink=sink,
             supervisor=supervisor,
@@ -157,6 +159,7 @@ def assemble(
     read_text: ReadText | None,
     page: PageService | None,
     store: DeviceIndex | None = None,
+    storage_problem: str | None = None,
     config: Path = DEFAULT_SETTINGS_FILE,
 ) -> Daemon:
     """Return a daemon made of open components. Without ``store`` its index cannot be changed; a reload reads ``config``."""
@@ -165,7 +168,7 @@ def assemble(
     backend = settings.network.backend
     recognizer = Recognizer(model.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
     tracker = Tracker(ids.new_track_id, settings.track.policy())
-    device = DeviceInfo(ids.identity, source_label(settings.camera), backend, model.model.model_id, _versions())
+    device = DeviceInfo(ids.identity, source_label(settings.camera), backend, model.model.model_id, _versions(), storage_problem)
     reporter = HealthReporter(sink, device, clock, npu=model.npu_status)
     viewer = page.live_state if page else None
     announcer = Announcer(

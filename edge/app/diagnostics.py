@@ -19,6 +19,7 @@ from edge import __version__
 from edge.app.broker import probe_broker
 from edge.app.camera import open_camera, source_label
 from edge.app.model import load_model
+from edge.app.storage import memory_storage
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import open_index
 from edge.recognition.embedding import ModelId
@@ -234,6 +235,8 @@ def _disk(settings: Settings) -> Iterator[CheckResult]:
         if free_mb < FULL_DISK_MB:
             raise OutboxError(f"{message}, at least {FULL_DISK_MB} required; delete old releases or logs")
         yield _warning("disk", f"{message}; delete old releases or logs soon") if free_mb < LOW_DISK_MB else _ok("disk", message)
+    if (warning := memory_storage(settings)) is not None:
+        yield _warning("disk", warning)
 
 
 def _temperature() -> Iterator[CheckResult]:

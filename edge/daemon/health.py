@@ -35,6 +35,7 @@ class DeviceInfo:
     backend: str
     model_id: str
     versions: Mapping[str, str]
+    storage_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class HealthReporter:
     def _problems(self, snapshot: Snapshot, temperatures_c: Mapping[str, float], npu: NpuStatus | None) -> dict[str, str]:
         """Return all problems by part."""
         problems = dict(snapshot.problems)
+        if self._device.storage_problem is not None:
+            problems["disk"] = self._device.storage_problem
         if snapshot.camera.state in _BROKEN_CAMERA:
             problems["camera"] = f"{snapshot.camera.state}: {snapshot.camera.last_error}"
         if self.counters.failures_in_a_row:

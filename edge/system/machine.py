@@ -5,12 +5,19 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 BOARD: Final = Path("/proc/device-tree/model")
 THERMAL: Final = Path("/sys/class/thermal")
+MOUNTS: Final = Path("/proc/self/mountinfo")
+MEMORY_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs"})
+CONTAINER_MARKERS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"), Path("/run/systemd/container"))
+"""Files that a container has; its root is an overlay too, but stored on the host's disk."""
 THROTTLED: Final = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 
 _THROTTLE_BITS: Final = {
@@ -71,10 +78,59 @@ def clock_is_synchronized() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
+def memory_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
+    """Return the type of the file system of ``folder`` if it loses its content with the power, None otherwise.
+
+    That is ``tmpfs``, ``ramfs``, or an ``overlay`` whose upper layer is one of them. An upper layer that is not visible is taken to be in
+    memory, as that of a read-only root file system, except in a container.
+    """
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    mount = _mount_of(_nearest_existing(folder).resolve(), lines)
+    if mount is not None and mount.kind in MEMORY_FILE_SYSTEMS:
+        return mount.kind
+    if mount is None or mount.kind != "overlay" or mount.upper is None:
+        return None
+    upper = _mount_of(mount.upper, lines) if mount.upper.exists() else None
+    if upper is None or upper == mount:
+        return None if any(marker.exists() for marker in CONTAINER_MARKERS) else mount.kind
+    return mount.kind if upper.kind in MEMORY_FILE_SYSTEMS else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    point: Path
+    kind: str
+    upper: Path | None
+    """The writable layer of an overlay."""
+
+
+def _mount_of(path: Path, lines: Sequence[str]) -> _Mount | None:
+    """Return the mount that contains ``path``, from the lines of ``mountinfo`` (proc_pid_mountinfo(5)); the last one hides the others."""
+    found: _Mount | None = None
+    for line in lines:
+        fields, _, system = line.partition(" - ")
+        point = Path(_unescaped(fields.split(" ")[4]))
+        kind, _, options = system.split(" ", 2)
+        if path.is_relative_to(point) and (found is None or len(point.parts) >= len(found.point.parts)):
+            upper = next((option.removeprefix("upperdir=") for option in options.split(",") if option.startswith("upperdir=")), None)
+            found = _Mount(point, kind, None if upper is None else Path(_unescaped(upper)))
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), text)
+
+
+def _nearest_existing(path: Path) -> Path:
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+
+
 def free_mb(folder: Path) -> float:
     """Return the space in megabytes that this user can write on the disk of ``folder`` or of its nearest existing parent."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free / 1e6
+    return shutil.disk_usage(_nearest_existing(folder)).free / 1e6
 
 
 def resident_mb() -> float | None:

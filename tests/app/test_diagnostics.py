@@ -1,16 +1,19 @@
 """The checks of ``cardedge check``: a result per part, what to do about every failure, the exit status of the most severe one."""
 
 import json
+import tempfile
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.app.storage import memory_storage
 from edge.bundles.calibration import Calibration
 from edge.bundles.writer import set_calibration
 from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.recognition.decision import AcceptanceThresholds
+from edge.settings.sections import Settings
 from edge.system import machine
 from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
 from tests.support.small_scanner import NOTE, on_table, save, write_index, write_projection_model
@@ -19,8 +22,9 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 
 @pytest.fixture
-def check(small_scanner, tmp_path, capsys):
+def check(small_scanner, tmp_path, capsys, monkeypatch):
     """Return a function that runs the command on working settings, with ``changes``, and returns exit status and results by name."""
+    monkeypatch.setattr(machine, "memory_file_system", lambda _: None)  # the temporary folder of tests may be in memory
     (tmp_path / "stills").mkdir()
     save(tmp_path / "stills" / "card.png", on_table(next(iter(small_scanner.images.values()))))
 
@@ -171,6 +175,25 @@ def test_free_disk_space_is_reported(check, monkeypatch, free_mb, level):
     monkeypatch.setattr(machine, "free_mb", lambda _: free_mb)
     _, results = check()
     assert results["disk"]["level"] == level
+
+
+def test_state_in_memory_is_a_warning(check, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "memory_file_system", lambda folder: "tmpfs" if folder == tmp_path else None)
+    status, results = check("--at-rest")
+    assert (status, results["disk"]["level"]) == (ExitCode.OK, WARN)
+    assert f"outbox {tmp_path} (tmpfs): stored in memory" in results["disk"]["message"]
+    monkeypatch.setattr(machine, "memory_file_system", lambda _: None)
+    assert check("--at-rest")[1]["disk"]["level"] == OK
+
+
+def test_health_does_not_report_temporary_state(monkeypatch):
+    monkeypatch.setattr(machine, "memory_file_system", lambda _: "tmpfs")
+    kept = Settings.model_validate({"outbox": {"file": "/var/lib/cardedge/o.sqlite"}, "index": {"directory": "/var/lib/cardedge/index"}})
+    assert "index /var/lib/cardedge/index (tmpfs)" in memory_storage(kept, temporary=False)
+    folder = tempfile.gettempdir()
+    demo = Settings.model_validate({"outbox": {"file": f"{folder}/o.sqlite"}, "index": {"directory": f"{folder}/index"}})
+    assert memory_storage(demo, temporary=False) is None
+    assert memory_storage(demo) is not None
 
 
 def test_heat_and_a_weak_power_supply_are_warnings(check, monkeypatch):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from edge.system import machine
 
 
@@ -21,3 +23,32 @@ def test_the_kernels_files_are_parsed(tmp_path):
     assert machine.board_name(tmp_path / "model") == "Raspberry Pi 5 Model B Rev 1.0"
     assert machine.free_mb(Path("/no/such/folder/at/all")) > 0.0
     assert machine.clock_is_synchronized() in {True, False, None}
+
+
+ROOT = "25 1 8:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw"
+OVERLAY = "25 1 0:30 / / rw - overlay overlayroot rw,lowerdir=/media/root-ro,upperdir={upper},workdir=/w"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "in_container", "kind"),
+    [
+        ([ROOT], False, None),
+        ([ROOT, "31 25 0:40 / {parent} rw - tmpfs tmpfs rw,size=100k"], False, "tmpfs"),
+        ([ROOT, "31 25 0:40 / {parent} rw - tmpfs tmpfs rw", "32 31 8:3 / {state} rw - ext4 /dev/mmcblk0p3 rw"], False, None),
+        ([ROOT, "31 25 0:40 / {state}-other rw - tmpfs tmpfs rw"], False, None),
+        ([OVERLAY.format(upper="/no/such/upper")], False, "overlay"),
+        ([OVERLAY.format(upper="/no/such/upper")], True, None),
+        ([OVERLAY.format(upper="{upper}"), "31 25 0:40 / {upper} rw - tmpfs tmpfs-root rw"], False, "overlay"),
+        ([OVERLAY.format(upper="{upper}"), "31 25 8:3 / {upper} rw - ext4 /dev/mmcblk0p3 rw"], False, None),
+        ([OVERLAY.format(upper="{upper}"), "32 25 8:3 / {state} rw - ext4 /dev/mmcblk0p3 rw"], False, None),
+    ],
+)
+def test_a_file_system_in_memory_is_recognized(mounts, in_container, kind, tmp_path, monkeypatch):
+    state, upper = tmp_path / "with space" / "state", tmp_path / "upper"
+    state.mkdir(parents=True)
+    upper.mkdir()
+    names = {"parent": state.parent, "state": state, "upper": upper}
+    (tmp_path / "mountinfo").write_text("\n".join(mounts).format(**{name: str(path).replace(" ", "\\040") for name, path in names.items()}))
+    monkeypatch.setattr(machine, "CONTAINER_MARKERS", (tmp_path,) if in_container else ())
+    assert machine.memory_file_system(state / "not" / "yet", tmp_path / "mountinfo") == kind
+    assert machine.memory_file_system(state, tmp_path / "none") is None

@@ -1,0 +1,28 @@
+"""Health: facts about the machine in the published state."""
+
+from dataclasses import replace
+
+from edge.app.replay import EventCallbackSink
+from edge.camera.capture import CaptureState, CaptureStatus
+from edge.daemon.announcer import Identity
+from edge.daemon.health import DeviceInfo, HealthReporter, HostSensors, Snapshot
+from edge.system.clock import Clock
+
+DEVICE = DeviceInfo(Identity("dev", "boot"), "a video", "onnx", "m", {})
+
+
+def health(device=DEVICE, host=None):
+    clock = Clock()
+    sink = EventCallbackSink(lambda _: None, None, clock)
+    camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
+    reporter = HealthReporter(sink, device, clock, host or HostSensors(dict, lambda: 100.0))
+    return reporter.state(Snapshot("running", camera, None, sink.health(), {}, {}))
+
+
+def test_state_in_memory_is_a_problem():
+    assert health().state == "ok"
+    state = health(replace(DEVICE, storage_problem="outbox /var/lib/cardedge (overlay): stored in memory"))
+    assert state.state == "problem"
+    assert [(problem.part, problem.message) for problem in state.problems] == [
+        ("disk", "outbox /var/lib/cardedge (overlay): stored in memory")
+    ]
