@@ -1,6 +1,6 @@
 """``python -m edge`` runs the ``cardedge`` command."""
 
-from edge.cli.main import main
+from edge.cli.main import entry
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    entry()

@@ -68,9 +68,10 @@ class IdSource:
 
 
 def run_daemon(config: Path, *, verbose: bool = False) -> None:
-    """Run the daemon with the settings in ``config`` until SIGTERM or SIGINT; SIGHUP reloads settings and index."""
-    # until the daemon can reload: the default action of SIGHUP would end the process
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """Run the daemon with the settings in ``config`` until SIGTERM or SIGINT; SIGHUP reloads settings and index.
+
+    The caller handles signals until the daemon is open.
+    """
     settings = load_settings(config)
     set_up_logging("debug" if verbose else settings.log.level)
     faulthandler.enable()  # on SIGABRT from the supervisor, print the stack of every thread

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from edge import __version__
 from edge.cli.arguments import (
@@ -69,6 +72,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"cardedge: bug: {type(error).__name__}: {error}; run with --verbose for a traceback")
         log.debug("traceback of the error", exc_info=True)
         return int(ExitCode.SOFTWARE)
+
+
+def entry() -> NoReturn:
+    """Run one command and end the process with its exit status."""
+    exit_process(main())
+
+
+def exit_process(status: int) -> NoReturn:
+    """End the process, at once if a daemon thread still runs, for example one that waits for a driver.
+
+    While the interpreter shuts down, it ends each such thread when it next needs the interpreter. If that happens in a function that a
+    C++ or Rust library has called, the library aborts the process ("exception not rethrown").
+    """
+    if not any(thread.daemon for thread in threading.enumerate()):
+        sys.exit(status)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # its reader is gone
+            stream.flush()
+    os._exit(status)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -168,6 +191,9 @@ def _add_recognition_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> ExitCode:
+    # until the daemon can stop and reload; its import takes a while, and the default actions would end the process without closing
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.OK))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from edge.app.daemon import run_daemon
 
     run_daemon(args.config, verbose=args.verbose)

@@ -104,7 +104,7 @@ class PageService:
         _EDGE.removeHandler(self.logs)
         self.review.close()
         self._save_session()
-        self.workers.shutdown(wait=False, cancel_futures=True)
+        self.workers.shutdown(cancel_futures=True)
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:

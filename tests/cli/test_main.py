@@ -151,3 +151,32 @@ def test_help_loads_no_driver():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+BUSY_THREAD = """
+import threading, time
+from datetime import UTC, datetime
+from edge.cli import main as cli
+from edge.publishing.event import Instant, Payload
+
+class Times(Payload):
+    times: tuple[Instant, ...]
+
+def encode_forever(payload):
+    while True:
+        payload.to_json()  # a Rust library that calls a Python function
+
+def command(arguments=None):
+    threading.Thread(target=encode_forever, args=[Times(times=[datetime.now(UTC)] * 20_000)], daemon=True).start()
+    time.sleep(0.2)
+    print("last words")
+    return 78
+
+cli.main = command
+cli.entry()
+"""
+
+
+def test_a_thread_that_still_runs_does_not_turn_the_end_into_an_abort():
+    done = subprocess.run([sys.executable, "-c", BUSY_THREAD], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (78, "last words\n", "")
