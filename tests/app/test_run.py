@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 
 from edge.errors import ExitCode
 from edge.index import releases
-from tests.support.mosquitto import Listener, needs_mosquitto, wait_until
+from tests.support.mosquitto import Listener, free_port, needs_mosquitto, wait_until
 from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, write_index
 
@@ -154,6 +155,63 @@ def test_a_card_is_published_and_sigterm_ends_cleanly(small_scanner, start, list
     assert daemon.returncode == ExitCode.OK
     assert output == b""
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
+
+
+STOPPED_AT = """
+import sys, time
+from contextlib import contextmanager
+from edge.app import daemon
+from edge.cli.main import main
+
+served = daemon.serve_page
+
+@contextmanager
+def serve_page(*arguments):
+    with served(*arguments) as url:
+        print(url, flush=True)
+        time.sleep(60)
+        yield url
+
+def load_model(_settings):
+    print("loading", flush=True)
+    time.sleep(60)
+
+setattr(daemon, sys.argv[1], {"serve_page": serve_page, "load_model": load_model}[sys.argv[1]])
+sys.exit(main(["run", "--config", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("step", ["load_model", "serve_page"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_while_the_daemon_opens_ends_it_cleanly(config, step, number, status, tmp_path):
+    config.write_text(config.read_text() + f"""[http]\nenabled = true\nport = {free_port()}\nreview_dir = "{tmp_path / "review"}"\n""")
+    command = [sys.executable, "-c", STOPPED_AT, step, str(config)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout.readline()
+        daemon.send_signal(signal.SIGHUP)  # ignored until there is a daemon that can reload
+        daemon.send_signal(number)
+        _, errors = daemon.communicate(timeout=30)
+    assert daemon.returncode == status, errors
+    assert "Traceback" not in errors
+
+
+def test_a_daemon_without_free_file_descriptors_keeps_running(busy, start, listener, tmp_path):
+    daemon = start()
+    wait_until(lambda: events(listener))
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (8, limits[1]))  # as many are open; poll(2) still works
+    listener.say(f"{BASE}/cmd/health", b"{}")
+    listener.say(f"{BASE}/cmd/reload", b"")
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: listener.on(f"{BASE}/reply/health") and listener.on(f"{BASE}/reply/reload"))
+    assert {json.loads(reply)["status"] for reply in listener.on(f"{BASE}/reply/reload")} == {"error"}
+    wait_until(lambda: "camera" in (problem["part"] for problem in json.loads(listener.on(f"{BASE}/health")[-1])["problems"]))
+    assert daemon.poll() is None
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+    before = len(events(listener))
+    wait_until(lambda: len(events(listener)) >= before + 4)  # the video, a file, was opened again
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(20) == ExitCode.OK
 
 
 def test_sighup_loads_a_new_bundle_and_new_thresholds(small_scanner, start, config, listener, tmp_path):
