@@ -35,6 +35,10 @@ class Systemd:
         """Watchdog timeout of systemd in seconds; None without a watchdog."""
         return self._watchdog_s
 
+    def extend_start(self, seconds: float) -> None:
+        """Extend the time limit of start-up: ``ready`` or another extension follows within ``seconds``."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
     def ready(self) -> None:
         """Report that start-up, or a reload, is complete."""
         self._send("READY=1")

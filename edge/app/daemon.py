@@ -118,6 +118,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         model = stack.enter_context(load_model(settings.network))
         store = DeviceIndex(settings, bundle_loader(model))
+        supervisor.extend_start(store.opening_s())
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)

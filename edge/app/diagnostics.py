@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -18,10 +19,11 @@ import cv2
 from edge import __version__
 from edge.app.broker import probe_broker
 from edge.app.camera import open_camera, source_label
+from edge.app.child_check import check_in_child
 from edge.app.model import load_model
 from edge.app.storage import memory_storage
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
-from edge.index.releases import open_index
+from edge.index.releases import check_index
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import find_model, open_model, read_model_manifest
 from edge.settings.file import load_settings
@@ -154,7 +156,8 @@ def _npu(status: NpuStatus) -> Iterator[CheckResult]:
 
 def _index(settings: Settings) -> Iterator[CheckResult]:
     folder = settings.index.directory
-    manifest = open_index(folder, expected_model_id=_known_model_id(settings)).manifest
+    check = partial(check_in_child, search=settings.index.search)
+    manifest = check_index(folder, check, expected_model_id=_known_model_id(settings))
     yield _ok("index", f"{manifest.name} {manifest.bundle_id}: {manifest.cards} cards, {manifest.entries} entries")
     if manifest.entries == 0:
         yield _warning("index", f"{folder}: empty, so every card will be unknown; build a bundle with tools/build_index.py")

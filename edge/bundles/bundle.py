@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,16 @@ from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelI
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors
 from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID
+
+BASE_MEMORY_BYTES: Final = 3 << 29
+"""Address space of a process that opens an empty bundle, with libraries, threads and their arenas; most of it is never touched."""
+
+MEMORY_PER_BYTE: Final = 6
+"""A gallery, its graph and their copies while they are loaded, per byte of the bundle."""
+
+BASE_OPENING_S: Final = 60.0
+SLOWEST_BYTES_PER_S: Final = 2_000_000
+"""A tenth of what a slow memory card reads."""
 
 Search: TypeAlias = Callable[[EmbeddingMatrix, int], tuple[Neighbors, ...]]
 
@@ -66,6 +76,23 @@ class Bundle:
     def search_names(self, text: str, limit: int = 20) -> tuple[Card, ...]:
         """Return the cards whose name or id has a word starting with each word of ``text``, best match first."""
         return tuple(self.gallery.cards[card_id] for card_id in search_card_ids(self.path / CARDS_FILE, text, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningLimits:
+    """Address space and time within which a sound bundle is opened and has passed its self-test on any supported device."""
+
+    memory_bytes: int
+    seconds: float
+
+
+def opening_limits(path: Path) -> OpeningLimits:
+    """Return the limits for the bundle in a directory, by the size of its files, whatever its manifest says. Needs no sound bundle."""
+    try:
+        size_bytes = sum(entry.lstat().st_size for entry in path.iterdir())
+    except OSError:
+        size_bytes = 0  # opening it reports the reason
+    return OpeningLimits(BASE_MEMORY_BYTES + MEMORY_PER_BYTE * size_bytes, BASE_OPENING_S + size_bytes / SLOWEST_BYTES_PER_S)
 
 
 def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_hashes: bool = True) -> Bundle:

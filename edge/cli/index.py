@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edge.app.index import make_vector_index
-from edge.bundles.bundle import open_bundle, run_self_test
-from edge.bundles.manifest import Manifest
+from edge.app.child_check import check_in_child
+from edge.bundles.manifest import Manifest, read_manifest
 from edge.cli import index_info, index_overlay, index_receive, index_reembed
 from edge.cli.arguments import Command, add_index_option, add_json_option, summary
 from edge.cli.output import print_json, print_line
@@ -47,17 +46,15 @@ def add_parser(commands: _Subparsers, common: argparse.ArgumentParser | None = N
 
 def _verify(args: argparse.Namespace) -> ExitCode:
     directory = index_info.chosen_directory(args)
-    bundle = open_bundle(directory / releases.CURRENT if releases.is_root(directory) else directory)
-    run_self_test(bundle, make_vector_index(bundle, "hnsw").search)
-    manifest = bundle.manifest
+    path = (directory / releases.CURRENT if releases.is_root(directory) else directory).resolve()
+    check_in_child(path)
+    manifest = read_manifest(path)
     if args.json:
-        values = {"path": str(bundle.path), "bundle_id": manifest.bundle_id, "status": "ok", "entries": manifest.entries}
+        values = {"path": str(path), "bundle_id": manifest.bundle_id, "status": "ok", "entries": manifest.entries}
         print_json({**values, "self_test_queries": len(manifest.self_test)})
     else:
         size_mb = sum(file.size_bytes for file in manifest.files.values()) / 1e6
-        print_line(
-            f"{bundle.path}: intact: {size_mb:.1f} MB hashed, {manifest.entries} entries, {len(manifest.self_test)} self-test queries"
-        )
+        print_line(f"{path}: intact: {size_mb:.1f} MB hashed, {manifest.entries} entries, {len(manifest.self_test)} self-test queries")
     return ExitCode.OK
 
 
@@ -78,12 +75,12 @@ def _list(args: argparse.Namespace) -> ExitCode:
 def _activate(args: argparse.Namespace) -> ExitCode:
     bundle_id: str = args.bundle
     if Path(bundle_id).is_dir():
-        bundle_id = releases.install(args.index, Path(bundle_id)).bundle_id
-    return _print_active(args, releases.activate(args.index, bundle_id))
+        bundle_id = releases.install(args.index, Path(bundle_id), check=check_in_child).bundle_id
+    return _print_active(args, releases.activate(args.index, bundle_id, check=check_in_child))
 
 
 def _rollback(args: argparse.Namespace) -> ExitCode:
-    return _print_active(args, releases.rollback(args.index))
+    return _print_active(args, releases.rollback(args.index, check=check_in_child))
 
 
 def _print_active(args: argparse.Namespace, manifest: Manifest) -> ExitCode:

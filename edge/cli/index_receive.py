@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
-from edge.app.index import make_vector_index
+from edge.app.child_check import check_in_child
 from edge.cli.arguments import AddCommand, add_config_option, add_index_option, positive_count
 from edge.cli.output import print_line
 from edge.errors import BundleError, DeviceError, ExitCode, UsageError
@@ -57,7 +58,7 @@ def _receive(args: argparse.Namespace) -> ExitCode:
     acceptance = Acceptance(
         rules,
         ModelId(read_model_manifest(find_model(settings.network.model)).model_id),
-        lambda bundle: make_vector_index(bundle, settings.index.search).search,
+        partial(check_in_child, search=settings.index.search),
     )
     channel = Channel(sys.stdin.fileno(), sys.stdout.fileno(), REQUESTS, idle_s=rules.idle_s, session_s=rules.session_s)
     audit = Audit(root, os.environ, technician=args.technician)

@@ -19,6 +19,10 @@ from edge.system.clock import NS_PER_S
 class Supervisor(Protocol):
     """Receives the state of the daemon; systemd in the product. No method blocks or raises."""
 
+    def extend_start(self, seconds: float) -> None:
+        """Extend the time limit of start-up: ``ready`` or another extension follows within ``seconds``."""
+        ...
+
     def ready(self) -> None:
         """Report that start-up, or a reload, is complete."""
         ...
@@ -42,6 +46,10 @@ class Supervisor(Protocol):
 
 class NoSupervisor(Supervisor):
     """Used where no supervisor started the daemon: all reports are discarded."""
+
+    @override
+    def extend_start(self, seconds: float) -> None:
+        pass
 
     @override
     def ready(self) -> None:

@@ -14,6 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edge.bundles.bundle import opening_limits
 from edge.errors import BundleError, EdgeError
 from edge.index import overlay, releases
 from edge.index.audit import AuditReader
@@ -59,6 +60,14 @@ class DeviceIndex:
         self._audit = AuditReader()
         self._loaded_state: tuple[str | None, str | None] = (None, None)
         self._healthy_at_s = self._confirm_by_s = inf
+
+    def opening_s(self) -> float:
+        """Return the time within which ``open_active`` ends, in seconds: that of the active release, and of the one it may revert to."""
+        if not releases.is_root(self._root):
+            return opening_limits(self._root).seconds
+        found = releases.trial(self._root)
+        names = [releases.CURRENT] if found is None else [releases.CURRENT, f"{releases.RELEASES}/{found.previous_id}"]
+        return sum(opening_limits(self._root / name).seconds for name in names)
 
     def open_active(self) -> OpenedIndex:
         """Open the active release when the daemon starts; revert it first if it failed its trial. Raises ``BundleError``."""

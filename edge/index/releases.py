@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
@@ -58,6 +58,14 @@ class Release:
     previous: bool
 
 
+class BundleCheck(Protocol):
+    """Opens a bundle to see whether it is usable: ``open_bundle``, or a check in a child process. Raises ``BundleError``."""
+
+    def __call__(self, path: Path, /, *, expected_model_id: ModelId | None, verify_hashes: bool) -> object:
+        """Check the bundle in a directory; the hashes of its files too if ``verify_hashes``."""
+        ...
+
+
 def is_root(path: Path) -> bool:
     """Return whether a directory is an index folder, not a bundle."""
     return (path / RELEASES).is_dir() or (path / CURRENT).is_symlink()
@@ -67,21 +75,27 @@ def open_index(path: Path, *, expected_model_id: ModelId | None = None) -> Bundl
     """Open the bundle at ``path``, or the active release if ``path`` is an index folder. Raises ``BundleError``."""
     if not is_root(path):
         return open_bundle(path, expected_model_id=expected_model_id)
-    bundle_id = current_id(path)
-    if bundle_id is None:
-        raise BundleError(f"{path}: no release is active; choose one with `cardedge index activate`")
-    return open_release(path, bundle_id, expected_model_id=expected_model_id)
+    return open_release(path, _active_id(path), expected_model_id=expected_model_id)
 
 
 def open_release(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None) -> Bundle:
     """Open an installed release; verify its hashes unless its stamp holds. Raises ``BundleError``."""
     directory = _release_directory(root, bundle_id)
     bundle = open_bundle(directory, expected_model_id=expected_model_id, verify_hashes=not stamp_holds(directory))
-    if bundle.manifest.bundle_id != bundle_id:
-        raise BundleError(
-            f"{directory}: holds bundle {bundle.manifest.bundle_id}, not the one it is named after; remove it and install it again"
-        )
+    _check_name(directory, bundle.manifest)
     return bundle
+
+
+def check_index(path: Path, check: BundleCheck, *, expected_model_id: ModelId | None = None) -> Manifest:
+    """Check what ``open_index`` would open, without opening it in this process; return its manifest. Raises ``BundleError``."""
+    if not is_root(path):
+        check(path, expected_model_id=expected_model_id, verify_hashes=True)
+        return read_manifest(path)
+    directory = _release_directory(path, _active_id(path))
+    check(directory, expected_model_id=expected_model_id, verify_hashes=not stamp_holds(directory))
+    manifest = read_manifest(directory)
+    _check_name(directory, manifest)
+    return manifest
 
 
 def list_releases(root: Path) -> tuple[Release, ...]:
@@ -111,8 +125,8 @@ def previous_id(root: Path) -> str | None:
     return _linked_id(root / PREVIOUS)
 
 
-def install(root: Path, source: Path) -> Manifest:
-    """Copy a bundle into ``releases/``, check the copy and return its manifest; it is not activated.
+def install(root: Path, source: Path, *, check: BundleCheck = open_bundle) -> Manifest:
+    """Copy a bundle into ``releases/``, ``check`` the copy and return its manifest; it is not activated.
 
     An installed bundle is left as it is. Raises ``BundleError``.
     """
@@ -124,7 +138,7 @@ def install(root: Path, source: Path) -> Manifest:
     with locked(root):
         target = root / RELEASES / manifest.bundle_id
         if not target.exists():
-            _copy_bundle(source, target)
+            _copy_bundle(source, target, check)
     return manifest
 
 
@@ -150,8 +164,15 @@ def adopt(root: Path, folder: Path, bundle_id: str, stamp: Stamp) -> None:
         raise BundleError(f"{folder}: cannot be moved to {root / RELEASES} ({error.strerror or error})") from error
 
 
-def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = None, confirm_within_s: float | None = None) -> Manifest:
-    """Check an installed release, then make it the active one, on trial; the former one becomes the previous one.
+def activate(
+    root: Path,
+    bundle_id: str,
+    *,
+    expected_model_id: ModelId | None = None,
+    confirm_within_s: float | None = None,
+    check: BundleCheck = open_bundle,
+) -> Manifest:
+    """``check`` an installed release, then make it the active one, on trial; the former one becomes the previous one.
 
     Its hashes are verified unless its stamp holds, so that a release that was just pushed is not read again. With ``confirm_within_s``,
     it is reverted unless ``confirm`` is called in time; None means that no confirmation is required. The first release of a device is not
@@ -159,18 +180,18 @@ def activate(root: Path, bundle_id: str, *, expected_model_id: ModelId | None = 
     model than ``expected_model_id``) and changes nothing then.
     """
     with locked(root):
-        manifest = _check(root, bundle_id, expected_model_id, trust_stamp=True)
+        manifest = _check(root, bundle_id, expected_model_id, check, trust_stamp=True)
         _switch(root, bundle_id, confirm_within_s)
     return manifest
 
 
-def rollback(root: Path, *, expected_model_id: ModelId | None = None) -> Manifest:
+def rollback(root: Path, *, expected_model_id: ModelId | None = None, check: BundleCheck = open_bundle) -> Manifest:
     """Verify the previous release completely and swap it with the active one; return its manifest. Raises ``BundleError``."""
     with locked(root):
         active, before = current_id(root), previous_id(root)
         if before is None or before == active:
             raise BundleError(f"{root}: no previous release; see `cardedge index list`")
-        manifest = _check(root, before, expected_model_id, trust_stamp=False)
+        manifest = _check(root, before, expected_model_id, check, trust_stamp=False)
         _switch(root, before, None)
     return manifest
 
@@ -291,18 +312,32 @@ def _save_trial(root: Path, on_trial: Trial) -> None:
         write_record(root / TRIAL_FILE, on_trial)
 
 
-def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, *, trust_stamp: bool) -> Manifest:
-    """Open a release as a daemon would; verify all hashes and write a new stamp unless a stamp is trusted and holds."""
+def _check(root: Path, bundle_id: str, expected_model_id: ModelId | None, check: BundleCheck, *, trust_stamp: bool) -> Manifest:
+    """Check a release; verify all hashes and write a new stamp unless a stamp is trusted and holds."""
     directory = _release_directory(root, bundle_id)
     trusted = trust_stamp and stamp_holds(directory)
     if not trusted:
         stamp_path(directory).unlink(missing_ok=True)
     stamp = take_stamp(directory)
-    manifest = open_release(root, bundle_id, expected_model_id=expected_model_id).manifest
+    check(directory, expected_model_id=expected_model_id, verify_hashes=not trusted)
+    manifest = read_manifest(directory)
+    _check_name(directory, manifest)
     check_recognizes(directory, manifest)
     if not trusted:
         write_stamp(directory, stamp)
     return manifest
+
+
+def _active_id(root: Path) -> str:
+    bundle_id = current_id(root)
+    if bundle_id is None:
+        raise BundleError(f"{root}: no release is active; choose one with `cardedge index activate`")
+    return bundle_id
+
+
+def _check_name(directory: Path, manifest: Manifest) -> None:
+    if manifest.bundle_id != directory.name:
+        raise BundleError(f"{directory}: holds bundle {manifest.bundle_id}, not the one it is named after; remove it and install it again")
 
 
 def _release_directory(root: Path, bundle_id: str) -> Path:
@@ -328,7 +363,7 @@ def _unlink(link: Path) -> None:
     sync(link.parent)
 
 
-def _copy_bundle(source: Path, target: Path) -> None:
+def _copy_bundle(source: Path, target: Path, check: BundleCheck) -> None:
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         for name in (MANIFEST_FILE, *read_manifest(source).files):
@@ -336,7 +371,7 @@ def _copy_bundle(source: Path, target: Path) -> None:
             (staging / name).chmod(0o644)
             sync(staging / name)
         staging.chmod(0o755)
-        open_bundle(staging)
+        check(staging, expected_model_id=None, verify_hashes=True)
         sync(staging)
         staging.replace(target)
         sync(target.parent)

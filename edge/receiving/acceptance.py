@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.manifest import Manifest, parse_manifest
 from edge.bundles.signature import Signer, check_signature
 from edge.errors import BundleError, ModelMismatchError, SignatureError
@@ -18,10 +16,7 @@ from edge.settings.sections import PushSection
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.bundles.bundle import Search
-
-MakeSearch: TypeAlias = Callable[[Bundle], "Search"]
-"""Opens the vector index of a bundle as the daemon would and returns its search; raises ``BundleError``."""
+    from edge.index.releases import BundleCheck
 
 _MB = 1_000_000
 
@@ -38,11 +33,11 @@ class VerifiedOffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Acceptance:
-    """The acceptance rules of a device. ``model_id`` is the model in use."""
+    """The acceptance rules of a device. ``model_id`` is the model in use; ``check`` opens a bundle and runs its self-test."""
 
     rules: PushSection
     model_id: ModelId
-    make_search: MakeSearch
+    check: BundleCheck
 
     def check_offer(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> VerifiedOffer:
         """Return a verified offer. ``active`` is the manifest of the active release.
@@ -64,8 +59,7 @@ class Acceptance:
     def check_files(self, folder: Path) -> Stamp:
         """Verify the hashes of a complete bundle, open it and run its self-test; return its stamp. Raises ``BundleError``."""
         stamp = take_stamp(folder)
-        bundle = open_bundle(folder, expected_model_id=self.model_id)
-        run_self_test(bundle, self.make_search(bundle))
+        self.check(folder, expected_model_id=self.model_id, verify_hashes=True)
         return stamp
 
     def _signer(self, manifest: bytes, signature: bytes) -> Signer | None:

@@ -57,6 +57,11 @@ def test_reports_arrive(systemd, notifier):
     assert systemd.hear() == "STATUS=camera running, 2 cards"
 
 
+def test_the_time_limit_of_the_start_is_extended_in_microseconds(systemd, notifier):
+    notifier.extend_start(90.5)
+    assert systemd.hear() == "EXTEND_TIMEOUT_USEC=90500000"
+
+
 def test_a_reload_contains_the_monotonic_time(systemd, notifier):
     before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notifier.reloading()

@@ -253,6 +253,7 @@ def test_systemd_is_notified_when_the_daemon_is_ready_alive_and_stopping(start, 
         messages = ""
         while not all(word in messages for word in ("READY=1", "WATCHDOG=1", "STATUS=")):
             messages += systemd.recv(4096).decode() + "\n"
+        assert "EXTEND_TIMEOUT_USEC=" in messages.partition("READY=1")[0], "sent before the index is opened"
         daemon.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in messages:
             messages += systemd.recv(4096).decode() + "\n"

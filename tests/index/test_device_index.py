@@ -42,6 +42,17 @@ def test_the_active_bundle_is_opened_with_its_thresholds(store, small_scanner):
     assert opened.waiting_settings == ()
 
 
+def test_the_time_to_open_covers_the_release_that_a_failed_one_is_reverted_to(store, root, small_scanner, tmp_path):
+    def size(bundle_id):
+        return sum(file.stat().st_size for file in (root / "releases" / bundle_id).iterdir())
+
+    first = releases.current_id(root)
+    assert store.opening_s() == pytest.approx(60 + size(first) / 2e6)
+    second = releases.install(root, write_index(tmp_path / "one", small_scanner.model, dict([*small_scanner.images.items()][:1]))).bundle_id
+    releases.activate(root, second)
+    assert store.opening_s() == pytest.approx(120 + (size(first) + size(second)) / 2e6)
+
+
 def test_a_reload_applies_thresholds_and_names_settings_that_need_a_restart(store, root):
     settings = {
         "index": {"directory": root}, "thresholds": {"min_margin": 0.2}, "track": {"recheck_s": 9}, "mqtt": {"tls": {"enabled": True}},

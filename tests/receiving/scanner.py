@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from edge.app.index import make_vector_index
+from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import MANIFEST_FILE, read_manifest
 from edge.errors import EdgeError
 from edge.index import releases
@@ -43,6 +44,12 @@ def day(number):
     return datetime(2026, 2, number, tzinfo=UTC)
 
 
+def open_and_test(path, *, expected_model_id, verify_hashes):
+    """Check a bundle as the command does, without its child process."""
+    bundle = open_bundle(path, expected_model_id=expected_model_id, verify_hashes=verify_hashes)
+    run_self_test(bundle, make_vector_index(bundle, "hnsw").search)
+
+
 @dataclass
 class Scanner:
     """A scanner. ``root`` is its index folder, ``rules`` are its acceptance rules."""
@@ -61,7 +68,7 @@ class Scanner:
 
     def receiver(self, read_fd, write_fd, *, idle_s=20.0):
         channel = Channel(read_fd, write_fd, REQUESTS, idle_s=idle_s, session_s=60.0)
-        acceptance = Acceptance(self.rules, self.model_id, lambda opened: make_vector_index(opened, "hnsw").search)
+        acceptance = Acceptance(self.rules, self.model_id, open_and_test)
         audit = Audit(self.root, {"SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}, technician="lab", journal="/nonexistent")
         return Receiver(channel, self.root, "bench", acceptance, audit)
 

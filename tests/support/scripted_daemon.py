@@ -255,6 +255,9 @@ class ListSupervisor:
         self.reports = []
         self.alive_ns = []
 
+    def extend_start(self, seconds: float) -> None:
+        self.reports.append(f"extend_start {seconds:g}")
+
     def ready(self) -> None:
         self.reports.append("ready")
 
