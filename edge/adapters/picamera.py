@@ -18,6 +18,7 @@ from edge.camera.capture import FrameSource
 from edge.camera.driver_thread import DriverThread
 from edge.camera.pixel_formats import RGB_IN_MEMORY, PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError
+from edge.system import machine
 from edge.vision.card import Size
 from edge.vision.frame import Frame
 
@@ -116,6 +117,11 @@ class PicameraSource(FrameSource):
         try:
             from picamera2 import Picamera2  # noqa: PLC0415 - only installed on a Raspberry Pi
         except ImportError as error:
+            if not machine.is_raspberry_pi():
+                raise CameraError(
+                    f"camera {self._number}: this machine is not a Raspberry Pi and has no Pi camera; set camera.kind and camera.source: "
+                    '"v4l2" with "/dev/video0" for a USB camera, or "stream", "film", "stills"'
+                ) from error
             raise CameraError(
                 f"Picamera2 is not installed ({error}); run 'sudo apt install python3-picamera2' "
                 "and create the virtual environment with --system-site-packages"

@@ -64,11 +64,13 @@ def _add(args: argparse.Namespace) -> ExitCode:
     image = image_to_add(card, _known_cards(root), LocateSettings())
     with load_model(NetworkSection(model=args.model)) as loaded:
         overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
-    images = len(overlay.read_images(root))
+    added = [image.card.card_id for image in overlay.read_images(root)]
+    images, of_card = len(added), added.count(args.card_id)
     if args.json:
         print_json({"added": args.card_id, "pictures": images})
     else:
-        print_line(f"{args.card_id} added; the added cards have {_count(images)}; {_LOADED_SOON}")
+        what = f"{args.card_id} added" if of_card == 1 else f"another image of {args.card_id} added, it has {of_card} now"
+        print_line(f"{what}; the added cards have {_count(images)}; {_LOADED_SOON}")
     return ExitCode.OK
 
 

@@ -44,6 +44,11 @@ def board_name(file: Path = BOARD) -> str:
         return platform.machine()
 
 
+def is_raspberry_pi(file: Path = BOARD) -> bool:
+    """Return whether this machine is a Raspberry Pi."""
+    return "Raspberry Pi" in board_name(file)
+
+
 def temperatures_c(thermal: Path = THERMAL) -> dict[str, float]:
     """Return the temperature in degrees Celsius of each thermal zone that has one, by its type (``cpu-thermal`` on a Raspberry Pi)."""
     temperatures = {}

@@ -13,6 +13,7 @@ from edge.adapters.picamera import PicameraSource
 from edge.camera.capture import CameraThread, CaptureState
 from edge.camera.pixel_formats import PixelLayout, to_rgb
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError
+from edge.system import machine
 from edge.vision.card import Size
 from tests.support.picamera2_double import CompletedRequest, Hardware, Picamera2, installed, memory
 from tests.support.stand_ins import noise_images
@@ -211,8 +212,17 @@ def test_a_camera_in_use_elsewhere(hardware):
 
 def test_without_picamera2_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "picamera2", None)
+    monkeypatch.setattr(machine, "board_name", lambda _: "Raspberry Pi 5 Model B Rev 1.0")
     with pytest.raises(CameraError, match=r"sudo apt install python3-picamera2.*--system-site-packages"):
         PicameraSource().open()
+
+
+def test_a_machine_without_a_pi_camera_is_told_which_cameras_it_may_use(monkeypatch):
+    monkeypatch.setitem(sys.modules, "picamera2", None)
+    monkeypatch.setattr(machine, "board_name", lambda _: "x86_64")
+    with pytest.raises(CameraError, match=r"not a Raspberry Pi.*camera\.kind.*\"v4l2\"") as raised:
+        PicameraSource().open()
+    assert "install" not in str(raised.value)
 
 
 def test_an_unsupported_format(monkeypatch):

@@ -39,6 +39,12 @@ def test_a_card_is_added_listed_exported_refreshed_and_removed(cardedge, tmp_pat
     assert cardedge("added")[:2] == (0, "")
 
 
+def test_a_second_image_of_a_card_is_reported_as_one(cardedge, tmp_path):
+    add = ("add", "--image", tmp_path / "photo.png", "--card-id", "promo-1", "--name", "The Promo")
+    assert cardedge(*add)[1].startswith("promo-1 added; the added cards have 1 image; ")
+    assert cardedge(*add)[1].startswith("another image of promo-1 added, it has 2 now; the added cards have 2 images; ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
