@@ -32,6 +32,8 @@ PACKET_OVERHEAD_BYTES: Final = 16
 """Fixed header (5), topic length (2), packet id (2), properties (1), and a margin."""
 SESSIONS_WITHOUT_EVENT: Final = 2
 """Sessions in a row without an acknowledged event after which messages are sent one at a time."""
+BURST_S: Final = 0.1
+"""Events of this time, at the maximum rate, that are sent at once after a pause."""
 CAUSED_BY_MESSAGE: Final = {CloseKind.UNREADABLE, CloseKind.REJECTED}
 """How a session ends when one of our messages may be the cause."""
 
@@ -61,6 +63,27 @@ class _Sent:
     sent_ns: int
 
 
+class _Pace:
+    """Limits a rate: a subscriber has a bounded queue at the broker and loses what exceeds it. ``BURST_S`` of it may be sent at once."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._most = max(1.0, per_s * BURST_S)
+        self._left = self._most
+        self._counted_ns = time.monotonic_ns()
+
+    def wait_s(self) -> float:
+        """Return the time until the next event may be sent."""
+        now_ns = time.monotonic_ns()
+        self._left = min(self._most, self._left + self._per_s * (now_ns - self._counted_ns) / 1e9)
+        self._counted_ns = now_ns
+        return max(0.0, (1.0 - self._left) / self._per_s)
+
+    def count(self) -> None:
+        """Count one event that is sent now."""
+        self._left -= 1.0
+
+
 class InFlight:
     """The window of unacknowledged messages. Only the publisher's thread may call the methods.
 
@@ -71,6 +94,7 @@ class InFlight:
     def __init__(self, settings: MqttSettings, outbox: Outbox) -> None:
         self._settings = settings
         self._outbox = outbox
+        self._pace = _Pace(settings.max_events_per_s)
         self._sent: dict[int, _Sent] = {}
         self._urgent: deque[Publication] = deque()
         self._acknowledged: set[int] = set()
@@ -92,6 +116,10 @@ class InFlight:
     def idle(self) -> bool:
         """Whether nothing is in flight and nothing but events is waiting to be sent."""
         return not self._sent and not self._urgent
+
+    def wait_s(self) -> float:
+        """Return how long sending pauses so that subscribers keep up; 0 if nothing is waiting for that."""
+        return self._pace.wait_s() if not self._urgent and self._outbox.stats().rows > len(self._sent) else 0.0
 
     def start_session(self, opened: Opened) -> None:
         """Start over with a new session: everything not acknowledged will be sent again."""
@@ -185,7 +213,7 @@ class InFlight:
         if self._urgent:
             return self._urgent.popleft()
         now_ns = time.monotonic_ns()
-        while True:
+        while self._pace.wait_s() == 0:
             due = next((row_id for row_id, due_ns in self._retry_at_ns.items() if due_ns <= now_ns), None)
             row = next(iter(self._outbox.peek(1, self._last_row if due is None else due - 1)), None)
             if due is not None:
@@ -201,8 +229,10 @@ class InFlight:
             publication = Publication(row.topic, row.payload, row_id=row.row_id)
             reason = self._too_large(publication, self._settings.max_payload_bytes)
             if reason is None:
+                self._pace.count()
                 return publication
             self._quarantine(row.row_id, reason)
+        return None
 
     def _too_large(self, publication: Publication, limit: int) -> str | None:
         size = len(publication.payload)

@@ -185,6 +185,8 @@ class Publisher(EventSink):
         if session is not None:
             self._enqueue_changes(session)
             self._in_flight.send_pending(session)
+            if (pause_s := self._in_flight.wait_s()) > 0:
+                timeout_s = min(timeout_s, pause_s + 0.001)  # the wait is in whole milliseconds
         events = self._connection.step(timeout_s)
         self._wake.clear()
         for event in events:

@@ -67,6 +67,13 @@ class MqttSettings(Schema):
     refused_retry_s: float = Field(30.0, ge=0.05, le=3600, description="Delay after a refused login.")
     retry_mqtt5_s: float = Field(3600.0, ge=1, le=86400, description="How long a broker's refusal of MQTT 5 is remembered.")
     max_in_flight: int = Field(20, ge=1, le=1000, description="Maximum number of messages sent and not yet acknowledged.")
+    max_events_per_s: float = Field(
+        100.0,
+        ge=1,
+        le=100_000,
+        description="Maximum rate at which stored events are sent after an outage. Of a faster stream than a subscriber reads, "
+        "the broker drops what exceeds the subscriber's queue.",
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="A message refused this many times is quarantined.")
     max_payload_bytes: int = Field(
         262_144, ge=1024, le=16_777_216, description="Larger events are quarantined, larger states are not sent."

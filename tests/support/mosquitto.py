@@ -100,10 +100,20 @@ class Mosquitto:
 class Listener:
     """A client that subscribes to a topic filter. ``messages`` holds (topic, payload, retained) in order of arrival.
 
-    With a ``client_id`` the broker stores messages while the listener is disconnected, for the next listener with the same id.
+    With a ``client_id`` the broker stores messages while the listener is disconnected, for the next listener with the same id. Each message
+    takes the listener ``delay_s``.
     """
 
-    def __init__(self, port: int, *, topic: str = "#", qos: int = 1, client_id: str = "", login: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        topic: str = "#",
+        qos: int = 1,
+        client_id: str = "",
+        login: tuple[str, str] | None = None,
+        delay_s: float = 0.0,
+    ) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._subscribed = threading.Event()
         self._ended = threading.Event()
@@ -113,12 +123,17 @@ class Listener:
         self._client.on_connect = lambda client, *_: client.subscribe(topic, qos)
         self._client.on_disconnect = lambda *_: self._ended.set()
         self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _c, _d, message: self.messages.append((message.topic, bytes(message.payload), message.retain))
+        self._delay_s = delay_s
+        self._client.on_message = self._receive
         kept = Properties(PacketTypes.CONNECT)
         kept.SessionExpiryInterval = 3600 if client_id else 0
         self._client.connect("127.0.0.1", port, clean_start=not client_id, properties=kept)
         self._client.loop_start()
         assert self._subscribed.wait(WAIT_S)
+
+    def _receive(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        time.sleep(self._delay_s)
+        self.messages.append((message.topic, bytes(message.payload), message.retain))
 
     def on(self, topic: str, *, retained: bool | None = None) -> list[bytes]:
         return [payload for received, payload, kept in list(self.messages) if received == topic and retained in (None, kept)]
