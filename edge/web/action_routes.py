@@ -36,8 +36,9 @@ def _add_identify(router: APIRouter, page: "PageService") -> None:
     @router.post(IDENTIFY, openapi_extra={"requestBody": _IMAGE})
     async def identify(request: Request, rectified: Annotated[int, Query(ge=0, le=1)] = 0) -> ImageAnswer:
         """Identify the cards in an image; the request body is the image file."""
-        content = await request.body()
-        return await asyncio.to_thread(page.uploads.identify, content, rectified=bool(rectified))
+        with page.uploads.open_upload():
+            content = await request.body()
+            return await asyncio.to_thread(page.uploads.identify, content, rectified=bool(rectified))
 
 
 def _add_corrections(router: APIRouter, page: "PageService") -> None:

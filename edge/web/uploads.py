@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from edge.recognition.recognizer import Recognizer
 
 MAX_PIXELS: Final = 24_000_000
+MAX_OPEN: Final = 4
+"""Uploads that may be received, or be in memory, at the same time."""
 PER_MINUTE: Final = 60
 """Images accepted per minute, from all clients together."""
 NAME: Final = "the image"
@@ -47,6 +50,21 @@ class UploadIdentifier:
         self._monotonic_s = monotonic_s
         self._busy = threading.Lock()
         self._accepted_s: list[float] = []
+        self._open = 0
+
+    @contextmanager
+    def open_upload(self) -> Iterator[None]:
+        """Reserve memory for one upload, from before its body is received until it is identified. Call in the event loop's thread.
+
+        Raises ``RefusedError`` if ``MAX_OPEN`` uploads are open.
+        """
+        if self._open >= MAX_OPEN:
+            raise RefusedError(429, f"{MAX_OPEN} images are being received or identified; try again in a moment")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     def identify(self, content: bytes, *, rectified: bool) -> ImageAnswer:
         """Identify the cards in an image file. ``rectified``: it is one upright card, edge to edge.

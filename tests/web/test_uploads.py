@@ -1,9 +1,10 @@
 """Uploaded images are identified, or refused with a reason."""
 
 import io
+import socket
 import struct
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -12,9 +13,9 @@ from PIL import Image
 from edge.errors import ImageError
 from edge.identification.answer import ImageAnswer
 from edge.identification.images import IdentifyOptions
-from edge.web.uploads import PER_MINUTE, RefusedError, UploadIdentifier
+from edge.web.uploads import MAX_OPEN, PER_MINUTE, RefusedError, UploadIdentifier
 from tests.support.small_scanner import on_table
-from tests.web.served import serve
+from tests.web.served import serve, until
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,29 @@ def test_an_upload_without_a_length_is_cut_off(identifying):
     with suppress(httpx.TransportError):  # the connection may end before the response is read
         assert identifying.client.post("/api/identify", content=pieces()).status_code == 413
     assert len(taken) < 1000
+
+
+def test_unfinished_uploads_are_counted_before_their_bodies_are_received(identifying, small_scanner):
+    head = b"POST /api/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2000000\r\n\r\n"
+    statuses = []
+    with ExitStack() as open_uploads:
+        for _ in range(3 * MAX_OPEN):
+            client = open_uploads.enter_context(socket.create_connection(("127.0.0.1", identifying.server.port), timeout=3.0))
+            client.sendall(head + bytes(1000))
+            if len(statuses) < MAX_OPEN:
+                client.settimeout(0.3)
+            with suppress(TimeoutError):
+                statuses.append(client.recv(1000).split(b" ")[1])
+                continue
+            statuses.append(None)
+    assert statuses == [None] * MAX_OPEN + [b"429"] * 2 * MAX_OPEN
+    content = encoded(next(iter(small_scanner.images.values())))
+    answer = until(lambda: _unless_busy(identifying.client.post("/api/identify?rectified=1", content=content)), "the end of the uploads")
+    assert answer.status_code == 200
+
+
+def _unless_busy(answer):
+    return None if answer.status_code == 429 else answer
 
 
 def test_other_requests_have_a_lower_limit(identifying):
