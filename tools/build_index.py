@@ -3,10 +3,10 @@
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
 
 The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
-are kept as attributes. Image paths are relative to --images. Pictures that cannot be used are named and left out; nothing in the folder is
-ever changed. Embeddings are cached: a build that was broken off goes on where it was, and only new or changed pictures are embedded.
+are kept as attributes. Image paths are relative to --images. Images that cannot be used are named and left out; nothing in the folder is
+ever changed. Embeddings are cached: a build that was broken off goes on where it was, and only new or changed images are embedded.
 
-Exit status: 0 done, 64 usage, 65 bad list, no usable picture, recall below the bound, or (--strict) a mistake, 69 network unavailable.
+Exit status: 0 done, 64 usage, 65 bad list, no usable image, recall below the bound, or (--strict) a mistake, 69 network unavailable.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit status."""
     args = _parser().parse_args(arguments)
-    cv2.setNumThreads(1)  # pictures are small and many: whole pictures run side by side
+    cv2.setNumThreads(1)  # images are small and many: whole images run side by side
     try:
         built = _run(args)
     except EdgeError as error:

@@ -6,7 +6,7 @@
 ``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
 writes the same into ``model.json``, ``--write`` does it for a network that was exported before. Compiling prepares 1,024 and more
 rectified views of cards outside the held-out sets as calibration, follows the network's model script (``<name>/<name>.alls``), fails on
-the log lines that mean lost accuracy, compares native, quantised emulation and ONNX on held-out cards, and only then puts ``model.hef`` and
+the log lines that mean lost accuracy, compares native, quantized emulation and ONNX on held-out cards, and only then puts ``model.hef`` and
 what was measured into the network's folder. The chip itself is asked by ``tools/verify_hef.py`` on the Pi.
 """
 

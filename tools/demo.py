@@ -34,7 +34,7 @@ DEVICE: Final = "demo"
 FILM_SEED: Final = 7
 START_TIMEOUT_S: Final = 30.0
 AFTER_FILM_S: Final = 3.0
-"""The last card's events still come after the film's last frame."""
+"""The last card's events still come after the video's last frame."""
 
 SETTINGS: Final = """\
 [device]
@@ -173,7 +173,7 @@ def _wait_until_running(inbox: Inbox, daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _follow(inbox: Inbox, story: Truth, started_at: datetime, daemon: subprocess.Popen[bytes]) -> Iterator[Mapping[str, object]]:
-    """Yield and show the events until the film is over."""
+    """Yield and show the events until the video is over."""
     ends_at = started_at + timedelta(seconds=story.seconds + AFTER_FILM_S)
     while (left_s := (ends_at - datetime.now(ends_at.tzinfo)).total_seconds()) > 0 and daemon.poll() is None:
         try:

@@ -2,11 +2,11 @@
 
     python -m tools.inspect_images --images DIR [--cards cards.csv] [--report FILE] [--strict] [--json]
 
-Names every picture that a bundle would do without (unreadable, too small, sideways, of odd shape, uncropped, blank, blurred, a placeholder
-under many names, repeated) and every one worth knowing of (one picture under two names, duplicates, shared artwork). Without --cards every
-picture in the folder is taken for a card of its own. Nothing in the folder is ever changed.
+Names every image that a bundle would do without (unreadable, too small, sideways, of odd shape, uncropped, blank, blurred, a placeholder
+under many names, repeated) and every one worth knowing of (one image under two names, duplicates, shared artwork). Without --cards every
+image in the folder is taken for a card of its own. Nothing in the folder is ever changed.
 
-Exit status: 0 done, 64 usage, 65 bad list, no usable picture, or (--strict) a mistake.
+Exit status: 0 done, 64 usage, 65 bad list, no usable image, or (--strict) a mistake.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.bundle_build.stages import Advance, examine_pictures
 
 
 def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[ImageFinding, ...]:
-    """Return what there is to say about the pictures of a list, in its order. ``advance`` hears of each picture done."""
+    """Return what there is to say about the images of a list, in its order. ``advance`` hears of each image done."""
     examined = examine_pictures(card_list.rows, images, threads=threads, advance=advance)
     judged = examined.judged(check_set(examined.pictures, examined.references))
     gallery = gallery_of(judged, groups_given=card_list.groups_given)
@@ -43,7 +43,7 @@ def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit status."""
     args = _parser().parse_args(arguments)
-    cv2.setNumThreads(1)  # pictures are small and many: whole pictures run side by side
+    cv2.setNumThreads(1)  # images are small and many: whole images run side by side
     try:
         card_list = read_card_list(args.cards) if args.cards else list_folder(args.images)
         with tqdm(total=len(card_list.rows), unit="picture", desc="looking", file=sys.stderr, disable=None) as bar:

@@ -2,7 +2,7 @@
 
     python -m tools.verify_hef --images DIR [--model DIR] [--runs 200]
 
-Embeds every card under ``--images`` by both artefacts on this machine, runs one picture a hundred times, times batches of 1, 2, 4 and 8,
+Embeds every card under ``--images`` by both artifacts on this machine, runs one image a hundred times, times batches of 1, 2, 4 and 8,
 prints a table and writes what was measured into the network's ``model.json``. Bundles embedded by the ONNX are accepted by the scanner from
 then on, if the two agree closely enough; otherwise ``cardedge index reembed`` makes one of the board's own.
 """

@@ -1,4 +1,4 @@
-"""The daemon on Picamera2 itself, with libcamera's virtual camera: frames, colours, a cable pulled out, a camera gone silent.
+"""The daemon on Picamera2 itself, with libcamera's virtual camera: frames, colors, a cable pulled out, a camera gone silent.
 
 ``tests/adapters/test_picamera.py`` tries what this camera cannot do (a close that hangs, formats, focus) on a double.
 """
@@ -124,18 +124,18 @@ def scanner(root, camera, cards, tmp_path_factory):
     broker.stop()
 
 
-def test_colours_are_those_before_the_camera(root, camera):
+def test_colors_are_those_before_the_camera(root, camera):
     """Red and blue the wrong way round differ by 150 and more."""
     picture = np.zeros((720, 1280, 3), dtype=np.uint8)
-    for place, colour in enumerate(COLOURS.values()):
+    for place, color in enumerate(COLOURS.values()):
         row, column = divmod(place, 4)
-        picture[row * 360 : row * 360 + 360, column * 320 : column * 320 + 320] = colour
+        picture[row * 360 : row * 360 + 360, column * 320 : column * 320 + 320] = color
     camera.show(picture)
     camera.plug_in()
     told = json.loads(root.run(PROGRAM, f"{FOLDER}/frames_told.py", NUMBER, 4, 2, environment=ENVIRONMENT, timeout_s=60.0))
     assert told["facts"]["granted"] == "1280x720 NV12"
-    for name, colour in zip(COLOURS, told["colours"], strict=True):
-        assert colour == pytest.approx(COLOURS[name], abs=5), name
+    for name, color in zip(COLOURS, told["colours"], strict=True):
+        assert color == pytest.approx(COLOURS[name], abs=5), name
 
 
 def test_a_card_before_the_camera_is_told_over_mqtt(scanner, cards):

@@ -253,7 +253,7 @@ def test_a_malformed_manifest_is_refused(path, content, message):
 
 
 def test_an_unknown_field_is_refused(path):
-    edit_manifest(path, lambda raw: raw.update(colour="red"), seal=False)
+    edit_manifest(path, lambda raw: raw.update(color="red"), seal=False)
     with pytest.raises(BundleError, match=r"manifest\.json: colour: Extra inputs"):
         open_bundle(path)
 

@@ -153,11 +153,11 @@ def test_an_int8_row_without_direction_is_refused(tmp_path, vectors):
 
 def test_pca_equals_that_of_numpy(vectors):
     reduction = fit_pca(vectors, 12)
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    _, singular, directions = np.linalg.svd(centered, full_matrices=False)
     cosines = np.abs(np.sum(reduction.projection.components * directions[:12], axis=1))
     assert cosines == pytest.approx(np.ones(12), abs=1e-4)
-    wanted = centred @ directions[:12].T
+    wanted = centered @ directions[:12].T
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     projected = reduction.projection.apply(vectors)
     assert np.abs(projected @ projected.T - wanted @ wanted.T).max() < 1e-4

@@ -39,8 +39,8 @@ def test_a_sample_of_a_large_gallery_is_close_to_all_pairs():
 
 
 def test_separated_groups_have_an_area_of_one():
-    centres = np.eye(4, dtype=np.float32).repeat(5, axis=0)
-    vectors = l2_normalize(centres + 0.01 * np.random.default_rng(0).standard_normal((20, 4)))
+    centers = np.eye(4, dtype=np.float32).repeat(5, axis=0)
+    vectors = l2_normalize(centers + 0.01 * np.random.default_rng(0).standard_normal((20, 4)))
     found = similarity_statistics(vectors, [f"g{row // 5}" for row in range(20)])
     assert (found.auc, found.hard_auc) == (1.0, 1.0)
 

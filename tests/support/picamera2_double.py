@@ -148,7 +148,7 @@ class Picamera2:
         lores=None,
         raw=None,
         transform=None,
-        colour_space=None,
+        color_space=None,
         buffer_count=6,
         controls=None,
         display="main",

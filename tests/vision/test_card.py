@@ -36,8 +36,8 @@ def quads(draw, width=400.0, height=400.0):
     corners = np.array([[-0.5, -0.7], [0.5, -0.7], [0.5, 0.7], [-0.5, 0.7]])
     corners += np.array(draw(st.lists(st.floats(-0.12, 0.12), min_size=8, max_size=8))).reshape(4, 2)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    centre = np.array([draw(st.floats(0.4, 0.6)) * width, draw(st.floats(0.4, 0.6)) * height])
-    return Quad.from_array(corners @ turn * scale + centre)
+    center = np.array([draw(st.floats(0.4, 0.6)) * width, draw(st.floats(0.4, 0.6)) * height])
+    return Quad.from_array(corners @ turn * scale + center)
 
 
 @given(quads())

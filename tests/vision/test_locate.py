@@ -28,8 +28,8 @@ def drawn_card(seed=0, border=(240, 210, 60)):
     art = cv2.resize(rng.integers(0, 255, (9, 12, 3)).astype(np.uint8), (width - 120, 450), interpolation=cv2.INTER_CUBIC)
     card[130:580, 60:-60, :3] = art
     for _ in range(6):
-        centre = (int(rng.integers(100, width - 100)), int(rng.integers(180, 540)))
-        cv2.circle(card, centre, int(rng.integers(20, 70)), (*rng.integers(0, 255, 3).tolist(), 0), -1, cv2.LINE_AA)
+        center = (int(rng.integers(100, width - 100)), int(rng.integers(180, 540)))
+        cv2.circle(card, center, int(rng.integers(20, 70)), (*rng.integers(0, 255, 3).tolist(), 0), -1, cv2.LINE_AA)
     cv2.putText(card, f"Card {seed}", (60, 105), cv2.FONT_HERSHEY_SIMPLEX, 1.8, (20, 20, 20, 0), 4, cv2.LINE_AA)
     for line in range(6):
         y = 660 + 55 * line

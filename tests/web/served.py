@@ -105,9 +105,7 @@ def serve(folder, context=None, **settings):
     camera = FedCamera(script)
     scripted.camera = scripted.daemon._camera = camera
     if context is None:
-        context = ImageQueryContext(
-            lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16
-        )
+        context = ImageQueryContext(lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16)
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     daemon = threading.Thread(target=scripted.daemon.run)

@@ -1,4 +1,4 @@
-"""Open the network and a bundle, name one picture, print the status and the resident memory in MB. For ``tools/benchmark.py``."""
+"""Open the network and a bundle, name one image, print the status and the resident memory in MB. For ``tools/benchmark.py``."""
 
 from __future__ import annotations
 

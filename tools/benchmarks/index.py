@@ -64,7 +64,7 @@ def measure_search(bundle: Bundle, *, queries: int = _QUERIES) -> SearchFigures:
 
 
 def measure_building(card_list: CardList, images: Path, embedder: Embedder, *, threads: int) -> BuildingFigures:
-    """Embed the pictures of a list (a few dozen are enough) bare and through the builder, in turn; the better of three each counts.
+    """Embed the images of a list (a few dozen are enough) bare and through the builder, in turn; the better of three each counts.
 
     Both sides use the embedder alike: ``threads`` batches and one more under way.
     """

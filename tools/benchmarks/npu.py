@@ -1,8 +1,8 @@
 """What the daemon makes of an NPU: the share of its own rate that it reaches, and what a camera faster than it does to an event.
 
 The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/support/hailo_double``), which answers after a settable time per
-picture as a chip does: one submission at a time, whatever this process does meanwhile. It needs a clone of the repository. The network
-that the double runs takes no time of its own and always answers with the first entry of the bundle; every picture shows that card.
+image as a chip does: one submission at a time, whatever this process does meanwhile. It needs a clone of the repository. The network
+that the double runs takes no time of its own and always answers with the first entry of the bundle; every image shows that card.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tools.extras import extra_required
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 READINGS: Final = 2
-"""Pictures of one card: both ways up."""
+"""Images of one card: both ways up."""
 
 MAX_BATCH: Final = 8
 CAMERA_FPS: Final = 30.0
@@ -62,7 +62,7 @@ _FRAME: Final = (720, 1280)
 
 @dataclass(frozen=True, slots=True)
 class ShareFigures:
-    """Pictures per second: of the daemon, of the adapter alone, of locating and naming one frame after the other; and of the NPU itself."""
+    """Images per second: of the daemon, of the adapter alone, of locating and naming one frame after the other; and of the NPU itself."""
 
     cards: int
     daemon_per_s: float
@@ -178,7 +178,7 @@ def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
 
 
 def _rate(board: Any, work: Callable[[], object]) -> float:
-    """Return the pictures per second that the board answers while ``work`` is repeated."""
+    """Return the images per second that the board answers while ``work`` is repeated."""
     before, began_s = board.pictures, time.perf_counter()
     while time.perf_counter() - began_s < PIECE_S:
         work()

@@ -1,4 +1,4 @@
-"""What watching costs: how often frames are recognised with live previews open, against the same without.
+"""What watching costs: how often frames are recognized with live previews open, against the same without.
 
 python -m tools.benchmarks.previews HOST PORT COUNT      watch so many previews until killed (the measurement starts it)
 """
@@ -35,7 +35,7 @@ START_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class PreviewFigures:
-    """Frames recognised per second without and with viewers, and pictures encoded per second for them."""
+    """Frames recognized per second without and with viewers, and images encoded per second for them."""
 
     alone_per_s: float
     watched_per_s: float

@@ -28,7 +28,7 @@ from tools.vectors.reduction import ReductionCost, fit_pca, measure_reduction
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the pictures that were in no cache.
+    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the images that were in no cache.
 
     ``reduction`` is what projecting to fewer dimensions cost.
     """
@@ -41,7 +41,7 @@ class Built:
 
     @property
     def left_out(self) -> tuple[ImageFinding, ...]:
-        """Return the pictures the bundle does without."""
+        """Return the images the bundle does without."""
         return tuple(finding for finding in self.findings if finding.left_out)
 
 
@@ -72,7 +72,7 @@ def build_index(
     cache: EmbeddingCache | None = None,
     engine: Engine | None = None,
 ) -> Built:
-    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each picture done. Raises ``EdgeError``.
+    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each image done. Raises ``EdgeError``.
 
     ``engine`` reads and embeds elsewhere, with the network of ``embedder``; then neither ``images`` nor ``cache`` is used.
     """

@@ -1,7 +1,7 @@
 """Embeddings that need not be computed again: one SQLite file, each record under the hash of everything it depends on.
 
-The key covers the picture's bytes, the network's file, and the code and libraries that prepare a picture. File names and times play no
-part: a changed picture, network or preparation is simply not found, so nothing stale passes for fresh. Each record carries its own hash.
+The key covers the image's bytes, the network's file, and the code and libraries that prepare an image. File names and times play no
+part: a changed image, network or preparation is simply not found, so nothing stale passes for fresh. Each record carries its own hash.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def default_cache() -> Path:
 
 
 def preparation_id() -> str:
-    """Return a hash over the source of the modules that prepare a picture and the versions of the libraries they use."""
+    """Return a hash over the source of the modules that prepare an image and the versions of the libraries they use."""
     digest = hashlib.sha256()
     for module in _PREPARING:
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -88,7 +88,7 @@ class EmbeddingCache:
         return record.from_record(row[1])
 
     def add(self, embedded: Iterable[Embedded]) -> None:
-        """Keep embedded pictures; when the call returns they survive a kill."""
+        """Keep embedded images; when the call returns they survive a kill."""
         rows = [(self._key(one.reference.content), record.to_record(one)) for one in embedded]
         with self._lock, self._explained():
             self._database.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Reading ``cards.csv``: which card is shown in which picture."""
+"""Reading ``cards.csv``: which card is shown in which image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FACES: Final[tuple[Face, ...]] = ("front", "back")
 
 @dataclass(frozen=True, slots=True)
 class CardPicture:
-    """One row of the list. ``artwork_group`` of the card is "" where the list does not say; ``face`` is the side its picture shows."""
+    """One row of the list. ``artwork_group`` of the card is "" where the list does not say; ``face`` is the side its image shows."""
 
     line: int
     card: Card
@@ -42,7 +42,7 @@ class CardList:
 
 
 def read_card_list(path: Path) -> CardList:
-    """Read a card list. A card may have several rows with different pictures.
+    """Read a card list. A card may have several rows with different images.
 
     Raises ``DataError`` naming file and line: not UTF-8, a missing column or field, too many fields, a repeated row, rows of one
     card that disagree.
@@ -60,9 +60,9 @@ def images_outside(card_list: Path, images: Path, sets: Collection[str]) -> list
 
 
 def list_folder(folder: Path) -> CardList:
-    """Return a list in which every picture in a folder, and in the folders below, is a card of its own, named by its path.
+    """Return a list in which every image in a folder, and in the folders below, is a card of its own, named by its path.
 
-    Raises ``DataError`` for no folder, or one without pictures.
+    Raises ``DataError`` for no folder, or one without images.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder of the pictures")

@@ -1,9 +1,9 @@
 """Reading and embedding on Daft: on all cores of this machine, or on a Ray cluster.
 
-Each worker is a process with one ONNX Runtime session of one thread. What it makes of a picture is what the local engine makes of it, by
-the same code, so both engines give the same bundle. The workers write what they made as Parquet files, one row per picture: ``row`` and
-``image`` of the card list, ``vector`` (null where the picture cannot be used), ``record`` (see ``tools.bundle_build.record``), and
-``fault``, ``reason``, ``thumbnail`` of a picture that is left out.
+Each worker is a process with one ONNX Runtime session of one thread. What it makes of an image is what the local engine makes of it, by
+the same code, so both engines give the same bundle. The workers write what they made as Parquet files, one row per image: ``row`` and
+``image`` of the card list, ``vector`` (null where the image cannot be used), ``record`` (see ``tools.bundle_build.record``), and
+``fault``, ``reason``, ``thumbnail`` of an image that is left out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tools.extras import extra_required
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 BATCH_ROWS: Final = 32
-"""Pictures a worker is given at once; a batch of decoded-from files is a few tens of megabytes."""
+"""Images a worker is given at once; a batch of decoded-from files is a few tens of megabytes."""
 
 CONNECTIONS: Final = 16
 
@@ -80,7 +80,7 @@ class PictureEmbedder:
 
 
 def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: str, settings: DaftSettings) -> Entries:
-    """Read and embed the pictures of a list, and write what became of them as Parquet into ``out``, which must be empty.
+    """Read and embed the images of a list, and write what became of them as Parquet into ``out``, which must be empty.
 
     ``images`` is a folder, the address of one (``s3://bucket/scans``, ``https://…``, ``file:///…``), or Parquet files with the columns
     ``image`` (as the list names it) and ``content`` (the file's bytes), named by an address that ends in ``.parquet`` or holds ``*``.
@@ -101,7 +101,7 @@ def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: 
 
 
 def picture_address(images: str, image: str) -> str:
-    """Return where a picture of the list lies: a path, or an address below an address."""
+    """Return where an image of the list lies: a path, or an address below an address."""
     if urlsplit(images).scheme in {"", "file"} and "://" not in images:
         return str(Path(images) / image)
     return f"{images.rstrip('/')}/{image}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.recognition.model import Model
 
 Engine: TypeAlias = Callable[[Sequence[CardPicture]], Entries]
-"""Reads and embeds the pictures of a list."""
+"""Reads and embeds the images of a list."""
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

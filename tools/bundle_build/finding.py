@@ -1,4 +1,4 @@
-"""What inspection has to say about a picture."""
+"""What inspection has to say about an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.bundle_build.card_list import CardPicture
 
 
 class Kind(StrEnum):
-    """Why a picture is named. The value is the word people read and scripts compare."""
+    """Why an image is named. The value is the word people read and scripts compare."""
 
     UNREADABLE = "unreadable"
     TOO_SMALL = "too small"
@@ -36,7 +36,7 @@ NO_MISTAKE: Final = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_AR
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why one picture cannot be used, told by itself alone. ``thumbnail`` is a JPEG, empty where nothing could be decoded."""
+    """Why one image cannot be used, told by itself alone. ``thumbnail`` is a JPEG, empty where nothing could be decoded."""
 
     kind: Kind
     reason: str
@@ -54,17 +54,17 @@ class ImageFinding:
 
     @property
     def left_out(self) -> bool:
-        """Whether the bundle does without this picture."""
+        """Whether the bundle does without this image."""
         return self.kind not in KEPT
 
     @property
     def mistake(self) -> bool:
-        """Whether somebody should mend the list or the picture; what ``--strict`` fails for."""
+        """Whether somebody should mend the list or the image; what ``--strict`` fails for."""
         return self.kind not in NO_MISTAKE
 
     @property
     def told(self) -> str:
-        """Return the reason without the picture's name, for where that stands beside it."""
+        """Return the reason without the image's name, for where that stands beside it."""
         _, found, rest = self.reason.partition(f"{self.row.image}: ")
         return rest if found else self.reason
 

@@ -1,6 +1,6 @@
-"""What can be wrong with one picture, told by its pixels alone.
+"""What can be wrong with one image, told by its pixels alone.
 
-The bounds were set on 1,570 scans of one game and 700 drawn cards, none of which they name, and on the same pictures with faults added.
+The bounds were set on 1,570 scans of one game and 700 drawn cards, none of which they name, and on the same images with faults added.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ ASPECT_TOLERANCE: Final = 0.06
 """Trading cards differ: 59 x 86 mm is 4 % slimmer than 63 x 88; a landscape or uncropped scan is further away."""
 
 BLANK_DEVIATION: Final = 4.0
-"""A picture whose luma deviates less than this (of 255) shows nothing."""
+"""An image whose luma deviates less than this (of 255) shows nothing."""
 
 MIN_SHARPNESS: Final = 12.0
 """Standard deviation of the Laplacian of luma at 252 x 352: scans have 50 and more, smoothed by 1 pixel 10 to 25, by 2 pixels under 10."""
 
 MIN_COVERED: Final = 0.85
-"""Share of width and of height that must differ from the picture's edge: a card's own border takes up to 10 %."""
+"""Share of width and of height that must differ from the image's edge: a card's own border takes up to 10 %."""
 
-_INSIDE = 20  # pixels of the canonical card left out around: the corners' white is a sharp edge in any picture
-_EDGE_SHARE = 0.95  # of the pixels along the edge are of one colour where a card lies on a plain ground
+_INSIDE = 20  # pixels of the canonical card left out around: the corners' white is a sharp edge in any image
+_EDGE_SHARE = 0.95  # of the pixels along the edge are of one color where a card lies on a plain ground
 _EDGE_TOLERANCE = 10  # of 255, per channel
 _DIFFERENT = 24
 
 
 def shape_fault(pixels: RgbImage, name: Path | str) -> Fault | None:
-    """Return what is wrong with a picture's size or proportions."""
+    """Return what is wrong with an image's size or proportions."""
     height, width = pixels.shape[:2]
     if width < REFERENCE_WIDTH or height < REFERENCE_HEIGHT:
         return Fault(
@@ -51,10 +51,10 @@ def shape_fault(pixels: RgbImage, name: Path | str) -> Fault | None:
 
 
 def card_fault(card: RgbImage, small: RgbImage, name: Path | str) -> Fault | None:
-    """Return what is wrong with a rectified card, of which ``small`` is the reference picture."""
+    """Return what is wrong with a rectified card, of which ``small`` is the reference image."""
     luma = np.asarray(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if _deviation(luma) < BLANK_DEVIATION:
-        return Fault(Kind.BLANK, f"{name}: blank, it shows one colour; replace the file or leave it out")
+        return Fault(Kind.BLANK, f"{name}: blank, it shows one color; replace the file or leave it out")
     width, height = _covered(small)
     if min(width, height) < MIN_COVERED:
         return Fault(
@@ -71,7 +71,7 @@ def _deviation(image: cv2.typing.MatLike) -> float:
 
 
 def _covered(small: RgbImage) -> tuple[float, float]:
-    """Return the share of width and height that is not the ground a card lies on; all of it where the edge is of several colours."""
+    """Return the share of width and height that is not the ground a card lies on; all of it where the edge is of several colors."""
     edge = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]).astype(np.int16)
     ground = np.median(edge, axis=0)
     if np.mean(np.abs(edge - ground).max(axis=1) <= _EDGE_TOLERANCE) < _EDGE_SHARE:

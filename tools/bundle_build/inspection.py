@@ -25,7 +25,7 @@ def counted(findings: Sequence[ImageFinding]) -> str:
 
 
 def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: bool) -> None:
-    """Raise ``DataError`` when no picture is usable, or (``strict``) when there is any mistake."""
+    """Raise ``DataError`` when no image is usable, or (``strict``) when there is any mistake."""
     left_out = [finding for finding in findings if finding.left_out]
     if len(left_out) == len(card_list.rows):
         raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} pictures is usable; the first: {left_out[0].reason}")

@@ -1,4 +1,4 @@
-"""An embedded picture as bytes, for the cache and for workers that hand their results over in tables.
+"""An embedded image as bytes, for the cache and for workers that hand their results over in tables.
 
 A record is a line of JSON that names the arrays with type and shape, and the arrays' bytes one after the other.
 """
@@ -23,7 +23,7 @@ _ARTWORK = "artwork."
 
 
 def to_record(embedded: Embedded) -> bytes:
-    """Return the bytes of an embedded picture; equal pictures give equal bytes."""
+    """Return the bytes of an embedded image; equal images give equal bytes."""
     reference = embedded.reference
     arrays: _Arrays = {
         "content": np.frombuffer(bytes.fromhex(reference.content), dtype=np.uint8),
@@ -37,7 +37,7 @@ def to_record(embedded: Embedded) -> bytes:
 
 
 def from_record(record: bytes) -> Embedded:
-    """Return the picture of a record. Raises ``DataError`` for anything else."""
+    """Return the image of a record. Raises ``DataError`` for anything else."""
     try:
         arrays = _arrays(record)
         artwork = ArtworkView(**{name.removeprefix(_ARTWORK): array[()] for name, array in arrays.items() if name.startswith(_ARTWORK)})

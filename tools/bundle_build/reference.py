@@ -1,4 +1,4 @@
-"""What a bundle keeps of a reference card besides its embedding, and the way from a picture to it."""
+"""What a bundle keeps of a reference card besides its embedding, and the way from an image to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _THUMBNAIL_SIDE = 176
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What stays of a picture: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
+    """What stays of an image: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
 
     content: str
     signature: Signature
@@ -38,7 +38,7 @@ class Reference:
 
 
 class Prepared(NamedTuple):
-    """A picture ready for the network: uint8 (1, 224, 224, 3), and what stays of it."""
+    """An image ready for the network: uint8 (1, 224, 224, 3), and what stays of it."""
 
     network_input: InputBatch
     reference: Reference
@@ -52,7 +52,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
         return Fault(Kind.UNREADABLE, str(error))
     if fault := shape_fault(pixels, name):
         return _shown(fault, pixels)
-    # rectifying a picture of the canonical size would give it back
+    # rectifying an image of the canonical size would give it back
     card = pixels if pixels.shape[:2] == (CARD_SIZE.height, CARD_SIZE.width) else rectify(pixels, whole_image_quad(pixels))
     small = np.asarray(cv2.resize(card, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     if fault := card_fault(card, small, name):
@@ -62,7 +62,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
 
 
 def read_reference(path: Path) -> Prepared:
-    """Do the same with a file. Raises ``ImageError`` naming it: unreadable, or not the picture of one card."""
+    """Do the same with a file. Raises ``ImageError`` naming it: unreadable, or not the image of one card."""
     prepared = prepare(read_image_bytes(path), path)
     if isinstance(prepared, Fault):
         raise ImageError(prepared.reason)

@@ -1,4 +1,4 @@
-"""The findings as one HTML page that needs nothing else: pictures are inside, no script, no network."""
+"""The findings as one HTML page that needs nothing else: images are inside, no script, no network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADVICE: Final[dict[Kind, str]] = {
     Kind.SIDEWAYS: "Lies on its side. Turn it upright: the scanner compares cards with upright pictures.",
     Kind.ODD_SHAPE: "Not shaped like a card: a pack, a box, a poster, or a scan with its surroundings. Crop it, or drop the row.",
     Kind.UNCROPPED: "The card lies on a plain ground. Crop the picture to the card's edges.",
-    Kind.BLANK: "Shows a single colour.",
+    Kind.BLANK: "Shows a single color.",
     Kind.BLURRED: "Out of focus, or enlarged from a tiny picture. Use a better scan.",
     Kind.PLACEHOLDER: "One picture under many names: a card back, or a stand-in for a missing scan.",
     Kind.REPEATED: "Listed again for the same card. It would add nothing.",

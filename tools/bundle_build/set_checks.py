@@ -1,4 +1,4 @@
-"""What can be wrong with pictures that only shows when all of a list are compared with each other."""
+"""What can be wrong with images that only shows when all of a list are compared with each other."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tools.bundle_build.finding import ImageFinding, Kind
 from tools.bundle_build.reference import Reference
 
 PLACEHOLDER_NAMES: Final = 3
-"""A picture that stands under this many names of one language shows none of them: a card back, or "no image yet"."""
+"""An image that stands under this many names of one language shows none of them: a card back, or "no image yet"."""
 
 MAX_DEVIATION: Final = 4.0
-"""Root mean square between the signatures of one picture saved twice, of 255. Re-encoded scans have up to 3, other cards 8 and more."""
+"""Root mean square between the signatures of one image saved twice, of 255. Re-encoded scans have up to 3, other cards 8 and more."""
 
 MAX_DIFFERENCE: Final = 60
 """In any pixel of the signatures: a set symbol or a number that differs shows here."""
@@ -29,7 +29,7 @@ _NAMED = 5
 
 
 def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[ImageFinding, ...]:
-    """Return what stands under several rows: placeholders, pictures repeated within a card, duplicates under several cards."""
+    """Return what stands under several rows: placeholders, images repeated within a card, duplicates under several cards."""
     findings: list[ImageFinding] = []
     for alike in _alike(references):
         findings += _judged([pictures[index] for index in alike], [references[index] for index in alike])
@@ -37,7 +37,7 @@ def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) 
 
 
 def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[ImageFinding]:
-    """Yield a note for the first picture of each card that shares its artwork with another card."""
+    """Yield a note for the first image of each card that shares its artwork with another card."""
     seen: set[str] = set()
     for row, reference in zip(pictures, references, strict=True):
         card_id = row.card.card_id
@@ -49,7 +49,7 @@ def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Refer
 
 
 def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[ImageFinding]:
-    """Yield the findings about rows that show one and the same picture."""
+    """Yield the findings about rows that show one and the same image."""
     if _names_in_one_language(rows) >= PLACEHOLDER_NAMES:
         for row, reference in zip(rows, references, strict=True):
             reason = f"{row.image}: a placeholder or a card back, the same picture stands under {_ids(rows)}; use the card's own scan"
@@ -79,7 +79,7 @@ def _shared_reason(row: CardPicture, kind: Kind, first_of: dict[str, CardPicture
 
 
 def _names_in_one_language(rows: Sequence[CardPicture]) -> int:
-    """Count names; a catalogue may show one picture for a card's names in several languages."""
+    """Count names; a catalogue may show one image for a card's names in several languages."""
     names: dict[str | None, set[str]] = {}
     for row in rows:
         names.setdefault(row.card.language, set()).add(row.card.name)
@@ -95,7 +95,7 @@ def _names(ids: Sequence[str]) -> str:
 
 
 def _alike(references: Sequence[Reference]) -> Iterator[list[int]]:
-    """Yield the indices of pictures that are the same, in order, where there is more than one."""
+    """Yield the indices of images that are the same, in order, where there is more than one."""
     leader = list(range(len(references)))
 
     def root(index: int) -> int:
@@ -114,13 +114,13 @@ def _alike(references: Sequence[Reference]) -> Iterator[list[int]]:
 
 
 def _same_pairs(references: Sequence[Reference]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of equal pictures: every picture is compared with all before it, coarsely first."""
+    """Yield pairs of equal images: every image is compared with all before it, coarsely first."""
     if not references:
         return
     signatures = np.stack([reference.signature for reference in references])
     coarse = _pooled(signatures)
     squares = np.einsum("ij,ij->i", coarse, coarse)
-    # averaging can only bring two pictures closer, so no pair is missed
+    # averaging can only bring two images closer, so no pair is missed
     bound = coarse.shape[1] * MAX_DEVIATION**2
     for start in range(0, len(coarse), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
@@ -133,7 +133,7 @@ def _same_pairs(references: Sequence[Reference]) -> Iterator[tuple[int, int]]:
 
 
 def _pooled(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the means of 4 x 4 pixels, centred so that their products keep their precision."""
+    """Return the means of 4 x 4 pixels, centered so that their products keep their precision."""
     rows, columns = SIGNATURE_SIZE.height // _POOL, SIGNATURE_SIZE.width // _POOL
     blocks = signatures.reshape(-1, rows, _POOL, columns, _POOL).mean(axis=(2, 4), dtype=np.float32).reshape(len(signatures), -1)
     return np.asarray(blocks - blocks.mean(axis=0), dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Reading and embedding: pictures of a list in, references and embeddings out, on all cores.
+"""Reading and embedding: images of a list in, references and embeddings out, on all cores.
 
-``embed_contents`` does a handful of pictures and knows neither lists nor threads, so that any engine can spread it over workers;
-``embed_pictures`` is the engine of one machine. Both give the same bytes however the pictures are shared out: the embedder's answer for a
-picture does not depend on the others of its batch.
+``embed_contents`` does a handful of images and knows neither lists nor threads, so that any engine can spread it over workers;
+``embed_pictures`` is the engine of one machine. Both give the same bytes however the images are shared out: the embedder's answer for an
+image does not depend on the others of its batch.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """The usable pictures in the order of the list, and what was found about the others."""
+    """The usable images in the order of the list, and what was found about the others."""
 
     pictures: tuple[CardPicture, ...]
     references: tuple[Reference, ...]
     findings: tuple[ImageFinding, ...]
 
     def judged(self, findings: Iterable[ImageFinding]) -> Self:
-        """Return the same without the pictures that ``findings`` leave out, and with the findings."""
+        """Return the same without the images that ``findings`` leave out, and with the findings."""
         more = tuple(findings)
         gone = {finding.row.line for finding in more if finding.left_out}
         return self._only([index for index, picture in enumerate(self.pictures) if picture.line not in gone], self.findings + more)
@@ -64,7 +64,7 @@ class Examined:
 
 @dataclass(frozen=True, eq=False)
 class Entries(Examined):
-    """Usable pictures with their embeddings: row i of ``vectors`` belongs to picture i."""
+    """Usable images with their embeddings: row i of ``vectors`` belongs to image i."""
 
     vectors: EmbeddingMatrix
 
@@ -73,7 +73,7 @@ class Entries(Examined):
 
 
 def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: EmbeddingCache | None = None) -> list[Embedded | Fault]:
-    """Prepare and embed some pictures, at most ``embedder.info.max_batch``, but for cached ones. One answer each, in order."""
+    """Prepare and embed some images, at most ``embedder.info.max_batch``, but for cached ones. One answer each, in order."""
     known = [cache.find(one.content) if cache else None for one in contents]
     prepared = [found or prepare(one.content, one.name) for one, found in zip(contents, known, strict=True)]
     fresh = [one for one in prepared if isinstance(one, Prepared)]
@@ -90,7 +90,7 @@ def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: Embed
 def embed_pictures(
     rows: Sequence[CardPicture], images: Path, embedder: Embedder, *, threads: int, advance: Advance, cache: EmbeddingCache | None = None
 ) -> Entries:
-    """Read and embed the pictures of a list; ``advance`` hears of each one done. Raises ``EmbedderError``."""
+    """Read and embed the images of a list; ``advance`` hears of each one done. Raises ``EmbedderError``."""
 
     def embed(part: Sequence[CardPicture]) -> list[Embedded | Fault]:
         return _embed_files(part, images, embedder, cache)
@@ -102,7 +102,7 @@ def embed_pictures(
 
 
 def examine_pictures(rows: Sequence[CardPicture], images: Path, *, threads: int, advance: Advance) -> Examined:
-    """Read the pictures of a list without embedding them."""
+    """Read the images of a list without embedding them."""
 
     def examine(part: Sequence[CardPicture]) -> list[Reference | Fault]:
         read = [_content(images / row.image) for row in part]
@@ -116,7 +116,7 @@ def examine_pictures(rows: Sequence[CardPicture], images: Path, *, threads: int,
 def _sorted_out(
     answers: Iterable[tuple[Sequence[CardPicture], list[_Result | Fault]]], advance: Advance
 ) -> tuple[list[tuple[CardPicture, _Result]], tuple[ImageFinding, ...]]:
-    """Tell usable pictures from faults."""
+    """Tell usable images from faults."""
     usable: list[tuple[CardPicture, _Result]] = []
     findings: list[ImageFinding] = []
     for rows, answer in answers:

@@ -1,4 +1,4 @@
-"""What stands around the cards in the demo film: a wooden table, a hand with a sleeve, a mug, dice, a telephone.
+"""What stands around the cards in the demo video: a wooden table, a hand with a sleeve, a mug, dice, a telephone.
 
 A prop is a see-through image with its own shadow, 'premultiplied': laying it on a scene is ``scene * (1 - cover) + light``.
 """
@@ -31,7 +31,7 @@ class Prop:
     """A see-through image with its shadow.
 
     ``light``: float32 (height, width, 3) RGB times opacity; ``cover``: float32 (height, width) opacity with the shadow;
-    ``px_per_mm``: the image's scale; ``anchor_px``: the point that a position in a film refers to.
+    ``px_per_mm``: the image's scale; ``anchor_px``: the point that a position in a video refers to.
     """
 
     light: NDArray[np.float32]
@@ -161,7 +161,7 @@ def _hand_relief(width: int, height: int) -> Field:
 
 
 def _lit(relief: Field, px_per_mm: float) -> Field:
-    """Return the brightness in [0, 1] of a surface under the film's lamp, with soft skin: light wraps around edges."""
+    """Return the brightness in [0, 1] of a surface under the video's lamp, with soft skin: light wraps around edges."""
     smooth = cv2.GaussianBlur(relief, (0, 0), 0.35 * px_per_mm)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125 * px_per_mm)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125 * px_per_mm)

@@ -134,7 +134,7 @@ class TableScene:
 
 
 class VideoCamera:
-    """Focus, exposure and noise of the film's camera."""
+    """Focus, exposure and noise of the video's camera."""
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
@@ -158,14 +158,14 @@ class VideoCamera:
 
 
 def frames(script: DemoScript, numbers: Iterable[int] | None = None) -> Iterator[RgbImage]:
-    """Yield the film's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` asks for some only."""
+    """Yield the video's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` asks for some only."""
     table_scene, camera = TableScene(script), VideoCamera(script)
     for number in range(round(script.seconds * script.fps)) if numbers is None else numbers:
         yield camera.capture(table_scene.at(number / script.fps), number)
 
 
 def write_video(script: DemoScript, path: Path) -> None:
-    """Write the film: MPEG-4 for ``.mp4``, Motion JPEG for ``.avi``. Raises ``DataError`` where OpenCV cannot write there."""
+    """Write the video: MPEG-4 for ``.mp4``, Motion JPEG for ``.avi``. Raises ``DataError`` where OpenCV cannot write there."""
     codecs = {".mp4": "mp4v", ".avi": "MJPG"}
     if path.suffix not in codecs:
         raise DataError(f"{path}: films are written as .mp4 or .avi; choose such a name")

@@ -1,4 +1,4 @@
-"""What happens in the demo film: who comes when, from where, lies how, and when a hand passes by. Pure; ``tools/film.py`` shows it."""
+"""What happens in the demo video: who comes when, from where, lies how, and when a hand passes by. Pure; ``tools/film.py`` shows it."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def outline(appearance: Appearance, pose: CardPose) -> Quad:
 
 
 def truth(script: DemoScript, every_s: float = 0.2) -> Truth:
-    """Return what happens in the film, with the outlines at key frames ``every_s`` apart."""
+    """Return what happens in the video, with the outlines at key frames ``every_s`` apart."""
     return Truth(
         width=script.size.width,
         height=script.size.height,

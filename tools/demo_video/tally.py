@@ -1,4 +1,4 @@
-"""The truth of a film, and what the scanner said, counted against it."""
+"""The truth of a video, and what the scanner said, counted against it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: date
     An event belongs to the appearance in view at its time (or gone for at most ``MAX_DELAY_S``) whose outline it overlaps; without such an
     outline, to the one it names, else to any. A card counts as right when it was named at least once and nothing else was named
     in its place; a printing of the same artwork is right when the event lists the true card among its ``printings``.
-    ``started_at`` is when the film began, needed for events that carry only ``at``. Bad events raise ``DataError``.
+    ``started_at`` is when the video began, needed for events that carry only ``at``. Bad events raise ``DataError``.
     """
     reported: list[list[ReportedEvent]] = [[] for _ in truth.appearances]
     stray: list[ReportedEvent] = []

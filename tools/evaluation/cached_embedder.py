@@ -1,4 +1,4 @@
-"""An embedder that runs the network once per input: the same pictures are asked with and without their card in the index."""
+"""An embedder that runs the network once per input: the same images are asked with and without their card in the index."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The weights are fitted to tell true cards from the nearest of what no index knows, both counted alike (ridge-penalised maximum likelihood,
 Newton's method; Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3). A slope that comes out negative is left out and the
 rest fitted again: better evidence must never count against a card. The intercept then moves until the wanted share of unindexed
-cards reaches ``min_verification``, no picture without a card does, and neither would a stranger as near as ``LIKELY_UNKNOWN``.
+cards reaches ``min_verification``, no image without a card does, and neither would a stranger as near as ``LIKELY_UNKNOWN``.
 """
 
 from __future__ import annotations

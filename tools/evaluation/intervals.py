@@ -18,6 +18,6 @@ def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, flo
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials")
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)

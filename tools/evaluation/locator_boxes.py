@@ -45,21 +45,21 @@ class Box(NamedTuple):
 
 
 class KnownBox(NamedTuple):
-    """A box together with the picture size its pixels belong to."""
+    """A box together with the image size its pixels belong to."""
 
     box: Box
     width: float
     height: float
 
     def scaled(self, pixels: RgbImage) -> Box:
-        """Return the box in the pixels of the picture as read."""
+        """Return the box in the pixels of the image as read."""
         across, down = pixels.shape[1] / self.width, pixels.shape[0] / self.height
         return Box(self.box.left * across, self.box.top * down, self.box.right * across, self.box.bottom * down)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts over pictures: known boxes, outlines found, outlines that are right; pictures, and those with a wrong outline."""
+    """Counts over images: known boxes, outlines found, outlines that are right; images, and those with a wrong outline."""
 
     known: int = 0
     found: int = 0
@@ -68,7 +68,7 @@ class Tally:
     pictures_with_wrong: int = 0
 
     def with_picture(self, known: int, found: int, right: int) -> Tally:
-        """Return the counts with one more picture in them."""
+        """Return the counts with one more image in them."""
         return replace(
             self,
             known=self.known + known,
@@ -87,7 +87,7 @@ def box_overlap(first: Box, second: Box) -> float:
 
 
 def box_of(card: LocatedCard, pixels: RgbImage) -> Box:
-    """Return the part of an outline's bounding box that lies in the picture."""
+    """Return the part of an outline's bounding box that lies in the image."""
     corners = card.quad.to_array()
     low, high = np.maximum(corners.min(axis=0), 0.0), np.minimum(corners.max(axis=0), np.array(pixels.shape[1::-1]))
     return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
@@ -104,7 +104,7 @@ def right_outlines(outlines: Sequence[Box], known: Sequence[Box], min_overlap: f
 
 
 def read_boxes(path: Path) -> dict[str, list[KnownBox]]:
-    """Return the known boxes of each picture. Raises ``DataError`` naming the column or the line."""
+    """Return the known boxes of each image. Raises ``DataError`` naming the column or the line."""
     boxes: dict[str, list[KnownBox]] = defaultdict(list)
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -133,7 +133,7 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
 
 
 def measure_locator(pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None) -> Tally:
-    """Locate cards in every picture and count; draw each into ``report`` when it is given."""
+    """Locate cards in every image and count; draw each into ``report`` when it is given."""
     tally = Tally()
     for path, expected in tqdm(pictures, unit="picture", file=sys.stderr, disable=None):
         pixels = read_image(path)
@@ -147,7 +147,7 @@ def measure_locator(pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_ove
 
 
 def drawn(pixels: RgbImage, known: Sequence[Box], found: Sequence[LocatedCard], right: set[int]) -> RgbImage:
-    """Return a copy of the picture with boxes and outlines drawn in."""
+    """Return a copy of the image with boxes and outlines drawn in."""
     picture = pixels.copy()
     thickness = max(1, round(max(picture.shape[:2]) / 400))
     for box in known:
@@ -159,7 +159,7 @@ def drawn(pixels: RgbImage, known: Sequence[Box], found: Sequence[LocatedCard], 
 
 
 def as_record(name: str, tally: Tally) -> dict[str, object]:
-    """Return the figures of one set of pictures; a share without any trial is null."""
+    """Return the figures of one set of images; a share without any trial is null."""
     record: dict[str, object] = {"set": name, "pictures": tally.pictures, "known": tally.known, "found": tally.found, "right": tally.right}
     shares = {"recall": (tally.right, tally.known), "precision": (tally.right, tally.found)}
     if tally.known == 0:

@@ -30,7 +30,7 @@ HALF_TOLERANCE: Final = 2e-3
 
 
 class _Planes(nn.Module):
-    """RGB 0..255 (1, 3, side, side), as Core ML hands a image over."""
+    """RGB 0..255 (1, 3, side, side), as Core ML hands an image over."""
 
     def __init__(self, deployed: DeployedNetwork) -> None:
         super().__init__()

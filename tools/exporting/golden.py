@@ -34,7 +34,7 @@ def write_golden(trained: TrainedNetwork, side: int, folder: Path) -> Golden:
 
 
 def draw_golden(seed: int) -> RgbImage:
-    """Draw a image with a card's structure (frame, art, text lines), uint8 (224, 224, 3): a test pattern that belongs to nobody."""
+    """Draw an image with a card's structure (frame, art, text lines), uint8 (224, 224, 3): a test pattern that belongs to nobody."""
     rng = np.random.default_rng(seed)
     side = INPUT_SIZE.height
 

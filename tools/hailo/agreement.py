@@ -1,4 +1,4 @@
-"""Do two artefacts of one network answer the same? Their cosine card by card, and whether they name the same cards."""
+"""Do two artifacts of one network answer the same? Their cosine card by card, and whether they name the same cards."""
 
 from __future__ import annotations
 

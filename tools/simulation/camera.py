@@ -2,7 +2,7 @@
 
 Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.vision.card.rectify`` would deliver, for training and for
 measuring the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both build on
-``tools/simulation/effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal pictures.
+``tools/simulation/effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal images.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ViewSettings:
     """How bad the camera, the light and the hand are. Pairs are (lowest, highest), drawn uniformly per view.
 
     ``corner_error``: each corner of the quad is off by up to this fraction of the card's width in x and of its height in y,
-    independently and uniformly. ``seen_width_px``: width of the card in the camera's picture. ``motion_px`` and ``focus_sigma_px`` are
+    independently and uniformly. ``seen_width_px``: width of the card in the camera's image. ``motion_px`` and ``focus_sigma_px`` are
     in camera pixels. ``glare`` is the number of bright spots, ``glare_level`` their peak in gray levels. ``light`` is the relative fall
     of the light over the card, ``cast`` the relative error of the white balance per channel. ``occluded`` is the covered fraction of the
     card's area. ``grid_mask``, ``foil`` and ``sleeve`` are probabilities.
@@ -167,7 +167,7 @@ def degrade(
 ) -> RgbImage:
     """Return the rectified view of ``card`` under ``settings``, uint8 of ``size``.
 
-    ``card`` is an upright, edge-to-edge picture of any size; ``background`` is what lies around it (a random plain color when absent).
+    ``card`` is an upright, edge-to-edge image of any size; ``background`` is what lies around it (a random plain color when absent).
     The view is made at the size the camera sees and enlarged at the end, as rectifying does.
     """
     seen_width = min(float(rng.uniform(*settings.seen_width_px)), float(CARD_SIZE.width))
@@ -184,7 +184,7 @@ def degrade(
 
 
 def apply_camera(image: FloatImage, settings: ViewSettings, rng: np.random.Generator) -> FloatImage:
-    """Apply surface, light, lens and sensor to a picture of the scene, in the order in which they happen."""
+    """Apply surface, light, lens and sensor to an image of the scene, in the order in which they happen."""
     if rng.random() < settings.foil:
         image = foil(image, rng)
     if rng.random() < settings.sleeve:
@@ -209,7 +209,7 @@ def _view_homography(size: tuple[int, int], corner_error: float, rng: np.random.
 
 
 def resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
-    """Return the picture at ``size`` (width, height): averaged where it shrinks, interpolated where it grows."""
+    """Return the image at ``size`` (width, height): averaged where it shrinks, interpolated where it grows."""
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
 
@@ -258,7 +258,7 @@ def card_mask(size: tuple[int, int]) -> NDArray[np.float32]:
 class CardPose:
     """Where a card lies for a pinhole camera: its center in scene pixels, its scale there, and how it is turned.
 
-    ``roll_deg`` turns it in its own plane, clockwise as seen; ``tilt_deg`` then tips it about an axis in the picture plane that points
+    ``roll_deg`` turns it in its own plane, clockwise as seen; ``tilt_deg`` then tips it about an axis in the image plane that points
     along ``tilt_axis_deg`` (0 = to the right). ``distance_cards`` is the camera's distance in card heights: smaller means more perspective.
     """
 

@@ -1,4 +1,4 @@
-"""Cards and backgrounds as pictures in memory, read from a data folder: what training and the measurements on many views work with."""
+"""Cards and backgrounds as images in memory, read from a data folder: what training and the measurements on many views work with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKGROUND_SIDE: Final = 256
 
 
 class KnownCard(NamedTuple):
-    """A row of ``cards.csv``, with its picture's path."""
+    """A row of ``cards.csv``, with its image's path."""
 
     card_id: str
     card_set: str
@@ -53,7 +53,7 @@ class CardImages:
 
 
 def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
-    """Read ``cards.csv`` and its pictures, resized to ``CARD_SIZE``; ``same_artwork.json`` beside it groups reprints where present."""
+    """Read ``cards.csv`` and its images, resized to ``CARD_SIZE``; ``same_artwork.json`` beside it groups reprints where present."""
     rows = _read_rows(folder, csv_name)
     pixels = np.empty((len(rows), CARD_SIZE.height, CARD_SIZE.width, 3), dtype=np.uint8)
     for index, row in enumerate(rows):
@@ -94,7 +94,7 @@ def _artwork_groups(folder: Path, card_ids: tuple[str, ...]) -> NDArray[np.int64
 
 
 def read_backgrounds(folder: Path, half: int) -> list[RgbImage]:
-    """Read every second picture of ``folder``: ``half`` 0 is for training, 1 for measuring. Longest side 256 pixels."""
+    """Read every second image of ``folder``: ``half`` 0 is for training, 1 for measuring. Longest side 256 pixels."""
     pictures = []
     for path in sorted(folder.iterdir())[half::2]:
         picture = read_image(path)

@@ -1,6 +1,6 @@
-"""What light, plastic, lens, sensor and file do to a picture: small pure functions, for still views and for films frame by frame.
+"""What light, plastic, lens, sensor and file do to an image: small pure functions, for still views and for videos frame by frame.
 
-All work on float32 pictures (height, width, 3), RGB 0..255, and return new ones; what is random comes from the caller's Generator.
+All work on float32 images (height, width, 3), RGB 0..255, and return new ones; what is random comes from the caller's Generator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def blend(under: FloatImage, over: FloatImage, opacity: NDArray[np.float32]) -> 
 
 
 def _plane(shape: tuple[int, ...], angle: float) -> NDArray[np.float32]:
-    """Return a ramp -1..1 along ``angle``, at the picture's size."""
+    """Return a ramp -1..1 along ``angle``, at the image's size."""
     height, width = shape[:2]
     x = np.linspace(-1.0, 1.0, width, dtype=np.float32) * np.float32(np.cos(angle))
     y = np.linspace(-1.0, 1.0, height, dtype=np.float32) * np.float32(np.sin(angle))
@@ -61,7 +61,7 @@ def glare(image: FloatImage, level: float, rng: np.random.Generator) -> FloatIma
 
 
 def foil(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Screen a rainbow over the picture, as holographic foil does."""
+    """Screen a rainbow over the image, as holographic foil does."""
     phase = _plane(image.shape, float(rng.uniform(0.0, 2.0 * np.pi))) * np.float32(rng.uniform(2.0, 14.0))
     if rng.random() < 0.5:
         phase = phase + np.float32(rng.uniform(0.5, 2.0)) * np.sin(3.0 * _plane(image.shape, float(rng.uniform(0.0, 2.0 * np.pi))))
@@ -71,7 +71,7 @@ def foil(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def sleeve(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Lay a plastic sleeve over the picture: a little haze and a straight streak of reflected light."""
+    """Lay a plastic sleeve over the image: a little haze and a straight streak of reflected light."""
     haze = np.float32(rng.uniform(0.0, 0.15))
     image = image * (1.0 - haze) + haze * np.float32(rng.uniform(150.0, 255.0))
     ramp = _plane(image.shape, float(rng.uniform(0.0, np.pi)))
@@ -81,7 +81,7 @@ def sleeve(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def occlude(image: FloatImage, fraction: float, rng: np.random.Generator) -> FloatImage:
-    """Cover about ``fraction`` of the picture's area: fingers from the edge, and things lying on it."""
+    """Cover about ``fraction`` of the image's area: fingers from the edge, and things lying on it."""
     height, width = image.shape[:2]
     covered = np.zeros((height, width), dtype=np.uint8)
     image = image.copy()

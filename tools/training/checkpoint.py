@@ -28,7 +28,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one stage of a training was, for the model card: ``views`` pictures seen in ``elapsed_s``; ``settings`` as saved."""
+    """What one stage of a training was, for the model card: ``views`` images seen in ``elapsed_s``; ``settings`` as saved."""
 
     stage: str
     settings: Mapping[str, Any]
@@ -40,7 +40,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A trained network: averaged weights, ready to answer pictures of ``side``."""
+    """A trained network: averaged weights, ready to answer images of ``side``."""
 
     network: EmbeddingNetwork
     side: int
@@ -51,7 +51,7 @@ class TrainedNetwork:
 
     @property
     def views(self) -> int:
-        """Return how many pictures all stages together saw."""
+        """Return how many images all stages together saw."""
         return sum(stage.views for stage in self.stages)
 
     @property

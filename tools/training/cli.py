@@ -9,7 +9,7 @@
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
 
-DIR holds cards.csv, its pictures, negatives/ and, where known, same_artwork.json. ``--resume`` continues a run that was stopped or killed;
+DIR holds cards.csv, its images, negatives/ and, where known, same_artwork.json. ``--resume`` continues a run that was stopped or killed;
 with a budget in steps it takes the same schedule as an unbroken one. Several GPUs or processes: torchrun --nproc-per-node N -m
 tools.training … . A GPU is used where there is one. ``tools/export_model.py`` takes the result.
 """

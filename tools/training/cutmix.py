@@ -1,4 +1,4 @@
-"""CutMix over a batch (Yun et al. 2019, arXiv 1905.04899): a box of each picture comes from another, as does its share of the loss."""
+"""CutMix over a batch (Yun et al. 2019, arXiv 1905.04899): a box of each image comes from another, as does its share of the loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mix:
-    """One box for the whole batch. ``partner`` (n,) is whose picture fills it, ``share`` the part of the area that stays."""
+    """One box for the whole batch. ``partner`` (n,) is whose image fills it, ``share`` the part of the area that stays."""
 
     partner: Tensor
     rows: slice
@@ -27,7 +27,7 @@ class Mix:
 
 
 def draw_mix(samples: int, side: int, generator: torch.Generator) -> Mix:
-    """Draw partners and a box of up to half the area, anywhere in the picture; the share is that of the pixels."""
+    """Draw partners and a box of up to half the area, anywhere in the image; the share is that of the pixels."""
 
     def uniform() -> float:
         return float(torch.rand((), generator=generator))

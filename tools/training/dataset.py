@@ -38,6 +38,6 @@ class Dataset:
 
     @classmethod
     def read(cls, data: Path, held_out: Sequence[str] = (), drawn: Sequence[Path] = ()) -> Dataset:
-        """Read a data folder (cards.csv, its pictures, negatives/) and folders of drawn cards. Raises ``DataError``."""
+        """Read a data folder (cards.csv, its images, negatives/) and folders of drawn cards. Raises ``DataError``."""
         cards, backgrounds = read_cards(data), read_backgrounds(data / "negatives", half=0)
         return cls.of(cards, backgrounds, held_out, [read_cards(folder) for folder in drawn])

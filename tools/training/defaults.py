@@ -17,7 +17,7 @@ STUDENTS: Final[dict[str, tuple[NetworkSettings, int]]] = {
     "ios": (PublishedSettings(model="convnext_base", side=384), 384),
     "android": (PublishedSettings(model="vit_small_patch16_224", side=224, patch=16), 224),
 }
-"""Student → its network and the side of its pictures. ``server``, the fourth, is the teacher itself: see ``server_student``."""
+"""Student → its network and the side of its images. ``server``, the fourth, is the teacher itself: see ``server_student``."""
 
 BLEND_SHARE: Final = 0.5
 

@@ -1,7 +1,7 @@
-"""The analytic descriptor of a card, computed from its *clean* picture: the target of the warm start, and how alike two cards look.
+"""The analytic descriptor of a card, computed from its *clean* image: the target of the warm start, and how alike two cards look.
 
 The low-frequency cosine coefficients of brightness and color, signed square root, whitened over the known cards, unit length. It needs
-no labels, so any picture can serve as a card.
+no labels, so any image can serve as a card.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class DistillObjective(Objective):
 
 
 def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> PublishedNetwork:
-    """Return the teacher itself for larger pictures: the multiple of its patch nearest to ``side``, positions interpolated.
+    """Return the teacher itself for larger images: the multiple of its patch nearest to ``side``, positions interpolated.
 
     Raises ``DataError`` where the teacher is no published network.
     """

@@ -37,7 +37,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A stage of training, ready to run. ``samples`` makes them for a picture size; ``settings`` is what the checkpoint remembers."""
+    """A stage of training, ready to run. ``samples`` makes them for an image size; ``settings`` is what the checkpoint remembers."""
 
     stage: str
     objective: Objective

@@ -24,7 +24,7 @@ def concatenate(parts: Sequence[CardImages]) -> CardImages:
 
 
 def background_as_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
-    """Return a picture that is no card, squeezed into the shape of one."""
+    """Return an image that is no card, squeezed into the shape of one."""
     picture = backgrounds[int(rng.integers(len(backgrounds)))]
     return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 

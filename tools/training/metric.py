@@ -2,7 +2,7 @@
 
 InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives; ArcFace towards the proxies;
 and, so that what the warm start taught is not lost, a linear head beside the network that still tells the descriptor. The proxy of a card
-is what the moving average answers to its clean picture, asked again now and then: that is what the index will hold.
+is what the moving average answers to its clean image, asked again now and then: that is what the index will hold.
 """
 
 from __future__ import annotations

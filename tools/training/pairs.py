@@ -24,7 +24,7 @@ SIMILAR_CARDS: Final = 12
 SIMILAR_SHARE: Final = 0.35
 CHANGED_COPY_SHARE: Final = 0.25
 LIGHT: Final = ViewSettings(corner_error=0.015, seen_width_px=(140.0, 179.0), cast=0.03)
-"""An almost clean view: half of the first views are, since the index holds clean pictures."""
+"""An almost clean view: half of the first views are, since the index holds clean images."""
 
 PairOfViews: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
 

@@ -1,4 +1,4 @@
-"""The course of a training: its budget, the sizes of its pictures, its learning rate."""
+"""The course of a training: its budget, the sizes of its images, its learning rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPhase:
-    """A part of the budget at one picture size. ``share`` parts of the whole; ``batch`` samples over all processes."""
+    """A part of the budget at one image size. ``share`` parts of the whole; ``batch`` samples over all processes."""
 
     side: int
     batch: int
@@ -52,7 +52,7 @@ class Schedule:
         return max(0.0, elapsed_s * (1.0 / used - 1.0)) if used > 0.0 else math.inf
 
     def phase_at(self, used: float) -> ResolutionPhase:
-        """Return the pictures of this part of the budget."""
+        """Return the images of this part of the budget."""
         total = sum(part.share for part in self.pictures)
         end = 0.0
         for part in self.pictures:

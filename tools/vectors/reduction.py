@@ -47,8 +47,8 @@ def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
     mean = embeddings.mean(axis=0, dtype=np.float64)
     scatter = np.zeros((input_dim, input_dim))
     for start in range(0, count, 2048):
-        centred = embeddings[start : start + 2048] - mean
-        scatter += centred.T @ centred
+        centered = embeddings[start : start + 2048] - mean
+        scatter += centered.T @ centered
     variances, directions = np.linalg.eigh(scatter)
     components = directions[:, ::-1][:, :dim].T
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)

@@ -41,7 +41,7 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class VectorTable:
-    """Row i of ``vectors``, unit rows float32 (n, dim), belongs to ``card_ids[i]``; a card with several pictures has several rows.
+    """Row i of ``vectors``, unit rows float32 (n, dim), belongs to ``card_ids[i]``; a card with several images has several rows.
 
     ``names`` are the ids and ``artwork_groups`` are "" where the file does not say. ``model_id`` is None where it does not either.
     """

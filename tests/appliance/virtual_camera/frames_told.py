@@ -1,4 +1,4 @@
-"""Runs inside the container: reads frames through our adapter, prints the middle colour of each square of a grid and what was granted."""
+"""Runs inside the container: reads frames through our adapter, prints the middle color of each square of a grid and what was granted."""
 
 import json
 import sys

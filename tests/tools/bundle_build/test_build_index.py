@@ -29,8 +29,8 @@ SIZE = (252, 352)
 
 def picture(seed, size=SIZE, mode="RGB"):
     """A random picture with fine lines, as print has them: one seed, one artwork."""
-    colours = np.random.default_rng(seed).integers(0, 256, (11, 8, 3), dtype=np.uint8)
-    pixels = cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC)
+    colors = np.random.default_rng(seed).integers(0, 256, (11, 8, 3), dtype=np.uint8)
+    pixels = cv2.resize(colors, size, interpolation=cv2.INTER_CUBIC)
     pixels[size[1] * 3 // 5 :: 10, size[0] // 8 : -size[0] // 8] = 20
     return Image.fromarray(pixels).convert(mode)
 
@@ -250,7 +250,7 @@ def test_reprints_are_found_by_their_art(tmp_path, images):
     assert built.manifest.artwork_groups == 6
 
 
-def test_one_drawing_in_two_colours_is_two_artworks():
+def test_one_drawing_in_two_colors_is_two_artworks():
     card = np.array(picture(1))
     luma = cv2.cvtColor(card, cv2.COLOR_RGB2GRAY)
     red, blue = (np.stack([luma if channel == kept else luma // 3 for channel in range(3)], axis=-1) for kept in (0, 2))

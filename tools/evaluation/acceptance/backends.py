@@ -1,4 +1,4 @@
-"""The network in other forms, asked the same pictures: its time on a backend, its 8-bit copy, its teacher."""
+"""The network in other forms, asked the same images: its time on a backend, its 8-bit copy, its teacher."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def latency_row(backend: str, run: Callable[[], object]) -> Criterion:
 def int8_criteria(
     dataset: Dataset, model: Model, view_sets: Sequence[ViewSet], evaluator: ViewEvaluator, calibration: Sequence[Path]
 ) -> list[Criterion]:
-    """Quantise the network and ask it for the same views, of the same index: a scanner with an NPU serves bundles a workstation built.
+    """Quantize the network and ask it for the same views, of the same index: a scanner with an NPU serves bundles a workstation built.
 
-    ``calibration`` are pictures of cards the network was trained on; without any nothing is measured.
+    ``calibration`` are images of cards the network was trained on; without any nothing is measured.
     """
     if not calibration:
         why = "not measured: the list holds no card outside the held-out sets to calibrate with"

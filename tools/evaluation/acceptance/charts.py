@@ -1,4 +1,4 @@
-"""Drawings of the report, as SVG that stands in the page: no library, no script, colours by the page's own variables."""
+"""Drawings of the report, as SVG that stands in the page: no library, no script, colors by the page's own variables."""
 
 from __future__ import annotations
 

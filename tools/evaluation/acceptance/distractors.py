@@ -1,4 +1,4 @@
-"""Pictures of what is no card of the index: the back of a card, cards of another game."""
+"""Images of what is no card of the index: the back of a card, cards of another game."""
 
 from __future__ import annotations
 

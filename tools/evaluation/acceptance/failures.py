@@ -1,4 +1,4 @@
-"""Pictures of what went wrong: kept while measuring, chosen at the end, a few of each kind."""
+"""Images of what went wrong: kept while measuring, chosen at the end, a few of each kind."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class FailureGallery:
 
 
 def _jpeg(pixels: RgbImage) -> bytes:
-    """Encode as large as the reference pictures; a picture of another shape is squeezed as the network sees it."""
+    """Encode as large as the reference images; an image of another shape is squeezed as the network sees it."""
     small = cv2.resize(pixels, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(np.asarray(small, dtype=np.uint8), cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes())

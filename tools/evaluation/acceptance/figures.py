@@ -1,4 +1,4 @@
-"""From answers to the rows of the tables: shares with their intervals, against their bounds. Nothing here looks at a picture."""
+"""From answers to the rows of the tables: shares with their intervals, against their bounds. Nothing here looks at an image."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ViewFigures:
 class RiskCoverage:
     """What a bound on the score does; entry i belongs to ``bounds[i]``, strictest first.
 
-    ``coverage`` is the share of the pictures of indexed cards that are named rightly; ``risk`` the share of all given names that are wrong
+    ``coverage`` is the share of the images of indexed cards that are named rightly; ``risk`` the share of all given names that are wrong
     (another card, or any name for a card that is not indexed). ``at_bound`` is the point of the bundle's calibrated bound.
     """
 
@@ -164,7 +164,7 @@ def named_wrong(answer: Answer) -> bool:
 
 
 def risk_coverage(present: Sequence[Answer], absent: Sequence[Answer], bound: float) -> RiskCoverage:
-    """Sweep a bound over the scores of pictures of indexed cards and of others."""
+    """Sweep a bound over the scores of images of indexed cards and of others."""
     scores = np.array([answer.score for answer in (*present, *absent)], dtype=np.float64)
     right = np.array([answer.right for answer in (*present, *absent)], dtype=bool)
     order = np.argsort(-scores, kind="stable")
@@ -189,7 +189,7 @@ def risk_coverage(present: Sequence[Answer], absent: Sequence[Answer], bound: fl
 
 
 def clean_rows(views: ViewSet) -> list[Criterion]:
-    """AC-1: clean pictures are nearest to their own artwork."""
+    """AC-1: clean images are nearest to their own artwork."""
     where = f"view {views.preset}"
     return [
         share_row("AC-1", "clean: the nearest artwork is the right one", share(answer.rank == 1 for answer in views.answers), 0.99, where),
@@ -220,7 +220,7 @@ def refusal_rows(
 ) -> list[Criterion]:
     """AC-4: what is not in the index is refused while true cards are accepted, by the decision with the bundle's thresholds.
 
-    ``strangers`` are the answers to pictures of no indexed card by kind, ``bounds`` the least refused share per kind.
+    ``strangers`` are the answers to images of no indexed card by kind, ``bounds`` the least refused share per kind.
     """
     presets = ", ".join(views.preset for views in view_sets)
     answers = [answer for views in view_sets for answer in views.answers]
@@ -241,7 +241,7 @@ def refusal_rows(
 
 
 def pair_rows(views: ViewSet, entries: NDArray[np.float32], entry_groups: NDArray[np.int64], groups: NDArray[np.int64]) -> list[Criterion]:
-    """AC-6 and AC-7: cosines of two views of one card, and of a view with the pictures of other artworks.
+    """AC-6 and AC-7: cosines of two views of one card, and of a view with the images of other artworks.
 
     ``views`` holds at least two views per card, one after the other; row i is of artwork ``groups[i]``.
     """
@@ -271,7 +271,7 @@ def pair_rows(views: ViewSet, entries: NDArray[np.float32], entry_groups: NDArra
 
 
 def teacher_row(student: NDArray[np.float32] | None, teacher: NDArray[np.float32] | None) -> Criterion:
-    """AC-8: mean cosine of the student's embeddings with the teacher's, rows of the same pictures."""
+    """AC-8: mean cosine of the student's embeddings with the teacher's, rows of the same images."""
     what = "student and teacher: mean cosine"
     if student is None or teacher is None:
         return Criterion("AC-8", what, None, "cosine", 0.95, 0, note="n/a: this network had no teacher, or none was named with --teacher")
@@ -286,7 +286,7 @@ def int8_rows(
 ) -> list[Criterion]:
     """Return what the 8-bit copy loses of top-1, in points of a hundred, and how far its embeddings turn; entries of the same views."""
     lost = 100.0 * float(single_right.mean() - quantized_right.mean())
-    # matched pairs: the difference of two shares of the same pictures moves only with the pictures that changed (McNemar)
+    # matched pairs: the difference of two shares of the same images moves only with the images that changed (McNemar)
     half = 196.0 * float(np.sqrt(np.mean(single_right != quantized_right) / len(single_right)))
     interval = (lost - half, lost + half)
     least = f"least {cosines.min():.3f}"

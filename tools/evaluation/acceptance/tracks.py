@@ -1,6 +1,6 @@
 """What time adds: several views of one card through the tracker and its evidence, against each of these views alone.
 
-The frames of a track share what a scene shares: light, lens, colours, background, how much is covered. Corners, noise, motion, and where
+The frames of a track share what a scene shares: light, lens, colors, background, how much is covered. Corners, noise, motion, and where
 glare and fingers lie are drawn anew per frame, as a hand-held card has them. A card that lies perfectly still gains less.
 """
 
@@ -25,14 +25,14 @@ from tools.simulation.card_images import read_card
 FRAMES: Final = 8
 FRAME_NS: Final = 200_000_000
 TRACK_PRESETS: Final = ("camera-8", "hard-light-glare-6", "occluded-35")
-"""The presets with which single pictures fare worst."""
+"""The presets with which single images fare worst."""
 
 _QUAD: Final = Quad(Point(100.0, 100.0), Point(352.0, 100.0), Point(352.0, 452.0), Point(100.0, 452.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """How often a name was given, and a wrong one, to pictures or tracks of cards in the index (``named``: right names) or not."""
+    """How often a name was given, and a wrong one, to images or tracks of cards in the index (``named``: right names) or not."""
 
     asked: int
     right: int

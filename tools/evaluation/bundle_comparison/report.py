@@ -93,19 +93,19 @@ def _body(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> 
 
 def _tile(one: Compared, sides: BundlePair) -> str:
     pictures = image(one.thumbnail) + _shown(one.old, sides.old) + _shown(one.new, sides.new)
-    colour = {"better": "good", "worse": "bad"}.get(one.change, "soft")
-    told = f'<span class="{colour}">{escape(_said(one.old))} → {escape(_said(one.new))}</span>'
+    color = {"better": "good", "worse": "bad"}.get(one.change, "soft")
+    told = f'<span class="{color}">{escape(_said(one.old))} → {escape(_said(one.new))}</span>'
     return f'<li><div class="images">{pictures}</div><b>{escape(one.photo.name)}</b>{told}{escape(_truth(one))}</li>\n'
 
 
 def _shown(answer: Answer, bundle: Bundle) -> str:
-    """Return the reference picture of the first named card."""
+    """Return the reference image of the first named card."""
     if not answer.named:
         return image(b"", "nothing named")
     try:
         return image(bundle.reference_image(answer.named[0].card_id))
     except BundleError:
-        return image(b"")  # a bundle of vectors from elsewhere holds no pictures
+        return image(b"")  # a bundle of vectors from elsewhere holds no images
 
 
 _GRADES: Final = {Grade.RIGHT: "right", Grade.REFUSED: "not all named", Grade.WRONG: "a wrong card named"}

@@ -16,7 +16,7 @@ Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"
 
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
-    """Return the pictures in a folder and below it, by name. Raises ``DataError`` where there are none."""
+    """Return the images in a folder and below it, by name. Raises ``DataError`` where there are none."""
     photos = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
     if not photos:
         raise DataError(f"{folder}: holds no picture; name a folder of photos")
