@@ -6,16 +6,17 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import secrets
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from edge.errors import SettingsError
 from edge.settings.secret import read_secret
+from edge.web.forwarding import Sender, joined_headers, parse_address, sender_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +29,12 @@ COOKIE: Final = "cardedge"
 COOKIE_DAYS: Final = 30
 FAILURES: Final = 10
 FAILURES_WINDOW_S: Final = 60.0
+FAILURES_BEHIND_PROXY: Final = 100
+"""Wrong tokens of all clients of one proxy, whose headers a client may have invented."""
+MAX_COOKIES: Final = 4
+"""Cookies with the page's name that are compared per request; other servers on the same host may have set some."""
 _ADDRESSES: Final = 1000
+_SESSIONS: Final = 1000
 _OPEN_PATHS: Final = ("/login", "/healthz")
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -74,7 +80,7 @@ def is_loopback(host: str) -> bool:
     """Return whether a host is this machine, without a name lookup."""
     if host.lower() == "localhost":
         return True
-    address = _address(host)
+    address = parse_address(host)
     return address is not None and address.is_loopback
 
 
@@ -85,19 +91,30 @@ class FailedTokens:
         self._monotonic_s = monotonic_s
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
-    def is_blocked(self, client: str) -> bool:
-        """Return whether this address has sent too many wrong tokens in the last minute."""
-        recent = [at_s for at_s in self._failures.get(_client_key(client), ()) if self._monotonic_s() - at_s < FAILURES_WINDOW_S]
-        return len(recent) >= FAILURES
+    def is_blocked(self, sender: Sender) -> bool:
+        """Return whether this client, or all clients of its proxy together, have sent too many wrong tokens in the last minute."""
+        return any(self._recent(key) >= limit for key, limit in _counters(sender))
 
-    def record(self, client: str) -> None:
-        """Count a wrong token from this address."""
-        times = self._failures.setdefault(_client_key(client), [])
-        times.append(self._monotonic_s())
-        del times[:-FAILURES]
-        self._failures.move_to_end(_client_key(client))
+    def record(self, sender: Sender) -> None:
+        """Count a wrong token of this client."""
+        for key, limit in _counters(sender):
+            times = self._failures.setdefault(key, [])
+            times.append(self._monotonic_s())
+            del times[:-limit]
+            self._failures.move_to_end(key)
         while len(self._failures) > _ADDRESSES:
             self._failures.popitem(last=False)
+
+    def _recent(self, key: str) -> int:
+        now_s = self._monotonic_s()
+        return sum(now_s - at_s < FAILURES_WINDOW_S for at_s in self._failures.get(key, ()))
+
+
+def _counters(sender: Sender) -> Iterator[tuple[str, int]]:
+    """Yield the counters of a sender and their limits."""
+    yield _client_key(sender.client), FAILURES
+    if sender.proxy:
+        yield f"proxy {sender.proxy}", FAILURES_BEHIND_PROXY
 
 
 class Access:
@@ -105,14 +122,19 @@ class Access:
 
     def __init__(self, token: str | None, names: frozenset[str], failed: FailedTokens | None = None) -> None:
         self._token = token.encode() if token else None
-        self._cookie = hmac.new(self._token, b"cardedge page", hashlib.sha256).hexdigest() if self._token else ""
+        self._proof = hmac.new(self._token, b"cardedge page", hashlib.sha256).hexdigest() if self._token else ""
         self._names = names
+        self._sessions: OrderedDict[str, None] = OrderedDict()
         self.failed = failed or FailedTokens()
 
-    @property
-    def cookie(self) -> str:
-        """Value of ``Set-Cookie`` after a login: the cookie replaces the token."""
-        return f"{COOKIE}={self._cookie}; Path=/; Max-Age={COOKIE_DAYS * 86_400}; HttpOnly; SameSite=Strict"
+    def new_cookie(self) -> str:
+        """Return the value of ``Set-Cookie`` after a login: the cookie replaces the token.
+
+        It has a proof of the token and a random session. A known session remains signed in while its address is blocked.
+        """
+        session = secrets.token_urlsafe(16)
+        self._remember(session)
+        return f"{COOKIE}={self._proof}.{session}; Path=/; Max-Age={COOKIE_DAYS * 86_400}; HttpOnly; SameSite=Strict"
 
     def is_token(self, given: str) -> bool:
         """Compare a token with the right one in constant time."""
@@ -132,18 +154,35 @@ class Access:
 
     def _token_refusal(self, client: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         bearer = headers.get("authorization", "")
-        cookie = _cookie_in(headers.get("cookie", ""))
-        if not bearer and not cookie:
+        cookies = [cookie.partition(".") for cookie in _cookies_in(headers.get("cookie", ""))]
+        if not bearer and not cookies:
             return 401, "a token is required: sign in at /login, or send it as Authorization: Bearer"
-        if self.failed.is_blocked(client):
+        sender = sender_of(client, headers)
+        if self.failed.is_blocked(sender):
+            # only a random session is compared: a cookie without one would be a way to continue guessing tokens
+            if any(session in self._sessions and self._is_proof(proof) for proof, _, session in cookies):
+                return None
             return 429, "too many wrong tokens; wait a minute"
         kind, _, given = bearer.partition(" ")
         if kind.lower() == "bearer" and self.is_token(given.strip()):
             return None
-        if cookie and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), self._cookie.encode()):
-            return None
-        self.failed.record(client)
+        for proof, _, session in cookies:
+            if self._is_proof(proof):
+                self._remember(session)
+                return None
+        for _ in range(max(1, len(cookies))):
+            self.failed.record(sender)
         return 401, "the token is wrong; see http.token_file on the scanner"
+
+    def _is_proof(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._proof.encode())
+
+    def _remember(self, session: str) -> None:
+        if session:
+            self._sessions[session] = None
+            self._sessions.move_to_end(session)
+            while len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
 
     def _is_own_name(self, host: str) -> bool:
         """Accept any IP address and the known names; refuse other names, which could be made to resolve to this machine."""
@@ -151,7 +190,7 @@ class Access:
             name = urlsplit(f"//{host}").hostname
         except ValueError:
             return False
-        return name is not None and (_address(name) is not None or name.rstrip(".") in self._names)
+        return name is not None and (parse_address(name) is not None or name.rstrip(".") in self._names)
 
 
 def own_names(settings: HttpSection) -> frozenset[str]:
@@ -182,7 +221,7 @@ class AccessMiddleware:
                 message["headers"] = [*message.get("headers", ()), *HEADERS, *cache]
             await send(message)
 
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = joined_headers(scope["headers"])
         client = scope["client"][0] if scope.get("client") else ""
         refusal = self._access.refusal(scope["method"], scope["path"], client, headers)
         if refusal is None:
@@ -219,23 +258,14 @@ def _is_same_origin(headers: Mapping[str, str]) -> bool:
         return False
 
 
-def _cookie_in(header: str) -> str:
-    try:
-        cookie = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
+def _cookies_in(header: str) -> list[str]:
+    """Return the values of the first cookies with the page's name, whatever other servers on the same host have set beside them."""
+    pairs = (part.partition("=") for part in header.split(";"))
+    return [value.strip().strip('"') for name, _, value in pairs if name.strip() == COOKIE and value.strip()][:MAX_COOKIES]
 
 
 def _client_key(client: str) -> str:
-    address = _address(client)
+    address = parse_address(client)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return client

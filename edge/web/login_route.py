@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from edge.web.forwarding import joined_headers, sender_of
 from edge.web.models import LoginReply, LoginRequest, Refusal
 
 if TYPE_CHECKING:
@@ -18,12 +19,12 @@ def login_route(page: "PageService") -> APIRouter:
     @router.post("/login", response_model=LoginReply, responses={status: {"model": Refusal} for status in (403, 422, 429)})
     async def login(request: Request, body: LoginRequest) -> Response:
         """Sign in with the token; sets a cookie."""
-        client = request.client.host if request.client else ""
-        if page.access.failed.is_blocked(client):
+        sender = sender_of(request.client.host if request.client else "", joined_headers(request.scope["headers"]))
+        if page.access.failed.is_blocked(sender):
             return JSONResponse({"error": "too many wrong tokens; wait a minute"}, 429, {"Retry-After": "60"})
         if not page.access.is_token(body.token):
-            page.access.failed.record(client)
+            page.access.failed.record(sender)
             return JSONResponse({"error": "the token is wrong; it is in the file that http.token_file names on the scanner"}, 403)
-        return JSONResponse({"status": "ok"}, headers={"Set-Cookie": page.access.cookie})
+        return JSONResponse({"status": "ok"}, headers={"Set-Cookie": page.access.new_cookie()})
 
     return router

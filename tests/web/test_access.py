@@ -9,7 +9,17 @@ from edge.adapters.http import HttpServer
 from edge.errors import DeviceError, ExitCode, SettingsError
 from edge.settings.sections import HttpSection
 from edge.web import access as access_module
-from edge.web.access import FAILURES, FAILURES_WINDOW_S, Access, FailedTokens, is_loopback, own_names, read_token
+from edge.web.access import (
+    FAILURES,
+    FAILURES_BEHIND_PROXY,
+    FAILURES_WINDOW_S,
+    Access,
+    FailedTokens,
+    is_loopback,
+    own_names,
+    read_token,
+)
+from edge.web.forwarding import Sender, sender_of
 from tests.web.served import serve
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - for this test only
@@ -78,7 +88,7 @@ def test_another_machine_needs_the_token_and_this_machine_does_not(locked):
     assert status_of(locked, authorization=f"Bearer {TOKEN}") is None
     assert status_of(locked, authorization="Bearer wrong") == 401
     assert status_of(locked, authorization=f"Basic {TOKEN}") == 401
-    assert status_of(locked, cookie=locked.cookie.partition(";")[0]) is None
+    assert status_of(locked, cookie=locked.new_cookie().partition(";")[0]) is None
     assert status_of(locked, cookie=f"cardedge={TOKEN}") == 401
     assert status_of(locked, client="127.0.0.1") is None
     assert status_of(locked, client="127.0.0.1", x_forwarded_for="192.0.2.9") == 401
@@ -102,6 +112,62 @@ def test_wrong_tokens_block_their_address_and_no_other():
     assert status_of(access, client="192.0.2.2", authorization=f"Bearer {TOKEN}") is None
     clock.now_s += FAILURES_WINDOW_S
     assert status_of(access, authorization=f"Bearer {TOKEN}") is None
+
+
+@pytest.mark.parametrize(
+    "cookies", ["foo[bar]=1; {}", '{}; name="unfinished', "a,b=\xff; {}", "=; {}", "cardedge=of another scanner; {}", "{}; cardedge=stale"]
+)
+def test_cookies_of_other_servers_on_the_same_host_do_not_matter(locked, cookies):
+    assert status_of(locked, cookie=cookies.format(locked.new_cookie().partition(";")[0])) is None
+
+
+def test_a_request_cannot_try_many_cookies(locked):
+    own = locked.new_cookie().partition(";")[0]
+    assert status_of(locked, cookie="; ".join([*["cardedge=wrong"] * 100, own])) == 401
+    answers = [status_of(locked, cookie="; ".join(["cardedge=wrong"] * 5)) for _ in range(3)]
+    assert answers == [401, 401, 429]
+
+
+def test_wrong_tokens_behind_a_proxy_block_their_client_and_no_other(locked):
+    def guess(client, **headers):
+        return status_of(locked, client="127.0.0.1", authorization="Bearer wrong", x_forwarded_for=f"10.9.9.9, {client}", **headers)
+
+    assert [guess("192.0.2.9") for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert guess("192.0.2.8") == 401
+    assert guess("[2001:db8::1]:4711") == 401
+    # a client may invent addresses if the proxy passes its headers on
+    answers = [guess(f"198.51.100.{place}") for place in range(FAILURES_BEHIND_PROXY)]
+    assert (answers[0], answers[-1]) == (401, 429)
+    # only a proxy on this machine is believed
+    answers = [status_of(locked, authorization="Bearer wrong", x_forwarded_for=f"198.51.100.{place}") for place in range(FAILURES + 1)]
+    assert answers[-1] == 429
+
+
+def test_a_signed_in_browser_is_not_locked_out_by_the_wrong_tokens_of_others(locked):
+    proxied = {"client": "127.0.0.1", "via": "1.1 proxy", "x_forwarded_for": "unknown"}
+    signed_in = locked.new_cookie().partition(";")[0]
+    after_restart = signed_in[:-1] + ("A" if signed_in[-1] != "A" else "B")
+    for _ in range(FAILURES):
+        assert status_of(locked, authorization="Bearer wrong", **proxied) == 401
+    assert status_of(locked, cookie=signed_in, **proxied) is None
+    assert status_of(locked, cookie=after_restart, **proxied) == 429
+    assert status_of(locked, cookie=signed_in.partition(".")[0], **proxied) == 429
+
+
+@pytest.mark.parametrize(
+    ("headers", "client"),
+    [
+        ({"x-forwarded-for": "10.0.0.1, 192.0.2.9"}, "192.0.2.9"),
+        ({"x-forwarded-for": "192.0.2.9:1234"}, "192.0.2.9"),
+        ({"x-real-ip": "2001:db8::1"}, "2001:db8::1"),
+        ({"forwarded": 'for=10.0.0.1, proto=http;For="[2001:db8::1]:4711"'}, "2001:db8::1"),
+        ({"x-forwarded-for": "unknown"}, "127.0.0.1"),
+        ({}, "127.0.0.1"),
+    ],
+)
+def test_the_client_behind_a_proxy_is_the_last_address(headers, client):
+    assert sender_of("127.0.0.1", headers).client == client
+    assert sender_of("192.0.2.1", headers) == Sender("192.0.2.1")
 
 
 def test_a_network_of_ipv6_addresses_counts_as_one():
