@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -235,6 +236,9 @@ class Announcer:
             self._waiting.popleft()
             self.lost += 1
         self.retry()
+        if len(self._waiting) > 1:  # an older one was refused; the sink may send this one from memory
+            with suppress(OutboxError):
+                self._sink.publish(event)
         self._update_in_view(event)
         self._publish_cards()
         if (last := last_card(event)) is not None:

@@ -304,7 +304,10 @@ class Outbox:
         upgrade(database)
         database.execute("COMMIT")
         if database.execute("SELECT value FROM counts WHERE name = 'rows'").fetchone()[0] == 0:
-            database.execute("VACUUM")  # returns the space that a long outage used
+            try:
+                database.execute("VACUUM")  # returns the space that a long outage used
+            except sqlite3.OperationalError as error:  # it needs space itself
+                log.warning("%s could not be made smaller: %s", self._settings.file, error)
 
     def _close(self) -> None:
         if self._database is not None:
@@ -323,6 +326,8 @@ class Outbox:
         self._open()
         with closing(DamagedFile(renamed, self._settings.max_rows)) as damaged:
             counts = known.counts or damaged.counts
+            known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
+            self._figures = self._figures._replace(counts=self._figures.counts | known_counts)  # drops that were logged before
             last_row_id = max(known.last_row_id, damaged.last_row_id)
 
             def transaction(database: sqlite3.Connection) -> tuple[int, int]:
@@ -331,7 +336,6 @@ class Outbox:
                 saved = _insert_saved(database, damaged.rows())
                 upgrade(database)
                 lost = max(0, counts.get("rows", saved) - saved)
-                known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
                 _restore_counts(database, known_counts | {"corrupt_databases": number})
                 _count(database, "dropped_damage", lost)
                 return saved, lost

@@ -41,6 +41,8 @@ STEP_S: Final = 0.5
 EXPIRY_CHECK_S: Final = 60.0
 OFFLINE_S: Final = 1.0
 """Part of the time given to ``close`` that is kept for publishing ``offline``."""
+MAX_UNSTORED_EVENTS: Final = 1000
+"""Events that are remembered while the outbox refuses them."""
 MAX_REPLY_NAME_CHARS: Final = 64
 """An unknown command with a longer name gets no reply: the name would become part of the reply's topic."""
 
@@ -78,6 +80,8 @@ class Publisher(EventSink):
         self._image: bytes | None = None
         self._image_changed = False
         self._replies: deque[Publication] = deque(maxlen=4 * settings.max_commands)
+        self._unstored: dict[str, Publication | None] = {}
+        """The events that the outbox refused, by id; null once they are sent."""
         self._announce_at_ns: int | None = None
         self._expiry_check_at_ns = 0
         self._failure: str | None = None
@@ -94,8 +98,14 @@ class Publisher(EventSink):
 
     @override
     def publish(self, event: CardEvent) -> None:
-        self._outbox.put(event.event_id, self._topics.event, event.to_json())
-        self._wake.set()
+        payload = event.to_json()
+        try:
+            self._outbox.put(event.event_id, self._topics.event, payload)
+        except OutboxError:
+            self._send_unstored(event.event_id, payload)
+            raise
+        finally:
+            self._wake.set()
 
     @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
@@ -154,6 +164,14 @@ class Publisher(EventSink):
         else:
             self._wake.close()
         self._outbox.close()
+
+    def _send_unstored(self, event_id: str, payload: bytes) -> None:
+        """Queue an event that the outbox refused, once. The caller offers it again, so that it is sent again when it can be stored."""
+        with self._lock:
+            if event_id not in self._unstored:
+                self._unstored[event_id] = Publication(self._topics.event, payload)
+            if len(self._unstored) > MAX_UNSTORED_EVENTS:
+                del self._unstored[next(iter(self._unstored))]
 
     # ---- the publisher's thread ----
 
@@ -235,6 +253,8 @@ class Publisher(EventSink):
         with self._lock:
             changed = [Publication(topic, self._states[topic], retain=True) for topic in self._changed]
             changed.extend(self._replies)
+            changed.extend(event for event in self._unstored.values() if event is not None)
+            self._unstored = dict.fromkeys(self._unstored)
             self._changed.clear()
             self._replies.clear()
             image = self._image if self._image_changed and not session.sending else None

@@ -31,7 +31,10 @@ class EventSink(Protocol):
         ...
 
     def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox. On return it survives a kill and a power cut. Raises ``OutboxError``."""
+        """Commit an event to the outbox. On return it survives a kill and a power cut.
+
+        Raises ``OutboxError`` if it cannot be stored. It may then be sent from memory; the caller offers it again until it is stored.
+        """
         ...
 
     def set_state(self, topic_suffix: str, payload: bytes) -> None:

@@ -243,6 +243,21 @@ def test_events_refused_by_the_outbox_are_kept_in_order():
     assert sink.of("health")[-1]["problems"] == []
 
 
+def test_every_event_is_offered_while_the_outbox_refuses_an_older_one():
+    """The sink may send it without storing it."""
+    scripted = ScriptedDaemon(Script())
+    offered = []
+
+    def refuse(event):
+        offered.append(event.type)
+        raise OutboxError("disk full")
+
+    scripted.sink.publish = refuse
+    scripted.script.show(2, {20: "a"}).show(4)
+    scripted.run()
+    assert {"identified", "removed"} <= set(offered)
+
+
 def test_a_high_temperature_is_a_problem():
     sink = ScriptedDaemon(Script().show(1), temperatures=lambda: {"cpu-thermal": 86.0}).run()
     assert "cpu-thermal" in sink.of("health")[1]["problems"][0]["message"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -451,6 +452,26 @@ def test_a_full_disk_is_an_error_and_loses_no_stored_event(make_outbox):
     outbox.remove([outbox.peek(1)[0].row_id])
     fill(outbox, "c")
     assert waiting(outbox) == ["c"]
+
+
+class FullDisk(sqlite3.Connection):
+    """A database on a disk without the space that VACUUM needs."""
+
+    def execute(self, query, *values):
+        if query == "VACUUM":
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return super().execute(query, *values)
+
+
+def test_an_outbox_on_a_full_disk_can_be_opened(make_outbox, monkeypatch, caplog):
+    make_outbox().close()
+    connect = partial(sqlite3.connect, isolation_level=None, check_same_thread=False, factory=FullDisk)
+    monkeypatch.setattr("edge.publishing.outbox.connect", connect)
+    outbox = make_outbox()
+    assert waiting(outbox) == []
+    assert "could not be made smaller: database or disk is full" in caplog.text
 
 
 def test_a_missing_folder_is_an_error_that_says_what_to_do(make_outbox, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.app.broker import mqtt_sink
-from edge.errors import SettingsError
+from edge.errors import OutboxError, SettingsError
 from edge.publishing.discovery import Device
 from edge.publishing.outbox import Outbox
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
@@ -157,6 +157,25 @@ def test_a_backlog_is_sent_no_faster_than_subscribers_read(tmp_path):
     assert 3.5 < took_s < 15
     reader.close()
     broker.stop()
+
+
+def test_on_a_full_disk_new_events_are_sent_from_memory(tmp_path, broker, listener):
+    with running(make_sink(tmp_path, broker.port)) as sink:
+        wait_until(lambda: connected(sink))
+        database = sink._outbox._database
+        database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+        big = [make_event(seq, name="x" * 20_000) for seq in range(2)]
+        for event in [*big, *big]:  # the daemon offers them again
+            with pytest.raises(OutboxError, match="the disk is full: free some space"):
+                sink.publish(event)
+        sink.set_state("state/cards", b"still there")
+        wait_until(lambda: listener.on(f"{BASE}/state/cards") == [b"still there"])
+        wait_until(lambda: event_ids(listener) == [event.event_id for event in big])
+        database.execute("PRAGMA max_page_count = 1000000")
+        for event in big:
+            sink.publish(event)
+        wait_until(lambda: len(event_ids(listener)) == 4)
+        assert_duplicates_are_equal(listener.on(f"{BASE}/event"))
 
 
 def test_without_a_broker_publishing_does_not_wait_and_the_thread_keeps_running(tmp_path, broker):
