@@ -27,10 +27,11 @@ INTRODUCTION: Final = f"""\
 # Settings
 
 `cardedge run` and `cardedge check` read `{DEFAULT_SETTINGS_FILE}`, or the file named with `--config`.
-It is [TOML](https://toml.io): sections in brackets, one `key = value` a line, texts in quotes.
-Every section and key may be left out; what is written must be known.
-A wrong key or value stops the program with exit status 78 and a message that names file, line, key, value and what is allowed.
-Try a file with `cardedge check --config FILE`.
+The format is [TOML](https://toml.io): sections in brackets, one `key = value` per line, strings in quotes.
+Every section and key is optional. Unknown keys are errors.
+An unknown key or an invalid value stops the program with exit status 78 and a message that names the file, the line, the key, the value
+and what is allowed.
+Test a file with `cardedge check --config FILE`.
 
 ```toml
 [camera]
@@ -43,19 +44,19 @@ username = "cardedge"
 password_file = "/etc/cardedge/mqtt.pw"
 ```
 
-Relative paths start at the directory the program runs in.
-The unit of a number stands in its name: `_s` seconds, `_us` microseconds, `_px` pixels, `_share` and `_ratio` parts of a whole.
+Relative paths are relative to the working directory of the program.
+The suffix of a key is its unit: `_s` seconds, `_us` microseconds, `_px` pixels; `_share` and `_ratio` are fractions.
 `systemctl reload cardedge` (SIGHUP) reads the file again.
 
-**Passwords** never stand in this file.
-The broker's password comes from the file `mqtt.password_file` names, else from the systemd credential `mqtt-password`;
-that of a network camera from `camera.password_file`, else from `camera-password`.
-`camera.source` is then the address without a login, and the password may contain any character.
-Logins and parameters of addresses are left out of logs, messages, health and page.
+**Passwords** do not belong in this file.
+The broker's password is read from the file named by `mqtt.password_file`, otherwise from the systemd credential `mqtt-password`;
+that of a network camera from `camera.password_file`, otherwise from `camera-password`.
+`camera.source` is then the URL without user name and password, and the password may contain any character.
+User names, passwords and query parameters of URLs are left out of logs, messages, health and the web page.
 
-**The network**, when `network.model` is absent, is the only folder with a `model.json` in `hef/` beside the program,
-else in that of the version that serves, `/opt/cardedge/current/hef`.
-Several to choose from are an error, not a guess.
+**The model** is the folder named by `network.model`. If the key is absent, it is the only folder with a `model.json` in `hef/` beside the
+program, otherwise in `hef/` of the installed version (`/opt/cardedge/current/hef`).
+If there are several, the program stops with an error.
 """
 
 
