@@ -121,6 +121,12 @@ class Announcer:
         self._sink.set_state(MODEL, self._model.model_copy(update={"at": self._clock.utc_now()}).to_json())
         self._publish_cards()
 
+    def stop(self) -> None:
+        """Publish an empty list of cards in view: nothing is known about them while the daemon does not run."""
+        if self._in_view:
+            self._in_view.clear()
+            self._publish_cards()
+
     def publish_changes(self, changes: Iterable[tuple[TrackChange, EventContext]]) -> None:
         """Publish changes as events, in order, and the states that they alter.
 

@@ -319,3 +319,4 @@ class Daemon:
         except EmbedderError:
             self._in_flight.clear()  # it failed before the stop, and the reason has been published
         self._announcer.publish_changes(self._numbers.completed(self._clock.monotonic_ns(), flush=True))
+        self._announcer.stop()

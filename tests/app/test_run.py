@@ -157,6 +157,53 @@ def test_a_card_is_published_and_sigterm_ends_cleanly(small_scanner, start, list
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
 
 
+def retained(port, suffix):
+    """Return the payload that a new subscriber gets for a state."""
+    listener = Listener(port, topic=f"{BASE}/{suffix}")
+    try:
+        wait_until(lambda: listener.on(f"{BASE}/{suffix}", retained=True))
+        return listener.on(f"{BASE}/{suffix}", retained=True)[-1]
+    finally:
+        listener.close()
+
+
+def test_what_remains_on_the_broker_after_a_stop_a_crash_and_a_start(start, config, broker, listener):
+    def in_view():
+        return [json.loads(payload)["count"] for payload in listener.on(f"{BASE}/state/cards")]
+
+    def topics_since(count):
+        return [topic.removeprefix(f"{BASE}/") for topic, _, _ in listener.messages[count:]]
+
+    def start_and_show():
+        """Start the daemon and wait until its card is in view; return it and how many messages came before."""
+        count, states = len(listener.messages), len(in_view())
+        daemon = start()
+        wait_until(lambda: 1 in in_view()[states:])
+        assert in_view()[states] == 0, "the cards of an earlier run are not in view"
+        assert topics_since(count).index("state/cards") < topics_since(count).index("availability")
+        return daemon
+
+    daemon = start_and_show()
+    count = len(listener.messages)
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(20) == ExitCode.OK
+    wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
+    assert topics_since(count)[-1] == "availability"
+    assert "event" not in topics_since(count)
+    assert json.loads(retained(broker.port, "state/cards"))["cards"] == []
+    last = retained(broker.port, "state/last_card")
+
+    daemon = start_and_show()
+    assert json.loads(retained(broker.port, "state/last_card"))["event_id"] != json.loads(last)["event_id"]
+    last = retained(broker.port, "state/last_card")
+    daemon.kill()
+    wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
+    assert retained(broker.port, "availability") == b"offline"
+    assert json.loads(retained(broker.port, "state/cards"))["count"] == 1
+    assert retained(broker.port, "state/last_card") == last
+    start_and_show()
+
+
 STOPPED_AT = """
 import sys, time
 from contextlib import contextmanager
