@@ -108,4 +108,7 @@ def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> h
         raise BundleError(f"{path}: is not a graph of these vectors ({error}); build the bundle again") from error
     if state["cur_element_count"] != len(vectors):
         raise BundleError(f"{path}: contains {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
-    return hnswlib.Index(params=state)
+    try:
+        return hnswlib.Index(params=state)
+    except (RuntimeError, MemoryError) as error:
+        raise BundleError(f"{path}: is refused by hnswlib ({error}); build the bundle again") from error

@@ -5,8 +5,11 @@ The file is written once, in a fixed order and without times or random numbers: 
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -39,6 +42,23 @@ CREATE TABLE entry (entry INTEGER PRIMARY KEY, card INTEGER NOT NULL REFERENCES 
 CREATE TABLE picture (card INTEGER PRIMARY KEY REFERENCES card (card), image BLOB NOT NULL);
 CREATE VIRTUAL TABLE card_text USING fts5 (card_id, name, content = '', tokenize = 'unicode61 remove_diacritics 2');
 """
+_TABLES: Final = {
+    statement.removeprefix("CREATE VIRTUAL ").removeprefix("CREATE ").split()[1]: " ".join(statement.split())
+    for statement in map(str.strip, _SCHEMA.split(";"))
+    if statement
+}
+_INNER_TABLE: Final = re.compile(
+    r"CREATE TABLE '?card_text_(data|idx|content|docsize|config)'? ?\((?!.* AS )[\w ,()]*\)( WITHOUT ROWID)?", re.IGNORECASE
+)
+"""The tables in which FTS5 keeps its index; versions of SQLite declare them differently."""
+
+BASE_STEPS: Final = 1_000_000
+"""Steps of SQLite's machine that a small database may take; a larger one gets one more per byte, several times what its rows need."""
+
+MAX_VALUE_BYTES: Final = 16 << 20
+"""The longest text or image that is read."""
+
+_STEPS_PER_TICK: Final = 10_000
 _CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
 
 
@@ -71,7 +91,8 @@ def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
     """Return all cards and entries. Raises ``BundleError`` for a damaged database, or signatures not of ``signature_bytes``."""
     with _reading(path) as database:
         cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
-        (count,) = database.execute("SELECT count(*) FROM entry").fetchone()
+        # with a condition, because SQLite counts a whole table without a step that the work limit could interrupt
+        (count,) = database.execute("SELECT count(*) FROM entry WHERE entry >= 0").fetchone()
         # filled in place: the signatures of a large gallery are 30 MB, and a second copy would stay in memory
         signatures = np.empty((count, signature_bytes), dtype=np.uint8)
         card_ids = []
@@ -92,7 +113,9 @@ def read_reference_image(path: Path, card_id: CardId) -> bytes:
         row = database.execute("SELECT image FROM picture JOIN card USING (card) WHERE card_id = ?", (card_id,)).fetchone()
     if row is None:
         raise BundleError(f"{path}: no image of card {card_id!r}; list its cards with `cardedge index search`")
-    return bytes(row[0])
+    if not isinstance(row[0], bytes):
+        raise BundleError(f"{path}: the image of card {card_id!r} is no image; build the bundle again")
+    return row[0]
 
 
 def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
@@ -113,12 +136,40 @@ def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database so that content made to do harm cannot run code of its schema, nor read or compute without end."""
     # immutable: nothing writes to a release, so SQLite needs neither locks nor a journal
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as database:
+            _restrict(database, BASE_STEPS + path.stat().st_size)
+            _check_schema(path, database)
             yield database
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: unreadable ({error}); copy the bundle again") from error
+    except OSError as error:
+        raise BundleError(f"{path}: unreadable ({error.strerror}); copy the bundle again") from error
+
+
+def _restrict(database: sqlite3.Connection, most_steps: int) -> None:
+    """Limit what reading the database can do; after ``most_steps`` steps of SQLite's machine a statement is interrupted."""
+    if sys.version_info >= (3, 12):
+        database.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+    database.executescript("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; PRAGMA cell_size_check = ON;")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    ticks = itertools.count(1)
+    database.set_progress_handler(lambda: next(ticks) * _STEPS_PER_TICK > most_steps, _STEPS_PER_TICK)
+
+
+def _check_schema(path: Path, database: sqlite3.Connection) -> None:
+    """Raise ``BundleError`` unless the database has the tables of a bundle and nothing else that SQLite would execute."""
+    missing = set(_TABLES)
+    for name, stored in database.execute("SELECT name, sql FROM sqlite_schema"):
+        sql = " ".join((stored or "").split())
+        if _TABLES.get(name) == sql:
+            missing.discard(name)
+        elif name in _TABLES or (sql and not _INNER_TABLE.fullmatch(sql)):
+            raise BundleError(f"{path}: has {name!r} ({sql[:60]}), which no bundle has; build the bundle again")
+    if missing:
+        raise BundleError(f"{path}: has no table {min(missing)}; build the bundle again")
 
 
 def _card_row(card: Card) -> Sequence[str | None]:
@@ -128,4 +179,8 @@ def _card_row(card: Card) -> Sequence[str | None]:
 
 def _card(row: Sequence[str]) -> Card:
     card_id, name, artwork_group, set_, number, rarity, language, attributes = row
-    return Card(CardId(card_id), name, artwork_group, set_, number, rarity, language, json.loads(attributes) if attributes else {})
+    extra = json.loads(attributes) if attributes else {}
+    texts = [card_id, name, artwork_group, *(value for value in (set_, number, rarity, language) if value is not None)]
+    if not isinstance(extra, dict) or not all(isinstance(value, str) for value in (*texts, *extra.values())):
+        raise ValueError(f"a value of card {card_id!r} is no text")
+    return Card(CardId(card_id), name, artwork_group, set_, number, rarity, language, extra)

@@ -14,6 +14,7 @@ import pytest
 
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, write_graph
+from edge.bundles import card_database
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.calibration import Calibration
 from edge.bundles.manifest import Manifest, read_manifest
@@ -350,6 +351,64 @@ def test_a_damaged_database_is_refused(path, statement):
     database.close()
     put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
     with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "ALTER TABLE entry RENAME TO entries; CREATE VIEW entry AS SELECT * FROM entries",
+        "CREATE VIEW more AS SELECT * FROM card",
+        "CREATE TRIGGER more AFTER INSERT ON card BEGIN SELECT 1; END",
+        "CREATE VIRTUAL TABLE more USING fts5 (name)",
+        "CREATE INDEX more ON card (lower(name))",
+        "DROP TABLE picture; CREATE TABLE picture (card INTEGER PRIMARY KEY, image BLOB AS (zeroblob(9)))",
+    ],
+    ids=["view", "another-view", "trigger", "virtual-table", "index", "computed-column"],
+)
+def test_a_database_that_sqlite_would_compute_with_is_refused(path, statements):
+    with sqlite3.connect(path / "cards.sqlite") as database:
+        database.executescript(statements)
+    database.close()
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    with pytest.raises(BundleError, match=r"cards\.sqlite: has .*which no bundle has"):
+        open_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE card SET name = x'00ff' WHERE card = 2",
+        "UPDATE card SET attributes = '[1]' WHERE card = 2",
+        "UPDATE card SET attributes = '{\"foil\": 1}' WHERE card = 2",
+        "UPDATE entry SET signature = 12 WHERE entry = 2",
+        "UPDATE entry SET card = 'first' WHERE entry = 2",
+    ],
+)
+def test_a_value_of_another_type_is_refused(path, statement):
+    with sqlite3.connect(path / "cards.sqlite") as database:
+        database.execute(statement)
+    database.close()
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+        open_bundle(path)
+
+
+def test_an_image_of_another_type_is_refused(path):
+    with sqlite3.connect(path / "cards.sqlite") as database:
+        database.execute("UPDATE picture SET image = 1000")
+    database.close()
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    bundle = open_bundle(path)
+    with pytest.raises(BundleError, match="is no image"):
+        bundle.reference_image(next(iter(bundle.gallery.cards)))
+
+
+def test_the_work_of_reading_a_database_is_limited(path, monkeypatch):
+    open_bundle(path)
+    monkeypatch.setattr(card_database, "BASE_STEPS", 300 - (path / "cards.sqlite").stat().st_size)
+    monkeypatch.setattr(card_database, "_STEPS_PER_TICK", 100)
+    with pytest.raises(BundleError, match=r"cards\.sqlite: unreadable \(interrupted\)"):
         open_bundle(path)
 
 
