@@ -27,11 +27,11 @@ from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import REMOTE_COMMAND, Completed, ListRequest, PruneRequest, Releases, RollbackRequest
 from edge.receiving.status import describe_status
-from tools.push.connection import SshOptions, ask
+from tools.push.connection import SshOptions, request_one
 from tools.push.host_push import HostPush, HostReport, PushOptions
 from tools.push.inventory import all_hosts
 from tools.push.local_bundle import read_bundle, sign_bundle
-from tools.push.rollout import Rollout, ask_status, status_of, worst
+from tools.push.rollout import Rollout, request_status, status_of, worst
 
 _Told: TypeAlias = tuple[dict[str, Any], str]
 """An answer for programs and for people."""
@@ -99,12 +99,12 @@ def _ask_all(verb: str, args: argparse.Namespace, hosts: tuple[str, ...]) -> Exi
 
 
 def _status(host: str, args: argparse.Namespace) -> _Told:
-    status = ask_status(host, _ssh(args))
+    status = request_status(host, _ssh(args))
     return status.model_dump(mode="json", exclude={"kind"}), describe_status(status)
 
 
 def _list(host: str, args: argparse.Namespace) -> _Told:
-    releases = ask(host, _ssh(args), ListRequest(), Releases).releases
+    releases = request_one(host, _ssh(args), ListRequest(), Releases).releases
     lines = []
     for release in releases:
         place = "current" if release.current else "previous" if release.previous else ""
@@ -114,12 +114,12 @@ def _list(host: str, args: argparse.Namespace) -> _Told:
 
 
 def _rollback(host: str, args: argparse.Namespace) -> _Told:
-    done = ask(host, _ssh(args), RollbackRequest(), Completed)
+    done = request_one(host, _ssh(args), RollbackRequest(), Completed)
     return done.model_dump(mode="json", exclude={"kind"}), f"{done.bundle_id} serves again"
 
 
 def _prune(host: str, args: argparse.Namespace) -> _Told:
-    done = ask(host, _ssh(args), PruneRequest(keep=args.keep), Completed)
+    done = request_one(host, _ssh(args), PruneRequest(keep=args.keep), Completed)
     return done.model_dump(mode="json", exclude={"kind"}), f"removed {', '.join(done.removed) or 'nothing'}"
 
 

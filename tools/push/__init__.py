@@ -1,1 +1,1 @@
-"""The workstation's end of a push, one host or a fleet."""
+"""The workstation's end of a push, to one host or to a fleet."""

@@ -77,7 +77,7 @@ class Connection(Channel[Response]):
             steps.append(response.step)
 
 
-def ask(host: str, ssh: SshOptions, request: Message, kind: type[_Wanted]) -> _Wanted:
+def request_one(host: str, ssh: SshOptions, request: Message, kind: type[_Wanted]) -> _Wanted:
     """Send one request to a host and return its response. Raises ``EdgeError``."""
     with connected(host, ssh) as device:
         device.send(request)
@@ -92,7 +92,7 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             process = subprocess.Popen(ssh.command(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
         except FileNotFoundError:
             raise UsageError("ssh is not installed; install the package openssh-client") from None
-        assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdin is not None  # noqa: S101 - requested above
         assert process.stdout is not None  # noqa: S101 - the same
         device = None
         try:
@@ -100,8 +100,8 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             yield device
         except ConnectionLostError as error:
             _end(process)
-            what = str(error) if device else "cannot be reached"
-            raise ConnectionLostError(_why(process.returncode, errors, what)) from error
+            otherwise = str(error) if device else "cannot be reached"
+            raise ConnectionLostError(_failure_reason(process.returncode, errors, otherwise)) from error
         except ProtocolError as error:
             _end(process)
             raise ProtocolError(f"{error}{_stderr_tail(errors)}") from error
@@ -120,9 +120,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _why(status: int, errors: IO[bytes], otherwise: str) -> str:
+def _failure_reason(status: int, errors: IO[bytes], otherwise: str) -> str:
     if status == _COMMAND_NOT_FOUND:
-        return f"the command was not found on the device{_stderr_tail(errors)}; install cardedge there, or name it with --remote-command"
+        return f"command not found on the device{_stderr_tail(errors)}; install cardedge there, or give its path with --remote-command"
     return f"{otherwise}{_stderr_tail(errors)}"
 
 

@@ -1,4 +1,4 @@
-"""One scanner: send what it lacks, let it check and activate, come back and confirm once its daemon serves the bundle."""
+"""Pushes a bundle to one scanner: sends the missing files, has them activated, and confirms once the daemon uses the bundle."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edge.receiving.transfer import CHUNK_BYTES
 from tools.push.connection import Connection, HostRefusedError, SshOptions, connected
 from tools.push.local_bundle import LocalBundle
 
-Result: TypeAlias = Literal["planned", "activated", "unchanged", "refused", "reverted", "unreachable", "not_tried"]
-Tell: TypeAlias = Callable[[str], None]
+PushResult: TypeAlias = Literal["planned", "activated", "unchanged", "refused", "reverted", "unreachable", "not_tried"]
+ReportProgress: TypeAlias = Callable[[str], None]
 
-PIECES_AHEAD: Final = 4
-"""Pieces sent before the first of them is acknowledged: hides the way there and back, and bounds what a cut can lose."""
+MAX_UNACKNOWLEDGED: Final = 4
+"""Chunks sent before the first one is acknowledged: hides the round trip and limits what an interruption can lose."""
 
 RETRY_AFTER_S: Final = (1.0, 5.0, 15.0)
-"""Pauses before a cut push goes on."""
+"""Pauses before an interrupted push is resumed."""
 
 POLL_S: Final = 0.5
 _BEYOND_DEADLINE_S: Final = 20.0
@@ -31,7 +31,10 @@ _BEYOND_DEADLINE_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """How to push. ``need_daemon``: confirm only what the device's daemon serves. ``retry_after_s``: pauses before going on after a cut."""
+    """How to push.
+
+    ``need_daemon``: confirm only a bundle that the device's daemon has loaded. ``retry_after_s``: pauses before resuming.
+    """
 
     dry_run: bool = False
     allow_downgrade: bool = False
@@ -42,10 +45,10 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """How it went with one host. ``before`` and ``after`` are the bundles that served; ``audit`` are the lines the device wrote."""
+    """The outcome for one host. ``before`` and ``after`` are the active bundles; ``audit`` contains the audit lines of the device."""
 
     host: str
-    result: Result
+    result: PushResult
     exit_code: ExitCode = ExitCode.OK
     reason: str | None = None
     device_id: str | None = None
@@ -60,20 +63,20 @@ class HostReport:
     audit: tuple[dict[str, str | None], ...] = ()
 
     def to_json_dict(self) -> dict[str, object]:
-        """Return what ``--json`` prints."""
+        """Return the object printed with ``--json``."""
         content = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**content, "exit_code": int(self.exit_code), "seconds": round(self.seconds, 2), "audit": list(self.audit)}
 
 
 class HostPush:
-    """Pushes one bundle to one host. ``tell`` hears of the progress, a line at a time."""
+    """Pushes one bundle to one host. ``report_progress`` is called with one line of text for each step."""
 
-    def __init__(self, host: str, bundle: LocalBundle, ssh: SshOptions, options: PushOptions, tell: Tell) -> None:
+    def __init__(self, host: str, bundle: LocalBundle, ssh: SshOptions, options: PushOptions, report_progress: ReportProgress) -> None:
         self._host = host
         self._bundle = bundle
         self._ssh = ssh
         self._options = options
-        self._tell = tell
+        self._report_progress = report_progress
         self._report = HostReport(host, "unreachable")
 
     def run(self) -> HostReport:
@@ -101,15 +104,15 @@ class HostPush:
                     self._confirm_on_device(done)
             except ConnectionLostError as error:
                 if pause_s is None or self._report.device_id is None:
-                    raise  # never reached: another try at once would not reach it either
+                    raise  # the host was never reached; an immediate retry would not reach it either
                 self._update(cuts=self._report.cuts + 1)
-                self._tell(f"cut: {error}; going on in {pause_s:.0f} s")
+                self._report_progress(f"interrupted: {error}; resuming in {pause_s:.0f} s")
                 time.sleep(pause_s)
             else:
                 return
 
     def _push(self) -> Completed | None:
-        """Offer the bundle and send what is missing; return how the device ended it, None for a plan only."""
+        """Offer the bundle and send what is missing; return the device's final response, None for a dry run."""
         bundle, options = self._bundle, self._options
         with connected(self._host, self._ssh) as device:
             self._update(device_id=device.hello.device_id)
@@ -126,54 +129,54 @@ class HostPush:
             if options.dry_run:
                 self._update(result="planned", after=self._report.before)
                 return None
-            self._tell(f"{plan.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
+            self._report_progress(f"{plan.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
             for name, wanted in plan.wanted.items():
                 self._send_file(device, name, wanted, plan.bytes_wanted)
             device.send(Commit())
             steps: list[str] = []
             done = device.expect(Completed, steps)
-            self._tell(f"{', '.join(steps)}: {done.result}")
+            self._report_progress(f"{', '.join(steps)}: {done.result}")
         return done
 
     def _add_plan(self, plan: TransferPlan) -> None:
-        # on going on after a cut, what served before and what was wanted at first are known already
+        # a resumed push keeps the active bundle and the bytes wanted from its first attempt
         before = self._report.before or (plan.current.bundle_id if plan.current else None)
         wanted = self._report.bytes_wanted or plan.bytes_wanted
         self._update(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
 
-    def _send_file(self, device: Connection, name: DataFile, wanted: WantedFile, of_bytes: int) -> None:
-        """Send a file from where the device's copy fits ours, a few pieces ahead of its acknowledgements."""
-        waiting: deque[int] = deque()
+    def _send_file(self, device: Connection, name: DataFile, wanted: WantedFile, total_bytes: int) -> None:
+        """Send a file from the end of the part that the device has, a few chunks ahead of the acknowledgments."""
+        unacknowledged: deque[int] = deque()
         with (self._bundle.folder / name).open("rb") as file:
             offset = wanted.offset if hashlib.sha256(file.read(wanted.offset)).hexdigest() == wanted.sha256 else 0
             file.seek(offset)
-            while piece := file.read(CHUNK_BYTES):
-                device.send(Chunk(name=name, offset=offset), piece)
-                offset += len(piece)
-                waiting.append(len(piece))
-                if len(waiting) > PIECES_AHEAD:
-                    self._acknowledged(device, waiting, of_bytes)
-            while waiting:
-                self._acknowledged(device, waiting, of_bytes)
+            while content := file.read(CHUNK_BYTES):
+                device.send(Chunk(name=name, offset=offset), content)
+                offset += len(content)
+                unacknowledged.append(len(content))
+                if len(unacknowledged) > MAX_UNACKNOWLEDGED:
+                    self._receive_acknowledgment(device, unacknowledged, total_bytes)
+            while unacknowledged:
+                self._receive_acknowledgment(device, unacknowledged, total_bytes)
         if offset != wanted.size_bytes:
-            raise BundleError(f"{file.name}: {offset} bytes, the manifest says {wanted.size_bytes}; build the bundle again")
+            raise BundleError(f"{file.name}: {offset} bytes, but the manifest has {wanted.size_bytes}; build the bundle again")
 
-    def _acknowledged(self, device: Connection, waiting: deque[int], of_bytes: int) -> None:
+    def _receive_acknowledgment(self, device: Connection, unacknowledged: deque[int], total_bytes: int) -> None:
         device.expect(Stored)
         before = self._report.bytes_sent
-        self._update(bytes_sent=before + waiting.popleft())
-        quarters = [4 * sent // max(of_bytes, 1) for sent in (before, self._report.bytes_sent)]
+        self._update(bytes_sent=before + unacknowledged.popleft())
+        quarters = [4 * sent // max(total_bytes, 1) for sent in (before, self._report.bytes_sent)]
         if quarters[0] != quarters[1]:
-            self._tell(f"{min(25 * quarters[1], 100)} % sent")
+            self._report_progress(f"{min(25 * quarters[1], 100)} % sent")
 
     def _confirm_on_device(self, done: Completed) -> None:
-        """Come back over a new connection and confirm, once the daemon serves what was activated."""
+        """Confirm over a new connection, once the daemon has loaded the activated bundle."""
         self._add_audit(done)
         if done.confirm_before is None:
             self._set_activated()
             return
         bundle_id = self._bundle.manifest.bundle_id
-        gives_up_s = time.monotonic() + self._options.confirm_within_s + _BEYOND_DEADLINE_S
+        give_up_s = time.monotonic() + self._options.confirm_within_s + _BEYOND_DEADLINE_S
         with connected(self._host, self._ssh) as device:
             while True:
                 device.send(StatusRequest())
@@ -184,22 +187,22 @@ class HostPush:
                 trial = status.trial
                 if trial is None or trial.deadline is None or trial.serving or not self._options.need_daemon:
                     break
-                if time.monotonic() > gives_up_s:
-                    raise ConnectionLostError("the daemon did not take the bundle and the device did not go back; see its journal")
+                if time.monotonic() > give_up_s:
+                    raise ConnectionLostError("the daemon did not load the bundle and the device did not revert it; see its journal")
                 time.sleep(POLL_S)
             device.send(ConfirmRequest(bundle_id=bundle_id))
             self._add_audit(device.expect(Completed))
         self._set_activated()
-        self._tell("confirmed")
+        self._report_progress("confirmed")
 
     def _set_activated(self) -> None:
-        # by what served at first: a push that went on after a cut may find its own bundle serving
+        # compared with the bundle that was active at first: a resumed push may find its own bundle active
         bundle_id = self._bundle.manifest.bundle_id
         self._update(result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
 
     def _set_reverted(self, status: Status) -> None:
         now = status.current.bundle_id if status.current else None
-        reason = status.reverted or "the device went back to its former bundle; see its journal"
+        reason = status.reverted or "the device returned to its previous bundle; see its journal"
         self._update(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
 
     def _add_audit(self, done: Completed) -> None:

@@ -1,4 +1,4 @@
-"""Which scanners: from the command line and from a file with one host a line."""
+"""The scanners to push to: from the command line and from a file with one host per line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from edge.errors import DataError, UsageError
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_][^\s'\"]*")
-"""What ``ssh`` takes as a destination; one that began with a dash would be an option."""
+"""A destination of ``ssh``; one that begins with a dash would be an option."""
 
 
 def all_hosts(named: Sequence[str], inventory: Path | None) -> tuple[str, ...]:
-    """Return the hosts in the order given, those of the file behind. Raises ``UsageError`` or ``DataError``."""
+    """Return the named hosts in order, followed by those of the file. Raises ``UsageError`` or ``DataError``."""
     for host in named:
         if not _HOST.fullmatch(host):
-            raise UsageError(f"{host!r} is no host; give what you would give to ssh: HOST, USER@HOST or a name of your ssh config")
+            raise UsageError(f"{host!r} is not a host; give a destination of ssh: HOST, USER@HOST or a name from your ssh configuration")
     hosts = [*named, *(read_inventory(inventory) if inventory else ())]
     if not hosts:
-        raise UsageError("no host; name some, or a file of them with --inventory")
+        raise UsageError("no host given; name at least one, or a file of hosts with --inventory")
     twice = sorted({host for host in hosts if hosts.count(host) > 1})
     if twice:
         raise UsageError(f"named twice: {', '.join(twice)}; name each host once")
@@ -28,18 +28,18 @@ def all_hosts(named: Sequence[str], inventory: Path | None) -> tuple[str, ...]:
 
 
 def read_inventory(path: Path) -> tuple[str, ...]:
-    """Return the hosts of a file: one a line, ``#`` begins a comment. Raises ``DataError``."""
+    """Return the hosts of a file with one per line; ``#`` starts a comment. Raises ``DataError``."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); write one host a line") from error
+        raise DataError(f"{path}: cannot be read as text ({error}); write one host per line") from error
     hosts = []
     for number, line in enumerate(lines, start=1):
         host = line.partition("#")[0].strip()
         if host and not _HOST.fullmatch(host):
-            raise DataError(f"{path}:{number}: {host!r} is no host; write one a line, as you would give it to ssh")
+            raise DataError(f"{path}:{number}: {host!r} is not a host; write one destination of ssh per line")
         if host:
             hosts.append(host)
     if not hosts:
-        raise DataError(f"{path}: names no host; write one a line")
+        raise DataError(f"{path}: contains no host; write one per line")
     return tuple(hosts)

@@ -20,7 +20,7 @@ _SIGNING_TIMEOUT_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalBundle:
-    """A bundle as it lies here; ``signature`` is empty for an unsigned one."""
+    """A bundle on this machine; ``signature`` is empty if it is unsigned."""
 
     folder: Path
     manifest: Manifest
@@ -29,17 +29,17 @@ class LocalBundle:
 
     @property
     def size_bytes(self) -> int:
-        """Size of the data files together."""
-        return sum(facts.size_bytes for facts in self.manifest.files.values())
+        """Total size of the data files."""
+        return sum(file.size_bytes for file in self.manifest.files.values())
 
 
 def read_bundle(folder: Path, *, check: bool = True) -> LocalBundle:
-    """Return the bundle in ``folder``; with ``check`` every byte of it is read first. Raises ``BundleError``."""
+    """Return the bundle in ``folder``; with ``check``, after verifying all hashes. Raises ``BundleError``."""
     try:
         manifest_bytes = (folder / MANIFEST_FILE).read_bytes()
         signature = (folder / SIGNATURE_FILE).read_bytes() if (folder / SIGNATURE_FILE).exists() else b""
     except OSError as error:
-        raise BundleError(f"{folder}: no readable {MANIFEST_FILE} ({error.strerror}); name a bundle's directory") from error
+        raise BundleError(f"{folder}: no readable {MANIFEST_FILE} ({error.strerror}); give a bundle's directory") from error
     if len(signature) > SIGNATURE_MAX_BYTES:
         raise SignatureError(f"{folder / SIGNATURE_FILE}: too large for a signature; sign the bundle again with tools/sign_bundle.py")
     manifest = parse_manifest(manifest_bytes, str(folder / MANIFEST_FILE))
@@ -49,15 +49,15 @@ def read_bundle(folder: Path, *, check: bool = True) -> LocalBundle:
 
 
 def sign_bundle(folder: Path, key: Path) -> Path:
-    """Sign the manifest with an SSH key, or by the agent that holds it, and return the signature's file. Raises ``SignatureError``.
+    """Sign the manifest with an SSH key, directly or through an agent; return the signature file. Raises ``SignatureError``.
 
-    ``key`` is a private key's file, or a public one whose private half the agent or a security key holds.
+    ``key`` is the file of a private key, or of a public key whose private key is held by the agent or a security key.
     """
     manifest = read_bundle(folder).manifest_bytes
     if not key.is_file():
-        raise UsageError(f"{key}: no such key; name a key's file (the public one, if an agent or a security key holds the other half)")
+        raise UsageError(f"{key}: file not found; give a key's file (the public key if an agent or security key holds the private one)")
     try:
-        # passphrases and touches are asked for at the terminal by ssh-keygen itself
+        # ssh-keygen prompts for passphrases and touches on the terminal
         signed = subprocess.run(
             ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE],
             input=manifest,
@@ -68,7 +68,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
     except FileNotFoundError:
         raise UsageError("ssh-keygen is not installed; install the package openssh-client") from None
     except subprocess.TimeoutExpired:
-        raise SignatureError(f"{key}: nobody unlocked or touched the key within {_SIGNING_TIMEOUT_S:.0f} s; try again") from None
+        raise SignatureError(f"{key}: the key was not unlocked or touched within {_SIGNING_TIMEOUT_S:.0f} s; try again") from None
     if signed.returncode or not signed.stdout:
         raise SignatureError(f"{folder}: ssh-keygen did not sign with {key} ; is the key in the agent, or locked?")
     write_atomically(folder / SIGNATURE_FILE, signed.stdout)

@@ -1,4 +1,4 @@
-"""HTML pages that tools write: one file each, with images inside, without scripts, and nothing is loaded from elsewhere."""
+"""Writes HTML pages as single files with embedded images and without scripts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edge.system.files import write_atomically
 
 _STYLE: Final = Path(__file__).with_name("page.css")
 _SHORT_CELL: Final = 34
-"""Most characters of a cell that is not broken into lines."""
+"""Maximum length in characters of a cell that is not wrapped."""
 
 
 def page(title: str, body: Iterable[str]) -> str:
-    """Return a whole page; ``body`` is markup, ``title`` text."""
+    """Return a complete page; ``body`` is markup, ``title`` plain text."""
     head = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">'
     style = _STYLE.read_text(encoding="utf-8")
     return (
@@ -56,7 +56,7 @@ def anchor(name: str) -> str:
 
 
 def write_page(path: Path, content: str) -> None:
-    """Write a page, creating its folder if necessary; a file that is there is replaced as a whole. Raises ``DataError``."""
+    """Write a page, creating its folder if necessary; an existing file is replaced atomically. Raises ``DataError``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content, durable=False)

@@ -1,1 +1,1 @@
-"""Galleries as vectors: tables of other pipelines, fewer dimensions, and the forms a bundle stores vectors in."""
+"""Galleries as vectors: tables of other pipelines, dimensionality reduction, and the forms in which a bundle stores vectors."""

@@ -1,4 +1,4 @@
-"""How a bundle stores its vectors, as the tools that write bundles offer it."""
+"""The forms in which a bundle stores its vectors, and the options that select one."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
 
 
 def proposal_writer(form: VectorForm) -> GraphWriter:
-    """Return what writes the search structure of a form."""
+    """Return the function that writes the search structure of a form."""
     return write_coarse if form.proposals == "int8" else write_graph

@@ -1,4 +1,4 @@
-"""Fewer dimensions for a gallery: principal components of its embeddings, and what they cost."""
+"""Dimensionality reduction of a gallery by principal component analysis, and its cost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TIE: Final = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class ReductionCost:
-    """Before and after: how well the vectors tell groups apart, and what share of queries finds the same nearest entry.
+    """How well vectors separate artwork groups before and after, and the recall of the projected gallery.
 
-    ``recall_at_1`` and ``recall_at_10`` ask disturbed entries (cosine 0.8) of the projected gallery and take exact search among the
-    embeddings as the truth: is the nearest entry, or one exactly as near, among the first one and the first ten?
+    ``recall_at_1`` and ``recall_at_10``: the share of disturbed entries (cosine 0.8) whose nearest entry by exact search among the
+    embeddings, or one exactly as near, is among the first and the first ten entries found in the projected gallery.
     """
 
     dim_before: int
@@ -40,7 +40,7 @@ class ReductionCost:
 def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
     """Return the projection on the ``dim`` principal components of unit rows (n, input_dim), computed in float64.
 
-    A component's sign is chosen such that its largest number is positive. Raises ``DataError`` where there are not that many components.
+    The sign of a component is chosen so that its largest absolute value is positive. Raises ``DataError`` if there are fewer components.
     """
     count, input_dim = embeddings.shape
     check_dimensions(dim, count, input_dim)
@@ -59,9 +59,9 @@ def fit_pca(embeddings: EmbeddingMatrix, dim: int) -> Reduction:
 
 
 def check_dimensions(dim: int, count: int, input_dim: int) -> None:
-    """Raise ``DataError`` where ``count`` embeddings of ``input_dim`` do not have more than ``dim`` principal components."""
+    """Raise ``DataError`` if ``count`` embeddings of ``input_dim`` dimensions do not have more than ``dim`` principal components."""
     if not 1 <= dim < min(count, input_dim):
-        raise DataError(f"--pca {dim}: needs fewer dimensions than the network's {input_dim} and than the {count} pictures; lower it")
+        raise DataError(f"--pca {dim}: must be less than the model's {input_dim} dimensions and than the {count} images; lower it")
 
 
 def measure_reduction(embeddings: EmbeddingMatrix, groups: list[str], reduction: Reduction) -> ReductionCost:
@@ -83,7 +83,7 @@ def measure_reduction(embeddings: EmbeddingMatrix, groups: list[str], reduction:
 
 
 def describe_reduction(cost: ReductionCost) -> str:
-    """Say what a projection costs, for a person."""
+    """Return the cost of a projection as a text table."""
     rows = [f"{'':<24}{'before':>10}{'after':>10}", f"{'dimensions':<24}{cost.dim_before:>10}{cost.dim_after:>10}"]
     rows.append(f"{'variance kept':<24}{1.0:>10.4f}{cost.kept_variance:>10.4f}")
     rows.append(f"{'recall@1, @10':<24}{'1':>10}{cost.recall_at_1:>10.4f}{cost.recall_at_10:>8.4f}")

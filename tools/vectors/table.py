@@ -1,7 +1,7 @@
-"""Galleries as tables of ids and vectors, in the files other pipelines write and read.
+"""Reads galleries as tables of ids and vectors from files that other pipelines write.
 
 ``.npz`` (arrays ``card_id``, ``vector``, optionally ``name`` and ``artwork_group``), ``.jsonl`` (one object per line), ``.parquet``
-(columns of these names), and ``.npy`` with the ids in a text file beside it, one per line. Every refusal names the row and the field.
+(columns of these names), and ``.npy`` with the ids in a text file beside it, one per line. Every error names the row and the field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge.recognition.vector_bytes import MAX_DIM, from_bytes
 from tools.extras import extra_required
 
 MODEL_ID: Final = "cardedge.model_id"
-"""Key under which a Parquet file's metadata name the network; in ``.npz`` an array ``model_id``."""
+"""Key of the model's id in the metadata of a Parquet file; in ``.npz`` it is the array ``model_id``."""
 
 SUFFIXES: Final = (".npy", ".npz", ".jsonl", ".parquet")
 _ID_MAX: Final = 200
@@ -31,7 +31,7 @@ _ID_MAX: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a file calls its fields; ``name`` and ``artwork_group`` may be absent from it."""
+    """The names of the fields in a file; ``name`` and ``artwork_group`` may be absent."""
 
     card_id: str = "card_id"
     vector: str = "vector"
@@ -43,7 +43,7 @@ class Columns:
 class VectorTable:
     """Row i of ``vectors``, unit rows float32 (n, dim), belongs to ``card_ids[i]``; a card with several images has several rows.
 
-    ``names`` are the ids and ``artwork_groups`` are "" where the file does not say. ``model_id`` is None where it does not either.
+    Without such fields in the file ``names`` are the ids, ``artwork_groups`` are empty and ``model_id`` is None.
     """
 
     card_ids: tuple[str, ...]
@@ -58,10 +58,10 @@ Fields: TypeAlias = Mapping[str, Values]
 
 
 def read_vector_table(path: Path, *, columns: Columns | None = None, ids: Path | None = None, normalize: bool = False) -> VectorTable:
-    """Read a table by the suffix of its file.
+    """Read a table in the format given by the suffix of its file.
 
-    ``ids`` is the text file beside a ``.npy``, by default ``<name>.ids.txt``. ``normalize`` divides each row by its length, which is
-    otherwise refused. Raises ``DataError`` naming file, row and field.
+    ``ids`` is the text file beside a ``.npy``, by default ``<name>.ids.txt``. ``normalize`` scales rows to unit length; otherwise
+    all rows must have it. Raises ``DataError`` naming file, row and field.
     """
     columns = columns or Columns()
     match path.suffix:
@@ -74,7 +74,7 @@ def read_vector_table(path: Path, *, columns: Columns | None = None, ids: Path |
         case ".parquet":
             fields, model_id = _read_parquet(path, columns)
         case _:
-            raise DataError(f"{path}: unknown kind of file; name one that ends in {', '.join(SUFFIXES)}")
+            raise DataError(f"{path}: unknown file format; supported suffixes are {', '.join(SUFFIXES)}")
     return _checked(path, fields, columns, model_id, normalize=normalize)
 
 
@@ -87,7 +87,7 @@ def _checked(path: Path, fields: Fields, columns: Columns, model_id: str | None,
     row = _row_name(path)
     card_ids = tuple(_text(value, f"{path}, {row} {number}, {columns.card_id}") for number, value in enumerate(fields[columns.card_id], 1))
     if not card_ids:
-        raise DataError(f"{path}: holds no row")
+        raise DataError(f"{path}: contains no row")
     names = _optional(fields.get(columns.name), card_ids)
     groups = _optional(fields.get(columns.artwork_group), ("",) * len(card_ids))
     vectors = _matrix(fields[columns.vector], path, columns.vector)
@@ -112,7 +112,7 @@ def _unit(vectors: NDArray[np.float32], where: str, field: str, *, normalize: bo
 
 
 def _matrix(values: Values, path: Path, field: str) -> NDArray[np.float32]:
-    """Return the vectors as one array; ``values`` are an array already, or rows that have to agree in length."""
+    """Return the vectors as one array; ``values`` is an array, or a sequence of rows of equal length."""
     if isinstance(values, np.ndarray):
         if values.ndim != 2 or not 1 <= values.shape[1] <= MAX_DIM or not np.issubdtype(values.dtype, np.floating):
             raise DataError(f"{path}, {field}: {values.dtype} {values.shape}, expected floating-point numbers (rows, 1..{MAX_DIM})")
@@ -142,7 +142,7 @@ def _numbers(value: Any, where: str) -> NDArray[np.float32]:
     if not isinstance(value, list | np.ndarray) or not 1 <= len(value) <= MAX_DIM:
         raise DataError(f"{where}: expected a list of 1 to {MAX_DIM} numbers")
     if not all(isinstance(number, float | int) and not isinstance(number, bool) for number in value):
-        raise DataError(f"{where}: holds something that is no number")
+        raise DataError(f"{where}: contains something that is not a number")
     with np.errstate(over="ignore"):
         return np.asarray(value, dtype=np.float64).astype(np.float32)
 
@@ -167,8 +167,8 @@ def _check_agreement(path: Path, card_ids: Sequence[str], names: Sequence[str], 
         before = first.setdefault(card_id, row)
         if (names[row], groups[row]) != (names[before], groups[before]):
             raise DataError(
-                f"{path}, {_row_name(path)} {row + 1}: card {card_id} stands in row {before + 1} with another name or artwork_group; "
-                "make them agree"
+                f"{path}, {_row_name(path)} {row + 1}: card {card_id} has another name or artwork_group in row {before + 1}; "
+                "make them equal"
             )
 
 
@@ -179,25 +179,25 @@ def _row_name(path: Path) -> str:
 def _read_npy(path: Path, ids: Path, columns: Columns) -> Fields:
     array = _loaded(path)
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: no single array; name it .npz")
+        raise DataError(f"{path}: not a single array; rename it to .npz")
     try:
         text = ids.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{ids}: cannot be read ({error}); write one id per line, or name the file with --ids") from error
+        raise DataError(f"{ids}: cannot be read ({error}); write one id per line, or give the file with --ids") from error
     return {columns.card_id: text.splitlines(), columns.vector: array}
 
 
 def _read_npz(path: Path, columns: Columns) -> tuple[Fields, str | None]:
     archive = _loaded(path)
     if isinstance(archive, np.ndarray):
-        raise DataError(f"{path}: one array without ids; name it .npy")
+        raise DataError(f"{path}: one array without ids; rename it to .npy")
     with archive:
         wanted = {columns.card_id, columns.vector, columns.name, columns.artwork_group, "model_id"} & set(archive.files)
         _require(path, wanted, columns, archive.files)
         try:
             arrays = {field: archive[field] for field in wanted}
         except (ValueError, OSError) as error:
-            raise DataError(f"{path}: an array cannot be read ({error}); arrays of objects are refused, write texts as such") from error
+            raise DataError(f"{path}: an array cannot be read ({error}); arrays of objects are refused; write strings as such") from error
     model_id = str(arrays.pop("model_id")) if "model_id" in arrays else None
     return {field: array if field == columns.vector else array.tolist() for field, array in arrays.items()}, model_id
 
@@ -206,7 +206,7 @@ def _loaded(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: no NumPy file ({error})") from error
+        raise DataError(f"{path}: not a NumPy file ({error})") from error
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Fields:
@@ -215,7 +215,7 @@ def _read_jsonl(path: Path, columns: Columns) -> Fields:
     for number, row in _json_rows(path):
         for field in (columns.card_id, columns.vector):
             if field not in row:
-                raise DataError(f"{path}, line {number}: no `{field}`; it holds {', '.join(map(str, row)) or 'nothing'}")
+                raise DataError(f"{path}, line {number}: no `{field}`; it contains {', '.join(map(str, row)) or 'nothing'}")
         for field in known:
             found[field].append(row.get(field))
     return found
@@ -226,10 +226,10 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
-                    raise DataError(f"{path}, line {number}: is empty; remove it")
+                    raise DataError(f"{path}, line {number}: empty; remove it")
                 row = json.loads(line)
                 if not isinstance(row, dict):
-                    raise DataError(f"{path}, line {number}: no JSON object")
+                    raise DataError(f"{path}, line {number}: not a JSON object")
                 yield number, row
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
@@ -245,14 +245,14 @@ def _read_parquet(path: Path, columns: Columns) -> tuple[Fields, str | None]:
         _require(path, wanted, columns, schema.names)
         table = parquet.read_table(path, columns=sorted(wanted))
     except (OSError, arrow.ArrowException) as error:
-        raise DataError(f"{path}: no Parquet file that can be read ({error})") from error
+        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
     fields = {field: table.column(field).to_pylist() for field in wanted if field != columns.vector}
     model_id = (schema.metadata or {}).get(MODEL_ID.encode())
     return {**fields, columns.vector: _column(table.column(columns.vector))}, model_id.decode() if model_id else None
 
 
 def _column(column: Any) -> Values:
-    """Return a column of vectors as one array where they have one length, which spares a Python object per number."""
+    """Return a column of vectors, as one array if they have equal length, which avoids a Python object per number."""
     arrow, _ = parquet_library()
     whole = column.combine_chunks()
     if arrow.types.is_fixed_size_list(whole.type) and arrow.types.is_floating(whole.type.value_type) and not whole.null_count:
@@ -266,7 +266,7 @@ def _column(column: Any) -> Values:
 def _require(path: Path, found: Iterable[str], columns: Columns, there: Iterable[str]) -> None:
     for field in (columns.card_id, columns.vector):
         if field not in found:
-            raise DataError(f"{path}: no `{field}`; it holds {', '.join(there)}; name it with --id-column or --vector-column")
+            raise DataError(f"{path}: no `{field}`; it contains {', '.join(there)}; select the field with --id-column or --vector-column")
 
 
 def parquet_library() -> tuple[Any, Any]:

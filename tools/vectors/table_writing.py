@@ -1,4 +1,4 @@
-"""Writing a gallery's ids and vectors for other pipelines; the files ``tools.vectors.table`` reads."""
+"""Writes ids and vectors of a gallery for other pipelines, in the formats that ``tools.vectors.table`` reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.vectors.table import MODEL_ID, SUFFIXES, VectorTable, ids_beside, par
 
 
 def table_of(bundle: Bundle) -> VectorTable:
-    """Return all entries of a bundle; rows that were projected stay so."""
+    """Return all entries of a bundle; projected rows are returned as they are."""
     cards = [bundle.gallery.cards[card_id] for card_id in bundle.gallery.entry_card_ids]
     return VectorTable(
         tuple(card.card_id for card in cards),
@@ -29,17 +29,17 @@ def table_of(bundle: Bundle) -> VectorTable:
 
 
 def write_vector_table(path: Path, table: VectorTable, *, packed: NumberFormat | None = None) -> None:
-    """Write a table by the suffix of its file, which must not exist; a ``.npy`` gets its ids beside it.
+    """Write a table in the format given by the suffix of its file, which must not exist; the ids of a ``.npy`` are written beside it.
 
     ``packed`` writes each vector of a ``.jsonl`` or ``.parquet`` as the bytes of ``edge.recognition.vector_bytes``. Raises ``DataError``.
     """
     write = _WRITERS.get(path.suffix)
     if write is None:
-        raise DataError(f"{path}: unknown kind of file; name one that ends in {', '.join(SUFFIXES)}")
+        raise DataError(f"{path}: unknown file format; supported suffixes are {', '.join(SUFFIXES)}")
     if packed and path.suffix not in {".jsonl", ".parquet"}:
-        raise DataError(f"{path}: --packed is for .jsonl and .parquet; a NumPy file is packed already")
+        raise DataError(f"{path}: --packed is for .jsonl and .parquet; a NumPy file is already packed")
     if path.exists():
-        raise DataError(f"{path}: exists already; name another file or remove it first")
+        raise DataError(f"{path}: already exists; choose another file or remove it first")
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         write(temporary, table, packed)
@@ -56,7 +56,7 @@ def write_vector_table(path: Path, table: VectorTable, *, packed: NumberFormat |
 def _write_npy(path: Path, table: VectorTable, _packed: NumberFormat | None) -> None:
     broken = next((card_id for card_id in table.card_ids if card_id.splitlines() != [card_id]), None)
     if broken is not None:
-        raise DataError(f"card {broken!r}: an id with a line break does not fit a text file; write .npz")
+        raise DataError(f"card {broken!r}: an id with a line break cannot be written to a text file; write .npz")
     np.save(path, table.vectors)
     ids_beside(path).write_text("".join(f"{card_id}\n" for card_id in table.card_ids), encoding="utf-8")
 

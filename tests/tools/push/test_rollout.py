@@ -59,7 +59,7 @@ def test_behind_the_canaries_an_unreachable_host_is_left_out_and_a_bad_bundle_st
 def test_canaries_must_still_be_well_after_their_time(monkeypatch):
     slept = []
     monkeypatch.setattr(rollout.time, "sleep", slept.append)
-    monkeypatch.setattr(rollout, "ask_status", lambda host, ssh: type("Status", (), {"current": None, "reverted": "it failed"})())
+    monkeypatch.setattr(rollout, "request_status", lambda host, ssh: type("Status", (), {"current": None, "reverted": "it failed"})())
     results, touched = roll({"a": ("activated", GOOD), "b": ("activated", GOOD)}, canaries=1, soak_s=60.0)
     assert (results, touched, slept) == (["reverted", "not_tried"], ["a"], [60.0])
 
@@ -81,7 +81,7 @@ def test_an_inventory_names_a_host_a_line(tmp_path):
     assert all_hosts(["pi-0"], path) == ("pi-0", "pi-1", "cardedge@192.0.2.7", "pi-2")
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "names no host"), ("a b\n", ":1: 'a b'"), ("ok\n-oProxyCommand=x\n", ":2:")])
+@pytest.mark.parametrize(("text", "said"), [("", "contains no host"), ("a b\n", ":1: 'a b'"), ("ok\n-oProxyCommand=x\n", ":2:")])
 def test_an_inventory_that_is_none_is_named_with_its_line(tmp_path, text, said):
     path = tmp_path / "scanners"
     path.write_text(text)

@@ -90,8 +90,8 @@ UNIT = {"card_id": "a", "vector": [0.6, 0.8]}
         ({"card_id": "b", "vector": [1.0, 1.0]}, "line 2, vector: has length 1.41, expected 1; or pass --normalize"),
         ('{"card_id": "b", "vector": [NaN, 1.0]}', "line 2, vector: holds NaN or infinity; replace it"),
         ('{"card_id": "b", "vector": [1e300, 1.0]}', "line 2, vector: holds NaN or infinity"),
-        ({"card_id": "b", "vector": ["1", 0.0]}, "line 2, vector: holds something that is no number"),
-        ({"card_id": "b", "vector": [True, False]}, "line 2, vector: holds something that is no number"),
+        ({"card_id": "b", "vector": ["1", 0.0]}, "line 2, vector: contains something that is not a number"),
+        ({"card_id": "b", "vector": [True, False]}, "line 2, vector: contains something that is not a number"),
         ({"card_id": "b", "vector": None}, "line 2, vector: expected a list of 1 to"),
         ({"card_id": "b", "vector": []}, "line 2, vector: expected a list of 1 to"),
         ({"card_id": "b", "vector": "no base64!"}, "line 2, vector: neither a list of numbers nor base64"),
@@ -99,13 +99,13 @@ UNIT = {"card_id": "a", "vector": [0.6, 0.8]}
             {"card_id": "b", "vector": base64.b64encode(to_bytes(np.float32([1, 0, 0]))[:-1]).decode()},
             "line 2, vector: 13 bytes, 14 expected",
         ),
-        ({"card_id": "b"}, "line 2: no `vector`; it holds card_id"),
+        ({"card_id": "b"}, "line 2: no `vector`; it contains card_id"),
         ({"vector": [1.0, 0.0]}, "line 2: no `card_id`"),
         ({"card_id": "", "vector": [1.0, 0.0]}, "line 2, card_id: expected a text of 1 to 200 characters"),
         ({"card_id": 1.5, "vector": [1.0, 0.0]}, "line 2, card_id: expected a text"),
-        ({"card_id": "a", "vector": [1.0, 0.0], "name": "Other"}, "line 2: card a stands in row 1 with another name"),
-        ("", "line 2: is empty"),
-        ("[1]", "line 2: no JSON object"),
+        ({"card_id": "a", "vector": [1.0, 0.0], "name": "Other"}, "line 2: card a has another name or artwork_group in row 1"),
+        ("", "line 2: empty"),
+        ("[1]", "line 2: not a JSON object"),
         ("{", "not JSON lines"),
     ],
 )
@@ -136,7 +136,7 @@ def test_numpy_files_that_are_not_a_table_are_refused(tmp_path):
     for name, array, told in (
         ("ints.npy", np.ones((3, 4), int), r"int64 \(3, 4\), expected floating-point numbers"),
         ("flat.npy", vectors[0], r"float32 \(4,\), expected"),
-        ("objects.npy", np.array([{}], dtype=object), "no NumPy file"),
+        ("objects.npy", np.array([{}], dtype=object), "not a NumPy file"),
         ("few.npy", vectors, "3 vectors, but 2 ids"),
     ):
         np.save(tmp_path / name, array, allow_pickle=True)
@@ -144,12 +144,12 @@ def test_numpy_files_that_are_not_a_table_are_refused(tmp_path):
         with pytest.raises(DataError, match=told):
             read_vector_table(tmp_path / name)
     np.save(tmp_path / "alone.npy", vectors)
-    with pytest.raises(DataError, match=r"alone\.ids\.txt: cannot be read .* write one id per line, or name the file with --ids"):
+    with pytest.raises(DataError, match=r"alone\.ids\.txt: cannot be read .* write one id per line, or give the file with --ids"):
         read_vector_table(tmp_path / "alone.npy")
     np.savez(tmp_path / "g.npz", ids=["a", "b", "c"], vector=vectors)
-    with pytest.raises(DataError, match="no `card_id`; it holds ids, vector; name it with --id-column"):
+    with pytest.raises(DataError, match="no `card_id`; it contains ids, vector; select the field with --id-column"):
         read_vector_table(tmp_path / "g.npz")
-    with pytest.raises(DataError, match="unknown kind of file; name one that ends in"):
+    with pytest.raises(DataError, match="unknown file format; supported suffixes are"):
         read_vector_table(tmp_path / "g.csv")
 
 
@@ -165,10 +165,10 @@ def test_parquet_lists_of_any_float_are_read(tmp_path, kind):
 def test_a_null_in_parquet_is_named(tmp_path):
     column = pyarrow.array([[1.0, 0.0], [None, 1.0]], pyarrow.list_(pyarrow.float32(), 2))
     pq.write_table(pyarrow.table({"card_id": ["a", "b"], "vector": column}), tmp_path / "g.parquet")
-    with pytest.raises(DataError, match="row 2, vector: holds something that is no number"):
+    with pytest.raises(DataError, match="row 2, vector: contains something that is not a number"):
         read_vector_table(tmp_path / "g.parquet")
     (tmp_path / "g.parquet").write_bytes(b"PAR1 not")
-    with pytest.raises(DataError, match="no Parquet file that can be read"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         read_vector_table(tmp_path / "g.parquet")
 
 
@@ -253,12 +253,12 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path, capsys):
     status, told = said(import_vectors, gallery, "--out", out)
     assert (status, "does not say which network made its vectors; name it with --model-id" in told) == (ExitCode.USAGE, True)
     status, told = said(import_vectors, gallery, "--out", out, "--model-id", "m", "--pca", 5)
-    assert (status, "--pca 5: needs fewer dimensions" in told) == (ExitCode.BAD_DATA, True)
+    assert (status, "--pca 5: must be less than" in told) == (ExitCode.BAD_DATA, True)
     write_vectors_bundle(tmp_path / "ours", random_vectors(3, 8))
     status, told = said(export_vectors, tmp_path / "ours", "--out", tmp_path / "nowhere" / "g.npz")
     assert (status, "cannot be written" in told) == (ExitCode.BAD_DATA, True)
     status, told = said(export_vectors, tmp_path / "ours", "--out", gallery)
-    assert (status, "exists already" in told) == (ExitCode.BAD_DATA, True)
+    assert (status, "already exists" in told) == (ExitCode.BAD_DATA, True)
     status, told = said(export_vectors, tmp_path / "ours", "--out", tmp_path / "g.npz", "--packed", "int8")
     assert (status, "--packed is for .jsonl and .parquet" in told) == (ExitCode.BAD_DATA, True)
     assert {path.name for path in tmp_path.iterdir()} == {"g.jsonl", "ours"}
