@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from edge.errors import SettingsError
 from edge.settings.secret import read_secret
-from edge.web.forwarding import Sender, joined_headers, parse_address, sender_of
+from edge.web.forwarding import Sender, is_forwarded, is_loopback, joined_headers, parse_address, sender_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,14 +76,6 @@ def _token_in_file(settings: HttpSection) -> str | None:
     return token
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, without a name lookup."""
-    if host.lower() == "localhost":
-        return True
-    address = parse_address(host)
-    return address is not None and address.is_loopback
-
-
 class FailedTokens:
     """Counts wrong tokens per client address (IPv6: per /64 network) to slow down guessing."""
 
@@ -140,16 +132,23 @@ class Access:
         """Compare a token with the right one in constant time."""
         return self._token is None or hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
 
-    def refusal(self, method: str, path: str, client: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """Return HTTP status and reason if a request is refused, else ``None``. ``headers`` have lower-case names."""
+    def refusal(
+        self, method: str, path: str, client: str, headers: Mapping[str, str], *, http_version: str = "1.1", port: int | None = None
+    ) -> tuple[int, str] | None:
+        """Return HTTP status and reason if a request is refused, else ``None``.
+
+        ``headers`` have lower-case names; ``port`` is the server's.
+        """
         if not self._is_own_name(headers.get("host", "")):
             return 421, "this is not a name of the scanner; use its IP address, or add the name to http.names"
         if method not in _SAFE and not _is_same_origin(headers):
             return 403, "requests from other web pages are refused; open the scanner's own page"
-        if self._token is None or path in _OPEN_PATHS or path.startswith("/static/"):
+        if path in _OPEN_PATHS or path.startswith("/static/"):
             return None
-        if is_loopback(client) and not {"forwarded", "x-forwarded-for"} & headers.keys():
+        if is_loopback(client) and not is_forwarded(headers, http_version, _machine_names(), port):
             return None
+        if self._token is None:
+            return 403, "requests from other machines, forwarded by a proxy or tunnel, need a token; set http.token_file on the scanner"
         return self._token_refusal(client, headers)
 
     def _token_refusal(self, client: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
@@ -195,10 +194,13 @@ class Access:
 
 def own_names(settings: HttpSection) -> frozenset[str]:
     """Return the host names under which the page may be requested."""
+    return _machine_names() | {settings.host.lower(), *(name.lower() for name in settings.names)}
+
+
+def _machine_names() -> frozenset[str]:
     machine = socket.gethostname().lower()
     short = machine.partition(".")[0]
-    names = {"localhost", machine, short, f"{short}.local", settings.host.lower(), *(name.lower() for name in settings.names)}
-    return frozenset(names)
+    return frozenset({"localhost", machine, short, f"{short}.local"})
 
 
 class AccessMiddleware:
@@ -223,7 +225,8 @@ class AccessMiddleware:
 
         headers = joined_headers(scope["headers"])
         client = scope["client"][0] if scope.get("client") else ""
-        refusal = self._access.refusal(scope["method"], scope["path"], client, headers)
+        port = scope["server"][1] if scope.get("server") else None
+        refusal = self._access.refusal(scope["method"], scope["path"], client, headers, http_version=scope["http_version"], port=port)
         if refusal is None:
             await self._app(scope, receive, send_with_headers)
         elif refusal[0] == 401 and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):

@@ -1,12 +1,17 @@
-"""Requests that a reverse proxy forwarded: the address of the client behind it."""
+"""Requests that a reverse proxy forwarded: whether one was, and the address of the client behind it."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-_SEPARATORS = {"cookie": "; "}
+_SEPARATORS: Final = {"cookie": "; "}
+_PROXY_HEADERS: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip"}
+)
+_PROXY_PREFIXES: Final = ("x-forwarded", "x-original-", "x-envoy-")
 
 
 class Sender(NamedTuple):
@@ -23,6 +28,32 @@ def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = headers[name] + _SEPARATORS.get(name, ", ") + value if name in headers else value
     return headers
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, without a name lookup."""
+    if host.lower() == "localhost":
+        return True
+    address = parse_address(host)
+    return address is not None and address.is_loopback
+
+
+def is_forwarded(headers: Mapping[str, str], http_version: str, machine: frozenset[str], port: int | None) -> bool:
+    """Return whether a request from a loopback address shows any sign that a program forwarded it for another machine.
+
+    Signs are a header that proxies add, HTTP/1.0 (the default of nginx, used by no browser), and a ``Host`` that is neither loopback nor a
+    name of ``machine`` with the ``port`` of the server. A proxy that shows none of these cannot be recognized.
+    """
+    if http_version == "1.0" or any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in headers):
+        return True
+    try:
+        host = urlsplit(f"//{headers.get('host', '')}")
+        name, given_port = host.hostname or "", host.port
+    except ValueError:
+        return True
+    if is_loopback(name):
+        return False
+    return name.rstrip(".") not in machine or not (given_port == port or (port == 80 and given_port is None))
 
 
 def sender_of(peer: str, headers: Mapping[str, str]) -> Sender:

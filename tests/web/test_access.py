@@ -15,14 +15,14 @@ from edge.web.access import (
     FAILURES_WINDOW_S,
     Access,
     FailedTokens,
-    is_loopback,
     own_names,
     read_token,
 )
-from edge.web.forwarding import Sender, sender_of
+from edge.web.forwarding import Sender, is_loopback, sender_of
 from tests.web.served import serve
 
 TOKEN = "correct-horse-battery"  # noqa: S105 - for this test only
+MACHINE = socket.gethostname().lower()
 FAR = {"X-Forwarded-For": "192.0.2.9"}
 """A request that came through a proxy is not from this machine."""
 
@@ -35,7 +35,15 @@ class ManualClock:
 
 
 def status_of(access, method="GET", path="/", client="192.0.2.1", **headers):
-    refusal = access.refusal(method, path, client, {"host": "192.0.2.7:8080"} | {k.replace("_", "-"): v for k, v in headers.items()})
+    sent = {"host": "192.0.2.7:8080"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    refusal = access.refusal(method, path, client, sent, port=8080)
+    return refusal and refusal[0]
+
+
+def local_status(access, http_version="1.1", port=8080, **headers):
+    """Status of a request from a loopback address."""
+    sent = {"host": "127.0.0.1:8080"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    refusal = access.refusal("GET", "/", "127.0.0.1", sent, http_version=http_version, port=port)
     return refusal and refusal[0]
 
 
@@ -90,9 +98,33 @@ def test_another_machine_needs_the_token_and_this_machine_does_not(locked):
     assert status_of(locked, authorization=f"Basic {TOKEN}") == 401
     assert status_of(locked, cookie=locked.new_cookie().partition(";")[0]) is None
     assert status_of(locked, cookie=f"cardedge={TOKEN}") == 401
-    assert status_of(locked, client="127.0.0.1") is None
-    assert status_of(locked, client="127.0.0.1", x_forwarded_for="192.0.2.9") == 401
+    assert local_status(locked) is None
     assert [status_of(locked, path=path) for path in ("/healthz", "/login", "/static/page.css")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"forwarded": "for=192.0.2.9"}, {"x_forwarded_for": "192.0.2.9"}, {"x_forwarded_host": "localhost"}, {"x_forwarded_proto": "http"},
+        {"x_forwarded_port": "80"}, {"x_forwarded_server": "proxy"}, {"x_real_ip": "192.0.2.9"}, {"via": "1.1 proxy"},
+        {"cf_connecting_ip": "192.0.2.9"}, {"host": "192.0.2.7:8080"}, {"host": "counter.example"}, {"http_version": "1.0"},
+        {"host": MACHINE}, {"host": f"{MACHINE}:443"},
+    ],
+)  # fmt: skip
+def test_a_forwarded_request_is_not_from_this_machine(headers):
+    names = own_names(HttpSection(names=("counter.example",)))
+    assert local_status(Access(TOKEN, names), **headers) == 401
+    assert local_status(Access(TOKEN, names), authorization=f"Bearer {TOKEN}", **headers) is None
+    # without a token there is no access through a proxy at all
+    assert local_status(Access(None, names), **headers) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"host": "localhost:8080"}, {"host": "[::1]:8080"}, {"host": f"{MACHINE}:8080"}, {"host": MACHINE, "port": 80}]
+)
+def test_a_request_of_a_program_on_this_machine_needs_no_token(headers):
+    names = own_names(HttpSection())
+    assert [local_status(Access(token, names), **headers) for token in (TOKEN, None)] == [None, None]
 
 
 def test_tokens_are_compared_in_constant_time(locked, monkeypatch):
@@ -193,8 +225,8 @@ def test_a_request_without_a_token_does_not_count_as_a_wrong_one(locked):
     ],
 )  # fmt: skip
 def test_an_unknown_host_name_is_refused(host, status):
-    access = Access(None, frozenset({"localhost", "scanner.local"}))
-    assert status_of(access, host=host) == status
+    access = Access(TOKEN, frozenset({"localhost", "scanner.local"}))
+    assert status_of(access, path="/login", host=host) == status
 
 
 def test_the_names_of_the_machine_and_of_the_settings_are_accepted():
@@ -216,7 +248,8 @@ def test_the_names_of_the_machine_and_of_the_settings_are_accepted():
     ],
 )
 def test_requests_that_change_something_must_come_from_the_scanners_own_page(headers, status):
-    access = Access(None, frozenset())
+    access = Access(TOKEN, frozenset())
+    headers = headers | {"authorization": f"Bearer {TOKEN}"}
     assert status_of(access, "POST", "/api/commands/scan", **headers) == status
     assert status_of(access, "GET", **headers) is None
 
