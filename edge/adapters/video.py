@@ -300,7 +300,8 @@ def _open_video(path: Path) -> cv2.VideoCapture:
         raise RecordingError(f"{path}: is not a file; folders of stills, pipes and devices are other kinds of source")
     if info.st_size == 0:
         raise RecordingError(f"{path}: the video is empty (0 bytes); record or copy it again")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # FFmpeg reads the start of a relative name, up to a colon, as a protocol
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         _release(capture)
         raise RecordingError(f"{path}: not a video, or truncated; convert it, for example to MP4 with H.264")

@@ -268,6 +268,16 @@ def test_an_unusable_video_is_bad_data(tmp_path, content, reason):
     assert raised.value.exit_code is ExitCode.BAD_DATA
 
 
+@pytest.mark.parametrize("name", ["2026-11-27T12:30:05.mp4", "file:a.mp4", "http:a.mp4"])
+def test_a_relative_name_with_a_colon_is_a_file(name, tmp_path, monkeypatch):
+    write_video(tmp_path / "video.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    source = VideoFileSource(Path(name))
+    source.open()
+    assert source.read(1.0).sequence == 0
+    source.close()
+
+
 def test_a_folder_is_not_a_video(tmp_path):
     with pytest.raises(RecordingError, match="is not a file; folders of stills"):
         VideoFileSource(tmp_path).open()
