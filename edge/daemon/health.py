@@ -56,6 +56,7 @@ class HostSensors:
 
     temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
     resident_mb: Callable[[], float | None] = machine.resident_mb
+    clock_is_synchronized: Callable[[], bool | None] = machine.clock_is_synchronized
 
 
 class HealthReporter:
@@ -81,9 +82,9 @@ class HealthReporter:
         self.counters = Counters()
 
     def report(self, snapshot: Snapshot) -> HealthState:
-        """Publish health if a state or a problem changed or the last report is 30 s old; return the current health in any case."""
+        """Publish health if a state, a problem or the clock changed or the last is 30 s old; return the current health in any case."""
         state, now_ns = self.state(snapshot), self._clock.monotonic_ns()
-        signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems)
+        signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems, state.clock_synchronized)
         is_due = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * NS_PER_S
         if is_due or signature != self._signature:
             self._signature, self._published_ns = signature, now_ns
@@ -124,6 +125,7 @@ class HealthReporter:
             temperatures_c=temperatures_c,
             drops={**snapshot.drops, "frames": snapshot.camera.dropped, "recognitions": counters.failed_recognitions},
             memory_mb=self._host.resident_mb(),
+            clock_synchronized=self._host.clock_is_synchronized(),
             versions=dict(device.versions),
         )
 

@@ -209,6 +209,9 @@ class HealthState(Payload):
     temperatures_c: dict[str, FiniteFloat]
     drops: dict[str, int] = Field(description="Items that full queues dropped since the start, e.g. `frames`.")
     memory_mb: FiniteFloat | None = None
+    clock_synchronized: bool | None = Field(
+        None, description="Whether the clock is synchronized to a time server; events carry wrong times if false. Null if not known."
+    )
     versions: dict[str, str]
 
 

@@ -1,6 +1,9 @@
 """Health: facts about the machine in the published state."""
 
+import json
 from dataclasses import replace
+
+import pytest
 
 from edge.app.replay import EventCallbackSink
 from edge.camera.capture import CaptureState, CaptureStatus
@@ -26,3 +29,10 @@ def test_state_in_memory_is_a_problem():
     assert [(problem.part, problem.message) for problem in state.problems] == [
         ("disk", "outbox /var/lib/cardedge (overlay): stored in memory")
     ]
+
+
+@pytest.mark.parametrize("synchronized", [True, False, None])
+def test_the_state_of_the_clock_is_reported(synchronized):
+    state = health(host=HostSensors(dict, lambda: 100.0, lambda: synchronized))
+    assert json.loads(state.to_json())["clock_synchronized"] is synchronized
+    assert state.state == "ok"
