@@ -265,13 +265,15 @@ class Outbox:
 
     @contextmanager
     def _outbox_errors(self) -> Iterator[None]:
-        """Raise SQLite's errors as ``OutboxError``, with what to do."""
+        """Raise errors of SQLite and of the file system as ``OutboxError``, with what to do."""
         try:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             kind = _DamagedError if is_damage(error) else OutboxError
             raise kind(f"{self._settings.file}: {error}; {_NEXT_STEPS.get(code, 'see the journal for earlier disk errors')}") from error
+        except OSError as error:
+            raise OutboxError(f"{self._settings.file}: {error}; check the disk and the limit of open files") from error
 
     # ---- the file ----
 
@@ -324,7 +326,7 @@ class Outbox:
             raise OutboxError(f"{damage}; and it cannot be renamed: {error}; move or delete it") from error
         known = self._figures
         self._open()
-        with closing(DamagedFile(renamed, self._settings.max_rows)) as damaged:
+        with self._outbox_errors(), closing(DamagedFile(renamed, self._settings.max_rows)) as damaged:
             counts = known.counts or damaged.counts
             known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
             self._figures = self._figures._replace(counts=self._figures.counts | known_counts)  # drops that were logged before

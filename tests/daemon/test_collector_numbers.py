@@ -99,7 +99,7 @@ def test_an_incomplete_extra_is_an_error_and_downloads_nothing(monkeypatch, tmp_
         origin = str(tmp_path / "__init__.py")
 
     monkeypatch.setattr(ocr, "find_spec", lambda _: Spec)
-    with pytest.raises(TextReaderError, match="holds no det model"):
+    with pytest.raises(TextReaderError, match="has no det model"):
         open_text_reader(settings("auto"))
 
 

@@ -334,6 +334,21 @@ def test_damage_while_running_loses_the_file_and_not_the_new_event(make_outbox, 
     assert (stats.corrupt_databases, stats.dropped["rows"]) == (1, 1)
 
 
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), sqlite3.OperationalError("unable to open database file")])
+def test_a_damaged_file_that_cannot_be_read_again_is_an_error_of_the_outbox(make_outbox, tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    outbox = make_outbox()
+    fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
+    damage_while_running(outbox, tmp_path / "outbox.sqlite")
+    monkeypatch.setattr("edge.publishing.outbox.DamagedFile", fails)
+    with pytest.raises(OutboxError, match=str(error.args[-1])):
+        fill(outbox, "new")
+    fill(outbox, "new")
+    assert waiting(outbox) == ["new"]
+
+
 def test_row_ids_continue_after_damage_while_running(make_outbox, tmp_path):
     outbox = make_outbox()
     fill(outbox, *(f"e{n}" for n in range(50)), size=1000)

@@ -52,3 +52,11 @@ def test_a_file_system_in_memory_is_recognized(mounts, in_container, kind, tmp_p
     monkeypatch.setattr(machine, "CONTAINER_MARKERS", (tmp_path,) if in_container else ())
     assert machine.memory_file_system(state / "not" / "yet", tmp_path / "mountinfo") == kind
     assert machine.memory_file_system(state, tmp_path / "none") is None
+
+
+def test_sensors_that_cannot_be_listed_report_nothing(monkeypatch, tmp_path):
+    def fails(*_):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "glob", fails)
+    assert machine.temperatures_c(tmp_path) == {}
