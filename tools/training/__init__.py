@@ -1,1 +1,1 @@
-"""Trainer of the embedding network: what is learned from what (``stages``), by which loss, in which course. See ``hef/README.md``."""
+"""Training of the embedding network: stages, losses, schedules. See ``hef/README.md``."""

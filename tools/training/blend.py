@@ -1,9 +1,9 @@
-"""Half way between two stages: the mean of a network's weights before and after its metric stage.
+"""Average the weights of a network before and after its metric stage.
 
-The metric stage names cards better under bad corners and, by pulling views of one card together, moves cards of one layout together too, so
-unknown cards score higher. Between its start and its end lies a network that keeps most of both (weight averaging as in "Robust
-fine-tuning of zero-shot models", Wortsman et al., CVPR 2022): on held-out cards it beats either end at naming and at refusing. The running
-statistics of its BatchNorms are no mean of the two; they are measured again.
+The metric stage identifies cards with inaccurate corners better. But because it pulls views of one card together, it also moves cards of
+one layout together, so unknown cards score higher. A network between the two keeps most of both advantages (weight averaging as in "Robust
+fine-tuning of zero-shot models", Wortsman et al., CVPR 2022): on held-out cards it is better than either at identifying and at rejecting.
+The running statistics of its BatchNorms are recomputed, since the mean of both would be wrong.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ BATCH: Final = 48
 def blended(
     first: TrainedNetwork, second: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = BLEND_SHARE
 ) -> TrainedNetwork:
-    """Return ``second`` with weights ``(1 - share) * first + share * second``, its statistics measured on views of the known ``cards``.
+    """Return ``second`` with weights ``(1 - share) * first + share * second`` and statistics measured on views of the known ``cards``.
 
-    Raises ``DataError`` for two networks of different shapes or a whitened one: only weights of one run lie near each other.
+    Raises ``DataError`` if the networks have different shapes or one is whitened: only weights of one run can be averaged.
     """
     if first.network.settings != second.network.settings or first.whitened or second.whitened:
         raise DataError("only a network before and after its metric stage can be blended, neither whitened; name their last.pt")

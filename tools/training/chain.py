@@ -1,4 +1,4 @@
-"""Stages one after the other, each in a folder of its own, from the end of the one before; a killed chain goes on where it was."""
+"""Run the stages of a training in order, each in its own folder and starting from the result of the previous one. Can be resumed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tools.training.whiten import whitened
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where a run writes, whether it continues one, and in which processes."""
+    """Where a run writes, whether it resumes, and the processes it runs in."""
 
     out: Path
     resume: bool
     processes: Processes
 
     def for_stage(self, name: str) -> Run:
-        """Return the run of one stage of a chain, which starts afresh where the chain had not reached it."""
+        """Return the run of one stage; a stage that the chain had not reached starts from scratch."""
         folder = self.out / name
         return Run(folder, self.resume and (folder / LAST).exists(), self.processes)
 
 
 def run_stage(plan: Plan, run: Run) -> State:
-    """Run one stage to its end and return its state. Raises ``DataError`` where the folder holds a run already and none is continued."""
+    """Run one stage to its end and return its state. Raises ``DataError`` if the folder already holds a run and it is not to be resumed."""
     last = run.out / LAST
     if last.exists() and not run.resume:
         raise DataError(f"{last}: a training is there already; continue it with --resume, or choose another --out")
@@ -62,9 +62,9 @@ def run_teacher(settings: TeacherSettings, dataset: Dataset, network: PublishedN
 
 
 def finish(state: State, known: Dataset, run: Run, start: State | None = None) -> Path:
-    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; the first process does. Returns where it is.
+    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; return its path. Only the first process writes.
 
-    ``start`` is what a metric stage began with, if the two are to be blended before.
+    ``start`` is the network that the metric stage started from, if the two are to be blended first.
     """
     path = run.out / FINAL
     if run.processes.is_first:

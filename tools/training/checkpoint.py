@@ -1,7 +1,6 @@
-"""Checkpoints of a training: written whole or not at all, read without running anything in them.
+"""Checkpoints of a training: written atomically, and read without executing code from them.
 
-A checkpoint tells its whole history: one record per stage, the last one being its own. ``open_trained`` is the way in for all who want the
-network and not the training.
+A checkpoint contains its whole history: one record per stage, the last of which is its own. ``open_trained`` reads only the network.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one stage of a training was, for the model card: ``views`` images seen in ``elapsed_s``; ``settings`` as saved."""
+    """Record of one stage for the model card: ``views`` images seen in ``elapsed_s``; ``settings`` as saved."""
 
     stage: str
     settings: Mapping[str, Any]
@@ -40,7 +39,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A trained network: averaged weights, ready to answer images of ``side``."""
+    """A trained network with averaged weights, ready to embed images of ``side``."""
 
     network: EmbeddingNetwork
     side: int
@@ -51,17 +50,17 @@ class TrainedNetwork:
 
     @property
     def views(self) -> int:
-        """Return how many images all stages together saw."""
+        """Return how many images were seen in all stages."""
         return sum(stage.views for stage in self.stages)
 
     @property
     def elapsed_s(self) -> float:
-        """Return how long all stages together took."""
+        """Return the duration of all stages in seconds."""
         return sum(stage.elapsed_s for stage in self.stages)
 
 
 def save(path: Path, state: State) -> None:
-    """Write a checkpoint so that a kill leaves the old one or the new one, never half of one."""
+    """Write a checkpoint atomically: an interruption leaves the old or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacement(path, durable=False) as temporary:
         torch.save({"format": FORMAT, **state}, temporary)
@@ -79,7 +78,7 @@ def load(path: Path) -> State:
 
 
 def trained_from(state: State) -> TrainedNetwork:
-    """Return what a checkpoint's state holds, without what only its training needs."""
+    """Return the trained network in a checkpoint's state, without the training state."""
     network = make_network(settings_from(state["network_settings"]))
     network.load_state_dict(state["average"])
     return TrainedNetwork(
@@ -98,7 +97,7 @@ def open_trained(path: Path) -> TrainedNetwork:
 
 
 def save_trained(path: Path, trained: TrainedNetwork) -> None:
-    """Write a final checkpoint: nothing to train on with."""
+    """Write a final checkpoint, which contains no training state."""
     save(
         path,
         {

@@ -1,4 +1,4 @@
-"""The subcommands of ``python -m tools.training``, each a function of its options and of the processes that take part."""
+"""The subcommands of ``python -m tools.training``, each a function of its options and the processes it runs in."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def metric(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def refine(args: argparse.Namespace, processes: Processes) -> None:
-    """Refine a whitened network: its own answers to clean cards are the targets."""
+    """Refine a whitened network; the targets are its own embeddings of clean cards."""
     run, start, settings, known = _run(args, processes), open_trained(args.start), RefineSettings(), _dataset(args)
     settings = replace(settings, course=_schedule(settings.course, args, args.minutes))
     dataset = _dataset(args, args.drawn) if args.drawn else known
@@ -99,7 +99,7 @@ def refine(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def direct(args: argparse.Namespace, processes: Processes) -> None:
-    """Run warm start, metric stage, blend and whitening; drawn cards join in the second."""
+    """Run warm start, metric stage, blend and whitening; generated cards are used from the second stage on."""
     run, known, settings = _run(args, processes), _dataset(args), _warm_settings(args, args.warm_minutes)
     start = run_stage(plan_warm(settings, known, processes, _pretrained(args, settings)), run.for_stage("warm"))
     dataset = _dataset(args, args.drawn) if args.drawn else known
@@ -116,7 +116,7 @@ def blend(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def whiten(args: argparse.Namespace, processes: Processes) -> None:
-    """Whiten a network over the cards it knew, which its checkpoint names by what was held out."""
+    """Whiten a network over the cards it was trained on, that is all but the sets that its checkpoint lists as held out."""
     trained = open_trained(args.checkpoint)
     known = Dataset.read(args.data, trained.held_out)
     save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
@@ -135,7 +135,7 @@ def teacher(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def distill(args: argparse.Namespace, processes: Processes) -> None:
-    """Teach a student the teacher's answers."""
+    """Train a student to reproduce the teacher's embeddings."""
     dataset, run = _dataset(args, args.drawn), _run(args, processes)
     if processes.is_first:
         teacher_embeddings(args.teacher, lambda path: open_teacher(path, processes.device), dataset.cards, args.out)

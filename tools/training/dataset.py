@@ -1,4 +1,4 @@
-"""What a training learns from: the cards it may know, backgrounds, and how alike the cards are."""
+"""The data of a training: the known cards, backgrounds, and the similarity of the cards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Dataset:
 
     @classmethod
     def of(cls, cards: CardImages, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardImages] = ()) -> Dataset:
-        """Take the cards that are not held out, and ``drawn`` ones beside them. The descriptor is fitted to the former alone."""
+        """Return the dataset of the cards that are not held out and of the ``drawn`` ones. The descriptor is fitted to the former only."""
         known = cards.select(~np.isin(cards.card_sets, list(held_out)))
         if not known.card_ids:
             raise DataError(f"no card is left when the sets {', '.join(held_out)} are held out")

@@ -1,7 +1,7 @@
-"""The analytic descriptor of a card, computed from its *clean* image: the target of the warm start, and how alike two cards look.
+"""The analytic descriptor of a card, computed from its *clean* image: the target of the warm start and a measure of similarity.
 
-The low-frequency cosine coefficients of brightness and color, signed square root, whitened over the known cards, unit length. It needs
-no labels, so any image can serve as a card.
+It consists of the low-frequency cosine coefficients of luma and chroma, with signed square root, whitened over the known cards, of unit
+length. It needs no labels, so any image can serve as a card.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Descriptor:
 
 
 def _lowest_frequencies(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions of the ``count`` lowest frequencies but the constant one, by the sum of their indices."""
+    """Return the positions of the ``count`` lowest frequencies, without the constant one, in order of the sum of their indices."""
     rows, columns = np.indices((DCT_SIDE, DCT_SIDE)).reshape(2, -1)
     order = np.lexsort((rows, rows + columns))[1 : count + 1]
     return rows[order], columns[order]

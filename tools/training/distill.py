@@ -1,6 +1,6 @@
-"""Distilling: a student answers the degraded view of a card as the teacher answers the clean card.
+"""Distillation: a student learns to embed the degraded view of a card as the teacher embeds the clean card.
 
-The teacher is asked once per card; its answers are kept in a file. Any teacher will do: a checkpoint of this package, an ONNX file.
+The teacher embeds each card once, and its embeddings are cached in a file. A teacher is a checkpoint of this package or an ONNX file.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from tools.training.views import KnownViews
 
 
 class Teacher(Protocol):
-    """Whoever answers rectified cards of any size with unit rows (n, ``dim``)."""
+    """Embeds rectified cards of any size as unit vectors (n, ``dim``)."""
 
     @property
     def dim(self) -> int:
-        """Width of its answers."""
+        """Length of an embedding."""
 
     def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
         """Embed rectified cards of any size."""
@@ -67,7 +67,7 @@ def open_teacher(path: Path, device: torch.device | None = None) -> Teacher:
 
 
 def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardImages, folder: Path) -> EmbeddingMatrix:
-    """Return the teacher's answers to the clean cards, from ``folder`` where the same teacher answered the same cards before."""
+    """Return the teacher's embeddings of the clean cards, read from ``folder`` if the same teacher has embedded the same cards before."""
     digest = hashlib.sha256(path.read_bytes())
     digest.update(cards.pixels.tobytes())
     kept = folder / f"teacher-{digest.hexdigest()[:16]}.npy"
@@ -82,10 +82,9 @@ def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardI
 
 @dataclass(frozen=True, slots=True)
 class DistillSettings:
-    """Everything that decides a distillation.
+    """Settings of a distillation. ``losses`` are summed with their weights.
 
-    ``losses`` are added up by their weights; a relational loss alone lets the student turn its space, so that it no longer shares the
-    teacher's index.
+    With the relational loss alone the student may rotate the embedding space and then cannot query an index built by the teacher.
     """
 
     student: str
@@ -97,7 +96,7 @@ class DistillSettings:
 
 
 class DistillObjective(Objective):
-    """The chosen losses towards the teacher's answers. Labels: rows of the known cards (n,)."""
+    """The selected losses against the teacher's embeddings. Labels: rows of the known cards (n,)."""
 
     targets: Tensor
     groups: Tensor
@@ -123,9 +122,9 @@ class DistillObjective(Objective):
 
 
 def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> PublishedNetwork:
-    """Return the teacher itself for larger images: the multiple of its patch nearest to ``side``, positions interpolated.
+    """Return the teacher itself for larger images, of the multiple of its patch size nearest to ``side``, with interpolated positions.
 
-    Raises ``DataError`` where the teacher is no published network.
+    Raises ``DataError`` if the teacher is not a published network.
     """
     settings = teacher.network.settings
     if not isinstance(settings, PublishedSettings):
@@ -142,7 +141,7 @@ def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> Publishe
 
 
 def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
-    """Return learned positions (1, prefix + side², width) of a square of patches for a square of ``count`` patches, bicubic."""
+    """Return position embeddings (1, prefix + side², width) resampled bicubically to a square of ``count`` patches."""
     first, grid = positions[:, :prefix], positions[:, prefix:]
     old, new = round(grid.shape[1] ** 0.5), round(count**0.5)
     square = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The loop every stage runs in: batches, mixed precision, moving average, checkpoints, resuming, one process or several."""
+"""The training loop of every stage: batches, mixed precision, moving average, checkpoints, resuming, one or several processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAY_DIFFER: Final = {"minutes", "threads", "workers", "save_every_s"}
 
 
 class Samples(Protocol):
-    """A map from sample number to (pixels, *labels); equal numbers give equal samples, in every process and after every kill."""
+    """A map from sample number to (pixels, *labels). Equal numbers give equal samples, in every process and after every restart."""
 
     def __len__(self) -> int: ...
 
@@ -37,7 +37,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A stage of training, ready to run. ``samples`` makes them for an image size; ``settings`` is what the checkpoint remembers."""
+    """A stage that is ready to run. ``samples`` returns the samples for an image size; ``settings`` are stored in the checkpoint."""
 
     stage: str
     objective: Objective
@@ -52,7 +52,7 @@ class Plan:
 
 
 class Trainer:
-    """One run of a plan. ``state`` and ``restore`` are its memory; every random number follows from the seed and the step."""
+    """One run of a plan. ``state`` and ``restore`` save and restore it; every random number depends on the seed and the step only."""
 
     def __init__(self, plan: Plan, processes: Processes = SINGLE_PROCESS) -> None:
         self.plan = plan
@@ -81,14 +81,14 @@ class Trainer:
     # --- memory ---
 
     def record(self) -> StageRecord:
-        """Describe this stage so far."""
+        """Return the record of this stage so far."""
         plan = self.plan
         views = self.samples * plan.views_per_sample
         machine = self._processes.describe_machine(self._schedule.threads)
         return StageRecord(plan.stage, plan.settings, views, self.elapsed_s, plan.known_cards, machine)
 
     def state(self) -> State:
-        """Return everything a checkpoint needs."""
+        """Return the state to store in a checkpoint."""
         return {
             "network_settings": dict(self.plan.network_settings),
             "side": self._schedule.phase_at(self.progress()).side,
@@ -106,7 +106,7 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Continue from ``state``. Raises ``DataError`` where settings that shape the course differ, naming the first."""
+        """Continue from ``state``. Raises ``DataError`` naming the first setting that differs and must not."""
         record = state["stages"][-1]
         _require_same("stage", record["stage"], self.plan.stage)
         _require_same("network", dict(state["network_settings"]), dict(self.plan.network_settings))
@@ -121,7 +121,7 @@ class Trainer:
         self.elapsed_s, self.log = float(state["elapsed_s"]), list(state["log"])
 
     def restore_from(self, folder: Path) -> None:
-        """Continue the run in ``folder``. Raises ``DataError``."""
+        """Resume the run in ``folder``. Raises ``DataError``."""
         self.restore(load(folder / LAST))
 
     # --- course ---
@@ -131,7 +131,7 @@ class Trainer:
         return self._schedule.progress(self.step, self.elapsed_s)
 
     def run(self, out: Path | None) -> None:
-        """Train until the budget is used up, saving to ``out/last.pt`` on the way."""
+        """Train until the budget is used up; save to ``out/last.pt`` at intervals and at the end."""
         torch.set_num_threads(self._schedule.threads)
         saved_s = self.elapsed_s
         self.objective.train()
@@ -194,7 +194,7 @@ class Trainer:
         self.log.append({"step": self.step, **self._processes.mean(parts), "rate": rate})
 
     def _mix(self, samples: int, side: int) -> Mix | None:
-        """Draw from seed and step alone: all processes mix in the same steps."""
+        """Draw from seed and step alone, so that all processes mix in the same steps."""
         generator = torch.Generator().manual_seed(self._schedule.seed * 1_000_003 + self.step)
         if self._schedule.cutmix <= 0.0 or float(torch.rand((), generator=generator)) >= self._schedule.cutmix:
             return None
@@ -203,7 +203,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Let the moving average follow; it starts quickly so that an early checkpoint is of use."""
+        """Update the moving average; its decay is small at first, so that early checkpoints are usable."""
         decay = min(self._schedule.ema_decay, (1.0 + self.step) / (10.0 + self.step))
         mine, theirs = self.average.state_dict(), self.objective.network.state_dict()
         floats = [name for name, value in mine.items() if value.is_floating_point()]
@@ -226,7 +226,7 @@ class Trainer:
 
 
 class _RankSampler:
-    """The sample numbers of one process: ``own`` of each ``batch``, from ``first`` on without end."""
+    """Yields the sample numbers of one process: ``own`` of each ``batch``, starting at ``first``, endlessly."""
 
     def __init__(self, first: int, own: int, batch: int) -> None:
         self._first, self._own, self._batch = first, own, batch
@@ -239,13 +239,13 @@ class _RankSampler:
 
 
 def _limit_worker_threads(_: int) -> None:
-    """Keep a worker to its own core: the network uses the others."""
+    """Limit a worker to one thread: the network uses the other cores."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def _fields_to_match(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that shape the course, one level deep."""
+    """Return the settings that must not change when a run is resumed, one level deep."""
     flat = {name: value for name, value in settings.items() if name != "course"}
     return flat | {name: value for name, value in dict(settings.get("course", {})).items() if name not in MAY_DIFFER}
 

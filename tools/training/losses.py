@@ -1,4 +1,4 @@
-"""The losses, each a function of unit vectors. Rows of a matrix are vectors; masks are true where something is to be left out."""
+"""The losses, each a function of unit vectors. The rows of a matrix are vectors; masks are true for what is excluded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ EXCLUDED_LOGIT: Final = -1e4
 
 
 def similar_mask(targets: Tensor, others: Tensor, groups: Tensor, other_groups: Tensor, too_alike: float) -> Tensor:
-    """Return bool (n, m): which cards must not be told apart, because their targets look almost the same or they share an artwork.
+    """Return bool (n, m): pairs of cards that must not be separated, because their targets are almost equal or they share an artwork.
 
-    Group -1 is no group.
+    Group -1 means no group.
     """
     same_artwork = (groups[:, None] == other_groups[None, :]) & (groups[:, None] >= 0)
     return (targets @ others.T > too_alike) | same_artwork
@@ -28,9 +28,9 @@ def cosine_distance(vectors: Tensor, targets: Tensor) -> Tensor:
 
 
 def info_nce(logits: Tensor, own: Tensor, excluded: Tensor) -> Tensor:
-    """Return the mean cross-entropy of finding column ``own`` (n,) in each row of ``logits`` (n, m).
+    """Return the mean cross-entropy of column ``own`` (n,) in each row of ``logits`` (n, m).
 
-    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``excluded`` never hides ``own``.
+    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``excluded`` never excludes ``own``.
     """
     hidden = excluded.clone()
     hidden[torch.arange(len(own), device=own.device), own] = False
@@ -38,10 +38,10 @@ def info_nce(logits: Tensor, own: Tensor, excluded: Tensor) -> Tensor:
 
 
 def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, excluded: Tensor | None = None) -> Tensor:
-    """Return ArcFace (Deng et al. 2019, arXiv 1801.07698): the own angle must be smaller than all others by ``margin`` radians.
+    """Return the ArcFace loss (Deng et al. 2019, arXiv 1801.07698): the angle to the own class must be smallest by ``margin`` radians.
 
-    ``cosines`` (n, classes), ``classes`` (n,). Where the own angle plus the margin would pass half a turn, the cosine is lowered by
-    ``margin * sin(margin)`` instead, as in the authors' code, so that it still falls.
+    ``cosines`` (n, classes), ``classes`` (n,). Where the own angle plus the margin exceeds pi, the cosine is lowered by ``margin *
+    sin(margin)`` instead, as in the authors' code, so that the logit remains monotonic.
     """
     if not len(classes):
         return cosines.sum() * 0.0
@@ -61,16 +61,16 @@ def mean_squared(vectors: Tensor, targets: Tensor) -> Tensor:
 
 
 def relational(vectors: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared difference of all cosines inside the batch: only how rows lie to each other counts.
+    """Return the mean squared difference of all pairwise cosines in the batch: only the relations between rows matter.
 
-    Distilling relations instead of answers (Park et al. 2019, arXiv 1904.05068; similarity-preserving form of Tung and Mori 2019,
-    arXiv 1907.09682): the student may turn its space as a whole.
+    Relational distillation (Park et al. 2019, arXiv 1904.05068; in the similarity-preserving form of Tung and Mori 2019, arXiv 1907.09682):
+    the student may rotate the embedding space.
     """
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     return ((vectors @ vectors.T - targets @ targets.T)[others]).square().mean()
 
 
 def contrastive(vectors: Tensor, targets: Tensor, groups: Tensor, *, scale: float) -> Tensor:
-    """Return the cross-entropy of finding the own target among those of the batch; cards that share an artwork are left out."""
+    """Return the cross-entropy of the own target among the targets of the batch; cards that share an artwork are excluded."""
     own = torch.arange(len(vectors), device=vectors.device)
     return info_nce(scale * vectors @ targets.T, own, groups[:, None] == groups[None, :])

@@ -1,4 +1,4 @@
-"""Cards that were never printed, made up from known ones: what lets 1,300 scans teach about cards never seen."""
+"""Synthetic cards composed of known ones, so that training on 1,300 scans generalizes to unknown cards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.simulation.card_images import CardImages
 
 
 def concatenate(parts: Sequence[CardImages]) -> CardImages:
-    """Return several sets of cards as one; artwork groups of different parts stay different."""
+    """Return several sets of cards as one; artwork groups of different sets stay different."""
     offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in parts[:-1])])
     return CardImages(
         card_ids=tuple(card_id for part in parts for card_id in part.card_ids),
@@ -24,13 +24,13 @@ def concatenate(parts: Sequence[CardImages]) -> CardImages:
 
 
 def background_as_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
-    """Return an image that is no card, squeezed into the shape of one."""
+    """Return a background image resized to the shape of a card."""
     picture = backgrounds[int(rng.integers(len(backgrounds)))]
     return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def any_background(cards: CardImages, backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
-    """Return what may lie around a card: a background, or another card beside or below it."""
+    """Return a background for a card: an image without cards, or another card beside or below it."""
     if rng.random() < 0.3:
         return np.asarray(cards.pixels[int(rng.integers(len(cards.pixels)))], dtype=np.uint8)
     return backgrounds[int(rng.integers(len(backgrounds)))]
@@ -52,7 +52,7 @@ def compose(card: RgbImage, other: RgbImage, rng: np.random.Generator) -> RgbIma
 
 
 def recolor(card: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Return ``card`` printed in other colors: hue turned far enough that no camera would do it."""
+    """Return ``card`` in other colors: the hue shift is larger than any camera's error."""
     hsv = cv2.cvtColor(card, cv2.COLOR_RGB2HSV)
     hsv[:, :, 0] = (hsv[:, :, 0].astype(np.int32) + int(rng.integers(25, 155))) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)

@@ -1,8 +1,8 @@
-"""Metric learning: two views of one card together, everything else apart, look-alikes first of all.
+"""Metric learning: move the two views of one card together and all other cards apart, similar ones above all.
 
-InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives; ArcFace towards the proxies;
-and, so that what the warm start taught is not lost, a linear head beside the network that still tells the descriptor. The proxy of a card
-is what the moving average answers to its clean image, asked again now and then: that is what the index will hold.
+The losses are InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives; ArcFace
+against the proxies; and a linear head that still predicts the descriptor, so that the result of the warm start is not lost. The proxy of a
+card is the moving average's embedding of its clean image, refreshed at intervals, since that is what the index will contain.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tools.training.schedule import ResolutionPhase, Schedule
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """Everything that decides the metric stage. A batch of n samples holds 2 n views."""
+    """Settings of the metric stage. A batch of n samples has 2 n views."""
 
     course: Schedule = field(
         default_factory=lambda: Schedule(
@@ -74,7 +74,7 @@ class MetricObjective(Objective):
         self._processes = processes
 
     def prepare(self, step: int, average: EmbeddingNetwork) -> None:
-        """Ask for the proxies again every ``refresh_steps``."""
+        """Recompute the proxies every ``refresh_steps`` steps."""
         if step % self._settings.refresh_steps == 0:
             self.proxies = self._answers(average).to(self.bank.device)
 
@@ -100,7 +100,7 @@ class MetricObjective(Objective):
         return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": told}
 
     def _nce(self, vectors: Tensor, targets: Tensor, groups: Tensor, similar_known: Tensor) -> Tensor:
-        """Find the other view of the same card among all views of the batch, of all processes, and the proxies."""
+        """Return InfoNCE of the other view of the same card among all views of the batch, of all processes, and the proxies."""
         settings, processes = self._settings, self._processes
         similar_in_batch = similar_mask(targets, processes.gather(targets), groups, processes.gather(groups), settings.too_alike)
         logits = settings.scale * torch.cat([vectors @ processes.gather(vectors).T, vectors @ self.proxies.T], dim=1)
@@ -112,7 +112,7 @@ class MetricObjective(Objective):
 
 
 def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
-    """Plan the metric stage of a network that has had its warm start."""
+    """Plan the metric stage of a network after its warm start."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
     pictures = list(dataset.cards.pixels)

@@ -1,4 +1,4 @@
-"""What a stage of training gives the loop: a network, what else learns beside it, and the loss of a batch."""
+"""What a stage supplies to the loop: a network, further trained parameters, and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Labels = tuple[Tensor, ...]
 
 
 class Objective(nn.Module):
-    """A network with the loss it learns by. The loader's batches are (pixels, *labels).
+    """A network with the loss it is trained by. Batches of the loader are (pixels, *labels).
 
-    Subclasses give ``losses``: the parts of the loss by name, ``loss`` among them being what is minimized. Tensors they hold beside the
-    network are parameters where they learn (no weight decay), buffers where they do not; a checkpoint keeps those that are persistent.
+    Subclasses implement ``losses``: the parts of the loss by name, among them ``loss``, which is minimized. Tensors held beside the network
+    are parameters if they are trained (without weight decay), otherwise buffers; a checkpoint stores the persistent ones.
     """
 
     def __init__(self, network: EmbeddingNetwork) -> None:
@@ -37,18 +37,18 @@ class Objective(nn.Module):
         return {name: mix.share * value + (1.0 - mix.share) * others[name] for name, value in parts.items()}
 
     def prepare(self, step: int, average: EmbeddingNetwork) -> None:
-        """Get ready for ``step``; ``average`` is the moving average so far. Most have nothing to do."""
+        """Prepare for ``step``; ``average`` is the moving average so far. Does nothing by default."""
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
         """Return the parts of the loss of unit ``vectors`` (views x n, dim), the first view of all samples before the second."""
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Tensor]:
-        """Return what is learned beside the network."""
+        """Return the state that is trained beside the network."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Return the optimizer's groups: matrices and kernels of the network decay, nothing else does."""
+        """Return the optimizer's groups: weight decay for matrices and kernels of the network, none for anything else."""
         network = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: list[dict[str, object]] = [
             {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay},

@@ -1,7 +1,7 @@
-"""Pairs of views of one card, for metric learning: alike by what is printed, apart by camera, light and hand.
+"""Pairs of views of one card for metric learning: the same print under different camera, light and occlusion.
 
-Cards come in twos: half of the time the second is related to the first (a look-alike by the descriptor, or the same card with a part of
-another), so that each batch holds the differences that are hard to see.
+Samples come in twos: half of the time the second card is related to the first (a similar card by the descriptor, or the same card with a
+part of another), so that each batch contains differences that are hard to see.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Chosen(NamedTuple):
 
 
 class Pairs:
-    """Number → (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for one that was made up)."""
+    """Number → (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for a synthetic one)."""
 
     def __init__(
         self, cards: CardImages, backgrounds: list[RgbImage], descriptor: Descriptor, targets: Vectors, side: int, seed: int
@@ -49,7 +49,7 @@ class Pairs:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Return a length no training reaches."""
+        """Return a length that no training reaches."""
         return ENDLESS
 
     def __getitem__(self, number: int) -> PairOfViews:
@@ -95,7 +95,7 @@ class Pairs:
         return view if light or rng.random() >= 0.12 else self._partly_covered(view, rng)
 
     def _partly_covered(self, view: RgbImage, rng: np.random.Generator) -> RgbImage:
-        """Lay a part of another card over the view, at its own place, up to 36 % of the area: CutMix where the greater part names it."""
+        """Cover up to 36 % of the view with the same region of another card: CutMix labeled by the larger part."""
         other = self._cards.pixels[self._any_row(rng)]
         width, height = rng.uniform(0.2, 0.65, 2)
         x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
@@ -109,7 +109,7 @@ class Pairs:
 
 
 def similar_cards(targets: Vectors) -> NDArray[np.int64]:
-    """Return the rows (n, up to 12) of the cards most alike to each card, by unit descriptors (n, dim)."""
+    """Return the rows (n, up to 12) of the cards most similar to each card, by unit descriptors (n, dim)."""
     similarities = targets @ targets.T
     np.fill_diagonal(similarities, -1.0)
     return np.argsort(-similarities, axis=1)[:, : min(SIMILAR_CARDS, len(targets) - 1)]

@@ -1,4 +1,4 @@
-"""One process or several: ``torchrun`` starts them, this module lets them find each other and agree. Alone, everything here is free."""
+"""One process, or several started by ``torchrun``: joining them and exchanging values. With one process everything here is a no-op."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.distributed.nn import functional as with_gradient
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Who we are among how many, and what we compute on."""
+    """Rank and number of the processes, and the device of this one."""
 
     rank: int
     count: int
@@ -23,11 +23,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that prints and saves."""
+        """Whether this is the process that prints and saves."""
         return self.rank == 0
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all processes, in their order, with gradients that flow back to each."""
+        """Return the rows of all processes, in order of rank, with gradients that flow back to each process."""
         if self.count == 1:
             return rows
         if rows.requires_grad:
@@ -37,7 +37,7 @@ class Processes:
         return torch.cat(parts)
 
     def broadcast(self, value: float) -> float:
-        """Return the first process's value: times differ, and all must stop at the same step."""
+        """Return the first process's value, so that all processes stop at the same step although their times differ."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -52,12 +52,12 @@ class Processes:
         return dict(zip(values, (together / self.count).tolist(), strict=True))
 
     def wait(self) -> None:
-        """Wait for all others, after the first one has written something they read."""
+        """Wait for all processes, for example until the first one has written a file that the others read."""
         if self.count > 1:
             distributed.barrier()
 
     def describe_machine(self, threads: int) -> str:
-        """Return what this training runs on, in words."""
+        """Return a description of the machine for the training record."""
         if self.device.type == "cuda":
             return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
         shared = f"{self.count} processes of " if self.count > 1 else ""
@@ -69,7 +69,7 @@ SINGLE_PROCESS = Processes(0, 1, torch.device("cpu"))
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started (NCCL between GPUs, Gloo between CPUs), or be alone; leave them at the end."""
+    """Join the processes that ``torchrun`` started (NCCL between GPUs, Gloo between CPUs), if any; leave the group at the end."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))

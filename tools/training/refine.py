@@ -1,8 +1,8 @@
-"""Refining: answer the degraded view of a card as the network, before this stage, answered the clean one.
+"""Refinement: train the network to embed degraded views as it embedded the clean cards before this stage.
 
-The network is its own teacher. Its whitened answers to clean cards are well spread and stay where they are, so nothing can draw together
-as in the metric stage; and unlike the descriptor of the warm start they are answers a network of this kind can give. What is learned is
-only to see through corners, light, blur and hands. (Distillation of a network into itself: Furlanello et al. 2018, arXiv 1805.04770.)
+The network is its own teacher. Its whitened embeddings of clean cards are spread out and fixed, so cards cannot move together as in the
+metric stage; and unlike the descriptor of the warm start, a network of this architecture can reproduce them. What is learned is only
+invariance to corner errors, light, blur and occlusion. (Self-distillation: Furlanello et al. 2018, arXiv 1805.04770.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tools.training.warm import TargetObjective, TargetWeights
 
 @dataclass(frozen=True, slots=True)
 class RefineSettings:
-    """Everything that decides the refining."""
+    """Settings of the refinement."""
 
     course: Schedule = field(
         default_factory=lambda: Schedule(
@@ -41,7 +41,7 @@ class RefineSettings:
 
 
 class RefineObjective(TargetObjective):
-    """The loss towards what ``answers`` says of the clean card: asked once for known cards, each time for made-up ones."""
+    """The loss against the embeddings of the clean cards by ``answers``: computed once for known cards, each time for synthetic ones."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class RefineObjective(TargetObjective):
         self._answers = answers
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss. Labels: clean cards uint8 (n, side, side, 3), rows of the known cards (n,), -1 for a made-up one."""
+        """Return the loss. Labels: clean cards uint8 (n, side, side, 3), rows of the known cards (n,), -1 for a synthetic one."""
         clean, rows = labels
         targets, made_up = self.bank[rows.clamp_min(0)].clone(), rows < 0
         if made_up.any():
@@ -66,7 +66,7 @@ class RefineObjective(TargetObjective):
 
 
 def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
-    """Plan the refining of a trained, whitened network."""
+    """Plan the refinement of a trained, whitened network."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
     teacher = copy.deepcopy(start.network).requires_grad_(requires_grad=False).eval().to(processes.device)

@@ -1,4 +1,4 @@
-"""The course of a training: its budget, the sizes of its images, its learning rate."""
+"""The schedule of a training: budget, image sizes, learning rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPhase:
-    """A part of the budget at one image size. ``share`` parts of the whole; ``batch`` samples over all processes."""
+    """A part of the budget at one image size. ``share`` is relative to the sum of all; ``batch`` counts the samples of all processes."""
 
     side: int
     batch: int
@@ -17,10 +17,10 @@ class ResolutionPhase:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What decides a training's course, whatever it learns; saved in the checkpoint. One of ``minutes`` and ``steps`` is the budget.
+    """Schedule of a training, independent of the objective; stored in the checkpoint. The budget is either ``minutes`` or ``steps``.
 
-    The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``.
-    ``cutmix`` is the probability of mixing a batch.
+    The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``. ``cutmix`` is
+    the probability of mixing a batch.
     """
 
     pictures: tuple[ResolutionPhase, ...] = field(default=(ResolutionPhase(112, 48),))
@@ -39,7 +39,7 @@ class Schedule:
     save_every_s: float = 240.0
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """Return the used share of the budget, 0..1 and a little more."""
+        """Return the used share of the budget, from 0 to slightly above 1."""
         if self.steps is not None:
             return step / self.steps
         if self.minutes is None:
@@ -47,12 +47,12 @@ class Schedule:
         return elapsed_s / (60.0 * self.minutes)
 
     def remaining_s(self, step: int, elapsed_s: float) -> float:
-        """Return the time left, in seconds, by what was used so far."""
+        """Return the estimated time left, in seconds."""
         used = self.progress(step, elapsed_s)
         return max(0.0, elapsed_s * (1.0 / used - 1.0)) if used > 0.0 else math.inf
 
     def phase_at(self, used: float) -> ResolutionPhase:
-        """Return the images of this part of the budget."""
+        """Return the phase at this share of the budget."""
         total = sum(part.share for part in self.pictures)
         end = 0.0
         for part in self.pictures:
@@ -62,7 +62,7 @@ class Schedule:
         return self.pictures[-1]
 
     def learning_rate_at(self, used: float) -> float:
-        """Return the learning rate."""
+        """Return the learning rate at this share of the budget."""
         used = min(1.0, used)
         if used < self.warm_up:
             return self.learning_rate * (used + 1e-3) / (self.warm_up + 1e-3)

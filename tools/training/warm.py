@@ -1,6 +1,6 @@
-"""The warm start: tell the descriptor of the *clean* card from its degraded view, and tell it apart from those of all known cards.
+"""The warm start: predict the descriptor of the *clean* card from its degraded view, distinguished from those of all known cards.
 
-It needs no labels and no published weights, and in minutes it leads to a network from which metric learning goes on (``metric``).
+It needs no labels and no published weights, and within minutes it produces a network that metric learning (``metric``) can start from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.training.views import DescribedViews, MadeUpCards
 
 @dataclass(frozen=True, slots=True)
 class TargetWeights:
-    """How cosine distance and cross-entropy towards targets are weighed."""
+    """Weights of the cosine distance and of the cross-entropy against targets."""
 
     classification: float = 0.5
     classification_scale: float = 20.0
@@ -34,7 +34,7 @@ class TargetWeights:
 
 @dataclass(frozen=True, slots=True)
 class WarmSettings:
-    """Everything that decides a warm start."""
+    """Settings of a warm start."""
 
     network: NetworkSettings = field(default_factory=ConvNextSettings)
     course: Schedule = field(default_factory=lambda: Schedule(minutes=82.0))
@@ -73,7 +73,7 @@ class TargetObjective(Objective):
 def plan_warm(
     settings: WarmSettings, dataset: Dataset, processes: Processes = SINGLE_PROCESS, network: EmbeddingNetwork | None = None
 ) -> Plan:
-    """Plan a warm start, of a fresh network or of one that holds published weights."""
+    """Plan a warm start of a new network or of one with published weights."""
     torch.manual_seed(settings.course.seed)
     bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
     schedule = settings.course

@@ -1,9 +1,9 @@
-"""The last step of a training: whiten the network's output, so that cards of one layout no longer look alike by their layout.
+"""The last stage of a training: whiten the network's output, so that cards are not similar merely because they share a layout.
 
-Over the known cards, the embedding varies between cards and between views of one card. Directions in which it varies much say little:
-those in which all cards of a kind agree, and those which light and corner errors move. Dividing by the root of the summed covariances
-(as in within-class covariance normalization and PCA whitening) leaves naming as it was and makes refusing unknown cards easier. The
-map is linear, so it disappears into the last layer.
+Over the known cards, the embedding varies between cards and between views of one card. Directions of large variance carry little
+information: those that cards of a layout share, and those that light and corner errors change. Dividing by the square root of the summed
+covariances (as in within-class covariance normalization and PCA whitening) does not affect identification and makes it easier to reject
+unknown cards. The map is linear, so it is folded into the last layer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FLOOR: Final = 3.0
 
 
 def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.float64]:
-    """Return the symmetric map (dim, dim) from embeddings of clean cards and of one degraded view of each, row by row."""
+    """Return the whitening matrix, symmetric (dim, dim), from embeddings of clean cards and of one degraded view of each, row by row."""
     within, between = views - clean, clean - clean.mean(axis=0)
     eigenvalues, axes = np.linalg.eigh((within.T @ within + between.T @ between).astype(np.float64))
     eigenvalues /= eigenvalues.mean()
@@ -38,7 +38,7 @@ def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.floa
 
 @torch.no_grad()
 def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> None:
-    """Make ``network`` answer ``matrix @ output``, normalized, instead of its output."""
+    """Change ``network`` to return ``matrix @ output``, normalized, instead of its output."""
     layer = network.output_layer
     weight, bias = layer.weight, cast(torch.Tensor, layer.bias)
     factor = torch.from_numpy(matrix)
@@ -47,7 +47,7 @@ def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> N
 
 
 def whitened(trained: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage]) -> TrainedNetwork:
-    """Return ``trained`` with its output whitened over the known ``cards``; its network is changed in place."""
+    """Return ``trained`` with its output whitened over the known ``cards``; changes its network in place."""
     network = trained.network
     rng = np.random.default_rng(trained.seed)
     views = [
