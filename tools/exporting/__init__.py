@@ -1,1 +1,1 @@
-"""From a trained network to the folder a device opens: its forms, the validation that they agree with it, and what ``model.json`` says."""
+"""From a trained network to a model folder: the file formats, their validation against the network, and ``model.json``."""

@@ -1,4 +1,4 @@
-"""The networks that a comparison trains. Needs no PyTorch."""
+"""The networks that are compared. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ CONTENDERS: Final = (
 
 
 def slug(name: str) -> str:
-    """Return a folder's name: ``convnext-tiny-batchnorm``."""
+    """Return the name as a folder name: ``convnext-tiny-batchnorm``."""
     return "-".join("".join(character if character.isalnum() else " " for character in name).lower().split())

@@ -1,7 +1,7 @@
 """A trained network as a Core ML package (``.mlpackage``) for iOS, through coremltools (the extra ``ios``).
 
-Converting works on Linux, predicting only on macOS. So the numbers are compared where they can be, on macOS; elsewhere it is checked that
-every large weight of the folded network stands in the converted program as half precision keeps it, and the record says just that.
+Conversion works on Linux, prediction only on macOS. On macOS the outputs are therefore compared; elsewhere it is checked that the converted
+program contains every large weight of the folded network in half precision, and the record states that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HALF_TOLERANCE: Final = 2e-3
 
 
 class _Planes(nn.Module):
-    """RGB 0..255 (1, 3, side, side), as Core ML hands an image over."""
+    """Takes RGB 0..255 (1, 3, side, side), the layout in which Core ML passes an image."""
 
     def __init__(self, deployed: DeployedNetwork) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def write_coreml(deployed: DeployedNetwork, folder: Path) -> dict[str, Any]:
 
 
 def compare_weights(deployed: DeployedNetwork, converted: Any) -> int:
-    """Return how many large weights were found again in the converted program. Raises ``ModelError`` naming the first that was not."""
+    """Return how many large weights the converted program contains. Raises ``ModelError`` naming the first that is missing."""
     constants: dict[int, list[Any]] = {}
     for operation in converted._mil_program.functions["main"].operations:  # noqa: SLF001 - there is no public way to the program
         value = getattr(operation.outputs[0], "val", None) if operation.op_type == "const" else None
@@ -104,7 +104,7 @@ def compare_weights(deployed: DeployedNetwork, converted: Any) -> int:
 
 
 def predict(folder: Path, batch: InputBatch) -> EmbeddingMatrix | None:
-    """Return what the package says to images, uint8 (n, side, side, 3); None where Core ML cannot predict."""
+    """Return the package's embeddings of images, uint8 (n, side, side, 3); None if Core ML cannot predict here."""
     if platform.system() != "Darwin":
         return None
     model = coreml_library().models.MLModel(str(folder / PACKAGE))

@@ -1,4 +1,4 @@
-"""A trained network as it is deployed: folded, taking images as a camera's software holds them."""
+"""A trained network as it is deployed: folded, with images in interleaved 8-bit RGB as input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 8
 class DeployedNetwork(nn.Module):
     """uint8 (n, side, side, 3) NHWC RGB → unit vectors float32 (n, dim), by a folded copy of a trained network.
 
-    ``side`` is that of the deployed images, a whole multiple of the side of the training: they are averaged down by ``shrink``.
+    ``side`` is the size of the deployed images, an integer multiple of the size in training; they are downscaled by ``shrink``.
     """
 
     def __init__(self, trained: TrainedNetwork, side: int) -> None:
@@ -33,12 +33,12 @@ class DeployedNetwork(nn.Module):
         self.network.fold(self.shrink)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed images as they lie in memory."""
+        """Embed images, uint8 NHWC."""
         return self.network.embed(pixels.permute(0, 3, 1, 2).float())
 
 
 def embed_as_trained(trained: TrainedNetwork, shrink: int, batch: InputBatch) -> EmbeddingMatrix:
-    """Return what the trained network itself says, unfolded and in single precision, to images averaged down by ``shrink``."""
+    """Return the embeddings of the trained network itself, unfolded and in single precision, of images downscaled by ``shrink``."""
     vectors = []
     with torch.inference_mode():
         for start in range(0, len(batch), _ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What ``model.json`` says about a trained network: its shape and its history, in words and in numbers."""
+"""The description of a trained network in ``model.json``: its architecture and its training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECIPES: Final = {
 
 
 def training_record(trained: TrainedNetwork) -> TrainingRecord:
-    """Describe the stages that a network came from."""
+    """Return the record of the stages in which a network was trained."""
     minutes = trained.elapsed_s / 60.0
     last = trained.stages[-1]
     known_cards = max(stage.known_cards for stage in trained.stages)
@@ -48,7 +48,7 @@ def training_record(trained: TrainedNetwork) -> TrainingRecord:
 
 
 def architecture(network: EmbeddingNetwork, shrink: int) -> str:
-    """Describe a network in words."""
+    """Return the description of a network's architecture."""
     settings = network.settings
     if isinstance(settings, ConvNextSettings):
         norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"

@@ -1,4 +1,4 @@
-"""Export a trained network into a folder: write all forms, prove each against the trained network, measure, describe."""
+"""Export a trained network into a folder: write all formats, validate each against the trained network, measure, describe."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ SINGLE_IMAGE_FILE: Final = "model-b1.onnx"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationSet:
-    """What the forms are proven and measured with."""
+    """The images for validating and measuring the formats."""
 
     cards: CardImages
     backgrounds: Sequence[RgbImage]
     views_per_card: int
 
     def images(self) -> list[RgbImage]:
-        """Return real cards, half of them clean, half as a camera sees them."""
+        """Return real cards, one half clean, the other half as seen by a camera."""
         chosen = np.linspace(0, len(self.cards.card_ids) - 1, PARITY_IMAGES // 2).astype(int)
         clean: list[RgbImage] = [self.cards.pixels[row] for row in chosen]
         seen = [
@@ -68,7 +68,7 @@ class ValidationSet:
 def export(
     checkpoint: Path, data: Path, out: Path, *, views_per_card: int, target: Target = TARGETS[DEFAULT_TARGET], side: int | None = None
 ) -> ModelManifest:
-    """Make the folder ``out``; it is replaced in one step, or not at all. Raises ``DataError`` or ``ModelError``."""
+    """Create or replace the folder ``out`` atomically. Raises ``DataError`` or ``ModelError``."""
     trained = open_trained(checkpoint)
     cards = read_cards(data)
     if views_per_card and not np.isin(cards.card_sets, trained.held_out).any():
@@ -89,7 +89,7 @@ def export(
 
 
 def write_folder(trained: TrainedNetwork, side: int, target: Target, validation: ValidationSet, folder: Path, name: str) -> ModelManifest:
-    """Write all forms with their proofs, and ``model.json`` last."""
+    """Write and validate all formats, and ``model.json`` last."""
     deployed = DeployedNetwork(trained, side)
     write_onnx(deployed, folder / ONNX_FILE)
     inputs = squares(validation.images(), side)
@@ -112,7 +112,7 @@ def write_folder(trained: TrainedNetwork, side: int, target: Target, validation:
 
 
 def agreement(form: str, answered: EmbeddingMatrix, wanted: EmbeddingMatrix, bound: float) -> float:
-    """Return the least cosine of corresponding rows. Raises ``ModelError`` below ``bound``."""
+    """Return the minimum cosine of corresponding rows. Raises ``ModelError`` if it is below ``bound``."""
     least = float(np.min(np.sum(answered * wanted, axis=1)))
     if not least >= bound:
         raise ModelError(f"{form} differs from the trained network (cosine {least:.6f}, at least {bound} wanted)")
@@ -120,7 +120,7 @@ def agreement(form: str, answered: EmbeddingMatrix, wanted: EmbeddingMatrix, bou
 
 
 def write_checked_coreml(deployed: DeployedNetwork, folder: Path, inputs: InputBatch, wanted: EmbeddingMatrix) -> dict[str, Any]:
-    """Write the Core ML package and return its record, with its agreement where Core ML can predict."""
+    """Write the Core ML package and return its record, with its agreement if Core ML can predict here."""
     record = write_coreml(deployed, folder)
     answered = predict(folder, inputs)
     if answered is not None:
@@ -131,7 +131,7 @@ def write_checked_coreml(deployed: DeployedNetwork, folder: Path, inputs: InputB
 
 
 def measured_views(network: OnnxFile, trained: TrainedNetwork, validation: ValidationSet) -> tuple[MeasuredView, ...]:
-    """Measure the ONNX on simulated views of the held-out cards."""
+    """Measure the ONNX file on simulated views of the held-out cards."""
     if not validation.views_per_card:
         return ()
     held_out = np.isin(validation.cards.card_sets, trained.held_out)
@@ -172,7 +172,7 @@ def describe(
 
 
 def self_test_as_device(folder: Path) -> None:
-    """Open the folder as the daemon would and run its self-test."""
+    """Open the folder as the daemon does and run its self-test."""
     model = open_model(folder)
     with closing(OnnxEmbedder(model)) as embedder:
         self_test(embedder.submit, model, kind="onnx")

@@ -1,4 +1,4 @@
-"""Train several networks for the same short time, export them, and compare their figures."""
+"""Train several networks for the same short time, export them, and compare their measurements."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ComparedNetwork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparisonData:
-    """What all contenders share: the dataset they learn from, the cards and backgrounds they are measured with."""
+    """What all networks share: the dataset for training, and the cards and backgrounds for measuring."""
 
     dataset: Dataset
     cards: CardImages
@@ -73,7 +73,7 @@ class ComparisonData:
 
     @classmethod
     def read(cls, data: Path, held_out: tuple[str, ...], views_per_card: int) -> ComparisonData:
-        """Read a data folder. Raises ``DataError`` where nothing is held out."""
+        """Read a data folder. Raises ``DataError`` if nothing is held out."""
         cards, negatives = read_cards(data), data / "negatives"
         if not np.isin(cards.card_sets, held_out).any():
             raise DataError(f"{data}: none of the held-out sets {held_out} is there; nothing honest can be measured (--hold-out)")
@@ -81,7 +81,7 @@ class ComparisonData:
         return cls(dataset, cards, read_backgrounds(negatives, half=1), views_per_card)
 
     def calibration(self) -> InputBatch:
-        """Return views of known cards to calibrate 8 bits with."""
+        """Return views of known cards for calibrating the 8-bit quantization."""
         known = self.dataset.cards.pixels
         rows = np.linspace(0, len(known) - 1, CALIBRATION_VIEWS).astype(int)
         views = [
@@ -92,7 +92,7 @@ class ComparisonData:
 
 
 def compare_network(contender: Contender, schedule: Schedule, data: ComparisonData, folder: Path) -> ComparedNetwork:
-    """Train, export and measure one network, or return what was found before under the same course."""
+    """Train, export and measure one network, or return the earlier result with the same schedule."""
     kept = folder / "row.json"
     schedule = replace(
         schedule, pictures=(ResolutionPhase(contender.side, contender.batch),), steps=max(1, (schedule.steps or 0) // contender.batch)
@@ -142,12 +142,12 @@ def measured(contender: Contender, data: ComparisonData, folder: Path) -> Compar
 
 
 def held_out(data: ComparisonData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which cards took no part in training."""
+    """Return which cards were held out of training."""
     return np.isin(data.cards.card_sets, data.dataset.held_out)
 
 
 def measure(network: OnnxFile, data: ComparisonData, presets: Sequence[str]) -> dict[str, MeasuredView]:
-    """Name and refuse the held-out cards among all cards, by preset."""
+    """Measure identification and rejection of the held-out cards among all cards, by preset."""
 
     def embed(cards: Sequence[RgbImage]) -> EmbeddingMatrix:
         return network.embed(cards)
@@ -157,7 +157,7 @@ def measure(network: OnnxFile, data: ComparisonData, presets: Sequence[str]) -> 
 
 
 def latency_ms(network: OnnxFile) -> float:
-    """Return the median time of one card, all threads, in milliseconds."""
+    """Return the median time for one card with all threads, in milliseconds."""
     card = squares([np.full((CARD_SIZE.height, CARD_SIZE.width, 3), 127, dtype=np.uint8)], INPUT_SIZE.width)
     times = []
     for _ in range(LATENCY_RUNS + 3):
@@ -168,7 +168,7 @@ def latency_ms(network: OnnxFile) -> float:
 
 
 def as_table(rows: Sequence[ComparedNetwork]) -> str:
-    """Return the comparison as Markdown: a row per figure, a column per network."""
+    """Return the comparison as Markdown: one row per figure, one column per network."""
     figures: list[tuple[str, ...]] = [
         ("weights, millions", *(f"{row.parameters / 1e6:.1f}" for row in rows)),
         ("views, pixels of the training", *(f"{row.views:,} at {row.side}" for row in rows)),

@@ -1,4 +1,4 @@
-"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly one image."""
+"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HALF_FROM_ELEMENTS: Final = 1024
 
 
 def write_onnx(deployed: DeployedNetwork, path: Path) -> None:
-    """Write uint8 (n, side, side, 3) → float32 (n, dim), any n; weights in half precision, turned to single by the graph itself."""
+    """Write uint8 (n, side, side, 3) → float32 (n, dim), any n; weights in half precision, cast to single by the graph itself."""
     pixels = torch.zeros(2, deployed.side, deployed.side, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         # the tracing exporter is deprecated and says so, but writes the GELU pattern that the NPU's compiler knows; the sizes it turns
@@ -42,7 +42,7 @@ def write_onnx(deployed: DeployedNetwork, path: Path) -> None:
 
 
 def write_single_image_onnx(source: Path, path: Path) -> None:
-    """Write the same graph for exactly one image: compilers of NPUs refuse a size that is left open."""
+    """Write the same graph with batch size 1: NPU compilers reject dynamic shapes."""
     graph = onnx.load(str(source))
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].Clear()
@@ -53,7 +53,7 @@ def write_single_image_onnx(source: Path, path: Path) -> None:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Store the large weights in half precision, each followed by a Cast that a runtime folds when it loads."""
+    """Store the large weights in half precision, each followed by a Cast that the runtime folds when it loads the file."""
     casts = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)

@@ -1,4 +1,4 @@
-"""The devices a network is exported for: which image size they take, and which forms they are given."""
+"""The export targets: their image size and file formats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.recognition.embedding import INPUT_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``side`` is fixed, or None: that of the training. Every target gets the ONNX for any number of images."""
+    """``side`` is fixed, or None for the size in training. Every target gets the ONNX file with a dynamic batch size."""
 
     purpose: str
     side: int | None
@@ -18,7 +18,7 @@ class Target:
     coreml: bool = False
 
     def side_for(self, trained_side: int) -> int:
-        """Return the side of the images this target takes, for a network trained at ``trained_side``, both in pixels."""
+        """Return the image size for this target, for a network trained at ``trained_side``, both in pixels."""
         return self.side or trained_side
 
 

@@ -1,1 +1,1 @@
-"""Plan, compile and prove a HEF."""
+"""Plan, compile and verify a HEF."""

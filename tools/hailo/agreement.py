@@ -1,4 +1,4 @@
-"""Do two artifacts of one network answer the same? Their cosine card by card, and whether they name the same cards."""
+"""Compare two artifacts of one model: the cosine similarity per card, and whether both find the same cards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS: Final = ("against the ONNX", "cards", "mean cosine", "least cosine", "s
 
 
 def compare_artifacts(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
-    """Compare unit rows (n, dim) of the same images; ``gallery`` (m, dim) is what both are queries among, embedded by the first."""
+    """Compare unit rows (n, dim) of the same images; both query the ``gallery`` (m, dim), which the first artifact embedded."""
     cosine = np.sum(first * second, axis=1)
     same = np.argmax(first @ gallery.T, axis=1) == np.argmax(second @ gallery.T, axis=1)
     return ArtifactAgreement(
@@ -25,6 +25,6 @@ def compare_artifacts(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: 
 
 
 def to_cells(name: str, agreement: ArtifactAgreement) -> tuple[str, ...]:
-    """Return an agreement as cells below ``COLUMNS``; ``name`` is the artifact compared."""
+    """Return an agreement as table cells for ``COLUMNS``; ``name`` is the artifact compared."""
     cosines = (f"{agreement.mean_cosine:.4f}", f"{agreement.min_cosine:.4f}")
     return (name, str(agreement.count), *cosines, f"{100 * agreement.top1:.1f}")

@@ -1,4 +1,4 @@
-"""Measure the compiled model on the board of this machine: agreement with the ONNX, repeatability, latency."""
+"""Measure the compiled model on this machine's board: agreement with the ONNX file, repeatability, latency."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANSWER_TIMEOUT_S: Final = 30.0
 
 
 def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
-    """Embed any number of images, two batches under way."""
+    """Embed any number of images, with two batches in flight."""
     size = embedder.info.max_batch
     parts = [batch[start : start + size] for start in range(0, len(batch), size)]
     rows, waiting = [], [embedder.submit(part) for part in parts[:2]]
@@ -39,13 +39,13 @@ def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
 
 
 def is_deterministic(embedder: Embedder, image: InputBatch) -> bool:
-    """Say whether a hundred runs of one image give the same bytes."""
+    """Return whether a hundred runs of one image give identical bytes."""
     first = embedder.submit(image).result(ANSWER_TIMEOUT_S)
     return all(np.array_equal(first, embedder.submit(image).result(ANSWER_TIMEOUT_S)) for _ in range(REPEATS))
 
 
 def latencies_ms(embedder: Embedder, image: InputBatch, batch: int, runs: int) -> dict[str, float]:
-    """Return p50 and p95 of a batch's time from submission to answer, one at a time, in milliseconds."""
+    """Return p50 and p95 of the time from submission to result of a batch, one batch at a time, in milliseconds."""
     repeated = np.repeat(image, batch, axis=0)
     took_ms = []
     for _ in range(runs):
@@ -56,7 +56,7 @@ def latencies_ms(embedder: Embedder, image: InputBatch, batch: int, runs: int) -
 
 
 def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[ArtifactAgreement, dict[str, Any]]:
-    """Measure everything on this machine's board; return the agreement and the record for ``model.json``."""
+    """Run all measurements on this machine's board; return the agreement and the record for ``model.json``."""
     cards = read_cards(images)
     queries = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
     clean = views_of(cards, negatives, len(cards.card_ids), seed=4, half=1)
@@ -82,5 +82,5 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
 
 
 def write_record(model: Model, agreement: ArtifactAgreement, record: dict[str, Any]) -> None:
-    """Put the measurement into ``model.json``."""
+    """Write the measurements into ``model.json``."""
     write_npu_record(model, "measured", record, agreement={**model.manifest.agreement, "hef": agreement})

@@ -1,4 +1,4 @@
-"""Compile a model for the Hailo-8L, and compare its emulations with the ONNX before the HEF is stored."""
+"""Compile a model for the Hailo-8L, and compare its emulations with the ONNX file before the HEF is stored."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MIN_TOP1: Final = 0.995
 
 
 def script_path(folder: Path) -> Path:
-    """Return where the compiler's model script of a network lies: ``<name>/<name>.alls``."""
+    """Return the path of the compiler's model script: ``<name>/<name>.alls``."""
     return folder / f"{folder.name}.alls"
 
 
 def compile_model(
     model: Model, known: CardImages, held_out: CardImages, negatives: Path | None, count: int
 ) -> dict[str, ArtifactAgreement]:
-    """Compile, prove, write ``model.hef`` and ``model.json``; return the three-way comparison. Raises ``DataError`` or ``DeviceError``."""
+    """Compile, compare, write ``model.hef`` and ``model.json``; return the comparison. Raises ``DataError`` or ``DeviceError``."""
     script = script_path(model.folder).read_text(encoding="utf-8")
     source = model.artifact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def compile_model(
 
 
 def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
-    """Compare native and quantized emulation with the ONNX on two views of each held-out card, queries among the held-out cards."""
+    """Compare native and quantized emulation with the ONNX file on two views of each held-out card, searched among the held-out cards."""
     queries = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
     expected = reference.run(queries)
@@ -67,7 +67,7 @@ def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImage
 
 
 def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
-    """Put the HEF beside the ONNX, then tell ``model.json``."""
+    """Store the HEF beside the ONNX file and record it in ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
     artifact = Artifact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest

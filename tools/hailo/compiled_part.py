@@ -1,6 +1,7 @@
-"""Which part of a network's ONNX the NPU runs: convolutions and what lies between them. Around it, on the host: planes, and the length.
+"""The part of a model's ONNX graph that runs on the NPU: all convolutions and what is between them.
 
-The compiler is given that part alone, in the plainest form: float32 planes in, weights in single precision, one image.
+Converting the image to planes and normalizing the embedding remain on the host. The compiler receives this part alone, in the simplest
+form: float32 planes, weights in single precision, batch size 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identi
 
 @dataclass(frozen=True, slots=True)
 class CompiledPart:
-    """An ONNX that holds what is compiled and nothing else: ``start`` and ``end`` are its first and last node, ``side`` the image's."""
+    """An ONNX graph of the compiled part; ``start`` and ``end`` are its first and last node, ``side`` is the image size."""
 
     onnx: Path
     start: str
@@ -31,7 +32,7 @@ class CompiledPart:
 
 
 def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
-    """Write what is compiled of ``source``: float32 (1, 3, side, side) in, the embedding of any length out. Raises ``ModelError``."""
+    """Write the compiled part of ``source``: float32 (1, 3, side, side) in, unnormalized embedding out. Raises ``ModelError``."""
     model = single_precision(onnx.load(str(source)))
     start, end = compiled_range(model, source)
     part = fix_batch_to_one(model)
@@ -40,7 +41,7 @@ def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
 
 
 def fix_batch_to_one(model: ModelProto) -> ModelProto:
-    """Return the graph for exactly one image, every shape in it known: compiled networks are static. Changes ``model``."""
+    """Return the graph with batch size 1 and all shapes static, as the compiler requires. Changes ``model``."""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
@@ -48,7 +49,7 @@ def fix_batch_to_one(model: ModelProto) -> ModelProto:
 
 
 def compiled_range(model: ModelProto, path: Path) -> tuple[NodeProto, NodeProto]:
-    """Return the first and the last node that are compiled: the first convolution, and what computes the embedding before its length."""
+    """Return the first and the last node that are compiled: the first convolution, and the one that outputs the unnormalized embedding."""
     start = next((node for node in model.graph.node if node.op_type == "Conv"), None)
     makers = {output: node for node in model.graph.node for output in node.output}
     end = makers.get(model.graph.output[0].name)

@@ -1,4 +1,4 @@
-"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimized (quantized) → HEF, failing where it would silently lose accuracy.
+"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimized (quantized) → HEF, stopping where it would silently lose accuracy.
 
 The compiler (package ``hailo_sdk_client``) is proprietary, x86-64 only, and comes from the Hailo Developer Zone; it is imported when it is
 used. Calls as in the model zoo (hailo-ai/hailo_model_zoo v2.18) and luxonis/modelconverter: ``ClientRunner.translate_onnx_model``,
@@ -43,7 +43,7 @@ Emulation: TypeAlias = Literal["SDK_NATIVE", "SDK_FP_OPTIMIZED", "SDK_QUANTIZED"
 
 
 class Compilation:
-    """One network on its way through the compiler. Raises ``DataError`` with the compiler's words when a step fails."""
+    """One network in the compiler. Raises ``DataError`` with the compiler's message if a step fails."""
 
     def __init__(self, part: CompiledPart, name: str, *, chip: str = "hailo8l") -> None:
         self._sdk = load_compiler()
@@ -52,7 +52,7 @@ class Compilation:
         self._runner: Any = self._sdk.ClientRunner(hw_arch=chip)
 
     def translate(self) -> None:
-        """Parse the ONNX, static batch 1."""
+        """Parse the ONNX file with a static batch size of 1."""
         part = self._part
         with failing_on_lost_accuracy("translating"):
             self._runner.translate_onnx_model(
@@ -79,14 +79,14 @@ class Compilation:
             return bytes(self._runner.compile())
 
     def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
-        """Embed images on this machine as the network stands after parsing (native) or as the chip would (quantized)."""
+        """Embed images by emulation on this machine: the parsed network (native), or as on the chip (quantized)."""
         context = getattr(self._sdk.InferenceContext, kind)
         with self._runner.infer_context(context) as opened:
             answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))
         return l2_normalize(answers.reshape(len(batch), -1))
 
     def _embedding_layer(self) -> str:
-        """Return the name the compiler gave to the last layer: scripts go by its names, not the ONNX's."""
+        """Return the compiler's name of the last layer; model scripts use its names, not those of the ONNX file."""
         layers = self._runner.get_hn()["layers"]
         found = [name for name, layer in layers.items() if self._part.end in layer.get("original_names", ())]
         if not found:
@@ -95,7 +95,7 @@ class Compilation:
 
 
 def load_compiler() -> ModuleType:
-    """Import the compiler, or say where to get it. Raises ``DeviceError``."""
+    """Import the compiler. Raises ``DeviceError``, which says where to get it, if it is missing."""
     try:
         return importlib.import_module("hailo_sdk_client")
     except ImportError as error:
@@ -109,7 +109,7 @@ def load_compiler() -> ModuleType:
 
 @contextmanager
 def failing_on_lost_accuracy(step: str) -> Iterator[None]:
-    """Listen to the compiler's log and fail on a line that means lost accuracy; name the step when the compiler raises."""
+    """Watch the compiler's log: raise ``DataError`` on a message that indicates lost accuracy, and name the step in any error."""
     handler = _AccuracyLogHandler()
     root = logging.getLogger()
     root.addHandler(handler)
@@ -126,7 +126,7 @@ def failing_on_lost_accuracy(step: str) -> Iterator[None]:
 
 
 class _AccuracyLogHandler(logging.Handler):
-    """Keeps the lines that mean lost accuracy."""
+    """Collects the messages that indicate lost accuracy."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

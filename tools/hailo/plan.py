@@ -1,8 +1,9 @@
-"""What a network costs on a Hailo-8L, told from its ONNX alone: weights, arithmetic, activations, and what the PCIe link allows.
+"""Estimate the cost of a network on a Hailo-8L from its ONNX file: weights, arithmetic, activations, and what the PCIe link allows.
 
-A Hailo-8L has no memory of its own beside the chip's: a network that does not fit is cut into contexts whose weights stream over PCIe in
+A Hailo-8L has only on-chip memory: a network that does not fit is cut into contexts whose weights stream over PCIe in
 each run, once per batch. A Pi 5 has one lane; raw rates after line coding: 8 GT/s x 128/130 / 8 = 0.985 GB/s (Gen3), 5 GT/s x 8/10 / 8 =
-0.5 GB/s (Gen2). The bound is a lower one: nothing here knows the compiler's overhead or the chip's own time.
+0.5 GB/s (Gen2). The result is a lower bound: it includes neither the compiler's overhead nor the
+chip's computing time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LARGE_1X1_WEIGHTS: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer with weights. ``macs`` are multiply-accumulates for one image, ``output_values`` what it hands on."""
+    """One layer with weights. ``macs`` are multiply-accumulates per image, ``output_values`` the size of its output."""
 
     name: str
     kernel: tuple[int, int]
@@ -40,13 +41,13 @@ class Layer:
 
     @property
     def may_be_4_bit(self) -> bool:
-        """Whether the layer is one of the big 1x1 convolutions."""
+        """Whether the layer is one of the large 1x1 convolutions."""
         return self.kernel == (1, 1) and self.weights >= LARGE_1X1_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Layers that follow each other at one output size."""
+    """Consecutive layers with the same output size."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -63,13 +64,13 @@ class Stage:
 
     @property
     def widest_activation(self) -> int:
-        """Values of the largest output, bytes at 8 bits."""
+        """Size of the largest output in values, or bytes at 8 bits."""
         return max(layer.output_values for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class CompilePlan:
-    """What a network will cost, before any compiler has seen it."""
+    """Estimated cost of a network before compilation."""
 
     stages: tuple[Stage, ...]
 
@@ -79,16 +80,16 @@ class CompilePlan:
         return tuple(layer for stage in self.stages for layer in stage.layers)
 
     def weight_bytes(self, *, four_bit: bool) -> int:
-        """Return the bytes of all weights at 8 bits, or with the big 1x1 layers at 4."""
+        """Return the size of all weights at 8 bits, or with the large 1x1 layers at 4."""
         return sum(layer.weights // 2 if four_bit and layer.may_be_4_bit else layer.weights for layer in self.layers)
 
     def stream_ms(self, link: str, batch: int, *, four_bit: bool) -> float:
-        """Return the least time per image, in milliseconds, that streaming the weights once per batch takes on ``link``."""
+        """Return the minimum time per image, in milliseconds, of streaming the weights once per batch over ``link``."""
         return self.weight_bytes(four_bit=four_bit) / (PCIE_GB_PER_S[link] * 1e9) * 1e3 / batch
 
 
 def read_plan(path: Path) -> CompilePlan:
-    """Read an ONNX and count. Raises ``ModelError`` for a file that is none or has no layers with weights."""
+    """Read an ONNX file and estimate its cost. Raises ``ModelError`` if it is not an ONNX file or has no layers with weights."""
     try:
         model = fix_batch_to_one(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx raise classes without a common base
@@ -108,7 +109,7 @@ def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
-    """Return a convolution or matrix product with what it costs, None for everything else."""
+    """Return a convolution or matrix product with its cost, None for any other node."""
     if node.op_type not in {"Conv", "Gemm", "MatMul"}:
         return None
     weight, output = shapes.get(node.input[1], ()), shapes.get(node.output[0], ())
@@ -124,7 +125,7 @@ def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
 
 
 def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
-    """Group neighbors with the same output side; the last, at side 1 to 3, is the head."""
+    """Group consecutive layers with the same output side; the last group, at side 1 to 3, is the head."""
     groups: list[list[Layer]] = []
     for layer in layers:
         if not groups or groups[-1][-1].output_side != layer.output_side:
@@ -134,7 +135,7 @@ def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
 
 
 def as_markdown(plan: CompilePlan) -> str:
-    """Return the plan as two tables and a sentence on the road to take."""
+    """Return the plan as two tables and a recommendation."""
     lines = ["| stage | layers | weights | MACs | widest activation | 8-bit MB | 4-bit MB |", "|---|---|---|---|---|---|---|"]
     for stage in (*plan.stages, Stage("all", plan.layers)):
         eight, four = stage.weights, CompilePlan((stage,)).weight_bytes(four_bit=True)
@@ -167,7 +168,7 @@ def recommendation(plan: CompilePlan, bound_ms: float = 25.0) -> str:
 
 
 def to_json_dict(plan: CompilePlan) -> dict[str, Any]:
-    """Return the plan for ``model.json``: weights and MACs by stage, the least ms per image by link, weights and batch."""
+    """Return the plan for ``model.json``: weights and MACs by stage, minimum ms per image by link, weights and batch."""
     return {
         "weights": sum(layer.weights for layer in plan.layers),
         "macs": sum(layer.macs for layer in plan.layers),

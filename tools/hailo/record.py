@@ -1,4 +1,4 @@
-"""What planning, compiling and measuring found out, put into a network's ``model.json``: whole or not at all."""
+"""Store the results of planning, compiling and measuring in ``model.json``, atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge.system.files import write_atomically
 
 
 def write_npu_record(model: Model, part: str, found: dict[str, Any], **more: Any) -> None:
-    """Set ``npu.<part>`` to ``found``, and other fields of ``model.json`` to ``more``; what else it holds stays."""
+    """Set ``npu.<part>`` to ``found`` and other fields of ``model.json`` to ``more``; keep all other fields."""
     manifest = model.manifest
     changed = manifest.model_copy(update={"npu": {**(manifest.npu or {}), part: found}, **more})
     write_atomically(model.folder / MODEL_FILE, changed.to_json(), durable=False)

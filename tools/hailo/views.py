@@ -1,4 +1,4 @@
-"""Simulated views of cards to calibrate and to compare a compiled model with."""
+"""Simulated views of cards for calibrating and comparing a compiled model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEF_CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-g
 
 
 def views_of(cards: CardImages, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
-    """Return ``count`` rectified simulated views of cards in turn, as the network takes them: uint8 (count, 224, 224, 3)."""
+    """Return ``count`` rectified simulated views, of the cards in turn, as input of the network: uint8 (count, 224, 224, 3)."""
     backgrounds = read_backgrounds(folder, half=half) if folder is not None else [None]
     views = np.empty((count, INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
     for number in range(count):

@@ -37,7 +37,7 @@ def run_stage(plan: Plan, run: Run) -> State:
     """Run one stage to its end and return its state. Raises ``DataError`` if the folder already holds a run and it is not to be resumed."""
     last = run.out / LAST
     if last.exists() and not run.resume:
-        raise DataError(f"{last}: a training is there already; continue it with --resume, or choose another --out")
+        raise DataError(f"{last}: a training exists here already; continue it with --resume, or choose another --out")
     training = Trainer(plan, run.processes)
     if run.resume:
         training.restore_from(run.out)

@@ -71,9 +71,11 @@ def load(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: no usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
+        raise DataError(f"{path}: not a usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(f"{path}: no checkpoint of this version ({FORMAT}); train again, or export with the version that wrote it")
+        raise DataError(
+            f"{path}: the checkpoint has another format version than {FORMAT}; train again, or export with the version that wrote it"
+        )
     return cast(State, state)
 
 

@@ -1,17 +1,17 @@
-"""Train an embedding network: from nothing on this machine, or from published weights through a teacher.
+"""Train an embedding network: from scratch, or from published weights by way of a teacher.
 
     python -m tools.training direct  --data DIR --out runs/next --hold-out A4a,B2a          warm start, metric stage, blend, whitening
     python -m tools.training warm    --data DIR --out runs/warm                             the warm start alone
     python -m tools.training metric  --data DIR --out runs/metric --start runs/warm/last.pt the metric stage alone
     python -m tools.training blend   --data DIR --first runs/warm/last.pt --second runs/metric/last.pt --out runs/metric/blended.pt
     python -m tools.training whiten  --data DIR --checkpoint runs/metric/blended.pt --out runs/metric/final.pt
-    python -m tools.training refine  --data DIR --start runs/metric/final.pt --out runs/refine                    its own answers as targets
+    python -m tools.training refine  --data DIR --start runs/metric/final.pt --out runs/refine          its own embeddings as targets
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
 
-DIR holds cards.csv, its images, negatives/ and, where known, same_artwork.json. ``--resume`` continues a run that was stopped or killed;
-with a budget in steps it takes the same schedule as an unbroken one. Several GPUs or processes: torchrun --nproc-per-node N -m
-tools.training … . A GPU is used where there is one. ``tools/export_model.py`` takes the result.
+DIR contains cards.csv, its images, negatives/ and, if known, same_artwork.json. ``--resume`` continues a run that was stopped or killed;
+with a budget in steps the result is that of an uninterrupted run. For several GPUs or processes: torchrun --nproc-per-node N -m
+tools.training … . A GPU is used if there is one. ``tools/export_model.py`` exports the result.
 """
 
 from __future__ import annotations
@@ -65,44 +65,51 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         budget.add_argument("--steps", type=int, help="budget of steps: the same schedule on every machine")
     for name in ("direct", "metric", "refine", "teacher", "distill"):
         stages[name].add_argument(
-            "--drawn", type=Path, action="append", default=[], metavar="DIR", help="a folder of tools/make_cards.py; repeat for more"
+            "--drawn",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="a folder written by tools/make_cards.py; can be repeated",
         )
     for name in ("direct", "warm"):
         stages[name].add_argument(
             "--network", choices=sorted(BY_NAME), default="batch", help="BatchNorm or LayerNorm ConvNeXt-Tiny, RegNetX-1.6GF"
         )
         stages[name].add_argument("--weights", help=f"published ConvNeXt-Tiny weights to start `layer` from: a file, or {HUB!r}")
-    stages["direct"].add_argument("--warm-minutes", type=float, help="budget of the warm start (82); --steps counts for each of both")
+    stages["direct"].add_argument(
+        "--warm-minutes", type=float, help="budget of the warm start (82); --steps applies to each of the two stages"
+    )
     stages["metric"].add_argument("--start", type=Path, required=True, help="last.pt of the warm start")
-    stages["refine"].add_argument("--start", type=Path, required=True, help="final.pt of a training: whitened")
+    stages["refine"].add_argument("--start", type=Path, required=True, help="final.pt of a training (whitened)")
     stages["teacher"].add_argument("--weights", help=f"its published weights: a file, or {HUB!r} (default)")
     _distill_options(stages["distill"])
     blend_parser = commands.add_parser("blend", help="the mean of the weights before and after the metric stage")
     blend_parser.add_argument("--data", type=Path, required=True, help="the folder the network was trained on")
     blend_parser.add_argument("--first", type=Path, required=True, help="last.pt of the warm start")
     blend_parser.add_argument("--second", type=Path, required=True, help="last.pt of the metric stage")
-    blend_parser.add_argument("--share", type=float, default=BLEND_SHARE, help=f"how much of the second ({BLEND_SHARE})")
-    blend_parser.add_argument("--out", type=Path, required=True, help="where the blended network goes")
+    blend_parser.add_argument("--share", type=float, default=BLEND_SHARE, help=f"weight of the second ({BLEND_SHARE})")
+    blend_parser.add_argument("--out", type=Path, required=True, help="output file of the blended network")
     whiten_parser = commands.add_parser("whiten", help="whiten the output over the known cards")
     whiten_parser.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
     whiten_parser.add_argument("--data", type=Path, required=True, help="the folder the run was trained on")
-    whiten_parser.add_argument("--out", type=Path, required=True, help="where the final checkpoint goes")
+    whiten_parser.add_argument("--out", type=Path, required=True, help="output file of the final checkpoint")
     return parser.parse_args(arguments)
 
 
 def _stage(commands: _Commands, name: str, purpose: str) -> argparse.ArgumentParser:
     """Add a subcommand with the options that all stages share; return its parser."""
     stage = commands.add_parser(name, help=purpose, description=purpose)
-    stage.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its pictures and negatives/")
+    stage.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its images and negatives/")
     stage.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
-    stage.add_argument("--hold-out", default="", metavar="SETS", help="comma-separated sets that take no part")
+    stage.add_argument("--hold-out", default="", metavar="SETS", help="comma-separated sets to exclude from training")
     stage.add_argument("--resume", action="store_true", help="continue the run in --out")
-    stage.add_argument("--side", type=int, help="side of the pictures in pixels, a multiple of 32 or 112")
+    stage.add_argument("--side", type=int, help="side of the images in pixels, a multiple of 32 or 112")
     stage.add_argument("--batch", type=int, help="samples per step, over all processes")
     stage.add_argument("--cutmix", type=float, metavar="P", help="probability of CutMix over a batch")
     stage.add_argument("--seed", type=int)
     stage.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    stage.add_argument("--workers", type=int, default=1, help="processes that make views (1)")
+    stage.add_argument("--workers", type=int, default=1, help="processes that generate views (1)")
     return stage
 
 

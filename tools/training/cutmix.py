@@ -10,8 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mix:
-    """One box for the whole batch, filled from image ``partner`` (n,) of the batch; ``share`` is the part of the area that is not replaced.
-    """
+    """One box for the whole batch, filled from image ``partner`` (n,) of the batch; ``share`` is the part of the area that is kept."""
 
     partner: Tensor
     rows: slice

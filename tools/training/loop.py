@@ -112,7 +112,7 @@ class Trainer:
         _require_same("network", dict(state["network_settings"]), dict(self.plan.network_settings))
         _require_same("settings", _fields_to_match(record["settings"]), _fields_to_match(self.plan.settings))
         if "network" not in state:
-            raise DataError("a final checkpoint has nothing to train on with; resume from last.pt")
+            raise DataError("a final checkpoint has no training state; resume from last.pt")
         self.objective.network.load_state_dict(state["network"])
         self.objective.load_state_dict(state["own"], strict=False)
         self.average.load_state_dict(state["average"])
@@ -158,7 +158,7 @@ class Trainer:
     def _batches(self, phase: ResolutionPhase) -> Iterator[tuple[Tensor, Labels]]:
         count, rank = self._processes.count, self._processes.rank
         if phase.batch % count:
-            raise DataError(f"a batch of {phase.batch} cannot be shared by {count} processes; choose a multiple")
+            raise DataError(f"a batch of {phase.batch} cannot be divided among {count} processes; choose a multiple")
         device, own = self._processes.device, phase.batch // count
         loader = DataLoader(
             cast(Any, self.plan.samples(phase.side)),
