@@ -1,1 +1,1 @@
-"""Speed and load; the only family that may import `edge.daemon` and `edge.web`."""
+"""Benchmarks of speed and load; the only package of ``tools`` that may import ``edge.daemon`` and ``edge.web``."""

@@ -1,4 +1,4 @@
-"""Open the network and a bundle, name one image, print the status and the resident memory in MB. For ``tools/benchmark.py``."""
+"""Open the model and a bundle, identify one image, print the status and the resident memory in MB. For ``tools/benchmark.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.vision.locate import LocateSettings, locate_cards
 
 
 def main() -> int:
-    """Run the way of the daemon up to its first decision."""
+    """Start as the daemon does, up to the first decision."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)

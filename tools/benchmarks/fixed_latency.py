@@ -1,4 +1,4 @@
-"""An embedder of a fixed latency that uses no processor time, as an NPU looks to the daemon."""
+"""An embedder with a fixed latency that uses no processor time: an NPU as seen by the daemon."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class FixedLatencyEmbedder:
 
     @property
     def info(self) -> EmbedderInfo:
-        """Placeholders but for the length of an embedding."""
+        """Placeholders, except for the length of an embedding."""
         return EmbedderInfo(ModelId("fixed-latency"), "0" * 64, int(self._answer.shape[1]), 8)
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Return a future that ends when the batches before and the latency are over."""
+        """Return a future that completes when the earlier batches and the latency are over."""
         self._free_at_s = max(self._free_at_s, time.perf_counter()) + self._latency_s
         future: Future[EmbeddingMatrix] = Future()
         answer = np.repeat(self._answer, len(batch), axis=0)
@@ -35,4 +35,4 @@ class FixedLatencyEmbedder:
         return future
 
     def close(self) -> None:
-        """Release nothing: there is no device."""
+        """Do nothing: there is no device."""

@@ -1,4 +1,4 @@
-"""What the rows of the benchmark share: a model, and a bundle of drawn cards and random vectors, of the size of a real catalog."""
+"""What the benchmarks share: a model, and a bundle of generated cards and random vectors with the size of a real catalog."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Fixture:
         return LoadedGallery(self.bundle.manifest.bundle_id, self.bundle.gallery, HnswIndex(self.bundle), self.bundle.thresholds)
 
     def npu(self) -> NpuFixture:
-        """Return the double of the NPU with a model on it. Raises ``MissingExtraError``, and ``UsageError`` outside a clone."""
+        """Return the HailoRT test double with a model on it. Raises ``MissingExtraError``, and ``UsageError`` outside a clone."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         return make_npu_fixture(self.model, self.bundle, self.loaded(), self.card, folder, self.npu_latency_ms / 1e3)
 
 
 def make_fixture(folder: Path, model: Model, cards: int, npu_latency_ms: float) -> Fixture:
-    """Write a bundle of ``cards`` entries, drawn cards first and then random vectors in loose clusters, and photograph one of the cards."""
+    """Write a bundle of ``cards`` entries, generated cards first and then random vectors in loose clusters; photograph one of the cards."""
     specs = card_specs(8, 3)
     drawn = [over_white(draw_card(spec)) for spec in specs]
     with closing(OnnxEmbedder(model)) as embedder:

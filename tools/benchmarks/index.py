@@ -1,4 +1,4 @@
-"""How fast an index answers, and how near building one comes to the speed of the bare network; for ``tools/benchmark.py``."""
+"""Speed of searching an index, and of building one compared with the embedder alone; for ``tools/benchmark.py``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class BuildingFigures:
 
 
 def measure_search(bundle: Bundle, *, queries: int = _QUERIES) -> SearchFigures:
-    """Ask both indexes the same queries in turn, one at a time as the daemon does."""
+    """Query both indexes alternately with the same queries, one at a time as the daemon does."""
     exact, graph = ExactIndex(bundle), HnswIndex(bundle)
     asked = disturbed_entries(bundle.vectors, queries, seed=1)
     exact_ms, best_exact = _ask(exact, asked)
@@ -113,4 +113,4 @@ def _timed(work: Callable[[], object]) -> _Taken:
 
 
 def _ignored(count: int) -> None:
-    """Progress nobody watches."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Other libraries' graph search beside ours, for ``tools/benchmark.py``; they come with the extra ``benchmark``."""
+"""Graph search of other libraries for comparison, for ``tools/benchmark.py``; the extra ``benchmark`` installs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon makes of an NPU: the share of its own rate that it reaches, and what a camera faster than it does to an event.
+"""How well the daemon uses an NPU: the share of the NPU's own rate that it reaches, and the latency of events under overload.
 
 The daemon's loop, the Hailo adapter and HailoRT's contract double (``tests/support/hailo_double``), which answers after a settable time per
 image as a chip does: one submission at a time, whatever this process does meanwhile. It needs a clone of the repository. The network
@@ -75,7 +75,7 @@ class ShareFigures:
 
 @dataclass(frozen=True, slots=True)
 class EventFigures:
-    """How long events took from the capture of their frame, in milliseconds, and what became of the camera's frames."""
+    """Latency of events from the capture of their frame, in milliseconds, and the numbers of the camera's frames by outcome."""
 
     camera_fps: float
     events: int
@@ -88,7 +88,7 @@ class EventFigures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NpuFixture:
-    """A model with a HEF that the double runs, a gallery, and the card that all its answers mean. ``npu`` is the double."""
+    """A model with a HEF for the test double, a gallery, and the card that all its results mean. ``npu`` is the double."""
 
     npu: Any
     model: Model
@@ -100,7 +100,7 @@ class NpuFixture:
 
     @contextmanager
     def network(self) -> Iterator[tuple[LoadedModel, Any]]:
-        """Open the adapter over the double; the second value is the board under it."""
+        """Open the Hailo adapter with the double; the second value is the device below it."""
         board = self.npu.Board(latency_s=self.latency_s)
         with ExitStack() as stack:
             stack.enter_context(self.npu.installed(board))
@@ -108,14 +108,14 @@ class NpuFixture:
             yield LoadedModel(self.model, embedder, 1.0, embedder.status), board
 
     def scene(self, xs: tuple[int, ...]) -> RgbImage:
-        """Photograph the card, once at each place of a table."""
+        """Photograph the card once at each position on a table."""
         table = np.full((*_FRAME, 3), (96, 84, 70), np.uint8)
         poses = [(self.card, CardPose(float(x), 360.0, 2.9, roll_deg=6.0, tilt_deg=8.0)) for x in xs]
         return photograph(poses, table, PRESETS["clean"], np.random.default_rng(1))[0]
 
 
 def make_npu_fixture(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuFixture:
-    """Write the network that the double runs. Raises ``UsageError`` where the double is not at hand."""
+    """Write the model for the test double. Raises ``UsageError`` if the double is not available."""
     try:
         npu = importlib.import_module("tests.support.hailo_double")
     except ImportError as error:
@@ -162,7 +162,7 @@ def _write_constant_network(path: Path, answer: EmbeddingMatrix) -> None:
 
 
 def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
-    """Measure with so many cards in view, all asked about in every frame that finds the network free; in turns, on one machine."""
+    """Measure with ``cards`` cards in view, all submitted in every frame for which there is capacity; alternately, on one machine."""
     scene = fixture.scene(_POSES[cards])
     stills = _stills(fixture.folder / f"scene-{cards}", scene)
     rates: dict[str, list[float]] = {"daemon": [], "adapter": [], "in turn": []}
@@ -178,7 +178,7 @@ def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
 
 
 def _rate(board: Any, work: Callable[[], object]) -> float:
-    """Return the images per second that the board answers while ``work`` is repeated."""
+    """Return the images per second that the NPU processes while ``work`` is repeated."""
     before, began_s = board.pictures, time.perf_counter()
     while time.perf_counter() - began_s < PIECE_S:
         work()
@@ -206,7 +206,7 @@ def _one_after_the_other(recognizer: Recognizer, scene: RgbImage) -> Callable[[]
 
 
 def measure_events(fixture: NpuFixture, *, overloaded: bool) -> EventFigures:
-    """Time the events of two cards that come and go beside two that stay; all are asked about in every frame that finds room."""
+    """Measure the latency of events of two cards that come and go beside two that stay, all submitted whenever there is capacity."""
     places = _POSES[4]
     stills = _stills(fixture.folder / f"coming-{overloaded}", fixture.scene(places), fixture.scene(places[::2]))
     frame_s = len(places) * READINGS * fixture.latency_s
@@ -235,7 +235,7 @@ def _stills(folder: Path, *scenes: RgbImage) -> Path:
 def _running(
     fixture: NpuFixture, network: LoadedModel, stills: Path, fps: float, emit: Callable[[ReplayedEvent], None]
 ) -> Iterator[ReplayCamera]:
-    """Run the daemon's loop before a camera that shows ``stills`` in turn, asking about every card in every frame."""
+    """Run the daemon's loop with a camera that shows ``stills`` in turn, submitting every card in every frame."""
     settings = Settings(
         network=NetworkSection(backend="hailo"),
         camera=CameraSection(kind="stills", source=str(stills), loop=True, fps=fps, seconds_per_still=SHOWN_S),

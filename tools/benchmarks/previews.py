@@ -1,6 +1,6 @@
-"""What watching costs: how often frames are recognized with live previews open, against the same without.
+"""Cost of live previews: the rate of recognized frames with previews open, compared with the rate without.
 
-python -m tools.benchmarks.previews HOST PORT COUNT      watch so many previews until killed (the measurement starts it)
+python -m tools.benchmarks.previews HOST PORT COUNT      open COUNT previews until killed (started by the measurement)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PreviewFigures:
 
 
 def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Embedder, loaded: LoadedGallery) -> PreviewFigures:
-    """Measure; ``recognise`` takes one frame, ``photo``, all the way."""
+    """Measure the rates; ``recognise`` runs the whole pipeline on the frame ``photo``."""
     frames, seconds, encoded = {True: 0, False: 0}, {True: 0.0, False: 0.0}, 0
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
@@ -91,7 +91,7 @@ def _no_index() -> OpenedIndex:
 
 
 def watch(host: str, port: int, count: int) -> None:
-    """Take what so many previews send, and forget it."""
+    """Receive ``count`` previews and discard them."""
     selector = selectors.DefaultSelector()
     for _ in range(count):
         viewer = socket.create_connection((host, port))

@@ -1,4 +1,4 @@
-"""The rows of the benchmark: each measures a budget of the design as a ratio, against something measured beside it."""
+"""The rows of the benchmark: each measures a performance target as a ratio to something measured on the same machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FRAME_S: Final = 1.0 / 15.0
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One row: ``value`` against ``bound``; ``better`` is ``lower`` or ``higher``; ``detail`` are the figures behind the value."""
+    """One row: ``value`` against ``bound``; ``better`` is ``lower`` or ``higher``; ``detail`` has the underlying figures."""
 
     name: str
     value: float
@@ -52,12 +52,12 @@ class Measurement:
 
     @property
     def holds(self) -> bool:
-        """Whether the value is on the good side of its bound."""
+        """Whether the value meets its bound."""
         return self.value <= self.bound if self.better == "lower" else self.value >= self.bound
 
 
 def work(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the processor time per frame with one card, all but the network, against that of the network, on one core."""
+    """Measure the processor time per frame with one card, without the embedder, against that of the embedder, on one core."""
     answer = fixture.bundle.vectors[:1].astype(np.float32)
     recognizer = Recognizer(FixedLatencyEmbedder(0.0, answer), fixture.loaded())
     cv2.setNumThreads(1)
@@ -91,7 +91,7 @@ def libraries(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def build(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the images per second of building a bundle against those of the bare network on the same cores."""
+    """Measure the images per second of building a bundle against those of the embedder alone on the same cores."""
     pictures = fixture.folder / "pictures"
     write_cards(card_specs(64, 5), pictures)
     cores = os.cpu_count() or 1
@@ -103,7 +103,7 @@ def build(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def start(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the time from the start of a process to its first decision, and its resident memory then."""
+    """Measure the time from the start of a process to its first decision, and its resident memory at that point."""
     photo = fixture.folder / "photo.png"
     cv2.imwrite(str(photo), cv2.cvtColor(fixture.photo, cv2.COLOR_RGB2BGR))
     places = ["--index", str(fixture.bundle.path), "--model", str(fixture.model.folder), str(photo)]
@@ -120,7 +120,7 @@ def start(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def swap(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the longest time on one frame, and the frames without an answer, while other bundles are loaded and swapped in."""
+    """Measure the longest time of one frame, and the frames without a result, while other bundles are loaded and activated."""
     answer = fixture.bundle.vectors[:1].astype(np.float32)
     recognizer = Recognizer(FixedLatencyEmbedder(0.005, answer), fixture.loaded())
     located = locate_cards(fixture.photo, LocateSettings())
@@ -143,7 +143,7 @@ def swap(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def throughput(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the images per second of the daemon over the Hailo adapter and the double of HailoRT, against the NPU alone."""
+    """Measure the images per second of the daemon with the Hailo adapter and the HailoRT double, against the NPU alone."""
     for cards in (1, 2, 4):
         figures = measure_share(fixture.npu(), cards)
         detail = (
@@ -155,7 +155,7 @@ def throughput(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def overload(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the time from capture to event with a camera faster than the NPU, against one that uses half of its rate."""
+    """Measure the latency of events with a camera faster than the NPU, against one that uses half of its rate."""
     calm, loaded = (measure_events(fixture.npu(), overloaded=overloaded) for overloaded in (False, True))
     frames = f"of {loaded.frames} frames {loaded.asked} asked about, the others looked at ({loaded.overwritten} overwritten) and let go"
     for name, unloaded_ms, loaded_ms in (("p50", calm.p50_ms, loaded.p50_ms), ("p95", calm.p95_ms, loaded.p95_ms)):
@@ -167,7 +167,7 @@ def overload(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def previews(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the frames recognized per second with ten live previews open, against the same without, over a fixed latency."""
+    """Measure the frames recognized per second with ten live previews open, against the rate without, at a fixed embedder latency."""
     latency_s = fixture.npu_latency_ms / 1e3
     network = FixedLatencyEmbedder(latency_s, fixture.bundle.vectors[:1].astype(np.float32))
     recognizer = Recognizer(network, fixture.loaded())

@@ -1,4 +1,4 @@
-"""Vectors drawn at random that are as close to each other as cards are."""
+"""Random vectors with similarities like those of cards."""
 
 import numpy as np
 

@@ -1,1 +1,1 @@
-"""The demo's video, its truth, its broker."""
+"""The demo: its video, the expected events, its broker."""

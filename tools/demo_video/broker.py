@@ -1,6 +1,6 @@
-"""A broker for the demo: the one on this machine, else a Mosquitto of our own, else a small one in Python.
+"""A broker for the demo: one that is running on this machine, otherwise a new Mosquitto process, otherwise a small one in Python.
 
-python -m tools.demo_video.broker 18830        run the small one on a port, until stopped
+python -m tools.demo_video.broker 18830        run the Python broker on a port until stopped
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ START_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DemoBroker:
-    """Where the demo's broker listens, what it is, and which protocol it speaks well."""
+    """Address and description of the demo's broker, and the MQTT version to use with it."""
 
     name: str
     port: int
@@ -41,7 +41,7 @@ class DemoBroker:
 
 @contextmanager
 def demo_broker() -> Iterator[DemoBroker]:
-    """Give a broker for as long as the block runs. Raises ``BrokerError`` when none can be had."""
+    """Yield a broker that runs during the block. Raises ``BrokerError`` if none is available."""
     if _accepts_anonymous(STANDARD_PORT, MQTTProtocolVersion.MQTTv5):
         yield DemoBroker("the MQTT broker already on this machine", STANDARD_PORT, "5")
         return
@@ -85,7 +85,7 @@ def _running(command: list[str], broker: DemoBroker) -> Iterator[None]:
 
 
 def _accepts_anonymous(port: int, version: MQTTProtocolVersion) -> bool:
-    """Say whether a broker on this machine lets us in without a password."""
+    """Return whether a broker on this machine accepts connections without a password."""
     try:
         socket.create_connection((LOCAL, port), timeout=0.5).close()
     except OSError:

@@ -1,6 +1,6 @@
-"""What stands around the cards in the demo video: a wooden table, a hand with a sleeve, a mug, dice, a telephone.
+"""The objects around the cards in the demo video: a wooden table, a hand with a sleeve, a mug, dice, a phone.
 
-A prop is a see-through image with its own shadow, 'premultiplied': laying it on a scene is ``scene * (1 - cover) + light``.
+A prop is a transparent image with its own shadow and premultiplied alpha. It is composited onto a scene by ``scene * (1 - cover) + light``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FINGERTIP_MM: Final = (104.0, 26.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prop:
-    """A see-through image with its shadow.
+    """A transparent image with its shadow.
 
     ``light``: float32 (height, width, 3) RGB times opacity; ``cover``: float32 (height, width) opacity with the shadow;
     ``px_per_mm``: the image's scale; ``anchor_px``: the point that a position in a video refers to.
@@ -45,7 +45,7 @@ def lay_prop(
 ) -> None:
     """Lay a prop on ``scene`` (changed in place) with its anchor at (x, y), turned clockwise by ``turn_deg``.
 
-    ``motion_px`` is the way it goes while the sensor sees light.
+    ``motion_px`` is its movement during the exposure.
     """
     scale, turn = px_per_mm / prop.px_per_mm, np.radians(turn_deg)
     along = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -65,7 +65,7 @@ def lay_prop(
 
 
 def _motion_blurred(layer: NDArray[np.float32], motion_px: tuple[float, float]) -> NDArray[np.float32]:
-    """Return the mean of copies of a layer along a way, at most 4 pixels apart."""
+    """Return the mean of copies of a layer along a path, at most 4 pixels apart."""
     copies = int(np.hypot(*motion_px) / 4.0) + 1
     if copies == 1:
         return layer
@@ -263,7 +263,7 @@ def dice() -> Prop:
 
 
 def _with_shadow(image: NDArray[np.float32], opacity: Field, px_per_mm: float, anchor_px: tuple[float, float], *, lift_mm: float) -> Prop:
-    """Return the prop with a soft shadow thrown to the lower right by something ``lift_mm`` high, and a dark contact shadow."""
+    """Return the prop with a dark contact shadow and a soft shadow to the lower right, as of an object ``lift_mm`` above the table."""
     height, width = opacity.shape
     margin = round(lift_mm * 2.0 * px_per_mm)
     opacity = cv2.copyMakeBorder(opacity, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0.0).astype(np.float32)

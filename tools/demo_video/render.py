@@ -1,4 +1,4 @@
-"""The pixels of the demo video: a table with everything on it, and the camera above it.
+"""Render the demo video: a table with everything on it, and the camera above it.
 
 Pure except for ``write_video``. Equal scripts give equal frames.
 """
@@ -54,7 +54,7 @@ PixelBox = tuple[int, int, int, int]
 
 
 class TableScene:
-    """The table with everything on it; knows how the scene looks at any time, before the camera sees it."""
+    """The table with everything on it; renders the scene at any time, before camera effects."""
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
@@ -90,7 +90,7 @@ class TableScene:
         return self._static[1]
 
     def _lay(self, scene: RgbImage, number: int, at_s: float) -> None:
-        """Lay a card or an object on the scene, smeared when it moves."""
+        """Draw a card or an object into the scene, blurred if it moves."""
         appearance, image = self._script.appearances[number], self._surfaces[number]
         pose = pose_at(appearance, at_s)
         corners = outline(appearance, pose).to_array()
@@ -107,7 +107,7 @@ class TableScene:
         _blur_motion(scene, box, corners, self._motion_of(appearance, at_s))
 
     def _motion_of(self, appearance: Appearance, at_s: float) -> tuple[float, float]:
-        """Return how far something goes while the sensor sees light, in pixels."""
+        """Return the movement during the exposure, in pixels."""
         pose, before = pose_at(appearance, at_s), pose_at(appearance, max(at_s - SHUTTER / self._script.fps, appearance.from_s))
         return pose.center_x_px - before.center_x_px, pose.center_y_px - before.center_y_px
 
@@ -134,7 +134,7 @@ class TableScene:
 
 
 class VideoCamera:
-    """Focus, exposure and noise of the video's camera."""
+    """Focus, exposure and noise of the simulated camera."""
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
@@ -144,7 +144,7 @@ class VideoCamera:
         self._noise = [cv2.GaussianBlur(grain, (0, 0), 0.6).astype(np.int16) for grain in grains]
 
     def capture(self, scene: RgbImage, number: int) -> RgbImage:
-        """Return frame ``number`` of a scene: the focus hunts when something new has come, the exposure breathes, the sensor is noisy."""
+        """Return frame ``number`` of a scene, with autofocus hunting after something new appears, varying exposure, and sensor noise."""
         at_s, rng = number / self._script.fps, np.random.default_rng([self._script.seed, 5, number])
         sigma = max((self._defocus(appearance, at_s) for appearance in self._script.appearances), default=0.0)
         frame = cv2.GaussianBlur(scene, (0, 0), 0.55 + sigma)
@@ -158,14 +158,14 @@ class VideoCamera:
 
 
 def frames(script: DemoScript, numbers: Iterable[int] | None = None) -> Iterator[RgbImage]:
-    """Yield the video's frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` asks for some only."""
+    """Yield the frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` selects some of them."""
     table_scene, camera = TableScene(script), VideoCamera(script)
     for number in range(round(script.seconds * script.fps)) if numbers is None else numbers:
         yield camera.capture(table_scene.at(number / script.fps), number)
 
 
 def write_video(script: DemoScript, path: Path) -> None:
-    """Write the video: MPEG-4 for ``.mp4``, Motion JPEG for ``.avi``. Raises ``DataError`` where OpenCV cannot write there."""
+    """Write the video: MPEG-4 for ``.mp4``, Motion JPEG for ``.avi``. Raises ``DataError`` if OpenCV cannot write the file."""
     codecs = {".mp4": "mp4v", ".avi": "MJPG"}
     if path.suffix not in codecs:
         raise DataError(f"{path}: films are written as .mp4 or .avi; choose such a name")
@@ -187,7 +187,7 @@ def write_video(script: DemoScript, path: Path) -> None:
 
 
 def _surface(appearance: Appearance, seed: Sequence[int]) -> RgbImage | None:
-    """Return the card's image with the light of the room on it; None for an object."""
+    """Return the card's image with the room's light on it; None for an object."""
     if appearance.card is None:
         return None
     rng = np.random.default_rng([*seed, 4])
@@ -207,7 +207,7 @@ def _box_around(corners: NDArray[np.float32], margin: int, scene: RgbImage) -> P
 
 
 def _blur_motion(scene: RgbImage, box: PixelBox, corners: NDArray[np.float32], motion_px: tuple[float, float]) -> None:
-    """Smear a card along the way it goes while the sensor sees light; the table beside it stays sharp."""
+    """Blur a card along its movement during the exposure; the table around it stays sharp."""
     length = float(np.hypot(*motion_px))
     if length < 1.0:
         return

@@ -1,4 +1,4 @@
-"""What happens in the demo video: who comes when, from where, lies how, and when a hand passes by. Pure; ``tools/film.py`` shows it."""
+"""The script of the demo video: when and where each card appears, how it lies, and when a hand passes. Pure; see ``tools/film.py``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VideoCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Appearance:
-    """Something slides in, rests in ``pose``, slides out. ``card`` is None for an object.
+    """A card or an object that slides in, rests in ``pose`` and slides out. ``card`` is None for an object.
 
     ``from_deg`` is the side it comes from and leaves to (0: right, 90: bottom); ``has_hand``: a hand moves it; ``glare_level``: gray
     levels of the lamp's reflection on the card; ``is_sleeved``: it lies in a plastic sleeve.
@@ -68,18 +68,18 @@ class Appearance:
 
     @property
     def rests_from_s(self) -> float:
-        """When it has come to rest."""
+        """Time at which it comes to rest."""
         return self.from_s + ARRIVING_S
 
     @property
     def rests_to_s(self) -> float:
-        """When it begins to leave."""
+        """Time at which it begins to leave."""
         return self.to_s - LEAVING_S
 
 
 @dataclass(frozen=True, slots=True)
 class HandPass:
-    """A hand sweeps over the table, its fingertips from ``start`` to ``end`` (pixels)."""
+    """A hand that sweeps over the table, with its fingertips moving from ``start`` to ``end`` (pixels)."""
 
     from_s: float
     to_s: float
@@ -89,7 +89,7 @@ class HandPass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DemoScript:
-    """A whole film. ``seed`` decides the table, the noise and the light."""
+    """The whole video. ``seed`` determines the table, the noise and the light."""
 
     seed: int
     size: Size
@@ -138,7 +138,7 @@ def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], 
 
 
 def pose_at(appearance: Appearance, at_s: float) -> CardPose:
-    """Return where something is at a time between ``from_s`` and ``to_s``."""
+    """Return the pose of an appearance at a time between ``from_s`` and ``to_s``."""
     arriving = _ease((appearance.rests_from_s - at_s) / ARRIVING_S)
     leaving = _ease((at_s - appearance.rests_to_s) / LEAVING_S)
     away, turn = AWAY_PX * max(arriving, leaving), np.radians(appearance.from_deg)
@@ -152,7 +152,7 @@ def pose_at(appearance: Appearance, at_s: float) -> CardPose:
 
 
 def hand_away(appearance: Appearance, at_s: float) -> float | None:
-    """Return how far the moving hand is from its grip, 0 (holding) to 1 (out of view); None when it is not there."""
+    """Return the distance of the moving hand from its grip, 0 (holding) to 1 (out of view); None if there is no hand."""
     if not appearance.has_hand or not appearance.from_s <= at_s <= appearance.to_s:
         return None
     gone = max(0.0, min((at_s - appearance.rests_from_s) / HAND_S, (appearance.rests_to_s - at_s) / HAND_S))
@@ -171,7 +171,7 @@ def outline(appearance: Appearance, pose: CardPose) -> Quad:
 
 
 def truth(script: DemoScript, every_s: float = 0.2) -> Truth:
-    """Return what happens in the video, with the outlines at key frames ``every_s`` apart."""
+    """Return the expected appearances, with the outlines at key frames ``every_s`` apart."""
     return Truth(
         width=script.size.width,
         height=script.size.height,
@@ -216,7 +216,7 @@ def _ease(share: float) -> float:
 
 
 def _different(cards: Sequence[VideoCard], rng: np.random.Generator, count: int) -> list[VideoCard]:
-    """Return ``count`` cards of different artworks, in an order decided by ``rng``."""
+    """Return ``count`` cards of different artworks, in an order determined by ``rng``."""
     chosen: dict[str, VideoCard] = {}
     for place in rng.permutation(len(cards)).tolist():
         card = cards[place]

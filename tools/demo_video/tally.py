@@ -1,4 +1,4 @@
-"""The truth of a video, and what the scanner said, counted against it."""
+"""Compare the events of the scanner with the ground truth of a video."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ MAX_DELAY_S: Final = 1.5
 
 
 class TruePosition(Schema):
-    """Where something is at one moment."""
+    """Position of an appearance at one time."""
 
     at_s: float
     quad: Corners
 
 
 class TrueAppearance(Schema):
-    """Something comes into view, rests, and leaves. ``card_id`` is null for an unknown card and for an object.
+    """A card or an object that comes into view, rests, and leaves. ``card_id`` is null for an unknown card and for an object.
 
     ``quad`` is its outline while it rests (for an object: a box around it); ``path`` has key frames from ``from_s`` to ``to_s``.
     """
@@ -47,7 +47,7 @@ class TrueAppearance(Schema):
 
 
 class Truth(Schema):
-    """What happens in a film."""
+    """The ground truth of a video."""
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -57,7 +57,7 @@ class Truth(Schema):
 
 
 class ReportedEvent(BaseModel):
-    """The fields of an event line that matter here; from ``replay --json`` it has ``at_s``, from MQTT only ``at``."""
+    """The relevant fields of an event; from ``replay --json`` it has ``at_s``, from MQTT only ``at``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -70,7 +70,7 @@ class ReportedEvent(BaseModel):
 
 
 class Verdict(StrEnum):
-    """How the scanner did on one appearance."""
+    """Result of the scanner for one appearance."""
 
     RIGHT = "identified right"
     WRONG = "identified wrong"
@@ -93,17 +93,17 @@ class Tally:
     stray_unknowns: int
 
     def count(self, verdict: Verdict) -> int:
-        """Return how often a verdict was reached; false alarms include the stray ones."""
+        """Return how often a verdict occurred; false alarms include the stray ones."""
         stray = self.stray_alarms if verdict is Verdict.FALSE_ALARM else 0
         return self.verdicts.count(verdict) + stray
 
     @property
     def is_right(self) -> bool:
-        """Whether every known card was named, every unknown one refused, and nothing else named."""
+        """Whether every known card was identified, every unknown one rejected, and nothing else identified."""
         return all(self.count(verdict) == 0 for verdict in (Verdict.WRONG, Verdict.MISSED, Verdict.FALSE_ALARM))
 
     def summary(self) -> str:
-        """Return the closing line."""
+        """Return the summary line."""
         shown = (Verdict.RIGHT, Verdict.WRONG, Verdict.MISSED, Verdict.REFUSED, Verdict.FALSE_ALARM)
         return " · ".join(f"{verdict} {self.count(verdict)}" for verdict in shown)
 
@@ -134,7 +134,7 @@ def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: date
 
 
 def appearance_of(truth: Truth, event: ReportedEvent, at_s: float) -> int | None:
-    """Return the number of the appearance an event is about, or None when nothing was in view."""
+    """Return the number of the appearance that an event is about, or None if nothing was in view."""
     best: tuple[tuple[bool, bool, float], int] | None = None
     for number, appearance in enumerate(truth.appearances):
         if not appearance.from_s <= at_s <= appearance.to_s + MAX_DELAY_S:

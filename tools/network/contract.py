@@ -1,4 +1,4 @@
-"""What every embedding network here promises, whatever it is built of: RGB 0..255 in, unit vectors out, foldable for deployment."""
+"""The base class of all embedding networks: RGB 0..255 in, unit vectors out, foldable for deployment."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IMAGENET_STD: Final = (58.395, 57.12, 57.375)
 class EmbeddingNetwork(nn.Module):
     """RGB 0..255 (n, 3, side, side) → unit vectors float32 (n, dim).
 
-    A subclass gives ``raw`` and ``output_layer``; ``fold`` may be overridden by one that can take mean and standard deviation into its
-    first convolution. Mean and standard deviation belong to the network and are no weights: a checkpoint does not hold them.
+    A subclass implements ``raw`` and ``output_layer``; ``fold`` may be overridden if mean and standard deviation can be folded into
+    the first convolution. Mean and standard deviation belong to the network but are not weights: a checkpoint does not contain them.
     """
 
     settings: Any
@@ -36,7 +36,7 @@ class EmbeddingNetwork(nn.Module):
         return self.embed((pixels - self.mean) / self.std)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return unit vectors of images brought to mean 0 and standard deviation 1 (of raw ones, once folded)."""
+        """Return unit vectors of images normalized to mean 0 and standard deviation 1 (raw images, once folded)."""
         vectors = self.raw(self.prepare(x)).float()
         return cast(Tensor, vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
@@ -46,7 +46,7 @@ class EmbeddingNetwork(nn.Module):
 
     @property
     def output_layer(self) -> nn.Conv2d | nn.Linear:
-        """Return the last linear map: what comes after it is only the scaling to unit length."""
+        """Return the last linear layer; only the scaling to unit length follows it."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Draw weights that keep the variance of their input: trained from nothing in minutes, the published 0.02 starts too weak."""
+    """Initialize weights such that the variance is preserved: for training in minutes, the published 0.02 starts too small."""
     if isinstance(module, nn.Conv2d):
         fan_in = module.weight[0].numel()
         nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)

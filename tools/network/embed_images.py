@@ -1,4 +1,4 @@
-"""Asking a network in memory for embeddings of images of any size."""
+"""Embed images of any size with a network in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH: Final = 16
 
 
 def embed_images(network: EmbeddingNetwork, images: Sequence[RgbImage], side: int) -> EmbeddingMatrix:
-    """Return the embeddings (n, dim) of images at the image size of the training, where the network lies, in its eval mode."""
+    """Return the embeddings (n, dim) of images resized as in training, on the network's device and in eval mode."""
     network.eval()
     device = network.mean.device
     rows = []

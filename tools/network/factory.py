@@ -1,4 +1,4 @@
-"""From settings, fresh or read from a checkpoint, to a network."""
+"""Create networks from settings, new or read from a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.network.settings import ConvNextSettings, NetworkSettings, PublishedS
 
 
 def make_network(settings: NetworkSettings) -> EmbeddingNetwork:
-    """Return a network with fresh weights."""
+    """Return a network with newly initialized weights."""
     if isinstance(settings, ConvNextSettings):
         return ConvNext(settings)
     if isinstance(settings, RegNetSettings):
@@ -23,7 +23,7 @@ def make_network(settings: NetworkSettings) -> EmbeddingNetwork:
 
 
 def settings_from(record: Mapping[str, Any]) -> NetworkSettings:
-    """Read settings back from the mapping a checkpoint holds. Raises ``DataError``."""
+    """Return the settings in the mapping that a checkpoint contains. Raises ``DataError``."""
     kinds: dict[str, Callable[..., NetworkSettings]] = {"convnext": ConvNextSettings, "regnet": RegNetSettings, "timm": PublishedSettings}
     try:
         return kinds[record["kind"]](**record)

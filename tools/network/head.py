@@ -1,6 +1,6 @@
-"""The head of the convolutional networks: it sees *where* things are.
+"""The head of the convolutional networks, which preserves *where* things are.
 
-Besides the global average, a reduced map pooled to 3x3: a card's layout is half its identity.
+Besides the global average it uses a reduced map pooled to 3x3, since the layout is as characteristic of a card as its content.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class LayoutHead(nn.Module):
         return torch.flatten(self.project(features), 1)
 
     def deployed(self) -> DeployedHead:
-        """Return the same function in the operations an NPU's compiler takes."""
+        """Return the same function in operations that NPU compilers support."""
         return DeployedHead(self)
 
     def fold_affine(self, factor: Tensor, shift: Tensor) -> None:
-        """Make the head take ``x`` for ``factor * x + shift``: averaging and a shift per channel commute."""
+        """Change the head to accept ``x`` instead of ``factor * x + shift``: averaging and a shift per channel commute."""
         scale_inputs(self.layout, factor, shift)
         others = self.project.in_channels - len(factor)
         scale_inputs(self.project, torch.cat([factor, factor.new_ones(others)]), torch.cat([shift, shift.new_zeros(others)]))
 
 
 class DeployedHead(nn.Module):
-    """What a ``LayoutHead`` answers, without its reshape and concatenation, which compilers of NPUs take badly.
+    """The function of a ``LayoutHead`` without reshape and concatenation, which NPU compilers handle poorly.
 
-    The projection of joined features is the sum of the projections of its parts: a 1x1 convolution of the global average and a 3x3
-    convolution, as large as its map, of the places. Its weights are those of the projection, arranged anew.
+    The projection of concatenated features is the sum of the projections of its parts: a 1x1 convolution of the global average and a 3x3
+    convolution, as large as its map, of the positions. The weights are those of the projection, rearranged.
     """
 
     def __init__(self, head: LayoutHead) -> None:

@@ -1,4 +1,4 @@
-"""An ONNX file asked directly, whatever the size of its input: quantized copies, teachers, targets other than the scanner's."""
+"""Run an ONNX file of any input size directly: quantized copies, teachers, targets other than the scanner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 8
 
 
 class OnnxFile:
-    """Embeds rectified cards: uint8 (n, side, side, 3) RGB goes in, unit rows float32 (n, ``dim``) come out."""
+    """Embeds rectified cards: uint8 (n, side, side, 3) RGB to unit rows float32 (n, ``dim``)."""
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
@@ -40,14 +40,14 @@ class OnnxFile:
         return self.run(squares(cards, self.side))
 
     def run(self, batch: InputBatch) -> EmbeddingMatrix:
-        """Embed prepared input, uint8 (n, side, side, 3)."""
+        """Embed preprocessed input, uint8 (n, side, side, 3)."""
         parts = (batch[start : start + self._rows] for start in range(0, len(batch), self._rows))
         output = [self._session.run(None, {self._name: np.ascontiguousarray(part)})[0] for part in parts]
         return checked_embeddings(np.concatenate(output), count=len(batch), dim=self.dim)
 
 
 def squares(cards: Sequence[RgbImage], side: int) -> InputBatch:
-    """Return cards squeezed to squares as ``edge.recognition.embedding.to_input_batch`` does it, for any side: uint8 (n, side, side, 3)."""
+    """Return cards resized to squares as by ``edge.recognition.embedding.to_input_batch``, for any side: uint8 (n, side, side, 3)."""
     batch = np.empty((len(cards), side, side, 3), dtype=np.uint8)
     for index, card in enumerate(cards):
         shrinks = card.shape[0] >= side and card.shape[1] >= side

@@ -1,4 +1,4 @@
-"""Weights of an ONNX file that are stored in half precision, each behind a Cast, as the export writes them."""
+"""Weights of an ONNX file in half precision, each followed by a Cast, as written by the export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge.errors import DataError
 
 
 def single_precision(model: ModelProto) -> ModelProto:
-    """Turn weights stored in half precision, each behind a Cast, back into plain single precision; changes ``model``."""
+    """Convert weights in half precision, each followed by a Cast, back to single precision; changes ``model``."""
     weights = {weight.name: weight for weight in model.graph.initializer}
     kept = []
     for node in model.graph.node:

@@ -1,4 +1,4 @@
-"""Networks and weights published by others, through ``timm`` (the extra ``teacher``): any backbone under our contract.
+"""Networks and weights published by others, through ``timm`` (the extra ``teacher``): any backbone as an ``EmbeddingNetwork``.
 
 Names are timm's. Used here: ``vit_large_patch16_dinov3`` (DINOv3, Simeoni et al. 2025, arXiv 2508.10104; 1024 features, patches of 16),
 ``vit_small_patch16_224``, ``convnext_base``, and the weights of ``convnext_tiny`` for our own ConvNeXt.
@@ -34,7 +34,7 @@ def nearest_side(side: int, patch: int | None) -> int:
 
 
 class PublishedNetwork(EmbeddingNetwork):
-    """A backbone with a projection head; mean and standard deviation are those its weights were trained with."""
+    """A backbone with a projection head, with the mean and standard deviation with which its weights were trained."""
 
     def __init__(self, settings: PublishedSettings) -> None:
         try:
@@ -63,7 +63,7 @@ class PublishedNetwork(EmbeddingNetwork):
         return cast(nn.Linear, self.head[-1])
 
     def train_only(self, last_blocks: int) -> None:
-        """Freeze the backbone but for its last blocks; 0 freezes all of it. The head always learns."""
+        """Freeze the backbone except for its last blocks; 0 freezes all of it. The head is always trained."""
         self.backbone.requires_grad_(requires_grad=False)
         if last_blocks:
             blocks = list(cast(nn.Sequential, self.backbone.blocks))
@@ -101,7 +101,7 @@ def published_weights(model: str, weights: str, options: Mapping[str, object] | 
 
 
 def load_published(network: EmbeddingNetwork, weights: str) -> None:
-    """Fill a backbone of timm, or our LayerNorm ConvNeXt, with published weights; the head keeps its own. Raises ``DataError``."""
+    """Load published weights into a backbone of timm or our LayerNorm ConvNeXt, without the head. Raises ``DataError``."""
     settings = network.settings
     if isinstance(network, PublishedNetwork):
         found = published_weights(settings.model, weights, {**_size_options(settings), **settings.options})

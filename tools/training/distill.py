@@ -155,7 +155,7 @@ def plan_distill(
     """Plan the distillation of ``network`` towards ``answers`` (n, dim) to the known cards. Raises ``DataError``."""
     if answers.shape != (len(dataset.cards.card_ids), network.settings.dim):
         raise DataError(
-            f"the teacher's embeddings have shape {answers.shape}, the student needs ({len(dataset.cards.card_ids)}, {network.settings.dim})"
+            f"the teacher's shape is {answers.shape}, the student needs ({len(dataset.cards.card_ids)}, {network.settings.dim})"
         )
     torch.manual_seed(settings.course.seed)
     objective = DistillObjective(network, torch.from_numpy(answers), torch.from_numpy(dataset.cards.groups), settings)
