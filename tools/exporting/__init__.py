@@ -1,1 +1,1 @@
-"""From a trained network to a model folder: the file formats, their validation against the network, and ``model.json``."""
+"""Export a trained network to a model folder: ONNX and Core ML files, their checks against the network, and ``model.json``."""

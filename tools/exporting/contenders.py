@@ -1,4 +1,4 @@
-"""The networks that are compared. Needs no PyTorch."""
+"""The networks that ``tools.compare_networks`` trains. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.network.settings import ConvNextSettings, NetworkSettings, RegNetSett
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A network and the images it is trained on."""
+    """A network to compare, with the side of its training images in pixels and its batch size."""
 
     name: str
     network: NetworkSettings
@@ -24,9 +24,9 @@ CONTENDERS: Final = (
     Contender("RegNetX-1.6GF", RegNetSettings(), 112),
     Contender("ConvNeXt-Tiny, BatchNorm, 224 px", ConvNextSettings(norm="batch"), 224),
 )
-"""At 112 pixels a network is deployed behind a fourfold larger patch (see ``fold``); the last one reads every one of 224."""
+"""Networks trained at 112 pixels are deployed with a stem for 224 (see ``fold``); the last one is trained at 224."""
 
 
 def slug(name: str) -> str:
-    """Return the name as a folder name: ``convnext-tiny-batchnorm``."""
+    """Return the folder name for a network's name, such as ``convnext-tiny-batchnorm``."""
     return "-".join("".join(character if character.isalnum() else " " for character in name).lower().split())

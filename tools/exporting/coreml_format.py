@@ -1,7 +1,7 @@
-"""A trained network as a Core ML package (``.mlpackage``) for iOS, through coremltools (the extra ``ios``).
+"""Convert a trained network to a Core ML package (``.mlpackage``) for iOS with coremltools (the extra ``ios``).
 
-Conversion works on Linux, prediction only on macOS. On macOS the outputs are therefore compared; elsewhere it is checked that the converted
-program contains every large weight of the folded network in half precision, and the record states that.
+Conversion works on Linux, prediction only on macOS. On macOS the embeddings are compared, elsewhere only the weights: every large weight of
+the folded network must be found in the converted program within half precision. The record states which check was made.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tools.extras import extra_required
 PACKAGE: Final = "model.mlpackage"
 COMPARED_FROM_ELEMENTS: Final = 1024
 HALF_TOLERANCE: Final = 2e-3
-"""Relative to the largest weight of a tensor: half precision keeps 11 bits."""
+"""Tolerance relative to the largest weight of a tensor; half precision has 11 significant bits."""
 
 
 class _Planes(nn.Module):
-    """Takes RGB 0..255 (1, 3, side, side), the layout in which Core ML passes an image."""
+    """Embeds RGB 0..255 (1, 3, side, side), the layout in which Core ML passes an image."""
 
     def __init__(self, deployed: DeployedNetwork) -> None:
         super().__init__()
@@ -43,21 +43,21 @@ class _Planes(nn.Module):
 def coreml_library() -> ModuleType:
     """Return the module ``coremltools``. Raises ``MissingExtraError``."""
     with extra_required("the target ios"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it advises about versions it was not tested with
+        warnings.simplefilter("ignore")  # about versions that it was not tested with
         import coremltools
     return cast(ModuleType, coremltools)
 
 
 def write_coreml(deployed: DeployedNetwork, folder: Path) -> dict[str, Any]:
-    """Write ``folder/model.mlpackage`` for one image and return its record: files with hashes, what was compared.
+    """Write ``folder/model.mlpackage`` with batch size 1 and return its record: files with hashes and the result of the check.
 
-    Raises ``ModelError`` without coremltools, or when weights were lost on the way.
+    Raises ``ModelError`` without coremltools, or if the conversion lost weights.
     """
     library = coreml_library()
     image = torch.zeros(1, 3, deployed.side, deployed.side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # not traced: a traced size is an array of one number, which newer versions of NumPy no longer take for a number
+        # exported, not traced: a traced size is an array with one element, which newer versions of NumPy do not accept as a number
         program = torch.export.export(_Planes(deployed).eval(), (image,)).run_decompositions({})
         converted = library.convert(
             program,
@@ -84,7 +84,7 @@ def write_coreml(deployed: DeployedNetwork, folder: Path) -> dict[str, Any]:
 
 
 def compare_weights(deployed: DeployedNetwork, converted: Any) -> int:
-    """Return how many large weights the converted program contains. Raises ``ModelError`` naming the first that is missing."""
+    """Return the number of large weights, all found in the converted program. Raises ``ModelError`` that names the first missing one."""
     constants: dict[int, list[Any]] = {}
     for operation in converted._mil_program.functions["main"].operations:  # noqa: SLF001 - there is no public way to the program
         value = getattr(operation.outputs[0], "val", None) if operation.op_type == "const" else None
@@ -104,7 +104,7 @@ def compare_weights(deployed: DeployedNetwork, converted: Any) -> int:
 
 
 def predict(folder: Path, batch: InputBatch) -> EmbeddingMatrix | None:
-    """Return the package's embeddings of images, uint8 (n, side, side, 3); None if Core ML cannot predict here."""
+    """Return the package's embeddings of images uint8 (n, side, side, 3), or None if this platform cannot run Core ML."""
     if platform.system() != "Darwin":
         return None
     model = coreml_library().models.MLModel(str(folder / PACKAGE))

@@ -1,4 +1,4 @@
-"""A trained network as it is deployed: folded, with images in interleaved 8-bit RGB as input."""
+"""A trained network in the form in which it is deployed: folded, with 8-bit images as input."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _ROWS_AT_ONCE = 8
 
 
 class DeployedNetwork(nn.Module):
-    """uint8 (n, side, side, 3) NHWC RGB → unit vectors float32 (n, dim), by a folded copy of a trained network.
+    """A folded copy of a trained network: RGB uint8 (n, side, side, 3) → unit vectors float32 (n, dim).
 
-    ``side`` is the size of the deployed images, an integer multiple of the size in training; they are downscaled by ``shrink``.
+    ``side``, that of the deployed images, must be a multiple of the side in training (else ``ModelError``); the network averages them down.
     """
 
     def __init__(self, trained: TrainedNetwork, side: int) -> None:
         super().__init__()
         if side % trained.side:
-            raise ModelError(f"the training ended with side {trained.side}; the deployed {side} must be a whole multiple of it (--side)")
+            raise ModelError(f"the network was trained with side {trained.side}; {side} is not a multiple of it; choose another --side")
         self.side = side
         self.shrink = side // trained.side
         self.network: EmbeddingNetwork = copy.deepcopy(trained.network).eval()
         self.network.fold(self.shrink)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed images, uint8 NHWC."""
+        """Return unit vectors (n, dim) of images uint8 (n, side, side, 3)."""
         return self.network.embed(pixels.permute(0, 3, 1, 2).float())
 
 
 def embed_as_trained(trained: TrainedNetwork, shrink: int, batch: InputBatch) -> EmbeddingMatrix:
-    """Return the embeddings of the trained network itself, unfolded and in single precision, of images downscaled by ``shrink``."""
+    """Return the embeddings of the unfolded network in single precision, for images averaged down by ``shrink``."""
     vectors = []
     with torch.inference_mode():
         for start in range(0, len(batch), _ROWS_AT_ONCE):
@@ -48,7 +48,7 @@ def embed_as_trained(trained: TrainedNetwork, shrink: int, batch: InputBatch) ->
 
 
 def weights_id(network: EmbeddingNetwork) -> str:
-    """Return the first 64 bits of a SHA-256 over all trained values, in the order of their names."""
+    """Return the first 64 bits of the SHA-256 of all trained values in the order of their names, as hex digits."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())

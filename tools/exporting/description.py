@@ -21,11 +21,11 @@ RECIPES: Final = {
     "refine": "regression of its own whitened answer to the clean card from a degraded view, with classification against those to all "
     "known cards",
 }
-"""What a stage of training is, in words; a stage that is not here speaks for itself."""
+"""Descriptions of training stages; a stage without an entry is described by its name."""
 
 
 def training_record(trained: TrainedNetwork) -> TrainingRecord:
-    """Return the record of the stages in which a network was trained."""
+    """Return the training record of a network, from the records of its stages."""
     minutes = trained.elapsed_s / 60.0
     last = trained.stages[-1]
     known_cards = max(stage.known_cards for stage in trained.stages)
@@ -41,14 +41,14 @@ def training_record(trained: TrainedNetwork) -> TrainingRecord:
         known_cards=known_cards,
         held_out=trained.held_out,
         views=trained.views,
-        minutes=ceil(10.0 * minutes) / 10.0,  # a tiny training takes some time too
+        minutes=ceil(10.0 * minutes) / 10.0,  # rounded up: never zero
         machine=last.machine,
         settings={stage.stage: stage.settings for stage in trained.stages},
     )
 
 
 def architecture(network: EmbeddingNetwork, shrink: int) -> str:
-    """Return the description of a network's architecture."""
+    """Return a description of the network's architecture, as text."""
     settings = network.settings
     if isinstance(settings, ConvNextSettings):
         norm = "BatchNorm, folded" if settings.norm == "batch" else "LayerNorm"

@@ -1,4 +1,4 @@
-"""Export a trained network into a folder: write all formats, validate each against the trained network, measure, describe."""
+"""Export a trained network to a model folder: write all formats, check each against the network, measure, describe."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ MAX_BATCH: Final = 16
 PARITY_MIN_COSINE: Final = 0.9999
 
 COREML_MIN_COSINE: Final = 0.999
-"""Half-precision arithmetic differs more than half-precision weights."""
+"""Lower than for ONNX, because Core ML also computes in half precision."""
 
 PARITY_IMAGES: Final = 48
 
 ONNX_FILE: Final = "model.onnx"
 
 SINGLE_IMAGE_FILE: Final = "model-b1.onnx"
-"""Not listed in ``model.json``: a compiler wants it, no backend runs it, and a folder is whole without it."""
+"""Input of the NPU's compiler. Not listed in ``model.json``, because no backend runs it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationSet:
-    """The images for validating and measuring the formats."""
+    """Cards and backgrounds with which the exported files are checked and measured."""
 
     cards: CardImages
     backgrounds: Sequence[RgbImage]
     views_per_card: int
 
     def images(self) -> list[RgbImage]:
-        """Return real cards, one half clean, the other half as seen by a camera."""
+        """Return clean cards and simulated views of them, ``PARITY_IMAGES`` in all."""
         chosen = np.linspace(0, len(self.cards.card_ids) - 1, PARITY_IMAGES // 2).astype(int)
         clean: list[RgbImage] = [self.cards.pixels[row] for row in chosen]
         seen = [
@@ -68,18 +68,23 @@ class ValidationSet:
 def export(
     checkpoint: Path, data: Path, out: Path, *, views_per_card: int, target: Target = TARGETS[DEFAULT_TARGET], side: int | None = None
 ) -> ModelManifest:
-    """Create or replace the folder ``out`` atomically. Raises ``DataError`` or ``ModelError``."""
+    """Write the model folder ``out`` and return its manifest; on an error an existing folder is kept.
+
+    Raises ``DataError`` if an input cannot be read, ``ModelError`` if an exported file differs from the trained network.
+    """
     trained = open_trained(checkpoint)
     cards = read_cards(data)
     if views_per_card and not np.isin(cards.card_sets, trained.held_out).any():
-        raise ModelError(f"{data}: none of the held-out sets {trained.held_out} is there; nothing honest can be measured")
+        raise ModelError(
+            f"{data}: contains none of the held-out sets {trained.held_out}, which are needed for measuring; name another --data"
+        )
     validation = ValidationSet(cards, read_backgrounds(data / "negatives", half=1), views_per_card)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         manifest = write_folder(trained, side or target.side_for(trained.side), target, validation, partial, out.name)
-        for script in out.glob("*.alls"):  # written by hand for the compiler, no part of an export
+        for script in out.glob("*.alls"):  # written by hand for the compiler, not by an export
             shutil.copy2(script, partial)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
@@ -89,19 +94,21 @@ def export(
 
 
 def write_folder(trained: TrainedNetwork, side: int, target: Target, validation: ValidationSet, folder: Path, name: str) -> ModelManifest:
-    """Write and validate all formats, and ``model.json`` last."""
+    """Write all formats of ``target`` to ``folder``, check them, write ``model.json`` last, and return its content."""
     deployed = DeployedNetwork(trained, side)
     write_onnx(deployed, folder / ONNX_FILE)
     inputs = squares(validation.images(), side)
-    wanted = embed_as_trained(trained, deployed.shrink, inputs)
-    least = agreement(ONNX_FILE, OnnxFile(folder / ONNX_FILE).run(inputs), wanted, PARITY_MIN_COSINE)
-    print(f"{ONNX_FILE}: least cosine to the trained network {least:.6f} over {PARITY_IMAGES} images")
+    expected = embed_as_trained(trained, deployed.shrink, inputs)
+    lowest = check_agreement(ONNX_FILE, OnnxFile(folder / ONNX_FILE).run(inputs), expected, PARITY_MIN_COSINE)
+    print(f"{ONNX_FILE}: minimum cosine to the trained network {lowest:.6f} over {PARITY_IMAGES} images")
     if target.single_image:
         write_single_image_onnx(folder / ONNX_FILE, folder / SINGLE_IMAGE_FILE)
-        least = min(least, agreement(SINGLE_IMAGE_FILE, OnnxFile(folder / SINGLE_IMAGE_FILE).run(inputs), wanted, PARITY_MIN_COSINE))
-    coreml = write_checked_coreml(deployed, folder, inputs, wanted) if target.coreml else None
+        lowest = min(
+            lowest, check_agreement(SINGLE_IMAGE_FILE, OnnxFile(folder / SINGLE_IMAGE_FILE).run(inputs), expected, PARITY_MIN_COSINE)
+        )
+    coreml = write_checked_coreml(deployed, folder, inputs, expected) if target.coreml else None
     views = measured_views(OnnxFile(folder / ONNX_FILE), trained, validation)
-    measured = Measured(parity_min_cosine=least, parity_images=PARITY_IMAGES, gallery_cards=len(validation.cards.card_ids), views=views)
+    measured = Measured(parity_min_cosine=lowest, parity_images=PARITY_IMAGES, gallery_cards=len(validation.cards.card_ids), views=views)
     manifest = describe(trained, deployed, folder, name, write_golden(trained, side, folder), measured, coreml)
     if target.single_image:
         manifest = manifest.model_copy(update={"npu": {"plan": to_json_dict(read_plan(folder / ONNX_FILE))}})
@@ -111,27 +118,27 @@ def write_folder(trained: TrainedNetwork, side: int, target: Target, validation:
     return manifest
 
 
-def agreement(form: str, answered: EmbeddingMatrix, wanted: EmbeddingMatrix, bound: float) -> float:
-    """Return the minimum cosine of corresponding rows. Raises ``ModelError`` if it is below ``bound``."""
-    least = float(np.min(np.sum(answered * wanted, axis=1)))
-    if not least >= bound:
-        raise ModelError(f"{form} differs from the trained network (cosine {least:.6f}, at least {bound} wanted)")
-    return min(1.0, least)
+def check_agreement(file_name: str, vectors: EmbeddingMatrix, expected: EmbeddingMatrix, bound: float) -> float:
+    """Return the minimum cosine of corresponding rows. Raises ``ModelError``, which names ``file_name``, if it is below ``bound``."""
+    lowest = float(np.min(np.sum(vectors * expected, axis=1)))
+    if not lowest >= bound:
+        raise ModelError(f"{file_name} differs from the trained network (cosine {lowest:.6f}, at least {bound} required)")
+    return min(1.0, lowest)
 
 
-def write_checked_coreml(deployed: DeployedNetwork, folder: Path, inputs: InputBatch, wanted: EmbeddingMatrix) -> dict[str, Any]:
-    """Write the Core ML package and return its record, with its agreement if Core ML can predict here."""
+def write_checked_coreml(deployed: DeployedNetwork, folder: Path, inputs: InputBatch, expected: EmbeddingMatrix) -> dict[str, Any]:
+    """Write the Core ML package and return its record, including its agreement if this platform can run Core ML."""
     record = write_coreml(deployed, folder)
-    answered = predict(folder, inputs)
-    if answered is not None:
-        least = agreement(record["package"], answered, wanted, COREML_MIN_COSINE)
-        record |= {"parity_min_cosine": least, "parity_note": f"run over {PARITY_IMAGES} images"}
+    vectors = predict(folder, inputs)
+    if vectors is not None:
+        lowest = check_agreement(record["package"], vectors, expected, COREML_MIN_COSINE)
+        record |= {"parity_min_cosine": lowest, "parity_note": f"run over {PARITY_IMAGES} images"}
     print(f"{record['package']}: {record['weights_compared']} weights compared; parity {record['parity_note']}")
     return record
 
 
 def measured_views(network: OnnxFile, trained: TrainedNetwork, validation: ValidationSet) -> tuple[MeasuredView, ...]:
-    """Measure the ONNX file on simulated views of the held-out cards."""
+    """Return the figures of the ONNX file on simulated views of the held-out cards; none if ``views_per_card`` is 0."""
     if not validation.views_per_card:
         return ()
     held_out = np.isin(validation.cards.card_sets, trained.held_out)
@@ -151,7 +158,7 @@ def describe(
 ) -> ModelManifest:
     """Return the content of ``model.json``."""
     network = trained.network
-    onnx_facts = file_record(folder / ONNX_FILE).model_dump()
+    onnx_record = file_record(folder / ONNX_FILE).model_dump()
     preprocessing = f"area-{deployed.side}-rgb-u8/1"
     if deployed.side == INPUT_SIZE.width:
         preprocessing = PREPROCESSING_ID
@@ -163,7 +170,7 @@ def describe(
         created=datetime.now(UTC).replace(microsecond=0),
         input=NetworkInput(width=deployed.side, height=deployed.side, preprocessing=preprocessing),
         dim=network.settings.dim,
-        artefacts={"onnx": Artifact(**onnx_facts, precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH)},
+        artefacts={"onnx": Artifact(**onnx_record, precision="float16 weights, float32 arithmetic", max_batch=MAX_BATCH)},
         golden=golden,
         training=training_record(trained),
         measured=measured,
@@ -172,7 +179,7 @@ def describe(
 
 
 def self_test_as_device(folder: Path) -> None:
-    """Open the folder as the daemon does and run its self-test."""
+    """Open the folder as the daemon does and run its self-test. Raises ``ModelError`` if one fails."""
     model = open_model(folder)
     with closing(OnnxEmbedder(model)) as embedder:
         self_test(embedder.submit, model, kind="onnx")

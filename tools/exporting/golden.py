@@ -1,4 +1,4 @@
-"""Generated test images and the trained network's embeddings of them: a device checks that its backend gives the same."""
+"""Golden images, drawn by a program, with the trained network's embeddings of them; a device compares its backend with these."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOLDEN_FILE: Final = "golden.npy"
 
 
 def write_golden(trained: TrainedNetwork, side: int, folder: Path) -> Golden:
-    """Write the golden images, ``side`` pixels wide and high, and the trained network's embeddings of them."""
+    """Write the golden images, ``side`` pixels wide and high, and the trained network's embeddings; return their record."""
     images = squares([draw_golden(seed) for seed in GOLDEN_SEEDS], side)
     records = []
     for seed, image in zip(GOLDEN_SEEDS, images, strict=True):
@@ -34,7 +34,7 @@ def write_golden(trained: TrainedNetwork, side: int, folder: Path) -> Golden:
 
 
 def draw_golden(seed: int) -> RgbImage:
-    """Draw a test pattern with the structure of a card (frame, art, text lines), free of copyright: uint8 (224, 224, 3)."""
+    """Return a test pattern with the structure of a card (frame, art, lines of text), RGB uint8 (224, 224, 3); free of copyright."""
     rng = np.random.default_rng(seed)
     side = INPUT_SIZE.height
 
@@ -55,6 +55,6 @@ def draw_golden(seed: int) -> RgbImage:
 
 
 def file_record(path: Path) -> FileRecord:
-    """Return the record of a file that was just written."""
+    """Return the name, hash and size of a file."""
     data = path.read_bytes()
     return FileRecord(file=path.name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))

@@ -1,4 +1,4 @@
-"""Train several networks for the same short time, export them, and compare their measurements."""
+"""Train several networks with the same budget, export them, and compare their figures."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ INT8_PRESETS: Final = ("clean", "camera-6", "hard-light-glare-6")
 
 @dataclass(frozen=True, slots=True)
 class ComparedNetwork:
-    """What was found about one network. ``top1`` and ``accepted`` are shares by preset, see ``tools/evaluation/embedding.py``.
+    """Figures of one network. ``top1`` and ``accepted`` are shares by preset, see ``tools/evaluation/embedding.py``.
 
-    ``int8_top1_loss`` is the mean loss over ``INT8_PRESETS``; latencies are medians of one card, in milliseconds.
+    ``int8_top1_loss`` is the mean loss over ``INT8_PRESETS``; latencies are medians for one card.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ComparedNetwork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparisonData:
-    """What all networks share: the dataset for training, and the cards and backgrounds for measuring."""
+    """Data common to all contenders: the training dataset, and the cards and backgrounds they are measured with."""
 
     dataset: Dataset
     cards: CardImages
@@ -73,15 +73,17 @@ class ComparisonData:
 
     @classmethod
     def read(cls, data: Path, held_out: tuple[str, ...], views_per_card: int) -> ComparisonData:
-        """Read a data folder. Raises ``DataError`` if nothing is held out."""
+        """Read a data folder. Raises ``DataError`` if it contains no card of the ``held_out`` sets."""
         cards, negatives = read_cards(data), data / "negatives"
         if not np.isin(cards.card_sets, held_out).any():
-            raise DataError(f"{data}: none of the held-out sets {held_out} is there; nothing honest can be measured (--hold-out)")
+            raise DataError(
+                f"{data}: contains none of the held-out sets {held_out}, which are needed for measuring; choose other sets with --hold-out"
+            )
         dataset = Dataset.of(cards, read_backgrounds(negatives, half=0), held_out)
         return cls(dataset, cards, read_backgrounds(negatives, half=1), views_per_card)
 
     def calibration(self) -> InputBatch:
-        """Return views of known cards for calibrating the 8-bit quantization."""
+        """Return views of known cards for calibrating the 8-bit quantization, uint8 (n, 224, 224, 3)."""
         known = self.dataset.cards.pixels
         rows = np.linspace(0, len(known) - 1, CALIBRATION_VIEWS).astype(int)
         views = [
@@ -92,7 +94,10 @@ class ComparisonData:
 
 
 def compare_network(contender: Contender, schedule: Schedule, data: ComparisonData, folder: Path) -> ComparedNetwork:
-    """Train, export and measure one network, or return the earlier result with the same schedule."""
+    """Train, export and measure one network; return the stored figures of an earlier call with the same schedule.
+
+    Raises ``DataError`` if ``folder`` holds the figures of another schedule or network.
+    """
     kept = folder / "row.json"
     schedule = replace(
         schedule, pictures=(ResolutionPhase(contender.side, contender.batch),), steps=max(1, (schedule.steps or 0) // contender.batch)
@@ -113,7 +118,7 @@ def compare_network(contender: Contender, schedule: Schedule, data: ComparisonDa
 
 
 def measured(contender: Contender, data: ComparisonData, folder: Path) -> ComparedNetwork:
-    """Export the trained network of ``folder`` and measure it in single precision and in 8 bits."""
+    """Export the trained network in ``folder`` and return its figures in single precision and in 8 bits."""
     trained = open_trained(folder / FINAL)
     single, eight = folder / "model.onnx", folder / "int8.onnx"
     write_onnx(DeployedNetwork(trained, INPUT_SIZE.width), single)
@@ -142,12 +147,12 @@ def measured(contender: Contender, data: ComparisonData, folder: Path) -> Compar
 
 
 def held_out(data: ComparisonData) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which cards were held out of training."""
+    """Return the mask of the held-out cards, bool (cards,)."""
     return np.isin(data.cards.card_sets, data.dataset.held_out)
 
 
 def measure(network: OnnxFile, data: ComparisonData, presets: Sequence[str]) -> dict[str, MeasuredView]:
-    """Measure identification and rejection of the held-out cards among all cards, by preset."""
+    """Return the figures of identifying and rejecting the held-out cards among all cards, by preset."""
 
     def embed(cards: Sequence[RgbImage]) -> EmbeddingMatrix:
         return network.embed(cards)
@@ -157,7 +162,7 @@ def measure(network: OnnxFile, data: ComparisonData, presets: Sequence[str]) -> 
 
 
 def latency_ms(network: OnnxFile) -> float:
-    """Return the median time for one card with all threads, in milliseconds."""
+    """Return the median latency of one card with all threads, in milliseconds."""
     card = squares([np.full((CARD_SIZE.height, CARD_SIZE.width, 3), 127, dtype=np.uint8)], INPUT_SIZE.width)
     times = []
     for _ in range(LATENCY_RUNS + 3):
@@ -168,7 +173,7 @@ def latency_ms(network: OnnxFile) -> float:
 
 
 def as_table(rows: Sequence[ComparedNetwork]) -> str:
-    """Return the comparison as Markdown: one row per figure, one column per network."""
+    """Return the comparison as a Markdown table with a row per figure and a column per network."""
     figures: list[tuple[str, ...]] = [
         ("weights, millions", *(f"{row.parameters / 1e6:.1f}" for row in rows)),
         ("views, pixels of the training", *(f"{row.views:,} at {row.side}" for row in rows)),

@@ -1,4 +1,4 @@
-"""A trained network as ONNX: folded, weights in half precision, any batch size or exactly 1."""
+"""Export a trained network to ONNX: folded, with weights in half precision, for any batch size or for batch size 1."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from tools.exporting.deployed import DeployedNetwork
 
 OPSET: Final = 17
 HALF_FROM_ELEMENTS: Final = 1024
-"""Smaller tensors (biases) stay in single precision: they cost nothing and matter more."""
+"""Smaller tensors, such as biases, stay in single precision: they need little space and affect accuracy more."""
 
 
 def write_onnx(deployed: DeployedNetwork, path: Path) -> None:
-    """Write uint8 (n, side, side, 3) → float32 (n, dim), any n; weights in half precision, cast to single by the graph itself."""
+    """Write an ONNX file that maps uint8 (n, side, side, 3) to float32 (n, dim) for any n.
+
+    Weights are stored in half precision; the graph converts them to single precision.
+    """
     pixels = torch.zeros(2, deployed.side, deployed.side, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
-        # the tracing exporter is deprecated and says so, but writes the GELU pattern that the NPU's compiler knows; the sizes it turns
-        # into constants are constant
+        # about the tracing exporter being deprecated; it writes the GELU pattern that the compiler of the NPU recognizes, and the sizes
+        # that it turns into constants are constant
         warnings.simplefilter("ignore")
         torch.onnx.export(
             deployed,
@@ -42,7 +45,7 @@ def write_onnx(deployed: DeployedNetwork, path: Path) -> None:
 
 
 def write_single_image_onnx(source: Path, path: Path) -> None:
-    """Write the same graph with batch size 1: NPU compilers reject dynamic shapes."""
+    """Write the graph of ``source`` with batch size 1, because compilers of NPUs do not accept a dynamic size."""
     graph = onnx.load(str(source))
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].Clear()
@@ -53,7 +56,7 @@ def write_single_image_onnx(source: Path, path: Path) -> None:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Store the large weights in half precision, each followed by a Cast that the runtime folds when it loads the file."""
+    """Store large weights in half precision, each followed by a Cast that a runtime folds at load time; change ``model``."""
     casts = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)

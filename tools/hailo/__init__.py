@@ -1,1 +1,1 @@
-"""Plan, compile and verify a HEF."""
+"""Plan, compile and verify a HEF, the model file of a Hailo NPU."""

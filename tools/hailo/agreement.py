@@ -1,4 +1,4 @@
-"""Compare two artifacts of one model: the cosine similarity per card, and whether both find the same cards."""
+"""Agreement of two artifacts of one model: cosine per image, and whether they find the same card."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.model import ArtifactAgreement
 
-COLUMNS: Final = ("against the ONNX", "cards", "mean cosine", "least cosine", "same first answer %")
+COLUMNS: Final = ("against the ONNX", "cards", "mean cosine", "minimum cosine", "same top-1 %")
 
 
 def compare_artifacts(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: EmbeddingMatrix) -> ArtifactAgreement:
-    """Compare unit rows (n, dim) of the same images; both query the ``gallery`` (m, dim), which the first artifact embedded."""
+    """Return the agreement of unit rows (n, dim) of the same images.
+
+    ``gallery`` (m, dim) are the cards searched with both, embedded by the first artifact.
+    """
     cosine = np.sum(first * second, axis=1)
     same = np.argmax(first @ gallery.T, axis=1) == np.argmax(second @ gallery.T, axis=1)
     return ArtifactAgreement(
@@ -25,6 +28,6 @@ def compare_artifacts(first: EmbeddingMatrix, second: EmbeddingMatrix, gallery: 
 
 
 def to_cells(name: str, agreement: ArtifactAgreement) -> tuple[str, ...]:
-    """Return an agreement as table cells for ``COLUMNS``; ``name`` is the artifact compared."""
+    """Return the agreement as a table row for ``COLUMNS``; ``name`` is the compared artifact."""
     cosines = (f"{agreement.mean_cosine:.4f}", f"{agreement.min_cosine:.4f}")
     return (name, str(agreement.count), *cosines, f"{100 * agreement.top1:.1f}")

@@ -1,4 +1,4 @@
-"""Measure the compiled model on this machine's board: agreement with the ONNX file, repeatability, latency."""
+"""Measure the compiled model on the NPU of this machine: agreement with the ONNX artifact, determinism, latency."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANSWER_TIMEOUT_S: Final = 30.0
 
 
 def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
-    """Embed any number of images, with two batches in flight."""
+    """Return the embeddings of any number of images, uint8 (n, 224, 224, 3); two batches are in flight at a time."""
     size = embedder.info.max_batch
     parts = [batch[start : start + size] for start in range(0, len(batch), size)]
     rows, waiting = [], [embedder.submit(part) for part in parts[:2]]
@@ -39,13 +39,13 @@ def embed(embedder: Embedder, batch: InputBatch) -> EmbeddingMatrix:
 
 
 def is_deterministic(embedder: Embedder, image: InputBatch) -> bool:
-    """Return whether a hundred runs of one image give identical bytes."""
+    """Return whether ``REPEATS`` runs on one image return identical bytes."""
     first = embedder.submit(image).result(ANSWER_TIMEOUT_S)
     return all(np.array_equal(first, embedder.submit(image).result(ANSWER_TIMEOUT_S)) for _ in range(REPEATS))
 
 
 def latencies_ms(embedder: Embedder, image: InputBatch, batch: int, runs: int) -> dict[str, float]:
-    """Return p50 and p95 of the time from submission to result of a batch, one batch at a time, in milliseconds."""
+    """Return p50 and p95 of the latency of single batches from submission to result, in milliseconds."""
     repeated = np.repeat(image, batch, axis=0)
     took_ms = []
     for _ in range(runs):
@@ -56,7 +56,7 @@ def latencies_ms(embedder: Embedder, image: InputBatch, batch: int, runs: int) -
 
 
 def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tuple[ArtifactAgreement, dict[str, Any]]:
-    """Run all measurements on this machine's board; return the agreement and the record for ``model.json``."""
+    """Measure the model on this machine's NPU; return the agreement with the ONNX artifact and the record for ``model.json``."""
     cards = read_cards(images)
     queries = views_of(cards, negatives, min(1000, 2 * len(cards.card_ids)), seed=3, half=1)
     clean = views_of(cards, negatives, len(cards.card_ids), seed=4, half=1)
@@ -82,5 +82,5 @@ def verify(model: Model, images: Path, negatives: Path | None, runs: int) -> tup
 
 
 def write_record(model: Model, agreement: ArtifactAgreement, record: dict[str, Any]) -> None:
-    """Write the measurements into ``model.json``."""
+    """Write the measurement to ``model.json``."""
     write_npu_record(model, "measured", record, agreement={**model.manifest.agreement, "hef": agreement})

@@ -1,4 +1,4 @@
-"""Compile a model for the Hailo-8L, and compare its emulations with the ONNX file before the HEF is stored."""
+"""Compile a model for the Hailo-8L; compare its emulations with the ONNX artifact before the HEF is stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tools.simulation.card_images import CardImages
 HEF_FILE: Final = "model.hef"
 MAX_BATCH: Final = 8
 HEF_MIN_COSINE: Final = 0.97
-"""What the chip's answer to a golden image must at least reach; 8-bit networks lie at 0.98 to 0.999 (see hef/README.md)."""
+"""Minimum cosine of the NPU's embeddings of the golden images; 8-bit networks reach 0.98 to 0.999 (see hef/README.md)."""
 
 MIN_QUANTIZED_COSINE: Final = 0.98
 
@@ -29,45 +29,51 @@ MIN_TOP1: Final = 0.995
 
 
 def script_path(folder: Path) -> Path:
-    """Return the path of the compiler's model script: ``<name>/<name>.alls``."""
+    """Return the path of the compiler's model script in a model's folder: ``<name>/<name>.alls``."""
     return folder / f"{folder.name}.alls"
 
 
 def compile_model(
     model: Model, known: CardImages, held_out: CardImages, negatives: Path | None, count: int
 ) -> dict[str, ArtifactAgreement]:
-    """Compile, compare, write ``model.hef`` and ``model.json``; return the comparison. Raises ``DataError`` or ``DeviceError``."""
+    """Compile the model, check it, write ``model.hef`` and ``model.json``; return the agreement of both emulations with the ONNX.
+
+    ``known`` cards are used for calibration (``count`` views), ``held_out`` cards for the check. Raises ``DataError`` if a step fails or
+    quantization costs too much, ``DeviceError`` if the compiler is not installed.
+    """
     script = script_path(model.folder).read_text(encoding="utf-8")
     source = model.artifact_path("onnx")
     with tempfile.TemporaryDirectory() as folder:
         compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
         compilation.translate()
     compilation.optimize(script, views_of(known, negatives, count, seed=1, half=0))
-    proof = three_way(compilation, OnnxFile(source), held_out, negatives)
-    quantized = proof["quantized emulation"]
+    agreements = compare_emulations(compilation, OnnxFile(source), held_out, negatives)
+    quantized = agreements["quantized emulation"]
     if quantized.mean_cosine < MIN_QUANTIZED_COSINE or quantized.top1 < MIN_TOP1:
         raise DataError(
-            f"quantization costs too much: mean cosine {quantized.mean_cosine:.4f} (at least {MIN_QUANTIZED_COSINE}), same answer "
+            f"quantization costs too much: mean cosine {quantized.mean_cosine:.4f} (at least {MIN_QUANTIZED_COSINE}), same top-1 "
             f"{100 * quantized.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
         )
     write_artifact(model, compilation.compile(), quantized)
-    return proof
+    return agreements
 
 
-def three_way(compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None) -> dict[str, ArtifactAgreement]:
-    """Compare native and quantized emulation with the ONNX file on two views of each held-out card, searched among the held-out cards."""
+def compare_emulations(
+    compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None
+) -> dict[str, ArtifactAgreement]:
+    """Compare native and quantized emulation with the ONNX on two views of each held-out card, searched among the held-out cards."""
     queries = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
     expected = reference.run(queries)
-    answers: dict[str, EmbeddingMatrix] = {
+    emulated: dict[str, EmbeddingMatrix] = {
         "native": compilation.emulate(queries, "SDK_NATIVE"),
         "quantized emulation": compilation.emulate(queries, "SDK_QUANTIZED"),
     }
-    return {name: compare_artifacts(expected, answer, gallery) for name, answer in answers.items()}
+    return {name: compare_artifacts(expected, rows, gallery) for name, rows in emulated.items()}
 
 
 def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:
-    """Store the HEF beside the ONNX file and record it in ``model.json``."""
+    """Write the HEF beside the ONNX file, then add it to ``model.json``."""
     (model.folder / HEF_FILE).write_bytes(hef)
     artifact = Artifact(file=HEF_FILE, sha256=hashlib.sha256(hef).hexdigest(), size_bytes=len(hef), precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest

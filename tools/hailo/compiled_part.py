@@ -1,7 +1,7 @@
-"""The part of a model's ONNX graph that runs on the NPU: all convolutions and what is between them.
+"""The part of a network's ONNX graph that runs on the NPU: everything from the first convolution to the embedding.
 
-Converting the image to planes and normalizing the embedding remain on the host. The compiler receives this part alone, in the simplest
-form: float32 planes, weights in single precision, batch size 1.
+The host converts images to planes before it and normalizes the embedding after it. The compiler gets that part alone, with float32 planes
+as input, weights in single precision and batch size 1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from edge.errors import ModelError
 from tools.network.onnx_weights import single_precision
 
 ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identity", "Div", "LpNormalization"})
-"""What may follow the embedding: it takes its shape and its length, the numbers stay."""
+"""Operations that may follow the embedding: they only reshape or normalize it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPart:
-    """An ONNX graph of the compiled part; ``start`` and ``end`` are its first and last node, ``side`` is the image size."""
+    """An ONNX file with the compiled part only: its first node ``start``, its last node ``end``, the ``side`` of its input in pixels."""
 
     onnx: Path
     start: str
@@ -32,7 +32,10 @@ class CompiledPart:
 
 
 def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
-    """Write the compiled part of ``source``: float32 (1, 3, side, side) in, unnormalized embedding out. Raises ``ModelError``."""
+    """Write the compiled part of ``source`` to ``target``: float32 (1, 3, side, side) in, the unnormalized embedding out.
+
+    Raises ``ModelError`` if ``source`` has no such part.
+    """
     model = single_precision(onnx.load(str(source)))
     start, end = compiled_range(model, source)
     part = fix_batch_to_one(model)
@@ -41,7 +44,7 @@ def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
 
 
 def fix_batch_to_one(model: ModelProto) -> ModelProto:
-    """Return the graph with batch size 1 and all shapes static, as the compiler requires. Changes ``model``."""
+    """Return the graph with batch size 1 and all shapes inferred, because compiled networks are static. Changes ``model``."""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
@@ -49,12 +52,15 @@ def fix_batch_to_one(model: ModelProto) -> ModelProto:
 
 
 def compiled_range(model: ModelProto, path: Path) -> tuple[NodeProto, NodeProto]:
-    """Return the first and the last node that are compiled: the first convolution, and the one that outputs the unnormalized embedding."""
+    """Return the first and the last compiled node: the first convolution and the one that computes the unnormalized embedding.
+
+    Raises ``ModelError`` if there is none; ``path`` is named in the message.
+    """
     start = next((node for node in model.graph.node if node.op_type == "Conv"), None)
     makers = {output: node for node in model.graph.node for output in node.output}
     end = makers.get(model.graph.output[0].name)
     while end is not None and end.op_type in ON_THE_HOST:
         end = makers.get(end.input[0])
     if start is None or end is None:
-        raise ModelError(f"{path}: holds no convolution that its output comes from; name the network's ONNX")
+        raise ModelError(f"{path}: its output does not depend on a convolution; name the ONNX file of a network")
     return start, end

@@ -1,4 +1,4 @@
-"""Drives Hailo's Dataflow Compiler: ONNX → parsed → optimized (quantized) → HEF, stopping where it would silently lose accuracy.
+"""Run Hailo's Dataflow Compiler: ONNX → parsed → optimized (quantized) → HEF; fail where it would silently lose accuracy.
 
 The compiler (package ``hailo_sdk_client``) is proprietary, x86-64 only, and comes from the Hailo Developer Zone; it is imported when it is
 used. Calls as in the model zoo (hailo-ai/hailo_model_zoo v2.18) and luxonis/modelconverter: ``ClientRunner.translate_onnx_model``,
@@ -34,16 +34,20 @@ LOST_ACCURACY: Final = (
     "no gpu",
     "running without calibration",
 )
-"""Log lines, in lower case, after which the result is not what was queries for."""
+"""Parts of log messages, in lower case, that announce a loss of accuracy."""
 
 EMBEDDING_LAYER: Final = "{embedding_layer}"
-"""Stands in a model script for the name the compiler gave to the layer that computes the embedding."""
+"""Placeholder in a model script for the compiler's name of the layer that computes the embedding."""
 
 Emulation: TypeAlias = Literal["SDK_NATIVE", "SDK_FP_OPTIMIZED", "SDK_QUANTIZED"]
 
 
 class Compilation:
-    """One network in the compiler. Raises ``DataError`` with the compiler's message if a step fails."""
+    """Compiles one network; call ``translate``, ``optimize`` and ``compile`` in this order.
+
+    Each raises ``DataError`` with the compiler's message if it fails or loses accuracy. The constructor raises ``DeviceError`` if the
+    compiler is not installed.
+    """
 
     def __init__(self, part: CompiledPart, name: str, *, chip: str = "hailo8l") -> None:
         self._sdk = load_compiler()
@@ -52,7 +56,7 @@ class Compilation:
         self._runner: Any = self._sdk.ClientRunner(hw_arch=chip)
 
     def translate(self) -> None:
-        """Parse the ONNX file with a static batch size of 1."""
+        """Parse the ONNX file with batch size 1."""
         part = self._part
         with failing_on_lost_accuracy("translating"):
             self._runner.translate_onnx_model(
@@ -64,10 +68,10 @@ class Compilation:
             )
 
     def optimize(self, script: str, calibration: InputBatch) -> None:
-        """Quantize after ``script`` with images uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``, fed as raw 0..255."""
+        """Quantize as ``script`` says, calibrated with RGB 0..255, uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``."""
         if len(calibration) < CALIBRATION_IMAGES:
             raise DataError(
-                f"{len(calibration)} images for calibration; with fewer than {CALIBRATION_IMAGES} the compiler gives up optimizing"
+                f"{len(calibration)} images for calibration; the compiler optimizes only with at least {CALIBRATION_IMAGES}; add images"
             )
         with failing_on_lost_accuracy("optimizing"):
             self._runner.load_model_script(script.replace(EMBEDDING_LAYER, self._embedding_layer()))
@@ -79,37 +83,37 @@ class Compilation:
             return bytes(self._runner.compile())
 
     def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
-        """Embed images by emulation on this machine: the parsed network (native), or as on the chip (quantized)."""
+        """Return the embeddings, unit rows float32 (n, dim), that the parsed (native) or the quantized network computes on this machine."""
         context = getattr(self._sdk.InferenceContext, kind)
         with self._runner.infer_context(context) as opened:
             answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))
         return l2_normalize(answers.reshape(len(batch), -1))
 
     def _embedding_layer(self) -> str:
-        """Return the compiler's name of the last layer; model scripts use its names, not those of the ONNX file."""
+        """Return the compiler's name of the last layer, because scripts use its names and not those of the ONNX file."""
         layers = self._runner.get_hn()["layers"]
         found = [name for name, layer in layers.items() if self._part.end in layer.get("original_names", ())]
         if not found:
-            raise DataError(f"{self._part.onnx}: the compiler knows no layer of `{self._part.end}`; its names: {', '.join(layers)}")
+            raise DataError(f"{self._part.onnx}: the compiler has no layer for `{self._part.end}`; its layers: {', '.join(layers)}")
         return str(found[-1])
 
 
 def load_compiler() -> ModuleType:
-    """Import the compiler. Raises ``DeviceError``, which says where to get it, if it is missing."""
+    """Return the compiler's module. Raises ``DeviceError`` that names its source if it is not installed."""
     try:
         return importlib.import_module("hailo_sdk_client")
     except ImportError as error:
         pairs = ", ".join(f"{compiler} for HailoRT {runtime}" for compiler, runtime in RUNTIME_OF_COMPILER.items())
         raise DeviceError(
             f"Hailo's Dataflow Compiler is not installed ({error}). Get the wheel hailo_dataflow_compiler from the Hailo Developer Zone "
-            f"(account needed; Ubuntu x86-64, Python 3.10 to 3.12) and install it into a virtual environment; take version {pairs}. "
+            f"(account needed; Ubuntu x86-64, Python 3.10 to 3.12) and install it into a virtual environment; use version {pairs}. "
             "`--plan` works without it"
         ) from error
 
 
 @contextmanager
 def failing_on_lost_accuracy(step: str) -> Iterator[None]:
-    """Watch the compiler's log: raise ``DataError`` on a message that indicates lost accuracy, and name the step in any error."""
+    """Raise ``DataError`` if the block raises or the compiler logs a loss of accuracy; the message begins with ``step``."""
     handler = _AccuracyLogHandler()
     root = logging.getLogger()
     root.addHandler(handler)
@@ -122,11 +126,11 @@ def failing_on_lost_accuracy(step: str) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
     if handler.matches:
-        raise DataError(f"{step}: the compiler gives up accuracy: {handler.matches[0]!r}; give it a GPU and at least 1024 images")
+        raise DataError(f"{step}: the compiler reports a loss of accuracy: {handler.matches[0]!r}; use a GPU and at least 1024 images")
 
 
 class _AccuracyLogHandler(logging.Handler):
-    """Collects the messages that indicate lost accuracy."""
+    """Collects log messages that announce a loss of accuracy."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

@@ -1,9 +1,8 @@
-"""Estimate the cost of a network on a Hailo-8L from its ONNX file: weights, arithmetic, activations, and what the PCIe link allows.
+"""Estimate the cost of a network on a Hailo-8L from its ONNX file: weights, arithmetic, activations, and the limit of the PCIe link.
 
-A Hailo-8L has only on-chip memory: a network that does not fit is cut into contexts whose weights stream over PCIe in
-each run, once per batch. A Pi 5 has one lane; raw rates after line coding: 8 GT/s x 128/130 / 8 = 0.985 GB/s (Gen3), 5 GT/s x 8/10 / 8 =
-0.5 GB/s (Gen2). The result is a lower bound: it includes neither the compiler's overhead nor the
-chip's computing time.
+A Hailo-8L has on-chip memory only. A network that does not fit is split into contexts whose weights are streamed over PCIe in each run,
+once per batch. A Pi 5 has one lane; rates after line coding: 8 GT/s x 128/130 / 8 = 0.985 GB/s (Gen3), 5 GT/s x 8/10 / 8 = 0.5 GB/s
+(Gen2). The resulting times are lower bounds; they contain neither the compiler's overhead nor the time the chip computes.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)
 WEIGHTS: Final = {"8 bit": False, "big 1x1 layers 4 bit": True}
 LARGE_1X1_WEIGHTS: Final = 200_000
-"""Layers with so many weights and a 1x1 kernel are candidates for 4 bits: ConvNeXt's widest three stages hold most weights there."""
+"""1x1 layers with at least so many weights are candidates for 4 bits; in ConvNeXt they hold most of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer with weights. ``macs`` are multiply-accumulates per image, ``output_values`` the size of its output."""
+    """One layer with weights; ``macs`` are multiply-accumulates and ``output_values`` the size of the output, both for one image."""
 
     name: str
     kernel: tuple[int, int]
@@ -41,7 +40,7 @@ class Layer:
 
     @property
     def may_be_4_bit(self) -> bool:
-        """Whether the layer is one of the large 1x1 convolutions."""
+        """Whether the layer is a large 1x1 convolution."""
         return self.kernel == (1, 1) and self.weights >= LARGE_1X1_WEIGHTS
 
 
@@ -64,13 +63,13 @@ class Stage:
 
     @property
     def widest_activation(self) -> int:
-        """Size of the largest output in values, or bytes at 8 bits."""
+        """Number of values of the largest output, equal to its bytes at 8 bits."""
         return max(layer.output_values for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class CompilePlan:
-    """Estimated cost of a network before compilation."""
+    """Estimated cost of a network, without running the compiler."""
 
     stages: tuple[Stage, ...]
 
@@ -80,24 +79,24 @@ class CompilePlan:
         return tuple(layer for stage in self.stages for layer in stage.layers)
 
     def weight_bytes(self, *, four_bit: bool) -> int:
-        """Return the size of all weights at 8 bits, or with the large 1x1 layers at 4."""
+        """Return the bytes of all weights at 8 bits, or with those of large 1x1 layers at 4."""
         return sum(layer.weights // 2 if four_bit and layer.may_be_4_bit else layer.weights for layer in self.layers)
 
     def stream_ms(self, link: str, batch: int, *, four_bit: bool) -> float:
-        """Return the minimum time per image, in milliseconds, of streaming the weights once per batch over ``link``."""
+        """Return the minimum time per image, in milliseconds, of streaming the weights over ``link`` once per batch."""
         return self.weight_bytes(four_bit=four_bit) / (PCIE_GB_PER_S[link] * 1e9) * 1e3 / batch
 
 
 def read_plan(path: Path) -> CompilePlan:
-    """Read an ONNX file and estimate its cost. Raises ``ModelError`` if it is not an ONNX file or has no layers with weights."""
+    """Return the plan of an ONNX file. Raises ``ModelError`` if it cannot be read or has no layers with weights."""
     try:
         model = fix_batch_to_one(onnx.load(str(path)))
     except Exception as error:  # protobuf and onnx raise classes without a common base
-        raise ModelError(f"{path}: no readable ONNX ({error}); export the network again") from error
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); export the network again") from error
     shapes = _shapes(model)
     layers = [layer for node in model.graph.node if (layer := _layer(node, shapes)) is not None]
     if not layers:
-        raise ModelError(f"{path}: holds no layer with weights; name the network's ONNX")
+        raise ModelError(f"{path}: has no layer with weights; name the ONNX file of a network")
     return CompilePlan(_stages(layers))
 
 
@@ -109,7 +108,7 @@ def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
-    """Return a convolution or matrix product with its cost, None for any other node."""
+    """Return the layer of a convolution or matrix product, None for other nodes."""
     if node.op_type not in {"Conv", "Gemm", "MatMul"}:
         return None
     weight, output = shapes.get(node.input[1], ()), shapes.get(node.output[0], ())
@@ -125,7 +124,7 @@ def _layer(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> Layer | None:
 
 
 def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
-    """Group consecutive layers with the same output side; the last group, at side 1 to 3, is the head."""
+    """Group consecutive layers by output side; the last group, at side 1 to 3, is the head."""
     groups: list[list[Layer]] = []
     for layer in layers:
         if not groups or groups[-1][-1].output_side != layer.output_side:
@@ -135,7 +134,7 @@ def _stages(layers: Sequence[Layer]) -> tuple[Stage, ...]:
 
 
 def as_markdown(plan: CompilePlan) -> str:
-    """Return the plan as two tables and a recommendation."""
+    """Return the plan as two Markdown tables and a recommendation."""
     lines = ["| stage | layers | weights | MACs | widest activation | 8-bit MB | 4-bit MB |", "|---|---|---|---|---|---|---|"]
     for stage in (*plan.stages, Stage("all", plan.layers)):
         eight, four = stage.weights, CompilePlan((stage,)).weight_bytes(four_bit=True)
@@ -168,7 +167,7 @@ def recommendation(plan: CompilePlan, bound_ms: float = 25.0) -> str:
 
 
 def to_json_dict(plan: CompilePlan) -> dict[str, Any]:
-    """Return the plan for ``model.json``: weights and MACs by stage, minimum ms per image by link, weights and batch."""
+    """Return the plan for ``model.json``: weights and MACs per stage, minimum ms per image by link, weights and batch."""
     return {
         "weights": sum(layer.weights for layer in plan.layers),
         "macs": sum(layer.macs for layer in plan.layers),

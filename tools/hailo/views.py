@@ -1,4 +1,4 @@
-"""Simulated views of cards for calibrating and comparing a compiled model."""
+"""Simulated views of cards for calibrating and checking a compiled model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import CardImages, read_backgrounds
 
 CALIBRATION_IMAGES: Final = 1024
-"""With fewer the compiler silently gives up optimizing."""
+"""With fewer the compiler silently reduces its optimization."""
 HEF_CALIBRATION_PRESETS: Final = ("clean", "camera-4", "camera-6", "hard-light-glare-6", "glare")
 
 
 def views_of(cards: CardImages, folder: Path | None, count: int, seed: int, half: int) -> InputBatch:
-    """Return ``count`` rectified simulated views, of the cards in turn, as input of the network: uint8 (count, 224, 224, 3)."""
+    """Return ``count`` simulated rectified views, cycling through the cards, as network input uint8 (count, 224, 224, 3).
+
+    ``half`` selects which half of the background images in ``folder`` is used; None means plain backgrounds.
+    """
     backgrounds = read_backgrounds(folder, half=half) if folder is not None else [None]
     views = np.empty((count, INPUT_SIZE.height, INPUT_SIZE.width, 3), dtype=np.uint8)
     for number in range(count):

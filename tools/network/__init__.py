@@ -1,1 +1,1 @@
-"""The architectures that can be trained, as modules and as ONNX."""
+"""Network architectures that can be trained, their ONNX files, and 8-bit quantization."""

@@ -1,4 +1,4 @@
-"""The base class of all embedding networks: RGB 0..255 in, unit vectors out, foldable for deployment."""
+"""Base class of all embedding networks: RGB 0..255 in, unit vectors out, foldable for deployment."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 IMAGENET_MEAN: Final = (123.675, 116.28, 103.53)
 IMAGENET_STD: Final = (58.395, 57.12, 57.375)
-"""In 0..255: what published weights were trained with."""
+"""Mean and standard deviation, in 0..255, that published weights were trained with."""
 
 
 class EmbeddingNetwork(nn.Module):
     """RGB 0..255 (n, 3, side, side) → unit vectors float32 (n, dim).
 
-    A subclass implements ``raw`` and ``output_layer``; ``fold`` may be overridden if mean and standard deviation can be folded into
-    the first convolution. Mean and standard deviation belong to the network but are not weights: a checkpoint does not contain them.
+    A subclass implements ``raw`` and ``output_layer``; it overrides ``fold`` if it can fold mean and standard deviation into its first
+    convolution. Mean and standard deviation are constants of the network, not weights: checkpoints do not contain them.
     """
 
     settings: Any
@@ -32,29 +32,29 @@ class EmbeddingNetwork(nn.Module):
         self.prepare: nn.Module = nn.Identity()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return unit vectors."""
+        """Return unit vectors (n, dim) of RGB 0..255 (n, 3, side, side)."""
         return self.embed((pixels - self.mean) / self.std)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return unit vectors of images normalized to mean 0 and standard deviation 1 (raw images, once folded)."""
+        """Return unit vectors (n, dim) of images with mean 0 and standard deviation 1; of RGB 0..255 after ``fold``."""
         vectors = self.raw(self.prepare(x)).float()
         return cast(Tensor, vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
     def raw(self, x: Tensor) -> Tensor:
-        """Return vectors (n, dim) of any length."""
+        """Return vectors (n, dim) before normalization. Must be implemented."""
         raise NotImplementedError
 
     @property
     def output_layer(self) -> nn.Conv2d | nn.Linear:
-        """Return the last linear layer; only the scaling to unit length follows it."""
+        """Return the last linear layer; only the normalization to unit length follows it. Must be implemented."""
         raise NotImplementedError
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
-        """Make ``embed`` take RGB 0..255; ``shrink`` times larger images than those of the training are averaged down first.
+        """Change the network so that ``embed`` takes RGB 0..255; images ``shrink`` times larger than in training are averaged down first.
 
-        For deployment only. Here it is one more 1x1 convolution, exact for every network; a convolution with padding cannot take the
-        mean in without an error along the edges.
+        For deployment only. This implementation adds a 1x1 convolution, which is exact for every network; folding the mean into a
+        convolution with padding would cause an error along the edges.
         """
         scale = nn.Conv2d(3, 3, 1, groups=3)
         scale.weight.copy_((1.0 / self.std).view(3, 1, 1, 1))
@@ -63,12 +63,12 @@ class EmbeddingNetwork(nn.Module):
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Return the number of weights, counted once."""
+    """Return the number of parameters; shared ones count once."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialize weights such that the variance is preserved: for training in minutes, the published 0.02 starts too small."""
+    """Initialize a convolution so that it preserves variance; for short training from scratch the usual 0.02 is too small."""
     if isinstance(module, nn.Conv2d):
         fan_in = module.weight[0].numel()
         nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)

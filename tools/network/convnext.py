@@ -1,12 +1,12 @@
-"""ConvNeXt (Liu et al. 2022, arXiv 2201.03545) in a form that an NPU compiles.
+"""ConvNeXt (Liu et al. 2022, arXiv 2201.03545), modified for the compiler of an NPU.
 
-Depths and widths of ConvNeXt-Tiny are those of the paper, section 3. The differences, each for the compiler's sake:
+Depths and widths of ConvNeXt-Tiny are those of section 3 of the paper. Differences:
 
 - 1x1 convolutions instead of permute + Linear: the data stays NCHW.
-- BatchNorm instead of LayerNorm (``norm="batch"``): it disappears into the neighboring convolution. ``norm="layer"`` keeps the
-  published LayerNorm, for those who start from published weights (``tools/network/published.py`` reads them).
-- Layer scale disappears into the second 1x1 convolution.
-- The head, once folded, is convolutions, an average and a sum: no reshape, no concatenation.
+- BatchNorm instead of LayerNorm (``norm="batch"``): it is folded into the neighboring convolution. ``norm="layer"`` keeps the
+  published LayerNorm, which is needed to start from published weights (``tools/network/published.py``).
+- Layer scale is folded into the second 1x1 convolution.
+- The folded head consists of convolutions, an average and a sum, without reshape and concatenation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LayerNorm2d(nn.Module):
 
 
 def make_norm(settings: ConvNextSettings, channels: int) -> nn.Module:
-    """Return the normalization the settings name."""
+    """Return the normalization layer selected by ``settings.norm``."""
     return nn.BatchNorm2d(channels) if settings.norm == "batch" else LayerNorm2d(channels)
 
 
@@ -59,7 +59,7 @@ class Block(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Take the layer scale, and the norm where it is a BatchNorm, into the convolutions. For deployment only."""
+        """Fold the layer scale and, if it is a BatchNorm, the norm into the convolutions. For deployment only."""
         if self.scale is not None:
             factor = self.scale.flatten()
             scale_outputs(self.project, factor, torch.zeros_like(factor))
@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 
 class ConvNext(EmbeddingNetwork):
-    """The network. The side of its images is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels more)."""
+    """The network. The side of its input is 32 times a key of ``POOL_TO_3X3``, or up to 31 pixels more."""
 
     def __init__(self, settings: ConvNextSettings | None = None) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class ConvNext(EmbeddingNetwork):
         self.apply(init_weights)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Return vectors (n, dim) of any length."""
+        """Return vectors (n, dim) before normalization."""
         return cast(Tensor, self.head(self.final_norm(self.last_map(x))))
 
     def last_map(self, x: Tensor) -> Tensor:
@@ -103,10 +103,10 @@ class ConvNext(EmbeddingNetwork):
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
-        """Take mean, standard deviation, layer scales and BatchNorms into the convolutions, so that ``embed`` takes RGB 0..255.
+        """Fold mean, standard deviation, layer scales and BatchNorms into the convolutions, so that ``embed`` takes RGB 0..255.
 
-        ``shrink`` makes the stem read images that many times larger than those of the training, as if they were averaged down first:
-        its 4x4 patches become patches of 4 times ``shrink``. Exact up to rounding; the network cannot be trained on afterwards.
+        ``shrink`` makes the stem accept images that many times larger than in training, as if they were averaged down first: its 4x4
+        patches become patches of 4 times ``shrink``. Exact up to rounding; the network cannot be trained afterwards.
         """
         self._widen_stem(shrink)
         scale_inputs(self.stem, 1.0 / self.std.flatten(), -(self.mean / self.std).flatten())

@@ -17,7 +17,7 @@ BATCH: Final = 16
 
 
 def embed_images(network: EmbeddingNetwork, images: Sequence[RgbImage], side: int) -> EmbeddingMatrix:
-    """Return the embeddings (n, dim) of images resized as in training, on the network's device and in eval mode."""
+    """Return the embeddings (n, dim) of ``images``, resized to ``side``, on the network's device; leave the network in eval mode."""
     network.eval()
     device = network.mean.device
     rows = []

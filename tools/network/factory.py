@@ -1,4 +1,4 @@
-"""Create networks from settings, new or read from a checkpoint."""
+"""Create networks from settings, and settings from checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.network.settings import ConvNextSettings, NetworkSettings, PublishedS
 
 
 def make_network(settings: NetworkSettings) -> EmbeddingNetwork:
-    """Return a network with newly initialized weights."""
+    """Return a network with random weights."""
     if isinstance(settings, ConvNextSettings):
         return ConvNext(settings)
     if isinstance(settings, RegNetSettings):
@@ -23,9 +23,9 @@ def make_network(settings: NetworkSettings) -> EmbeddingNetwork:
 
 
 def settings_from(record: Mapping[str, Any]) -> NetworkSettings:
-    """Return the settings in the mapping that a checkpoint contains. Raises ``DataError``."""
+    """Return the settings stored in a checkpoint. Raises ``DataError`` if this version does not know the network."""
     kinds: dict[str, Callable[..., NetworkSettings]] = {"convnext": ConvNextSettings, "regnet": RegNetSettings, "timm": PublishedSettings}
     try:
         return kinds[record["kind"]](**record)
     except (KeyError, TypeError) as error:
-        raise DataError(f"the checkpoint names a network this version does not know ({error}); train it again") from error
+        raise DataError(f"the checkpoint names a network that this version does not know ({error}); train it again") from error

@@ -1,4 +1,4 @@
-"""Fold linear operations into the adjacent convolution, in place and without gradients: for deployment only."""
+"""Fold linear operations into neighboring convolutions, in place. For deployment only; call without gradients."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from torch import Tensor, nn, sqrt
 
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return a BatchNorm in eval mode as (factor, shift) per channel."""
+    """Return (factor, shift) per channel that a BatchNorm applies in eval mode."""
     factor = norm.weight / sqrt(cast(Tensor, norm.running_var) + norm.eps)
     return factor, norm.bias - cast(Tensor, norm.running_mean) * factor
 
 
 def scale_outputs(convolution: nn.Conv2d, factor: Tensor, shift: Tensor) -> None:
-    """Change a convolution to return ``factor * y + shift`` instead of ``y``."""
+    """Change a convolution so that it returns ``factor * y + shift`` in place of ``y``."""
     convolution.weight.mul_(factor[:, None, None, None])
     bias = cast(Tensor, convolution.bias)
     bias.copy_(bias * factor + shift)
 
 
 def scale_inputs(convolution: nn.Conv2d, factor: Tensor, shift: Tensor) -> None:
-    """Change a convolution without padding to accept ``x`` instead of ``factor * x + shift``."""
+    """Change a convolution without padding so that its input is ``x`` in place of ``factor * x + shift``."""
     cast(Tensor, convolution.bias).add_((convolution.weight * shift[None, :, None, None]).sum(dim=(1, 2, 3)))
     convolution.weight.mul_(factor[None, :, None, None])

@@ -1,4 +1,4 @@
-"""Run an ONNX file of any input size directly: quantized copies, teachers, targets other than the scanner."""
+"""Run an ONNX file of any input size: quantized copies, teachers, exports for targets other than the scanner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ROWS_AT_ONCE = 8
 
 
 class OnnxFile:
-    """Embeds rectified cards: uint8 (n, side, side, 3) RGB to unit rows float32 (n, ``dim``)."""
+    """Embeds rectified cards: RGB uint8 (n, side, side, 3) in, unit rows float32 (n, ``dim``) out.
+
+    ``threads`` is the number of CPU threads, 0 for all. Raises ``ModelError`` if the file cannot be loaded or has another input.
+    """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
@@ -36,18 +39,18 @@ class OnnxFile:
         self.dim = int(embedding.shape[-1])
 
     def embed(self, cards: Sequence[RgbImage]) -> EmbeddingMatrix:
-        """Embed rectified cards of any size."""
+        """Return the embeddings of rectified cards of any size, unit rows float32 (n, ``dim``)."""
         return self.run(squares(cards, self.side))
 
     def run(self, batch: InputBatch) -> EmbeddingMatrix:
-        """Embed preprocessed input, uint8 (n, side, side, 3)."""
+        """Return the embeddings of prepared input, uint8 (n, side, side, 3)."""
         parts = (batch[start : start + self._rows] for start in range(0, len(batch), self._rows))
         output = [self._session.run(None, {self._name: np.ascontiguousarray(part)})[0] for part in parts]
         return checked_embeddings(np.concatenate(output), count=len(batch), dim=self.dim)
 
 
 def squares(cards: Sequence[RgbImage], side: int) -> InputBatch:
-    """Return cards resized to squares as by ``edge.recognition.embedding.to_input_batch``, for any side: uint8 (n, side, side, 3)."""
+    """Return cards resized to uint8 (n, side, side, 3), as ``edge.recognition.embedding.to_input_batch`` does for its fixed side."""
     batch = np.empty((len(cards), side, side, 3), dtype=np.uint8)
     for index, card in enumerate(cards):
         shrinks = card.shape[0] >= side and card.shape[1] >= side

@@ -1,4 +1,4 @@
-"""Weights of an ONNX file in half precision, each followed by a Cast, as written by the export."""
+"""Half-precision weights in ONNX files, each followed by a Cast, as the export writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from edge.errors import DataError
 
 
 def single_precision(model: ModelProto) -> ModelProto:
-    """Convert weights in half precision, each followed by a Cast, back to single precision; changes ``model``."""
+    """Convert half-precision weights that are followed by a Cast to single precision; change and return ``model``.
+
+    Raises ``DataError`` if another half-precision weight is left.
+    """
     weights = {weight.name: weight for weight in model.graph.initializer}
     kept = []
     for node in model.graph.node:

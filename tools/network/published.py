@@ -1,7 +1,7 @@
-"""Networks and weights published by others, through ``timm`` (the extra ``teacher``): any backbone as an ``EmbeddingNetwork``.
+"""Published networks and weights from ``timm`` (the extra ``teacher``), usable as ``EmbeddingNetwork``.
 
 Names are timm's. Used here: ``vit_large_patch16_dinov3`` (DINOv3, Simeoni et al. 2025, arXiv 2508.10104; 1024 features, patches of 16),
-``vit_small_patch16_224``, ``convnext_base``, and the weights of ``convnext_tiny`` for our own ConvNeXt.
+``vit_small_patch16_224``, ``convnext_base``, and the weights of ``convnext_tiny`` for ``ConvNext``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ from tools.network.settings import HUB, PublishedSettings
 Weights = Mapping[str, Tensor]
 
 CLASSIFIERS: Final = ("head.fc.", "head.weight", "head.bias")
-"""What a published classifier ends with, and an embedding network does not have."""
+"""Prefixes of the weights of published classifiers that embedding networks do not have."""
 
 
 def nearest_side(side: int, patch: int | None) -> int:
-    """Return the multiple of ``patch`` nearest to ``side``; 518 becomes 512 for patches of 16 and stays for those of 14."""
+    """Return the multiple of ``patch`` nearest to ``side``, or ``side`` if ``patch`` is None: 518 becomes 512 for patches of 16."""
     return side if patch is None else max(1, round(side / patch)) * patch
 
 
 class PublishedNetwork(EmbeddingNetwork):
-    """A backbone with a projection head, with the mean and standard deviation with which its weights were trained."""
+    """A backbone of timm with a projection head; uses the mean and standard deviation the backbone was trained with.
+
+    Raises ``DataError`` if timm does not know the backbone, ``MissingExtraError`` without timm.
+    """
 
     def __init__(self, settings: PublishedSettings) -> None:
         try:
@@ -42,7 +45,7 @@ class PublishedNetwork(EmbeddingNetwork):
                 settings.model, pretrained=False, num_classes=0, **_size_options(settings), **settings.options
             )
         except RuntimeError as error:
-            raise DataError(f"{settings.model}: timm does not make this network ({error}); see timm.list_models()") from error
+            raise DataError(f"{settings.model}: timm cannot create this network ({error}); see timm.list_models()") from error
         known = backbone.pretrained_cfg
         super().__init__(tuple(255.0 * value for value in known["mean"]), tuple(255.0 * value for value in known["std"]))
         self.settings = settings
@@ -54,7 +57,7 @@ class PublishedNetwork(EmbeddingNetwork):
         self.head = nn.Sequential(*layers, nn.Linear(settings.hidden or width, settings.dim))
 
     def raw(self, x: Tensor) -> Tensor:
-        """Return vectors (n, dim) of any length."""
+        """Return vectors (n, dim) before normalization."""
         return cast(Tensor, self.head(self.backbone(x)))
 
     @property
@@ -63,7 +66,7 @@ class PublishedNetwork(EmbeddingNetwork):
         return cast(nn.Linear, self.head[-1])
 
     def train_only(self, last_blocks: int) -> None:
-        """Freeze the backbone except for its last blocks; 0 freezes all of it. The head is always trained."""
+        """Freeze the backbone except its last blocks; 0 freezes all of it. The head is always trained."""
         self.backbone.requires_grad_(requires_grad=False)
         if last_blocks:
             blocks = list(cast(nn.Sequential, self.backbone.blocks))
@@ -80,13 +83,16 @@ def timm_library() -> ModuleType:
     """Return the module ``timm``. Raises ``MissingExtraError``, or ``DataError`` if its torchvision does not fit the installed PyTorch."""
     try:
         with extra_required("a published network"):
-            return importlib.import_module("timm")  # most trainings do without it
+            return importlib.import_module("timm")  # most training runs do not need it
     except RuntimeError as error:
         raise DataError(f"timm cannot be imported ({error}); install torch and torchvision of versions that fit each other") from error
 
 
 def published_weights(model: str, weights: str, options: Mapping[str, object] | None = None) -> Weights:
-    """Return published weights in timm's naming: from the hub (``weights`` is "hub") or from a local file. Raises ``DataError``."""
+    """Return published weights with timm's names: from the hub if ``weights`` is "hub", else from the file it names.
+
+    Raises ``DataError`` if they cannot be downloaded or read.
+    """
     if weights != HUB:
         return read_weights(Path(weights))
     try:
@@ -95,13 +101,16 @@ def published_weights(model: str, weights: str, options: Mapping[str, object] | 
         raise
     except Exception as error:  # the hub's client has many errors of its own
         raise DataError(
-            f"{model}: its published weights cannot be fetched here ({type(error).__name__}: {error}); download them where there is a "
+            f"{model}: its published weights cannot be downloaded ({type(error).__name__}: {error}); download them where there is a "
             "network (huggingface.co/timm) and name the file with --weights"
         ) from error
 
 
 def load_published(network: EmbeddingNetwork, weights: str) -> None:
-    """Load published weights into a backbone of timm or our LayerNorm ConvNeXt, without the head. Raises ``DataError``."""
+    """Load published weights into a backbone of timm or a LayerNorm ``ConvNext``; the head keeps its own.
+
+    Raises ``DataError`` if there are none for this network or they do not fit.
+    """
     settings = network.settings
     if isinstance(network, PublishedNetwork):
         found = published_weights(settings.model, weights, {**_size_options(settings), **settings.options})
@@ -109,11 +118,11 @@ def load_published(network: EmbeddingNetwork, weights: str) -> None:
     elif isinstance(network, ConvNext):
         load_published_convnext(network, published_weights("convnext_tiny", weights), weights)
     else:
-        raise DataError(f"{weights}: there are no published weights for this network; leave --weights out")
+        raise DataError(f"{weights}: there are no published weights for this network; omit --weights")
 
 
 def read_weights(path: Path) -> Weights:
-    """Read a file of weights, ``.safetensors`` or torch's own. Raises ``DataError``."""
+    """Read a file of weights in the format of safetensors or PyTorch. Raises ``DataError`` if it cannot be read."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -121,7 +130,7 @@ def read_weights(path: Path) -> Weights:
             return cast(Weights, load_file(str(path)))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, ImportError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: no file of weights ({type(error).__name__}: {error})") from error
+        raise DataError(f"{path}: not a file of weights ({type(error).__name__}: {error})") from error
     for key in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -129,12 +138,13 @@ def read_weights(path: Path) -> Weights:
 
 
 def load_published_convnext(network: ConvNext, weights: Weights, source: str) -> None:
-    """Fill our LayerNorm ConvNeXt with weights in timm's naming (``convnext_tiny``); the head keeps its own. Raises ``DataError``.
+    """Load weights with timm's names (``convnext_tiny``) into a LayerNorm ``ConvNext``; the head keeps its own.
 
-    timm's last LayerNorm stands behind its average, ours before it: its weights are a starting point there, the map before it is equal.
+    The last LayerNorm of timm follows the global average, ours precedes it, so its weights are only a starting point; the map before it is
+    identical. Raises ``DataError`` for a BatchNorm network or weights that do not fit.
     """
     if network.settings.norm != "layer":
-        raise DataError(f"{source}: published ConvNeXt weights are those of LayerNorm; train with --network layer")
+        raise DataError(f"{source}: published ConvNeXt weights are for LayerNorm; train with --network layer")
     translated = {our_name(name): value for name, value in weights.items() if not name.startswith(CLASSIFIERS)}
     own = network.state_dict()
     for name, value in translated.items():
@@ -145,7 +155,10 @@ def load_published_convnext(network: ConvNext, weights: Weights, source: str) ->
 
 
 def our_name(name: str) -> str:
-    """Translate a name of timm's ConvNeXt into ours: ``stages.1.blocks.0.mlp.fc1.weight`` → ``stages.3…``, and so on."""
+    """Return the name that a weight of timm's ConvNeXt has in ``ConvNext``.
+
+    ``stages.1.blocks.0.mlp.fc1.weight`` becomes ``stages.2.0.expand.weight``.
+    """
     parts = name.split(".")
     if parts[0] == "stem":
         return f"stem.{parts[2]}" if parts[1] == "0" else f"stem_norm.norm.{parts[2]}"

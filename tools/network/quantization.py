@@ -1,7 +1,7 @@
-"""Quantize a network's ONNX to 8 bits, and measure what that costs: a stand-in for the compiler of an NPU.
+"""Quantize the ONNX file of a network to 8 bits and measure the loss: a substitute for the compiler of an NPU.
 
-Static quantization in QDQ form: weights per channel, activations per tensor, ranges from simulated views. GELU stays whole between its
-quantized input and output, as a lookup table of an NPU computes it. The length of the output is not quantized: a host computes that.
+Static quantization in QDQ format: weights per channel, activations per tensor, ranges from simulated views. Operations inside GELU are not
+quantized, as an NPU computes it with a lookup table, and neither is the normalization of the output, which the host computes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tools.simulation.card_images import read_card
 QUANTIZED_OPERATIONS: Final = ("Conv", "MatMul", "Gemm", "Add", "AveragePool", "GlobalAveragePool")
 
 CALIBRATION_VIEWS: Final = 64
-"""Histograms of all layers are made of all views at once, about 26 MB each for the shipped network."""
+"""Limited by memory: the histograms of all layers are built from all views at once, about 26 MB per view for the shipped network."""
 
 CHECKED_VIEWS: Final = 96
 
@@ -53,14 +53,17 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]  # the library brin
 
 
 def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe, *, only: str | None = None) -> None:
-    """Write a quantized copy of ``source`` to ``target``; ``only`` names the one part to quantize (default: all)."""
+    """Write a quantized copy of ``source`` to ``target``.
+
+    ``calibration`` is uint8 (n, side, side, 3); ``only`` names a single part to quantize (default: all, see ``part_of``).
+    """
     graph = single_precision(onnx.load(str(source)))
     kept = _inside_gelu(graph) | {
         node.name for node in graph.graph.node if (part := part_of(node.name)) in recipe.kept_single or (only and part != only)
     }
     options: dict[str, Any] = {"CalibPercentile": PERCENTILE} if recipe.method == "percentile" else {}
     if recipe.activation_bits == 16:
-        options["UseQDQContribOps"] = True  # 16 bits came into the standard with opset 21 only
+        options["UseQDQContribOps"] = True  # the ONNX standard has 16 bits only since opset 21
     with tempfile.TemporaryDirectory() as folder, _without_warnings():
         prepared = Path(folder) / "single.onnx"
         onnx.save(graph, str(prepared))
@@ -81,7 +84,7 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Disable warnings of the library, which advises to prepare every graph; this one is prepared."""
+    """Suppress warnings of the library, which recommends preprocessing although the graph is already preprocessed."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -90,13 +93,13 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _inside_gelu(model: onnx.ModelProto) -> set[str]:
-    """Return the names of the additions inside the GELU pattern: x * (erf(x / sqrt 2) + 1) / 2."""
+    """Return the names of the Add nodes inside the GELU pattern x * (erf(x / sqrt 2) + 1) / 2."""
     erf = {output for node in model.graph.node if node.op_type == "Erf" for output in node.output}
     return {node.name for node in model.graph.node if node.op_type == "Add" and erf & set(node.input)}
 
 
 def part_of(node: str) -> str:
-    """Return the part of the network a node belongs to: ``stem``, ``head``, a block such as ``stages.2.0``; else its own name."""
+    """Return the part of the network that contains a node: ``stem``, ``head`` or a block such as ``stages.2.0``; else the node's name."""
     words = [word for word in node.split("/") if word]
     for word in words:
         if word.startswith(("stages.", "blocks.")) and word.count(".") >= 2:
@@ -107,7 +110,7 @@ def part_of(node: str) -> str:
 
 
 def simulated_views(paths: Sequence[Path], count: int, seed: int, side: int) -> InputBatch:
-    """Return ``count`` degraded views of evenly chosen cards under changing presets, uint8 (count, side, side, 3)."""
+    """Return ``count`` degraded views of evenly spaced ``paths`` with alternating presets, uint8 (count, side, side, 3)."""
     chosen = np.linspace(0, len(paths) - 1, count).astype(int)
     views: list[RgbImage] = []
     for number, row in enumerate(chosen):
@@ -117,14 +120,14 @@ def simulated_views(paths: Sequence[Path], count: int, seed: int, side: int) -> 
 
 
 def agreement(single: EmbeddingMatrix, quantized: EmbeddingMatrix) -> tuple[float, float]:
-    """Return mean and least cosine of corresponding rows."""
+    """Return the mean and the minimum cosine of corresponding unit rows."""
     cosines = np.sum(single * quantized, axis=1)
     return float(cosines.mean()), float(cosines.min())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantizationExperiment:
-    """A network with views to calibrate and to check with; the two sets of views have no image in common."""
+    """A network with views for calibration and for checking; the two sets of views have no image in common."""
 
     source: Path
     calibration: InputBatch
@@ -133,20 +136,20 @@ class QuantizationExperiment:
 
     @classmethod
     def open(cls, source: Path, cards: Sequence[Path], *, views: int = CALIBRATION_VIEWS) -> QuantizationExperiment:
-        """Return the ONNX ``source`` with views of the images ``cards``, which must show cards that the network was trained on."""
+        """Return an experiment for the ONNX file ``source``; ``cards`` are images of cards that the network was trained on."""
         network = OnnxFile(source)
         checked = simulated_views(cards, CHECKED_VIEWS, 2, network.side)
         return cls(source, simulated_views(cards, views, 1, network.side), checked, network.run(checked))
 
     def cosine(self, recipe: Recipe, folder: Path, *, only: str | None = None, views: int | None = None) -> tuple[float, float]:
-        """Quantize by ``recipe``; return the mean and the least cosine to single precision over the checked views."""
+        """Quantize by ``recipe``; return the mean and the minimum cosine to single precision over the checked views."""
         target = folder / "quantized.onnx"
         quantize(self.source, target, self.calibration[:views], recipe, only=only)
         return agreement(self.single, OnnxFile(target).run(self.checked))
 
 
 def layer_costs(trial: QuantizationExperiment, folder: Path) -> list[tuple[str, float, float]]:
-    """Return (part, mean cosine, least cosine) when that part alone is quantized, worst first."""
+    """Return (part, mean cosine, minimum cosine) with only that part quantized, worst first."""
     nodes = onnx.load(str(trial.source), load_external_data=False).graph.node
     parts = sorted({part_of(node.name) for node in nodes if node.op_type in {"Conv", "MatMul", "Gemm"}})
     costs = [(part, *trial.cosine(RECIPES["minmax"], folder, only=part, views=24)) for part in parts]

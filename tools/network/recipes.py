@@ -1,4 +1,4 @@
-"""Ways to quantize a network to 8 bits. Needs neither ``onnx`` nor PyTorch."""
+"""Recipes for quantizing a network to 8 bits. Needs neither ``onnx`` nor PyTorch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 RangeMethod: TypeAlias = Literal["minmax", "percentile", "entropy"]
-"""How the range of an activation follows from the values seen in calibration."""
+"""How the range of an activation is derived from the values observed in calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to quantize. ``kept_single`` names parts of the network that stay in single precision, see ``quantization.part_of``."""
+    """How to quantize. ``kept_single`` names parts that stay in single precision (see ``quantization.part_of``)."""
 
     method: RangeMethod
     activation_bits: int = 8
@@ -25,6 +25,6 @@ RECIPES: Final[dict[str, Recipe]] = {
     "spare-ends": Recipe("percentile", kept_single=("stem", "head")),
     "16-bit-activations": Recipe("minmax", activation_bits=16),
 }
-"""The documented remedies for lost accuracy, cheapest first."""
+"""The default and the documented remedies for lost accuracy, cheapest first."""
 
 DEFAULT_RECIPE: Final = "minmax"

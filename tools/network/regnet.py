@@ -1,8 +1,8 @@
 """RegNetX (Radosavovic et al. 2020, arXiv 2003.13678): a plain CNN of grouped convolutions, BatchNorm and ReLU, for comparison.
 
-The numbers of RegNetX-1.6GF (stem 32, depths 2-4-10-2, widths 72-168-408-912, groups of 24 channels, bottleneck ratio 1) are those the
-paper's design rule gives for depth 18, w_0 = 80, w_a = 34.01, w_m = 2.25 (table 14). Every BatchNorm follows a convolution, so all
-of them fold. The head is the one of our ConvNeXt.
+The parameters of RegNetX-1.6GF (stem 32, depths 2-4-10-2, widths 72-168-408-912, groups of 24 channels, bottleneck ratio 1) follow from
+the design rule of the paper with depth 18, w_0 = 80, w_a = 34.01, w_m = 2.25 (table 14). Every BatchNorm follows a convolution, so all can
+be folded. The head is that of ``ConvNext``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tools.network.settings import RegNetSettings
 
 
 class NormedConvolution(nn.Module):
-    """Convolution and BatchNorm, one convolution once folded."""
+    """Convolution and BatchNorm; a single convolution after ``fold``."""
 
     def __init__(self, channels: int, width: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class NormedConvolution(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Take the norm into the convolution. For deployment only."""
+        """Fold the norm into the convolution. For deployment only."""
         if isinstance(self.norm, nn.BatchNorm2d):
             scale_outputs(self.convolution, *affine(self.norm))
             self.norm = nn.Identity()
 
 
 class Bottleneck(nn.Module):
-    """1x1, grouped 3x3, 1x1, plus the input (through a 1x1 where the shape changes)."""
+    """1x1, grouped 3x3 and 1x1 convolutions plus the input, which passes a 1x1 convolution if the shape changes."""
 
     def __init__(self, channels: int, width: int, stride: int, group_width: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 
 
 class RegNet(EmbeddingNetwork):
-    """The network. The side of its images is 32 times a key of ``POOL_TO_3X3`` (or up to 31 pixels less)."""
+    """The network. The side of its input is 32 times a key of ``POOL_TO_3X3``, or up to 31 pixels less."""
 
     def __init__(self, settings: RegNetSettings | None = None) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class RegNet(EmbeddingNetwork):
                 nn.init.zeros_(cast(nn.BatchNorm2d, block.leave.norm).weight)
 
     def raw(self, x: Tensor) -> Tensor:
-        """Return vectors (n, dim) of any length."""
+        """Return vectors (n, dim) before normalization."""
         return cast(Tensor, self.head(self.last_map(x)))
 
     def last_map(self, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class RegNet(EmbeddingNetwork):
 
     @torch.no_grad()
     def fold(self, shrink: int = 1) -> None:
-        """Take all BatchNorms into their convolutions; mean and standard deviation become a 1x1 convolution in front."""
+        """Fold all BatchNorms into their convolutions; mean and standard deviation become a preceding 1x1 convolution."""
         super().fold(shrink)
         for module in self.modules():
             if isinstance(module, NormedConvolution):

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class ConvNextSettings:
-    """Shape of the network. The defaults are ConvNeXt-Tiny; tests use tiny ones.
+    """Architecture parameters. The defaults are ConvNeXt-Tiny; tests use smaller ones.
 
     ``layout_channels`` is the width of the 3x3 map in the head: 96 keeps the whole network below 60 MB in half precision.
     """
@@ -24,7 +24,7 @@ class ConvNextSettings:
 
 @dataclass(frozen=True, slots=True)
 class RegNetSettings:
-    """Shape of the network. The defaults are RegNetX-1.6GF; tests use tiny ones."""
+    """Architecture parameters. The defaults are RegNetX-1.6GF; tests use smaller ones."""
 
     kind: Literal["regnet"] = "regnet"
     stem: int = 32
@@ -40,10 +40,10 @@ HUB: Final = "hub"
 
 @dataclass(frozen=True, slots=True)
 class PublishedSettings:
-    """A backbone of timm and the head we put on it.
+    """A backbone of timm with a projection head.
 
-    ``patch`` is the side of its patches where its images have a fixed size, None for a convolutional one. ``hidden`` is the width of the
-    head's middle layer, None for a linear head. ``options`` go to timm as they are; tests make tiny backbones with them.
+    ``patch`` is the side of the patches of a transformer, whose input size is fixed; None for a convolutional network. ``hidden`` is the
+    width of the head's hidden layer, None for a linear head. ``options`` are passed to timm; tests create tiny backbones with them.
     """
 
     model: str
@@ -64,4 +64,4 @@ BY_NAME: dict[str, NetworkSettings] = {
     "layer": ConvNextSettings(norm="layer"),
     "regnet": RegNetSettings(),
 }
-"""The networks that are trained from nothing, by the name the command line knows them by."""
+"""The networks that can be trained from scratch, by their name on the command line."""

@@ -1,1 +1,1 @@
-"""What a camera makes of a clean card; cards and backgrounds in memory."""
+"""Simulate how a camera sees cards; read cards and backgrounds into memory."""

@@ -1,8 +1,8 @@
-"""What a camera makes of a clean card: corners a little off, background beyond the edges, few pixels, blur, glare, light, noise, JPEG.
+"""Simulate a camera's view of a clean card: inaccurate corners, background, low resolution, blur, glare, light, noise, JPEG.
 
-Two ways in. ``degrade`` gives the *rectified* view that locating and ``edge.vision.card.rectify`` would deliver, for training and for
-measuring the network. ``photograph`` lays cards into a whole scene by their pose, for measuring the whole way and for films. Both build on
-``tools/simulation/effects.py``; all randomness comes from the numpy Generator of the caller, so equal seeds give equal images.
+``degrade`` returns a *rectified* view, as locating a card and ``edge.vision.card.rectify`` would, for training and measuring networks.
+``photograph`` places cards in a scene by their pose, for measuring the whole pipeline and for videos. Both use
+``tools/simulation/effects.py``. All randomness comes from the numpy Generator of the caller, so equal seeds give equal images.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ Range: TypeAlias = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ViewSettings:
-    """How bad the camera, the light and the hand are. Pairs are (lowest, highest), drawn uniformly per view.
+    """Strength of the degradations. Pairs are (lowest, highest), drawn uniformly per view.
 
     ``corner_error``: each corner of the quad is off by up to this fraction of the card's width in x and of its height in y,
     independently and uniformly. ``seen_width_px``: width of the card in the camera's image. ``motion_px`` and ``focus_sigma_px`` are
-    in camera pixels. ``glare`` is the number of bright spots, ``glare_level`` their peak in gray levels. ``light`` is the relative fall
+    in camera pixels. ``glare`` is the number of bright spots, ``glare_level`` their peak in gray levels. ``light`` is the relative falloff
     of the light over the card, ``cast`` the relative error of the white balance per channel. ``occluded`` is the covered fraction of the
     card's area. ``grid_mask``, ``foil`` and ``sleeve`` are probabilities.
     """
@@ -124,7 +124,7 @@ PRESETS: Final[dict[str, ViewSettings]] = {
     "glare": replace(_CAMERA, corner_error=0.02, glare=(2, 4), glare_level=(180.0, 255.0), foil=0.5, sleeve=0.5),
     "small-80px": replace(_CAMERA, corner_error=0.02, seen_width_px=(80.0, 80.0), motion_px=(0.0, 1.5), focus_sigma_px=(0.2, 0.7)),
 }
-"""The rows of the table of views, by name."""
+"""The settings that figures are measured with, by name."""
 
 TRAINING: Final = ViewSettings(
     corner_error=0.08,
@@ -145,11 +145,11 @@ TRAINING: Final = ViewSettings(
     foil=0.2,
     sleeve=0.2,
 )
-"""Everything at once, for training. ``degrade`` draws gentler settings for half of the views: see ``training_view_settings``."""
+"""All degradations, for training; ``training_view_settings`` weakens them for a part of the views."""
 
 
 def training_view_settings(rng: np.random.Generator) -> ViewSettings:
-    """Return the settings of one training view: half of the views uncovered, corner errors from none to the worst."""
+    """Return random settings of one training view: 60 % without occlusion, half without glare, corner errors of 10 to 100 %."""
     covered = TRAINING.occluded if rng.random() < 0.4 else (0.0, 0.0)
     glare = TRAINING.glare if rng.random() < 0.5 else (0, 0)
     return replace(TRAINING, corner_error=TRAINING.corner_error * float(rng.uniform(0.1, 1.0)), occluded=covered, glare=glare)
@@ -167,8 +167,8 @@ def degrade(
 ) -> RgbImage:
     """Return the rectified view of ``card`` under ``settings``, uint8 of ``size``.
 
-    ``card`` is an upright, edge-to-edge image of any size; ``background`` is what lies around it (a random plain color when absent).
-    The view is made at the size the camera sees and enlarged at the end, as rectifying does.
+    ``card`` is an upright, edge-to-edge image of any size; ``background`` is visible around it (a random plain color if None). The view is
+    rendered at the resolution of the camera and enlarged at the end, as rectifying does.
     """
     seen_width = min(float(rng.uniform(*settings.seen_width_px)), float(CARD_SIZE.width))
     seen = (round(seen_width), round(seen_width * CARD_SIZE.height / CARD_SIZE.width))
@@ -184,7 +184,7 @@ def degrade(
 
 
 def apply_camera(image: FloatImage, settings: ViewSettings, rng: np.random.Generator) -> FloatImage:
-    """Apply surface, light, lens and sensor to an image of the scene, in the order in which they happen."""
+    """Apply the effects of surface, light, lens and sensor to an image of the scene, in this order."""
     if rng.random() < settings.foil:
         image = foil(image, rng)
     if rng.random() < settings.sleeve:
@@ -200,7 +200,7 @@ def apply_camera(image: FloatImage, settings: ViewSettings, rng: np.random.Gener
 
 
 def _view_homography(size: tuple[int, int], corner_error: float, rng: np.random.Generator) -> Matrix3:
-    """Map the card's pixels to the rectified view's when each corner of the quad is off by up to ``corner_error``."""
+    """Return the homography from the card's pixels to the rectified view if each corner is off by up to ``corner_error``."""
     corners = _outer_corners(size)
     offsets = rng.uniform(-corner_error, corner_error, (4, 2)) * np.array(size)
     # the quad that was found is the true one plus the error; rectifying moves it onto the corners of the view
@@ -209,7 +209,7 @@ def _view_homography(size: tuple[int, int], corner_error: float, rng: np.random.
 
 
 def resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
-    """Return the image at ``size`` (width, height): averaged where it shrinks, interpolated where it grows."""
+    """Return the image resized to ``size`` (width, height): by area averaging to shrink it, by interpolation to enlarge it."""
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
 
@@ -256,9 +256,9 @@ def card_mask(size: tuple[int, int]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class CardPose:
-    """Where a card lies for a pinhole camera: its center in scene pixels, its scale there, and how it is turned.
+    """Where a card lies for a pinhole camera: its center in scene pixels, its scale there, and its rotation.
 
-    ``roll_deg`` turns it in its own plane, clockwise as seen; ``tilt_deg`` then tips it about an axis in the image plane that points
+    ``roll_deg`` turns it in its own plane, clockwise as seen; ``tilt_deg`` then tilts it about an axis in the image plane that points
     along ``tilt_axis_deg`` (0 = to the right). ``distance_cards`` is the camera's distance in card heights: smaller means more perspective.
     """
 
@@ -272,7 +272,7 @@ class CardPose:
 
 
 def pose_quad(pose: CardPose) -> Quad:
-    """Return the outline of the card in the scene, first corner = the card's own top-left."""
+    """Return the outline of the card in the scene, starting at the card's own top-left corner."""
     half_width, half_height = CARD_WIDTH_MM / 2.0, CARD_HEIGHT_MM / 2.0
     corners = np.array([[-1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [1.0, 1.0, 0.0], [-1.0, 1.0, 0.0]]) * [half_width, half_height, 0.0]
     roll, _ = cv2.Rodrigues(np.array([0.0, 0.0, np.radians(pose.roll_deg)]))
@@ -285,7 +285,7 @@ def pose_quad(pose: CardPose) -> Quad:
 
 
 def lay_card(scene: FloatImage, card: RgbImage, pose: CardPose, *, shadow: float = 0.35) -> FloatImage:
-    """Return the scene with ``card`` lying in it at ``pose``, with a soft shadow of strength 0..1 on what is under it."""
+    """Return the scene with ``card`` at ``pose``; ``shadow`` is the strength 0..1 of the soft shadow below it."""
     quad = pose_quad(pose).to_array()
     longest = float(max(np.linalg.norm(quad[i] - quad[(i + 1) % 4]) for i in range(4)))
     shrink = min(1.0, longest / card.shape[0])
@@ -308,7 +308,7 @@ def photograph(
 ) -> tuple[RgbImage, tuple[Quad, ...]]:
     """Return a photo of ``cards`` on ``background`` (the photo has its size) and the true outline of each card.
 
-    Of ``settings``, the corner error, the seen width and the covered area do not apply: the poses say where the cards are.
+    Corner error, card width and occlusion of ``settings`` do not apply: the poses define where the cards are.
     """
     scene = background.astype(np.float32)
     for card, pose in cards:

@@ -1,4 +1,4 @@
-"""Cards and backgrounds as images in memory, read from a data folder: what training and the measurements on many views work with."""
+"""Cards and backgrounds in memory, read from a data folder, for training and measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKGROUND_SIDE: Final = 256
 
 
 class KnownCard(NamedTuple):
-    """A row of ``cards.csv``, with its image's path."""
+    """A row of ``cards.csv`` with the path of its image."""
 
     card_id: str
     card_set: str
@@ -31,7 +31,7 @@ class KnownCard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CardImages:
-    """Cards in memory: ``pixels`` uint8 (n, 352, 252, 3), ``groups`` int64 (n,): equal numbers share an artwork."""
+    """Cards in memory: ``pixels`` uint8 (n, 352, 252, 3), ``groups`` int64 (n,), equal for cards that share an artwork."""
 
     card_ids: tuple[str, ...]
     card_sets: tuple[str, ...]
@@ -39,7 +39,7 @@ class CardImages:
     groups: NDArray[np.int64]
 
     def select(self, keep: Sequence[bool] | NDArray[np.bool_]) -> CardImages:
-        """Return the cards for which ``keep`` is true."""
+        """Return the cards for which the mask ``keep`` (n,) is true."""
         rows = np.flatnonzero(np.asarray(keep))
         return CardImages(
             card_ids=tuple(self.card_ids[row] for row in rows),
@@ -53,7 +53,10 @@ class CardImages:
 
 
 def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
-    """Read ``cards.csv`` and its images, resized to ``CARD_SIZE``; ``same_artwork.json`` beside it groups reprints where present."""
+    """Read ``cards.csv`` and its images, resized to ``CARD_SIZE``; group reprints by ``same_artwork.json`` if the folder has it.
+
+    Raises ``DataError`` if the table or an image cannot be read.
+    """
     rows = _read_rows(folder, csv_name)
     pixels = np.empty((len(rows), CARD_SIZE.height, CARD_SIZE.width, 3), dtype=np.uint8)
     for index, row in enumerate(rows):
@@ -63,7 +66,7 @@ def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
 
 
 def read_card(path: Path) -> RgbImage:
-    """Read a scan as an upright card, edge to edge, uint8 (352, 252, 3), as building a bundle does."""
+    """Return a scan as an upright card, edge to edge, uint8 (352, 252, 3), as the build of a bundle reads it."""
     pixels = read_image(path, trim_transparent=True)
     return rectify(pixels, whole_image_quad(pixels))
 
@@ -94,11 +97,11 @@ def _artwork_groups(folder: Path, card_ids: tuple[str, ...]) -> NDArray[np.int64
 
 
 def read_backgrounds(folder: Path, half: int) -> list[RgbImage]:
-    """Read every second image of ``folder``: ``half`` 0 is for training, 1 for measuring. Longest side 256 pixels."""
-    pictures = []
+    """Return every second image of ``folder``, its longer side resized to 256 pixels; ``half`` is 0 for training, 1 for measuring."""
+    images = []
     for path in sorted(folder.iterdir())[half::2]:
-        picture = read_image(path)
-        scale = BACKGROUND_SIDE / max(picture.shape[:2])
-        size = (max(16, round(picture.shape[1] * scale)), max(16, round(picture.shape[0] * scale)))
-        pictures.append(np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
-    return pictures
+        image = read_image(path)
+        scale = BACKGROUND_SIDE / max(image.shape[:2])
+        size = (max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale)))
+        images.append(np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    return images

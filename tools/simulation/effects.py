@@ -1,6 +1,6 @@
-"""What light, plastic, lens, sensor and file do to an image: small pure functions, for still views and for videos frame by frame.
+"""Effects of light, plastic, lens, sensor and compression on an image: pure functions, for single views and for frames of a video.
 
-All work on float32 images (height, width, 3), RGB 0..255, and return new ones; what is random comes from the caller's Generator.
+All take float32 images (height, width, 3), RGB 0..255, and return new ones; random values come from the caller's Generator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FloatImage: TypeAlias = NDArray[np.float32]
 
 
 def blend(under: FloatImage, over: FloatImage, opacity: NDArray[np.float32]) -> FloatImage:
-    """Return ``over`` laid on ``under`` with ``opacity`` (height, width) 0..1."""
+    """Return ``over`` blended over ``under`` with ``opacity`` (height, width) 0..1."""
     laid = np.subtract(over, under, dtype=np.float32)
     laid *= opacity[:, :, None]
     laid += under
@@ -29,7 +29,7 @@ def blend(under: FloatImage, over: FloatImage, opacity: NDArray[np.float32]) -> 
 
 
 def _plane(shape: tuple[int, ...], angle: float) -> NDArray[np.float32]:
-    """Return a ramp -1..1 along ``angle``, at the image's size."""
+    """Return a ramp along ``angle`` (radians) at the image's size, float32 (height, width), -1..1 along an axis."""
     height, width = shape[:2]
     x = np.linspace(-1.0, 1.0, width, dtype=np.float32) * np.float32(np.cos(angle))
     y = np.linspace(-1.0, 1.0, height, dtype=np.float32) * np.float32(np.sin(angle))
@@ -37,18 +37,18 @@ def _plane(shape: tuple[int, ...], angle: float) -> NDArray[np.float32]:
 
 
 def light(image: FloatImage, strength: float, rng: np.random.Generator) -> FloatImage:
-    """Let the light fall off by the relative ``strength`` 0..1 from one side to the other."""
+    """Darken the image by up to the relative ``strength`` 0..1 from one side to the other."""
     angle = float(rng.uniform(0.0, 2.0 * np.pi))
     if strength <= 0.0:
         return image
     ramp = _plane(image.shape, angle)
-    if rng.random() < 0.4:  # a shadow's edge instead of a slow fall
+    if rng.random() < 0.4:  # the edge of a shadow instead of a gradual falloff
         ramp = np.tanh((ramp - np.float32(rng.uniform(-0.6, 0.6))) * np.float32(rng.uniform(2.0, 12.0)))
     return np.asarray(image * (1.0 - np.float32(strength) * (0.5 + 0.5 * ramp))[:, :, None], dtype=np.float32)
 
 
 def glare(image: FloatImage, level: float, rng: np.random.Generator) -> FloatImage:
-    """Add one soft bright spot that reaches ``level`` gray levels in its middle."""
+    """Add one soft bright spot with a peak of ``level`` gray levels."""
     height, width = image.shape[:2]
     spot: NDArray[np.float32] = np.zeros((48, 48), dtype=np.float32)
     center = tuple(int(value) for value in rng.integers(2, 46, 2))
@@ -61,7 +61,7 @@ def glare(image: FloatImage, level: float, rng: np.random.Generator) -> FloatIma
 
 
 def foil(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Screen a rainbow over the image, as holographic foil does."""
+    """Blend a rainbow over the image in screen mode, as holographic foil looks."""
     phase = _plane(image.shape, float(rng.uniform(0.0, 2.0 * np.pi))) * np.float32(rng.uniform(2.0, 14.0))
     if rng.random() < 0.5:
         phase = phase + np.float32(rng.uniform(0.5, 2.0)) * np.sin(3.0 * _plane(image.shape, float(rng.uniform(0.0, 2.0 * np.pi))))
@@ -71,7 +71,7 @@ def foil(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def sleeve(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Lay a plastic sleeve over the image: a little haze and a straight streak of reflected light."""
+    """Add the haze of a plastic sleeve and a straight streak of reflected light."""
     haze = np.float32(rng.uniform(0.0, 0.15))
     image = image * (1.0 - haze) + haze * np.float32(rng.uniform(150.0, 255.0))
     ramp = _plane(image.shape, float(rng.uniform(0.0, np.pi)))
@@ -81,7 +81,7 @@ def sleeve(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def occlude(image: FloatImage, fraction: float, rng: np.random.Generator) -> FloatImage:
-    """Cover about ``fraction`` of the image's area: fingers from the edge, and things lying on it."""
+    """Cover about ``fraction`` of the image's area with fingers from the edge and objects."""
     height, width = image.shape[:2]
     covered = np.zeros((height, width), dtype=np.uint8)
     image = image.copy()
@@ -111,7 +111,7 @@ def occlude(image: FloatImage, fraction: float, rng: np.random.Generator) -> Flo
 
 
 def _draw_finger(shape: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Draw one finger, a thick rounded line that comes in over an edge, as 255 into ``shape``."""
+    """Draw one finger, a thick rounded line from an edge, with value 255 into ``shape``."""
     height, width = shape.shape
     angle = float(rng.uniform(0.0, 2.0 * np.pi))
     edge = np.array([width / 2 + np.cos(angle) * width * 0.7, height / 2 + np.sin(angle) * height * 0.7])
@@ -122,7 +122,7 @@ def _draw_finger(shape: NDArray[np.uint8], rng: np.random.Generator) -> None:
 
 
 def grid_mask(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Blank a regular grid of squares (GridMask, Chen et al. 2020, arXiv 2001.04086). For training only; no camera does this."""
+    """Fill a regular grid of squares with one value (GridMask, Chen et al. 2020, arXiv 2001.04086). For training only."""
     height, width = image.shape[:2]
     period = float(rng.uniform(0.15, 0.4)) * width
     keep = float(rng.uniform(0.4, 0.65)) * period
@@ -135,7 +135,7 @@ def grid_mask(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def lens_blur(image: FloatImage, sigma_px: float) -> FloatImage:
-    """Blur by a lens out of focus, as a Gaussian of ``sigma_px``."""
+    """Blur as an unfocused lens does, with a Gaussian of ``sigma_px``."""
     return image if sigma_px < 0.15 else np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px), dtype=np.float32)
 
 
@@ -176,7 +176,7 @@ def to_uint8(image: FloatImage) -> RgbImage:
 
 
 def through_jpeg(pixels: RgbImage, quality: tuple[int, int], rng: np.random.Generator) -> RgbImage:
-    """Encode as JPEG of a quality drawn from ``quality`` (lowest, highest) and decode again."""
+    """Return the image after JPEG compression with a random quality from ``quality`` (lowest, highest)."""
     level = int(rng.integers(quality[0], quality[1] + 1))
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, level])
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)

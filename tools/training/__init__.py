@@ -1,1 +1,1 @@
-"""Training of the embedding network: stages, losses, schedules. See ``hef/README.md``."""
+"""Training of the embedding network: datasets, losses, schedules and the training loop. See ``hef/README.md``."""

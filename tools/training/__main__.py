@@ -1,4 +1,4 @@
-"""Train an embedding network, in stages; also under ``torchrun``."""
+"""Train an embedding network in stages; also runs under ``torchrun``."""
 
 import sys
 

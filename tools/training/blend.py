@@ -1,9 +1,9 @@
-"""Average the weights of a network before and after its metric stage.
+"""Blend a network's weights from before and after its metric stage.
 
-The metric stage identifies cards with inaccurate corners better. But because it pulls views of one card together, it also moves cards of
-one layout together, so unknown cards score higher. A network between the two keeps most of both advantages (weight averaging as in "Robust
-fine-tuning of zero-shot models", Wortsman et al., CVPR 2022): on held-out cards it is better than either at identifying and at rejecting.
-The running statistics of its BatchNorms are recomputed, since the mean of both would be wrong.
+The metric stage improves identification with inaccurate corners. By pulling views of one card together it also pulls cards of one layout
+together, so unknown cards score higher. The weighted mean of the weights before and after the stage keeps most of both advantages (weight
+averaging as in "Robust fine-tuning of zero-shot models", Wortsman et al., CVPR 2022): on held-out cards it identifies and rejects better
+than either. The running statistics of BatchNorm layers cannot be averaged; they are measured again.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BATCH: Final = 48
 def blended(
     first: TrainedNetwork, second: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage], *, share: float = BLEND_SHARE
 ) -> TrainedNetwork:
-    """Return ``second`` with weights ``(1 - share) * first + share * second`` and statistics measured on views of the known ``cards``.
+    """Return ``second`` with weights ``(1 - share) * first + share * second`` and BatchNorm statistics measured on views of ``cards``.
 
-    Raises ``DataError`` if the networks have different shapes or one is whitened: only weights of one run can be averaged.
+    ``cards`` are the cards the network was trained on. Raises ``DataError`` if the settings of the networks differ or one is whitened.
     """
     if first.network.settings != second.network.settings or first.whitened or second.whitened:
-        raise DataError("only a network before and after its metric stage can be blended, neither whitened; name their last.pt")
+        raise DataError("only checkpoints from before and after one metric stage can be blended, neither whitened; name their last.pt")
     network = copy.deepcopy(second.network)
     before, after = first.network.state_dict(), second.network.state_dict()
     network.load_state_dict(
@@ -56,7 +56,7 @@ def blended(
 
 @torch.no_grad()
 def measure_batchnorm_statistics(network: EmbeddingNetwork, views: Sequence[RgbImage], side: int) -> None:
-    """Set the running statistics of all BatchNorms to their mean over ``views``, in place; the network ends in its eval mode."""
+    """Set the running statistics of all BatchNorm layers to their mean over ``views``, in place; leave the network in eval mode."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()

@@ -1,4 +1,4 @@
-"""Run the stages of a training in order, each in its own folder and starting from the result of the previous one. Can be resumed."""
+"""Run training stages in sequence, each in its own folder and starting from the previous one; an interrupted sequence can be resumed."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tools.training.whiten import whitened
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where a run writes, whether it resumes, and the processes it runs in."""
+    """Where a run writes its files, whether it resumes an earlier run, and the processes that take part."""
 
     out: Path
     resume: bool
     processes: Processes
 
     def for_stage(self, name: str) -> Run:
-        """Return the run of one stage; a stage that the chain had not reached starts from scratch."""
+        """Return the run of one stage in the subfolder ``name``; it resumes only if that stage has a checkpoint."""
         folder = self.out / name
         return Run(folder, self.resume and (folder / LAST).exists(), self.processes)
 
 
 def run_stage(plan: Plan, run: Run) -> State:
-    """Run one stage to its end and return its state. Raises ``DataError`` if the folder already holds a run and it is not to be resumed."""
+    """Run one stage to its end and return its state. Raises ``DataError`` if the folder holds a run and ``run.resume`` is not set."""
     last = run.out / LAST
     if last.exists() and not run.resume:
-        raise DataError(f"{last}: a training exists here already; continue it with --resume, or choose another --out")
+        raise DataError(f"{last}: already exists; continue that run with --resume, or choose another --out")
     training = Trainer(plan, run.processes)
     if run.resume:
         training.restore_from(run.out)
@@ -53,7 +53,7 @@ def run_stage(plan: Plan, run: Run) -> State:
 
 
 def run_teacher(settings: TeacherSettings, dataset: Dataset, network: PublishedNetwork, run: Run) -> State:
-    """Run both phases of the teacher, in ``head`` and ``blocks``; ``network`` holds the published weights."""
+    """Run both phases of the teacher, in the subfolders ``head`` and ``blocks``; ``network`` holds the published weights."""
     head = run_stage(plan_teacher("head", settings, dataset, network), run.for_stage("head"))
     blocks = make_network(settings.network)
     if not isinstance(blocks, PublishedNetwork):
@@ -62,9 +62,9 @@ def run_teacher(settings: TeacherSettings, dataset: Dataset, network: PublishedN
 
 
 def finish(state: State, known: Dataset, run: Run, start: State | None = None) -> Path:
-    """Whiten the network of ``state`` over the ``known`` cards and write ``final.pt``; return its path. Only the first process writes.
+    """Whiten the network of ``state`` over the ``known`` cards, write ``final.pt`` in the first process, and return its path.
 
-    ``start`` is the network that the metric stage started from, if the two are to be blended first.
+    ``start`` is the state before the metric stage; if given, both are blended first.
     """
     path = run.out / FINAL
     if run.processes.is_first:

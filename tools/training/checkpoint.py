@@ -1,6 +1,6 @@
-"""Checkpoints of a training: written atomically, and read without executing code from them.
+"""Checkpoints of a training run: written atomically, read without executing pickled code.
 
-A checkpoint contains its whole history: one record per stage, the last of which is its own. ``open_trained`` reads only the network.
+A checkpoint holds one record per stage that led to it, the last one for its own stage. ``open_trained`` reads only the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """Record of one stage for the model card: ``views`` images seen in ``elapsed_s``; ``settings`` as saved."""
+    """Summary of one training stage for ``model.json``: ``views`` images seen in ``elapsed_s`` seconds; ``settings`` as saved."""
 
     stage: str
     settings: Mapping[str, Any]
@@ -39,7 +39,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A trained network with averaged weights, ready to embed images of ``side``."""
+    """A trained network with averaged weights; ``side`` is the side of its input images in pixels."""
 
     network: EmbeddingNetwork
     side: int
@@ -50,37 +50,35 @@ class TrainedNetwork:
 
     @property
     def views(self) -> int:
-        """Return how many images were seen in all stages."""
+        """Return the number of training images over all stages."""
         return sum(stage.views for stage in self.stages)
 
     @property
     def elapsed_s(self) -> float:
-        """Return the duration of all stages in seconds."""
+        """Return the duration of all stages together, in seconds."""
         return sum(stage.elapsed_s for stage in self.stages)
 
 
 def save(path: Path, state: State) -> None:
-    """Write a checkpoint atomically: an interruption leaves the old or the new file."""
+    """Write a checkpoint atomically: an interrupted write leaves the previous file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacement(path, durable=False) as temporary:
         torch.save({"format": FORMAT, **state}, temporary)
 
 
 def load(path: Path) -> State:
-    """Read a checkpoint. Raises ``DataError``."""
+    """Read a checkpoint. Raises ``DataError`` if it cannot be read or has another format."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{path}: not a usable checkpoint ({type(error).__name__}); name the last.pt of a training run") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(
-            f"{path}: the checkpoint has another format version than {FORMAT}; train again, or export with the version that wrote it"
-        )
+        raise DataError(f"{path}: not a checkpoint of this version ({FORMAT}); train again, or export with the version that wrote it")
     return cast(State, state)
 
 
 def trained_from(state: State) -> TrainedNetwork:
-    """Return the trained network in a checkpoint's state, without the training state."""
+    """Return the network of a checkpoint's state, with its averaged weights and its history."""
     network = make_network(settings_from(state["network_settings"]))
     network.load_state_dict(state["average"])
     return TrainedNetwork(
@@ -94,12 +92,12 @@ def trained_from(state: State) -> TrainedNetwork:
 
 
 def open_trained(path: Path) -> TrainedNetwork:
-    """Read the network of a checkpoint. Raises ``DataError``."""
+    """Read the network of a checkpoint. Raises ``DataError`` if it is not a usable checkpoint."""
     return trained_from(load(path))
 
 
 def save_trained(path: Path, trained: TrainedNetwork) -> None:
-    """Write a final checkpoint, which contains no training state."""
+    """Write a final checkpoint, which holds no optimizer state and cannot be resumed."""
     save(
         path,
         {

@@ -1,4 +1,4 @@
-"""The subcommands of ``python -m tools.training``, each a function of its options and the processes it runs in."""
+"""The subcommands of ``python -m tools.training``, each a function of its options and the participating processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DISTILL_STEPS: Final = 20_000
 DISTILL_BATCH: Final = 32
 STUDENT_RATE: Final = 5e-4
 SERVER_RATE: Final = 1e-5
-"""The teacher knows its answers already and only has to get used to larger phase."""
+"""Low: this student already is the teacher and only adapts to larger images."""
 
 
 # --- the commands --------------------------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def _dataset(args: argparse.Namespace, drawn: Sequence[Path] = ()) -> Dataset:
 
 
 def _schedule(schedule: Schedule, args: argparse.Namespace, minutes: float | None) -> Schedule:
-    """Return ``course`` with what the command line says about it."""
+    """Return ``schedule`` with the values given on the command line."""
     steps = args.steps or (None if minutes else schedule.steps)
     minutes = None if steps else minutes or schedule.minutes
     phase = schedule.pictures[0]
@@ -90,7 +90,7 @@ def metric(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def refine(args: argparse.Namespace, processes: Processes) -> None:
-    """Refine a whitened network; the targets are its own embeddings of clean cards."""
+    """Refine a whitened network towards its own embeddings of clean cards."""
     run, start, settings, known = _run(args, processes), open_trained(args.start), RefineSettings(), _dataset(args)
     settings = replace(settings, course=_schedule(settings.course, args, args.minutes))
     dataset = _dataset(args, args.drawn) if args.drawn else known
@@ -99,7 +99,7 @@ def refine(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def direct(args: argparse.Namespace, processes: Processes) -> None:
-    """Run warm start, metric stage, blend and whitening; generated cards are used from the second stage on."""
+    """Run warm start, metric stage, blend and whitening; drawn cards are used in the metric stage only."""
     run, known, settings = _run(args, processes), _dataset(args), _warm_settings(args, args.warm_minutes)
     start = run_stage(plan_warm(settings, known, processes, _pretrained(args, settings)), run.for_stage("warm"))
     dataset = _dataset(args, args.drawn) if args.drawn else known
@@ -116,7 +116,7 @@ def blend(args: argparse.Namespace, processes: Processes) -> None:
 
 
 def whiten(args: argparse.Namespace, processes: Processes) -> None:
-    """Whiten a network over the cards it was trained on, that is all but the sets that its checkpoint lists as held out."""
+    """Whiten a network over the cards it was trained on: those of sets that its checkpoint does not list as held out."""
     trained = open_trained(args.checkpoint)
     known = Dataset.read(args.data, trained.held_out)
     save_trained(args.out, whitened(trained, known.cards, known.backgrounds))
@@ -156,7 +156,7 @@ def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwor
         if args.weights:
             load_published(network, args.weights)
     schedule = Schedule(pictures=(ResolutionPhase(side, DISTILL_BATCH),), steps=DISTILL_STEPS, learning_rate=rate, seed=5)
-    args.side = None  # it is the network's now
+    args.side = None  # already applied to the schedule
     return DistillSettings(args.student, network.settings, _schedule(schedule, args, args.minutes), losses), network
 
 

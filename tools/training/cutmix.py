@@ -1,4 +1,4 @@
-"""CutMix over a batch (Yun et al. 2019, arXiv 1905.04899): a box in each image, and its share of the loss, come from another image."""
+"""CutMix over a batch (Yun et al. 2019, arXiv 1905.04899): a box of each image is replaced by that of another, and the losses are mixed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mix:
-    """One box for the whole batch, filled from image ``partner`` (n,) of the batch; ``share`` is the part of the area that is kept."""
+    """One box for the whole batch. ``partner`` (n,) are the rows that fill it; ``share`` is the fraction of the area outside it."""
 
     partner: Tensor
     rows: slice
@@ -18,7 +18,7 @@ class Mix:
     share: float
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Return ``pixels`` (k n, channels, side, side) mixed. With k views per sample, the first views of all samples come first."""
+        """Return ``pixels`` (k n, channels, side, side) mixed; all first views come before all second views."""
         views = len(pixels) // len(self.partner)
         mixed = pixels.clone()
         source = torch.cat([self.partner + view * len(self.partner) for view in range(views)])
@@ -27,7 +27,7 @@ class Mix:
 
 
 def draw_mix(samples: int, side: int, generator: torch.Generator) -> Mix:
-    """Draw partners and a box of up to half the area, anywhere in the image."""
+    """Draw partners and a box of up to half the image's area at a random position."""
 
     def uniform() -> float:
         return float(torch.rand((), generator=generator))

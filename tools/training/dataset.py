@@ -1,4 +1,4 @@
-"""The data of a training: the known cards, backgrounds, and the similarity of the cards."""
+"""The data of a training run: the known cards, their descriptors, and backgrounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.training.made_up import concatenate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Known cards with their descriptors ``targets`` (n, 768). Cards of the ``held_out`` sets are not among them."""
+    """Known cards with their descriptors ``targets`` (n, 768). Cards of the ``held_out`` sets are excluded."""
 
     cards: CardImages
     backgrounds: list[RgbImage]
@@ -27,10 +27,13 @@ class Dataset:
 
     @classmethod
     def of(cls, cards: CardImages, backgrounds: list[RgbImage], held_out: Sequence[str] = (), drawn: Sequence[CardImages] = ()) -> Dataset:
-        """Return the dataset of the cards that are not held out and of the ``drawn`` ones. The descriptor is fitted to the former only."""
+        """Return a dataset of the cards that are not held out and all ``drawn`` ones; the descriptor is fitted to the former only.
+
+        Raises ``DataError`` if no card is left.
+        """
         known = cards.select(~np.isin(cards.card_sets, list(held_out)))
         if not known.card_ids:
-            raise DataError(f"no card is left when the sets {', '.join(held_out)} are held out")
+            raise DataError(f"no card is left if the sets {', '.join(held_out)} are held out")
         descriptor = Descriptor.fit(known.pixels)
         together = concatenate([known, *drawn])
         targets = np.stack([descriptor.describe(card) for card in together.pixels])
@@ -38,6 +41,6 @@ class Dataset:
 
     @classmethod
     def read(cls, data: Path, held_out: Sequence[str] = (), drawn: Sequence[Path] = ()) -> Dataset:
-        """Read a data folder (cards.csv, its images, negatives/) and folders of drawn cards. Raises ``DataError``."""
+        """Read a data folder (cards.csv, its images, negatives/) and folders of drawn cards. Raises ``DataError`` if one cannot be read."""
         cards, backgrounds = read_cards(data), read_backgrounds(data / "negatives", half=0)
         return cls.of(cards, backgrounds, held_out, [read_cards(folder) for folder in drawn])

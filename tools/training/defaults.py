@@ -1,4 +1,4 @@
-"""Defaults and choices that the command line and the stages of training share. Needs no PyTorch."""
+"""Defaults and choices shared by the command line and the training stages. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STUDENTS: Final[dict[str, tuple[NetworkSettings, int]]] = {
     "ios": (PublishedSettings(model="convnext_base", side=384), 384),
     "android": (PublishedSettings(model="vit_small_patch16_224", side=224, patch=16), 224),
 }
-"""Student → its network and the side of its images. ``server``, the fourth, is the teacher itself: see ``server_student``."""
+"""Settings of each student's network and the side of its images in pixels. The fourth student, ``server``: see ``server_student``."""
 
 BLEND_SHARE: Final = 0.5
 

@@ -1,7 +1,7 @@
-"""The analytic descriptor of a card, computed from its *clean* image: the target of the warm start and a measure of similarity.
+"""The analytic descriptor of a card, computed from its *clean* image: the target of the warm start and a measure of visual similarity.
 
-It consists of the low-frequency cosine coefficients of luma and chroma, with signed square root, whitened over the known cards, of unit
-length. It needs no labels, so any image can serve as a card.
+The low-frequency cosine coefficients of brightness and color, signed square root, whitened over the known cards, unit length. It needs
+no labels, so any image can be used as a card.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ DCT_SIDE: Final = 64
 LUMA_COEFFICIENTS: Final = 384
 CHROMA_COEFFICIENTS: Final = 192
 WHITENING_FLOOR: Final = 1.0
-"""Added to the eigenvalues (mean 1) before whitening: directions that hardly vary must not be blown up into noise."""
+"""Added to the eigenvalues (mean 1) before whitening, so that directions of small variance are not amplified into noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Descriptor:
-    """The analytic target: ``describe`` of a clean card is a unit vector, float32 (768,)."""
+    """Maps a clean card to its analytic descriptor, a unit vector float32 (768,)."""
 
     mean: Vectors
     whitening: Vectors
 
     @classmethod
     def fit(cls, cards: NDArray[np.uint8]) -> Descriptor:
-        """Learn mean and whitening from known cards, uint8 (n, height, width, 3)."""
+        """Return a descriptor with mean and whitening estimated from known cards, uint8 (n, height, width, 3)."""
         raw = np.stack([_cosine_coefficients(card) for card in cards])
         mean = raw.mean(axis=0)
         spread = raw.std(axis=0) + 1e-3
@@ -43,13 +43,13 @@ class Descriptor:
         return cls(mean.astype(np.float32), whitening.astype(np.float32))
 
     def describe(self, card: RgbImage) -> Vectors:
-        """Return the unit target of one clean card."""
+        """Return the descriptor of one clean card, a unit vector float32 (768,)."""
         vector = (_cosine_coefficients(card) - self.mean) @ self.whitening
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 def _lowest_frequencies(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions of the ``count`` lowest frequencies, without the constant one, in order of the sum of their indices."""
+    """Return (rows, columns) of the ``count`` lowest frequencies without the constant one, ordered by the sum of their indices."""
     rows, columns = np.indices((DCT_SIDE, DCT_SIDE)).reshape(2, -1)
     order = np.lexsort((rows, rows + columns))[1 : count + 1]
     return rows[order], columns[order]

@@ -1,6 +1,6 @@
-"""Distillation: a student learns to embed the degraded view of a card as the teacher embeds the clean card.
+"""Distillation: a student learns to embed a degraded view of a card as the teacher embeds the clean card.
 
-The teacher embeds each card once, and its embeddings are cached in a file. A teacher is a checkpoint of this package or an ONNX file.
+The teacher embeds each card once; its embeddings are cached in a file. A teacher is a checkpoint of this package or an ONNX file.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from tools.training.views import KnownViews
 
 
 class Teacher(Protocol):
-    """Embeds rectified cards of any size as unit vectors (n, ``dim``)."""
+    """Embeds rectified cards of any size as unit rows (n, ``dim``)."""
 
     @property
     def dim(self) -> int:
-        """Length of an embedding."""
+        """Number of values of an embedding."""
 
     def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
-        """Embed rectified cards of any size."""
+        """Return the embeddings, unit rows float32 (n, ``dim``)."""
 
 
 class TrainedTeacher:
-    """A checkpoint of this package as a teacher."""
+    """A trained network used as a teacher."""
 
     def __init__(self, trained: TrainedNetwork, device: torch.device | None = None) -> None:
         self._trained = trained
@@ -57,34 +57,35 @@ class TrainedTeacher:
         self.dim = int(trained.network.settings.dim)
 
     def embed(self, cards: Sequence[RgbImage], /) -> EmbeddingMatrix:
-        """Embed rectified cards."""
+        """Return the embeddings, unit rows float32 (n, ``dim``)."""
         return embed_images(self._network, cards, self._trained.side)
 
 
 def open_teacher(path: Path, device: torch.device | None = None) -> Teacher:
-    """Open a checkpoint or an ONNX file as a teacher. Raises ``EdgeError``."""
+    """Return a teacher for a checkpoint or an ONNX file. Raises ``EdgeError`` if it cannot be opened."""
     return OnnxFile(path) if path.suffix == ".onnx" else TrainedTeacher(open_trained(path), device)
 
 
 def teacher_embeddings(path: Path, make: Callable[[Path], Teacher], cards: CardImages, folder: Path) -> EmbeddingMatrix:
-    """Return the teacher's embeddings of the clean cards, read from ``folder`` if the same teacher has embedded the same cards before."""
+    """Return the teacher's embeddings of the clean cards; read them from the cache in ``folder`` if file and cards are unchanged."""
     digest = hashlib.sha256(path.read_bytes())
     digest.update(cards.pixels.tobytes())
     kept = folder / f"teacher-{digest.hexdigest()[:16]}.npy"
     if kept.exists():
         return np.asarray(np.load(kept), dtype=np.float32)
-    answers = make(path).embed(list(cards.pixels))
+    rows = make(path).embed(list(cards.pixels))
     folder.mkdir(parents=True, exist_ok=True)
     with replacement(kept, durable=False) as temporary, temporary.open("wb") as file:
-        np.save(file, answers)
-    return answers
+        np.save(file, rows)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class DistillSettings:
-    """Settings of a distillation. ``losses`` are summed with their weights.
+    """Settings of a distillation.
 
-    With the relational loss alone the student may rotate the embedding space and then cannot query an index built by the teacher.
+    ``losses`` are summed with their weights. A relational loss alone allows the student to rotate its embedding space, so that it cannot
+    use an index built with the teacher.
     """
 
     student: str
@@ -92,11 +93,11 @@ class DistillSettings:
     course: Schedule
     losses: tuple[tuple[LossName, float], ...] = (("mse", 1.0),)
     scale: float = field(default=24.0)
-    """Of the contrastive loss: one over its temperature."""
+    """Inverse temperature of the contrastive loss."""
 
 
 class DistillObjective(Objective):
-    """The selected losses against the teacher's embeddings. Labels: rows of the known cards (n,)."""
+    """The selected losses towards the teacher's embeddings. Labels: rows of the known cards (n,)."""
 
     targets: Tensor
     groups: Tensor
@@ -108,7 +109,7 @@ class DistillObjective(Objective):
         self._settings = settings
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss, its parts and the cosine to the teacher."""
+        """Return the loss, its terms and the mean cosine to the teacher."""
         targets, groups = self.targets[labels[0]], self.groups[labels[0]]
         parts: dict[str, Tensor] = {"cosine": 1.0 - cosine_distance(vectors, targets)}
         for name, _ in self._settings.losses:
@@ -122,13 +123,13 @@ class DistillObjective(Objective):
 
 
 def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> PublishedNetwork:
-    """Return the teacher itself for larger images, of the multiple of its patch size nearest to ``side``, with interpolated positions.
+    """Return a copy of the teacher for larger images, with interpolated position embeddings.
 
-    Raises ``DataError`` if the teacher is not a published network.
+    The image side is the multiple of the patch side nearest to ``side``. Raises ``DataError`` if the teacher is not a published network.
     """
     settings = teacher.network.settings
     if not isinstance(settings, PublishedSettings):
-        raise DataError("the student `server` is the teacher at a larger size; name the last.pt of `teacher`, not of another network")
+        raise DataError("the student `server` is the teacher at a larger size; name the last.pt of a `teacher` run")
     larger = PublishedNetwork(replace(settings, side=nearest_side(side, settings.patch)))
     weights = dict(teacher.network.state_dict())
     positions = "backbone.pos_embed"
@@ -141,7 +142,7 @@ def server_student(teacher: TrainedNetwork, side: int = SERVER_SIDE) -> Publishe
 
 
 def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
-    """Return position embeddings (1, prefix + side², width) resampled bicubically to a square of ``count`` patches."""
+    """Return learned position embeddings (1, prefix + side², width) of a square of patches for a square of ``count`` patches, bicubic."""
     first, grid = positions[:, :prefix], positions[:, prefix:]
     old, new = round(grid.shape[1] ** 0.5), round(count**0.5)
     square = grid.reshape(1, old, old, -1).permute(0, 3, 1, 2)
@@ -150,15 +151,23 @@ def resampled_positions(positions: Tensor, prefix: int, count: int) -> Tensor:
 
 
 def plan_distill(
-    settings: DistillSettings, network: EmbeddingNetwork, answers: EmbeddingMatrix, dataset: Dataset, processes: Processes = SINGLE_PROCESS
+    settings: DistillSettings,
+    network: EmbeddingNetwork,
+    teacher_rows: EmbeddingMatrix,
+    dataset: Dataset,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Plan:
-    """Plan the distillation of ``network`` towards ``answers`` (n, dim) to the known cards. Raises ``DataError``."""
-    if answers.shape != (len(dataset.cards.card_ids), network.settings.dim):
+    """Return the plan that distills ``teacher_rows`` (n, dim), the teacher's embeddings of the known cards, into ``network``.
+
+    Raises ``DataError`` if their shape does not fit the network.
+    """
+    if teacher_rows.shape != (len(dataset.cards.card_ids), network.settings.dim):
+        needed = (len(dataset.cards.card_ids), network.settings.dim)
         raise DataError(
-            f"the teacher's shape is {answers.shape}, the student needs ({len(dataset.cards.card_ids)}, {network.settings.dim})"
+            f"the teacher's embeddings have the shape {teacher_rows.shape}, the student needs {needed}; choose another --teacher"
         )
     torch.manual_seed(settings.course.seed)
-    objective = DistillObjective(network, torch.from_numpy(answers), torch.from_numpy(dataset.cards.groups), settings)
+    objective = DistillObjective(network, torch.from_numpy(teacher_rows), torch.from_numpy(dataset.cards.groups), settings)
 
     def samples(side: int) -> KnownViews:
         return KnownViews(dataset.cards, dataset.backgrounds, side, settings.course.seed)

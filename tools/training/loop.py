@@ -1,4 +1,4 @@
-"""The training loop of every stage: batches, mixed precision, moving average, checkpoints, resuming, one or several processes."""
+"""The training loop of all stages: batches, mixed precision, moving average, checkpoints, resuming, one or several processes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tools.training.schedule import ResolutionPhase, Schedule
 
 REPORT_EVERY: Final = 20
 MAY_DIFFER: Final = {"minutes", "threads", "workers", "save_every_s"}
-"""Fields of a course that may change between a run and its continuation."""
+"""Fields of a schedule that may change when a run is resumed."""
 
 
 class Samples(Protocol):
-    """A map from sample number to (pixels, *labels). Equal numbers give equal samples, in every process and after every restart."""
+    """Maps a sample number to (pixels, *labels). Must be deterministic: the same in every process and after a restart."""
 
     def __len__(self) -> int: ...
 
@@ -37,7 +37,11 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A stage that is ready to run. ``samples`` returns the samples for an image size; ``settings`` are stored in the checkpoint."""
+    """A stage of training, ready to run.
+
+    ``samples`` returns the samples for an image side in pixels; ``settings`` is saved in the checkpoint; ``earlier`` are the records of the
+    stages that the network has already passed.
+    """
 
     stage: str
     objective: Objective
@@ -52,7 +56,7 @@ class Plan:
 
 
 class Trainer:
-    """One run of a plan. ``state`` and ``restore`` save and restore it; every random number depends on the seed and the step only."""
+    """Runs a plan. ``state`` and ``restore`` save and resume it; all random numbers depend only on the seed and the step."""
 
     def __init__(self, plan: Plan, processes: Processes = SINGLE_PROCESS) -> None:
         self.plan = plan
@@ -78,7 +82,7 @@ class Trainer:
             self.objective.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.objective.network)  # type: ignore[no-untyped-call]  # its stub lacks types
         return DistributedDataParallel(self.objective, broadcast_buffers=False)
 
-    # --- memory ---
+    # --- checkpoints ---
 
     def record(self) -> StageRecord:
         """Return the record of this stage so far."""
@@ -88,7 +92,7 @@ class Trainer:
         return StageRecord(plan.stage, plan.settings, views, self.elapsed_s, plan.known_cards, machine)
 
     def state(self) -> State:
-        """Return the state to store in a checkpoint."""
+        """Return the content of a checkpoint."""
         return {
             "network_settings": dict(self.plan.network_settings),
             "side": self._schedule.phase_at(self.progress()).side,
@@ -106,13 +110,13 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Continue from ``state``. Raises ``DataError`` naming the first setting that differs and must not."""
+        """Resume from ``state``. Raises ``DataError`` that names the first setting that differs and may not (see ``MAY_DIFFER``)."""
         record = state["stages"][-1]
         _require_same("stage", record["stage"], self.plan.stage)
         _require_same("network", dict(state["network_settings"]), dict(self.plan.network_settings))
         _require_same("settings", _fields_to_match(record["settings"]), _fields_to_match(self.plan.settings))
         if "network" not in state:
-            raise DataError("a final checkpoint has no training state; resume from last.pt")
+            raise DataError("a final checkpoint cannot be resumed; resume from last.pt")
         self.objective.network.load_state_dict(state["network"])
         self.objective.load_state_dict(state["own"], strict=False)
         self.average.load_state_dict(state["average"])
@@ -121,17 +125,17 @@ class Trainer:
         self.elapsed_s, self.log = float(state["elapsed_s"]), list(state["log"])
 
     def restore_from(self, folder: Path) -> None:
-        """Resume the run in ``folder``. Raises ``DataError``."""
+        """Resume the run in ``folder``. Raises ``DataError`` if its checkpoint does not fit the plan."""
         self.restore(load(folder / LAST))
 
-    # --- course ---
+    # --- steps ---
 
     def progress(self) -> float:
-        """Return the used share of the budget, 0..1."""
+        """Return the used share of the budget; the run ends at 1."""
         return self._schedule.progress(self.step, self.elapsed_s)
 
     def run(self, out: Path | None) -> None:
-        """Train until the budget is used up; save to ``out/last.pt`` at intervals and at the end."""
+        """Train until the budget is used up; save to ``out/last.pt`` regularly and at the end, nowhere if ``out`` is None."""
         torch.set_num_threads(self._schedule.threads)
         saved_s = self.elapsed_s
         self.objective.train()
@@ -158,7 +162,7 @@ class Trainer:
     def _batches(self, phase: ResolutionPhase) -> Iterator[tuple[Tensor, Labels]]:
         count, rank = self._processes.count, self._processes.rank
         if phase.batch % count:
-            raise DataError(f"a batch of {phase.batch} cannot be divided among {count} processes; choose a multiple")
+            raise DataError(f"a batch of {phase.batch} cannot be split between {count} processes; choose a multiple of {count}")
         device, own = self._processes.device, phase.batch // count
         loader = DataLoader(
             cast(Any, self.plan.samples(phase.side)),
@@ -194,7 +198,7 @@ class Trainer:
         self.log.append({"step": self.step, **self._processes.mean(parts), "rate": rate})
 
     def _mix(self, samples: int, side: int) -> Mix | None:
-        """Draw from seed and step alone, so that all processes mix in the same steps."""
+        """Return a mix or None, depending only on seed and step: all processes mix in the same steps."""
         generator = torch.Generator().manual_seed(self._schedule.seed * 1_000_003 + self.step)
         if self._schedule.cutmix <= 0.0 or float(torch.rand((), generator=generator)) >= self._schedule.cutmix:
             return None
@@ -203,7 +207,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Update the moving average; its decay is small at first, so that early checkpoints are usable."""
+        """Update the moving average; its decay is smaller in the first steps so that early checkpoints are useful."""
         decay = min(self._schedule.ema_decay, (1.0 + self.step) / (10.0 + self.step))
         mine, theirs = self.average.state_dict(), self.objective.network.state_dict()
         floats = [name for name, value in mine.items() if value.is_floating_point()]
@@ -226,7 +230,7 @@ class Trainer:
 
 
 class _RankSampler:
-    """Yields the sample numbers of one process: ``own`` of each ``batch``, starting at ``first``, endlessly."""
+    """Yields the sample numbers of one process without end: ``own`` of each ``batch``, starting at ``first``."""
 
     def __init__(self, first: int, own: int, batch: int) -> None:
         self._first, self._own, self._batch = first, own, batch
@@ -239,21 +243,21 @@ class _RankSampler:
 
 
 def _limit_worker_threads(_: int) -> None:
-    """Limit a worker to one thread: the network uses the other cores."""
+    """Limit a loader process to one thread; the other cores are for the network."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def _fields_to_match(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that must not change when a run is resumed, one level deep."""
+    """Return the settings that must match when a run is resumed, with those of the schedule on the same level."""
     flat = {name: value for name, value in settings.items() if name != "course"}
     return flat | {name: value for name, value in dict(settings.get("course", {})).items() if name not in MAY_DIFFER}
 
 
-def _require_same(what: str, saved: Any, wanted: Any) -> None:
-    if saved == wanted:
+def _require_same(what: str, saved: Any, expected: Any) -> None:
+    if saved == expected:
         return
-    if isinstance(saved, dict) and isinstance(wanted, dict):
-        name = next(name for name in {**saved, **wanted} if saved.get(name) != wanted.get(name))
-        what, saved, wanted = f"{what}: {name}", saved.get(name), wanted.get(name)
-    raise DataError(f"the checkpoint was made with another {what} ({saved}, not {wanted}); resume with the settings of its run")
+    if isinstance(saved, dict) and isinstance(expected, dict):
+        name = next(name for name in {**saved, **expected} if saved.get(name) != expected.get(name))
+        what, saved, expected = f"{what}: {name}", saved.get(name), expected.get(name)
+    raise DataError(f"the checkpoint was made with another {what} ({saved}, not {expected}); resume with the settings of that run")

@@ -1,4 +1,4 @@
-"""The losses, each a function of unit vectors. The rows of a matrix are vectors; masks are true for what is excluded."""
+"""Loss functions over unit vectors. Each row of a matrix is a vector; masks are true where a pair is excluded."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor
 from torch.nn import functional
 
 EXCLUDED_LOGIT: Final = -1e4
-"""A logit that takes no part."""
+"""Logit of an excluded pair."""
 
 
 def similar_mask(targets: Tensor, others: Tensor, groups: Tensor, other_groups: Tensor, too_alike: float) -> Tensor:
-    """Return bool (n, m): pairs of cards that must not be separated, because their targets are almost equal or they share an artwork.
+    """Return bool (n, m), true for pairs that are not negatives: their cosine exceeds ``too_alike`` or they share an artwork group.
 
-    Group -1 means no group.
+    ``targets`` (n, dim) and ``others`` (m, dim) are unit rows. Group -1 means no group.
     """
     same_artwork = (groups[:, None] == other_groups[None, :]) & (groups[:, None] >= 0)
     return (targets @ others.T > too_alike) | same_artwork
 
 
 def cosine_distance(vectors: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of 1 - cosine of corresponding unit rows."""
+    """Return the mean of 1 - cosine over corresponding unit rows."""
     return (1.0 - (vectors * targets).sum(dim=1)).mean()
 
 
 def info_nce(logits: Tensor, own: Tensor, excluded: Tensor) -> Tensor:
-    """Return the mean cross-entropy of column ``own`` (n,) in each row of ``logits`` (n, m).
+    """Return the mean cross-entropy of the columns ``own`` (n,) in the rows of ``logits`` (n, m), cosines divided by a temperature.
 
-    With cosines divided by a temperature this is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``excluded`` never excludes ``own``.
+    InfoNCE (van den Oord et al. 2018, arXiv 1807.03748). ``excluded`` bool (n, m) removes columns, but never the own one.
     """
     hidden = excluded.clone()
     hidden[torch.arange(len(own), device=own.device), own] = False
@@ -38,10 +38,10 @@ def info_nce(logits: Tensor, own: Tensor, excluded: Tensor) -> Tensor:
 
 
 def arc_face(cosines: Tensor, classes: Tensor, *, margin: float, scale: float, excluded: Tensor | None = None) -> Tensor:
-    """Return the ArcFace loss (Deng et al. 2019, arXiv 1801.07698): the angle to the own class must be smallest by ``margin`` radians.
+    """Return the ArcFace loss (Deng et al. 2019, arXiv 1801.07698): the own angle must be smaller than all others by ``margin`` radians.
 
-    ``cosines`` (n, classes), ``classes`` (n,). Where the own angle plus the margin exceeds pi, the cosine is lowered by ``margin *
-    sin(margin)`` instead, as in the authors' code, so that the logit remains monotonic.
+    ``cosines`` (n, classes), ``classes`` (n,). If the own angle plus the margin exceeds pi, the cosine is lowered by
+    ``margin * sin(margin)`` instead, as in the authors' code, so that the loss stays monotonic.
     """
     if not len(classes):
         return cosines.sum() * 0.0
@@ -61,16 +61,16 @@ def mean_squared(vectors: Tensor, targets: Tensor) -> Tensor:
 
 
 def relational(vectors: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared difference of all pairwise cosines in the batch: only the relations between rows matter.
+    """Return the mean squared difference of all pairwise cosines in the batch.
 
-    Relational distillation (Park et al. 2019, arXiv 1904.05068; in the similarity-preserving form of Tung and Mori 2019, arXiv 1907.09682):
-    the student may rotate the embedding space.
+    Relational distillation (Park et al. 2019, arXiv 1904.05068; similarity-preserving form of Tung and Mori 2019, arXiv 1907.09682): the
+    result does not change when the student rotates its whole embedding space.
     """
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     return ((vectors @ vectors.T - targets @ targets.T)[others]).square().mean()
 
 
 def contrastive(vectors: Tensor, targets: Tensor, groups: Tensor, *, scale: float) -> Tensor:
-    """Return the cross-entropy of the own target among the targets of the batch; cards that share an artwork are excluded."""
+    """Return the cross-entropy of the own target among those of the batch; other cards of the same artwork are excluded."""
     own = torch.arange(len(vectors), device=vectors.device)
     return info_nce(scale * vectors @ targets.T, own, groups[:, None] == groups[None, :])

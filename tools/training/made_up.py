@@ -1,4 +1,4 @@
-"""Synthetic cards composed of known ones, so that training on 1,300 scans generalizes to unknown cards."""
+"""Synthesize cards that do not exist from known ones, so that a network trained on few scans generalizes to other cards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.simulation.card_images import CardImages
 
 
 def concatenate(parts: Sequence[CardImages]) -> CardImages:
-    """Return several sets of cards as one; artwork groups of different sets stay different."""
+    """Return all cards of ``parts``; artwork groups of different parts stay distinct."""
     offsets = np.cumsum([0, *(int(part.groups.max()) + 1 for part in parts[:-1])])
     return CardImages(
         card_ids=tuple(card_id for part in parts for card_id in part.card_ids),
@@ -24,20 +24,20 @@ def concatenate(parts: Sequence[CardImages]) -> CardImages:
 
 
 def background_as_card(backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
-    """Return a background image resized to the shape of a card."""
-    picture = backgrounds[int(rng.integers(len(backgrounds)))]
-    return np.ascontiguousarray(cv2.resize(picture, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    """Return a random background resized to ``CARD_SIZE``: an image that shows no card."""
+    background = backgrounds[int(rng.integers(len(backgrounds)))]
+    return np.ascontiguousarray(cv2.resize(background, tuple(CARD_SIZE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def any_background(cards: CardImages, backgrounds: Sequence[RgbImage], rng: np.random.Generator) -> RgbImage:
-    """Return a background for a card: an image without cards, or another card beside or below it."""
+    """Return an image to lie around a card: a background or, with probability 0.3, another card."""
     if rng.random() < 0.3:
         return np.asarray(cards.pixels[int(rng.integers(len(cards.pixels)))], dtype=np.uint8)
     return backgrounds[int(rng.integers(len(backgrounds)))]
 
 
 def compose(card: RgbImage, other: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Return ``card`` with a part of ``other``: its artwork at the same place, or any box of at least a sixth of the card."""
+    """Return ``card`` with its artwork, or a random box of at least 12 % of its area, replaced by that of ``other``."""
     height, width = card.shape[:2]
     if rng.random() < 0.5:
         left, right, top, bottom = 0.05, 0.95, 0.08, 0.52
@@ -52,7 +52,7 @@ def compose(card: RgbImage, other: RgbImage, rng: np.random.Generator) -> RgbIma
 
 
 def recolor(card: RgbImage, rng: np.random.Generator) -> RgbImage:
-    """Return ``card`` in other colors: the hue shift is larger than any camera's error."""
+    """Return ``card`` with its hue rotated by more than a camera would shift it."""
     hsv = cv2.cvtColor(card, cv2.COLOR_RGB2HSV)
     hsv[:, :, 0] = (hsv[:, :, 0].astype(np.int32) + int(rng.integers(25, 155))) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)

@@ -1,8 +1,8 @@
-"""Metric learning: move the two views of one card together and all other cards apart, similar ones above all.
+"""Metric learning: pull two views of one card together and push all other cards apart, similar ones in particular.
 
-The losses are InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives; ArcFace
-against the proxies; and a linear head that still predicts the descriptor, so that the result of the warm start is not lost. The proxy of a
-card is the moving average's embedding of its clean image, refreshed at intervals, since that is what the index will contain.
+The loss is InfoNCE between the two views, with the other cards of the batch and a proxy of every known card as negatives, plus ArcFace
+towards the proxies. A linear head beside the network predicts the descriptor, which preserves what the warm start learned. The proxy of a
+card is the moving average's embedding of its clean image, refreshed regularly: the vector that an index would hold.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tools.training.schedule import ResolutionPhase, Schedule
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """Settings of the metric stage. A batch of n samples has 2 n views."""
+    """Settings of the metric stage. A batch of n samples holds 2 n views."""
 
     course: Schedule = field(
         default_factory=lambda: Schedule(
@@ -36,7 +36,7 @@ class MetricSettings:
         )
     )
     refresh_steps: int = 150
-    """How often the proxies are asked for again."""
+    """The proxies are recomputed every so many steps."""
     scale: float = 24.0
     too_alike: float = 0.7
     arc_scale: float = 32.0
@@ -47,7 +47,10 @@ class MetricSettings:
 
 
 class MetricObjective(Objective):
-    """InfoNCE + ArcFace + alignment of the two views + the descriptor through a linear head."""
+    """InfoNCE + ArcFace + alignment of the two views + descriptor regression through a linear head.
+
+    ``embed_known`` returns a network's embeddings of the known cards' clean images (known cards, dim).
+    """
 
     bank: Tensor
     bank_groups: Tensor
@@ -56,14 +59,14 @@ class MetricObjective(Objective):
     def __init__(
         self,
         network: EmbeddingNetwork,
-        answers: Callable[[EmbeddingNetwork], Tensor],
+        embed_known: Callable[[EmbeddingNetwork], Tensor],
         bank: Tensor,
         bank_groups: Tensor,
         settings: MetricSettings,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
         super().__init__(network)
-        self._answers = answers
+        self._embed_known = embed_known
         width = network.settings.dim
         self.auxiliary = nn.Linear(width, bank.shape[1], bias=False)
         nn.init.eye_(self.auxiliary.weight)
@@ -74,12 +77,12 @@ class MetricObjective(Objective):
         self._processes = processes
 
     def prepare(self, step: int, average: EmbeddingNetwork) -> None:
-        """Recompute the proxies every ``refresh_steps`` steps."""
+        """Recompute the proxies with ``average`` every ``refresh_steps`` steps."""
         if step % self._settings.refresh_steps == 0:
-            self.proxies = self._answers(average).to(self.bank.device)
+            self.proxies = self._embed_known(average).to(self.bank.device)
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss and its parts. Labels: targets (n, dim), rows of the known cards (n,), -1 for a made-up one."""
+        """Return the loss and its terms. Labels: targets (n, dim), rows of the known cards (n,), -1 for a made-up card."""
         settings = self._settings
         targets, rows = (torch.cat([label, label]) for label in labels)
         groups = torch.where(rows >= 0, self.bank_groups[rows.clamp_min(0)], rows)
@@ -95,12 +98,12 @@ class MetricObjective(Objective):
         )
         first, second = vectors.chunk(2)
         align = cosine_distance(first, second)
-        told = cosine_distance(functional.normalize(self.auxiliary(vectors)), targets)
-        loss = nce + settings.arc_weight * arc + settings.alignment_weight * align + settings.descriptor_weight * told
-        return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": told}
+        descriptor = cosine_distance(functional.normalize(self.auxiliary(vectors)), targets)
+        loss = nce + settings.arc_weight * arc + settings.alignment_weight * align + settings.descriptor_weight * descriptor
+        return {"loss": loss, "nce": nce, "arc": arc, "align": align, "descriptor": descriptor}
 
     def _nce(self, vectors: Tensor, targets: Tensor, groups: Tensor, similar_known: Tensor) -> Tensor:
-        """Return InfoNCE of the other view of the same card among all views of the batch, of all processes, and the proxies."""
+        """Return InfoNCE of the other view of the same card among the proxies and all views of the batch, over all processes."""
         settings, processes = self._settings, self._processes
         similar_in_batch = similar_mask(targets, processes.gather(targets), groups, processes.gather(groups), settings.too_alike)
         logits = settings.scale * torch.cat([vectors @ processes.gather(vectors).T, vectors @ self.proxies.T], dim=1)
@@ -112,13 +115,13 @@ class MetricObjective(Objective):
 
 
 def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
-    """Plan the metric stage of a network after its warm start."""
+    """Return the plan of the metric stage for a network after its warm start."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
-    pictures = list(dataset.cards.pixels)
+    images = list(dataset.cards.pixels)
 
-    def answers(average: EmbeddingNetwork) -> Tensor:
-        return torch.from_numpy(embed_images(average, pictures, schedule.pictures[0].side))
+    def embed_known(average: EmbeddingNetwork) -> Tensor:
+        return torch.from_numpy(embed_images(average, images, schedule.pictures[0].side))
 
     bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
 
@@ -127,7 +130,7 @@ def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Datase
 
     return Plan(
         stage="metric",
-        objective=MetricObjective(start.network, answers, bank, groups, settings, processes),
+        objective=MetricObjective(start.network, embed_known, bank, groups, settings, processes),
         samples=samples,
         schedule=schedule,
         settings=asdict(settings),

@@ -1,4 +1,4 @@
-"""What a stage supplies to the loop: a network, further trained parameters, and the loss of a batch."""
+"""Base class of what a stage trains: a network, further parameters beside it, and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Labels = tuple[Tensor, ...]
 
 
 class Objective(nn.Module):
-    """A network with the loss it is trained by. Batches of the loader are (pixels, *labels).
+    """A network with its loss. A batch of the loader is (pixels, *labels).
 
-    Subclasses implement ``losses``: the parts of the loss by name, among them ``loss``, which is minimized. Tensors held beside the network
-    are parameters if they are trained (without weight decay), otherwise buffers; a checkpoint stores the persistent ones.
+    Subclasses implement ``losses``. Further tensors of a subclass are parameters if they are trained (without weight decay), else buffers;
+    checkpoints contain parameters and persistent buffers.
     """
 
     def __init__(self, network: EmbeddingNetwork) -> None:
@@ -25,7 +25,7 @@ class Objective(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor, labels: Labels, mix: Mix | None = None) -> dict[str, Tensor]:
-        """Return the parts of the loss. ``pixels`` uint8 (n, side, side, 3), or (n, views, side, side, 3)."""
+        """Return the loss and its terms by name. ``pixels`` is uint8 (n, side, side, 3) or (n, views, side, side, 3)."""
         views = [pixels] if pixels.ndim == 4 else list(pixels.unbind(dim=1))
         batch = torch.cat(views).permute(0, 3, 1, 2).float()
         with torch.autocast(batch.device.type, dtype=torch.bfloat16):
@@ -37,18 +37,21 @@ class Objective(nn.Module):
         return {name: mix.share * value + (1.0 - mix.share) * others[name] for name, value in parts.items()}
 
     def prepare(self, step: int, average: EmbeddingNetwork) -> None:
-        """Prepare for ``step``; ``average`` is the moving average so far. Does nothing by default."""
+        """Prepare ``step``; ``average`` is the network with averaged weights. Does nothing unless overridden."""
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the parts of the loss of unit ``vectors`` (views x n, dim), the first view of all samples before the second."""
+        """Return the terms of the loss by name; ``loss`` is the one to minimize.
+
+        ``vectors`` are unit rows (views x n, dim), all first views before all second views.
+        """
         raise NotImplementedError
 
     def own_state(self) -> dict[str, Tensor]:
-        """Return the state that is trained beside the network."""
+        """Return the persistent state beside the network."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Return the optimizer's groups: weight decay for matrices and kernels of the network, none for anything else."""
+        """Return the parameter groups of the optimizer: weight decay applies to matrices and kernels of the network only."""
         network = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         groups: list[dict[str, object]] = [
             {"params": [value for value in network if value.ndim in (2, 4)], "weight_decay": weight_decay},

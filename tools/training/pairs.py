@@ -1,7 +1,7 @@
 """Pairs of views of one card for metric learning: the same print under different camera, light and occlusion.
 
-Samples come in twos: half of the time the second card is related to the first (a similar card by the descriptor, or the same card with a
-part of another), so that each batch contains differences that are hard to see.
+Samples come in twos: in 60 % of them the second card is related to the first (similar by the descriptor, or the same card with a part of
+another), so that each batch contains hard negatives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SIMILAR_CARDS: Final = 12
 SIMILAR_SHARE: Final = 0.35
 CHANGED_COPY_SHARE: Final = 0.25
 LIGHT: Final = ViewSettings(corner_error=0.015, seen_width_px=(140.0, 179.0), cast=0.03)
-"""An almost clean view: half of the first views are, since the index holds clean images."""
+"""An almost clean view. Half of the first views are of this kind, because the index holds clean images."""
 
 PairOfViews: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
 
@@ -32,11 +32,11 @@ PairOfViews: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
 class _Chosen(NamedTuple):
     row: int
     changed: bool
-    """Whether a part of another card has to go into it."""
+    """Whether a part of the card is replaced by that of another."""
 
 
 class Pairs:
-    """Number → (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for a synthetic one)."""
+    """Maps a number to (two views uint8 (2, side, side, 3), descriptor float32 (768,), row of the card or -1 for a made-up card)."""
 
     def __init__(
         self, cards: CardImages, backgrounds: list[RgbImage], descriptor: Descriptor, targets: Vectors, side: int, seed: int
@@ -49,7 +49,7 @@ class Pairs:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Return a length that no training reaches."""
+        """Return a length that no training run reaches."""
         return ENDLESS
 
     def __getitem__(self, number: int) -> PairOfViews:
@@ -95,7 +95,7 @@ class Pairs:
         return view if light or rng.random() >= 0.12 else self._partly_covered(view, rng)
 
     def _partly_covered(self, view: RgbImage, rng: np.random.Generator) -> RgbImage:
-        """Cover up to 36 % of the view with the same region of another card: CutMix labeled by the larger part."""
+        """Return the view with a box of up to 36 % of its area covered by another card; the label stays that of the larger part."""
         other = self._cards.pixels[self._any_row(rng)]
         width, height = rng.uniform(0.2, 0.65, 2)
         x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)

@@ -1,4 +1,4 @@
-"""One process, or several started by ``torchrun``: joining them and exchanging values. With one process everything here is a no-op."""
+"""Communication between the processes that ``torchrun`` starts. With a single process all operations are no-ops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.distributed.nn import functional as with_gradient
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Rank and number of the processes, and the device of this one."""
+    """Rank of this process, number of processes, and the device of this one."""
 
     rank: int
     count: int
@@ -23,11 +23,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that prints and saves."""
+        """Whether this process prints and saves."""
         return self.rank == 0
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all processes, in order of rank, with gradients that flow back to each process."""
+        """Return the rows of all processes in rank order; gradients flow back to each process."""
         if self.count == 1:
             return rows
         if rows.requires_grad:
@@ -37,7 +37,7 @@ class Processes:
         return torch.cat(parts)
 
     def broadcast(self, value: float) -> float:
-        """Return the first process's value, so that all processes stop at the same step although their times differ."""
+        """Return the value of the first process. Times differ between processes, and all must stop at the same step."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -45,19 +45,19 @@ class Processes:
         return float(shared)
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return each value averaged over the processes."""
+        """Return each scalar averaged over the processes."""
         together = torch.stack([value.detach() for value in values.values()])
         if self.count > 1:
             distributed.all_reduce(together)
         return dict(zip(values, (together / self.count).tolist(), strict=True))
 
     def wait(self) -> None:
-        """Wait for all processes, for example until the first one has written a file that the others read."""
+        """Wait until all processes have reached this call, for example after the first one has written a file."""
         if self.count > 1:
             distributed.barrier()
 
     def describe_machine(self, threads: int) -> str:
-        """Return a description of the machine for the training record."""
+        """Return a description of the hardware, such as ``2 x NVIDIA A100``."""
         if self.device.type == "cuda":
             return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
         shared = f"{self.count} processes of " if self.count > 1 else ""
@@ -69,7 +69,7 @@ SINGLE_PROCESS = Processes(0, 1, torch.device("cpu"))
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started (NCCL between GPUs, Gloo between CPUs), if any; leave the group at the end."""
+    """Yield the process group that ``torchrun`` started (NCCL between GPUs, Gloo between CPUs), or a single process without it."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))

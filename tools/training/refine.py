@@ -1,8 +1,8 @@
-"""Refinement: train the network to embed degraded views as it embedded the clean cards before this stage.
+"""Refinement: learn to embed a degraded view of a card as the network, before this stage, embedded the clean card.
 
-The network is its own teacher. Its whitened embeddings of clean cards are spread out and fixed, so cards cannot move together as in the
-metric stage; and unlike the descriptor of the warm start, a network of this architecture can reproduce them. What is learned is only
-invariance to corner errors, light, blur and occlusion. (Self-distillation: Furlanello et al. 2018, arXiv 1805.04770.)
+The network is its own teacher (self-distillation, Furlanello et al. 2018, arXiv 1805.04770). Its whitened embeddings of clean cards are
+well spread and stay fixed as targets, so cards are not pulled together as in the metric stage; unlike the descriptor of the warm start they
+are targets that a network of this kind can reach. It learns only invariance to corner errors, light, blur and occlusion.
 """
 
 from __future__ import annotations
@@ -41,41 +41,44 @@ class RefineSettings:
 
 
 class RefineObjective(TargetObjective):
-    """The loss against the embeddings of the clean cards by ``answers``: computed once for known cards, each time for synthetic ones."""
+    """The loss towards embeddings of clean cards: those in ``bank`` for known cards, computed by ``embed_clean`` for made-up ones."""
 
     def __init__(
         self,
         network: EmbeddingNetwork,
-        answers: Callable[[Tensor], Tensor],
+        embed_clean: Callable[[Tensor], Tensor],
         bank: Tensor,
         bank_groups: Tensor,
         weights: TargetWeights,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
         super().__init__(network, bank, bank_groups, weights, processes)
-        self._answers = answers
+        self._embed_clean = embed_clean
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss. Labels: clean cards uint8 (n, side, side, 3), rows of the known cards (n,), -1 for a synthetic one."""
+        """Return the loss and its terms.
+
+        Labels: clean cards uint8 (n, side, side, 3), rows of the known cards (n,), -1 for a made-up card.
+        """
         clean, rows = labels
         targets, made_up = self.bank[rows.clamp_min(0)].clone(), rows < 0
         if made_up.any():
-            targets[made_up] = self._answers(clean[made_up])
+            targets[made_up] = self._embed_clean(clean[made_up])
         groups = torch.where(made_up, rows, self.bank_groups[rows.clamp_min(0)])
         return super().losses(vectors, (targets, groups))
 
 
 def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
-    """Plan the refinement of a trained, whitened network."""
+    """Return the plan of the refinement of a trained, whitened network."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
     teacher = copy.deepcopy(start.network).requires_grad_(requires_grad=False).eval().to(processes.device)
     bank = torch.from_numpy(embed_images(teacher, list(dataset.cards.pixels), schedule.pictures[0].side))
 
-    def answers(clean: Tensor) -> Tensor:
+    def embed_clean(clean: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(clean.device.type, dtype=torch.bfloat16):
-            answered: Tensor = teacher(clean.permute(0, 3, 1, 2).float())
-        return answered.float()
+            vectors: Tensor = teacher(clean.permute(0, 3, 1, 2).float())
+        return vectors.float()
 
     def samples(side: int) -> CleanTargetViews:
         return CleanTargetViews(dataset.cards, dataset.backgrounds, side, schedule.seed, settings.made_up)
@@ -83,7 +86,7 @@ def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Datase
     groups = torch.from_numpy(dataset.cards.groups.astype(np.int64))
     return Plan(
         stage="refine",
-        objective=RefineObjective(start.network, answers, bank, groups, settings.weights, processes),
+        objective=RefineObjective(start.network, embed_clean, bank, groups, settings.weights, processes),
         samples=samples,
         schedule=schedule,
         settings=asdict(settings),

@@ -1,4 +1,4 @@
-"""The schedule of a training: budget, image sizes, learning rate."""
+"""The schedule of a training run: its budget, its image sizes, its learning rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPhase:
-    """A part of the budget at one image size. ``share`` is relative to the sum of all; ``batch`` counts the samples of all processes."""
+    """A part of the budget at one image size: ``side`` pixels, ``batch`` samples over all processes.
+
+    The part is ``share`` divided by the sum of all shares.
+    """
 
     side: int
     batch: int
@@ -17,10 +20,10 @@ class ResolutionPhase:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Schedule of a training, independent of the objective; stored in the checkpoint. The budget is either ``minutes`` or ``steps``.
+    """Budget, image sizes and optimizer settings of a run; saved in the checkpoint under these names. Set either ``minutes`` or ``steps``.
 
-    The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``. ``cutmix`` is
-    the probability of mixing a batch.
+    The learning rate warms up linearly over ``warm_up`` of the budget and falls along half a cosine to ``final_rate_share``.
+    ``cutmix`` is the probability of mixing a batch, ``pictures`` the image sizes in order.
     """
 
     pictures: tuple[ResolutionPhase, ...] = field(default=(ResolutionPhase(112, 48),))
@@ -39,20 +42,20 @@ class Schedule:
     save_every_s: float = 240.0
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """Return the used share of the budget, from 0 to slightly above 1."""
+        """Return the used share of the budget; slightly above 1 after the last step of a budget in minutes."""
         if self.steps is not None:
             return step / self.steps
         if self.minutes is None:
-            raise ValueError("a schedule has a budget in minutes or in steps")
+            raise ValueError("a schedule needs a budget in minutes or in steps")
         return elapsed_s / (60.0 * self.minutes)
 
     def remaining_s(self, step: int, elapsed_s: float) -> float:
-        """Return the estimated time left, in seconds."""
+        """Return the estimated remaining time in seconds; infinite before the first step."""
         used = self.progress(step, elapsed_s)
         return max(0.0, elapsed_s * (1.0 / used - 1.0)) if used > 0.0 else math.inf
 
     def phase_at(self, used: float) -> ResolutionPhase:
-        """Return the phase at this share of the budget."""
+        """Return the phase that is active when the share ``used`` of the budget is spent."""
         total = sum(part.share for part in self.pictures)
         end = 0.0
         for part in self.pictures:
@@ -62,7 +65,7 @@ class Schedule:
         return self.pictures[-1]
 
     def learning_rate_at(self, used: float) -> float:
-        """Return the learning rate at this share of the budget."""
+        """Return the learning rate when the share ``used`` of the budget is spent."""
         used = min(1.0, used)
         if used < self.warm_up:
             return self.learning_rate * (used + 1e-3) / (self.warm_up + 1e-3)

@@ -1,8 +1,8 @@
-"""The teacher: a published vision transformer, fine-tuned by ArcFace to distinguish artworks.
+"""The teacher: a published vision transformer, fine-tuned with ArcFace to distinguish artworks.
 
-It has two phases, each a run of its own: first only the new head and the class vectors are trained (``head``), then also the last blocks
-(``blocks``). A class is an artwork group, not a card, so that reprints are not separated. Defaults: DINOv3 ViT-L/16, head 1024 → 768 → 768
-with GELU and dropout, margin 0.5 and scale 64 as in the ArcFace paper, five epochs at 1e-3, then fifteen of the last four blocks at 1e-5.
+Two phases, each a separate run: ``head`` trains the new head and the class centers only, ``blocks`` also the last blocks of the backbone.
+A class is an artwork group, not a card: reprints must not be pushed apart. Defaults: DINOv3 ViT-L/16, head 1024 → 768 → 768 with GELU and
+dropout, margin 0.5 and scale 64 as in the ArcFace paper, five epochs at 1e-3, fifteen more of the last four blocks at 1e-5.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tools.training.views import KnownViews
 
 @dataclass(frozen=True, slots=True)
 class TeacherSettings:
-    """Settings of both phases. An epoch has one view of every known card."""
+    """Settings of both phases. An epoch shows one view of every known card."""
 
     network: PublishedSettings = field(default=TEACHER)
     margin: float = 0.5
@@ -61,7 +61,7 @@ class TeacherObjective(Objective):
         self._settings = settings
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss and the mean cosine to the own class."""
+        """Return the loss and the mean cosine to the own class center."""
         classes = self.classes[labels[0]]
         cosines = vectors @ functional.normalize(self.centers).T
         loss = arc_face(cosines, classes, margin=self._settings.margin, scale=self._settings.scale)
@@ -69,7 +69,7 @@ class TeacherObjective(Objective):
 
 
 def phase_schedule(phase: Literal["head", "blocks"], settings: TeacherSettings, cards: int) -> Schedule:
-    """Return the schedule of one phase, with epochs converted to steps."""
+    """Return the schedule of one phase, with epochs over ``cards`` cards converted to steps."""
     epochs, rate = (settings.head_epochs, settings.head_rate) if phase == "head" else (settings.block_epochs, settings.block_rate)
     return Schedule(
         pictures=(ResolutionPhase(settings.network.side, settings.batch),),
@@ -90,7 +90,10 @@ def plan_teacher(
     network: PublishedNetwork,
     before: tuple[TrainedNetwork, Mapping[str, Tensor]] | None = None,
 ) -> Plan:
-    """Plan one phase for a ``network`` with published weights; ``before`` is the result of the first phase, for the second."""
+    """Return the plan of one phase for a ``network`` that holds published weights.
+
+    ``before`` is the result of the first phase, network and class centers; pass it for the second phase only.
+    """
     torch.manual_seed(settings.seed)
     classes = torch.from_numpy(np.unique(dataset.cards.groups, return_inverse=True)[1])
     objective = TeacherObjective(network, classes, settings)

@@ -1,4 +1,4 @@
-"""Single training views: a map from sample number to sample, always with the same result, so that training can be resumed exactly."""
+"""Single training views: deterministic maps from a sample number to what the loader batches, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.training.descriptor import Descriptor, Vectors
 from tools.training.made_up import any_background, background_as_card, compose, recolor
 
 ENDLESS = 1 << 40
-"""A length no training reaches: samples are made on demand."""
+"""A length that no training run reaches: samples are generated on demand."""
 
 DescribedView: TypeAlias = tuple[NDArray[np.uint8], Vectors, int]
 CleanTargetView: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
@@ -26,7 +26,7 @@ NamedView: TypeAlias = tuple[NDArray[np.uint8], int]
 
 @dataclass(frozen=True, slots=True)
 class MadeUpCards:
-    """Probabilities of synthetic training cards: composed of two known cards, recolored, or not a card at all."""
+    """Probabilities that a training card is composed of two cards, has its hue rotated, or is an image without a card."""
 
     composed: float = 0.4
     recoloured: float = 0.25
@@ -34,19 +34,19 @@ class MadeUpCards:
 
 
 def limit_resolution(settings: ViewSettings, side: int) -> ViewSettings:
-    """Return ``settings`` with the camera resolution limited to what a network with input size ``side`` can use, which saves time."""
+    """Return ``settings`` with the card's width limited to 1.6 times ``side``, that of the network's input; more pixels only cost time."""
     most = min(settings.seen_width_px[1], 1.6 * side)
     return replace(settings, seen_width_px=(min(settings.seen_width_px[0], most), most))
 
 
 def hard_view_settings(rng: np.random.Generator) -> ViewSettings:
-    """Return the settings of a training view in which large corner errors are more frequent."""
+    """Return random settings of a training view in which large corner errors are more frequent."""
     settings = training_view_settings(rng)
     return replace(settings, corner_error=float(rng.uniform(0.04, 0.10))) if rng.random() < 0.5 else settings
 
 
 class _Views:
-    """Degraded views of known and of synthetic cards."""
+    """Degraded views of known and of made-up cards."""
 
     def __init__(self, cards: CardImages, backgrounds: list[RgbImage], side: int, seed: int, made_up: MadeUpCards) -> None:
         self._cards = cards
@@ -56,11 +56,11 @@ class _Views:
         self._made_up = made_up
 
     def __len__(self) -> int:
-        """Return a length that no training reaches."""
+        """Return a length that no training run reaches."""
         return ENDLESS
 
     def _sample(self, number: int, settings: Callable[[np.random.Generator], ViewSettings]) -> tuple[RgbImage, RgbImage, int]:
-        """Return (view of ``side``, the clean card, its row or -1 for a synthetic one) of sample ``number``."""
+        """Return (view of ``side``, the clean card, its row or -1 for a made-up card) of sample ``number``."""
         rng = np.random.default_rng((self._seed, number))
         card, row = self._card(rng)
         background = any_background(self._cards, self._backgrounds, rng) if rng.random() < 0.85 else None
@@ -82,7 +82,7 @@ class _Views:
 
 
 class DescribedViews(_Views):
-    """Number → (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a synthetic card)."""
+    """Maps a number to (view uint8 (side, side, 3), descriptor float32 (768,), artwork group or -1 for a made-up card)."""
 
     def __init__(
         self, cards: CardImages, backgrounds: list[RgbImage], descriptor: Descriptor, side: int, seed: int, made_up: MadeUpCards
@@ -97,7 +97,7 @@ class DescribedViews(_Views):
 
 
 class CleanTargetViews(_Views):
-    """Number → (view uint8 (side, side, 3), the clean card of the same shape, its row or -1 for a synthetic card)."""
+    """Maps a number to (view uint8 (side, side, 3), the clean card of the same shape, its row or -1 for a made-up card)."""
 
     def __getitem__(self, number: int) -> CleanTargetView:
         """Return sample ``number``."""
@@ -106,7 +106,7 @@ class CleanTargetViews(_Views):
 
 
 class KnownViews:
-    """Number → (view uint8 (side, side, 3), row of the card); every card once per epoch, each time in a different order."""
+    """Maps a number to (view uint8 (side, side, 3), row of the card); every card once per epoch, in a new random order each epoch."""
 
     def __init__(self, cards: CardImages, backgrounds: list[RgbImage], side: int, seed: int) -> None:
         self._cards = cards
@@ -116,7 +116,7 @@ class KnownViews:
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
-        """Return a length that no training reaches."""
+        """Return a length that no training run reaches."""
         return ENDLESS
 
     def __getitem__(self, number: int) -> NamedView:
@@ -127,8 +127,8 @@ class KnownViews:
         settings = limit_resolution(training_view_settings(rng), self._side)
         return degrade(self._cards.pixels[row], settings, rng, background, Size(self._side, self._side)), row
 
-    def _row(self, epoch: int, place: int) -> int:
+    def _row(self, epoch: int, position: int) -> int:
         if self._order[0] != epoch:
             order = np.random.default_rng((self._seed, epoch, 1)).permutation(len(self._cards.pixels))
             self._order = (epoch, order)
-        return int(self._order[1][place])
+        return int(self._order[1][position])

@@ -1,6 +1,6 @@
-"""The warm start: predict the descriptor of the *clean* card from its degraded view, distinguished from those of all known cards.
+"""The warm start: predict the descriptor of the *clean* card from its degraded view, and classify it among those of all known cards.
 
-It needs no labels and no published weights, and within minutes it produces a network that metric learning (``metric``) can start from.
+It needs neither labels nor published weights, and within minutes yields a network that metric learning can start from (``metric``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tools.training.views import DescribedViews, MadeUpCards
 
 @dataclass(frozen=True, slots=True)
 class TargetWeights:
-    """Weights of the cosine distance and of the cross-entropy against targets."""
+    """Weights of the terms of a loss towards target vectors."""
 
     classification: float = 0.5
     classification_scale: float = 20.0
     too_alike: float = 0.7
-    """Cosine of two targets from which on they no longer count as different cards."""
+    """Pairs of targets with a larger cosine are not used as negatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TargetObjective(Objective):
         self._processes = processes
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
-        """Return the loss. Labels: targets (n, dim), groups (n,)."""
+        """Return the loss and its terms. Labels: targets (n, dim), artwork groups (n,)."""
         targets, groups = labels
         weights, processes = self._weights, self._processes
         others = torch.cat([processes.gather(targets), self.bank])
@@ -73,7 +73,7 @@ class TargetObjective(Objective):
 def plan_warm(
     settings: WarmSettings, dataset: Dataset, processes: Processes = SINGLE_PROCESS, network: EmbeddingNetwork | None = None
 ) -> Plan:
-    """Plan a warm start of a new network or of one with published weights."""
+    """Return the plan of a warm start of ``network``, or of a network with random weights if it is None."""
     torch.manual_seed(settings.course.seed)
     bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
     schedule = settings.course

@@ -1,9 +1,9 @@
-"""The last stage of a training: whiten the network's output, so that cards are not similar merely because they share a layout.
+"""The last step of training: whiten the network's output, so that cards of one layout are not similar merely because of their layout.
 
 Over the known cards, the embedding varies between cards and between views of one card. Directions of large variance carry little
-information: those that cards of a layout share, and those that light and corner errors change. Dividing by the square root of the summed
-covariances (as in within-class covariance normalization and PCA whitening) does not affect identification and makes it easier to reject
-unknown cards. The map is linear, so it is folded into the last layer.
+information: they separate groups of cards of one layout, or follow light and corner errors. Dividing by the square root of the summed
+covariances (as in within-class covariance normalization and PCA whitening) does not change identification and makes unknown cards easier to
+reject. The map is linear and is folded into the last layer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import TrainedNetwork
 
 FLOOR: Final = 3.0
-"""Added to the eigenvalues, whose mean is 1: directions that hardly vary must not be blown up into noise."""
+"""Added to the eigenvalues, whose mean is 1, so that directions of small variance are not amplified into noise."""
 
 
 def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.float64]:
-    """Return the whitening matrix, symmetric (dim, dim), from embeddings of clean cards and of one degraded view of each, row by row."""
+    """Return the symmetric whitening matrix (dim, dim).
+
+    ``clean`` and ``views`` (n, dim) are the embeddings of clean cards and of one degraded view of each, in the same order.
+    """
     within, between = views - clean, clean - clean.mean(axis=0)
     eigenvalues, axes = np.linalg.eigh((within.T @ within + between.T @ between).astype(np.float64))
     eigenvalues /= eigenvalues.mean()
@@ -38,7 +41,7 @@ def whitening(clean: EmbeddingMatrix, views: EmbeddingMatrix) -> NDArray[np.floa
 
 @torch.no_grad()
 def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> None:
-    """Change ``network`` to return ``matrix @ output``, normalized, instead of its output."""
+    """Multiply the output of ``network`` by ``matrix`` before it is normalized, by changing its last layer in place."""
     layer = network.output_layer
     weight, bias = layer.weight, cast(torch.Tensor, layer.bias)
     factor = torch.from_numpy(matrix)
@@ -47,7 +50,7 @@ def apply_to_output(network: EmbeddingNetwork, matrix: NDArray[np.float64]) -> N
 
 
 def whitened(trained: TrainedNetwork, cards: CardImages, backgrounds: Sequence[RgbImage]) -> TrainedNetwork:
-    """Return ``trained`` with its output whitened over the known ``cards``; changes its network in place."""
+    """Return ``trained`` with its output whitened over ``cards``, those it was trained on; its network is changed in place."""
     network = trained.network
     rng = np.random.default_rng(trained.seed)
     views = [

@@ -164,7 +164,7 @@ def test_a_log_line_that_means_lost_accuracy_fails(model, cards, capsys, monkeyp
     hailo_sdk_double.install(monkeypatch, says=[line])
     before = (model / "model.json").read_bytes()
     assert compile_it(model, cards) == ExitCode.BAD_DATA
-    assert "gives up accuracy" in capsys.readouterr().err
+    assert "loss of accuracy" in capsys.readouterr().err
     assert (model / "model.json").read_bytes() == before
     assert not (model / "model.hef").exists()
 
