@@ -1,1 +1,1 @@
-"""The demo: its video, the expected events, its broker."""
+"""The demo video, its ground truth, and the broker of the demo."""

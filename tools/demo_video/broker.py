@@ -1,4 +1,4 @@
-"""A broker for the demo: one that is running on this machine, otherwise a new Mosquitto process, otherwise a small one in Python.
+"""An MQTT broker for the demo: the one on this machine, else a new Mosquitto process, else one in Python.
 
 python -m tools.demo_video.broker 18830        run the Python broker on a port until stopped
 """
@@ -32,7 +32,7 @@ START_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DemoBroker:
-    """Address and description of the demo's broker, and the MQTT version to use with it."""
+    """The broker of the demo: a description, its port on this machine, and the MQTT version to use."""
 
     name: str
     port: int
@@ -41,7 +41,7 @@ class DemoBroker:
 
 @contextmanager
 def demo_broker() -> Iterator[DemoBroker]:
-    """Yield a broker that runs during the block. Raises ``BrokerError`` if none is available."""
+    """Yield a broker that runs until the block ends. Raises ``BrokerError`` if none can be started."""
     if _accepts_anonymous(STANDARD_PORT, MQTTProtocolVersion.MQTTv5):
         yield DemoBroker("the MQTT broker already on this machine", STANDARD_PORT, "5")
         return
@@ -55,7 +55,7 @@ def demo_broker() -> Iterator[DemoBroker]:
             broker = DemoBroker("Mosquitto", port, "5")
         else:
             command = [sys.executable, "-m", "tools.demo_video.broker", str(port)]
-            # its MQTT 5 never answers a connect; 3.1.1 works
+            # with MQTT 5, amqtt does not reply to CONNECT
             broker = DemoBroker("an embedded Python broker (amqtt, MQTT 3.1.1; Mosquitto is not installed)", port, "3.1.1")
         with _running(command, broker):
             yield broker
@@ -85,7 +85,7 @@ def _running(command: list[str], broker: DemoBroker) -> Iterator[None]:
 
 
 def _accepts_anonymous(port: int, version: MQTTProtocolVersion) -> bool:
-    """Return whether a broker on this machine accepts connections without a password."""
+    """Return whether a broker listens on ``port`` of this machine and accepts anonymous clients."""
     try:
         socket.create_connection((LOCAL, port), timeout=0.5).close()
     except OSError:

@@ -14,11 +14,11 @@ from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec
 
 UNKNOWN_SEED: Final = 990_001
-"""Series of drawn cards that no demo index holds."""
+"""Seed of drawn cards that are in no demo index."""
 
 
 def read_video_cards(folder: Path) -> list[VideoCard]:
-    """Return the cards of a folder that ``tools/make_cards.py`` wrote."""
+    """Return the cards in a folder written by ``tools/make_cards.py``. Raises ``DataError`` if it cannot be read."""
     table = folder / "cards.csv"
     try:
         with table.open(encoding="utf-8", newline="") as file:
@@ -32,6 +32,6 @@ def read_video_cards(folder: Path) -> list[VideoCard]:
 
 
 def drawn_video_card(seed: int, index: int) -> VideoCard:
-    """Return a drawn card by its series and index."""
+    """Return drawn card ``index`` of the series ``seed``."""
     spec = card_spec(seed, index)
     return VideoCard(spec.card_id, spec.name, over_white(draw_card(spec)), spec.artwork_group)

@@ -1,6 +1,6 @@
-"""The objects around the cards in the demo video: a wooden table, a hand with a sleeve, a mug, dice, a phone.
+"""Objects in the demo video besides the cards: a wooden table, a hand with a sleeve, a mug, dice.
 
-A prop is a transparent image with its own shadow and premultiplied alpha. It is composited onto a scene by ``scene * (1 - cover) + light``.
+A prop is a premultiplied transparent image with its shadow: the scene with it is ``scene * (1 - cover) + light``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HAND_PX_PER_MM: Final = 3.0
 HAND_SIZE_MM: Final = (220.0, 400.0)
 HAND_WRIST_MM: Final = (112.0, 205.0)
 FINGERTIP_MM: Final = (104.0, 26.0)
-"""Where the middle finger ends, in the hand's own image."""
+"""Position of the middle fingertip in the hand's image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Prop:
     """A transparent image with its shadow.
 
     ``light``: float32 (height, width, 3) RGB times opacity; ``cover``: float32 (height, width) opacity with the shadow;
-    ``px_per_mm``: the image's scale; ``anchor_px``: the point that a position in a video refers to.
+    ``px_per_mm``: the image's scale; ``anchor_px``: the point of the image that is placed at a given position.
     """
 
     light: NDArray[np.float32]
@@ -43,9 +43,9 @@ class Prop:
 def lay_prop(
     scene: RgbImage, prop: Prop, x: float, y: float, px_per_mm: float, turn_deg: float = 0.0, motion_px: tuple[float, float] = (0.0, 0.0)
 ) -> None:
-    """Lay a prop on ``scene`` (changed in place) with its anchor at (x, y), turned clockwise by ``turn_deg``.
+    """Draw a prop on ``scene``, in place, with its anchor at (x, y), rotated clockwise by ``turn_deg``.
 
-    ``motion_px`` is its movement during the exposure.
+    ``motion_px`` is its movement (x, y) during the exposure.
     """
     scale, turn = px_per_mm / prop.px_per_mm, np.radians(turn_deg)
     along = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -65,7 +65,7 @@ def lay_prop(
 
 
 def _motion_blurred(layer: NDArray[np.float32], motion_px: tuple[float, float]) -> NDArray[np.float32]:
-    """Return the mean of copies of a layer along a path, at most 4 pixels apart."""
+    """Return a layer blurred by the movement ``motion_px``: the mean of copies at most 4 pixels apart."""
     copies = int(np.hypot(*motion_px) / 4.0) + 1
     if copies == 1:
         return layer
@@ -79,7 +79,7 @@ def _motion_blurred(layer: NDArray[np.float32], motion_px: tuple[float, float]) 
 
 
 def table(rng: np.random.Generator, width: int, height: int) -> RgbImage:
-    """Return a table top of oak boards in the light of a lamp, seen from above."""
+    """Return an image of a table top of oak boards in lamplight, RGB uint8 (height, width, 3)."""
     x, y = unit_grid(width, height)
     board = np.zeros((height, width), dtype=np.float32)
     tones, seams = np.zeros_like(board), np.zeros_like(board)
@@ -123,7 +123,7 @@ def hand() -> Prop:
 
 
 def _finger_spines() -> list[tuple[Points, NDArray[np.float64], float]]:
-    """Return (spine, radii, flatness) of the hand's parts in millimeters of its own image."""
+    """Return (spine, radii, flatness) of the parts of the hand, in millimeters of its image."""
     x, y = HAND_WRIST_MM
     fingers = [((-29, -92), (-38, -130), (-35, -158), 9.2), ((-8, -98), (-10, -140), (-8, -171), 9.6),
                ((14, -94), (20, -132), (18, -162), 9.0), ((34, -82), (46, -110), (47, -133), 7.8)]  # fmt: skip
@@ -142,7 +142,7 @@ def _finger_spines() -> list[tuple[Points, NDArray[np.float64], float]]:
 
 
 def _hand_relief(width: int, height: int) -> Field:
-    """Return the hand's height over the table in millimeters: the upper hull of many balls, softened where they meet."""
+    """Return the hand's height above the table in millimeters: the smoothed upper envelope of many spheres."""
     scale = HAND_PX_PER_MM / 2.0
     relief = np.zeros((height, width), dtype=np.float32)
     for spine, radii, flatness in _finger_spines():
@@ -161,7 +161,7 @@ def _hand_relief(width: int, height: int) -> Field:
 
 
 def _lit(relief: Field, px_per_mm: float) -> Field:
-    """Return the brightness in [0, 1] of a surface under the video's lamp, with soft skin: light wraps around edges."""
+    """Return the brightness in [0, 1] of a surface under the lamp of the scene, with soft shading at edges as on skin."""
     smooth = cv2.GaussianBlur(relief, (0, 0), 0.35 * px_per_mm)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125 * px_per_mm)
     down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125 * px_per_mm)
@@ -172,7 +172,7 @@ def _lit(relief: Field, px_per_mm: float) -> Field:
 
 
 def _hand_details(skin: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the skin with nails, creases at the joints and knuckles."""
+    """Return the skin with nails, knuckles and creases at the joints."""
     canvas = Canvas(skin.shape[1], skin.shape[0])
     canvas.pixels = np.clip(skin, 0, 255).astype(np.uint8)
     unit = 100.0 / HAND_SIZE_MM[1]
@@ -201,7 +201,7 @@ def _hand_details(skin: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _sleeve(rng: np.random.Generator, width: int, height: int) -> tuple[Field, NDArray[np.float32]]:
-    """Return opacity and image of the knitted sleeve over the forearm."""
+    """Return the opacity and the image of the knitted sleeve over the forearm."""
     x, y = (grid * np.float32(HAND_SIZE_MM[1] / 100.0) for grid in unit_grid(width, height))
     start = HAND_WRIST_MM[1] + 30.0
     center = HAND_WRIST_MM[0] + (y - HAND_WRIST_MM[1]) * 0.06
@@ -241,7 +241,7 @@ def mug() -> Prop:
 
 
 def dice() -> Prop:
-    """Return two dice, one turned; the anchor lies between them."""
+    """Return two dice at different angles; the anchor is the point between them."""
     scale = 4.0
     canvas, cover = Canvas(round(90 * scale), round(60 * scale)), Canvas(round(90 * scale), round(60 * scale))
     unit = 100.0 / 60.0
@@ -263,7 +263,7 @@ def dice() -> Prop:
 
 
 def _with_shadow(image: NDArray[np.float32], opacity: Field, px_per_mm: float, anchor_px: tuple[float, float], *, lift_mm: float) -> Prop:
-    """Return the prop with a dark contact shadow and a soft shadow to the lower right, as of an object ``lift_mm`` above the table."""
+    """Return a prop with the soft shadow of an object ``lift_mm`` high to the lower right, and a dark contact shadow."""
     height, width = opacity.shape
     margin = round(lift_mm * 2.0 * px_per_mm)
     opacity = cv2.copyMakeBorder(opacity, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0.0).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Render the demo video: a table with everything on it, and the camera above it.
+"""Render the demo video: the table with all objects, as seen by a camera above it.
 
-Pure except for ``write_video``. Equal scripts give equal frames.
+All functions except ``write_video`` are pure; equal scripts give equal frames.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tools.simulation import camera
 PROPS: Final[dict[str, Callable[[], Prop]]] = {"hand": props.hand, "mug": props.mug, "dice": props.dice}
 
 GRIP_CARDS: Final = 0.30
-"""The fingertips rest this far from the card's middle, in card heights."""
+"""Distance of the fingertips from the center of a card that the hand moves, in card heights."""
 
 HAND_TRAVEL_PX: Final = 620.0
 
 SHUTTER: Final = 0.35
-"""Share of the time between two frames for which the sensor sees light: what moves is smeared over that part of its way."""
+"""Exposure time as a share of the frame interval; determines the motion blur."""
 
 MAX_MOTION_BLUR_PX: Final = 24.0
 
@@ -54,7 +54,7 @@ PixelBox = tuple[int, int, int, int]
 
 
 class TableScene:
-    """The table with everything on it; renders the scene at any time, before camera effects."""
+    """The table with all objects, at any time of the script, before the effects of the camera."""
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
@@ -64,7 +64,7 @@ class TableScene:
         self._static: tuple[tuple[int, ...], RgbImage] = ((), self._table)
 
     def at(self, at_s: float) -> RgbImage:
-        """Return the scene at a time, RGB uint8."""
+        """Return the scene at ``at_s`` seconds, RGB uint8 (height, width, 3)."""
         present = [number for number, appearance in enumerate(self._script.appearances) if appearance.from_s <= at_s <= appearance.to_s]
         resting = [number for number in present if self._rests(number, at_s)]
         scene = self._resting(tuple(resting)).copy()
@@ -90,7 +90,7 @@ class TableScene:
         return self._static[1]
 
     def _lay(self, scene: RgbImage, number: int, at_s: float) -> None:
-        """Draw a card or an object into the scene, blurred if it moves."""
+        """Draw a card or an object on the scene, with motion blur if it moves."""
         appearance, image = self._script.appearances[number], self._surfaces[number]
         pose = pose_at(appearance, at_s)
         corners = outline(appearance, pose).to_array()
@@ -107,7 +107,7 @@ class TableScene:
         _blur_motion(scene, box, corners, self._motion_of(appearance, at_s))
 
     def _motion_of(self, appearance: Appearance, at_s: float) -> tuple[float, float]:
-        """Return the movement during the exposure, in pixels."""
+        """Return the movement (x, y) of an appearance during the exposure, in pixels."""
         pose, before = pose_at(appearance, at_s), pose_at(appearance, max(at_s - SHUTTER / self._script.fps, appearance.from_s))
         return pose.center_x_px - before.center_x_px, pose.center_y_px - before.center_y_px
 
@@ -134,7 +134,7 @@ class TableScene:
 
 
 class VideoCamera:
-    """Focus, exposure and noise of the simulated camera."""
+    """Simulates focus, exposure and noise of the camera."""
 
     def __init__(self, script: DemoScript) -> None:
         self._script = script
@@ -144,7 +144,7 @@ class VideoCamera:
         self._noise = [cv2.GaussianBlur(grain, (0, 0), 0.6).astype(np.int16) for grain in grains]
 
     def capture(self, scene: RgbImage, number: int) -> RgbImage:
-        """Return frame ``number`` of a scene, with autofocus hunting after something new appears, varying exposure, and sensor noise."""
+        """Return frame ``number`` of a scene, RGB uint8: refocusing after a new card, slowly varying exposure, sensor noise."""
         at_s, rng = number / self._script.fps, np.random.default_rng([self._script.seed, 5, number])
         sigma = max((self._defocus(appearance, at_s) for appearance in self._script.appearances), default=0.0)
         frame = cv2.GaussianBlur(scene, (0, 0), 0.55 + sigma)
@@ -158,23 +158,26 @@ class VideoCamera:
 
 
 def frames(script: DemoScript, numbers: Iterable[int] | None = None) -> Iterator[RgbImage]:
-    """Yield the frames, RGB uint8 of the script's size; frame i is taken at i / fps seconds. ``numbers`` selects some of them."""
+    """Yield the frames, RGB uint8 of the script's size; frame i is at i / fps seconds. ``numbers`` selects frames (default: all)."""
     table_scene, camera = TableScene(script), VideoCamera(script)
     for number in range(round(script.seconds * script.fps)) if numbers is None else numbers:
         yield camera.capture(table_scene.at(number / script.fps), number)
 
 
 def write_video(script: DemoScript, path: Path) -> None:
-    """Write the video: MPEG-4 for ``.mp4``, Motion JPEG for ``.avi``. Raises ``DataError`` if OpenCV cannot write the file."""
+    """Write the video as MPEG-4 (``.mp4``) or Motion JPEG (``.avi``).
+
+    Raises ``DataError`` for another suffix or if the file cannot be written.
+    """
     codecs = {".mp4": "mp4v", ".avi": "MJPG"}
     if path.suffix not in codecs:
-        raise DataError(f"{path}: films are written as .mp4 or .avi; choose such a name")
+        raise DataError(f"{path}: unsupported video format; choose a name that ends in .mp4 or .avi")
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codecs[path.suffix]), script.fps, tuple(script.size))
     if not writer.isOpened():
-        raise DataError(f"{path}: cannot write a film there; check the folder and the free space")
+        raise DataError(f"{path}: the video cannot be written; check the folder and the free space")
     try:
-        with ThreadPoolExecutor(1) as encoder:  # the next frame is painted while the last one is encoded
+        with ThreadPoolExecutor(1) as encoder:  # renders the next frame while the last one is encoded
             pending: Future[None] | None = None
             for frame in frames(script):
                 if pending is not None:
@@ -187,7 +190,7 @@ def write_video(script: DemoScript, path: Path) -> None:
 
 
 def _surface(appearance: Appearance, seed: Sequence[int]) -> RgbImage | None:
-    """Return the card's image with the room's light on it; None for an object."""
+    """Return the card's image with sleeve, ambient light and glare; None for an object."""
     if appearance.card is None:
         return None
     rng = np.random.default_rng([*seed, 4])
@@ -207,7 +210,7 @@ def _box_around(corners: NDArray[np.float32], margin: int, scene: RgbImage) -> P
 
 
 def _blur_motion(scene: RgbImage, box: PixelBox, corners: NDArray[np.float32], motion_px: tuple[float, float]) -> None:
-    """Blur a card along its movement during the exposure; the table around it stays sharp."""
+    """Apply motion blur along ``motion_px`` to a card at ``corners``, in place; the table beside it stays sharp."""
     length = float(np.hypot(*motion_px))
     if length < 1.0:
         return

@@ -1,4 +1,4 @@
-"""The script of the demo video: when and where each card appears, how it lies, and when a hand passes. Pure; see ``tools/film.py``."""
+"""The script of the demo video: when each card or object appears, from which side, in which pose, and when a hand passes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ FRAME_SIZE: Final = Size(1280, 720)
 FPS: Final = 15.0
 SECONDS: Final = 30.0
 MIN_SECONDS: Final = 24.0
-"""Below this the cards would hardly come to rest."""
+"""In a shorter video the cards would hardly come to rest."""
 
 PX_PER_MM: Final = 3.3
 TABLE_TILT_DEG: Final = 7.0
-"""The camera does not look straight down."""
+"""The optical axis of the camera is tilted against the vertical."""
 
 ARRIVING_S: Final = 0.7
 LEAVING_S: Final = 0.6
 HAND_S: Final = 0.45
-"""How long the hand takes to come or go while the card lies still."""
+"""Duration of the hand's approach or withdrawal while the card is at rest."""
 
 AWAY_PX: Final = 900.0
-"""From this far away something slides in: out of view from every place on the table."""
+"""Distance over which an appearance slides in: out of view from every position on the table."""
 
 OBJECT_SIZES_MM: Final = {"mug": (110.0, 92.0), "dice": (58.0, 26.0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoCard:
-    """A card to show: its image upright and edge to edge, RGB of any size."""
+    """A card to show; ``image`` is upright, edge to edge, RGB uint8 of any size."""
 
     card_id: str
     name: str
@@ -51,8 +51,8 @@ class VideoCard:
 class Appearance:
     """A card or an object that slides in, rests in ``pose`` and slides out. ``card`` is None for an object.
 
-    ``from_deg`` is the side it comes from and leaves to (0: right, 90: bottom); ``has_hand``: a hand moves it; ``glare_level``: gray
-    levels of the lamp's reflection on the card; ``is_sleeved``: it lies in a plastic sleeve.
+    ``from_deg`` is the direction it comes from and leaves to (0: right, 90: bottom); ``has_hand``: a hand moves it; ``glare_level``: peak
+    of the lamp's reflection on the card, in gray levels; ``is_sleeved``: it is in a plastic sleeve.
     """
 
     kind: Kind
@@ -68,18 +68,18 @@ class Appearance:
 
     @property
     def rests_from_s(self) -> float:
-        """Time at which it comes to rest."""
+        """Time at which it comes to rest, in seconds."""
         return self.from_s + ARRIVING_S
 
     @property
     def rests_to_s(self) -> float:
-        """Time at which it begins to leave."""
+        """Time at which it begins to leave, in seconds."""
         return self.to_s - LEAVING_S
 
 
 @dataclass(frozen=True, slots=True)
 class HandPass:
-    """A hand that sweeps over the table, with its fingertips moving from ``start`` to ``end`` (pixels)."""
+    """A hand that sweeps over the table, its fingertips from ``start`` to ``end`` (pixels) and back."""
 
     from_s: float
     to_s: float
@@ -89,7 +89,7 @@ class HandPass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DemoScript:
-    """The whole video. ``seed`` determines the table, the noise and the light."""
+    """A complete script. ``seed`` determines the table, the noise and the light."""
 
     seed: int
     size: Size
@@ -100,15 +100,15 @@ class DemoScript:
 
 
 def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], seed: int, seconds: float = SECONDS) -> DemoScript:
-    """Return the demo: six of ``cards`` of different artworks, one of ``unknown_cards``, a mug and dice.
+    """Return the script of the demo: six of ``cards`` with different artworks, one of ``unknown_cards``, a mug and dice.
 
-    Too few cards raise ``DataError``.
+    Raises ``DataError`` if there are too few cards or ``seconds`` is too short.
     """
     chosen = _different(cards, np.random.default_rng([seed, 1]), 6)
     if not unknown_cards:
-        raise DataError("the film needs a card that is not in the index; give one")
+        raise DataError("the video needs a card that is not in the index; name one")
     if seconds < MIN_SECONDS:
-        raise DataError(f"{seconds:g} s are too short for the film; give at least {MIN_SECONDS:g}")
+        raise DataError(f"{seconds:g} s is too short for the video; use at least {MIN_SECONDS:g}")
 
     def card(number: int, from_s: float, to_s: float, pose: CardPose, from_deg: float) -> Appearance:
         return Appearance("card", chosen[number].name, chosen[number], from_s, to_s, pose, from_deg)
@@ -138,7 +138,7 @@ def demo_script(cards: Sequence[VideoCard], unknown_cards: Sequence[VideoCard], 
 
 
 def pose_at(appearance: Appearance, at_s: float) -> CardPose:
-    """Return the pose of an appearance at a time between ``from_s`` and ``to_s``."""
+    """Return the pose of an appearance at ``at_s``, between its ``from_s`` and ``to_s``."""
     arriving = _ease((appearance.rests_from_s - at_s) / ARRIVING_S)
     leaving = _ease((at_s - appearance.rests_to_s) / LEAVING_S)
     away, turn = AWAY_PX * max(arriving, leaving), np.radians(appearance.from_deg)
@@ -152,7 +152,7 @@ def pose_at(appearance: Appearance, at_s: float) -> CardPose:
 
 
 def hand_away(appearance: Appearance, at_s: float) -> float | None:
-    """Return the distance of the moving hand from its grip, 0 (holding) to 1 (out of view); None if there is no hand."""
+    """Return the distance of the moving hand from the card, 0 (holding it) to 1 (out of view); None if there is no hand."""
     if not appearance.has_hand or not appearance.from_s <= at_s <= appearance.to_s:
         return None
     gone = max(0.0, min((at_s - appearance.rests_from_s) / HAND_S, (appearance.rests_to_s - at_s) / HAND_S))
@@ -171,7 +171,7 @@ def outline(appearance: Appearance, pose: CardPose) -> Quad:
 
 
 def truth(script: DemoScript, every_s: float = 0.2) -> Truth:
-    """Return the expected appearances, with the outlines at key frames ``every_s`` apart."""
+    """Return the ground truth of the video, with outlines at key frames ``every_s`` seconds apart."""
     return Truth(
         width=script.size.width,
         height=script.size.height,
@@ -210,17 +210,17 @@ def _pose(x: float, y: float, *, roll_deg: float, tilt_deg: float = TABLE_TILT_D
 
 
 def _ease(share: float) -> float:
-    """Return 0..1 with a soft start and end (smoothstep)."""
+    """Return the smoothstep of ``share``, 0..1."""
     share = min(max(share, 0.0), 1.0)
     return share * share * (3.0 - 2.0 * share)
 
 
 def _different(cards: Sequence[VideoCard], rng: np.random.Generator, count: int) -> list[VideoCard]:
-    """Return ``count`` cards of different artworks, in an order determined by ``rng``."""
+    """Return ``count`` cards with different artworks, in random order. Raises ``DataError`` if there are too few."""
     chosen: dict[str, VideoCard] = {}
     for place in rng.permutation(len(cards)).tolist():
         card = cards[place]
         chosen.setdefault(card.artwork_group or card.card_id, card)
     if len(chosen) < count:
-        raise DataError(f"the film needs {count} cards with different artworks, but only {len(chosen)} were given; draw more cards")
+        raise DataError(f"the video needs {count} cards with different artworks, but there are only {len(chosen)}; draw more cards")
     return list(chosen.values())[:count]

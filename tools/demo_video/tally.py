@@ -1,4 +1,4 @@
-"""Compare the events of the scanner with the ground truth of a video."""
+"""The ground truth of a video, and the evaluation of a scanner's events against it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from edge.schema import Schema
 from edge.vision.card import Quad, overlap
 
 Corners = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
-"""Clockwise from the card's own top-left, in pixels of the frame."""
+"""Corners clockwise from the card's own top-left, in pixels of the frame."""
 
 SAME_PLACE: Final = 0.3
-"""Overlap from which an event's outline is taken for the outline of an appearance."""
+"""Minimum overlap for matching an event's outline to that of an appearance."""
 
 MAX_DELAY_S: Final = 1.5
-"""An event may come this long after its card has left: recognition takes a moment."""
+"""Maximum delay of an event after its card has left, because recognition takes time."""
 
 
 class TruePosition(Schema):
-    """Position of an appearance at one time."""
+    """The outline of an appearance at one time."""
 
     at_s: float
     quad: Corners
 
 
 class TrueAppearance(Schema):
-    """A card or an object that comes into view, rests, and leaves. ``card_id`` is null for an unknown card and for an object.
+    """The ground truth of one appearance. ``card_id`` is null for an unknown card and for an object.
 
-    ``quad`` is its outline while it rests (for an object: a box around it); ``path`` has key frames from ``from_s`` to ``to_s``.
+    ``quad`` is the outline at rest (for an object: a box around it); ``path`` has key frames from ``from_s`` to ``to_s``.
     """
 
     kind: Literal["card", "unknown-card", "object"]
@@ -57,7 +57,7 @@ class Truth(Schema):
 
 
 class ReportedEvent(BaseModel):
-    """The relevant fields of an event; from ``replay --json`` it has ``at_s``, from MQTT only ``at``."""
+    """The fields of an event that are evaluated; events of ``replay --json`` have ``at_s``, those from MQTT only ``at``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -82,10 +82,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The scanner's events counted against the truth.
+    """Result of comparing events with the ground truth.
 
-    ``verdicts``: one per appearance, in the truth's order; ``stray_alarms``: identifications where nothing lay;
-    ``stray_unknowns``: events about a card, not naming one, where no card lay.
+    ``verdicts``: one per appearance, in the order of the ground truth; ``stray_alarms``: identifications without an appearance;
+    ``stray_unknowns``: other events without a card.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -93,7 +93,7 @@ class Tally:
     stray_unknowns: int
 
     def count(self, verdict: Verdict) -> int:
-        """Return how often a verdict occurred; false alarms include the stray ones."""
+        """Return the number of appearances with a verdict; false alarms include the stray ones."""
         stray = self.stray_alarms if verdict is Verdict.FALSE_ALARM else 0
         return self.verdicts.count(verdict) + stray
 
@@ -103,18 +103,18 @@ class Tally:
         return all(self.count(verdict) == 0 for verdict in (Verdict.WRONG, Verdict.MISSED, Verdict.FALSE_ALARM))
 
     def summary(self) -> str:
-        """Return the summary line."""
+        """Return the counts of all verdicts, as one line of text."""
         shown = (Verdict.RIGHT, Verdict.WRONG, Verdict.MISSED, Verdict.REFUSED, Verdict.FALSE_ALARM)
         return " · ".join(f"{verdict} {self.count(verdict)}" for verdict in shown)
 
 
 def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: datetime | None = None) -> Tally:
-    """Count event lines against the truth.
+    """Compare events with the ground truth.
 
-    An event belongs to the appearance in view at its time (or gone for at most ``MAX_DELAY_S``) whose outline it overlaps; without such an
-    outline, to the one it names, else to any. A card counts as right when it was named at least once and nothing else was named
-    in its place; a printing of the same artwork is right when the event lists the true card among its ``printings``.
-    ``started_at`` is when the video began, needed for events that carry only ``at``. Bad events raise ``DataError``.
+    An event belongs to the appearance in view at its time (or gone for at most ``MAX_DELAY_S``) whose outline it overlaps; if there is
+    none, to the one whose card it identifies, else to any. A card is identified right if it was identified at least once and no other card
+    in its place; another printing of the artwork is right if the event lists the true card among its ``printings``. ``started_at`` is the
+    start of the video, required for events that have only ``at``. Raises ``DataError`` for an invalid event.
     """
     reported: list[list[ReportedEvent]] = [[] for _ in truth.appearances]
     stray: list[ReportedEvent] = []
@@ -134,7 +134,7 @@ def tally(truth: Truth, events: Iterable[Mapping[str, object]], started_at: date
 
 
 def appearance_of(truth: Truth, event: ReportedEvent, at_s: float) -> int | None:
-    """Return the number of the appearance that an event is about, or None if nothing was in view."""
+    """Return the number of the appearance that an event belongs to, or None if nothing was in view at ``at_s``."""
     best: tuple[tuple[bool, bool, float], int] | None = None
     for number, appearance in enumerate(truth.appearances):
         if not appearance.from_s <= at_s <= appearance.to_s + MAX_DELAY_S:
@@ -176,5 +176,5 @@ def _video_time_s(event: ReportedEvent, started_at: datetime | None, number: int
     if event.at_s is not None:
         return event.at_s
     if event.at is None or started_at is None:
-        raise DataError(f"event {number} has no 'at_s'; give the time at which the film started to place it by its 'at'")
+        raise DataError(f"event {number} has no 'at_s'; its 'at' can only be used with the start time of the video")
     return (event.at - started_at).total_seconds()

@@ -1,4 +1,4 @@
-"""Parts creatures are grown from: eyes, faces, horns, ears, wings, markings."""
+"""Parts of creatures: eyes, faces, horns, ears, wings, markings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.drawing.scenes import Palette
 
 @dataclass(frozen=True, slots=True)
 class Coat:
-    """What one creature coat: colors and the traits its parts share."""
+    """Colors and traits of one creature."""
 
     fur: Color
     belly: Color
@@ -26,7 +26,7 @@ class Coat:
 
 
 def random_coat(rng: np.random.Generator, colors: Palette) -> Coat:
-    """Return a coat in the palette; the body contrasts with the sky as often as not."""
+    """Return a random coat in the colors of the palette."""
     fur = [colors.main, colors.main, colors.accent, mix(colors.main, colors.pale, 0.45), mix(colors.main, colors.dark, 0.55)][
         int(rng.integers(5))
     ]
@@ -44,7 +44,7 @@ def random_coat(rng: np.random.Generator, colors: Palette) -> Coat:
 
 
 def taper(start: float, end: float, steps: int = 24) -> Points:
-    """Return radii that shrink evenly along a limb."""
+    """Return radii that change linearly along a limb."""
     return np.linspace(start, end, steps)
 
 
@@ -76,7 +76,7 @@ def eye(canvas: Canvas, coat: Coat, x: float, y: float, size: float, *, lean: fl
 
 
 def horns(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: float, size: float, sides: tuple[int, ...] = (-1, 1)) -> None:
-    """Horns, antlers, antennae or a crest on top of a head of radius ``size``."""
+    """Draw horns, antlers, antennae or a crest on a head of radius ``size``."""
     length = size * rng.uniform(0.6, 1.4)
     for side in sides:
         foot = (x + side * size * 0.45, y - size * 0.7)
@@ -121,7 +121,7 @@ def ears(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: floa
 
 
 def face(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: float, size: float) -> None:
-    """Draw a face seen from the front on a head of radius ``size``."""
+    """Draw a face in front view on a head of radius ``size``."""
     apart, big = size * rng.uniform(0.32, 0.5), size * rng.uniform(0.15, 0.3)
     muzzle = int(rng.integers(4))
     if muzzle == 1:
@@ -152,7 +152,7 @@ def face(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: floa
 
 
 def wings(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: float, size: float, sides: tuple[int, ...] = (-1, 1)) -> None:
-    """Wings behind a body: feathered, leathery or an insect's, or none."""
+    """Draw feathered, leathery or insect wings, or none, behind a body."""
     span, lift = size * rng.uniform(1.1, 1.7), rng.uniform(0.2, 1.0)
     for side in sides:
         if coat.wings == 1:
@@ -180,7 +180,7 @@ def wings(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: flo
 
 
 def markings(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: float, width: float, height: float) -> None:
-    """Spots, stripes, rings or a gem inside a body's outline."""
+    """Draw spots, stripes, rings or a gem inside the outline of a body."""
     if coat.marking == 1:
         for _ in range(int(rng.integers(4, 11))):
             turn, reach, size = rng.uniform(0, 6.3), rng.uniform(0.1, 0.75), rng.uniform(0.06, 0.16) * width

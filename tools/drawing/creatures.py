@@ -1,4 +1,4 @@
-"""Creatures of the illustrations: each function grows one kind out of parts, never twice the same."""
+"""Creatures of the illustrations: each function draws random variants of one kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CreaturePainter: TypeAlias = Callable[[Canvas, np.random.Generator, Coat, float,
 
 
 def monster(canvas: Canvas, rng: np.random.Generator, coat: Coat, x: float, y: float, size: float) -> None:
-    """Draw an upright creature facing us: round, tall or hulking."""
+    """Draw an upright creature facing the viewer: round, tall or hulking."""
     wide, tall, head = rng.uniform(0.42, 0.85) * size, rng.uniform(0.5, 0.75) * size, rng.uniform(0.38, 0.62) * size
     wings(canvas, rng, coat, x, y - tall * 0.3, size)
     if rng.random() < 0.6:

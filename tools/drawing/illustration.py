@@ -20,9 +20,9 @@ FINISHES: Final = 6
 
 
 def illustration(art_key: tuple[int, int], family: str, subject: Subject, width_px: int, height_px: int) -> RgbImage:
-    """Return the picture of ``art_key``, RGB uint8 (height_px, width_px, 3).
+    """Return the illustration for ``art_key``, RGB uint8 (height_px, width_px, 3).
 
-    Equal arguments give equal pixels; at another size the same picture appears at another resolution.
+    Equal arguments give equal pixels; another size gives the same illustration at another resolution.
     """
     rng = np.random.default_rng([*art_key, 7])
     colors = palette(rng, family)
@@ -42,7 +42,7 @@ def _subject(canvas: Canvas, rng: np.random.Generator, colors: Palette, subject:
     x, y = canvas.width * rng.uniform(0.4, 0.6), rng.uniform(50, 62)
     extent = min(canvas.width, 100.0)
     if subject == "place":
-        for x in rng.uniform(0.12, 0.88, int(rng.integers(1, 4))) * canvas.width:  # what makes this place another than the next
+        for x in rng.uniform(0.12, 0.88, int(rng.integers(1, 4))) * canvas.width:  # distinguishes places with the same scene
             landmark = LANDMARKS[int(rng.integers(len(LANDMARKS)))]
             landmark(canvas, rng, colors, float(x), rng.uniform(22, 60), extent * rng.uniform(0.12, 0.36))
         return
@@ -66,7 +66,7 @@ def _shadow(canvas: Canvas, x: float, y: float, size: float) -> np.ndarray[tuple
 
 
 def _sparkles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Floating lights, leaves, embers or nothing in front of everything."""
+    """Draw floating lights, leaves, embers or nothing in the foreground."""
     kind = int(rng.integers(5))
     for _ in range(int(rng.integers(5, 26)) if kind < 3 else 0):
         x, y, size = rng.uniform(0, canvas.width), rng.uniform(0, 100), rng.uniform(0.4, 1.8)
@@ -81,10 +81,10 @@ def _sparkles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None
 
 
 def _finish(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Draw the hand of the artist: brush strokes, grain, watercolor, posterized ink, vignette."""
+    """Apply a random finish (brush strokes, grain, watercolor, posterization or none) and a vignette."""
     width, height = canvas.size_px
     kind = int(rng.integers(FINISHES))
-    if kind == 0:  # brush strokes: the picture is read through a gentle turbulence
+    if kind == 0:  # brush strokes: distortion by smooth noise
         x, y = (grid * np.float32(canvas.unit) for grid in unit_grid(width, height))
         reach = 3.2 * canvas.unit
         shift_x, shift_y = (reach * (noise(rng, width, height, cells=22, octaves=2) - 0.5) for _ in range(2))
@@ -94,7 +94,7 @@ def _finish(canvas: Canvas, rng: np.random.Generator) -> None:
     elif kind == 1:  # paper grain
         grain = noise(rng, width, height, cells=40, octaves=2)
         canvas.pixels = np.clip(canvas.pixels * (0.82 + 0.36 * grain[..., None]), 0, 255).astype(np.uint8)
-    elif kind == 2:  # watercolor: washed out towards paper in blotches
+    elif kind == 2:  # watercolor: blotches of the color of paper
         canvas.cover(np.clip((noise(rng, width, height, cells=4, octaves=3) - 0.45) * 1.6, 0.0, 0.6), (250.0, 245.0, 232.0))
     elif kind == 3:  # posterized print
         steps = int(rng.integers(5, 8))

@@ -1,4 +1,4 @@
-"""Puts a card together: border and frame, illustration, plates with text and signs, foil, rounded corners. And the back."""
+"""Draw cards: border and frame, illustration, text and icons, foil, rounded corners; and their back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.drawing.sheet import INK, WHITE, Box, Sheet, rounded
 from tools.drawing.spec import CardSpec, Layout, card_spec
 
 CORNER_UNITS: Final = 12.0
-"""A trading card's corners have a radius of about 3 mm."""
+"""About 3 mm, the corner radius of trading cards."""
 
 ART_BOXES: Final[dict[Layout, Box]] = {
     "creature": Box(19, 42, 233, 184),
@@ -81,7 +81,7 @@ def _with_rounded_corners(sheet: Sheet) -> NDArray[np.uint8]:
 
 
 def _frame(sheet: Sheet) -> None:
-    """Border and textured frame under everything."""
+    """Draw the border and the textured frame, the background of the card."""
     height, width = sheet.pixels.shape[:2]
     sheet.pixels[:] = np.array(sheet.border, dtype=np.uint8)
     if ART_BOXES[sheet.spec.layout].left == 0:
@@ -120,7 +120,7 @@ def _art(sheet: Sheet) -> None:
 
 
 def _foil(sheet: Sheet) -> None:
-    """Draw a holographic shimmer of slanting rainbow bands."""
+    """Draw the slanting rainbow bands of holographic foil."""
     height, width = sheet.pixels.shape[:2]
     x, y = unit_grid(width, height)
     slant, pitch = sheet.rng.uniform(0.4, 1.2), sheet.rng.uniform(20, 45)

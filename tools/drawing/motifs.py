@@ -1,4 +1,4 @@
-"""Things of the illustrations: crystals, flames, orbs, blades, vessels, books, towers, flowers, gears."""
+"""Objects of the illustrations: crystals, flames, orbs, blades, vessels, books, towers, flowers, gears."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.drawing.paint import Canvas, bezier, blob, ellipse, mix, smooth_close
 from tools.drawing.scenes import Palette
 
 Motif: TypeAlias = Callable[[Canvas, np.random.Generator, Palette, float, float, float], None]
-"""Draws one thing around x, y (art units) with a reach of ``size``."""
+"""Draws one object around x, y (art units) with a reach of ``size``."""
 
 
 def crystals(canvas: Canvas, rng: np.random.Generator, colors: Palette, x: float, y: float, size: float) -> None:
@@ -32,7 +32,7 @@ def crystals(canvas: Canvas, rng: np.random.Generator, colors: Palette, x: float
 
 
 def flame(canvas: Canvas, rng: np.random.Generator, colors: Palette, x: float, y: float, size: float) -> None:
-    """Tongues of fire within each other."""
+    """Draw nested tongues of fire."""
     canvas.glow(x, y, size * 2.0, colors.accent, 0.8)
     for layer, share in enumerate((1.0, 0.75, 0.5, 0.28)):
         tone = mix(mix(colors.main, colors.accent, layer / 3), (255, 250, 200), layer / 3.5)
@@ -218,7 +218,7 @@ def flower(canvas: Canvas, rng: np.random.Generator, colors: Palette, x: float, 
 
 
 def gear(canvas: Canvas, rng: np.random.Generator, colors: Palette, x: float, y: float, size: float) -> None:
-    """Cogwheels, a clock or a compass."""
+    """Draw gearwheels, a clock or a compass."""
     metal = mix((200, 165, 95), colors.main, rng.uniform(0.1, 0.6))
     for wheel in range(int(rng.integers(1, 4))):
         reach = size * (0.95 if wheel == 0 else rng.uniform(0.3, 0.55))

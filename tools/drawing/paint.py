@@ -1,6 +1,6 @@
-"""Paint and brushes: noise, gradients, shaded shapes on a small canvas.
+"""Drawing primitives: noise, gradients, shaded shapes on a small canvas.
 
-Lengths are in art units: the canvas is 100 units high, whatever its size in pixels, so one drawing looks the same at every size.
+Lengths are in art units: the canvas is 100 units high at every size in pixels, so a drawing looks the same at every size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIGHT: Final = (-0.55, -0.65)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:
-    """Return the color of a hue (any real number, whole turns repeat), saturation and value in [0, 1]."""
+    """Return the color of a hue (any real number, with period 1), saturation and value in [0, 1]."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
     return red * 255.0, green * 255.0, blue * 255.0
 
@@ -76,7 +76,7 @@ def blob(rng: np.random.Generator, x: float, y: float, width: float, height: flo
 
 
 def noise(rng: np.random.Generator, width: int, height: int, *, cells: int = 3, octaves: int = 4, persistence: float = 0.5) -> Field:
-    """Return fractal value noise in about [0, 1], ``cells`` across at the lowest octave; the same clouds at every pixel size."""
+    """Return fractal value noise in about [0, 1], ``cells`` across at the lowest octave; with the same pattern at every size in pixels."""
     total = np.zeros((height, width), dtype=np.float32)
     weight, weights = 1.0, 0.0
     for octave in range(octaves):
@@ -90,7 +90,7 @@ def noise(rng: np.random.Generator, width: int, height: int, *, cells: int = 3, 
 
 @lru_cache(maxsize=64)
 def unit_grid(width: int, height: int) -> tuple[Field, Field]:
-    """Return x and y of every pixel in art units; shared, so never written to."""
+    """Return x and y of every pixel in art units; cached, so callers must not modify them."""
     unit = height / UNITS_HIGH
     x = np.broadcast_to(((np.arange(width) + 0.5) / unit).astype(np.float32), (height, width))
     y = np.broadcast_to(((np.arange(height) + 0.5) / unit).astype(np.float32)[:, None], (height, width))
@@ -98,7 +98,7 @@ def unit_grid(width: int, height: int) -> tuple[Field, Field]:
 
 
 def ramp(values: Field, colors: tuple[Color, ...]) -> RgbImage:
-    """Return an image that walks through the colors as ``values`` go from 0 to 1."""
+    """Return an image that maps ``values`` in [0, 1] to the gradient of ``colors``, RGB uint8."""
     stops = np.linspace(0.0, 255.0, len(colors))
     table = np.stack([np.interp(np.arange(256), stops, [color[channel] for color in colors]) for channel in range(3)], axis=1)
     places = np.clip(values * np.float32(255.0), 0, 255).astype(np.uint8)
@@ -106,7 +106,7 @@ def ramp(values: Field, colors: tuple[Color, ...]) -> RgbImage:
 
 
 class Canvas:
-    """A picture being painted. ``width`` is in art units; the height is 100 units."""
+    """An image being drawn. ``width`` is in art units; the height is 100 units."""
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self.pixels: RgbImage = np.zeros((height_px, width_px, 3), dtype=np.uint8)
@@ -122,7 +122,7 @@ class Canvas:
         return int(self.pixels.shape[1]), int(self.pixels.shape[0])
 
     def wash(self, values: Field, colors: tuple[Color, ...]) -> None:
-        """Cover the whole canvas with a color ramp over ``values``."""
+        """Fill the whole canvas with the gradient of ``colors`` over ``values``."""
         self.pixels = ramp(values, colors)
 
     def polygon(self, outline: Points, color: Color, opacity: float = 1.0) -> None:
@@ -137,19 +137,19 @@ class Canvas:
             self._blend(rows, columns, mask * opacity, np.array(color, dtype=np.float32))
 
     def ring(self, points: Points, color: Color, width: float, *, closed: bool = False) -> None:
-        """Draw a line of the given width along points."""
+        """Draw a line of the given width through ``points``."""
         thickness = max(1, round(width * self.unit))
         pixels = np.round((points * self.unit - 0.5) * 16).astype(np.int32)
         cv2.polylines(self.pixels, [pixels], closed, color, thickness, cv2.LINE_AA, 4)
 
     def body(self, outline: Points, color: Color, *, depth: float = 1.0, opacity: float = 1.0) -> None:
-        """Fill an outline as a rounded, lit body."""
+        """Fill an outline with the shading of a rounded body."""
         self._lit(self._patch([outline], None), color, depth, opacity)
         if self.outline is not None:
             self.ring(outline, self.outline, self.outline_width, closed=True)
 
     def limb(self, spine: Points, radii: Points | NDArray[np.float64], color: Color, *, depth: float = 1.0) -> None:
-        """Draw a tapering tube: circles of ``radii`` along ``spine``, lit as one body."""
+        """Draw a tapering tube: circles of ``radii`` along ``spine``, shaded as one body."""
         if self.outline is not None:
             grown = self._patch([spine], np.asarray(radii) + self.outline_width * 0.6)
             if grown is not None:
@@ -157,13 +157,13 @@ class Canvas:
         self._lit(self._patch([spine], np.asarray(radii)), color, depth, 1.0)
 
     def glow(self, x: float, y: float, radius: float, color: Color, strength: float = 1.0) -> None:
-        """Add light that fades out with the distance from (x, y)."""
+        """Add light that fades with the distance from (x, y)."""
         across, down = (_falloff(count, self.unit, center, radius * 0.5) for count, center in zip(self.size_px, (x, y), strict=True))
         columns, rows = (_nonzero_span(falloff) for falloff in (across, down))
         self._add_light(rows, columns, down[rows, None] * across[None, columns] * np.float32(strength), color)
 
     def screen(self, amount: Field, color: Color) -> None:
-        """Add ``amount`` (per pixel, in [0, 1]) of a color as light: bright places saturate softly."""
+        """Add ``amount`` (per pixel, in [0, 1]) of a color as light (screen blending)."""
         self._add_light(slice(None), slice(None), amount, color)
 
     def cover(self, amount: Field, color: Color) -> None:
@@ -175,7 +175,7 @@ class Canvas:
         self.pixels[rows, columns] = (255.5 - (255 - self.pixels[rows, columns]) * kept).astype(np.uint8)
 
     def _patch(self, outlines: list[Points], radii: NDArray[np.float64] | None) -> tuple[slice, slice, Field] | None:
-        """Return rows, columns and coverage of the shape's bounding box, or None where it lies outside."""
+        """Return rows, columns and coverage of the shape's bounding box, or None if it is outside the canvas."""
         points = np.concatenate(outlines) * self.unit - 0.5
         margin = 3.0 + (float(np.max(radii)) * self.unit if radii is not None else 0.0)
         left, top = np.maximum(np.floor(points.min(axis=0) - margin), 0).astype(int)
@@ -214,18 +214,18 @@ class Canvas:
 
 
 def _falloff(count: int, unit: float, center: float, sigma: float) -> Field:
-    """Return a bell curve over one axis of ``count`` pixels; two of them multiplied make a round spot of light."""
+    """Return a Gaussian over one axis of ``count`` pixels; the product of two is a round spot."""
     return np.asarray(np.exp(-(((np.arange(count) + 0.5) / unit - center) ** 2) / (2.0 * sigma**2)), dtype=np.float32)
 
 
 def _nonzero_span(values: Field) -> slice:
-    """Return where the values are worth drawing."""
+    """Return the span of the values above 0.01."""
     places = np.flatnonzero(values > 0.01)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0)
 
 
 def _relief(mask: Field, depth: float) -> Field:
-    """Return how bright a pillow-shaped body with this coverage is under the canvas's light, in [0, 1], 0.5 where it faces us."""
+    """Return the brightness in [0, 1] of a pillow-shaped body with this coverage; 0.5 where it faces the viewer."""
     reach = max(1.0, 0.16 * min(mask.shape)) * depth
     small = max(1, int(reach / 3))
     height = cv2.resize(mask, None, fx=1.0 / small, fy=1.0 / small, interpolation=cv2.INTER_AREA) if small > 1 else mask

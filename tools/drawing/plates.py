@@ -1,4 +1,4 @@
-"""What is printed over and around the illustration, one function per layout: bars, boxes, text, icons."""
+"""Bars, boxes, text and icons over and around the illustration, one function per layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.drawing.spec import FAMILIES, Attack, Layout
 
 
 def creature(sheet: Sheet) -> None:
-    """Draw a framed picture, attacks below, weakness line at the foot."""
+    """Draw the layout of a framed illustration with attacks below and a weakness line at the bottom."""
     spec, light = sheet.spec, mix(sheet.tint, WHITE, 0.78)
     sheet.panel(Box(14, 14, 238, 37), light, radius=5, edge=mix(sheet.tint, INK, 0.5))
     _title(sheet, 20, 31, 140, INK)
@@ -28,7 +28,7 @@ def creature(sheet: Sheet) -> None:
 
 
 def tall(sheet: Sheet) -> None:
-    """Draw a high picture with one attack in a band."""
+    """Draw the layout of a tall illustration with one attack in a band."""
     spec, dark = sheet.spec, mix(sheet.tint, INK, 0.72)
     sheet.panel(Box(11, 12, 241, 35), dark, radius=10, edge=mix(sheet.tint, WHITE, 0.4))
     sheet.icon(symbols.energy(spec.family, sheet.px(18)), 23, 23.5)
@@ -41,7 +41,7 @@ def tall(sheet: Sheet) -> None:
 
 
 def spell(sheet: Sheet) -> None:
-    """Draw a title with its cost, a picture, a type line with the set's symbol, a box of rules."""
+    """Draw the layout of a title with its cost, a type line with the set icon, and a box of rules."""
     spec, paper = sheet.spec, mix(sheet.tint, WHITE, 0.82)
     sheet.panel(Box(14, 14, 238, 35), paper, radius=6, edge=INK)
     _title(sheet, 20, 29.5, 135, INK)
@@ -66,7 +66,7 @@ def spell(sheet: Sheet) -> None:
 
 
 def item(sheet: Sheet) -> None:
-    """Draw a thing to play: kind of card on a ribbon, a small picture, a lot of text."""
+    """Draw the layout of an item: card type on a ribbon, small illustration, much text."""
     spec, ribbon = sheet.spec, mix(sheet.tint, (70, 75, 95), 0.55)
     kind = ("Relic", "Ally", "Scroll", "Tool")[spec.hit_points // 10 % 4]
     sheet.panel(Box(12, 12, 240, 30), ribbon, radius=3, edge=INK)
@@ -86,7 +86,7 @@ def item(sheet: Sheet) -> None:
 
 
 def full_art(sheet: Sheet) -> None:
-    """Draw the picture over the whole card, text floating on it."""
+    """Draw text over an illustration that covers the whole card."""
     spec = sheet.spec
     dark = mix(sheet.tint, INK, 0.85)
     sheet.frame_line(Box(0, 0, 252, 352), _metal(sheet), radius=12, width=5.0)
@@ -100,7 +100,7 @@ def full_art(sheet: Sheet) -> None:
 
 
 def place(sheet: Sheet) -> None:
-    """Draw a landscape over the whole card with a banner and one rule."""
+    """Draw a banner and one rule over a landscape that covers the whole card."""
     spec = sheet.spec
     sheet.frame_line(Box(0, 0, 252, 352), mix(sheet.border, INK, 0.1), radius=12, width=9.0)
     sheet.panel(Box(22, 226, 230, 250), mix(sheet.tint, WHITE, 0.75), radius=11, opacity=0.94, edge=INK)
@@ -115,7 +115,7 @@ def place(sheet: Sheet) -> None:
 
 
 def _metal(sheet: Sheet) -> Color:
-    """Return the color in which a rarity is printed."""
+    """Return the print color of the card's rarity."""
     return {"common": INK, "uncommon": (120, 130, 145), "rare": (196, 150, 40), "epic": (205, 80, 40), "legendary": (150, 60, 190)}[
         sheet.spec.rarity
     ]
@@ -165,7 +165,7 @@ def _weakness(sheet: Sheet, y: float, ink: Color) -> None:
 
 
 def _footer(sheet: Sheet, ink: Color, *, halo: Color | None = None) -> None:
-    """Artist, set symbol, collector number and rarity in the border at the foot."""
+    """Draw artist, set icon, collector number and rarity at the bottom border."""
     spec, y = sheet.spec, 341.0 if sheet.spec.layout not in ("full-art", "place") else 335.0
     sheet.text(17, y, f"Illus. {spec.artist}", 7.0, ink, halo=halo)
     sheet.text(126, y, f"{spec.set_code}  {spec.language.upper()}", 7.0, ink, anchor="ms", halo=halo)

@@ -1,4 +1,4 @@
-"""Backdrops of the illustrations: skies, seas, woods, caves, space, and patterns that are no place at all."""
+"""Backgrounds of the illustrations: skies, seas, woods, caves, space, and abstract patterns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MUTED: Final = {"stone": 0.55, "steel": 0.35, "frost": 0.75}
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colors of one picture."""
+    """The colors of one illustration."""
 
     main: Color
     accent: Color
@@ -41,7 +41,7 @@ class Palette:
 
 
 def palette(rng: np.random.Generator, family: str) -> Palette:
-    """Return colors around the family's hue, with an accent and a sky that may contrast with it."""
+    """Return random colors around the family's hue, with an accent and a sky that may contrast with it."""
     hue = FAMILY_HUES[family] + rng.normal(0.0, 0.035)
     rich = MUTED.get(family, 1.0)
     accent = hue + float(rng.choice([0.08, -0.09, 0.33, 0.45, 0.5, 0.58]))
@@ -80,7 +80,7 @@ def _sky(canvas: Canvas, rng: np.random.Generator, colors: Palette, *, clouds: b
 
 
 def _ridge(rng: np.random.Generator, canvas: Canvas, level: float, height: float, roughness: float) -> Points:
-    """Return a closed outline under a rugged skyline."""
+    """Return the closed outline below a random skyline."""
     steps = 65
     x = np.linspace(-2.0, canvas.width + 2.0, steps)
     y = np.zeros(steps)
@@ -94,7 +94,7 @@ def _ridge(rng: np.random.Generator, canvas: Canvas, level: float, height: float
 
 
 def mountains(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Ranges of mountains or dunes behind each other, paler with the distance."""
+    """Draw ranges of mountains or dunes, paler with the distance."""
     _sky(canvas, rng, colors)
     layers = int(rng.integers(2, 6))
     roughness = float(rng.choice([0.3, 0.45, 0.6]))
@@ -105,7 +105,7 @@ def mountains(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None
 
 
 def sea(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Draw a sea under a sky, rows of waves with foam."""
+    """Draw a sea with rows of foaming waves under a sky."""
     _sky(canvas, rng, colors)
     horizon = rng.uniform(35, 65)
     deep = mix(colors.sky_top, hsv(rng.uniform(0.45, 0.62), 0.8, 0.5), 0.7)
@@ -122,7 +122,7 @@ def sea(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def forest(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Rows of trees: firs, round crowns or bare trunks, in mist."""
+    """Draw rows of firs, round trees or bare trunks in mist."""
     _sky(canvas, rng, colors, clouds=False)
     kind = int(rng.integers(3))
     leaf = mix(colors.ground, hsv(rng.uniform(0.2, 0.45), 0.6, 0.4), 0.5)
@@ -192,7 +192,7 @@ def rays(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def marble(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Swirling bands of paint: noise bent by noise."""
+    """Draw swirling bands of color: noise distorted by noise."""
     width, height = canvas.size_px
     bend = noise(rng, width, height, cells=2, octaves=3)
     other = noise(rng, width, height, cells=int(rng.integers(2, 5)), octaves=3)
@@ -203,7 +203,7 @@ def marble(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def facets(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Low-poly facets between scattered points."""
+    """Draw low-poly facets between random points."""
     width, height = canvas.size_px
     subdivision = cv2.Subdiv2D((-1000, -1000, 4000, 4000))
     across = int(rng.integers(5, 10))
@@ -225,7 +225,7 @@ def facets(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def cave(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Draw a cave with rock teeth above and below, light or lava inside."""
+    """Draw a cave with stalactites and stalagmites, light or lava inside."""
     width, height = canvas.size_px
     field: Field = noise(rng, width, height, cells=3, octaves=4)
     _, y = unit_grid(width, height)
@@ -265,7 +265,7 @@ def city(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def underwater(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Shafts of light, bubbles and weeds."""
+    """Draw shafts of light, bubbles and seaweed."""
     width, height = canvas.size_px
     x, y = unit_grid(width, height)
     deep = hsv(rng.uniform(0.42, 0.66), 0.85, 0.25)
@@ -284,7 +284,7 @@ def underwater(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> Non
 
 
 def aurora(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Curtains of light in the night over dark hills."""
+    """Draw curtains of light in the night sky over dark hills."""
     width, height = canvas.size_px
     x, y = unit_grid(width, height)
     canvas.wash(y / 100.0, (hsv(0.66, 0.8, 0.08), mix(colors.sky_top, colors.dark, 0.7)))
@@ -296,7 +296,7 @@ def aurora(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 
 def tiles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
-    """Draw an ornament: rosettes, checks or rings."""
+    """Draw an ornament of rosettes, checks or rings."""
     x, y = unit_grid(*canvas.size_px)
     cell, kind = rng.uniform(9, 26), int(rng.integers(4))
     turn = rng.uniform(0, np.pi / 2)

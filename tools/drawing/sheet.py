@@ -1,6 +1,6 @@
-"""A card being printed: panels, lines of text and icons, placed in card units.
+"""A card being drawn: panels, lines of text and icons, placed in card units.
 
-The card is 252 units wide and 352 high (4 per millimeter), whatever its size in pixels.
+The card is 252 units wide and 352 high (4 per millimeter) at every size in pixels.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Text(NamedTuple):
 
 
 class Sheet:
-    """A card being printed at ``scale`` pixels per unit."""
+    """A card being drawn at ``scale`` pixels per unit."""
 
     def __init__(self, spec: CardSpec, size: Size) -> None:
         self.spec = spec
@@ -86,7 +86,7 @@ class Sheet:
         patch[down, across] = (under + (np.array(color, dtype=np.float32) - under) * cover + 0.5).astype(np.uint8)
 
     def icon(self, image: NDArray[np.uint8], x: float, y: float) -> None:
-        """Paste a small icon with its center at (x, y) in card units."""
+        """Draw an RGBA icon with its center at (x, y) in card units."""
         symbols.paste(self.pixels, image, x * self.scale, y * self.scale)
 
     def text(
@@ -101,25 +101,25 @@ class Sheet:
         anchor: str = "ls",
         halo: Color | None = None,
     ) -> None:
-        """Remember a line of text; ``set_text`` prints all of them."""
+        """Add a line of text; ``set_text`` draws all of them."""
         self.texts.append(Text(x, y, words, height, color, bold, anchor, halo))
 
     def paragraph(
         self, x: float, y: float, words: str, height: float, width: float, color: Color = INK, *, halo: Color | None = None
     ) -> float:
-        """Remember a text broken into lines; ``y`` is the first baseline. Returns the baseline after the last line."""
+        """Add a text broken into lines, with the first baseline at ``y``; return the baseline after the last line."""
         for line in symbols.wrap(words, height * self.scale, width * self.scale):
             self.text(x, y, line, height, color, halo=halo)
             y += height * 1.22
         return y
 
     def fitting(self, words: str, height: float, width: float) -> float:
-        """Return the height at which the words are at most ``width`` wide."""
+        """Return ``height``, reduced if necessary so that the words are at most ``width`` wide."""
         needed = symbols.text_width(words, height * self.scale) / self.scale
         return height if needed <= width else height * width / needed
 
     def set_text(self) -> None:
-        """Print the remembered lines."""
+        """Draw the added lines of text and forget them."""
         image = Image.fromarray(self.pixels)
         draw = ImageDraw.Draw(image)
         for line in self.texts:
@@ -143,7 +143,7 @@ class Sheet:
 
 @lru_cache(maxsize=256)
 def rounded(width: int, height: int, radius_px: float) -> Field:
-    """Return the coverage of a rounded rectangle, float32 in [0, 1]; shared, so never written to."""
+    """Return the coverage of a rounded rectangle, float32 in [0, 1]; cached, so callers must not modify it."""
     x = np.abs(np.arange(width, dtype=np.float32) + 0.5 - width / 2) - (width / 2 - radius_px)
     y = np.abs(np.arange(height, dtype=np.float32) + 0.5 - height / 2) - (height / 2 - radius_px)
     outside = np.hypot(np.maximum(x, 0)[None, :], np.maximum(y, 0)[:, None])

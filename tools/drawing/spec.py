@@ -1,4 +1,4 @@
-"""What is printed on a drawn card, decided by a seed before anything is painted."""
+"""The content of drawn cards, determined by a seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class CardSpec:
-    """Everything on one card. Cards of equal ``artwork_group`` have the same ``art_key`` and so the same picture."""
+    """Content of one card. Cards with the same ``artwork_group`` have the same ``art_key`` and therefore the same illustration."""
 
     card_id: str
     name: str
@@ -59,12 +59,12 @@ class CardSpec:
 
     @property
     def collector_number(self) -> str:
-        """The number as printed, like ``017/120``."""
+        """The number as printed, such as ``017/120``."""
         return f"{self.number:03d}/{self.set_size}"
 
 
 def card_spec(seed: int, index: int) -> CardSpec:
-    """Return the card with this index of the endless series ``seed``; equal arguments give equal cards."""
+    """Return card ``index`` of the endless series ``seed``; equal arguments give equal cards."""
     rng = np.random.default_rng([seed, index, 1])
     layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=LAYOUT_SHARES))]
     name = {"item": words.thing_name, "place": words.place_name}.get(layout, words.creature_name)(rng)
@@ -96,9 +96,9 @@ def card_spec(seed: int, index: int) -> CardSpec:
 
 
 def reprint(original: CardSpec, place: int) -> CardSpec:
-    """Return the same card printed again as number ``place`` of the reprint sets P1, P2 ...
+    """Return a reprint of a card, with index ``place`` in the reprint sets P1, P2 ...
 
-    Picture and text stay; set symbol, number, rarity and the frame's tint are others.
+    Illustration and text are the same; set, number, rarity and the tint of the frame differ.
     """
     set_code, number = _set_and_number(place, "P")
     rarity = RARITIES[(RARITIES.index(original.rarity) + 1 + place % 2) % len(RARITIES)]
@@ -113,10 +113,10 @@ def reprint(original: CardSpec, place: int) -> CardSpec:
 
 
 def card_specs(count: int, seed: int, reprints: int = 0) -> tuple[CardSpec, ...]:
-    """Return ``count`` cards, the last ``reprints`` of which repeat earlier artworks, each at most once where possible."""
+    """Return ``count`` cards, the last ``reprints`` of which are reprints of earlier ones, each of another card if possible."""
     fresh = count - reprints
     if reprints < 0 or (reprints > 0 and fresh < 1):
-        raise ValueError(f"{reprints} reprints of {count} cards leave nothing to print again; ask for fewer reprints")
+        raise ValueError(f"{reprints} reprints of {count} cards leave no card to reprint; use fewer reprints")
     originals = tuple(card_spec(seed, index) for index in range(fresh))
     order = np.random.default_rng([seed, 2]).permutation(fresh)
     again = tuple(reprint(originals[int(order[place % fresh])], place) for place in range(reprints))

@@ -1,4 +1,4 @@
-"""Small icons on cards: letters, energies, rarities, set symbols."""
+"""Icons and text on cards: energies, rarities, sets, lines of text."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ RARITY_SHAPES: Final[dict[Rarity, tuple[int, int]]] = {
     "epic": (5, 2),
     "legendary": (5, 3),
 }
-"""Points of the star (0: a disc, 4: a diamond) and how many of them."""
+"""Points of a star (0: a disc, 4: a diamond) and number of stars."""
 
 
 @lru_cache(maxsize=128)
 def font(size_px: float) -> ImageFont.FreeTypeFont:
-    """Return the scalable typeface that comes with Pillow, laid out without optional libraries so that every machine draws alike."""
+    """Return Pillow's scalable font, with the basic layout engine so that every machine draws the same."""
     scalable = ImageFont.load_default(size=20)
     if not isinstance(scalable, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")  # noqa: TRY004 no wrong type
@@ -94,7 +94,7 @@ def write(
     anchor: str = "ls",
     halo: Color | None = None,
 ) -> None:
-    """Write one line; ``at`` is the place of ``anchor`` (Pillow's two letters, e.g. left-baseline ``ls``) in pixels."""
+    """Draw one line of text; ``at`` is the position of ``anchor`` in pixels (Pillow's anchors, such as ``ls``: left, baseline)."""
     face = font(round(size_px * 2.0) / 2.0)
     if halo is not None:
         draw.text(at, text, fill=_to_ints(halo), font=face, anchor=anchor, stroke_width=max(1.0, size_px * 0.12))
@@ -104,12 +104,12 @@ def write(
 
 
 def text_width(text: str, size_px: float) -> float:
-    """Return how wide a line will be, in pixels."""
+    """Return the width of a line, in pixels."""
     return font(round(size_px * 2.0) / 2.0).getlength(text)
 
 
 def wrap(text: str, size_px: float, width_px: float) -> list[str]:
-    """Return the text broken into lines no wider than ``width_px``; a word is never broken."""
+    """Return the text broken at spaces into lines of at most ``width_px``; a longer word gets its own line."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -121,12 +121,12 @@ def wrap(text: str, size_px: float, width_px: float) -> list[str]:
 
 
 def family_color(family: str, value: float = 0.85, saturation: float = 0.75) -> Color:
-    """Return the color of a family's frames and energies."""
+    """Return the color of a family's frames and energy icons."""
     return hsv(FAMILY_HUES[family], saturation * MUTED.get(family, 1.0), value)
 
 
 def paste(pixels: RgbImage, icon: NDArray[np.uint8], x: float, y: float) -> None:
-    """Blend an RGBA icon onto ``pixels`` with its center at (x, y); what sticks out is cut off."""
+    """Blend an RGBA icon onto ``pixels`` with its center at (x, y), clipped at the edges."""
     height, width = icon.shape[:2]
     left, top = round(x - width / 2), round(y - height / 2)
     rows, columns = slice(max(top, 0), min(top + height, pixels.shape[0])), slice(max(left, 0), min(left + width, pixels.shape[1]))
@@ -137,7 +137,7 @@ def paste(pixels: RgbImage, icon: NDArray[np.uint8], x: float, y: float) -> None
 
 @lru_cache(maxsize=256)
 def energy(family: str, size_px: int) -> NDArray[np.uint8]:
-    """Return the disc of a family's energy, RGBA uint8 (size_px, size_px, 4); shared, so never written to."""
+    """Return a family's energy icon, RGBA uint8 (size_px, size_px, 4); cached, so callers must not modify it."""
     side = size_px * OVERSAMPLING
     base = family_color(family)
     icon = _blank(side, base)
@@ -160,7 +160,7 @@ def energy(family: str, size_px: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=64)
 def rarity_icon(rarity: Rarity, size_px: int, color: Color) -> NDArray[np.uint8]:
-    """Return the icon of a rarity, RGBA; its width grows with the number of stars."""
+    """Return the icon of a rarity, RGBA uint8; its width is proportional to the number of stars."""
     points, count = RARITY_SHAPES[rarity]
     side = size_px * OVERSAMPLING
     icon = np.concatenate([_blank(side, color)] * count, axis=1)
@@ -172,7 +172,7 @@ def rarity_icon(rarity: Rarity, size_px: int, color: Color) -> NDArray[np.uint8]
 
 @lru_cache(maxsize=512)
 def set_icon(set_code: str, size_px: int, color: Color) -> NDArray[np.uint8]:
-    """Return the symbol of a set, RGBA: a shape of n-fold symmetry with something cut out, its own for every code."""
+    """Return the icon of a set, RGBA uint8 (size_px, size_px, 4): a symmetric shape with a cut-out, determined by the code."""
     rng = np.random.default_rng([ord(letter) for letter in set_code])
     side = size_px * OVERSAMPLING
     icon = _blank(side, color)
@@ -196,7 +196,7 @@ def set_icon(set_code: str, size_px: int, color: Color) -> NDArray[np.uint8]:
 
 
 def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
-    """Return a star's corners around the origin; 0 points give a disc, 4 with any waist a diamond-like star."""
+    """Return the corners of a star around the origin; 0 points give a disc, 4 a diamond at every ``waist``."""
     if points == 0:
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         return np.stack([radius * 0.8 * np.cos(turn), radius * 0.8 * np.sin(turn)], axis=1)
@@ -206,7 +206,7 @@ def _star(points: int, radius: float, waist: float) -> NDArray[np.float64]:
 
 
 def _blank(side: int, color: Color) -> NDArray[np.uint8]:
-    """Return a see-through square whose hidden color is ``color``, so that averaging down leaves no dark rim."""
+    """Return a transparent square with RGB ``color``, so that downsampling does not darken the edges of shapes."""
     return np.full((side, side, 4), (*_to_ints(color), 0), dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Words on drawn cards: names, attacks, rules and flavor, made from syllables and phrases by a random generator."""
+"""Texts of drawn cards: names, attacks, rules and flavor text, combined at random from syllables and phrases."""
 
 from __future__ import annotations
 
@@ -281,12 +281,12 @@ ARTIST_NAMES: Final = (
 
 
 def pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
-    """Return one of the words."""
+    """Return one of the words at random."""
     return words[int(rng.integers(len(words)))]
 
 
 def creature_name(rng: np.random.Generator) -> str:
-    """Return a made-up name, sometimes with an epithet."""
+    """Return a random name of a creature, sometimes with an epithet."""
     name = pick(rng, ONSETS) + pick(rng, MIDDLES) + pick(rng, JOINTS)
     if rng.random() < 0.35:
         name += pick(rng, MIDDLES) + pick(rng, JOINTS)
@@ -295,22 +295,22 @@ def creature_name(rng: np.random.Generator) -> str:
 
 
 def thing_name(rng: np.random.Generator) -> str:
-    """Return the name of an item."""
+    """Return a random name of an item."""
     return f"{pick(rng, QUALITIES)} {pick(rng, THINGS)}"
 
 
 def place_name(rng: np.random.Generator) -> str:
-    """Return the name of a place."""
+    """Return a random name of a place."""
     return f"{pick(rng, QUALITIES)} {pick(rng, PLACES)}"
 
 
 def attack_name(rng: np.random.Generator) -> str:
-    """Return the name of an attack."""
+    """Return a random name of an attack."""
     return f"{pick(rng, ELEMENT_WORDS)} {pick(rng, VERBS)}"
 
 
 def sentences(rng: np.random.Generator, patterns: tuple[str, ...], count: int, name: str = "") -> tuple[str, ...]:
-    """Return ``count`` different patterns with their blanks filled."""
+    """Return ``count`` different sentences: random patterns with their placeholders filled."""
     filled = []
     for place in rng.choice(len(patterns), count, replace=False).tolist():
         text = patterns[place].format(

@@ -237,14 +237,14 @@ def test_an_export_over_an_old_one_keeps_the_compilers_script(convnext, data, tm
 
 
 def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
-    with pytest.raises(ModelError, match="side 32; the deployed 200"):
+    with pytest.raises(ModelError, match="side 32; 200 is not a multiple"):
         export_folder.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_is_named(convnext, data, tmp_path):
     save(tmp_path / "other.pt", {"network_settings": {"kind": "nothing"}, **dict.fromkeys(asdict(STAGES[0]), 1)})
-    with pytest.raises(DataError, match="names a network this version does not know"):
+    with pytest.raises(DataError, match="names a network that this version does not know"):
         export_folder.export(tmp_path / "other.pt", data, tmp_path / "out", views_per_card=0)
     (tmp_path / "cards.csv").write_text((data / "cards.csv").read_text().replace("T2", "T1").replace(",0.png", f",{data}/0.png"))
     with pytest.raises(DataError):

@@ -77,7 +77,7 @@ def test_weights_of_another_network_are_refused_by_name(weights_file, tmp_path):
         load_published(make_network(FOUR_STAGES), str(weights_file))
     with pytest.raises(DataError, match="no published weights"):
         load_published(make_network(FOUR_STAGES_REGNET), str(weights_file))
-    with pytest.raises(DataError, match="no file of weights"):
+    with pytest.raises(DataError, match="not a file of weights"):
         load_published(wider, str(tmp_path / "absent.pth"))
 
 
