@@ -68,7 +68,7 @@ class Compilation:
             )
 
     def optimize(self, script: str, calibration: InputBatch) -> None:
-        """Quantize as ``script`` says, calibrated with RGB 0..255, uint8 (n, side, side, 3), n at least ``CALIBRATION_IMAGES``."""
+        """Quantize with ``script``; ``calibration`` is RGB uint8 (n, side, side, 3) with n at least ``CALIBRATION_IMAGES``."""
         if len(calibration) < CALIBRATION_IMAGES:
             raise DataError(
                 f"{len(calibration)} images for calibration; the compiler optimizes only with at least {CALIBRATION_IMAGES}; add images"
