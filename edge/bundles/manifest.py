@@ -191,7 +191,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """Return the manifest in ``text``; ``where`` names it in errors. Raises ``BundleError`` as ``read_manifest``."""
+    """Return the manifest in ``text``; ``where`` names it in errors. Raises ``BundleError`` like ``read_manifest``."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -28,7 +28,7 @@ class FrameChecks:
         self._single_color_since_ns: int | None = None
 
     def source_opened(self) -> None:
-        """Accept another image size, and count time from the next frame of the reopened source."""
+        """Accept another image size, and restart the clock at the next frame of the reopened source."""
         self._size = None
         self._same_since_ns = None
         self._single_color_since_ns = None

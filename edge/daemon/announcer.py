@@ -221,7 +221,7 @@ class Announcer:
         self._sink.set_state(CONTROLS, ControlsState(at=self._clock.utc_now(), enabled=enabled, threshold=threshold).to_json())
 
     def _publish_image(self, change: TrackChange, frame: Frame) -> str | None:
-        """Publish and show the image of a changed card where wanted; return its id if it was published."""
+        """Publish and show the image of a changed card if requested; return its id if it was published."""
         is_published = self._publish_images and change.kind is ChangeKind.IDENTIFIED
         jpeg = card_jpeg(frame, change.quad) if is_published or self._viewer is not None else b""
         if self._viewer is not None:

@@ -1,8 +1,8 @@
 """The daemon's loop, from frames to events.
 
-One thread runs it. The camera, the broker connection and a change of the index run in threads of their own and exchange data with the
-loop between two frames only. While the embedder works on the cards of one frame, the loop locates cards in the next ones; at most two
-frames are being embedded at a time, so the embedder always has work queued and never works on old frames. The loop never waits for the
+It runs in one thread. The camera, the broker connection and index changes have threads of their own and exchange data with the loop only
+between two frames. While the embedder works on the cards of one frame, the loop locates cards in the next ones; at most two
+frames are being embedded at a time, so the embedder is always busy and never works on outdated frames. The loop never waits for the
 embedder.
 """
 
@@ -40,7 +40,7 @@ from edge.vision.frame import Frame
 _log = logging.getLogger(__name__)
 
 _IDLE_WAIT_S: Final = 0.25
-"""Longest wait for a frame: bounds how late a signal or a command is noticed."""
+"""Longest wait for a frame: limits the delay until a signal or a command is noticed."""
 _BUSY_WAIT_S: Final = 0.005
 """The same while embeddings are pending; short compared with the time the embedder takes."""
 _REPORT_INTERVAL_S: Final = 0.25
@@ -117,7 +117,7 @@ class Daemon:
         self._frame_size: Size | None = None
         self._hanging: tuple[str, ...] = ()
         self._recognized_ns = self._reported_ns = self._clock.monotonic_ns()
-        # plain flags: setting one is all that is safe in a signal handler
+        # plain flags, because a signal handler may safely do no more than set one
         self._stop_requested = False
         self._reload_requested = False
 
@@ -265,7 +265,7 @@ class Daemon:
             raise error
 
     def _context(self, decided: PendingFrame | None = None) -> EventContext:
-        """Return the context of changes decided by a frame; without one, that of changes that follow from absence."""
+        """Return the context of changes decided by a frame; without a frame, that of changes without a new decision (removals, a pause)."""
         size = self._frame_size or Size(0, 0)
         if decided is None:
             return EventContext(self._recognizer.loaded, size)
@@ -275,7 +275,7 @@ class Daemon:
         """Report readiness, liveness and health to the supervisor and the sink, and start work that has become due."""
         camera, publisher = self._camera.status(), self._sink.health()
         if self._phase == "starting" and (self._frame_size is not None or camera.state is not CaptureState.OPENING):
-            # a camera that cannot be opened is published, not waited for: restarting would not plug it in
+            # do not wait for a camera that cannot be opened: it is reported as a problem, and a restart would not help
             self._phase = "running"
             self._supervisor.ready()
         hanging = self._watchdog.feed(now_ns, camera, self._recognized_ns, publisher)

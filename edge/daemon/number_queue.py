@@ -73,7 +73,7 @@ class _QueuedCard:
 class CollectorNumberQueue:
     """Holds identified cards until OCR has read their collector number or a timeout expires. Used by one thread.
 
-    Without ``read`` nothing is queued. With ``always`` the number is read even if it decides nothing. ``tracker`` is corrected where a
+    Without ``read`` nothing is queued. With ``always`` the number is read even if there is only one printing. ``tracker`` is corrected if a
     number changes the decision. ``dropped`` counts the numbers that were due to be read and were not.
     """
 
@@ -93,7 +93,7 @@ class CollectorNumberQueue:
     def add(self, changes: Iterable[TrackChange], context: EventContext, now_ns: int) -> list[ChangeInContext]:
         """Queue the changes that need their collector number, to be read in the frame of ``context``; return those to publish now.
 
-        A new change of a track ends the wait of its queued one, which comes first and without its number.
+        If a track with a queued change has a new one, the queued change is returned too, first and without its number.
         """
         now: list[ChangeInContext] = []
         for change in changes:

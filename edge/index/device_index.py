@@ -41,7 +41,7 @@ class DeviceIndex:
     """The releases and the overlay below the index folder that the settings name.
 
     ``started`` are the settings the daemon started with. Only ``has_due_work``, ``stop`` and the methods that return ids or reports are
-    quick; the others take seconds and are called from one thread at a time, not from the daemon's loop.
+    fast; the others take seconds and must be called from one thread at a time, not from the daemon's loop.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class DeviceIndex:
         return self._load_active()
 
     def reload(self, settings: Settings) -> OpenedIndex:
-        """Open the active release by new settings. Raises ``BundleError``; the settings before then stay in use."""
+        """Open the active release with new settings. Raises ``BundleError``; the previous settings then stay in use."""
         before, self._settings = self._settings, settings
         try:
             return self._load_active()
@@ -93,7 +93,7 @@ class DeviceIndex:
         return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings))
 
     def activate(self, index_id: str, confirm_within_s: float | None = None) -> None:
-        """Make an installed release the active one and start its trial. Raises ``BundleError`` and changes nothing then."""
+        """Make an installed release the active one and start its trial. Raises ``BundleError``, in which case nothing changes."""
         releases.activate(self._root, index_id, expected_model_id=self._loader.model_id, confirm_within_s=confirm_within_s)
         self._loaded_state = self._disk_state()
         self._start_trial(opening=False)
@@ -213,7 +213,7 @@ class DeviceIndex:
         return opened
 
     def _record_opened(self) -> None:
-        """Begin the time of the trial once the release is open."""
+        """Start the trial's timer once the release is open."""
         found = releases.trial(self._root)
         if found is not None and found.opening:
             releases.record_opened(self._root)
@@ -222,7 +222,7 @@ class DeviceIndex:
     def _start_trial(self, *, opening: bool) -> None:
         """Record the attempt of this daemon and set the times at which the trial ends; continue a trial that is under way.
 
-        ``opening`` if the release is opened after this call; ``_record_opened`` follows then.
+        ``opening``: the release is opened after this call, followed by ``_record_opened``.
         """
         found = releases.trial(self._root)
         if found is None:

@@ -1,4 +1,4 @@
-"""Messages sent to the broker and not yet acknowledged: how many at a time, in which order, and what follows from a refusal.
+"""Messages sent to the broker and not yet acknowledged: their number, their order, and the handling of refusals.
 
 Order: first what a new connection needs (discovery, states), then the events of the outbox, oldest first. An event leaves the outbox only
 after the broker has acknowledged it. One that the broker refuses ``max_attempts`` times is quarantined; others are sent between attempts.
@@ -132,7 +132,7 @@ class InFlight:
         self._max_packet_bytes = opened.max_packet_bytes
 
     def enqueue(self, publication: Publication) -> None:
-        """Queue a message to be sent before any event. One as large as those that ended the connection on its topic is refused."""
+        """Queue a message to be sent before any event. It is refused if one of its size or smaller ended the connection on its topic."""
         limit = self._settings.max_image_bytes if publication.qos == 0 else self._settings.max_payload_bytes
         reason = self._too_large(publication, limit)
         failures = self._failures.get(publication.topic)
@@ -173,7 +173,7 @@ class InFlight:
             self._acknowledged.add(publication.row_id)
 
     def end_session(self, closed: Closed) -> None:
-        """Decide whether a message in flight may have ended the session, and what follows. Raises ``OutboxError``."""
+        """Handle the end of a session, which a message in flight may have caused. Raises ``OutboxError``."""
         in_flight = [sent.publication for sent in self._sent.values()]
         rows = [publication.row_id for publication in in_flight if publication.row_id is not None]
         self._sent.clear()
@@ -195,7 +195,7 @@ class InFlight:
         return f"the broker did not acknowledge a message on {oldest.publication.topic} within {self._settings.ack_timeout_s:g} s"
 
     def _forget_replaced_rows(self) -> None:
-        """Forget the rows of an outbox that was replaced: those of its successor have other ids and all have to be sent."""
+        """Forget the row ids if the outbox was replaced: the rows of the new one have other ids, and all must be sent."""
         if self._replacements != self._outbox.replacements:
             self._replacements = self._outbox.replacements
             self._last_row = self._last_suspect_row = 0
@@ -218,7 +218,7 @@ class InFlight:
             row = next(iter(self._outbox.peek(1, self._last_row if due is None else due - 1)), None)
             if due is not None:
                 del self._retry_at_ns[due]
-                if row is None or row.row_id != due:  # it has left the outbox
+                if row is None or row.row_id != due:  # it is no longer in the outbox
                     continue
             elif row is not None:
                 self._last_row = row.row_id
@@ -273,7 +273,7 @@ class InFlight:
         self._outbox.quarantine(row_id, reason)
 
     def _remove_acknowledged(self) -> None:
-        """Remove acknowledged events from the outbox. If the disk is full they stay for a later call, and are not sent again."""
+        """Remove acknowledged events from the outbox. If the disk is full, a later call removes them; they are not sent again."""
         if self._acknowledged:
             with suppress(OutboxError):
                 self._outbox.remove(sorted(self._acknowledged))

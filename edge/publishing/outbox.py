@@ -59,7 +59,7 @@ class QuarantinedRow(NamedTuple):
 
 
 class _Figures(NamedTuple):
-    """All counts by name, when the oldest event was stored, the highest row id ever used."""
+    """Counts by name, the time at which the oldest event was stored, and the highest row id used so far."""
 
     counts: dict[str, int]
     oldest: Moment | None

@@ -1,7 +1,7 @@
 """Verification: compare the pixels of a card with its nearest entries, a signal that is independent of the embedding.
 
 A signature is the luma of a reference image at 36 x 48 pixels. ``compare_pixels`` chooses which entries to compare: three if the first ones
-agree clearly, five as a rule, twelve if none agrees, because an inaccurate outline moves the true card down the list of neighbors.
+agree clearly, normally five, and twelve if none agrees, because with an inaccurate outline the true card is further down the list.
 
 ``verify`` aligns a card image to a signature by a homography, which absorbs the corner error of the locator, and correlates the two patch
 by patch. Only discriminative patches count, those in which the candidate *differs from similar cards*: cards of one game share frame, text
@@ -45,16 +45,16 @@ PATCH_SIDE: Final = 6
 PATCH_COUNT: Final = SIGNATURE_BYTES // PATCH_SIDE**2
 
 EARLY_STOP_AGREEMENT: Final = 0.80
-"""From this agreement on, ``MIN_COMPARED`` entries suffice: no unindexed card of the 1,440 measured views exceeded 0.74."""
+"""At or above this agreement ``MIN_COMPARED`` entries suffice: no unindexed card in 1,440 measured views exceeded 0.74."""
 DOUBTFUL_AGREEMENT: Final = 0.65
 """If no entry reaches this agreement, ``MAX_COMPARED`` entries are compared."""
 MIN_COMPARED: Final = 3
 COMPARED: Final = 5
 MAX_COMPARED: Final = 12
 SIMILAR_CARDS: Final = 10
-"""Number of nearest entries from which the discriminative patches of a candidate are determined."""
+"""Number of nearest entries against which the discriminative patches of a candidate are determined."""
 _MAX_PER_ARTWORK: Final = 2
-"""Printings of one artwork look the same: comparing more of them would leave out the other artworks that the margin needs."""
+"""Printings of one artwork look the same: comparing more of them would crowd out the other artworks, which are needed for the margin."""
 
 _HALF_WIDTH: Final = 0.7
 _OVERSAMPLING: Final = 2  # twice the signature's resolution, so that warping the card image does not blur it

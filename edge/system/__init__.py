@@ -1,1 +1,1 @@
-"""Facts about the machine: clock, name, temperatures, NPU states and failures."""
+"""Information about the machine: clock, name, temperatures, NPU states and failures."""

@@ -39,7 +39,7 @@ Operation: TypeAlias = Literal["import", "scan", "open", "load", "configure", "i
 
 @dataclass(frozen=True, slots=True)
 class NpuFailure:
-    """A failure as reported by the runtime. ``status`` is HailoRT's status number, ``None`` where only a class or a text is known."""
+    """A failure as reported by the runtime. ``status`` is HailoRT's status number, ``None`` if only a class or a message is known."""
 
     operation: Operation
     status: int | None

@@ -1,4 +1,4 @@
-"""Locate every card-shaped outline in a frame by classical vision: propose in a small copy, refine at full resolution, select the cards."""
+"""Locate the card-shaped outlines in a frame with classical computer vision: propose in a small copy, refine at full resolution, select."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LocateSettings:
 
     ``max_cards``: maximum number of cards returned. ``min_height_share``: minimum length of the card's long side, as a share of the frame's
     shorter side. ``work_length_px``: longer side of the small copy in which cards are proposed. ``focal_length_share``: assumed focal
-    length as a share of the frame's longer side (0.7 to 1.0 for common cameras). ``shape_tolerance``: relative error allowed in the
+    length as a share of the frame's longer side (0.7 to 1.0 for most cameras). ``shape_tolerance``: relative error allowed in the
     outline's true aspect ratio and squareness, for a large card without tilt. ``min_support``: minimum share of the outline along which an
     edge runs; ``min_side_support``: the same for its worst side. ``weakest_edge``: minimum gradient of an edge on a plain background (a
     step of one gray level has 4).

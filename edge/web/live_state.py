@@ -1,6 +1,6 @@
-"""What the page shows: the latest states, the latest events with their card images, and the newest frame.
+"""State of the web page: the latest states, the latest events with their card images, and the newest frame.
 
-The daemon's thread writes it, the server's event loop reads it. No method waits for the server or for a viewer.
+Written by the daemon's thread, read by the server's event loop. No method waits for the server or for a viewer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge.web.review import ReviewFile
 
 KEPT_CROPS: Final = 100
-"""Card images kept for tracks without an event so far, or whose removal may still be published."""
+"""Number of card images kept for tracks that have no event yet or whose removal may still be published."""
 HEALTH_INTERVAL_S: Final = 1.0
 
 NAMES: Final = {CARDS: "cards", LAST_CARD: "last_card", HEALTH: "health", INDEX: "index", MODEL: "model", CONTROLS: "controls"}
@@ -125,7 +125,7 @@ class LiveState:
         self._broadcaster.post(Message("session", lambda: self._session.snapshot().to_json()))
 
     def newest_health(self) -> tuple[HealthState | None, float | None]:
-        """Return the latest health and its age in seconds; ``None`` for both before the first one."""
+        """Return the latest health and its age in seconds; both are ``None`` before the first report."""
         health = self._health
         return health, None if health is None else self._monotonic_s() - self._health_at_s
 

@@ -1,1 +1,1 @@
-"""Drawing of trading cards that exist nowhere else: words, paint, scenes, creatures, motifs, symbols, layouts."""
+"""Generation of fictional trading cards: words, paint, scenes, creatures, motifs, symbols, layouts."""

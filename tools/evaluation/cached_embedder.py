@@ -1,4 +1,4 @@
-"""An embedder that runs the network once per input: the same images are asked with and without their card in the index."""
+"""An embedder that runs the model once per input, since the same images are queried with and without their card in the index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.recognition.recognizer import Embedder
 
 
 class CachedEmbedder:
-    """Runs the network once per input: rows it has seen are answered from memory, until ``forget``."""
+    """Runs the model once per input; repeated rows are returned from memory, until ``forget``."""
 
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
@@ -26,7 +26,7 @@ class CachedEmbedder:
         return self._inner.info
 
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
-        """Embed what is new in the batch."""
+        """Embed the new rows of the batch."""
         keys = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in batch]
         new = [index for index, key in enumerate(keys) if key not in self._rows]
         future: Future[EmbeddingMatrix] = Future()
@@ -38,11 +38,11 @@ class CachedEmbedder:
         return future
 
     def forget(self) -> None:
-        """Give the memory of all rows back."""
+        """Free the memory of all rows."""
         self._rows.clear()
 
     def close(self) -> None:
-        """Close the network."""
+        """Close the wrapped embedder."""
         self._inner.close()
 
     def _keep(self, future: Future[EmbeddingMatrix], keys: list[bytes], new: list[int], done: Future[EmbeddingMatrix]) -> None:

@@ -43,7 +43,7 @@ _CURVE_LOG_ODDS: Final = np.arange(8.0, -4.1, -0.4)
 
 
 class Kind(StrEnum):
-    """What a view was asked as."""
+    """Kind of a query."""
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One view: what it was compared with. ``artwork_group`` is what a known view shows; ``preset`` names the camera it was seen by."""
+    """The comparisons of one view. ``artwork_group`` is what a known view shows; ``preset`` is its simulated camera."""
 
     kind: Kind
     preset: str
@@ -63,7 +63,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a calibration came to."""
+    """Result of a calibration."""
 
     thresholds: AcceptanceThresholds
     figures: dict[str, float]
@@ -99,7 +99,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
 
 
 def fit_weights(observations: Sequence[Observation]) -> EvidenceWeights:
-    """Return the weights that tell the true card of the known views best from the nearest card of the others; intercept at even odds."""
+    """Return the weights that best separate the true card of known views from the nearest card of the others; intercept at even odds."""
     left_out = [each for each in observations if each.kind is Kind.LEFT_OUT]
     usual = EvidenceWeights()
     if left_out:
@@ -121,7 +121,7 @@ def _usual(values: Sequence[float], least: float) -> float:
 
 
 def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, known: bool) -> NDArray[np.float64]:
-    """Return the evidence for the true card of each known view, or for the best card of each left-out or strange one, float64 (n, 3)."""
+    """Return the evidence for the true card of each known view, or for the best card of each unindexed view, float64 (n, 3)."""
     rows = []
     for each in observations:
         if each.kind is Kind.NEGATIVE or (each.kind is Kind.KNOWN) is not known:
@@ -136,7 +136,7 @@ def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, kn
 
 
 def _fit(rows: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return slopes, none negative, and intercept; true and false rows have the same total weight."""
+    """Return the slopes, none negative, and the intercept; true and false rows have the same total weight."""
     kept = np.ones(rows.shape[1], dtype=bool)
     share = truth.mean()
     balance = np.where(truth > 0.0, 0.5 / share, 0.5 / (1.0 - share))
@@ -176,7 +176,7 @@ def _best(observation: Observation, weights: EvidenceWeights) -> Candidate | Non
 
 
 def _bound(scores: Sequence[float], share: float) -> float:
-    """Return the score that at most ``share`` of them exceed."""
+    """Return the score that at most ``share`` of the scores exceed."""
     ordered = np.sort(scores)[::-1]
     return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
@@ -186,7 +186,7 @@ def _likely_unknown_score(weights: EvidenceWeights) -> float:
 
 
 def _least_similarity(observations: Sequence[Observation], weights: EvidenceWeights, thresholds: AcceptanceThresholds) -> float:
-    """Return a bound a little below the cosine of every card that is named rightly: the other bounds do the refusing."""
+    """Return a bound slightly below the cosine of every correctly identified card: rejecting is left to the other bounds."""
     cosines = [
         best.similarity
         for each in observations
@@ -207,14 +207,14 @@ def _logistic(value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """Best verifications, float64 (n,): of known views that it names rightly and wrongly (0 for the others), and of unindexed views."""
+    """Best verification scores, float64 (n,): of known views identified correctly and wrongly (0 for others), and of unindexed views."""
 
     right: NDArray[np.float64]
     wrong: NDArray[np.float64]
     unindexed: NDArray[np.float64]
 
     def at(self, bound: float) -> tuple[float, float]:
-        """Return coverage and risk at a bound, known and unindexed views counted alike."""
+        """Return coverage and risk at a bound, with known and unindexed views weighted equally."""
         right, wrong = float(np.mean(self.right >= bound)), float(np.mean(self.wrong >= bound))
         false = float(np.mean(self.unindexed >= bound)) if len(self.unindexed) else 0.0
         named = right + wrong + false

@@ -1,4 +1,4 @@
-"""The views a bundle is calibrated with, and what network, index and gallery of the bundle make of them."""
+"""The views for calibrating a bundle, and their comparisons with the bundle's cards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LabeledView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BundleUnderTest:
-    """Network, index and gallery of one bundle, as the daemon uses them."""
+    """Embedder, vector index and gallery of one bundle, as the daemon uses them."""
 
     embedder: Embedder
     loaded: LoadedGallery

@@ -9,9 +9,9 @@ Z_95 = 1.959963984540054
 
 
 def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the Wilson score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927): honest near 0 and 1, unlike share ± error.
+    """Return the Wilson score interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927).
 
-    Without any trial nothing is known: (0, 1).
+    Unlike share ± error it is correct near 0 and 1. Without trials it is (0, 1).
     """
     if n == 0:
         return 0.0, 1.0

@@ -1,7 +1,7 @@
-"""Measure recognition end to end: count which queries are named right, named wrong or refused, with intervals.
+"""Measure recognition end to end: count correct, wrong and missing identifications, with confidence intervals.
 
-Three kinds of queries, each a row of the table: indexed cards, which should be named (a printing of the same artwork counts as right);
-the same images searched in an index without their artwork, which should be refused; and images without a card.
+Three kinds of queries, each a row of the table: indexed cards, which should be identified (a printing of the same artwork counts as
+correct); the same images searched in an index without their artwork, which should be rejected; and images without a card.
 """
 
 from __future__ import annotations

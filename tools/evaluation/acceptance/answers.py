@@ -1,4 +1,4 @@
-"""Query simulated views, and keep what the embedding, the verification and the decision each gave for them.
+"""Query simulated views and record the results of embedding, verification and decision.
 
 Every view is searched in the whole index, and in the index without its artwork: the same image is a true card and an unknown one.
 The network runs once per image.

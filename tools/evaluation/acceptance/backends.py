@@ -1,4 +1,4 @@
-"""The network in other forms, asked the same images: its time on a backend, its 8-bit copy, its teacher."""
+"""The model in other forms on the same images: its latency on a backend, its 8-bit copy, its teacher."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCH: Final = 16
 
 
 def latency_row(backend: str, run: Callable[[], object]) -> Criterion:
-    """AC-5: milliseconds of ``run``, which embeds one card and waits for the answer."""
+    """AC-5: milliseconds of ``run``, which embeds one card and waits for the result."""
     times_ms = []
     for _ in range(WARM_UP_RUNS + RUNS):
         began_s = time.perf_counter()
@@ -44,7 +44,7 @@ def latency_row(backend: str, run: Callable[[], object]) -> Criterion:
 def int8_criteria(
     dataset: Dataset, model: Model, view_sets: Sequence[ViewSet], evaluator: ViewEvaluator, calibration: Sequence[Path]
 ) -> list[Criterion]:
-    """Quantize the network and ask it for the same views, of the same index: a scanner with an NPU serves bundles a workstation built.
+    """Quantize the model and query the same index with the same views: a scanner with an NPU uses bundles built on a workstation.
 
     ``calibration`` are images of cards the network was trained on; without any nothing is measured.
     """

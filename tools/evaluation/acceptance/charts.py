@@ -1,4 +1,4 @@
-"""Drawings of the report, as SVG that stands in the page: no library, no script, colors by the page's own variables."""
+"""Charts of the report, as inline SVG without libraries or scripts; colors are CSS variables of the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Place: TypeAlias = Callable[[float, float], tuple[float, float]]
 
 
 def risk_coverage_chart(curve: RiskCoverage) -> str:
-    """Draw risk over coverage; the wanted precision as a line, the bundle's own bound as a dot."""
+    """Draw risk over coverage, with the wanted precision as a line and the bundle's own bound as a dot."""
     coverage, risk = thinned(curve.coverage, curve.risk)
     top = max(0.03, 1.3 * curve.at_bound[1], 2.0 * (1.0 - WANTED_PRECISION))
     x_low = _round_down(float(min(curve.coverage_at_precision, curve.at_bound[0], 0.9)) - 0.1)
@@ -84,7 +84,7 @@ def stage_chart(views: Sequence[ViewFigures]) -> str:
 def thinned(
     first: NDArray[np.float64], second: NDArray[np.float64], most: int = _MAX_POINTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return at most ``most`` of the points, the ends among them."""
+    """Return at most ``most`` of the points, including both ends."""
     chosen = np.unique(np.linspace(0, len(first) - 1, min(most, len(first))).astype(int))
     return first[chosen], second[chosen]
 

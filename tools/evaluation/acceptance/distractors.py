@@ -1,4 +1,4 @@
-"""Images of what is no card of the index: the back of a card, cards of another game."""
+"""Images without an indexed card: the back of a card, cards of another game."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of what went wrong: kept while measuring, chosen at the end, a few of each kind."""
+"""Images of failures: collected while measuring, a few of each kind selected at the end."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FailureGallery:
         self._failures.append(failure)
 
     def typical(self) -> dict[str, list[Failure]]:
-        """Return failures by kind: of each view in turn, the surest wrong names first, refused ones from the middle of their scores."""
+        """Return failures by kind: of each view in turn, the most certain wrong cards first, rejected ones from the middle of the scores."""
         return {kind: list(self._of_each_view(kind)) for kind in KINDS if any(failure.kind == kind for failure in self._failures)}
 
     def count(self, kind: str) -> int:
@@ -101,7 +101,7 @@ class FailureGallery:
 
 
 def _jpeg(pixels: RgbImage) -> bytes:
-    """Encode as large as the reference images; an image of another shape is squeezed as the network sees it."""
+    """Encode at the size of the reference images; other shapes are squeezed as for the model."""
     small = cv2.resize(pixels, (REFERENCE_WIDTH, REFERENCE_HEIGHT), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(np.asarray(small, dtype=np.uint8), cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes())

@@ -66,7 +66,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """Hits of all; 0 of nothing."""
+        """The share; 0 without trials."""
         return self.hits / self.n if self.n else 0.0
 
     @property
@@ -126,7 +126,7 @@ class RiskCoverage:
 
 
 def share(hits: Iterable[bool] | NDArray[np.bool_]) -> Share:
-    """Count."""
+    """Return a counted share."""
     flags = np.fromiter(hits, dtype=bool)
     return Share(int(flags.sum()), len(flags))
 
@@ -154,17 +154,17 @@ def view_figures(views: ViewSet) -> ViewFigures:
 
 
 def named_right(answer: Answer) -> bool:
-    """Say whether the card was named, and rightly."""
+    """Return whether the card was identified correctly."""
     return answer.status == "identified" and answer.right
 
 
 def named_wrong(answer: Answer) -> bool:
-    """Say whether a wrong name was given."""
+    """Return whether a wrong card was identified."""
     return answer.status == "identified" and not answer.right
 
 
 def risk_coverage(present: Sequence[Answer], absent: Sequence[Answer], bound: float) -> RiskCoverage:
-    """Sweep a bound over the scores of images of indexed cards and of others."""
+    """Sweep a bound over the scores of images of indexed cards and of other images."""
     scores = np.array([answer.score for answer in (*present, *absent)], dtype=np.float64)
     right = np.array([answer.right for answer in (*present, *absent)], dtype=bool)
     order = np.argsort(-scores, kind="stable")

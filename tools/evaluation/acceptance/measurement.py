@@ -95,7 +95,7 @@ def _curve(view_sets: Sequence[ViewSet], distractors: Mapping[str, tuple[Answer,
 
 
 def some_scans(dataset: Dataset, count: int) -> Dataset:
-    """Return the dataset with at most ``count`` of its scans, evenly chosen."""
+    """Return the dataset with at most ``count`` of its scans, evenly spaced."""
     chosen = np.unique(np.linspace(0, len(dataset.scans) - 1, min(count, len(dataset.scans))).astype(int))
     return replace(dataset, scans=tuple(dataset.scans[index] for index in chosen))
 

@@ -1,4 +1,4 @@
-"""What is measured for the acceptance table, and how much of it."""
+"""What is measured for the acceptance table, and how many images."""
 
 from __future__ import annotations
 

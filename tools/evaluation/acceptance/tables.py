@@ -87,7 +87,7 @@ def stage_rows(acceptance: Acceptance) -> list[tuple[str, ...]]:
 
 
 def heading(system: System, dataset: Dataset) -> str:
-    """Say what was measured, with what."""
+    """Return a line that states what was measured, and with what."""
     manifest = system.bundle.manifest
     calibrated = manifest.calibration.source if manifest.calibration else "not calibrated, the defaults hold"
     return (
@@ -113,7 +113,7 @@ def as_text(acceptance: Acceptance) -> str:
 
 
 def coverage_text(acceptance: Acceptance) -> str:
-    """Say the coverage at the wanted precision, and the point in use."""
+    """Return the coverage at the wanted precision, and the operating point."""
     curve = acceptance.curve
     coverage, risk = curve.at_bound
     return (
@@ -123,7 +123,7 @@ def coverage_text(acceptance: Acceptance) -> str:
 
 
 def as_records(acceptance: Acceptance) -> Iterator[Mapping[str, object]]:
-    """Yield every row as plain values for JSON; ``table`` says which table it belongs to."""
+    """Yield every row as plain values for JSON; ``table`` is the table it belongs to."""
     for row in acceptance.criteria:
         yield {"table": "acceptance", **asdict(row), "passed": row.passed}
     for view in acceptance.views:
@@ -158,7 +158,7 @@ def bound_text(row: Criterion) -> str:
 
 
 def holds_text(passed: bool | None) -> str:
-    """Return pass or FAIL; nothing where there is no bound."""
+    """Return pass or FAIL; empty without a bound."""
     return "" if passed is None else "pass" if passed else "FAIL"
 
 

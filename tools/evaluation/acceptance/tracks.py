@@ -1,4 +1,4 @@
-"""What time adds: several views of one card through the tracker and its evidence, against each of these views alone.
+"""The gain from several frames: the tracker's result for several views of one card, compared with each view alone.
 
 The frames of a track share what a scene shares: light, lens, colors, background, how much is covered. Corners, noise, motion, and where
 glare and fingers lie are drawn anew per frame, as a hand-held card has them. A card that lies perfectly still gains less.
@@ -32,7 +32,7 @@ _QUAD: Final = Quad(Point(100.0, 100.0), Point(352.0, 100.0), Point(352.0, 452.0
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """How often a name was given, and a wrong one, to images or tracks of cards in the index (``named``: right names) or not."""
+    """How often a card, and a wrong card, was identified in images or tracks of indexed cards (``named``: correctly) or of others."""
 
     asked: int
     right: int
@@ -50,7 +50,7 @@ class TrackFigures:
 
 
 def measure_tracks(dataset: Dataset, preset: str, evaluator: ViewEvaluator) -> TrackFigures:
-    """Simulate one track per card and compare what its frames say one by one with what the tracker tells."""
+    """Simulate one track per card and compare the decisions of its single frames with the result of the tracker."""
     frames, tracks = Named(0, 0, 0, 0), Named(0, 0, 0, 0)
     gallery = evaluator.loaded.gallery
     for number, (card_id, _) in enumerate(dataset.scans):
@@ -76,7 +76,7 @@ def track_views(dataset: Dataset, preset: str, number: int) -> Iterator[Query]:
 
 
 def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:
-    """Draw what the frames of one scene share."""
+    """Draw the properties that the frames of one scene share."""
 
     def once(low_high: tuple[float, float]) -> tuple[float, float]:
         value = float(rng.uniform(*low_high))
@@ -103,7 +103,7 @@ def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:
 
 
 def told(decisions: Sequence[Decision]) -> Decision | None:
-    """Return what the tracker tells last about a card at rest whose frames are decided like this; None when it tells nothing."""
+    """Return the last claim of the tracker about a card at rest with these decisions; None if it publishes nothing."""
     tracker = Tracker(lambda: TrackId("one"))
     last: Decision | None = None
     for number, decision in enumerate(decisions):

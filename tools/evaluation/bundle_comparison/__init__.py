@@ -1,1 +1,1 @@
-"""Two bundles asked the same queries."""
+"""Comparison of two bundles on the same queries."""

@@ -1,4 +1,4 @@
-"""What a bundle answers to a photo, and whether that is right."""
+"""The identified cards of a photo, and whether they are correct."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge.recognition.neighbors import CardId
 
 
 class Grade(IntEnum):
-    """How good an answer is; more is better. Naming nothing is better than naming a wrong card."""
+    """Quality of an answer; higher is better. Identifying nothing is better than identifying a wrong card."""
 
     WRONG = 0
     REFUSED = 1
@@ -20,7 +20,7 @@ class Grade(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A card that was named, with all printings the answer leaves open."""
+    """An identified card with all printings that remain possible."""
 
     card_id: CardId
     name: str
@@ -30,24 +30,24 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All cards named in one photo, and how many outlines were left without a name."""
+    """The cards identified in one photo, and the number of outlines without an identification."""
 
     named: tuple[Named, ...]
     refused: int
 
     def wrong(self, truth: frozenset[CardId]) -> tuple[Named, ...]:
-        """Return the cards that were named and are not there."""
+        """Return the identified cards that the photo does not show."""
         return tuple(one for one in self.named if not truth.intersection(one.printings))
 
     def grade(self, truth: frozenset[CardId]) -> Grade:
-        """Judge the answer: right when every card that is there was named and nothing else."""
+        """Grade the answer: right if every card in the photo was identified and nothing else."""
         if self.wrong(truth):
             return Grade.WRONG
         told = {printing for one in self.named for printing in one.printings}
         return Grade.RIGHT if truth <= told else Grade.REFUSED
 
     def says(self) -> tuple[tuple[CardId, ...], ...]:
-        """Return what counts as the same answer: the printings of each named card, in no order."""
+        """Return the answer in a form for comparison: the printings of each identified card, in any order."""
         return tuple(sorted(one.printings for one in self.named))
 
 

@@ -17,7 +17,7 @@ CHANGES: tuple[Change, ...] = ("better", "worse", "other wrong card", "changed",
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One photo. ``truth`` is None where nobody said what it shows. ``thumbnail`` is a JPEG."""
+    """One photo. ``truth`` is None if it is not known what the photo shows. ``thumbnail`` is a JPEG."""
 
     photo: Path
     truth: frozenset[CardId] | None
@@ -27,7 +27,7 @@ class Compared:
 
     @property
     def change(self) -> Change:
-        """Say what became of the answer; without a truth it can only be the same or changed."""
+        """Return how the answer changed; without a known truth it is only the same or changed."""
         if self.truth is None:
             return "same" if self.old.says() == self.new.says() else "changed"
         before, after = self.old.grade(self.truth), self.new.grade(self.truth)
@@ -38,7 +38,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts over all photos. ``graded`` holds photos per grade, old and new; wrong cards are counted by how often they were named."""
+    """Counts over all photos. ``graded``: photos per grade, old and new; wrong cards are counted by how often they were identified."""
 
     photos: int
     labelled: int
@@ -49,7 +49,7 @@ class Summary:
 
 
 def summarize(compared: Sequence[Compared]) -> Summary:
-    """Count what changed, and which wrong cards are named more or less often than before."""
+    """Count what changed, and which wrong cards are identified more or less often than before."""
     labelled = [(one, one.truth) for one in compared if one.truth is not None]
     old: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.old.wrong(truth))
     new: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.new.wrong(truth))

@@ -35,7 +35,7 @@ class BundlePair:
     new: Bundle
 
     def gallery_change(self) -> tuple[int, int]:
-        """Return how many cards the new bundle has more, and how many of the old are gone."""
+        """Return how many cards the new bundle has in addition, and how many cards of the old one it lacks."""
         before, after = self.old.gallery.cards.keys(), self.new.gallery.cards.keys()
         return len(after - before), len(before - after)
 

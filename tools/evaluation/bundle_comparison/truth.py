@@ -1,4 +1,4 @@
-"""What photos really show, where somebody said so."""
+"""The cards that photos show, by file name or list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
 
 
 def truth_in_names(known: Collection[CardId]) -> Truth:
-    """Take the truth from names: ``B1-7.jpg`` and ``B1-7_dark.jpg`` show card B1-7, when there is such a card."""
+    """Return the truth by file name: ``B1-7.jpg`` and ``B1-7_dark.jpg`` show card B1-7, if there is such a card."""
     cards = frozenset(known)
 
     def tell(photo: Path) -> frozenset[CardId] | None:
