@@ -48,8 +48,8 @@ class NewCard:
 class IndexChanger:
     """Runs one change of the index at a time, in a thread of its own; the daemon's loop calls ``finished`` between two frames.
 
-    ``progress`` is the progress of the current change in percent; None without a change or if it does not report progress. The change writes
-    it in its own thread.
+    ``progress`` is the progress of the current change in percent; None without a change or if it does not report progress. It is written
+    by the change in its own thread.
     """
 
     def __init__(self) -> None:

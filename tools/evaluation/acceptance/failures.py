@@ -71,7 +71,7 @@ class FailureGallery:
         self._failures.append(failure)
 
     def typical(self) -> dict[str, list[Failure]]:
-        """Return failures by kind: of each view in turn, the most certain wrong cards first, rejected ones from the middle of the scores."""
+        """Return failures by kind: of each view in turn, the most certain wrong cards first, rejected ones from the middle of scores."""
         return {kind: list(self._of_each_view(kind)) for kind in KINDS if any(failure.kind == kind for failure in self._failures)}
 
     def count(self, kind: str) -> int:
