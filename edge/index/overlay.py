@@ -8,10 +8,11 @@ the link, so a power cut leaves the old generation or the new one.
 from __future__ import annotations
 
 import csv
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,10 +51,14 @@ Embed: TypeAlias = Callable[[InputBatch], EmbeddingMatrix]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddedImage:
-    """One image of a card. ``pixels`` is the rectified card, upright, RGB uint8 (352, 252, 3)."""
+    """One image of a card. ``pixels`` is the rectified card, upright, RGB uint8 (352, 252, 3).
+
+    ``file`` is the file of a generation that contains it, None if it is new.
+    """
 
     card: Card
     pixels: RgbImage
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +111,7 @@ def read_images(root: Path) -> list[AddedImage]:
     try:
         with (path / CARDS).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
-        return [AddedImage(_card(row), read_image(path / row["image"])) for row in rows]
+        return [AddedImage(_card(row), read_image(image := path / row["image"]), image) for row in rows]
     except (OSError, csv.Error, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path / CARDS}: cannot be read ({error or type(error).__name__}); {_REMOVE_ALL}") from error
 
@@ -195,7 +200,7 @@ def _write(root: Path, images: Sequence[AddedImage], vectors: EmbeddingMatrix, w
     with _staging(folder) as staging:
         (staging / _IMAGES).mkdir()
         for entry, image in enumerate(images):
-            _write_image(staging / _image_name(entry), image.pixels)
+            _write_image(staging / _image_name(entry), image)
         _write_cards(staging / CARDS, [image.card for image in images])
         write_bundle(staging / _BUNDLE, _contents(images, vectors, writer), writer.write_graph)
         for path in (staging / _IMAGES, staging):
@@ -277,9 +282,15 @@ def _card(row: dict[str, str]) -> Card:
     return Card(card_id, row["name"], card_id, **known, attributes=attributes)
 
 
-def _write_image(path: Path, pixels: RgbImage) -> None:
+def _write_image(path: Path, image: AddedImage) -> None:
+    """Write a new image; an image of the generation before is linked, because no image file is ever changed."""
+    pixels = image.pixels
     if pixels.shape != (CARD_SIZE.height, CARD_SIZE.width, 3):
         raise DataError(f"an image of {pixels.shape[1]}x{pixels.shape[0]} is not a rectified card of {CARD_SIZE.width}x{CARD_SIZE.height}")
+    if image.file is not None:
+        with suppress(OSError):  # a file system without hard links
+            os.link(image.file, path, follow_symlinks=False)
+            return
     _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     path.write_bytes(encoded.tobytes())
     path.chmod(0o644)

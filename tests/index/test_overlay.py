@@ -295,3 +295,30 @@ def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
 def test_a_scan_must_be_a_card(shape, says):
     with pytest.raises(ImageError, match=says):
         from_scan(np.full(shape, 90, dtype=np.uint8), "the scan")
+
+
+def test_the_images_that_were_added_before_are_not_written_again(root, shop, world):
+    def files():
+        pictures = root / "overlay" / overlay.overlay_id(root) / "pictures"
+        return [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in sorted(pictures.iterdir())]
+
+    pictures = list(world.images.values())
+    overlay.add_images(root, [overlay.AddedImage(a_card(f"p{number}"), pictures[number]) for number in range(3)], shop)
+    before = files()
+    overlay.add_images(root, [overlay.AddedImage(a_card("p3"), pictures[3])], shop)
+    assert files()[:3] == before
+    overlay.remove_card(root, "p1", write_graph)
+    assert files()[:2] == [before[0], before[2]]
+    overlay.refresh(root, shop)
+    assert len(files()) == 3
+    assert files()[:2] == [before[0], before[2]]
+
+
+def test_images_are_written_where_there_are_no_hard_links(root, shop, world, monkeypatch):
+    def refuse(*_paths, **_options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(overlay.os, "link", refuse)
+    for number, picture in enumerate(list(world.images.values())[:2]):
+        overlay.add_images(root, [overlay.AddedImage(a_card(f"p{number}"), picture)], shop)
+    assert [image.card.card_id for image in overlay.read_images(root)] == ["p0", "p1"]

@@ -68,6 +68,7 @@ def test_an_interrupted_revert_is_completed_by_the_next_start(device):
 def test_an_interrupted_change_of_the_overlay_leaves_the_old_or_the_new_one(device):
     _, ids = device
     cuts = cut(device, "add")
+    assert any(made["step"].startswith("os.link ") for made in cuts), "the walk went through the links of images"
     assert {made["started"]["serving"] for made in cuts} == {ids["old"]}
     found = [tuple(card for card in made["started"]["cards"] if card.startswith("promo")) for made in cuts]
     assert set(found) == {(), ("promo-1",), ("promo-1", "promo-2"), ("promo-2",)}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.cli.main import main
 
-CHANGES = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
+CHANGES = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 
 
 def change(event, arguments, folder):
@@ -21,7 +21,7 @@ def change(event, arguments, folder):
         return None
     if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         return None
-    path = arguments[0] if event != "os.symlink" else arguments[1]
+    path = arguments[1] if event in {"os.link", "os.symlink"} else arguments[0]
     if not isinstance(path, str | os.PathLike) or not os.path.abspath(path).startswith(folder):  # noqa: PTH100 - no link is followed
         return None
     return f"{event} {os.path.relpath(path, folder)}"
