@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from edge import __version__
@@ -65,6 +66,7 @@ def _make_routes(page: "PageService") -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(EdgeError, _edge_error)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     return app
 
 
@@ -90,6 +92,10 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return _refusal(422, f"{place or 'request'}: {first['msg']}; see /api/openapi.json")
+
+
+async def _client_left(_request: Request, _error: Exception) -> Response:
+    return _refusal(400, "the request was not received completely")  # not sent: the connection is closed
 
 
 async def _edge_error(_request: Request, error: Exception) -> Response:

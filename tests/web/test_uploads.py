@@ -120,6 +120,16 @@ def test_unfinished_uploads_are_counted_before_their_bodies_are_received(identif
     assert answer.status_code == 200
 
 
+def test_an_upload_that_ends_early_is_no_error_in_the_log(identifying, caplog):
+    head = b"POST /api/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", identifying.server.port)) as client:
+        client.sendall(head + bytes(1000))
+        until(lambda: identifying.page.uploads._open, "the upload")
+    until(lambda: not identifying.page.uploads._open, "the end of the upload")
+    until(lambda: not identifying.server._server.server_state.tasks, "the end of the request")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def _unless_busy(answer):
     return None if answer.status_code == 429 else answer
 
