@@ -1,3 +1,3 @@
-"""Scripts of the workstation: draw, train, build, evaluate, measure, push."""
+"""Tools for the workstation: draw cards, train, build bundles, evaluate, measure, push."""
 
 import edge.adapters  # noqa: F401  # before any tool imports ONNX Runtime: its telemetry is off

@@ -1,8 +1,8 @@
-"""Measure the budgets of the design as ratios taken in one run on this machine.
+"""Measure the performance targets as ratios within one run on this machine.
 
     python -m tools.benchmark [--rows NAME,NAME …] [--cards N] [--npu-latency MS] [--json]
 
-Each row is compared with something measured beside it (the bare network, exact search, the NPU alone), so a slow machine slows both sides.
+Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
 is missing is skipped with a line on standard error.
 

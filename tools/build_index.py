@@ -3,8 +3,8 @@
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
 
 The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
-are kept as attributes. Image paths are relative to --images. Images that cannot be used are named and left out; nothing in the folder is
-ever changed. Embeddings are cached: a build that was broken off goes on where it was, and only new or changed images are embedded.
+are kept as attributes. Image paths are relative to --images. Images that cannot be used are listed and left out; nothing in the folder is
+changed. Embeddings are cached: an interrupted build resumes, and only new or changed images are embedded.
 
 Exit status: 0 done, 64 usage, 65 bad list, no usable image, recall below the bound, or (--strict) a mistake, 69 network unavailable.
 """

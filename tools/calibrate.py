@@ -3,13 +3,12 @@
     python -m tools.calibrate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--strangers DIR] [--sets A,B] [--model DIR]
 
 Simulated views of indexed cards are searched in the whole index, and again with their artwork hidden; images without a card are searched
-as they are; scans of ``--strangers``, cards that are in no index, are seen by the same cameras. A small index has few similar cards
-to measure with: give it strangers of the same game. Cards the network was trained on look better than others: name sets it has not seen
-(``--sets``) if there are any. Of the negatives every second image is used; ``tools.evaluate`` measures with the others.
+as they are; scans of unindexed cards (``--strangers``) are queried as simulated views too. If the index is small and has few similar
+cards, add unindexed cards of the same game. Cards that the model was trained on give results that are too good: use sets it has not seen
+(``--sets``) if there are any. Every second negative is used; ``tools.evaluate`` uses the others.
 
-The result follows from the files and ``--seed``; the day is recorded and does not count towards the bundle's id, which changes with the
-thresholds. Exit status: 0 done, 64 usage, 65 bad data, 69 network unavailable.
-"""
+The result depends only on the files and ``--seed``. The bundle's id changes with the thresholds, but not with the recorded date. Exit
+status: 0 done, 64 usage, 65 bad data, 69 network unavailable."""
 
 from __future__ import annotations
 

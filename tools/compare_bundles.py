@@ -3,7 +3,7 @@
     python -m tools.compare_bundles OLD NEW --photos DIR [--truth CSV] [--rectified] [--report FILE] [--json]
 
 The card that a photo shows follows from its name (``B1-7.jpg``, ``B1-7_dark.jpg``) or from a CSV with the columns image and card_id, a row
-per card; an empty card_id: no card of the index. Photos without a known card are compared by their answers alone.
+per card; an empty card_id means no card of the index. For other photos the two results are only compared with each other.
 
 Exit status: 0 done (also when answers got worse), 64 usage, 65 bad bundle, photo or list, 69 network unavailable.
 """

@@ -1,13 +1,13 @@
-"""Compile a model for the Hailo-8L, and prove that its embeddings still agree with the ONNX.
+"""Compile a model for the Hailo-8L, and verify that its embeddings agree with the ONNX file.
 
     python -m tools.compile_hef --plan [--write] [--model DIR]
     python -m tools.compile_hef --model DIR --images DIR --hold-out SET,SET [--negatives DIR]
 
 ``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
-writes the same into ``model.json``, ``--write`` does it for a network that was exported before. Compiling prepares 1,024 and more
-rectified views of cards outside the held-out sets as calibration, follows the network's model script (``<name>/<name>.alls``), fails on
-the log lines that mean lost accuracy, compares native, quantized emulation and ONNX on held-out cards, and only then puts ``model.hef`` and
-what was measured into the network's folder. The chip itself is asked by ``tools/verify_hef.py`` on the Pi.
+writes the same into ``model.json``, ``--write`` does this for a model that was exported earlier. Compiling uses at least 1,024 rectified
+views of cards outside the held-out sets for calibration and the model script ``<name>/<name>.alls``. It stops on log messages that indicate
+lost accuracy, compares native and quantized emulation with the ONNX file on held-out cards, and only then writes ``model.hef`` and the
+measurements into the model's folder. ``tools/verify_hef.py`` on the Pi tests the chip itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Play the demo: broker, video and daemon; print each event of MQTT next to the truth, then the tally.
+"""Run the demo: broker, video and daemon; print each MQTT event next to the correct answer, then a summary.
 
 The daemon runs in its own process, and only events that came through the broker are counted.
 """
@@ -71,13 +71,13 @@ review_dir = "{review}"
 
 @dataclass
 class Inbox:
-    """What arrived over MQTT: events in order, and when the camera began to run."""
+    """Messages received over MQTT: the events in order, and when the camera started."""
 
     events: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
     started_at: datetime | None = None
 
     def on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        """Sort one message; called in the network thread."""
+        """Store one message; called in the client's network thread."""
         payload = json.loads(message.payload)
         if message.topic.endswith("/event"):
             self.events.put(payload)
@@ -173,7 +173,7 @@ def _wait_until_running(inbox: Inbox, daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _follow(inbox: Inbox, story: Truth, started_at: datetime, daemon: subprocess.Popen[bytes]) -> Iterator[Mapping[str, object]]:
-    """Yield and show the events until the video is over."""
+    """Yield and print the events until the video is over."""
     ends_at = started_at + timedelta(seconds=story.seconds + AFTER_FILM_S)
     while (left_s := (ends_at - datetime.now(ends_at.tzinfo)).total_seconds()) > 0 and daemon.poll() is None:
         try:

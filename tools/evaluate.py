@@ -3,10 +3,10 @@
     python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
 
-With ``--acceptance``: the acceptance table, the table of views, and what each stage adds (``tools/evaluation/acceptance/``), for the cards
-of ``--sets`` or, without it, of the sets the network has not seen. Needs the extra ``train``. Exit status 0 also when rows miss their
-bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and images of
-typical failures.
+With ``--acceptance``: the acceptance table, the table of views, and the effect of each stage (``tools/evaluation/acceptance/``), for the
+cards of ``--sets`` or, without it, of the sets that were held out of training. Needs the extra ``train``. Exit status 0 also when rows miss
+their bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and images
+of typical failures.
 
 Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole index and
 in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a bound
@@ -120,7 +120,7 @@ def _presets(args: argparse.Namespace) -> list[str]:
 
 
 def _sets(args: argparse.Namespace, model: Model) -> tuple[str, ...] | None:
-    """Return the sets to query: those named, else for the acceptance those the network has not seen; None means all."""
+    """Return the sets to query: those of the command line, otherwise for the acceptance the held-out sets; None means all."""
     if args.sets is not None:
         return tuple(args.sets.split(","))
     return model.manifest.training.held_out or None if args.acceptance else None

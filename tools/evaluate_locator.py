@@ -8,12 +8,12 @@ With outlines (``tools.evaluation.photo_outlines`` describes the file): recall a
 over cards whose corners are exactly labeled; the share of outlines that start at the card's own top-left corner. An outline in a region to
 ignore is not counted. ``--report`` writes ``DIR/index.html`` with every photo: labels green, outlines found blue, false ones red.
 
-With boxes: ``boxes.csv`` has a row per card: filename,width,height,class,xmin,ymin,xmax,ymax, in pixels of a picture of that width and
-height (it is scaled to the file's own size). An outline counts as right when its axis-aligned box overlaps a known box that much; one
-outline per box. ``--empty`` names pictures without any card: every outline there is wrong. ``--report`` draws known boxes green, right
-outlines blue and wrong ones red.
+With boxes: ``boxes.csv`` has a row per card: filename,width,height,class,xmin,ymin,xmax,ymax, in pixels of an image of that width and
+height (scaled to the size of the file). An outline is correct if its axis-aligned box overlaps a known box by at least ``--min-overlap``,
+one outline per box. ``--empty`` is a folder of images without cards: every outline in them is wrong. ``--report`` draws known boxes green,
+correct outlines blue and wrong ones red.
 
-Exit status: 0 done, 65 bad data or absent photos, 64 usage.
+Exit status: 0 done, 65 bad data or missing photos, 64 usage.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python -m tools.export_model --checkpoint runs/next/final.pt --data DIR --out hef/NAME [--target hailo|android|server|ios] [--side N]
 
-Folds what can be folded, writes the forms the target takes (weights in half precision), proves each against the trained network on real
-cards, measures the ONNX on simulated views of the held-out cards and writes ``model.json``: hashes, golden embeddings, the stages of the
-training, the figures. The folder appears only when everything held, and replaces one of the same name in one step; only the model script
-for the compiler (``*.alls``) stays.
-Exit status: 0 done, 64 usage, 65 a checkpoint or data that cannot be used, or a form that does not agree.
+Folds normalization layers, writes the file formats of the target (weights in half precision), compares each with the trained network on
+real cards, measures the ONNX file on simulated views of the held-out cards and writes ``model.json``: hashes, golden embeddings, the stages
+of the training, the measurements. The folder is created or replaced atomically and only if all comparisons pass; an existing model script
+for the compiler (``*.alls``) is kept.
+Exit status: 0 done, 64 usage, 65 unusable checkpoint or data, or a file that does not agree with the network.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m tools.export_vectors BUNDLE --out FILE [--packed float32|float16|int8] [--json]
 
-FILE ends in .npz, .jsonl, .parquet or .npy (whose ids then stand beside it in FILE.ids.txt); see index/README.md. Each row carries card_id,
-name, artwork_group and its vector, float32 of unit length; .npz and .parquet also name the network. A projected bundle gives projected
-vectors, and says so on standard error.
+FILE ends in .npz, .jsonl, .parquet or .npy (with the ids beside it in FILE.ids.txt); see index/README.md. Each row has card_id, name,
+artwork_group and the vector, float32 of unit length; .npz and .parquet also contain the model id. For a projected bundle the vectors are
+the projected ones, and a note on standard error says so.
 
 Exit status: 0 done, 64 usage, 65 a bundle that cannot be read or a file that cannot be written.
 """

@@ -1,4 +1,4 @@
-"""Modules that only an extra of the package installs: one message and one exit status when such a module is missing."""
+"""Optional dependencies (extras): a common error message and exit status if a module is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render the demo video, in which cards come to a table and leave it, and write the truth about it.
+"""Render the demo video, in which cards are put on a table and taken away, and write the expected results.
 
     python -m tools.film --cards cards --out film.mp4 --truth truth.json
 

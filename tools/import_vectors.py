@@ -2,11 +2,11 @@
 
     python -m tools.import_vectors FILE --out DIR [--model-id ID] [--pca N] [--vectors float32|float16|int8] [--normalize] [--json]
 
-FILE is .npz, .jsonl, .parquet, or .npy with its ids in a text file; see index/README.md. A vector has as many numbers as its network gives,
-and unit length. The bundle names that network. It holds no signatures and no images, so a scanner refuses it for recognition: it can
-find what is near, but not verify that it is the same card.
+FILE is .npz, .jsonl, .parquet, or .npy with its ids in a text file; see index/README.md. Vectors have the dimension of their model and unit
+length. The bundle records the model's id. It contains no signatures and no images, so a scanner rejects it: it could find similar cards,
+but not verify that they are the same card.
 
-Exit status: 0 done, 64 usage, 65 a row or file that cannot be used.
+Exit status: 0 done, 64 usage, 65 an invalid row or file.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m tools.inspect_images --images DIR [--cards cards.csv] [--report FILE] [--strict] [--json]
 
-Names every image that a bundle would do without (unreadable, too small, sideways, of odd shape, uncropped, blank, blurred, a placeholder
-under many names, repeated) and every one worth knowing of (one image under two names, duplicates, shared artwork). Without --cards every
-image in the folder is taken for a card of its own. Nothing in the folder is ever changed.
+Lists every image that a build would leave out (unreadable, too small, sideways, odd shape, uncropped, blank, blurred, a placeholder under
+many names, repeated) and every other finding (one image under two names, duplicates, shared artwork). Without --cards every image in the
+folder is treated as a separate card. Nothing in the folder is changed.
 
 Exit status: 0 done, 64 usage, 65 bad list, no usable image, or (--strict) a mistake.
 """
@@ -33,7 +33,7 @@ from tools.bundle_build.stages import Advance, examine_pictures
 
 
 def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[ImageFinding, ...]:
-    """Return what there is to say about the images of a list, in its order. ``advance`` hears of each image done."""
+    """Return the findings about the images of a list, in its order. ``advance`` is called after each image."""
     examined = examine_pictures(card_list.rows, images, threads=threads, advance=advance)
     judged = examined.judged(check_set(examined.pictures, examined.references))
     gallery = gallery_of(judged, groups_given=card_list.groups_given)

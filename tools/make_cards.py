@@ -1,4 +1,4 @@
-"""Draw trading cards that exist nowhere else: images and a ``cards.csv`` as ``tools.build_index`` reads it.
+"""Generate fictional trading cards: images and a ``cards.csv`` for ``tools.build_index``.
 
     python -m tools.make_cards --out cards --count 120 --seed 1 --reprints 6
 

@@ -3,7 +3,7 @@
     python -m tools.make_schemas            write them
     python -m tools.make_schemas --check    exit 1 when one is out of date, naming it
 
-Payloads we send allow further fields (additive changes are part of the contract); requests allow none.
+Published payloads allow additional fields (additive changes are part of the contract); requests allow none.
 """
 
 import json

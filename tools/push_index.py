@@ -4,9 +4,9 @@
     python -m tools.push_index status | list | rollback HOST... [--inventory FILE] [--json]
     python -m tools.push_index prune --keep N HOST... [--inventory FILE] [--json]
 
-HOST is what you would give to ssh; its config, agent, jump hosts and known hosts are honoured, and nothing is ever asked: fit for cron.
-Only files that a device lacks are sent, and a cut push goes on where it ended. The device checks the signature, every hash, the index and
-its self-test, activates the bundle on trial, and goes back by itself unless this tool returns and confirms that its daemon serves it.
+HOST is a host as for ssh, whose configuration, agent, jump hosts and known hosts are used. It never prompts, so it can be run by cron.
+Only files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
+its self-test, activates the bundle on trial, and rolls back unless this tool confirms over a new connection that the daemon has loaded it.
 
 Exit status, the gravest of all hosts: 0 done, 64 usage, 65 the bundle is bad or a device refused or reverted it,
 69 a host is not reachable, 70 bug, 78 a device's settings are wrong.

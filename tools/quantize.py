@@ -2,10 +2,9 @@
 
     python -m tools.quantize --images DIR --cards cards.csv [--model DIR] [--recipe NAME | --recipe all] [--layers] [--out FILE]
 
-Ranges come from simulated views of cards the network was trained on; cards of the held-out sets never calibrate. ``--recipe all`` tries
-the known remedies one after the other and prints the cost of each; ``--layers`` prints the cost of each part of the network when it alone
-is quantized. Needs the extra ``train``.
-"""
+Quantization ranges are calibrated with simulated views of cards that the model was trained on, never with held-out cards. ``--recipe all``
+tries the known remedies one after the other and prints the loss of each; ``--layers`` prints the loss of quantizing each part of the
+network alone. Needs the extra ``train``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Build the sample bundle of drawn cards, so that a fresh clone has something to recognize.
+"""Build the sample bundle of generated cards that is part of the repository.
 
 python -m tools.sample_bundle --out index/sample      draw the cards, build the bundle with the network under hef/, and calibrate it
 
-Sixty cards have few similar cards among them, so drawn cards that are in no index take part in the calibration. It takes a few minutes.
+Since there are few similar cards among sixty, unindexed generated cards are used for the calibration too. It takes a few minutes.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python -m tools.sign_bundle BUNDLE --key ~/.ssh/id_ed25519
 
 Signs manifest.json, which holds the hash of every file, through `ssh-keygen -Y sign` in the namespace cardedge-index, and writes
-manifest.json.sig beside it. Keys in an agent and security keys work: name the public key's file.
+manifest.json.sig beside it. For a key in an agent or a security key, give the file of the public key.
 
-Exit status: 0 done, 64 no such key, 65 bad bundle, or not signed.
+Exit status: 0 done, 64 no such key, 65 bad bundle or signing failed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Measure on the Pi whether the compiled model agrees with the ONNX, how repeatably, and how fast.
+"""Measure on the Pi the agreement of the compiled model with the ONNX file, its repeatability and its speed.
 
     python -m tools.verify_hef --images DIR [--model DIR] [--runs 200]
 
 Embeds every card under ``--images`` by both artifacts on this machine, runs one image a hundred times, times batches of 1, 2, 4 and 8,
-prints a table and writes what was measured into the network's ``model.json``. Bundles embedded by the ONNX are accepted by the scanner from
-then on, if the two agree closely enough; otherwise ``cardedge index reembed`` makes one of the board's own.
+prints a table and records the measurements in ``model.json``. If the agreement is sufficient, the scanner then accepts bundles embedded by
+the ONNX file; otherwise ``cardedge index reembed`` embeds the bundle again on the board.
 """
 
 from __future__ import annotations
