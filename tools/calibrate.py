@@ -8,7 +8,8 @@ cards, add unindexed cards of the same game. Cards that the model was trained on
 (``--sets``) if there are any. Every second negative is used; ``tools.evaluate`` uses the others.
 
 The result depends only on the files and ``--seed``. The bundle's id changes with the thresholds, but not with the recorded date. Exit
-status: 0 done, 64 usage, 65 bad data, 69 network unavailable."""
+status: 0 done, 64 usage, 65 bad data, 69 network unavailable.
+"""
 
 from __future__ import annotations
 

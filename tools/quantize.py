@@ -4,7 +4,8 @@
 
 Quantization ranges are calibrated with simulated views of cards that the model was trained on, never with held-out cards. ``--recipe all``
 tries the known remedies one after the other and prints the loss of each; ``--layers`` prints the loss of quantizing each part of the
-network alone. Needs the extra ``train``."""
+network alone. Needs the extra ``train``.
+"""
 
 from __future__ import annotations
 
