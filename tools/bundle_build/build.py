@@ -28,9 +28,9 @@ from tools.vectors.reduction import ReductionCost, fit_pca, measure_reduction
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a run made: ``images_per_s`` counts reading and embedding together, ``embedded`` the images that were in no cache.
+    """Result of a build: ``images_per_s`` covers reading and embedding, ``embedded`` counts the images that were not cached.
 
-    ``reduction`` is what projecting to fewer dimensions cost.
+    ``reduction`` is the loss caused by a projection to fewer dimensions.
     """
 
     manifest: Manifest
@@ -41,7 +41,7 @@ class Built:
 
     @property
     def left_out(self) -> tuple[ImageFinding, ...]:
-        """Return the images the bundle does without."""
+        """Return the images that the bundle does not contain."""
         return tuple(finding for finding in self.findings if finding.left_out)
 
 
@@ -72,9 +72,9 @@ def build_index(
     cache: EmbeddingCache | None = None,
     engine: Engine | None = None,
 ) -> Built:
-    """Build a bundle at ``out``, which must not exist. ``advance`` hears of each image done. Raises ``EdgeError``.
+    """Build a bundle at ``out``, which must not exist. ``advance`` is called after each image. Raises ``EdgeError``.
 
-    ``engine`` reads and embeds elsewhere, with the network of ``embedder``; then neither ``images`` nor ``cache`` is used.
+    ``engine`` reads and embeds elsewhere, with the model of ``embedder``; ``images`` and ``cache`` are then not used.
     """
     check_new(out)
     started = time.monotonic()
@@ -110,7 +110,7 @@ def build_index(
 
 
 def proven(write: GraphWriter, min_recall: float) -> GraphWriter:
-    """Return a graph writer that raises ``DataError`` when the graph finds too few of the entries that exact search finds."""
+    """Return a graph writer that raises ``DataError`` if the graph finds too few of the entries that exact search finds."""
 
     def write_and_check(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
         graph = write(vectors, parameters, path)

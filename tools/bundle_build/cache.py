@@ -1,7 +1,7 @@
-"""Embeddings that need not be computed again: one SQLite file, each record under the hash of everything it depends on.
+"""Cache of embeddings: an SQLite file in which the key of a record is the hash of everything it depends on.
 
-The key covers the image's bytes, the network's file, and the code and libraries that prepare an image. File names and times play no
-part: a changed image, network or preparation is simply not found, so nothing stale passes for fresh. Each record carries its own hash.
+The key covers the image's bytes, the model file, and the code and libraries that preprocess an image. File names and times do not matter. A
+changed image, model or preprocessing has another key, so stale records are never used. Each record carries its own hash.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CREATE TABLE IF NOT EXISTS embedded (key BLOB PRIMARY KEY, used_on INTEGER NOT N
 
 
 def default_cache() -> Path:
-    """Return the cache of this user, where the XDG base directory specification puts it."""
+    """Return the user's cache file, according to the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "cardedge" / CACHE_FILE
 
 
 def preparation_id() -> str:
-    """Return a hash over the source of the modules that prepare an image and the versions of the libraries they use."""
+    """Return a hash of the source of the modules that preprocess an image and of the versions of their libraries."""
     digest = hashlib.sha256()
     for module in _PREPARING:
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -52,9 +52,9 @@ def preparation_id() -> str:
 
 
 class EmbeddingCache:
-    """The cache in ``path`` for one network file; may be used by several threads and by several builds at once.
+    """The cache in ``path`` for one model file; may be used by several threads and several builds at the same time.
 
-    ``today`` counts days since some fixed date. Raises ``DataError`` when the file is no cache or cannot be written.
+    ``today`` is a day number. Raises ``DataError`` if the file is not a cache or cannot be written.
     """
 
     def __init__(self, path: Path, artefact: str, *, today: int, preparation: str | None = None) -> None:
@@ -74,7 +74,7 @@ class EmbeddingCache:
             self._database.execute(_SCHEMA)
 
     def find(self, content: bytes) -> Embedded | None:
-        """Return what became of a file with this content, or None. A damaged record is counted and not returned."""
+        """Return the record for a file with this content, or None. A damaged record is counted and not returned."""
         key = self._key(hashlib.sha256(content).hexdigest())
         with self._lock, self._explained():
             row = self._database.execute("SELECT hash, record FROM embedded WHERE key = ?", (key,)).fetchone()
@@ -88,7 +88,7 @@ class EmbeddingCache:
         return record.from_record(row[1])
 
     def add(self, embedded: Iterable[Embedded]) -> None:
-        """Keep embedded images; when the call returns they survive a kill."""
+        """Store embedded images durably."""
         rows = [(self._key(one.reference.content), record.to_record(one)) for one in embedded]
         with self._lock, self._explained():
             self._database.execute("BEGIN IMMEDIATE")
@@ -98,7 +98,7 @@ class EmbeddingCache:
             self._database.execute("COMMIT")
 
     def close(self) -> None:
-        """Note what was asked for, forget what nobody asked for in a long time, and close the file."""
+        """Record which records were used, remove those not used for a long time, and close the file."""
         with self._lock, self._explained():
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("UPDATE embedded SET used_on = ? WHERE key = ?", [(self._today, key) for key in self._asked])

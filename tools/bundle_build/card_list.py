@@ -24,7 +24,7 @@ FACES: Final[tuple[Face, ...]] = ("front", "back")
 
 @dataclass(frozen=True, slots=True)
 class CardPicture:
-    """One row of the list. ``artwork_group`` of the card is "" where the list does not say; ``face`` is the side its image shows."""
+    """One row of the list. ``artwork_group`` of the card is "" if the list has none; ``face`` is the side shown in the image."""
 
     line: int
     card: Card

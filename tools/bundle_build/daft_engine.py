@@ -1,9 +1,9 @@
 """Reading and embedding on Daft: on all cores of this machine, or on a Ray cluster.
 
-Each worker is a process with one ONNX Runtime session of one thread. What it makes of an image is what the local engine makes of it, by
-the same code, so both engines give the same bundle. The workers write what they made as Parquet files, one row per image: ``row`` and
-``image`` of the card list, ``vector`` (null where the image cannot be used), ``record`` (see ``tools.bundle_build.record``), and
-``fault``, ``reason``, ``thumbnail`` of an image that is left out.
+Each worker is a process with one ONNX Runtime session of one thread. It processes an image with the same code as the local engine, so both
+engines give the same bundle. The workers write their results as Parquet files, one row per image: ``row`` and ``image`` of the card list,
+``vector`` (null if the image cannot be used), ``record`` (see ``tools.bundle_build.record``), and ``fault``, ``reason``, ``thumbnail`` of
+an image that is left out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class PictureEmbedder:
 
     @daft.method.batch(return_dtype=_ANSWER, batch_size=BATCH_ROWS, unnest=True)
     def embed(self, name: Any, content: Any) -> list[dict[str, Any]]:
-        """Embed a batch: ``name`` and ``content`` are columns of equal length; an answer per row, in order."""
+        """Embed a batch: ``name`` and ``content`` are columns of equal length. Returns one result per row, in order."""
         contents = [_content(one, data) for one, data in zip(name.to_pylist(), content.to_pylist(), strict=True)]
         readable = [one for one in contents if isinstance(one, Content)]
         size = self._embedder.info.max_batch
@@ -80,7 +80,7 @@ class PictureEmbedder:
 
 
 def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: str, settings: DaftSettings) -> Entries:
-    """Read and embed the images of a list, and write what became of them as Parquet into ``out``, which must be empty.
+    """Read and embed the images of a list, and write the results as Parquet into ``out``, which must be empty.
 
     ``images`` is a folder, the address of one (``s3://bucket/scans``, ``https://…``, ``file:///…``), or Parquet files with the columns
     ``image`` (as the list names it) and ``content`` (the file's bytes), named by an address that ends in ``.parquet`` or holds ``*``.
@@ -108,7 +108,7 @@ def picture_address(images: str, image: str) -> str:
 
 
 def _with_content(rows: Sequence[CardPicture], images: str, config: IOConfig) -> daft.DataFrame:
-    """Return the columns ``row``, ``image``, ``name`` (for messages) and ``content`` (null where there is none)."""
+    """Return the columns ``row``, ``image``, ``name`` (for messages) and ``content`` (null if there is none)."""
     listed = {"row": list(range(len(rows))), "image": [row.image for row in rows]}
     if images.endswith(".parquet") or "*" in images:
         stored = daft.read_parquet(images, io_config=config)
@@ -122,7 +122,7 @@ def _with_content(rows: Sequence[CardPicture], images: str, config: IOConfig) ->
 
 
 def _entries(rows: Sequence[CardPicture], answers: daft.DataFrame, out: str) -> Entries:
-    """Read the workers' answers back in the order of the list."""
+    """Return the workers' results in the order of the list."""
     pictures, embedded, findings = [], [], []
     expected = iter(enumerate(rows))
     for answer in answers.sort("row").iter_rows():

@@ -1,4 +1,4 @@
-"""An image that has been through the network."""
+"""An embedded image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.bundle_build.reference import Reference
 
 
 class Embedded(NamedTuple):
-    """What an image became: the reference, and its embedding float32 (dim,)."""
+    """Result for one image: the reference and its embedding, float32 (dim,)."""
 
     reference: Reference
     vector: NDArray[np.float32]

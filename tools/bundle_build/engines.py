@@ -1,4 +1,4 @@
-"""Where a build reads and embeds: on this machine, or on Daft (``tools.bundle_build.daft_engine``)."""
+"""The engine of a build: this machine, or Daft (``tools.bundle_build.daft_engine``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Engine: TypeAlias = Callable[[Sequence[CardPicture]], Entries]
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--engine`` and what belongs to it."""
+    """Add ``--engine`` and the options that belong to it."""
     parser.add_argument("--engine", choices=("local", "daft"), default="local", help="daft: workers on this machine or on a Ray cluster")
     parser.add_argument("--ray", metavar="ADDRESS", help="with daft: the Ray cluster to use, such as auto or ray://head:10001")
     parser.add_argument("--s3-endpoint", metavar="URL", help="with daft: the object store behind s3://, where it is not Amazon's")
@@ -34,7 +34,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_engine(args: argparse.Namespace, model: Model) -> Engine | None:
-    """Return the engine of a command line, None for the local one. Raises ``UsageError`` for options that do not fit it."""
+    """Return the engine selected on the command line, None for the local one. Raises ``UsageError`` for options that do not match it."""
     if args.engine == "local":
         given = [name for name in ("ray", "s3_endpoint", "embeddings") if getattr(args, name) is not None]
         if given:

@@ -1,4 +1,4 @@
-"""What inspection has to say about an image."""
+"""Findings of the inspection of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.bundle_build.card_list import CardPicture
 
 
 class Kind(StrEnum):
-    """Why an image is named. The value is the word people read and scripts compare."""
+    """Kind of a finding. The value is the word that is printed and that scripts compare."""
 
     UNREADABLE = "unreadable"
     TOO_SMALL = "too small"
@@ -36,7 +36,7 @@ NO_MISTAKE: Final = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_AR
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why one image cannot be used, told by itself alone. ``thumbnail`` is a JPEG, empty where nothing could be decoded."""
+    """Reason why one image cannot be used, judged by itself. ``thumbnail`` is a JPEG, empty if nothing could be decoded."""
 
     kind: Kind
     reason: str
@@ -45,7 +45,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinding:
-    """A row of the card list that the report names."""
+    """A finding about one row of the card list."""
 
     row: CardPicture
     kind: Kind
@@ -54,17 +54,17 @@ class ImageFinding:
 
     @property
     def left_out(self) -> bool:
-        """Whether the bundle does without this image."""
+        """Whether the image is left out of the bundle."""
         return self.kind not in KEPT
 
     @property
     def mistake(self) -> bool:
-        """Whether somebody should mend the list or the image; what ``--strict`` fails for."""
+        """Whether the list or the image should be corrected; ``--strict`` fails for these."""
         return self.kind not in NO_MISTAKE
 
     @property
     def told(self) -> str:
-        """Return the reason without the image's name, for where that stands beside it."""
+        """Return the reason without the image's name, for output that shows the name separately."""
         _, found, rest = self.reason.partition(f"{self.row.image}: ")
         return rest if found else self.reason
 

@@ -1,4 +1,4 @@
-"""From usable images to the gallery: cards, their artwork groups, and one image of each to show."""
+"""Build the gallery from usable images: cards, their artwork groups, and one reference image of each card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.bundle_build.stages import Examined
 
 
 def gallery_of(entries: Examined, *, groups_given: bool) -> Gallery:
-    """Return the gallery; artwork groups are those of the list, else found in the images."""
+    """Return the gallery; artwork groups are those of the list if it has them, otherwise detected from the images."""
     cards: dict[CardId, Card] = {}
     owners = [picture.card.card_id for picture in entries.pictures]
     first = {} if groups_given else _first_of_artwork(entries)
@@ -37,7 +37,7 @@ def _first_of_artwork(entries: Examined) -> dict[CardId, CardId]:
 
 
 def shown_pictures(entries: Examined) -> Iterator[tuple[CardId, bytes]]:
-    """Yield an image of each card: the first usable front, or the first back of a card without one."""
+    """Yield an image of each card: the first usable front, or the first back if it has no front."""
     shown: dict[CardId, bytes] = {}
     for face in FACES:
         for picture, reference in zip(entries.pictures, entries.references, strict=True):

@@ -1,6 +1,7 @@
-"""What can be wrong with one image, told by its pixels alone.
+"""Checks of one image, by its pixels alone.
 
-The bounds were set on 1,570 scans of one game and 700 drawn cards, none of which they name, and on the same images with faults added.
+The bounds were chosen with 1,570 scans of one game and 700 generated cards, for none of which they report a fault, and with the same images
+after faults were added.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _DIFFERENT = 24
 
 
 def shape_fault(pixels: RgbImage, name: Path | str) -> Fault | None:
-    """Return what is wrong with an image's size or proportions."""
+    """Return the fault in an image's size or proportions, None without a fault."""
     height, width = pixels.shape[:2]
     if width < REFERENCE_WIDTH or height < REFERENCE_HEIGHT:
         return Fault(
@@ -51,7 +52,7 @@ def shape_fault(pixels: RgbImage, name: Path | str) -> Fault | None:
 
 
 def card_fault(card: RgbImage, small: RgbImage, name: Path | str) -> Fault | None:
-    """Return what is wrong with a rectified card, of which ``small`` is the reference image."""
+    """Return the fault of a rectified card, None without a fault; ``small`` is its reference image."""
     luma = np.asarray(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if _deviation(luma) < BLANK_DEVIATION:
         return Fault(Kind.BLANK, f"{name}: blank, it shows one color; replace the file or leave it out")
@@ -71,7 +72,7 @@ def _deviation(image: cv2.typing.MatLike) -> float:
 
 
 def _covered(small: RgbImage) -> tuple[float, float]:
-    """Return the share of width and height that is not the ground a card lies on; all of it where the edge is of several colors."""
+    """Return the share of width and height that the card covers; all of it if the edge of the image has several colors."""
     edge = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]).astype(np.int16)
     ground = np.median(edge, axis=0)
     if np.mean(np.abs(edge - ground).max(axis=1) <= _EDGE_TOLERANCE) < _EDGE_SHARE:

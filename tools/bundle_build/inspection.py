@@ -1,4 +1,4 @@
-"""What is done with findings: their order, a line that counts them, and the refusal of a list."""
+"""Processing of findings: their order, a summary line, and the rejection of a list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.bundle_build.finding import ImageFinding, Kind
 
 
 def in_list_order(findings: Iterable[ImageFinding]) -> tuple[ImageFinding, ...]:
-    """Return findings in the order of the list; what is said of a duplicate is not said again of its artwork."""
+    """Return the findings in the order of the list; a duplicate is not reported again as shared artwork."""
     found = list(findings)
     told = {finding.row.card.card_id for finding in found if finding.kind in {Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.TWO_NAMES}}
     news = [finding for finding in found if finding.kind is not Kind.SAME_ARTWORK or finding.row.card.card_id not in told]
@@ -25,7 +25,7 @@ def counted(findings: Sequence[ImageFinding]) -> str:
 
 
 def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: bool) -> None:
-    """Raise ``DataError`` when no image is usable, or (``strict``) when there is any mistake."""
+    """Raise ``DataError`` if no image is usable, or (``strict``) if there is any mistake."""
     left_out = [finding for finding in findings if finding.left_out]
     if len(left_out) == len(card_list.rows):
         raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} pictures is usable; the first: {left_out[0].reason}")

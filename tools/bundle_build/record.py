@@ -1,4 +1,4 @@
-"""An embedded image as bytes, for the cache and for workers that hand their results over in tables.
+"""Serialization of an embedded image, for the cache and for workers that return their results in tables.
 
 A record is a line of JSON that names the arrays with type and shape, and the arrays' bytes one after the other.
 """

@@ -1,4 +1,4 @@
-"""What a bundle keeps of a reference card besides its embedding, and the way from an image to it."""
+"""The data of a reference image that a bundle stores besides the embedding, and how it is computed from the image file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _THUMBNAIL_SIDE = 176
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What stays of an image: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
+    """Stored data of an image: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
 
     content: str
     signature: Signature
@@ -38,14 +38,14 @@ class Reference:
 
 
 class Prepared(NamedTuple):
-    """An image ready for the network: uint8 (1, 224, 224, 3), and what stays of it."""
+    """An image preprocessed for the model, uint8 (1, 224, 224, 3), and its reference."""
 
     network_input: InputBatch
     reference: Reference
 
 
 def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
-    """Take a file that shows one upright card, edge to edge (a transparent border is cut away); ``name`` names it in reasons."""
+    """Prepare a file that shows one upright card, edge to edge (a transparent border is removed); ``name`` is used in messages."""
     try:
         pixels = decode_image(content, name, max_side=_READ_MAX_SIDE, trim_transparent=True)
     except ImageError as error:
@@ -62,7 +62,7 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
 
 
 def read_reference(path: Path) -> Prepared:
-    """Do the same with a file. Raises ``ImageError`` naming it: unreadable, or not the image of one card."""
+    """Read and prepare a file. Raises ``ImageError`` naming it if it is unreadable or not the image of one card."""
     prepared = prepare(read_image_bytes(path), path)
     if isinstance(prepared, Fault):
         raise ImageError(prepared.reason)
@@ -70,7 +70,7 @@ def read_reference(path: Path) -> Prepared:
 
 
 def _shown(fault: Fault, pixels: RgbImage) -> Fault:
-    """Return the fault with a thumbnail."""
+    """Return the fault with a thumbnail of the image."""
     scale = _THUMBNAIL_SIDE / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)

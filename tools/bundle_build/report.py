@@ -1,4 +1,4 @@
-"""The findings as one HTML page that needs nothing else: images are inside, no script, no network."""
+"""The findings as one self-contained HTML page, with inline images and without scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ADVICE: Final[dict[Kind, str]] = {
 
 
 def write_report(path: Path, findings: Sequence[ImageFinding], card_list: CardList) -> None:
-    """Write the page. Raises ``DataError`` when the file cannot be written."""
+    """Write the page. Raises ``DataError`` if the file cannot be written."""
     write_page(path, page(f"Pictures of {card_list.path.name}", _body(findings, card_list)))
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with images that only shows when all of a list are compared with each other."""
+"""Checks that compare all images of a list with each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED = 5
 
 
 def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[ImageFinding, ...]:
-    """Return what stands under several rows: placeholders, images repeated within a card, duplicates under several cards."""
+    """Return the findings about repeated images: placeholders, images repeated within a card, duplicates under several cards."""
     findings: list[ImageFinding] = []
     for alike in _alike(references):
         findings += _judged([pictures[index] for index in alike], [references[index] for index in alike])
@@ -37,7 +37,7 @@ def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) 
 
 
 def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[ImageFinding]:
-    """Yield a note for the first image of each card that shares its artwork with another card."""
+    """Yield a finding for the first image of each card that shares its artwork with another card."""
     seen: set[str] = set()
     for row, reference in zip(pictures, references, strict=True):
         card_id = row.card.card_id
@@ -49,7 +49,7 @@ def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Refer
 
 
 def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[ImageFinding]:
-    """Yield the findings about rows that show one and the same image."""
+    """Yield the findings about rows that show the same image."""
     if _names_in_one_language(rows) >= PLACEHOLDER_NAMES:
         for row, reference in zip(rows, references, strict=True):
             reason = f"{row.image}: a placeholder or a card back, the same picture stands under {_ids(rows)}; use the card's own scan"
@@ -79,7 +79,7 @@ def _shared_reason(row: CardPicture, kind: Kind, first_of: dict[str, CardPicture
 
 
 def _names_in_one_language(rows: Sequence[CardPicture]) -> int:
-    """Count names; a catalogue may show one image for a card's names in several languages."""
+    """Count names per language: a catalog may list one image under a card's names in several languages."""
     names: dict[str | None, set[str]] = {}
     for row in rows:
         names.setdefault(row.card.language, set()).add(row.card.name)
@@ -95,7 +95,7 @@ def _names(ids: Sequence[str]) -> str:
 
 
 def _alike(references: Sequence[Reference]) -> Iterator[list[int]]:
-    """Yield the indices of images that are the same, in order, where there is more than one."""
+    """Yield the indices of identical images, in order, if there is more than one."""
     leader = list(range(len(references)))
 
     def root(index: int) -> int:

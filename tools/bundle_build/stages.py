@@ -1,7 +1,7 @@
 """Reading and embedding: images of a list in, references and embeddings out, on all cores.
 
-``embed_contents`` does a handful of images and knows neither lists nor threads, so that any engine can spread it over workers;
-``embed_pictures`` is the engine of one machine. Both give the same bytes however the images are shared out: the embedder's answer for an
+``embed_contents`` processes a few images and is independent of lists and threads, so that any engine can distribute it;
+``embed_pictures`` is the engine of one machine. Both give the same bytes, however the images are distributed: the embedder's answer for an
 image does not depend on the others of its batch.
 """
 
@@ -37,7 +37,7 @@ _Result = TypeVar("_Result")
 
 
 class Content(NamedTuple):
-    """A file's bytes and what to call it."""
+    """The bytes of a file and its name for messages."""
 
     name: Path | str
     content: bytes
@@ -45,14 +45,14 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """The usable images in the order of the list, and what was found about the others."""
+    """The usable images in the order of the list, and the findings about the others."""
 
     pictures: tuple[CardPicture, ...]
     references: tuple[Reference, ...]
     findings: tuple[ImageFinding, ...]
 
     def judged(self, findings: Iterable[ImageFinding]) -> Self:
-        """Return the same without the images that ``findings`` leave out, and with the findings."""
+        """Return the same with ``findings``, and without the images that they leave out."""
         more = tuple(findings)
         gone = {finding.row.line for finding in more if finding.left_out}
         return self._only([index for index, picture in enumerate(self.pictures) if picture.line not in gone], self.findings + more)
@@ -73,7 +73,7 @@ class Entries(Examined):
 
 
 def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: EmbeddingCache | None = None) -> list[Embedded | Fault]:
-    """Prepare and embed some images, at most ``embedder.info.max_batch``, but for cached ones. One answer each, in order."""
+    """Prepare and embed at most ``embedder.info.max_batch`` images, using the cache. Returns one result each, in order."""
     known = [cache.find(one.content) if cache else None for one in contents]
     prepared = [found or prepare(one.content, one.name) for one, found in zip(contents, known, strict=True)]
     fresh = [one for one in prepared if isinstance(one, Prepared)]
@@ -90,7 +90,7 @@ def embed_contents(contents: Sequence[Content], embedder: Embedder, cache: Embed
 def embed_pictures(
     rows: Sequence[CardPicture], images: Path, embedder: Embedder, *, threads: int, advance: Advance, cache: EmbeddingCache | None = None
 ) -> Entries:
-    """Read and embed the images of a list; ``advance`` hears of each one done. Raises ``EmbedderError``."""
+    """Read and embed the images of a list; ``advance`` is called after each one. Raises ``EmbedderError``."""
 
     def embed(part: Sequence[CardPicture]) -> list[Embedded | Fault]:
         return _embed_files(part, images, embedder, cache)
@@ -116,7 +116,7 @@ def examine_pictures(rows: Sequence[CardPicture], images: Path, *, threads: int,
 def _sorted_out(
     answers: Iterable[tuple[Sequence[CardPicture], list[_Result | Fault]]], advance: Advance
 ) -> tuple[list[tuple[CardPicture, _Result]], tuple[ImageFinding, ...]]:
-    """Tell usable images from faults."""
+    """Split results into usable images and faults."""
     usable: list[tuple[CardPicture, _Result]] = []
     findings: list[ImageFinding] = []
     for rows, answer in answers:
@@ -145,7 +145,7 @@ def _content(path: Path) -> Content | Fault:
 def _on_threads(
     work: Callable[[Sequence[CardPicture]], _Result], rows: Sequence[CardPicture], size: int, threads: int
 ) -> Iterator[tuple[Sequence[CardPicture], _Result]]:
-    """Map parts of ``size`` rows in order; few results wait, so that memory does not grow with the list."""
+    """Map over batches of the list in order; few results are pending, so that memory does not grow with the list."""
     parts = (rows[start : start + size] for start in range(0, len(rows), size))
     # one thread more than there are cores to use: a thread whose batch is with the network does nothing
     with ThreadPoolExecutor(threads + 1, thread_name_prefix="pictures") as pool:
