@@ -173,7 +173,7 @@ def test_pca_is_deterministic(vectors):
 
 @pytest.mark.parametrize(("count", "dim"), [(1500, DIM), (1500, 100), (10, 10)])
 def test_pca_needs_fewer_dimensions_than_its_input(vectors, count, dim):
-    with pytest.raises(DataError, match=rf"--pca {dim}: needs fewer dimensions than the network's 48 and than the {count} pictures"):
+    with pytest.raises(DataError, match=rf"--pca {dim}: must be less than the model's 48 dimensions and than the {count} images"):
         fit_pca(vectors[:count], dim)
 
 

@@ -159,7 +159,7 @@ def test_what_does_not_fit_the_engine_is_said_and_leaves_nothing(world, tmp_path
         (["--ray", "auto"], ExitCode.USAGE, "--ray is for --engine daft"),
         (["--engine", "daft", "--ray", "auto"], ExitCode.USAGE, "--ray needs --embeddings"),
         (["--engine", "daft", "--embeddings", tmp_path / "full"], ExitCode.USAGE, "not empty; name another folder"),
-        (["--pca", "60"], ExitCode.BAD_DATA, "--pca 60: needs fewer dimensions than the network's 64 and than the 14 pictures"),
+        (["--pca", "60"], ExitCode.BAD_DATA, "--pca 60: must be less than the model's 64 dimensions and than the 14 images"),
     ):
         found, printed, said = build(world, tmp_path / "out", capsys, *options)
         assert (found, printed) == (status, None)
