@@ -1,4 +1,4 @@
-"""timm, where it can be imported: a guard for tests, and tiny versions of its networks."""
+"""timm for tests: skip without it, and tiny versions of its networks."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""Networks and courses small enough to train in a test, and cards to train them on."""
+"""Networks and schedules small enough for training in a test, and cards to train on."""
 
 import cv2
 import numpy as np
@@ -22,15 +22,15 @@ WARM = WarmSettings(network=TINY, course=COURSE)
 
 def draw(seed):
     random = np.random.default_rng(seed)
-    picture = np.full((352, 252, 3), random.integers(0, 256, 3), np.uint8)
+    image = np.full((352, 252, 3), random.integers(0, 256, 3), np.uint8)
     for _ in range(12):
         corners = random.integers(0, 252, (3, 2)).astype(np.int32)
-        cv2.fillConvexPoly(picture, corners, tuple(int(value) for value in random.integers(0, 256, 3)))
-    return picture
+        cv2.fillConvexPoly(image, corners, tuple(int(value) for value in random.integers(0, 256, 3)))
+    return image
 
 
 def write_data(folder):
-    """Write a folder as training expects it: 20 cards of set T1, 8 of T2, one pair that shares its artwork, 6 images without a card."""
+    """Write a data folder for training: 20 cards of set T1, 8 of T2, one pair that shares its artwork, 6 images without a card."""
     (folder / "negatives").mkdir(parents=True)
     lines = ["card_id,name,set,number,rarity,image"]
     for number in range(28):

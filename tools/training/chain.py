@@ -13,7 +13,7 @@ from tools.network.published import PublishedNetwork
 from tools.training.blend import blended
 from tools.training.checkpoint import FINAL, LAST, State, load, save_trained, trained_from
 from tools.training.dataset import Dataset
-from tools.training.loop import Plan, Trainer
+from tools.training.loop import StagePlan, Trainer
 from tools.training.processes import Processes
 from tools.training.teacher import TeacherSettings, plan_teacher
 from tools.training.whiten import whitened
@@ -33,7 +33,7 @@ class Run:
         return Run(folder, self.resume and (folder / LAST).exists(), self.processes)
 
 
-def run_stage(plan: Plan, run: Run) -> State:
+def run_stage(plan: StagePlan, run: Run) -> State:
     """Run one stage to its end and return its state. Raises ``DataError`` if the folder holds a run and ``run.resume`` is not set."""
     last = run.out / LAST
     if last.exists() and not run.resume:

@@ -29,7 +29,7 @@ from tools.simulation.card_images import CardImages
 from tools.training.checkpoint import TrainedNetwork, open_trained
 from tools.training.dataset import Dataset
 from tools.training.defaults import SERVER_SIDE, LossName
-from tools.training.loop import Plan
+from tools.training.loop import StagePlan
 from tools.training.losses import contrastive, cosine_distance, mean_squared, relational
 from tools.training.objective import Labels, Objective
 from tools.training.processes import SINGLE_PROCESS, Processes
@@ -156,7 +156,7 @@ def plan_distill(
     teacher_rows: EmbeddingMatrix,
     dataset: Dataset,
     processes: Processes = SINGLE_PROCESS,
-) -> Plan:
+) -> StagePlan:
     """Return the plan that distills ``teacher_rows`` (n, dim), the teacher's embeddings of the known cards, into ``network``.
 
     Raises ``DataError`` if their shape does not fit the network.
@@ -172,7 +172,7 @@ def plan_distill(
     def samples(side: int) -> KnownViews:
         return KnownViews(dataset.cards, dataset.backgrounds, side, settings.course.seed)
 
-    return Plan(
+    return StagePlan(
         stage=f"distill: {settings.student}",
         objective=objective.to(processes.device),
         samples=samples,

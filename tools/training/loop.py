@@ -36,7 +36,7 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class StagePlan:
     """A stage of training, ready to run.
 
     ``samples`` returns the samples for an image side in pixels; ``settings`` is saved in the checkpoint; ``earlier`` are the records of the
@@ -58,7 +58,7 @@ class Plan:
 class Trainer:
     """Runs a plan. ``state`` and ``restore`` save and resume it; all random numbers depend only on the seed and the step."""
 
-    def __init__(self, plan: Plan, processes: Processes = SINGLE_PROCESS) -> None:
+    def __init__(self, plan: StagePlan, processes: Processes = SINGLE_PROCESS) -> None:
         self.plan = plan
         self._processes = processes
         self._schedule = plan.schedule

@@ -18,7 +18,7 @@ from tools.network.contract import EmbeddingNetwork
 from tools.network.embed_images import embed_images
 from tools.training.checkpoint import TrainedNetwork
 from tools.training.dataset import Dataset
-from tools.training.loop import Plan
+from tools.training.loop import StagePlan
 from tools.training.losses import arc_face, cosine_distance, info_nce, similar_mask
 from tools.training.objective import Labels, Objective
 from tools.training.pairs import Pairs
@@ -114,7 +114,7 @@ class MetricObjective(Objective):
         return info_nce(logits, other_view, torch.cat([similar_in_batch | itself, similar_known], dim=1))
 
 
-def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
+def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> StagePlan:
     """Return the plan of the metric stage for a network after its warm start."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
@@ -128,7 +128,7 @@ def plan_metric(settings: MetricSettings, start: TrainedNetwork, dataset: Datase
     def samples(side: int) -> Pairs:
         return Pairs(dataset.cards, dataset.backgrounds, dataset.descriptor, dataset.targets, side, schedule.seed)
 
-    return Plan(
+    return StagePlan(
         stage="metric",
         objective=MetricObjective(start.network, embed_known, bank, groups, settings, processes),
         samples=samples,

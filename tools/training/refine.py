@@ -19,7 +19,7 @@ from tools.network.contract import EmbeddingNetwork
 from tools.network.embed_images import embed_images
 from tools.training.checkpoint import TrainedNetwork
 from tools.training.dataset import Dataset
-from tools.training.loop import Plan
+from tools.training.loop import StagePlan
 from tools.training.objective import Labels
 from tools.training.processes import SINGLE_PROCESS, Processes
 from tools.training.schedule import ResolutionPhase, Schedule
@@ -68,7 +68,7 @@ class RefineObjective(TargetObjective):
         return super().losses(vectors, (targets, groups))
 
 
-def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> Plan:
+def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Dataset, processes: Processes = SINGLE_PROCESS) -> StagePlan:
     """Return the plan of the refinement of a trained, whitened network."""
     torch.manual_seed(settings.course.seed)
     schedule = settings.course
@@ -84,7 +84,7 @@ def plan_refine(settings: RefineSettings, start: TrainedNetwork, dataset: Datase
         return CleanTargetViews(dataset.cards, dataset.backgrounds, side, schedule.seed, settings.made_up)
 
     groups = torch.from_numpy(dataset.cards.groups.astype(np.int64))
-    return Plan(
+    return StagePlan(
         stage="refine",
         objective=RefineObjective(start.network, embed_clean, bank, groups, settings.weights, processes),
         samples=samples,

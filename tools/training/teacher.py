@@ -22,7 +22,7 @@ from tools.network.settings import PublishedSettings
 from tools.training.checkpoint import TrainedNetwork
 from tools.training.dataset import Dataset
 from tools.training.defaults import TEACHER
-from tools.training.loop import Plan
+from tools.training.loop import StagePlan
 from tools.training.losses import arc_face
 from tools.training.objective import Labels, Objective
 from tools.training.schedule import ResolutionPhase, Schedule
@@ -89,7 +89,7 @@ def plan_teacher(
     dataset: Dataset,
     network: PublishedNetwork,
     before: tuple[TrainedNetwork, Mapping[str, Tensor]] | None = None,
-) -> Plan:
+) -> StagePlan:
     """Return the plan of one phase for a ``network`` that holds published weights.
 
     ``before`` is the result of the first phase, network and class centers; pass it for the second phase only.
@@ -109,7 +109,7 @@ def plan_teacher(
         return KnownViews(dataset.cards, dataset.backgrounds, side, seed)
 
     record: dict[str, Any] = {**asdict(settings), "course": asdict(schedule)}
-    return Plan(
+    return StagePlan(
         stage=f"teacher: {phase}",
         objective=objective,
         samples=samples,

@@ -14,7 +14,7 @@ from tools.network.contract import EmbeddingNetwork
 from tools.network.factory import make_network
 from tools.network.settings import ConvNextSettings, NetworkSettings
 from tools.training.dataset import Dataset
-from tools.training.loop import Plan
+from tools.training.loop import StagePlan
 from tools.training.losses import cosine_distance, info_nce, similar_mask
 from tools.training.objective import Labels, Objective
 from tools.training.processes import SINGLE_PROCESS, Processes
@@ -72,7 +72,7 @@ class TargetObjective(Objective):
 
 def plan_warm(
     settings: WarmSettings, dataset: Dataset, processes: Processes = SINGLE_PROCESS, network: EmbeddingNetwork | None = None
-) -> Plan:
+) -> StagePlan:
     """Return the plan of a warm start of ``network``, or of a network with random weights if it is None."""
     torch.manual_seed(settings.course.seed)
     bank, groups = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.cards.groups)
@@ -81,7 +81,7 @@ def plan_warm(
     def samples(side: int) -> DescribedViews:
         return DescribedViews(dataset.cards, dataset.backgrounds, dataset.descriptor, side, schedule.seed, settings.made_up)
 
-    return Plan(
+    return StagePlan(
         stage="warm",
         objective=TargetObjective(network or make_network(settings.network), bank, groups, settings.weights, processes),
         samples=samples,

@@ -1,4 +1,4 @@
-"""The demo as a person runs it, with the brokers it may meet."""
+"""The demo as a user runs it, with each kind of broker."""
 
 import subprocess
 import sys
@@ -13,15 +13,15 @@ from tools import demo
 from tools.demo_video import broker as demo_broker
 
 
-def test_a_demo_too_short_to_show_everything_is_refused():
+def test_a_demo_that_is_too_short_is_refused():
     with pytest.raises(DataError, match="at least 24"):
         demo.main(5.0)
 
 
 @pytest.mark.parametrize("has_mosquitto", [True, False])
 def test_a_broker_is_found_and_delivers(monkeypatch, has_mosquitto):
-    """Without Mosquitto the small broker in Python serves, and says what it is."""
-    monkeypatch.setattr(demo_broker, "STANDARD_PORT", 1)  # nobody listens there
+    """Without Mosquitto the broker in Python is used, and its description says so."""
+    monkeypatch.setattr(demo_broker, "STANDARD_PORT", 1)  # no broker listens there
     if not has_mosquitto:
         monkeypatch.setattr(demo_broker.shutil, "which", lambda *_, **__: None)
     with demo_broker.demo_broker() as broker:
@@ -51,7 +51,7 @@ def test_a_broker_that_does_not_start_is_named(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_the_demo_ends_with_a_right_tally():
+def test_the_demo_ends_with_a_correct_tally():
     done = subprocess.run([sys.executable, "-m", "edge", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=270, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The tally is right." in done.stdout

@@ -21,8 +21,8 @@ from tools.make_cards import main
 SMALL = Size(126, 176)
 
 
-def thumbnail(picture):
-    return cv2.resize(over_white(picture), (12, 16), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
+def thumbnail(image):
+    return cv2.resize(over_white(image), (12, 16), interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
 
 
 def digests(folder):
@@ -43,11 +43,11 @@ def test_another_seed_gives_other_cards():
     assert np.abs(thumbnail(draw_card(card_spec(1, 0), SMALL)) - thumbnail(draw_card(card_spec(2, 0), SMALL))).mean() > 5.0
 
 
-def test_a_hundred_cards_are_told_apart_at_a_glance():
+def test_a_hundred_cards_look_different():
     looks = np.array([thumbnail(draw_card(spec, SMALL)) for spec in card_specs(100, seed=11)])
     differences = np.abs(looks[:, None] - looks[None]).mean(axis=2)
     np.fill_diagonal(differences, np.inf)
-    assert differences.min() > 6.0  # gray levels, on average over a picture of 12 x 16
+    assert differences.min() > 6.0  # gray levels, on average over an image of 12 x 16
 
 
 def test_illustrations_differ_in_more_than_color():
@@ -63,18 +63,18 @@ def test_illustrations_differ_in_more_than_color():
     assert np.median(alike.max(axis=1)) < 0.8
 
 
-def test_every_layout_and_both_ends_of_rarity_appear():
+def test_every_layout_and_the_rarities_at_both_ends_occur():
     specs = card_specs(100, seed=11)
     assert {spec.layout for spec in specs} == set(LAYOUTS)
     assert {"common", "legendary"} <= {spec.rarity for spec in specs}
 
 
-def test_a_card_is_opaque_with_see_through_corners():
-    picture = draw_card(card_spec(1, 3))
-    assert picture.shape == (CARD_SIZE.height, CARD_SIZE.width, 4)
-    assert picture.dtype == np.uint8
-    assert [picture[y, x, 3] for y in (0, -1) for x in (0, -1)] == [0, 0, 0, 0]
-    assert (picture[20:-20, :, 3] == 255).all()
+def test_a_card_is_opaque_with_transparent_corners():
+    image = draw_card(card_spec(1, 3))
+    assert image.shape == (CARD_SIZE.height, CARD_SIZE.width, 4)
+    assert image.dtype == np.uint8
+    assert [image[y, x, 3] for y in (0, -1) for x in (0, -1)] == [0, 0, 0, 0]
+    assert (image[20:-20, :, 3] == 255).all()
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -82,11 +82,11 @@ def test_a_card_looks_the_same_at_twice_the_size(index):
     spec = card_spec(5, index)
     large = cv2.resize(over_white(draw_card(spec, Size(504, 704))), tuple(CARD_SIZE), interpolation=cv2.INTER_AREA)
     small = over_white(draw_card(spec))
-    blurred = [cv2.GaussianBlur(picture, (0, 0), 4).astype(np.float64) for picture in (large, small)]
+    blurred = [cv2.GaussianBlur(image, (0, 0), 4).astype(np.float64) for image in (large, small)]
     assert np.abs(blurred[0] - blurred[1]).mean() < 6.0
 
 
-def test_reprints_share_the_artwork_and_nothing_that_tells_printings_apart():
+def test_reprints_share_the_artwork_and_nothing_that_distinguishes_printings():
     originals = {spec.artwork_group: spec for spec in card_specs(30, seed=2)}
     again = card_specs(36, seed=2, reprints=6)[30:]
     assert len({spec.artwork_group for spec in again}) == 6
@@ -95,17 +95,17 @@ def test_reprints_share_the_artwork_and_nothing_that_tells_printings_apart():
         assert (spec.name, spec.attacks, spec.layout) == (original.name, original.attacks, original.layout)
         assert spec.card_id != original.card_id
         assert spec.set_code != original.set_code
-        pictures = [over_white(draw_card(one)).astype(np.float64) for one in (original, spec)]
+        images = [over_white(draw_card(one)).astype(np.float64) for one in (original, spec)]
         framed = spec.layout not in ("full-art", "place")
-        bare = framed and {original.rarity, spec.rarity}.isdisjoint({"epic", "legendary"})  # foil shimmers over the picture too
+        bare = framed and {original.rarity, spec.rarity}.isdisjoint({"epic", "legendary"})  # foil covers the illustration too
         art = art_box(spec, CARD_SIZE)
         if bare:
             inner = tuple(slice(side.start + 3, side.stop - 3) for side in art)
-            assert (pictures[0][inner] == pictures[1][inner]).all()
+            assert (images[0][inner] == images[1][inner]).all()
         else:
             inner = tuple(slice(side.start + 14, side.stop - 14) for side in art)
-            assert np.corrcoef(pictures[0][inner].ravel(), pictures[1][inner].ravel())[0, 1] > 0.8
-        assert np.abs(pictures[0] - pictures[1]).max() > 60.0
+            assert np.corrcoef(images[0][inner].ravel(), images[1][inner].ravel())[0, 1] > 0.8
+        assert np.abs(images[0] - images[1]).max() > 60.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,7 +121,7 @@ def test_a_spec_is_printable_whatever_its_seed(seed, index):
     assert reprint(spec, 0).card_id == "P1-1"
 
 
-def test_the_table_lists_every_picture(tmp_path, capsys):
+def test_the_table_lists_every_image(tmp_path, capsys):
     arguments = ["--out", str(tmp_path), "--count", "9", "--reprints", "2", "--size", "63x88", "--format", "webp"]
     assert main(arguments) == 0
     assert "9 cards" in capsys.readouterr().out
@@ -132,18 +132,18 @@ def test_the_table_lists_every_picture(tmp_path, capsys):
     assert len({row["artwork_group"] for row in rows}) == 7
     for row in rows:
         assert row["card_id"] == f"{row['set']}-{row['number']}"
-        with Image.open(tmp_path / row["image"]) as picture:
-            assert picture.size == (63, 88)
+        with Image.open(tmp_path / row["image"]) as image:
+            assert image.size == (63, 88)
     assert (tmp_path / "back.webp").is_file()
 
 
-def test_the_back_is_no_card_face():
+def test_the_back_differs_from_card_faces():
     back = thumbnail(draw_back(SMALL))
     assert min(np.abs(back - thumbnail(draw_card(spec, SMALL))).mean() for spec in card_specs(20, seed=1)) > 15.0
 
 
 @pytest.mark.parametrize("wrong", [["--count", "0"], ["--count", "3", "--reprints", "3"], ["--seed", "-1"]])
-def test_numbers_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, capsys, wrong):
+def test_invalid_numbers_are_refused_before_anything_is_written(tmp_path, capsys, wrong):
     assert main(["--out", str(tmp_path / "cards"), *wrong]) == 64
     assert "count > reprints >= 0" in capsys.readouterr().err
     assert not (tmp_path / "cards").exists()

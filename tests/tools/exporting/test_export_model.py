@@ -1,4 +1,4 @@
-"""Export of tiny networks for every target: forms that agree with what was trained, and a folder that says what it holds."""
+"""Export of tiny networks for every target: files that agree with the trained network, and a complete ``model.json``."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ def data(tmp_path_factory):
 
 
 def trained(settings, side):
-    """A network with weights and norms away from their start, so that folding them wrongly would show."""
+    """Return a network whose weights and norms differ from their initial values, so that wrong folding is detected."""
     torch.manual_seed(0)
     network = make_network(settings)
     for module in network.modules():
@@ -83,7 +83,7 @@ def exported(convnext, data, tmp_path_factory):
     return out
 
 
-def test_a_scanner_opens_what_was_exported_and_hears_what_was_trained(exported, convnext, data):
+def test_a_scanner_opens_the_export_and_gets_the_embeddings_of_the_network(exported, convnext, data):
     model = open_model(exported)
     cards = list(read_cards(data).pixels[:3])
     embedder = OnnxEmbedder(model, threads=1)
@@ -93,7 +93,7 @@ def test_a_scanner_opens_what_was_exported_and_hears_what_was_trained(exported, 
     assert np.sum(vectors * embed_as_trained(convnext[0], 224 // SIDE, to_input_batch(cards)), axis=1).min() > 0.9999
 
 
-def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
+def test_the_record_contains_every_stage_and_figure(exported, convnext):
     manifest = read_model_manifest(exported)
     assert manifest.model_id == weights_id(convnext[0].network)
     assert manifest.training.note == "briefly trained: 30 minutes on a test, 160 views of 24 cards"
@@ -106,7 +106,7 @@ def test_the_record_tells_every_stage_and_every_figure(exported, convnext):
         assert hashlib.sha256((exported / record.file).read_bytes()).hexdigest() == record.sha256
 
 
-def test_the_form_for_one_picture_leaves_no_size_open(exported, data):
+def test_the_file_for_one_image_has_no_dynamic_size(exported, data):
     graph = onnx.load(str(exported / export_folder.SINGLE_IMAGE_FILE)).graph
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)]
     assert shapes == [[1, 224, 224, 3], [1, 768]]
@@ -124,18 +124,18 @@ def test_large_weights_are_stored_in_half_precision_and_norms_are_gone(exported)
 
 
 COMPILED_BY_AN_NPU = {"Conv", "Div", "Erf", "Add", "Mul", "AveragePool", "GlobalAveragePool"}
-"""Convolutions, GELU (Div, Erf, Add, Mul, Mul), sums and averages. Around them, on the host: picture to planes, length."""
+"""Convolutions, GELU (Div, Erf, Add, Mul, Mul), sums and averages. The host converts images to planes and normalizes."""
 
 
 @pytest.mark.parametrize(("settings", "side"), [(TINY, SIDE), (TINY, 56), (TINY_REGNET, SIDE), (FOUR_STAGES, 112)])
-def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(settings, side, tmp_path):
+def test_the_compiled_part_has_only_operations_an_npu_supports(settings, side, tmp_path):
     source = tmp_path / "model.onnx"
     write_onnx(DeployedNetwork(trained(settings, side), side), source)
     part = write_compiled_part(source, tmp_path / "part.onnx", side)
     graph = onnx.load(str(part.onnx)).graph
     allowed = COMPILED_BY_AN_NPU | ({"Relu"} if settings is TINY_REGNET else set())
     weights = {weight.name for weight in graph.initializer}
-    computing = [node for node in graph.node if not weights.issuperset(node.input)]  # equal weights are written once and named twice
+    computing = [node for node in graph.node if not weights.issuperset(node.input)]  # equal weights are stored once under two names
     assert {node.op_type for node in computing} <= allowed
     assert [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input] == [[1, 3, side, side]]
     assert all(weight.data_type == onnx.TensorProto.FLOAT for weight in graph.initializer)
@@ -152,7 +152,7 @@ def test_between_first_and_last_convolution_is_only_what_an_npu_compiles(setting
         (TINY, 40, "server", 40),
     ],
 )
-def test_other_targets_take_their_own_size(settings, side, target, wanted, data, tmp_path):
+def test_each_target_has_its_image_size(settings, side, target, wanted, data, tmp_path):
     network = trained(settings, side)
     save_trained(tmp_path / "final.pt", network)
     arguments = [
@@ -189,7 +189,7 @@ def test_a_vision_transformer_is_exported_for_a_server(data, tmp_path):
 
 
 @needs_coreml
-def test_an_ios_package_holds_every_weight_and_says_what_was_not_run(convnext, data, tmp_path):
+def test_an_ios_package_contains_every_weight_and_records_that_parity_was_not_run(convnext, data, tmp_path):
     export_folder.export(convnext[1], data, tmp_path / "out", target=TARGETS["ios"], views_per_card=0)
     record = json.loads((tmp_path / "out" / "model.json").read_text())["coreml"]
     assert record["package"] == "model.mlpackage"
@@ -200,7 +200,7 @@ def test_an_ios_package_holds_every_weight_and_says_what_was_not_run(convnext, d
 
 
 @needs_coreml
-def test_a_weight_that_was_lost_is_noticed(convnext):
+def test_a_lost_weight_is_detected(convnext):
     class Program:
         _mil_program = type("MIL", (), {"functions": {"main": type("Main", (), {"operations": []})}})
 
@@ -216,7 +216,7 @@ def test_without_coremltools_the_extra_is_named(convnext, data, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_form_that_does_not_agree_leaves_the_old_folder(exported, convnext, data, monkeypatch):
+def test_a_file_that_does_not_agree_leaves_the_old_folder(exported, convnext, data, monkeypatch):
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
     original = export_folder.embed_as_trained
     monkeypatch.setattr(export_folder, "embed_as_trained", lambda *given: np.roll(original(*given), 1, axis=0))
@@ -236,7 +236,7 @@ def test_an_export_over_an_old_one_keeps_the_compilers_script(convnext, data, tm
     assert not (out / "stale.onnx").exists()
 
 
-def test_a_side_the_training_does_not_divide_is_refused(convnext, data, tmp_path):
+def test_a_side_that_is_not_a_multiple_is_refused(convnext, data, tmp_path):
     with pytest.raises(ModelError, match="side 32; 200 is not a multiple"):
         export_folder.export(convnext[1], data, tmp_path / "out", side=200, views_per_card=0)
     assert list(tmp_path.iterdir()) == []

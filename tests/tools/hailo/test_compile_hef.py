@@ -1,4 +1,4 @@
-"""Compiling for the NPU: the plan from the ONNX alone, the compiler driven over its double, failing where accuracy would be lost."""
+"""Compiling for the NPU: the plan from the ONNX file, the compiler's double, and failing where accuracy would be lost."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ from tools.hailo.plan import PCIE_GB_PER_S, read_plan, to_json_dict
 
 
 def write_convolutions(path, dim=16):
-    """A network of three convolutions: 7x7 patches of 32 pixels, a depthwise 3x3, and the embedding."""
+    """Write a network of three convolutions: 7x7 patches of 32 pixels, a depthwise 3x3, and the embedding."""
     random = np.random.default_rng(3)
     weights = {
         "stem.w": random.standard_normal((8, 3, 32, 32)).astype(np.float32) / 3000.0,
@@ -86,7 +86,7 @@ def compile_it(model, cards, *more):
 # --- the plan ---
 
 
-def test_the_plan_counts_what_a_person_would(model):
+def test_the_plan_has_the_counts_computed_by_hand(model):
     plan = read_plan(model / "model.onnx")
     stem, depthwise, head = plan.layers
     assert (stem.weights, stem.macs) == (8 * 3 * 32 * 32, 8 * 3 * 32 * 32 * 49)
@@ -106,12 +106,12 @@ def test_streaming_time_is_weights_over_bandwidth_shared_by_the_batch(model):
 def test_the_plan_needs_no_compiler(model, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hailo_sdk_client", None)
     assert main(["--plan", "--model", str(model)]) == ExitCode.OK
-    said = capsys.readouterr().out
-    assert "| all | 3 |" in said
-    assert "Gen3 x1" in said
+    output = capsys.readouterr().out
+    assert "| all | 3 |" in output
+    assert "Gen3 x1" in output
 
 
-def test_the_plan_is_written_where_the_network_is_described(model, capsys):
+def test_the_plan_is_written_to_the_model_json(model, capsys):
     before = open_model(model).manifest
     assert main(["--plan", "--write", "--model", str(model)]) == ExitCode.OK
     after = open_model(model).manifest
@@ -124,7 +124,7 @@ def test_the_plan_is_written_where_the_network_is_described(model, capsys):
     assert main(["--write", "--model", str(model)]) == ExitCode.USAGE
 
 
-def test_the_published_network_tells_its_own_plan():
+def test_the_shipped_model_contains_its_plan():
     model = open_model(find_model(None))
     assert model.manifest.npu["plan"] == to_json_dict(read_plan(model.artifact_path("onnx")))
 
@@ -132,15 +132,15 @@ def test_the_published_network_tells_its_own_plan():
 # --- compiling ---
 
 
-def test_without_the_compiler_it_says_where_to_get_it(model, cards, capsys, monkeypatch):
+def test_without_the_compiler_its_source_is_named(model, cards, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hailo_sdk_client", None)
     assert compile_it(model, cards) == ExitCode.UNAVAILABLE
-    said = capsys.readouterr().err
-    assert "Developer Zone" in said
-    assert "3.33 for HailoRT 4.23" in said
+    output = capsys.readouterr().err
+    assert "Developer Zone" in output
+    assert "3.33 for HailoRT 4.23" in output
 
 
-def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypatch):
+def test_a_compiled_model_is_checked_and_written(model, cards, capsys, monkeypatch):
     calls = hailo_sdk_double.install(monkeypatch)
     assert compile_it(model, cards) == ExitCode.OK
     assert "| native | 4 | 1.0000 |" in capsys.readouterr().out
@@ -160,7 +160,7 @@ def test_a_compiled_network_is_proven_and_written(model, cards, capsys, monkeypa
     "line",
     ["Reducing optimization level to 0 (the accuracy won't be optimized and compression won't be used)", "Using random calibration set"],
 )
-def test_a_log_line_that_means_lost_accuracy_fails(model, cards, capsys, monkeypatch, line):
+def test_a_log_message_about_lost_accuracy_fails(model, cards, capsys, monkeypatch, line):
     hailo_sdk_double.install(monkeypatch, says=[line])
     before = (model / "model.json").read_bytes()
     assert compile_it(model, cards) == ExitCode.BAD_DATA
@@ -176,18 +176,18 @@ def test_quantization_that_costs_too_much_fails(model, cards, capsys, monkeypatc
     assert not (model / "model.hef").exists()
 
 
-def test_too_few_pictures_for_calibration_fail(model, cards, capsys, monkeypatch):
+def test_too_few_calibration_images_fail(model, cards, capsys, monkeypatch):
     hailo_sdk_double.install(monkeypatch)
     assert compile_it(model, cards, "--calibration", "10") == ExitCode.BAD_DATA
     assert "at least 16" in capsys.readouterr().err
 
 
-def test_proving_cards_must_be_named(model, cards, capsys):
+def test_held_out_sets_are_required(model, cards, capsys):
     assert main(["--model", str(model), "--images", str(cards)]) == ExitCode.USAGE
     assert "--hold-out" in capsys.readouterr().err
 
 
-def test_what_is_no_onnx_is_refused(tmp_path, model, capsys):
+def test_a_file_that_is_not_onnx_is_refused(tmp_path, model, capsys):
     (model / "model.onnx").write_bytes(b"no network")
     manifest = json.loads((model / "model.json").read_text())
     manifest["artefacts"]["onnx"] |= record(model / "model.onnx")

@@ -1,4 +1,4 @@
-"""Measuring a board over the contract double: what is printed and what stands in the network's folder afterwards."""
+"""Measuring an NPU with its double: the printed report and the record in the model's folder."""
 
 import pytest
 
@@ -25,12 +25,12 @@ def model(tmp_path):
     return tmp_path / "small"
 
 
-def test_a_good_board_is_measured_and_recorded(model, cards, capsys, monkeypatch):
+def test_a_good_npu_is_measured_and_recorded(model, cards, capsys, monkeypatch):
     install(monkeypatch, Board(output_bits=16))
     assert main(["--model", str(model), "--images", str(cards), "--runs", "2"]) == ExitCode.OK
-    said = capsys.readouterr().out
-    assert "| board | 10 | 1.0000 |" in said
-    assert "identical output" in said
+    output = capsys.readouterr().out
+    assert "| board | 10 | 1.0000 |" in output
+    assert "identical output" in output
     manifest = open_model(model).manifest
     assert manifest.agreement["hef"].top1 == 1.0
     assert manifest.agreement["hef"].count == 10
@@ -38,14 +38,14 @@ def test_a_good_board_is_measured_and_recorded(model, cards, capsys, monkeypatch
     assert set(manifest.npu["measured"]["latency"]) == {"batch 1", "batch 2", "batch 4"}
 
 
-def test_a_board_that_answers_differently_is_told_and_not_hidden(model, cards, capsys, monkeypatch):
+def test_differing_outputs_are_reported(model, cards, capsys, monkeypatch):
     install(monkeypatch, Board(noise=True))
     assert main(["--model", str(model), "--images", str(cards), "--runs", "1"]) == ExitCode.BAD_DATA
     assert "DIFFERENT output" in capsys.readouterr().out
     assert open_model(model).manifest.npu["measured"]["deterministic"] is False
 
 
-def test_without_a_board_nothing_is_written(model, cards, capsys, monkeypatch):
+def test_without_an_npu_nothing_is_written(model, cards, capsys, monkeypatch):
     install(monkeypatch, Board(present=False))
     before = (model / "model.json").read_bytes()
     assert main(["--model", str(model), "--images", str(cards)]) == ExitCode.UNAVAILABLE
@@ -53,7 +53,7 @@ def test_without_a_board_nothing_is_written(model, cards, capsys, monkeypatch):
     assert (model / "model.json").read_bytes() == before
 
 
-def test_a_network_without_a_compiled_form_says_so(cards, tmp_path, capsys, monkeypatch):
+def test_a_model_without_hef_is_named(cards, tmp_path, capsys, monkeypatch):
     install(monkeypatch, Board())
     write_model(tmp_path / "plain")
     assert main(["--model", str(tmp_path / "plain"), "--images", str(cards)]) == ExitCode.BAD_DATA

@@ -1,4 +1,4 @@
-"""The 8-bit copy: what is quantized, what stays, and that half-precision weights come back whole."""
+"""The 8-bit copy: which nodes are quantized, and the conversion of half-precision weights."""
 
 import numpy as np
 import onnx
@@ -17,7 +17,7 @@ SIDE, CHANNELS = 32, 8
 
 
 def network(path, *, half=True):
-    """Two convolutions with a GELU between them, pooled and normalized; weights in half precision behind a Cast."""
+    """Write a network of two convolutions with a GELU between them, pooled and normalized; half-precision weights with a Cast."""
     random = np.random.default_rng(0)
     first = (random.standard_normal((CHANNELS, 3, 4, 4)) / 900).astype(np.float32)
     second = random.standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32)
@@ -65,7 +65,7 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["minmax", "percentile", "16-bit-activations"])
-def test_eight_bits_stay_near(source, tmp_path, name):
+def test_8_bit_embeddings_are_close(source, tmp_path, name):
     target = tmp_path / "int8.onnx"
     quantize(source, target, random_images(16), RECIPES[name])
     single, quantized = OnnxFile(source).run(random_images(8, 1)), OnnxFile(target).run(random_images(8, 1))
@@ -77,7 +77,7 @@ def test_eight_bits_stay_near(source, tmp_path, name):
     assert len(weights) == 2
 
 
-def test_gelu_stays_whole_and_spared_parts_stay_single(source, tmp_path):
+def test_gelu_and_excluded_parts_are_not_quantized(source, tmp_path):
     target = tmp_path / "int8.onnx"
     quantize(source, target, random_images(8), Recipe("minmax", kept_single=("stem",)))
     graph = onnx.load(str(target)).graph
@@ -87,7 +87,7 @@ def test_gelu_stays_whole_and_spared_parts_stay_single(source, tmp_path):
     assert all("DequantizeLinear" in name for name in inputs["/stages/stages.0/stages.0.0/project/Conv"])
 
 
-def test_the_part_that_hurts_is_named(source, tmp_path):
+def test_the_most_sensitive_part_comes_first(source, tmp_path):
     network_file = OnnxFile(source)
     checked = random_images(6, 2)
     experiment = QuantizationExperiment(source, random_images(12), checked, network_file.run(checked))
@@ -96,7 +96,7 @@ def test_the_part_that_hurts_is_named(source, tmp_path):
     assert costs[0][1] <= costs[1][1]
 
 
-def test_half_precision_comes_back_as_single(source, tmp_path):
+def test_half_precision_is_converted_to_single(source, tmp_path):
     single = single_precision(onnx.load(str(source)))
     assert not any(weight.data_type == TensorProto.FLOAT16 for weight in single.graph.initializer)
     onnx.save(single, str(tmp_path / "single.onnx"))
@@ -119,7 +119,7 @@ def test_nodes_belong_to_parts(node, part):
     assert part_of(node) == part
 
 
-def test_other_sides_are_squeezed_like_the_scanners_own():
+def test_other_sides_are_resized_like_that_of_the_scanner():
     from edge.recognition.embedding import to_input_batch  # noqa: PLC0415
 
     card = np.random.default_rng(0).integers(0, 256, (352, 252, 3), dtype=np.uint8)
@@ -127,7 +127,7 @@ def test_other_sides_are_squeezed_like_the_scanners_own():
     assert squares([card], 384).shape == (1, 384, 384, 3)
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path):
+def test_a_file_that_is_not_a_network_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"x\.onnx"):
         OnnxFile(tmp_path / "x.onnx")
@@ -143,7 +143,7 @@ def test_cards_of_the_held_out_sets_never_calibrate(small_scanner, tmp_path, cap
     assert "only.csv: lists only cards of the held-out sets" in capsys.readouterr().err
 
 
-def test_the_tool_quantizes_a_network_and_keeps_it(small_scanner, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_the_quantized_network(small_scanner, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tools.network.quantization.CHECKED_VIEWS", 12)
     from PIL import Image  # noqa: PLC0415
 

@@ -24,12 +24,12 @@ STILL = ViewSettings(
 
 @pytest.fixture
 def card():
-    """Four quarters of different colors and a few lines: every misplacement shows."""
-    picture = np.zeros((CARD_SIZE.height, CARD_SIZE.width, 3), np.uint8)
-    picture[:176, :126], picture[:176, 126:] = (200, 40, 40), (40, 40, 200)
-    picture[176:, :126], picture[176:, 126:] = (220, 220, 60), (60, 200, 200)
-    picture[60:64], picture[:, 90:94] = 20, 235
-    return picture
+    """A card with four quarters of different colors and lines, so that every misplacement is visible."""
+    image = np.zeros((CARD_SIZE.height, CARD_SIZE.width, 3), np.uint8)
+    image[:176, :126], image[:176, 126:] = (200, 40, 40), (40, 40, 200)
+    image[176:, :126], image[176:, 126:] = (220, 220, 60), (60, 200, 200)
+    image[60:64], image[:, 90:94] = 20, 235
+    return image
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def background():
     return np.broadcast_to(GREEN.astype(np.uint8), (720, 1280, 3)).copy()
 
 
-def inner(picture, part=0.2):
-    height, width = picture.shape[:2]
-    return picture[int(part * height) : int((1 - part) * height), int(part * width) : int((1 - part) * width)]
+def inner(image, part=0.2):
+    height, width = image.shape[:2]
+    return image[int(part * height) : int((1 - part) * height), int(part * width) : int((1 - part) * width)]
 
 
 def difference(first, second):
@@ -67,7 +67,7 @@ def test_a_perfect_camera_changes_only_the_rounded_corners(card, background):
     assert np.abs(view[0, 0] - GREEN).max() < 12
 
 
-def test_corner_error_shows_background_or_cuts_the_card(card, background):
+def test_corner_errors_show_background_or_crop_the_card(card, background):
     settings = replace(STILL, corner_error=0.08)
     shown = [
         np.abs(degrade(card, settings, np.random.default_rng(seed), background).astype(int) - GREEN).max(axis=2) < 12 for seed in range(20)
@@ -77,7 +77,7 @@ def test_corner_error_shows_background_or_cuts_the_card(card, background):
     assert max(shares) < 0.16
 
 
-def test_worse_presets_lie_farther_from_the_card(card, background):
+def test_stronger_presets_differ_more_from_the_card(card, background):
     def mean(name):
         views = [degrade(card, PRESETS[name], np.random.default_rng(seed), background) for seed in range(12)]
         return float(np.mean([difference(view, card) for view in views]))
@@ -87,19 +87,19 @@ def test_worse_presets_lie_farther_from_the_card(card, background):
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.35])
-def test_the_covered_share_is_what_was_asked(fraction):
+def test_the_covered_share_is_the_requested_one(fraction):
     blank = np.full((352, 252, 3), -1000.0, np.float32)
     covered = [float((occlude(blank, fraction, np.random.default_rng(seed)) > -999).all(axis=2).mean()) for seed in range(40)]
     assert np.mean(covered) == pytest.approx(fraction, abs=0.04)
     assert max(covered) < fraction + 0.12
 
 
-def test_any_size_comes_out_and_small_views_are_made_small(card, background):
+def test_any_output_size_is_possible_and_small_views_lose_detail(card, background):
     assert degrade(card, PRESETS["camera-4"], np.random.default_rng(0), background, Size(96, 96)).shape == (96, 96, 3)
     assert degrade(card[::4, ::4], PRESETS["clean"], np.random.default_rng(0)).shape[:2] == (CARD_SIZE.height, CARD_SIZE.width)
 
 
-def test_training_views_differ_in_how_bad_they_are():
+def test_training_views_differ_in_strength():
     random = np.random.default_rng(0)
     errors = [training_view_settings(random).corner_error for _ in range(200)]
     assert min(errors) < 0.015
@@ -127,20 +127,20 @@ def test_tilt_shortens_one_direction_and_brings_one_side_nearer():
 
 
 @pytest.mark.parametrize("pose", [CardPose(500, 350, 4.0, 25), CardPose(700, 300, 3.0, 200, 40, 30), CardPose(640, 360, 2.0, 90, 30, 120)])
-def test_rectifying_a_photo_by_its_true_outline_gives_the_card_back(card, background, pose):
+def test_rectifying_a_photo_by_its_true_outline_returns_the_card(card, background, pose):
     photo, (quad,) = photograph([(card, pose)], background, STILL, np.random.default_rng(0))
     assert photo.shape == background.shape
     assert difference(inner(rectify(photo, quad), 0.08), inner(card, 0.08)) < 12.0
 
 
-def test_a_card_laid_later_covers_the_one_below(card, background):
+def test_a_later_card_covers_earlier_ones(card, background):
     below, above = CardPose(600, 360, 3.0), CardPose(640, 360, 3.0)
     photo, quads = photograph([(card, below), (255 - card, above)], background, STILL, np.random.default_rng(0))
     assert difference(inner(rectify(photo, quads[1])), inner(255 - card)) < 12.0
     assert overlap(*quads) > 0.3
 
 
-def test_motion_blur_keeps_the_light_and_smears_along_its_direction():
+def test_motion_blur_keeps_the_brightness_and_blurs_along_its_direction():
     spot = np.zeros((41, 41, 3), np.float32)
     spot[20, 20] = 200.0
     smeared = motion_blur(spot, 9.0, 0.0)

@@ -1,4 +1,4 @@
-"""Twenty-eight drawn cards, on which every test of training is based."""
+"""Twenty-eight drawn cards, the data of all tests of training."""
 # ruff: noqa: E402 - what needs PyTorch is imported once it is known to be there
 
 import functools
@@ -13,7 +13,7 @@ from tools.training.dataset import Dataset
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """See ``write_data``."""
+    """The folder that ``write_data`` writes."""
     folder = tmp_path_factory.mktemp("data") / "cards"
     write_data(folder)
     return folder
@@ -31,7 +31,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick():
-    """Each folder is read once, and a blend measures its statistics on few views: neither is what these tests are about."""
+    """Read each folder once and measure the statistics of a blend on few views, to save time."""
     read_once = functools.cache(Dataset.read)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Dataset, "read", lambda data, held_out=(), drawn=(): read_once(data, tuple(held_out), tuple(drawn)))

@@ -1,4 +1,4 @@
-"""Half way between two stages: weights, statistics, and what cannot be blended."""
+"""Blending: weights, statistics, and networks that cannot be blended."""
 
 import dataclasses
 

@@ -40,7 +40,7 @@ def compared(tmp_path_factory):
     patch.undo()
 
 
-def test_all_networks_stand_in_one_table_after_equal_views(compared, capsys):
+def test_all_networks_are_in_one_table_after_equal_views(compared, capsys):
     out, compare = compared
     assert compare() == 0
     table = (out / "table.md").read_text()
@@ -57,7 +57,7 @@ def test_all_networks_stand_in_one_table_after_equal_views(compared, capsys):
     assert len({row["parameters"] for row in rows}) == 2
 
 
-def test_what_is_done_is_not_done_again_and_other_budgets_are_refused(compared, monkeypatch, capsys):
+def test_stored_figures_are_reused_and_another_budget_is_refused(compared, monkeypatch, capsys):
     out, compare = compared
     assert compare() == 0
     slowest = out / "tiny-regnet"
@@ -71,7 +71,7 @@ def test_what_is_done_is_not_done_again_and_other_budgets_are_refused(compared, 
     assert "another --out" in capsys.readouterr().err
 
 
-def test_nothing_honest_can_be_measured_without_held_out_cards(compared, capsys):
+def test_held_out_cards_are_required(compared, capsys):
     out, _ = compared
     status = compare_networks.main(["--data", str(out.parent / "data"), "--out", str(out), "--hold-out", "T9"])
     assert status == 65

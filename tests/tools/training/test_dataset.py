@@ -1,4 +1,4 @@
-"""What training learns from: cards, descriptors, made-up cards, views and pairs of views."""
+"""The data of a training run: cards, descriptors, made-up cards, views and pairs of views."""
 
 import cv2
 import numpy as np
@@ -29,18 +29,18 @@ def test_training_and_measuring_see_different_backgrounds(data):
 
 
 @pytest.mark.parametrize(("text", "message"), [("card_id,name\nA,B\n", "'image' is missing"), ("", "missing")])
-def test_a_card_list_without_a_column_names_it(tmp_path, text, message):
+def test_a_missing_column_is_named(tmp_path, text, message):
     (tmp_path / "cards.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_cards(tmp_path)
 
 
-def test_holding_everything_out_is_refused(data):
+def test_holding_out_all_sets_is_refused(data):
     with pytest.raises(DataError, match="no card is left"):
         Dataset.read(data, ("T1", "T2"))
 
 
-def test_drawn_cards_join_with_groups_of_their_own_and_leave_the_descriptor_alone(data, dataset):
+def test_drawn_cards_have_their_own_groups_and_do_not_change_the_descriptor(data, dataset):
     cards = dataset.cards
     both = Dataset.of(read_cards(data), dataset.backgrounds, ("T2",), [cards])
     assert len(both.cards.card_ids) == 40
@@ -49,7 +49,7 @@ def test_drawn_cards_join_with_groups_of_their_own_and_leave_the_descriptor_alon
     assert np.array_equal(concatenate([cards]).groups, cards.groups)
 
 
-def test_the_descriptor_knows_a_card_again_and_tells_others_apart(dataset):
+def test_the_descriptor_identifies_blurred_cards(dataset):
     blurred = np.stack([dataset.descriptor.describe(cv2.GaussianBlur(card, (0, 0), 1.5)) for card in dataset.cards.pixels])
     assert dataset.targets.shape == (20, 768)
     assert np.allclose(np.linalg.norm(dataset.targets, axis=1), 1.0, atol=1e-5)
@@ -69,7 +69,7 @@ def known(dataset, side=SIDE):
 
 
 @pytest.mark.parametrize("make", [described, pairs, known])
-def test_samples_are_told_apart_by_number_and_the_same_each_time(dataset, make):
+def test_samples_depend_on_their_number_only(dataset, make):
     samples = make(dataset)
     first, again, other = samples[7], make(dataset)[7], samples[8]
     assert first[0].shape[-3:] == (SIDE, SIDE, 3)
@@ -95,14 +95,14 @@ def test_made_up_cards_differ_from_their_parts(dataset):
     assert np.abs(recolor(first, random).astype(int) - first).mean() > 1.0
 
 
-def test_an_epoch_shows_every_known_card_once_in_another_order_each_time(dataset):
+def test_each_epoch_shows_every_known_card_once_in_a_new_order(dataset):
     samples = known(dataset)
     first, second = ([samples[number][1] for number in range(start, start + 20)] for start in (0, 20))
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
 
 
-def test_look_alikes_are_the_nearest_others(dataset):
+def test_similar_cards_are_the_nearest_others(dataset):
     near = similar_cards(dataset.targets)
     assert near.shape == (20, 12)
     for row, others in enumerate(near):

@@ -1,4 +1,4 @@
-"""The course of a run: its budget, its memory, a kill in the middle of it, and two processes instead of one."""
+"""The training loop: its schedule, checkpoints, a killed run, and two processes instead of one."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ from tools.training.warm import plan_warm
 
 
 def plan(dataset, **changes):
-    """A warm start with ``changes`` of its course."""
+    """Return the plan of a warm start with ``changes`` to its schedule."""
     return plan_warm(dataclasses.replace(WARM, course=dataclasses.replace(COURSE, **changes)), dataset)
 
 
@@ -39,7 +39,7 @@ def test_training_lowers_the_loss_and_ends_with_its_budget(dataset):
     assert np.mean(losses(training.log)[-6:]) < 0.95 * np.mean(losses(training.log)[:6])
 
 
-def test_pictures_and_rate_follow_the_budget():
+def test_image_size_and_learning_rate_follow_the_budget():
     assert [COURSE.phase_at(COURSE.progress(step, 0.0)).side for step in range(8)] == [SIDE] * 6 + [40] * 2
     rates = [COURSE.learning_rate_at(COURSE.progress(step, 0.0)) for step in range(9)]
     assert max(rates) <= COURSE.learning_rate
@@ -58,7 +58,7 @@ def test_the_moving_average_lags_behind(dataset):
 
 
 @pytest.mark.parametrize("cutmix", [0.0, 0.7])
-def test_a_resumed_run_takes_the_same_course(dataset, tmp_path, cutmix):
+def test_a_resumed_run_gives_the_same_losses(dataset, tmp_path, cutmix):
     whole = Trainer(plan(dataset, cutmix=cutmix))
     whole.run(tmp_path / "whole")
 
@@ -77,7 +77,7 @@ def test_a_resumed_run_takes_the_same_course(dataset, tmp_path, cutmix):
     assert resumed.samples == whole.samples == 6 * 6 + 2 * 4
 
 
-def test_a_mixed_batch_changes_the_course(dataset):
+def test_cutmix_changes_the_loss(dataset):
     plain, mixed = (Trainer(plan(dataset, steps=2, cutmix=cutmix)) for cutmix in (0.0, 1.0))
     for training in (plain, mixed):
         training.run(None)
@@ -100,7 +100,7 @@ def test_a_run_is_not_overwritten_by_accident(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"learning_rate": 1.0}, "learning_rate"), ({"seed": 5}, "seed")])
-def test_a_continuation_with_other_settings_is_refused(dataset, changes, message):
+def test_resuming_with_other_settings_is_refused(dataset, changes, message):
     state = Trainer(plan(dataset)).state()
     with pytest.raises(DataError, match=message):
         Trainer(plan(dataset, **changes)).restore(state)
@@ -113,13 +113,13 @@ def test_a_checkpoint_of_another_network_is_refused(dataset):
         Trainer(other).restore(Trainer(plan(dataset)).state())
 
 
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(DataError, match=r"last\.pt"):
         load(tmp_path / "last.pt")
 
 
-def test_published_weights_go_into_a_fresh_start(dataset):
+def test_a_warm_start_uses_the_given_network(dataset):
     network = make_network(TINY)
     assert plan_warm(WARM, dataset, network=network).objective.network is network
 
@@ -155,14 +155,14 @@ def script(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(script, data, tmp_path_factory):
-    """The log of a run of twelve steps that nothing disturbed."""
+    """The log of an uninterrupted run of twelve steps."""
     out = tmp_path_factory.mktemp("unbroken")
     subprocess.run([sys.executable, script, data, out, "new", "12"], env=ENVIRONMENT, check=True, timeout=200)
     return load(out / "last.pt")["log"]
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_nothing_had_been(script, data, unbroken, tmp_path):
+def test_a_killed_run_resumes_with_the_same_losses(script, data, unbroken, tmp_path):
     last = tmp_path / "last.pt"
     process = subprocess.Popen([sys.executable, script, data, tmp_path, "new", "12"], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(script, data, unbroken, tmp
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_course_of_one(script, data, unbroken, tmp_path):
+def test_two_processes_give_the_losses_of_one(script, data, unbroken, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*torchrun, script, data, tmp_path, "new", "12"], env=ENVIRONMENT, check=True, timeout=280)
     state = load(tmp_path / "last.pt")

@@ -1,4 +1,4 @@
-"""The losses against values computed by hand, and what they must not depend on."""
+"""The losses compared with values computed by hand, and their invariances."""
 
 import dataclasses
 import math
@@ -39,14 +39,14 @@ def test_arc_face_adds_the_margin_to_the_own_angle():
     assert float(loss) == pytest.approx(sum(by_hand) / 2, rel=1e-4)
 
 
-def test_arc_face_still_falls_where_the_angle_would_pass_half_a_turn():
+def test_arc_face_stays_monotonic_where_the_angle_would_exceed_pi():
     own = torch.tensor([[-0.99, 0.0], [-0.95, 0.0]])
     losses = [float(arc_face(row[None], torch.tensor([0]), margin=0.5, scale=8.0)) for row in own]
     assert losses[0] > losses[1]
     assert losses[0] == pytest.approx(softmax_loss([8 * (-0.99 - math.sin(0.5) * 0.5), 0.0], 0), rel=1e-4)
 
 
-def test_arc_face_leaves_out_what_is_alike_but_never_the_own_class():
+def test_arc_face_excludes_similar_classes_but_never_the_own_one():
     cosines, classes = torch.tensor([[0.5, 0.9, 0.1]]), torch.tensor([0])
     everything = torch.ones(1, 3, dtype=torch.bool)
     reprint = torch.tensor([[False, True, False]])
@@ -57,7 +57,7 @@ def test_arc_face_leaves_out_what_is_alike_but_never_the_own_class():
     assert float(arc_face(cosines[:0], classes[:0], margin=0.25, scale=32.0)) == 0.0
 
 
-def test_cards_that_share_an_artwork_or_look_the_same_are_alike():
+def test_cards_of_one_artwork_or_similar_descriptors_are_not_negatives():
     targets = torch.stack([torch.eye(4)[0], torch.eye(4)[1], functional.normalize(torch.tensor([1.0, 0.2, 0.0, 0.0]), dim=0)])
     found = similar_mask(targets, targets, torch.tensor([5, 5, -1]), torch.tensor([5, 5, -1]), 0.7)
     assert found.tolist() == [[True, True, True], [True, True, False], [True, False, True]]
@@ -65,7 +65,7 @@ def test_cards_that_share_an_artwork_or_look_the_same_are_alike():
     assert similar_mask(far, far, torch.tensor([-1, -1]), torch.tensor([-1, -1]), 0.7).tolist() == [[True, False], [False, True]]
 
 
-def test_finding_the_own_among_others_is_a_cross_entropy():
+def test_info_nce_is_a_cross_entropy():
     logits = torch.tensor([[2.0, 1.0, 0.5]])
     assert float(info_nce(logits, torch.tensor([1]), torch.zeros(1, 3, dtype=torch.bool))) == pytest.approx(
         softmax_loss([2.0, 1.0, 0.5], 1)
@@ -80,7 +80,7 @@ def test_mean_squared_is_twice_the_cosine_distance_of_unit_rows():
     assert float(mean_squared(first, first)) == 0.0
 
 
-def test_the_relational_loss_does_not_see_how_the_space_is_turned():
+def test_the_relational_loss_is_invariant_to_rotation():
     teacher, student = unit(6, 16, seed=1), unit(6, 16, seed=2)
     turn = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(3)))[0]
     assert float(relational(teacher @ turn, teacher)) == pytest.approx(0.0, abs=1e-10)
@@ -90,7 +90,7 @@ def test_the_relational_loss_does_not_see_how_the_space_is_turned():
     assert float(relational(student[:2], teacher[:2])) == pytest.approx(float(gap), rel=1e-4)
 
 
-def test_the_contrastive_loss_pushes_no_reprint_away():
+def test_reprints_are_not_negatives_of_the_contrastive_loss():
     rows = torch.eye(3, 8)
     twins = torch.stack([rows[0], rows[0], rows[1]])
     alone = float(contrastive(rows, rows, torch.arange(3), scale=24.0))
@@ -136,7 +136,7 @@ def test_the_metric_loss_is_the_sum_of_its_parts_computed_by_hand():
         row, pair = view % 2, (view + 2) % 4
         cosines = [float(views[view] @ views[other]) for other in range(4)]
         to_proxies = [float(views[view] @ proxy) for proxy in proxies]
-        # itself, and the proxy of its own card, are neither right nor wrong
+        # the view itself and the proxy of its own card are excluded
         others = [cosines[pair], *(cosines[other] for other in range(4) if other % 2 != row)]
         logits = [24 * value for value in [*others, *(value for place, value in enumerate(to_proxies) if place != row)]]
         nce.append(softmax_loss(logits, 0))
@@ -152,7 +152,7 @@ def test_the_metric_loss_is_the_sum_of_its_parts_computed_by_hand():
     assert parts["loss"] == pytest.approx(sum(weight * part for weight, part in zip(weights, named, strict=True)), rel=1e-5)
 
 
-def test_a_reprint_in_the_batch_is_no_negative():
+def test_a_reprint_in_the_batch_is_not_a_negative():
     targets, rows = torch.eye(4, 8)[:2], torch.tensor([0, 1])
     same_view = torch.eye(1, 8).repeat(4, 1)
     apart = number(metric_objective((0, 1, 2, 3)).losses(same_view, (targets, rows))["nce"])
@@ -161,14 +161,14 @@ def test_a_reprint_in_the_batch_is_no_negative():
     assert apart > 0.5
 
 
-def test_a_batch_of_made_up_cards_alone_still_teaches():
+def test_a_batch_of_made_up_cards_only_has_gradients():
     parts = metric_objective().losses(unit(4, 8), (torch.eye(8)[[5, 6]], torch.tensor([-1, -1])))
     assert number(parts["arc"]) == 0.0
     parts["loss"].backward()
 
 
 @pytest.mark.parametrize("losses", [(("mse", 1.0),), (("relational", 2.0), ("mse", 0.5)), (("contrastive", 1.0),)])
-def test_distillation_adds_up_the_chosen_losses(losses):
+def test_distillation_adds_the_selected_losses(losses):
     settings = DistillSettings("hailo", TINY, WARM.course, losses)
     targets = unit(6, 8, seed=4)
     objective = DistillObjective(make_network(TINY), targets, torch.arange(6), settings)
@@ -211,13 +211,13 @@ def test_the_share_of_a_mix_is_that_of_its_pixels():
 
 
 class MeanOfLabels(Objective):
-    """A loss that is its labels' mean: what a mix does to it can be read off."""
+    """A loss that is the mean of its labels, so that the effect of a mix is known."""
 
     def losses(self, vectors, labels):
         return {"loss": (labels[0] * vectors.detach().norm(dim=1)).mean(), "first": labels[0][0]}
 
 
-def test_labels_take_part_in_a_mix_by_the_partner_s_area():
+def test_labels_are_mixed_by_area():
     objective = MeanOfLabels(make_network(TINY))
     pixels = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     mix = Mix(torch.tensor([1, 0]), slice(0, 48), slice(0, 48), 0.75)

@@ -1,4 +1,4 @@
-"""What every network promises: any training size, unit vectors, folding that changes nothing, whitening as a linear map."""
+"""All networks: any training size, unit vectors, folding that does not change the result, whitening as a linear map."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ NETWORKS = [FOUR_STAGES, dataclasses.replace(FOUR_STAGES, norm="layer"), FOUR_ST
 
 @pytest.mark.parametrize("settings", NETWORKS)
 @pytest.mark.parametrize("side", [96, 112, 128, 160, 192, 224])
-def test_the_network_takes_each_training_size(settings, side):
+def test_the_network_accepts_every_training_size(settings, side):
     network = make_network(settings).eval()
     vectors = network(torch.full((2, 3, side, side), 100.0))
     assert vectors.shape == (2, 768)
@@ -37,7 +37,7 @@ def test_the_real_network_fits_into_sixty_megabytes_of_half_precision():
 
 
 def test_the_plain_network_has_the_published_number_of_weights():
-    """9.19 million with a classifier of 1,000 classes (the paper, table 14); ours without it, with biases where BatchNorms follow."""
+    """9.19 million with a classifier of 1,000 classes (the paper, table 14); this one has none, but biases before BatchNorms."""
     with torch.device("meta"):
         network = make_network(RegNetSettings())
     trunk = parameter_count(network) - parameter_count(network.head)
@@ -46,7 +46,7 @@ def test_the_plain_network_has_the_published_number_of_weights():
 
 
 def unsettled(settings):
-    """A network whose norms are far from the identity, as after a training."""
+    """Return a network whose norms are far from the identity, as after training."""
     torch.manual_seed(0)
     network = make_network(settings)
     for block in network.modules():
@@ -75,7 +75,7 @@ def test_folding_changes_nothing(settings, shrink):
 
 
 @pytest.mark.parametrize("side", POOL_TO_3X3)
-def test_the_deployed_head_is_the_trained_one_in_other_operations(side):
+def test_the_deployed_head_is_equivalent_to_the_trained_one(side):
     torch.manual_seed(1)
     head = LayoutHead(24, 6, 16)
     maps = torch.randn(3, 24, side, side)
@@ -101,16 +101,16 @@ def test_every_named_network_can_be_made():
 @pytest.mark.parametrize("settings", [dataclasses.replace(settings, dim=64) for settings in (FOUR_STAGES, FOUR_STAGES_REGNET)])
 def test_whitening_is_a_linear_map_of_the_output(dataset, settings):
     network = unsettled(settings)
-    pictures = list(dataset.cards.pixels)
-    clean, views = embed_images(network, pictures, 96), embed_images(network, [cv2.GaussianBlur(card, (0, 0), 3) for card in pictures], 96)
+    images = list(dataset.cards.pixels)
+    clean, views = embed_images(network, images, 96), embed_images(network, [cv2.GaussianBlur(card, (0, 0), 3) for card in images], 96)
     matrix = whitening(clean, views)
     apply_to_output(network, matrix)
     mapped = clean @ matrix.T
     mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
-    assert np.sum(embed_images(network, pictures, 96) * mapped, axis=1).min() > 0.995
+    assert np.sum(embed_images(network, images, 96) * mapped, axis=1).min() > 0.995
 
 
-def test_whitening_takes_away_what_all_cards_share():
+def test_whitening_reduces_the_similarity_that_all_cards_share():
     random = np.random.default_rng(0)
     own = random.standard_normal((200, 32)).astype(np.float32)
     shared = 12.0 * random.standard_normal((200, 1)).astype(np.float32) * np.eye(1, 32, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Published networks: timm's backbones under our contract, and timm's ConvNeXt weights in our own ConvNeXt."""
+"""Published networks: timm's backbones as embedding networks, and timm's ConvNeXt weights in ``ConvNext``."""
 
 import dataclasses
 import sys
@@ -44,7 +44,7 @@ def test_the_server_s_side_is_a_multiple_of_the_patch(side, patch, nearest):
     assert nearest_side(side, patch) == nearest
 
 
-def test_the_convnext_of_timm_gives_the_same_features_with_our_names(their_convnext, weights_file):
+def test_the_convnext_of_timm_gives_the_same_features_after_renaming(their_convnext, weights_file):
     ours = make_network(dataclasses.replace(FOUR_STAGES, norm="layer")).eval()
     head = ours.head.project.weight.clone()
     load_published(ours, str(weights_file))
@@ -58,7 +58,7 @@ def test_the_convnext_of_timm_gives_the_same_features_with_our_names(their_convn
     assert torch.equal(ours.head.project.weight, head)
 
 
-def test_the_real_convnext_tiny_has_a_place_for_each_of_timm_s_weights(timm):
+def test_convnext_tiny_has_a_counterpart_for_each_weight_of_timm(timm):
     with torch.device("meta"):
         theirs = timm.create_model("convnext_tiny", pretrained=False, num_classes=0).state_dict()
         ours = make_network(dataclasses.replace(FOUR_STAGES, norm="layer", depths=(3, 3, 9, 3), widths=(96, 192, 384, 768))).state_dict()
@@ -87,7 +87,7 @@ def test_safetensors_are_read_too(their_convnext, tmp_path):
     load_published(make_network(dataclasses.replace(FOUR_STAGES, norm="layer")), str(tmp_path / "convnext.safetensors"))
 
 
-def test_without_weights_and_without_a_network_the_next_step_is_named(timm, monkeypatch):
+def test_without_weights_and_internet_the_error_says_what_to_do(timm, monkeypatch):
     network = make_network(TINY_VIT)
 
     def offline(*_, **__):
@@ -104,7 +104,7 @@ def test_without_timm_the_extra_is_named(monkeypatch):
         make_network(TINY_VIT)
 
 
-def test_a_published_backbone_keeps_our_contract(timm):
+def test_a_published_backbone_is_an_embedding_network(timm):
     network = make_network(TINY_VIT).eval()
     assert isinstance(network, PublishedNetwork)
     assert settings_from(dataclasses.asdict(TINY_VIT)) == TINY_VIT

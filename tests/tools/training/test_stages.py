@@ -1,4 +1,4 @@
-"""Every stage through its command, on tiny networks and drawn cards, ending in a folder that the daemon's loader opens."""
+"""All stages by their commands, with tiny networks and drawn cards, up to a model folder that the daemon's loader opens."""
 
 import dataclasses
 
@@ -53,7 +53,7 @@ def direct(data, tmp_path_factory):
 # --- direct ---
 
 
-def test_direct_training_passes_through_its_stages(direct):
+def test_direct_training_runs_all_stages(direct):
     trained = open_trained(direct / "batch" / "final.pt")
     assert [stage.stage for stage in trained.stages] == ["warm", "metric", "blend"]
     assert [stage.views for stage in trained.stages] == [4 * 4, 4 * 4 * 2, 0]
@@ -64,7 +64,7 @@ def test_direct_training_passes_through_its_stages(direct):
     assert set(load(direct / "batch" / "metric" / "last.pt")["log"][0]) == {"step", "loss", "nce", "arc", "align", "descriptor", "rate"}
 
 
-def test_the_metric_stage_starts_from_the_warm_start_and_whitening_can_come_later(direct, data, tmp_path, capsys):
+def test_the_metric_stage_starts_from_the_warm_start_and_can_be_whitened_later(direct, data, tmp_path, capsys):
     warm = direct / "batch" / "warm" / "last.pt"
     run("metric", data, tmp_path / "metric", "--start", warm, "--steps", "4")
     alone, chained = load(tmp_path / "metric" / "last.pt"), load(direct / "batch" / "metric" / "last.pt")
@@ -108,19 +108,19 @@ def quick_saves(args):
     return dataclasses.replace(settings, course=dataclasses.replace(settings.course, save_every_s=0.0))
 
 
-def test_a_chain_that_is_done_ends_at_once_when_it_is_resumed(direct, data):
+def test_resuming_a_completed_sequence_does_nothing(direct, data):
     before = load(direct / "batch" / "metric" / "last.pt")["log"]
     run("direct", data, direct / "batch", "--steps", "4", "--resume")
     assert load(direct / "batch" / "metric" / "last.pt")["log"] == before
 
 
-def test_a_folder_with_a_run_in_it_is_refused(direct, data, capsys):
+def test_a_folder_that_holds_a_run_is_refused(direct, data, capsys):
     status = cli.main(["direct", "--data", str(data), "--out", str(direct / "batch"), "--hold-out", "T2", *QUICK, "--steps", "4"])
     assert status == 65
     assert "--resume" in capsys.readouterr().err
 
 
-def test_refining_starts_where_the_whitened_network_is_and_keeps_its_space(direct, data, tmp_path):
+def test_refinement_starts_from_the_whitened_network_and_keeps_its_space(direct, data, tmp_path):
     start = direct / "batch" / "final.pt"
     out = run("refine", data, tmp_path / "refined", "--start", start, "--steps", "3")
     before, after = open_trained(start), open_trained(out / "final.pt")
@@ -129,7 +129,7 @@ def test_refining_starts_where_the_whitened_network_is_and_keeps_its_space(direc
     assert after.whitened
     log = load(out / "last.pt")["log"]
     assert set(log[0]) == {"step", "loss", "cosine", "rate"}
-    assert log[0]["cosine"] > 0.2  # the teacher's own answer to the degraded view, before anything was learned
+    assert log[0]["cosine"] > 0.2  # the teacher's own embedding of the degraded view, before the first step
     resumed = load(run("refine", data, out, "--start", start, "--steps", "3", "--resume") / "last.pt")
     assert resumed["log"] == log
 
@@ -139,7 +139,7 @@ def test_refining_starts_where_the_whitened_network_is_and_keeps_its_space(direc
 
 @pytest.fixture(scope="module")
 def teacher(data, tmp_path_factory):
-    """A tiny transformer in the teacher's place, fine-tuned from a file of weights in both phases."""
+    """A tiny transformer as teacher, fine-tuned from a file of weights in both phases."""
     import_timm()
     folder, patch = tmp_path_factory.mktemp("teacher"), pytest.MonkeyPatch()
     settings = dataclasses.replace(TINY_VIT, dim=768)
@@ -172,7 +172,7 @@ def test_the_teacher_learns_its_head_first_and_then_its_last_blocks(teacher):
     assert len(blocks["own"]["centers"]) == 19, "one class per artwork, and two of the twenty cards share one"
 
 
-def test_without_weights_a_teacher_names_the_next_step(data, tmp_path, capsys, monkeypatch):
+def test_a_teacher_without_weights_says_what_to_do(data, tmp_path, capsys, monkeypatch):
     import_timm()
     monkeypatch.setattr("tools.network.published.published_weights", unreachable)
     status = cli.main(["teacher", "--data", str(data), "--out", str(tmp_path / "none")])
@@ -193,7 +193,7 @@ def test_a_student_learns_from_its_teacher(teacher, data, tmp_path, losses, monk
     )
     log = load(out / "last.pt")["log"]
     assert {loss.partition(":")[0] for loss in losses} <= set(log[0])
-    if "contrastive" not in losses:  # an untrained transformer says almost the same to all cards: nothing to tell apart
+    if "contrastive" not in losses:  # an untrained transformer embeds all cards almost equally: nothing to distinguish
         assert np.mean([entry["loss"] for entry in log[-4:]]) < np.mean([entry["loss"] for entry in log[:4]])
     assert open_trained(out / "last.pt").stages[-1].stage == "distill: hailo"
 
@@ -205,24 +205,24 @@ def test_the_server_student_is_trained_at_its_own_size(teacher, data, tmp_path):
     assert open_trained(tmp_path / "last.pt").side == 48
 
 
-def test_a_teacher_is_asked_once(dataset, tmp_path):
+def test_a_teacher_embeds_the_cards_once(dataset, tmp_path):
     weights = tmp_path / "teacher.bin"
     weights.write_bytes(b"anything")
-    asked = []
+    embedded = []
 
     class CountingTeacher:
         dim = 4
 
         def embed(self, cards):
-            asked.append(len(cards))
+            embedded.append(len(cards))
             return np.eye(len(cards), 4, dtype=np.float32)
 
-    answers = [teacher_embeddings(weights, lambda _: CountingTeacher(), dataset.cards, tmp_path) for _ in range(2)]
-    assert asked == [20]
-    assert np.array_equal(*answers)
+    rows = [teacher_embeddings(weights, lambda _: CountingTeacher(), dataset.cards, tmp_path) for _ in range(2)]
+    assert embedded == [20]
+    assert np.array_equal(*rows)
     weights.write_bytes(b"another teacher")
     teacher_embeddings(weights, lambda _: CountingTeacher(), dataset.cards, tmp_path)
-    assert asked == [20, 20]
+    assert embedded == [20, 20]
 
 
 # --- export ---
@@ -235,7 +235,7 @@ def exported(request, direct, data, tmp_path_factory):
     return out
 
 
-def test_the_exported_folder_opens_answers_and_agrees_with_the_trained_network(exported, direct, data):
+def test_the_exported_folder_opens_and_agrees_with_the_trained_network(exported, direct, data):
     model = open_model(exported)
     assert model.manifest.training.note.startswith("briefly trained: ")
     assert model.manifest.training.held_out == ("T2",)
@@ -252,7 +252,7 @@ def test_the_exported_folder_opens_answers_and_agrees_with_the_trained_network(e
     assert np.sum(vectors * embed_images(trained.network, cards, SIDE), axis=1).min() > 0.95
 
 
-def test_figures_count_names_and_refusals():
+def test_figures_count_identifications_and_rejections():
     gallery = np.eye(4, 8, dtype=np.float32)
     queries = np.array([[0.9, 0.1] + [0] * 6, [0.6, 0.7] + [0] * 6], np.float32)
     groups = np.arange(4)
