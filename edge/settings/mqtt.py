@@ -71,8 +71,8 @@ class MqttSettings(Schema):
         100.0,
         ge=1,
         le=100_000,
-        description="Maximum rate at which stored events are sent after an outage. Of a faster stream than a subscriber reads, "
-        "the broker drops what exceeds the subscriber's queue.",
+        description="Maximum rate at which stored events are sent after an outage. If a subscriber reads more slowly, "
+        "the broker drops the events that exceed its queue.",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="A message refused this many times is quarantined.")
     max_payload_bytes: int = Field(
