@@ -110,5 +110,5 @@ def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> h
         raise BundleError(f"{path}: contains {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
     try:
         return hnswlib.Index(params=state)
-    except (RuntimeError, MemoryError) as error:
+    except RuntimeError as error:
         raise BundleError(f"{path}: is refused by hnswlib ({error}); build the bundle again") from error
