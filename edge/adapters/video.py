@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from typing_extensions import override
 
-from edge.camera.address import redact_address
 from edge.camera.capture import FrameSource
 from edge.camera.video_clock import VideoClock
 from edge.errors import CameraError, CameraFrozenError, CameraGarbageError, RecordingError, SourceEndedError
+from edge.settings.address import redact_address
 from edge.vision.card import Size
 from edge.vision.frame import Frame, RgbImage
 

@@ -9,10 +9,12 @@ from edge.publishing import broker_probe
 from edge.publishing.discovery import Device
 from edge.publishing.event import Topics
 from edge.publishing.outbox import Outbox
+from edge.publishing.outbox_clock import MachineClock
 from edge.publishing.publisher import Publisher
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.settings.sections import Settings
 from edge.system.device_id import derive_device_id
+from edge.system.machine import clock_is_synchronized
 
 
 def mqtt_sink(
@@ -24,7 +26,8 @@ def mqtt_sink(
     """
     topics = Topics(settings.prefix, device_id)
     MqttSession(settings, topics, "5")  # reads password and certificates: fail at start-up rather than at the first connection
-    return Publisher(settings, home_assistant, topics, device, Outbox(outbox), partial(MqttSession, settings, topics))
+    outbox_on_disk = Outbox(outbox, MachineClock(clock_is_synchronized))
+    return Publisher(settings, home_assistant, topics, device, outbox_on_disk, partial(MqttSession, settings, topics))
 
 
 def probe_broker(settings: Settings) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge.camera.address import redact_address, with_login
 from edge.camera.capture import CameraThread, FrameSource
 from edge.camera.frame_checks import FrameChecks
 from edge.errors import SettingsError
+from edge.settings.address import redact_address, with_login
 from edge.settings.secret import read_secret
 from edge.settings.sections import CameraSection
 from edge.vision.card import Size

@@ -25,7 +25,6 @@ from edge.app.index import open_gallery
 from edge.app.model import EMBED_TIMEOUT_S, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
-from edge.camera.address import is_address
 from edge.camera.capture import CameraThread, CaptureStatus
 from edge.daemon.announcer import Identity
 from edge.daemon.number_queue import read_synchronously
@@ -37,6 +36,7 @@ from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import PublisherHealth
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch
 from edge.recognition.recognizer import Embedder
+from edge.settings.address import is_address
 from edge.settings.sections import CameraSection, Settings
 from edge.system.clock import Clock
 from edge.tracking.tracker import TrackId

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
-
-from edge.system.machine import clock_is_synchronized
 
 CLOCK_WAS_SET_MS: Final = 1_704_067_200_000
 """2024-01-01. An earlier time was read before the system clock was set."""
@@ -26,8 +26,11 @@ class Moment(NamedTuple):
     boot_id: str
 
 
+@dataclass(frozen=True, slots=True)
 class MachineClock:
-    """The clocks of this machine."""
+    """The clocks of this machine. ``is_synchronized`` returns whether its system clock is set, None if that is unknown."""
+
+    is_synchronized: Callable[[], bool | None] = lambda: None
 
     def now(self) -> Moment:
         """Return the current moment. All processes of one boot agree on it."""
@@ -35,7 +38,7 @@ class MachineClock:
 
     def is_wrong(self) -> bool:
         """Return whether the system clock is known not to be set."""
-        return clock_is_synchronized() is False
+        return self.is_synchronized() is False
 
 
 def age_ms(event: Moment, now: Moment) -> int | None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_orig
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ValidationError
 
-from edge.camera.address import redact_addresses
 from edge.errors import SettingsError
+from edge.settings.address import redact_addresses
 from edge.settings.sections import Settings
 
 if TYPE_CHECKING:

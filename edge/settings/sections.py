@@ -11,9 +11,9 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.camera.address import has_login, is_address
 from edge.recognition.decision import AcceptanceThresholds
 from edge.schema import Schema
+from edge.settings.address import has_login, is_address
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.tracking.evidence import EvidencePolicy
 from edge.tracking.tracker import TrackPolicy

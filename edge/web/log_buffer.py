@@ -7,9 +7,9 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from edge.camera.address import redact_addresses
 from edge.publishing.event import format_instant
 from edge.schema import to_json
+from edge.settings.address import redact_addresses
 from edge.web.broadcast import Broadcaster, Message
 
 if TYPE_CHECKING:

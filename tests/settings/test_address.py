@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.camera.address import has_login, is_address, redact_address, redact_addresses, with_login
+from edge.settings.address import has_login, is_address, redact_address, redact_addresses, with_login
 
 
 @pytest.mark.parametrize(
