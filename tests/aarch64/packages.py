@@ -1,4 +1,4 @@
-"""Puts this project and what it requires into a Debian from outside: under qemu pip takes minutes, a compiler a quarter of an hour."""
+"""Install this project and its requirements into a Debian root from the host; pip and compilers are slow under qemu."""
 
 import shutil
 import subprocess
@@ -13,24 +13,24 @@ from tests.support.paths import ROOT
 PACKAGES, BUILT = "/opt/python", "/opt/built"
 SOURCE_ONLY = "hnswlib"
 GLIBC = range(17, 37)
-"""Of the wheels' platforms; Debian 12 has 2.36."""
+"""glibc versions of the wheels' platforms; Debian 12 has 2.36."""
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
 FLAGS = ("-O3", "-w", "-std=c++14", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread")
 
 
 def requirements() -> list[str]:
-    """Return what the installed project requires, each as ``pyproject.toml`` has it."""
+    """Return the run-time requirements of the project, as in ``pyproject.toml``."""
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
 
 
 def why_not(machine: str) -> str | None:
-    """Return why nothing can be built for it here, or None."""
+    """Return why nothing can be built for ``machine`` on this host, or None."""
     compiler = _compiler(machine)
     return None if shutil.which(compiler) else f"{compiler} is not installed: apt install g++-{machine.replace('_', '-')}-linux-gnu"
 
 
 def install(root: DebianRoot, machine: str, python: str) -> None:
-    """Install wheels for the root's processor and Python, such as ``3.11``, and the project as it is now."""
+    """Install wheels for the root's processor and Python, such as ``3.11``, and the current state of the project."""
     target = root.at(PACKAGES)
     shutil.rmtree(target, ignore_errors=True)
     platforms = [f"--platform=manylinux_2_{version}_{machine}" for version in GLIBC]
@@ -41,7 +41,7 @@ def install(root: DebianRoot, machine: str, python: str) -> None:
 
 
 def build(root: DebianRoot, machine: str, python: str, folder: Path) -> None:
-    """Build hnswlib, which has no wheels, for the root's Python and C library, as its own ``setup.py`` would; done once per root."""
+    """Build hnswlib, which has no wheels, for the root's Python and C library, as its ``setup.py`` does; once per root."""
     if root.at(BUILT).exists():
         return
     source = _fetch_source(folder)
@@ -57,7 +57,7 @@ def build(root: DebianRoot, machine: str, python: str, folder: Path) -> None:
 
 
 def _fetch_source(folder: Path) -> Path:
-    """Unpack the newest source that we take, and the headers it is compiled with; return its folder."""
+    """Unpack the newest supported source and the headers it needs; return its folder."""
     wanted = next(each for each in requirements() if each.startswith(SOURCE_ONLY))
     fetch = [*PIP, "download", "--no-deps", "--no-binary", SOURCE_ONLY, "--dest", str(folder), wanted]
     subprocess.run(fetch, check=True)

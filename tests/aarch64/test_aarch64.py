@@ -1,8 +1,8 @@
-"""Beside this machine a Raspberry Pi's: the same Debian for arm64, under qemu-user. Does all we need import, is a card's answer the same?
+"""The same Debian for this processor and for arm64 (under qemu-user): all dependencies import, and cards get the same results.
 
     CARDEDGE_APPLIANCE_CACHE=DIR pytest -m aarch64
 
-What was found is printed.
+The versions and scores are printed.
 """
 
 import json
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.aarch64, pytest.mark.timeout(1800)]
 
 @dataclass(frozen=True)
 class Suite:
-    """A Debian that Raspberry Pi OS is made of. ``builds``: its own hnswlib is too old for us, or it has none."""
+    """A Debian release that Raspberry Pi OS is based on; ``builds`` if it has no hnswlib or too old a one."""
 
     name: str
     python: str
@@ -54,7 +54,7 @@ SUITES = (
 
 @dataclass(frozen=True)
 class System:
-    """One Debian of one processor, with the project and all it requires."""
+    """A Debian root for one processor, with the project and its requirements."""
 
     root: DebianRoot
     machine: str
@@ -66,7 +66,7 @@ class System:
 
 @pytest.fixture(scope="module", params=SUITES, ids=lambda suite: suite.name)
 def systems(request, tmp_path_factory) -> tuple[System, ...]:
-    """This processor's system and a Pi's."""
+    """The system for this processor and the one for arm64."""
     for machine in MACHINES:
         reason = why_not(machine) or (packages.why_not(machine) if request.param.builds else None)
         if reason is not None:
@@ -85,10 +85,10 @@ def _system(suite: Suite, machine: str, folder: Path, tmp_path_factory) -> Syste
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> list[Path]:
-    """A card on a table in each: two of the sample bundle, one of no bundle. In one picture they would take qemu longer than allowed."""
-    known = [card.picture for card in sample_video_cards(2)]
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory) -> list[Path]:
+    """Images of a card on a table: two of the sample bundle and an unknown one. One image with all would exceed the timeout under qemu."""
+    known = [card.image for card in sample_video_cards(2)]
+    folder = tmp_path_factory.mktemp("images")
     return [
         _photograph(card, folder / f"{number}.png")
         for number, card in enumerate([*known, over_white(draw_card(card_specs(1, seed=77)[0]))])
@@ -103,30 +103,30 @@ def _photograph(card: np.ndarray, path: Path) -> Path:
 
 
 @pytest.fixture
-def tell(capsys, systems) -> Iterator:
-    def told(system: System, line: str) -> None:
+def log(capsys, systems) -> Iterator:
+    def write(system: System, line: str) -> None:
         with capsys.disabled():
             print(f"\n{system.suite.name} {system.machine}: {line}", end="", flush=True)  # noqa: T201 - the log of the run
 
-    return told
+    return write
 
 
-def test_every_runtime_dependency_imports(systems, tell):
+def test_every_runtime_dependency_imports(systems, log):
     for system in systems:
-        shutil.copy(Path(__file__).with_name("told.py"), system.root.at("/opt/told.py"))
-        told = json.loads(system.python("-W", "error::RuntimeWarning", "/opt/told.py", packages.PACKAGES, packages.BUILT))
-        versions = {canonicalize_name(name): version for name, version in told["versions"].items()}
-        tell(system, f"Python {told['python']}, {told['libc']}: {len(told['modules'])} modules imported in {told['import_s']} s")
-        tell(system, ", ".join(f"{name} {version}" for name, version in versions.items()))
-        assert told["machine"] == system.machine
-        assert told["python"].startswith(f"{system.suite.python}.")
-        assert {"cv2", "hnswlib", "numpy", "onnxruntime", "pydantic_core"} <= set(told["modules"])
+        shutil.copy(Path(__file__).with_name("import_report.py"), system.root.at("/opt/import_report.py"))
+        report = json.loads(system.python("-W", "error::RuntimeWarning", "/opt/import_report.py", packages.PACKAGES, packages.BUILT))
+        versions = {canonicalize_name(name): version for name, version in report["versions"].items()}
+        log(system, f"Python {report['python']}, {report['libc']}: {len(report['modules'])} modules imported in {report['import_s']} s")
+        log(system, ", ".join(f"{name} {version}" for name, version in versions.items()))
+        assert report["machine"] == system.machine
+        assert report["python"].startswith(f"{system.suite.python}.")
+        assert {"cv2", "hnswlib", "numpy", "onnxruntime", "pydantic_core"} <= set(report["modules"])
         for wanted in map(Requirement, packages.requirements()):
             assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), wanted
 
 
-def test_a_picture_gets_the_same_answer(systems, pictures, tell):
-    here, pi = (_identify(system, pictures, tell) for system in systems)
+def test_both_processors_give_the_same_result(systems, images, log):
+    here, pi = (_identify(system, images, log) for system in systems)
     assert [card["status"] for card in here] == ["identified", "identified", "unknown"]
     for one, other in zip(here, pi, strict=True):
         for name in ("status", "card_id", "rotation", "printings", "reason"):
@@ -136,21 +136,21 @@ def test_a_picture_gets_the_same_answer(systems, pictures, tell):
         assert np.allclose(one["quad"], other["quad"], atol=0.1)
 
 
-def _identify(system: System, pictures: list[Path], tell) -> list[dict]:
-    """Return what ``cardedge identify`` says of the one card in each picture."""
-    inside = [f"/opt/{picture.name}" for picture in pictures]
-    for picture, path in zip(pictures, inside, strict=True):
-        shutil.copy(picture, system.root.at(path))
+def _identify(system: System, images: list[Path], log) -> list[dict]:
+    """Return the result of ``cardedge identify`` for the card in each image."""
+    inside = [f"/opt/{image.name}" for image in images]
+    for image, path in zip(images, inside, strict=True):
+        shutil.copy(image, system.root.at(path))
     began_s = time.monotonic()
-    said = system.python("-m", "edge", "identify", *inside, "--index", "/opt/source/index/sample", "--model", MODEL, "--json")
-    answers = [json.loads(line) for line in said.splitlines()]
+    output = system.python("-m", "edge", "identify", *inside, "--index", "/opt/source/index/sample", "--model", MODEL, "--json")
+    answers = [json.loads(line) for line in output.splitlines()]
     embed_s = sum(answer["timing_ms"]["embed"] for answer in answers) / 1000
-    tell(system, f"cardedge identify in {time.monotonic() - began_s:.1f} s, of which embedding {embed_s:.1f} s")
+    log(system, f"cardedge identify in {time.monotonic() - began_s:.1f} s, of which embedding {embed_s:.1f} s")
     cards = [card for answer in answers for card in answer["cards"]]
     for card in cards:
-        tell(system, f"{card['status']} {card['card_id']}: {', '.join(f'{name} {card[name]}' for name in SCORES)}")
+        log(system, f"{card['status']} {card['card_id']}: {', '.join(f'{name} {card[name]}' for name in SCORES)}")
     return cards
 
 
-def test_the_oldest_python_is_the_one_we_promise():
+def test_the_oldest_python_is_the_required_one():
     assert f'requires-python = ">={SUITES[0].python}"' in (ROOT / "pyproject.toml").read_text()

@@ -1,4 +1,4 @@
-"""A Debian system in a systemd-nspawn container: booted by its own systemd, rebooted, cut off; what a machine does and a chroot cannot.
+"""A Debian system in a systemd-nspawn container, which can be booted, rebooted and cut off from power, unlike a chroot.
 
 The disk is an overlay on a root file system that stays as it was. The network is the container's own and leads nowhere.
 """
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 BOOT_TIMEOUT_S = 90.0
 REBOOT = 133
-"""With ``--keep-unit`` nspawn does not boot again by itself: it exits with this and wants to be started again."""
+"""Exit status of nspawn with ``--keep-unit`` for a reboot: it must be started again."""
 
 NSPAWN = (
     "systemd-nspawn",
@@ -40,7 +40,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float, what: str) -> T:
-    """Return the first true answer; a time-out is a failure that says what was waited for."""
+    """Return the first true result of ``condition``; fail after ``timeout_s`` with a message that names ``what``."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := condition()):
         if time.monotonic() > deadline_s:
@@ -50,7 +50,7 @@ def wait_until(condition: Callable[[], T], timeout_s: float, what: str) -> T:
 
 
 def spawn(arguments: list[str], cgroup: Path, console: Path) -> "subprocess.Popen[bytes]":
-    """Start nspawn in a control group of its own: what it makes there cannot be made in one that holds other processes."""
+    """Start nspawn in its own control group, because it cannot create groups in one that has other processes."""
     cgroup.mkdir(parents=True, exist_ok=True)
     enter = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs"), *NSPAWN, *arguments]
     with console.open("ab") as output:
@@ -58,13 +58,13 @@ def spawn(arguments: list[str], cgroup: Path, console: Path) -> "subprocess.Pope
 
 
 def cgroup_of(name: str) -> Path:
-    """Return the control group for a container: on a machine with both hierarchies, in the unified one."""
+    """Return the control group for a container; in the unified hierarchy if the host has both."""
     unified = Path("/sys/fs/cgroup/unified")
     return (unified if unified.is_dir() else Path("/sys/fs/cgroup")) / name
 
 
 def leave_cgroup(cgroup: Path) -> None:
-    """Remove a control group and what nspawn made in it, in every hierarchy that has it. Its last processes may just be ending."""
+    """Remove a control group and its subgroups from all hierarchies; wait for its last processes to end."""
     for root in {cgroup.parent, Path("/sys/fs/cgroup/systemd")}:
         for group in sorted((root / cgroup.name).glob("**/"), reverse=True):
             with suppress(OSError):
@@ -96,28 +96,28 @@ class Container:
         return self._nspawn is not None
 
     def boot(self) -> None:
-        """Start the machine and wait until its systemd has started all it wants to."""
+        """Start the machine and wait until its systemd has finished booting."""
         self._start()
         self._wait_until_up()
 
     def reboot(self) -> None:
-        """Shut down in order and boot again."""
+        """Shut down cleanly and boot again."""
         self.run("systemctl", "reboot")
         assert self._ended() == REBOOT
         self.boot()
 
     def cut_power(self) -> None:
-        """Every process ends at once, none is asked to finish. What the kernel has not yet written to the disk survives all the same."""
+        """Kill all processes at once. Unlike a real power cut, data that the kernel has not yet written survives."""
         subprocess.run(["kill", "-KILL", str(self._leader())], check=True)
         self._ended()
 
     def power_off(self) -> None:
-        """Shut down in order."""
+        """Shut down cleanly."""
         self.run("systemctl", "poweroff")
         self._ended()
 
     def remove(self) -> None:
-        """Leave nothing on the host, whatever state the machine is in."""
+        """Remove the machine from the host, in any state."""
         if self.has_power:
             with suppress(AssertionError, subprocess.SubprocessError):
                 self.cut_power()
@@ -127,38 +127,40 @@ class Container:
         leave_cgroup(self._cgroup)
 
     def run(self, *command: object, check: bool = True, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
-        """Run a program inside, as root with a clean environment."""
+        """Run a program in the machine, as root with a clean environment; fail unless ``check`` is False or it succeeds."""
         enter = ["nsenter", "-t", str(self._leader()), "-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd", "--"]
         lower = ["setpriv", "--bounding-set", HOST_ONLY, "--inh-caps", HOST_ONLY, "--", "env", "-i", *INSIDE_ENVIRONMENT]
-        said = subprocess.run(
+        result = subprocess.run(
             [*enter, *lower, *map(str, command)], capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
         )
-        if check and said.returncode != 0:
-            raise AssertionError(f"{' '.join(map(str, command))}: status {said.returncode}\n{said.stdout[-3000:]}\n{said.stderr[-3000:]}")
-        return said
+        if check and result.returncode != 0:
+            raise AssertionError(
+                f"{' '.join(map(str, command))}: status {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+            )
+        return result
 
     def read(self, path: str) -> str:
-        """Return a file's text; the machine need not run."""
+        """Return the text of a file; the machine need not be running."""
         return self.at(path).read_text()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file, root's; the machine need not run."""
+        """Write a file owned by root; the machine need not be running."""
         file = self.at(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
 
     def at(self, path: str) -> Path:
-        """Return where a file of the machine's disk is seen from here. Not for what the machine mounts: /run, /tmp, /proc."""
+        """Return the path on the host of a file on the machine's disk; not for mounts of the machine such as /run, /tmp, /proc."""
         return self.disk / path.lstrip("/")
 
     def in_its_network(self, make: Callable[[], T]) -> T:
-        """Return what ``make`` makes in the machine's network: sockets opened there stay there, and outlive a power cut."""
+        """Return the result of ``make``, called in the machine's network namespace; its sockets stay there, even after a power cut."""
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(self._enter_network, make).result()
 
     def _enter_network(self, make: Callable[[], T]) -> T:
-        with Path(f"/proc/{self._leader()}/ns/net").open() as network:  # a network belongs to a thread; this one ends here
+        with Path(f"/proc/{self._leader()}/ns/net").open() as network:  # a namespace is entered by a thread, which ends afterwards
             if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
         return make()
@@ -168,12 +170,12 @@ class Container:
         self._nspawn = spawn([*where, "--console=read-only", "--boot", "systemd.show_status=no"], self._cgroup, self._console)
 
     def _leader(self) -> int:
-        """Return the machine's first process, as numbered here."""
+        """Return the process id on the host of the machine's first process."""
         if self._nspawn is None or self._nspawn.poll() is not None:
-            raise AssertionError(f"{self.name} is not running; its console said: {self._console.read_text()[-1000:]}")
+            raise AssertionError(f"{self.name} is not running; its console: {self._console.read_text()[-1000:]}")
         found = subprocess.run(["pgrep", "-P", str(self._nspawn.pid), "-x", "systemd"], capture_output=True, text=True, check=False).stdout
         if not found:
-            raise AssertionError(f"{self.name} has no systemd; its console said: {self._console.read_text()[-1000:]}")
+            raise AssertionError(f"{self.name} has no systemd; its console: {self._console.read_text()[-1000:]}")
         return int(found.split()[0])
 
     def _wait_until_up(self) -> None:

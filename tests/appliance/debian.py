@@ -1,6 +1,6 @@
-"""What the machines are made of: root file systems, Python packages, clones of this repository, a film; or why they cannot be made.
+"""Parts of the machines: root file systems, Python packages, clones of this repository, a video.
 
-The mirror and the package index are those this host is set up with; the machines themselves have no network and must do without.
+Mirror and package index are those that this host is configured with; the machines have no network.
 """
 
 import os
@@ -27,24 +27,24 @@ WITHOUT_WHEELS = "hnswlib"
 
 @dataclass(frozen=True)
 class Distribution:
-    """A Debian, with the Python it brings."""
+    """A Debian release with its versions of Python and systemd."""
 
     name: str
     python: str
     systemd: int
     packages: tuple[str, ...]
-    """What install.sh may ask apt for; fetched, not installed, since the machine has no network."""
+    """Packages that install.sh may install; downloaded beforehand, because the machine has no network."""
 
 
 BOOKWORM = Distribution("bookworm", "3.11", 252, ("g++", "mosquitto", "openssh-client", "python3-dev", "python3-venv"))
 TRIXIE = Distribution("trixie", "3.13", 257, ("mosquitto", "openssh-client", "python3-hnswlib", "python3-venv"))
 
-# what a minimal image of the Pi has and a bare Debian lacks
+# packages of a minimal Raspberry Pi OS that a minimal Debian lacks
 IN_THE_SYSTEM = ("systemd", "systemd-sysv", "dbus", "udev", "python3", "ca-certificates", "iproute2", "procps", "sudo")
 
 
 def why_not() -> str | None:
-    """Return why no machine can be booted here, or None. Found by trying, not by what the host says of itself."""
+    """Return why no machine can be booted on this host, or None; determined by trying."""
     if os.geteuid() != 0:
         return "needs root"
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
@@ -69,12 +69,12 @@ def _no_overlay(folder: Path) -> str | None:
 
 
 def _no_container(folder: Path) -> str | None:
-    """Run one program in a container of this host's own /usr, in the way the machines are run."""
+    """Run one program in a container with this host's /usr, as the machines are run; return why it fails, or None."""
     console, cgroup = folder / "console.log", cgroup_of(f"cardedge-probe-{os.getpid()}")
     try:
         tried = spawn(["--directory=/", "--volatile=yes", "--console=pipe", "/usr/bin/true"], cgroup, console).wait(30.0)
-        said = console.read_text().strip().splitlines()
-        return None if tried == 0 else f"systemd-nspawn does not run here: {said[-1] if said else f'status {tried}'}"
+        lines = console.read_text().strip().splitlines()
+        return None if tried == 0 else f"systemd-nspawn does not run here: {lines[-1] if lines else f'status {tried}'}"
     except OSError as error:
         return f"no control group of our own: {error}"
     except subprocess.TimeoutExpired:
@@ -84,7 +84,7 @@ def _no_container(folder: Path) -> str | None:
 
 
 def mirror() -> str | None:
-    """Return the first of this host's apt sources that has all our distributions."""
+    """Return the first of this host's apt sources that has all distributions, or None."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"], capture_output=True, text=True, check=False
     ).stdout
@@ -101,7 +101,7 @@ def _has(address: str, distribution: Distribution) -> bool:
 
 
 def make_root(distribution: Distribution, target: Path) -> None:
-    """Make a root file system with a systemd, as small as a machine can be, and beside it what install.sh may ask apt for."""
+    """Write a minimal root file system with systemd and, not installed, the packages that install.sh may need."""
     fetch = f'chroot "$1" apt-get install -qq --download-only --no-install-recommends {" ".join(distribution.packages)} >/dev/null'
     fast = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/fast"'
     names = f'printf "127.0.0.1 localhost\\n::1 localhost\\n" >"$1/etc/hosts"; echo {distribution.name} >"$1/etc/hostname"'
@@ -111,7 +111,7 @@ def make_root(distribution: Distribution, target: Path) -> None:
 
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:
-    """Fetch what pip needs to make our wheels for a distribution's Python: wheels, and sources where there is none."""
+    """Download the packages that pip needs on a distribution: wheels, and sources of packages without wheels."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "pip", "pybind11", "wheel"]
     wheels = [each for each in wanted if not each.startswith(WITHOUT_WHEELS)]
@@ -122,7 +122,7 @@ def fetch_packages(distribution: Distribution, target: Path) -> None:
 
 
 def make_clone(target: Path) -> Path:
-    """Copy what git holds of this repository, as it lies here."""
+    """Copy the tracked files of this repository, in their current state."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     target.mkdir(parents=True)
     for name in filter(None, files.decode().split("\0")):
@@ -133,15 +133,15 @@ def make_clone(target: Path) -> Path:
 
 
 def set_version(clone: Path, version: str) -> None:
-    """Make a clone another version."""
+    """Change the version of a clone."""
     file = clone / "edge" / "__init__.py"
     changed, count = re.subn(r'(?m)^(__version__.*= )".*"$', rf'\1"{version}"', file.read_text())
-    assert count == 1, "edge/__init__.py tells no version"
+    assert count == 1, "edge/__init__.py has no version"
     file.write_text(changed)
 
 
-def make_film(path: Path) -> list[str]:
-    """Film two cards of the sample bundle, one after the other, to be shown again and again. Return their ids."""
+def make_video(path: Path) -> list[str]:
+    """Write a video of two cards of the sample bundle, one after the other, for playing in a loop; return their ids."""
     cards = sample_video_cards(2)
     lying = CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0)
     shown = tuple(

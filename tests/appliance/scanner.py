@@ -1,4 +1,4 @@
-"""A scanner: a machine with CardEdge installed as its owner would, looking at a film for a camera."""
+"""A scanner: a machine on which CardEdge is installed as a user does it, with a video as its camera."""
 
 import json
 import shutil
@@ -18,10 +18,9 @@ EVENT_TOPIC = f"cardedge/{DEVICE}/event"
 SETTINGS_FILE = "/etc/cardedge/cardedge.toml"
 OUTBOX = "/var/lib/cardedge/outbox.sqlite"
 MQTT_PORT = 1883
-FILM = "/srv/film.mp4"
+VIDEO = "/srv/video.mp4"
 CLONE = "/srv/clone"
-"""Where the machine's owner keeps the program's clone."""
-"""Not under /tmp: the service has one of its own."""
+"""Path of the clone in the machine; not under /tmp, because the service has a private one."""
 
 SETTINGS = f"""\
 [device]
@@ -29,7 +28,7 @@ id = "{DEVICE}"
 
 [camera]
 kind = "film"
-source = "{FILM}"
+source = "{VIDEO}"
 loop = true
 
 [track]
@@ -38,25 +37,25 @@ removed_after_s = 0.5
 
 START_S = 120.0
 EVENT_S = 120.0
-"""Far more than the film's seven seconds: the machines running the checks may be slow, and busy."""
+"""Far more than the seven seconds of the video, because the host may be slow and busy."""
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """``card_ids`` are those in the film."""
+    """A scanner in a container; ``card_ids`` are the cards of the video."""
 
     machine: Container
     card_ids: tuple[str, ...]
 
     def install(self, clone: Path, *options: object, check: bool = True) -> tuple[int, str]:
-        """Copy a clone into the machine, as a person would have it there, and run its installer. Return its status and what it said."""
+        """Copy a clone into the machine and run its installer; return its exit status and its messages."""
         self.machine.run("rm", "-rf", CLONE)
         self.machine.run("cp", "-r", clone, CLONE)
         ended = self.machine.run(f"{CLONE}/install.sh", *options, check=check, timeout_s=900.0)
         return ended.returncode, ended.stderr
 
-    def look_at_the_film(self, more: str = "") -> None:
-        """Let it run with our settings, whatever it ran with."""
+    def use_video(self, more: str = "") -> None:
+        """Restart the service with the settings of the tests and ``more``."""
         self.machine.write(SETTINGS_FILE, SETTINGS + more)
         self.restart()
 
@@ -65,26 +64,26 @@ class Scanner:
         self.machine.run("systemctl", "restart", "cardedge")
 
     def shown(self, *properties: str) -> list[str]:
-        """Return properties of the service, in the order asked for."""
+        """Return properties of the systemd service, in the given order."""
         lines = self.machine.run("systemctl", "show", "cardedge", *(f"--property={name}" for name in properties)).stdout.splitlines()
         values = dict(line.split("=", 1) for line in lines)
         return [values[name] for name in properties]
 
     @property
     def process(self) -> int:
-        """The daemon's number inside the machine; 0 where there is none."""
+        """Process id of the daemon inside the machine; 0 if it is not running."""
         return int(self.shown("MainPID")[0])
 
     def is_ready(self) -> bool:
-        """Whether the daemon has told systemd that it is ready."""
+        """Return whether the daemon has notified systemd that it is ready."""
         return self.shown("ActiveState", "SubState") == ["active", "running"]
 
     def wait_until_restarted(self, former: int, timeout_s: float = START_S) -> None:
-        """Until another process than ``former`` is ready."""
+        """Wait until a process other than ``former`` is ready."""
         wait_until(lambda: self.is_ready() and self.process not in (0, former), timeout_s, "the service is ready again")
 
     def signal(self, name: str) -> int:
-        """Send the daemon a signal; return which process it was."""
+        """Send the daemon a signal; return its process id."""
         process = self.process
         self.machine.run("kill", f"-{name}", process)
         return process
@@ -93,8 +92,8 @@ class Scanner:
         return self.machine.run("journalctl", "--unit=cardedge", "--output=cat", "--no-pager").stdout
 
     @contextmanager
-    def hearing(self, port: int = MQTT_PORT, **options: Any) -> Iterator[Listener]:
-        """Let somebody in the house listen to the machine's broker, as soon as that answers."""
+    def listening(self, port: int = MQTT_PORT, **options: Any) -> Iterator[Listener]:
+        """Yield a client of the machine's broker, connected as soon as the broker accepts connections."""
 
         def listen() -> Listener | None:
             try:
@@ -109,14 +108,14 @@ class Scanner:
             heard.close()
 
     def wait_for_cards(self, heard: Listener) -> None:
-        """Until every card of the film was identified, in what is heard from now on."""
+        """Wait until every card of the video is identified in events received after this call."""
         begin = len(events(heard))
         wait_until(lambda: set(self.card_ids) <= identified(events(heard)[begin:]), EVENT_S, f"{self.card_ids} identified over MQTT")
 
     def waiting_events(self) -> list[dict[str, Any]]:
-        """Return the events in the outbox as they lie on the disk, oldest first; nothing there is touched.
+        """Return the events in the outbox on the disk, oldest first.
 
-        A copy is read: the daemon lets nobody else open its database, and a machine without power must stay as it was left.
+        Reads a copy: the daemon locks its database, and the disk of a machine without power must not change.
         """
         with TemporaryDirectory() as folder:
             for name in (OUTBOX, f"{OUTBOX}-wal"):
@@ -130,9 +129,9 @@ def events(heard: Listener) -> list[dict[str, Any]]:
     return [json.loads(payload) for payload in heard.on(EVENT_TOPIC)]
 
 
-def identified(told: list[dict[str, Any]]) -> set[str]:
-    return {event["card_id"] for event in told if event["type"] == "identified"}
+def identified(published: list[dict[str, Any]]) -> set[str]:
+    return {event["card_id"] for event in published if event["type"] == "identified"}
 
 
-def ids(told: list[dict[str, Any]]) -> set[str]:
-    return {event["event_id"] for event in told}
+def ids(published: list[dict[str, Any]]) -> set[str]:
+    return {event["event_id"] for event in published}

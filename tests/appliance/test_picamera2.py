@@ -1,6 +1,6 @@
-"""The daemon on Picamera2 itself, with libcamera's virtual camera: frames, colors, a cable pulled out, a camera gone silent.
+"""The daemon with Picamera2 and libcamera's virtual camera: frames, colors, a disconnected cable, a camera without frames.
 
-``tests/adapters/test_picamera.py`` tries what this camera cannot do (a close that hangs, formats, focus) on a double.
+``tests/adapters/test_picamera.py`` uses a double for what this camera cannot do (a close that hangs, formats, focus).
 """
 
 import json
@@ -42,9 +42,9 @@ file = "/run/outbox.sqlite"
 enabled = true
 """
 RECOVERY_S = 60.0
-COLOURS = {
+COLORS = {
     "red": (200, 40, 30), "green": (40, 170, 60), "blue": (35, 60, 190), "skin": (224, 172, 140),
-    "white": (235, 235, 235), "grey": (120, 120, 120), "yellow": (220, 200, 40), "black": (20, 20, 20),
+    "white": (235, 235, 235), "gray": (120, 120, 120), "yellow": (220, 200, 40), "black": (20, 20, 20),
 }  # fmt: skip
 
 pytestmark = [pytest.mark.appliance, needs_mosquitto, pytest.mark.timeout(1800)]
@@ -70,11 +70,11 @@ def cards():
 
 def on_the_table(card):
     scene = np.full((720, 1280, 3), TABLE, dtype=np.float32)
-    return lay_card(scene, card.picture, CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0))
+    return lay_card(scene, card.image, CardPose(640.0, 350.0, PX_PER_MM, roll_deg=4.0))
 
 
 class Scanner:
-    """The running daemon, heard over MQTT."""
+    """The running daemon, observed over MQTT."""
 
     def __init__(self, process: "subprocess.Popen[str]", listener: Listener, errors: Path) -> None:
         self.process, self._listener, self._errors = process, listener, errors
@@ -83,24 +83,24 @@ class Scanner:
         return self._listener.on(f"cardedge/{DEVICE}/{topic}")
 
     def identified(self, card_id: str) -> dict | None:
-        """Return the first event that names a card."""
+        """Return the first event that identifies a card, or None."""
         events = map(json.loads, self.heard("event"))
         return next((event for event in events if event["type"] == "identified" and event["card_id"] == card_id), None)
 
     def health(self) -> dict:
-        told = self.heard("health")
-        return json.loads(told[-1]) if told else {"camera": {"state": None, "last_error": None}, "problems": []}
+        reports = self.heard("health")
+        return json.loads(reports[-1]) if reports else {"camera": {"state": None, "last_error": None}, "problems": []}
 
     def wait_for_camera(self, state: str, error: str = "") -> dict:
-        """Wait for a health report with the camera in a state, for a reason; the daemon must live through it."""
+        """Wait for a health report with the camera in ``state`` and ``error`` in its message; the daemon must keep running."""
 
-        def told() -> bool:
+        def is_reached() -> bool:
             assert self.process.poll() is None, self._errors.read_text()[-3000:]
             camera = self.health()["camera"]
             return camera["state"] == state and error in (camera["last_error"] or "")
 
         try:
-            wait_until(told, RECOVERY_S)
+            wait_until(is_reached, RECOVERY_S)
         except AssertionError as late:
             raise AssertionError(f"camera: {self.health()['camera']}\n{self._errors.read_text()[-3000:]}") from late
         return self.health()
@@ -125,29 +125,29 @@ def scanner(root, camera, cards, tmp_path_factory):
 
 
 def test_colors_are_those_before_the_camera(root, camera):
-    """Red and blue the wrong way round differ by 150 and more."""
-    picture = np.zeros((720, 1280, 3), dtype=np.uint8)
-    for place, color in enumerate(COLOURS.values()):
+    """Swapped red and blue would differ by 150 and more."""
+    image = np.zeros((720, 1280, 3), dtype=np.uint8)
+    for place, color in enumerate(COLORS.values()):
         row, column = divmod(place, 4)
-        picture[row * 360 : row * 360 + 360, column * 320 : column * 320 + 320] = color
-    camera.show(picture)
+        image[row * 360 : row * 360 + 360, column * 320 : column * 320 + 320] = color
+    camera.show(image)
     camera.plug_in()
-    told = json.loads(root.run(PROGRAM, f"{FOLDER}/frames_told.py", NUMBER, 4, 2, environment=ENVIRONMENT, timeout_s=60.0))
-    assert told["facts"]["granted"] == "1280x720 NV12"
-    for name, color in zip(COLOURS, told["colours"], strict=True):
-        assert color == pytest.approx(COLOURS[name], abs=5), name
+    report = json.loads(root.run(PROGRAM, f"{FOLDER}/frame_report.py", NUMBER, 4, 2, environment=ENVIRONMENT, timeout_s=60.0))
+    assert report["properties"]["granted"] == "1280x720 NV12"
+    for name, color in zip(COLORS, report["colors"], strict=True):
+        assert color == pytest.approx(COLORS[name], abs=5), name
 
 
-def test_a_card_before_the_camera_is_told_over_mqtt(scanner, cards):
+def test_a_card_before_the_camera_is_published_over_mqtt(scanner, cards):
     health = scanner.wait_for_camera("running")
     assert (health["camera"]["width"], health["camera"]["height"]) == (1280, 720)
     wait_until(lambda: scanner.identified(cards[0].card_id), RECOVERY_S)
     event = scanner.identified(cards[0].card_id)
     assert event["frame"] == {"width": 1280, "height": 720}
-    assert 0 < event["timing_ms"]["capture_to_event"] < 60_000  # the sensor's time stamp is of our clock
+    assert 0 < event["timing_ms"]["capture_to_event"] < 60_000  # the sensor's time stamp is of the monotonic clock
 
 
-def test_a_silent_camera_is_frozen_and_recovers(scanner, camera):
+def test_a_camera_without_frames_is_frozen_and_recovers(scanner, camera):
     scanner.wait_for_camera("running")
     camera.silence()
     health = scanner.wait_for_camera("frozen", "no frame for 1 s; check ribbon cable and power")
@@ -156,18 +156,18 @@ def test_a_silent_camera_is_frozen_and_recovers(scanner, camera):
     assert scanner.wait_for_camera("running")["problems"] == []
 
 
-def test_a_camera_that_shows_one_picture_for_ever_is_frozen_and_recovers(scanner, camera, cards):
+def test_a_camera_that_repeats_one_image_is_frozen_and_recovers(scanner, camera, cards):
     scanner.wait_for_camera("running")
-    camera.show(on_the_table(cards[0]), pictures=1)
-    camera.silence()  # the pictures are read by the next opening
-    scanner.wait_for_camera("frozen", "no picture")
+    camera.show(on_the_table(cards[0]), images=1)
+    camera.silence()  # the images are read by the next opening
+    scanner.wait_for_camera("frozen", "no frame")
     camera.plug_in()
     scanner.wait_for_camera("frozen", "the image has not changed by a single bit for 1.5 s")
     camera.show(on_the_table(cards[0]))
     assert scanner.wait_for_camera("running")["problems"] == []
 
 
-def test_a_camera_pulled_out_is_missed_by_name_and_found_again(scanner, camera, cards):
+def test_a_disconnected_camera_is_named_and_found_again(scanner, camera, cards):
     scanner.wait_for_camera("running")
     camera.unplug()
     health = scanner.wait_for_camera("disconnected", f"camera {NUMBER}: not found (found: 0 wall); check the ribbon cable")

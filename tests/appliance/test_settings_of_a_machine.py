@@ -1,4 +1,4 @@
-"""What the unit does with settings: wrong ones are not tried again and again, and the broker's password is the service's alone."""
+"""The unit and the settings: the service is not restarted with invalid settings, and only it can read the broker's password."""
 
 import pytest
 
@@ -13,7 +13,7 @@ GUARDED_PORT = 1884
 LOGIN = ("scanner", "correct horse")
 
 
-def test_with_wrong_settings_it_ends_with_78_and_is_not_started_again(scanner, machine):
+def test_invalid_settings_end_the_service_with_78_without_a_restart(scanner, machine):
     machine.write(SETTINGS_FILE, SETTINGS + "[mqtt]\nport = 'ninety'\n")
     assert machine.run("systemctl", "restart", "cardedge", check=False).returncode != 0
     machine.run("sleep", "5")  # RestartSec is 2
@@ -23,7 +23,7 @@ def test_with_wrong_settings_it_ends_with_78_and_is_not_started_again(scanner, m
 
 @pytest.fixture
 def guarded_broker(machine):
-    """A broker that lets in who knows the password."""
+    """A broker that requires a password."""
     machine.write("/srv/guarded.conf", f"listener {GUARDED_PORT} 127.0.0.1\nallow_anonymous false\npassword_file /srv/passwords\n")
     machine.run("mosquitto_passwd", "-b", "-c", "/srv/passwords", *LOGIN)
     machine.run("chown", "mosquitto", "/srv/passwords")
@@ -35,14 +35,14 @@ def guarded_broker(machine):
 
 def test_the_password_comes_from_a_credential_that_only_root_can_read(scanner, machine, guarded_broker):
     machine.write(CREDENTIAL, LOGIN[1], 0o600)
-    scanner.look_at_the_film(guarded_broker)
-    with scanner.hearing(GUARDED_PORT, login=LOGIN) as heard:
+    scanner.use_video(guarded_broker)
+    with scanner.listening(GUARDED_PORT, login=LOGIN) as heard:
         wait_until(lambda: b"online" in heard.on(AVAILABILITY), EVENT_S, "the scanner is online at the guarded broker")
         scanner.wait_for_cards(heard)
     assert machine.run("runuser", "-u", "cardedge", "--", "cat", CREDENTIAL, check=False).returncode != 0
 
 
-def test_without_the_credential_it_runs_and_says_that_the_broker_refuses(scanner, machine, guarded_broker):
-    scanner.look_at_the_film(guarded_broker)
+def test_without_the_credential_the_service_runs_and_logs_the_refusal(scanner, machine, guarded_broker):
+    scanner.use_video(guarded_broker)
     assert scanner.is_ready()
     wait_until(lambda: "authoriz" in scanner.journal() or "authoris" in scanner.journal(), START_S, "the journal names the refusal")

@@ -1,4 +1,4 @@
-"""Versions come and go: an upgrade, one that fails, and the end of it all. In this order: afterwards nothing is left to test."""
+"""An upgrade, one that fails, and the removal of CardEdge, in this order: after the last test nothing is installed."""
 
 import re
 
@@ -23,8 +23,8 @@ def version(machine):
 
 
 @pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
-def test_an_upgrade_serves_with_the_settings_and_cards_that_were_there(scanner, machine, installed, workshop):
-    clone, former, cards = workshop.new_clone("newer"), scanner.process, machine.at("/var/lib/cardedge/index/current").readlink()
+def test_an_upgrade_keeps_settings_and_cards(scanner, machine, installed, machines):
+    clone, former, cards = machines.new_clone("newer"), scanner.process, machine.at("/var/lib/cardedge/index/current").readlink()
     set_version(clone, "9.0.0")
     scanner.install(clone, *installed.options)
     assert version(machine) == "9.0.0"
@@ -32,22 +32,22 @@ def test_an_upgrade_serves_with_the_settings_and_cards_that_were_there(scanner, 
     assert scanner.process != former
     assert machine.read(SETTINGS_FILE) == SETTINGS
     assert machine.at("/var/lib/cardedge/index/current").readlink() == cards
-    with scanner.hearing() as heard:
+    with scanner.listening() as heard:
         scanner.wait_for_cards(heard)
 
 
 @pytest.mark.parametrize("installed", ["bookworm"], indirect=True)
-def test_a_version_that_does_not_become_ready_gives_way_to_the_one_before(scanner, machine, installed, workshop):
-    clone, before = workshop.new_clone("broken"), version(machine)
+def test_a_version_that_does_not_become_ready_is_rolled_back(scanner, machine, installed, machines):
+    clone, before = machines.new_clone("broken"), version(machine)
     set_version(clone, "9.9.9")
-    with (clone / "edge" / "daemon.py").open("a") as daemon:
+    with (clone / "edge" / "daemon" / "loop.py").open("a") as daemon:
         daemon.write(BROKEN)
-    status, said = scanner.install(clone, *installed.options, check=False)
-    assert status == 70, said
-    assert "this version does not work" in said
+    status, output = scanner.install(clone, *installed.options, check=False)
+    assert status == 70, output
+    assert "this version does not work" in output
     assert version(machine) == before
     assert scanner.is_ready()
-    with scanner.hearing() as heard:
+    with scanner.listening() as heard:
         scanner.wait_for_cards(heard)
 
 
@@ -61,7 +61,7 @@ NOT_OURS = re.compile(f"{OF_THE_TESTS}|{OF_DEBIAN}")
 
 
 def owned_by_packages(machine):
-    """Files of Debian's packages; since /lib is a link to /usr/lib, under both names."""
+    """Return the files of Debian's packages; under both names, because /lib is a link to /usr/lib."""
     listed = set(machine.run("sh", "-c", "cat /var/lib/dpkg/info/*.list").stdout.splitlines())
     return listed | {f"/usr{path}" for path in listed}
 
@@ -70,7 +70,7 @@ def is_alternative(path):
     return path.is_symlink() and str(path.readlink()).startswith("/etc/alternatives/")
 
 
-def test_after_the_uninstaller_nothing_is_left(scanner, machine):
+def test_the_uninstaller_removes_everything(scanner, machine):
     machine.run(f"{CLONE}/install.sh", "--uninstall", "--purge")
     owned = owned_by_packages(machine)
     changed = [each for each in machine.changes.rglob("*") if not each.is_dir() and not is_alternative(each)]

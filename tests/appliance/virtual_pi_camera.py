@@ -1,6 +1,6 @@
-"""Picamera2 as it is installed, on libcamera's virtual camera, which shows pictures from files: a Debian with both, and its switches.
+"""A Debian with Picamera2 and libcamera's virtual camera, which shows images from files, and the control of that camera.
 
-The files in ``virtual_camera/`` stand for what such a camera has on a Pi and has not here: memory heaps, a display library, a pace.
+The files in ``virtual_camera/`` replace what a Pi has: memory heaps, a display library, a frame rate.
 """
 
 import shutil
@@ -17,18 +17,20 @@ FOLDER = "/opt/virtual-camera"
 PROGRAM = "/opt/cardedge/bin/python"
 ENVIRONMENT = {"LD_PRELOAD": f"{FOLDER}/kernel.so", "PYTHONPATH": FOLDER, "PYTHONFAULTHANDLER": "1", "LIBCAMERA_LOG_LEVELS": "*:ERROR"}
 NUMBER = 1
-"""Ours. Camera 0 is always there: libcamera 0.4 looks for virtual cameras never again once it has found none at all."""
+"""Number of the camera under test. Camera 0 is always connected: libcamera 0.4 stops detecting virtual cameras once it has found none."""
 
 CAMERA = """
 "{name}":
   supported_formats:
   - {{width: 1280, height: 720, frame_rates: [30]}}
-  {pictures}
+  {images}
   location: "CameraLocationExternal"
   model: "{name}"
 """
-OTHER = CAMERA.format(name="wall", pictures='test_pattern: "bars"')
-OURS = CAMERA.format(name="table", pictures=f"frames: {{path: '{FOLDER}/frames/'}}")  # cameras are numbered by name, backwards
+OTHER = CAMERA.format(name="wall", images='test_pattern: "bars"')
+OURS = CAMERA.format(
+    name="table", images=f"frames: {{path: '{FOLDER}/frames/'}}"
+)  # cameras are numbered in descending order of their names
 
 
 def camera_root(session_folder: Path) -> DebianRoot:
@@ -44,20 +46,20 @@ def camera_root(session_folder: Path) -> DebianRoot:
 
 
 class VirtualCamera:
-    """What a person does to a camera: holds something before it, pulls its cable out, shakes it loose."""
+    """Controls the virtual camera: sets its images, connects and disconnects it, stops its frames."""
 
     def __init__(self, root: DebianRoot) -> None:
         self._frames = root.at(f"{FOLDER}/frames")
         self._cameras = root.at("/usr/share/libcamera/pipeline/virtual/virtual.yaml")
         self._silent = root.at("/run/virtual-camera-silent")
 
-    def show(self, picture: np.ndarray, *, pictures: int = 6) -> None:
-        """Hold a picture, RGB, before the camera; with several they differ by a sensor's noise. Seen from the next opening on."""
+    def show(self, image: np.ndarray, *, images: int = 6) -> None:
+        """Set the image, RGB uint8, that the camera shows after it is opened next; ``images`` copies differ by sensor noise."""
         shutil.rmtree(self._frames, ignore_errors=True)
         self._frames.mkdir(parents=True)
         noise = np.random.default_rng(1)
-        for number in range(pictures):
-            noisy = np.clip(picture + noise.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+        for number in range(images):
+            noisy = np.clip(image + noise.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
             cv2.imwrite(str(self._frames / f"{number}.jpg"), _with_planes_of_a_sensor(noisy), [cv2.IMWRITE_JPEG_QUALITY, 97])
 
     def plug_in(self) -> None:
@@ -65,12 +67,12 @@ class VirtualCamera:
         self._silent.unlink(missing_ok=True)
 
     def unplug(self) -> None:
-        """Gone from the list of cameras, and silent at once."""
+        """Remove the camera from the list of cameras and stop its frames."""
         self._configure(OTHER)
         self.silence()
 
     def silence(self) -> None:
-        """There, but no frame is ever done: a ribbon that is not quite in."""
+        """Stop the frames of the connected camera, as a loose ribbon cable does."""
         self._silent.touch()
 
     def _configure(self, cameras: str) -> None:
@@ -78,12 +80,12 @@ class VirtualCamera:
         self._cameras.write_text(f"%YAML 1.1\n---{cameras}...\n")
 
 
-def _with_planes_of_a_sensor(picture: np.ndarray) -> np.ndarray:
-    """Return the BGR picture whose JPEG holds the limited-range YCbCr planes that a sensor delivers of ``picture``.
+def _with_planes_of_a_sensor(image: np.ndarray) -> np.ndarray:
+    """Return a BGR image whose JPEG contains the limited-range YCbCr planes that a sensor delivers for ``image``.
 
-    The virtual camera hands a JPEG's planes out as they are, full range (JFIF), and calls them limited.
+    The virtual camera returns the planes of a JPEG unchanged, in full range (JFIF), and declares them as limited.
     """
-    red, green, blue = (picture[:, :, channel].astype(np.float32) for channel in range(3))
+    red, green, blue = (image[:, :, channel].astype(np.float32) for channel in range(3))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (
         16 + 219 / 255 * luma,

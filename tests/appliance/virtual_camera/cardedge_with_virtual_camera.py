@@ -1,6 +1,6 @@
-"""``cardedge``, with Picamera2 on libcamera's virtual camera. Runs inside the container; its arguments are the command's.
+"""Run ``cardedge`` with Picamera2 on libcamera's virtual camera. Runs inside the container; takes the arguments of ``cardedge``.
 
-Two habits of a Raspberry Pi that Picamera2 takes for granted are replaced from outside; its own files stay as they were installed.
+Replaces two parts of Picamera2 that assume a Raspberry Pi; its files stay as installed.
 """
 
 import sys
@@ -14,7 +14,7 @@ from edge.cli.main import main
 
 
 class TwoPlanes(LibcameraAllocator):
-    """Picamera2's own allocator makes buffers of one plane; the virtual camera writes NV12 into two."""
+    """Allocates buffers with two planes, into which the virtual camera writes NV12; Picamera2's own allocator creates one."""
 
     owner = None
 
@@ -24,7 +24,7 @@ class TwoPlanes(LibcameraAllocator):
     def allocate(self, libcamera_config, use_case):
         self.camera = TwoPlanes.owner().camera
         super().allocate(libcamera_config, use_case)
-        self.camera = None  # a camera that is held is one that libcamera cannot look for again
+        self.camera = None  # libcamera cannot detect a camera again while it is referenced
 
 
 def _remember_the_owner(initialize):

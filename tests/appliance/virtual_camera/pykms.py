@@ -1,4 +1,4 @@
-"""There is no display: only what ``picamera2.previews.drm_preview`` names while it is imported."""
+"""Stub of the display library: only the names that ``picamera2.previews.drm_preview`` needs for its import."""
 
 
 class _AnyName(type):

@@ -1,7 +1,6 @@
-"""Sets the machines up: root file systems, packages, the film, and a scanner installed on each distribution.
+"""Set up the machines: root file systems, packages, the video, and a scanner installed on each distribution.
 
-What a network would bring is fetched once into a folder: the session's own, or the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where it is
-found again.
+Downloads are stored in a folder of the session, or in the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where later sessions find them.
 """
 
 import os
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.appliance.container import Container
-from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_film, make_root
-from tests.appliance.scanner import FILM, Scanner
+from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_root, make_video
+from tests.appliance.scanner import VIDEO, Scanner
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 WHEELS = "/srv/wheels"
@@ -21,16 +20,16 @@ WHEELS = "/srv/wheels"
 
 @dataclass(frozen=True)
 class Installed:
-    """A scanner as its installer left it, and what that said."""
+    """An installed scanner and the output of its installer."""
 
     scanner: Scanner
-    said: str
+    output: str
     options: tuple[object, ...]
-    """What its installer was called with."""
+    """The options of the installer."""
 
 
-class Workshop:
-    """Works on the distributions that are named at once, in threads of its own: one's tests run while the other is still being set up."""
+class Machines:
+    """Sets up the named distributions in parallel threads, so that tests of one run while the other is being set up."""
 
     def __init__(self, folder: Path, names: Collection[str]) -> None:
         self._folder = folder
@@ -39,29 +38,29 @@ class Workshop:
         self._shared = folder / "shared"
         self.clone = make_clone(self._shared / "clone")
         self._threads = ThreadPoolExecutor(2)
-        self._card_ids = self._threads.submit(make_film, self._film)
+        self._card_ids = self._threads.submit(make_video, self._video)
         self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE) if each.name in names}
 
     @property
-    def _film(self) -> Path:
-        return self._shared / "film.mp4"
+    def _video(self) -> Path:
+        return self._shared / "video.mp4"
 
     def installed(self, name: str) -> Installed:
-        """Return the scanner on a distribution; all tests share it."""
+        """Return the scanner on a distribution, after its installation; all tests share it."""
         return self._installed[name].result()
 
     def new_clone(self, name: str) -> Path:
-        """Return a clone to be changed."""
+        """Return a copy of the clone that may be changed."""
         return Path(shutil.copytree(self.clone, self._shared / name))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for machine in self._machines:
-            machine.remove()  # ends what a thread still does in it
+            machine.remove()  # ends what a thread still runs in it
         self._threads.shutdown()
 
     def _install(self, distribution: Distribution) -> Installed:
-        """Install on a machine that has nothing yet: on one distribution without network, on the other with an index of packages."""
+        """Install on a new machine: on bookworm from a wheelhouse, on trixie from a package index."""
         root = self._made(f"root-{distribution.name}", lambda target: make_root(distribution, target))
         packages = self._made(f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
         wheels = None
@@ -71,13 +70,13 @@ class Workshop:
         if wheels is None:
             use_index(machine, packages)
         scanner = Scanner(machine, tuple(self._card_ids.result()))
-        shutil.copy(self._film, machine.at(FILM))
+        shutil.copy(self._video, machine.at(VIDEO))
         options = () if wheels is None else ("--wheelhouse", wheels)
-        _, said = scanner.install(self.clone, *options)
-        return Installed(scanner, said, options)
+        _, output = scanner.install(self.clone, *options)
+        return Installed(scanner, output, options)
 
     def _make_wheelhouse(self, root: Path, packages: Path, target: Path) -> None:
-        """Let another machine of the same kind make the wheels, with the compiler that the scanner need not have."""
+        """Build the wheels on another machine of the same distribution, which has the compiler that the scanner lacks."""
         machine = self._boot("workbench", root)
         use_index(machine, packages)
         Scanner(machine, ()).install(self.clone, "--make-wheelhouse", WHEELS)
@@ -91,7 +90,7 @@ class Workshop:
         return machine
 
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
-        """Return what ``make`` makes, whole: what a broken-off session left is made again."""
+        """Return the path that ``make`` writes; reuse a complete one, discard what an interrupted session left."""
         target, half = self._store / name, self._store / f"{name}.half"
         if not target.exists():
             self._store.mkdir(parents=True, exist_ok=True)
@@ -102,5 +101,5 @@ class Workshop:
 
 
 def use_index(machine: Container, packages: Path) -> None:
-    """Let pip find its packages in a folder, as in an index of the house."""
+    """Configure pip to find its packages in a folder."""
     machine.write("/etc/pip.conf", f"[global]\nno-index = true\nfind-links = {packages}\n")

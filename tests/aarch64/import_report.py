@@ -1,4 +1,4 @@
-"""Runs inside a root: imports every Python package of the folders that are its arguments, and prints what it found as JSON."""
+"""Import all Python packages in the folders given as arguments; print their versions as JSON. Runs inside a root."""
 
 import importlib
 import json
@@ -8,10 +8,10 @@ import time
 from importlib import metadata
 
 NOT_MEANT_FOR_IMPORT = {"bin", "docs", "examples", "samples", "tests"}
-"""What some wheels leave beside their package."""
+"""Names that some wheels install beside their package."""
 
 FROM_ANYWHERE = "hnswlib"
-"""Debian's own too, which does not tell the modules of its packages."""
+"""Included although Debian's own package does not list its modules."""
 
 mine = {distribution.metadata["Name"] for distribution in metadata.distributions(path=sys.argv[1:])} | {FROM_ANYWHERE}
 owned = (name for name, owners in metadata.packages_distributions().items() if mine & set(owners))
@@ -20,7 +20,7 @@ modules = sorted({*named, FROM_ANYWHERE})
 began_s = time.perf_counter()
 for name in modules:
     importlib.import_module(name)
-print(  # noqa: T201 - its answer
+print(  # noqa: T201 - its result
     json.dumps(
         {
             "python": platform.python_version(),

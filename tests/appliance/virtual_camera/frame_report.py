@@ -1,4 +1,4 @@
-"""Runs inside the container: reads frames through our adapter, prints the middle color of each square of a grid and what was granted."""
+"""Print the mean colors in a grid over a frame and the properties of the source, as JSON. Runs inside the container."""
 
 import json
 import sys
@@ -18,4 +18,5 @@ finally:
 height, width = frame.height // rows, frame.width // columns
 squares = [frame.pixels[row * height :, column * width :][: height - 1, : width - 1] for row in range(rows) for column in range(columns)]
 middles = [square[height // 3 : -height // 3, width // 3 : -width // 3].reshape(-1, 3).mean(axis=0) for square in squares]
-print(json.dumps({"colours": [middle.round(1).tolist() for middle in middles], "facts": source.properties(), "sequence": frame.sequence}))  # noqa: T201
+colors = [middle.round(1).tolist() for middle in middles]
+print(json.dumps({"colors": colors, "properties": source.properties(), "sequence": frame.sequence}))  # noqa: T201
