@@ -1,4 +1,4 @@
-"""install.sh: what it finds, chooses, refuses, and would do. That it does it is proven in booted systems, by tests/appliance."""
+"""install.sh: what it detects, selects, refuses, and would do. tests/appliance runs it on booted systems."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ def installer(*arguments, cwd=None):
 
 @pytest.fixture
 def machine(tmp_path):
-    """A file system of our own, and what a script of the installer's functions says and leaves in it."""
+    """A file system for the installer's functions, and a way to run scripts that use them."""
     for folder in (
         "dev",
         "sys/bus/pci/devices",
@@ -57,7 +57,7 @@ def machine(tmp_path):
                 (slot / name).write_text(value + "\n")
 
         def version(self, name="new", *, modules=None, hef=False):
-            """A version whose Python finds the given modules besides ours."""
+            """Create a version whose Python finds the given modules besides those of the project."""
             folder = tmp_path / "opt/cardedge/versions" / name
             (folder / "bin").mkdir(parents=True)
             for module, text in (modules or {}).items():
@@ -103,7 +103,7 @@ def test_the_service_can_read_what_a_strict_umask_installs(machine):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--dance"], "unknown option: --dance"),
         (["--http", "127.0.0.1:8080"], "--http needs --demo"),
@@ -117,23 +117,23 @@ def test_the_service_can_read_what_a_strict_umask_installs(machine):
         (["--cards"], "--cards needs a value"),
     ],
 )
-def test_a_wrong_command_line_is_refused(arguments, said):
+def test_a_wrong_command_line_is_refused(arguments, message):
     result = installer(*arguments)
     assert result.returncode == 64
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_help_names_every_option():
     known = set(
         re.findall(r"^ +(--[a-z-]+)", re.search(r"parse\(\) \{(.*?)^\}", INSTALLER.read_text(), re.DOTALL | re.MULTILINE)[1], re.MULTILINE)
     )
-    said = installer("--help")
-    assert said.returncode == 0
-    assert {option for option in known if option not in said.stdout} == set()
+    result = installer("--help")
+    assert result.returncode == 0
+    assert {option for option in known if option not in result.stdout} == set()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="we are root")
-def test_root_is_asked_for():
+def test_root_is_required():
     result = installer()
     assert result.returncode == 69
     assert "run it with sudo" in result.stderr
@@ -145,7 +145,7 @@ def test_root_is_asked_for():
     "options", [[], ["--uninstall", "--purge"], ["--kiosk"], ["--rollback"], ["--make-wheelhouse", "/nowhere"]], ids=" ".join
 )
 def test_a_dry_run_changes_nothing(options, tmp_path):
-    """It runs where nothing can be written; that this holds is shown first."""
+    """Runs where nothing can be written, which the test verifies first."""
     script = (
         f'mount --make-rprivate / && mount -o remount,bind,ro / && ! touch {ROOT}/x 2>/dev/null && exec bash {INSTALLER} --dry-run "$@"'
     )
@@ -157,7 +157,7 @@ def test_a_dry_run_changes_nothing(options, tmp_path):
 
 
 @needs_debian
-def test_what_is_installed_is_also_removed():
+def test_everything_installed_is_also_removed():
     put = installer("--dry-run").stderr
     taken = installer("--uninstall", "--purge", "--dry-run").stderr
     files = set(re.findall(r"install -D -m 644 \S+ (\S+)", put)) | {
@@ -170,7 +170,7 @@ def test_what_is_installed_is_also_removed():
     assert {file for file in files if f" {file}" not in taken} == set()
 
 
-def test_two_at_once_are_not_allowed(machine):
+def test_two_concurrent_runs_are_not_allowed(machine):
     with (machine.root / "run/lock/cardedge-install").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = machine.run("is_root() { true; }; lock; echo went on")
@@ -194,7 +194,7 @@ LIBRARY = {"hailo_platform": ""}
         ("0x2864", LIBRARY, True, "hailo", "are present"),
     ],
 )
-def test_the_npu_is_chosen_when_board_library_and_network_are_there(machine, board, modules, hef, backend, why):
+def test_the_npu_is_selected_if_board_library_and_model_are_present(machine, board, modules, hef, backend, why):
     if board:
         machine.pci(device=board)
     version = machine.version(modules=modules, hef=hef)
@@ -231,7 +231,7 @@ PI_CAMERA, USB_CAMERA = "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "/base/
         ("v4l2", picamera2(PI_CAMERA), [], True, "v4l2 DEV/video0"),
     ],
 )
-def test_the_camera_is_the_one_that_is_there(machine, wanted, modules, devices, pi, expected):
+def test_the_connected_camera_is_selected(machine, wanted, modules, devices, pi, expected):
     if pi:
         machine.pi()
     for device in devices:
@@ -243,7 +243,7 @@ def test_the_camera_is_the_one_that_is_there(machine, wanted, modules, devices, 
     assert result.stdout.rstrip("\n").replace(str(machine.root / "dev"), "DEV") == expected, result.stderr
 
 
-def test_settings_are_written_once_with_what_is_there(machine):
+def test_settings_are_written_once_for_the_detected_hardware(machine):
     machine.pci()
     version = machine.version(modules=LIBRARY | picamera2(USB_CAMERA, PI_CAMERA), hef=True)
     result = machine.run(f'write_settings {version} ""')
@@ -274,17 +274,17 @@ def test_without_a_camera_its_lines_stay_comments(machine):
         ("dkms", ""),
     ],
 )
-def test_the_packages_of_the_npu_are_those_that_apt_knows(machine, known, wanted):
+def test_the_packages_of_the_npu_are_those_available_from_apt(machine, known, wanted):
     result = machine.run(f'apt_knows() {{ [[ " {known} " == *" $1 "* ]]; }}; hailo_packages | paste -sd " "')
     assert result.stdout.strip() == wanted, result.stderr
 
 
-@pytest.mark.parametrize(("speed", "told"), [("5.0 GT/s PCIe", True), ("2.5 GT/s PCIe", True), ("8.0 GT/s PCIe", False)])
-def test_a_slow_link_is_told_with_the_line_to_add(machine, speed, told):
+@pytest.mark.parametrize(("speed", "reported"), [("5.0 GT/s PCIe", True), ("2.5 GT/s PCIe", True), ("8.0 GT/s PCIe", False)])
+def test_a_slow_link_is_reported_with_the_line_to_add(machine, speed, reported):
     machine.pci(speed=speed)
     result = machine.run("pcie_hint")
     assert result.returncode == 0
-    assert ("dtparam=pciex1_gen=3" in result.stderr) is told
+    assert ("dtparam=pciex1_gen=3" in result.stderr) is reported
 
 
 # --- what is built on ---
@@ -300,7 +300,7 @@ def test_a_slow_link_is_told_with_the_line_to_add(machine, speed, told):
         (None, "", "g++ python3-dev"),
     ],
 )
-def test_a_compiler_is_wanted_only_where_no_wheel_and_no_package_is(machine, tmp_path, wheel, debian, asked_for):
+def test_a_compiler_is_required_only_without_wheel_and_package(machine, tmp_path, wheel, debian, asked_for):
     house = tmp_path / "wheels"
     house.mkdir()
     if wheel:
@@ -314,12 +314,12 @@ def test_a_compiler_is_wanted_only_where_no_wheel_and_no_package_is(machine, tmp
     assert result.stdout.strip() == asked_for, result.stderr
 
 
-def test_the_wheelhouse_holds_what_the_program_and_its_build_need(machine):
+def test_the_wheelhouse_contains_run_time_and_build_requirements(machine):
     names = set(re.findall(r"(?m)^[\w-]+", machine.run("requirements").stdout))
     assert {"numpy", "onnxruntime", "opencv-python-headless", "hnswlib", "setuptools", "wheel"} <= names
 
 
-def test_a_version_is_named_by_what_is_in_it(machine, tmp_path):
+def test_a_version_is_named_by_its_content(machine, tmp_path):
     clone = tmp_path / "clone"
     for folder in ("edge", "hef", "index/sample", "systemd"):
         (clone / folder).mkdir(parents=True)
@@ -347,11 +347,11 @@ def test_debians_numpy_is_kept(machine):
     assert result.stdout == "numpy==1.24.2\n", result.stderr
 
 
-def test_a_numpy_of_somebody_elses_binds_nobody(machine):
+def test_a_numpy_from_elsewhere_is_not_pinned(machine):
     assert machine.run("constraints").stdout == ""
 
 
-def test_a_binding_that_the_environment_breaks_stops_the_installation(machine):
+def test_a_module_that_the_environment_breaks_stops_the_installation(machine):
     system = machine.version("system", modules={"picamera2": ""})
     new = machine.version("new", modules={"picamera2": "raise ImportError('numpy.dtype size changed')"})
     result = machine.run(f"python={system}/bin/python\nworks {new}")
@@ -360,7 +360,7 @@ def test_a_binding_that_the_environment_breaks_stops_the_installation(machine):
     assert "picamera2 loads with" in result.stderr
 
 
-def test_a_binding_that_is_broken_in_the_system_is_not_the_installations_fault(machine):
+def test_a_module_that_is_broken_in_the_system_does_not_stop_the_installation(machine):
     broken = {"hailo_platform": "raise ImportError('versions differ')"}
     system, new = machine.version("system", modules=broken), machine.version("new", modules=broken)
     assert machine.run(f"python={system}/bin/python\nworks {new}").returncode == 0
@@ -379,7 +379,7 @@ activate() { ln -sfn "releases/$(basename "$2")" "$STATE/index/current"; }
 
 
 def activate(machine, script, *, works):
-    """Run ``script`` where the versions named in ``works`` become ready. The program's own link in the system is not ours to touch."""
+    """Run ``script`` with only the versions in ``works`` becoming ready; the link to the program in the system is not changed."""
     ready = f'ready() {{ [[ " {works} " == *" $(active_version) "* ]]; }}'
     run = 'run() { if [ "${*: -1}" = /usr/local/bin/cardedge ]; then return 0; fi; "$@"; }'
     return machine.run(f"{STUBS}\n{ready}\n{run}\n{script}")
@@ -392,7 +392,7 @@ def link(machine, name):
 
 @pytest.fixture
 def upgraded(machine):
-    """Versions old and new are installed; old is active with the cards a."""
+    """The versions old and new are installed; old is active with the cards a."""
     machine.version("old")
     machine.version("new")
     (machine.root / "opt/cardedge/current").symlink_to("versions/old")
@@ -407,7 +407,7 @@ def test_a_new_version_stays_active_once_it_is_ready(upgraded):
     assert not (upgraded.root / "opt/cardedge/trial").exists()
 
 
-def test_one_that_does_not_become_ready_gives_way_with_its_cards(upgraded):
+def test_a_version_that_does_not_become_ready_is_rolled_back_with_its_cards(upgraded):
     result = activate(upgraded, 'activate_version "$VERSIONS/new" /media/b', works="old")
     assert result.returncode == 70
     assert "version new did not become ready; old is active again" in result.stderr
@@ -425,7 +425,7 @@ def test_cards_that_cannot_be_activated_change_nothing(upgraded):
     assert (upgraded.root / "var/lib/cardedge/index/current").readlink() == Path("releases/a")
 
 
-def test_a_switch_that_was_cut_before_the_link_is_made_again(upgraded):
+def test_an_activation_interrupted_before_the_link_is_repeated(upgraded):
     cut = 'system_files() { kill -9 $$; }\nactivate_version "$VERSIONS/new" ""'
     assert activate(upgraded, cut, works="").returncode == -9
     assert link(upgraded, "current") == "old"
@@ -433,7 +433,7 @@ def test_a_switch_that_was_cut_before_the_link_is_made_again(upgraded):
     assert (result.returncode, link(upgraded, "current"), link(upgraded, "previous")) == (70, "old", None)
 
 
-def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
+def test_an_interrupted_trial_is_completed_by_the_next_run(upgraded):
     cut = 'start() { kill -9 $$; }\nactivate_version "$VERSIONS/new" ""'
     assert activate(upgraded, cut, works="").returncode == -9
     assert link(upgraded, "current") == "new"
@@ -441,7 +441,7 @@ def test_a_trial_that_was_cut_is_judged_by_the_next_run(upgraded):
     assert (result.returncode, link(upgraded, "current")) == (70, "old")
 
 
-def test_a_driver_that_just_came_waits_for_the_reboot(upgraded):
+def test_a_newly_installed_driver_waits_for_the_reboot(upgraded):
     upgraded.pci()
     (upgraded.root / "etc/cardedge/cardedge.toml").write_text('[network]\nbackend = "hailo"\n')
     assert activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="").returncode == 0
@@ -449,14 +449,14 @@ def test_a_driver_that_just_came_waits_for_the_reboot(upgraded):
     assert activate(upgraded, 'activate_version "$VERSIONS/new" ""', works="").returncode == 70
 
 
-def test_the_same_version_again_is_not_given_up(upgraded):
+def test_the_same_version_is_not_rolled_back(upgraded):
     result = activate(upgraded, 'activate_version "$VERSIONS/old" ""', works="")
     assert result.returncode == 70
     assert "version old did not become ready" in result.stderr
     assert (link(upgraded, "current"), link(upgraded, "previous")) == ("old", None)
 
 
-def test_the_version_before_is_kept_and_no_other(upgraded):
+def test_only_the_previous_version_is_kept(upgraded):
     upgraded.version("ancient")
     upgraded.version("newest")
     activate(upgraded, 'activate_version "$VERSIONS/new" ""; activate_version "$VERSIONS/newest" ""; prune', works="new newest")
@@ -465,7 +465,7 @@ def test_the_version_before_is_kept_and_no_other(upgraded):
 
 @pytest.mark.parametrize(("active", "put_in"), [(None, True), ("aaaa", True), ("bbbb", False), ("cccc", False)])
 def test_sample_cards_follow_the_program_and_other_cards_stay(machine, tmp_path, active, put_in):
-    """``aaaa`` is an older version's sample, ``bbbb`` the new one's, ``cccc`` a technician's."""
+    """``aaaa`` is the sample of an older version, ``bbbb`` that of the new one, ``cccc`` a bundle of a technician."""
     clone = tmp_path / "clone"
     for folder, bundle in ((machine.version("old") / "sample", "aaaa"), (clone / "index/sample", "bbbb")):
         folder.mkdir(parents=True)

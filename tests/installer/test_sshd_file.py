@@ -1,4 +1,4 @@
-"""What sshd makes of our drop-in: the service's user gets in by a listed key alone, and to nothing but the command of that key."""
+"""The drop-in for sshd: the user of the service can log in only with a listed key, and only run the command of that key."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ pytestmark = needs_sshd
 
 
 def effective(tmp_path, user):
-    """The settings of sshd for a user, by their names in lower case."""
+    """Return the settings of sshd for a user, by their names in lower case."""
     if not (tmp_path / "key").exists():
         make_key(tmp_path / "key")
     (tmp_path / "sshd_config").write_text(f"Include {DROP_IN}\nHostKey {tmp_path / 'key'}\nPasswordAuthentication yes\n")
@@ -20,14 +20,14 @@ def effective(tmp_path, user):
     return dict(line.partition(" ")[::2] for line in printed.splitlines())
 
 
-def test_the_user_of_the_service_is_bound_to_keys_that_root_lists(tmp_path):
+def test_the_user_of_the_service_can_use_only_keys_listed_by_root(tmp_path):
     found = effective(tmp_path, "cardedge")
     assert found["authorizedkeysfile"] == "/etc/cardedge/authorized_keys"
     assert found["authenticationmethods"] == "publickey"
     assert (found["disableforwarding"], found["permittty"], found["permituserrc"]) == ("yes", "no", "no")
 
 
-def test_nobody_else_is_touched(tmp_path):
+def test_other_users_are_not_affected(tmp_path):
     found = effective(tmp_path, "somebody")
     assert found["authorizedkeysfile"] == ".ssh/authorized_keys .ssh/authorized_keys2"
     assert (found["authenticationmethods"], found["permittty"]) == ("any", "yes")

@@ -1,4 +1,4 @@
-"""The files systemd and Mosquitto read, judged by systemd and Mosquitto."""
+"""The configuration files for systemd, udev and Mosquitto, checked with these programs."""
 
 import configparser
 import re
@@ -19,7 +19,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 @pytest.fixture
 def unit(tmp_path):
-    """The unit with a program that exists here in the place of ours."""
+    """The unit file with an existing program in place of the daemon."""
     path = tmp_path / "cardedge.service"
     path.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
     return path
@@ -30,13 +30,13 @@ def run(*command):
 
 
 @needs_systemd
-def test_systemd_understands_every_line(unit):
+def test_systemd_accepts_every_line(unit):
     result = run("systemd-analyze", "verify", "--recursive-errors=yes", unit)
     assert (result.returncode, result.stderr) == (0, "")
 
 
 @needs_systemd
-def test_systemd_understands_the_kiosk(unit, tmp_path):
+def test_systemd_accepts_the_kiosk(unit, tmp_path):
     kiosk = tmp_path / "cardedge-kiosk.service"
     kiosk.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", (SYSTEMD / "cardedge-kiosk.service").read_text()))
     result = run("systemd-analyze", "verify", "--recursive-errors=yes", unit, kiosk)
@@ -55,7 +55,7 @@ def test_the_service_is_exposed_to_little(unit):
 
 
 @needs_systemd
-def test_a_missing_wall_would_be_noticed(unit):
+def test_a_missing_restriction_would_be_detected(unit):
     unit.write_text(re.sub(r"(?m)^(Protect|Restrict|Capability|SystemCall|NoNew).*\n", "", unit.read_text()))
     assert run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit).returncode != 0
 
@@ -67,7 +67,7 @@ def settings():
     return parser
 
 
-def test_the_unit_says_what_the_daemon_does():
+def test_the_unit_agrees_with_the_daemon():
     service = settings()["Service"]
     assert service["Type"] == "notify"
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
@@ -77,7 +77,7 @@ def test_the_unit_says_what_the_daemon_does():
 
 
 def test_the_password_may_be_absent():
-    """With a path, systemd refuses to start without the file."""
+    """With a path, systemd would not start the service without the file."""
     lines = (SYSTEMD / "cardedge.service").read_text().splitlines()
     credentials = [line.removeprefix("LoadCredential=") for line in lines if line.startswith("LoadCredential")]
     assert credentials == ["mqtt-password", "camera-password", "http-token"]
@@ -89,16 +89,16 @@ def test_memory_is_bounded_by_shares_of_the_machine():
     assert 0 < high < most <= 80
 
 
-def test_the_version_that_serves_is_started():
+def test_the_active_version_is_started():
     assert settings()["Service"]["ExecStart"].startswith("/opt/cardedge/current/bin/cardedge run ")
 
 
 @pytest.mark.skipif(shutil.which("udevadm") is None, reason="udevadm is not installed")
-def test_udev_understands_the_rules():
-    """``udevadm verify`` is newer than Debian 12: there, what the rules say is looked at alone."""
+def test_udev_accepts_the_rules():
+    """``udevadm verify`` is newer than Debian 12; without it only the text of the rules is checked."""
     rules = SYSTEMD / "cardedge.udev"
-    said = run("udevadm", "verify", "--help")
-    if said.returncode == 0:
+    result = run("udevadm", "verify", "--help")
+    if result.returncode == 0:
         copy = run("udevadm", "verify", "--resolve-names=late", rules)
         assert copy.returncode == 0, copy.stdout + copy.stderr
     lines = [line for line in rules.read_text().splitlines() if not line.startswith("#")]
@@ -106,7 +106,7 @@ def test_udev_understands_the_rules():
 
 
 def test_devices_are_named_by_class():
-    """A path that is absent when the service starts makes the start fail."""
+    """A missing device path would make the start of the service fail."""
     devices = re.findall(r"(?m)^DeviceAllow=(\S+)", UNIT.read_text())
     assert set(devices) == {"char-video4linux", "char-media", "char-dma_heap", "char-hailo"}
     assert all(device.startswith("char-") for device in devices)
@@ -114,14 +114,14 @@ def test_devices_are_named_by_class():
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
 @pytest.mark.parametrize("user", ["cardedge", "cardedge-kiosk"])
-def test_the_user_is_made(tmp_path, user):
+def test_the_user_is_created(tmp_path, user):
     result = run("systemd-sysusers", f"--root={tmp_path}", "--dry-run", SYSTEMD / f"{user}.sysusers")
     assert result.returncode == 0, result.stderr
     assert f"Creating user '{user}'" in result.stderr + result.stdout
 
 
 @pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
-def test_the_folders_are_understood(tmp_path):
+def test_systemd_accepts_the_folders(tmp_path):
     mine = (SYSTEMD / "cardedge.tmpfiles").read_text()
     config = tmp_path / "cardedge.conf"
     config.write_text(re.sub(r"(cardedge cardedge|root root)", "- -", mine))
@@ -136,7 +136,7 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
-def test_mosquitto_takes_our_file_beside_debians(tmp_path):
+def test_mosquitto_accepts_the_file_beside_that_of_debian(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
