@@ -135,11 +135,11 @@ def _as_text(out: Path, built: Built) -> str:
     manifest = built.manifest
     recall = f", recall@1 {manifest.recall.at_1:.4f}" if manifest.recall else ""
     shared = manifest.cards - manifest.artwork_groups
-    told = (
+    text = (
         f"{out}: bundle {manifest.bundle_id}, {manifest.cards} cards ({shared} share an artwork with another), {manifest.entries} pictures"
         f"{recall}; {len(built.left_out)} left out; {built.embedded} embedded, {built.images_per_s:.1f} pictures/s"
     )
-    return f"{told}\n{describe_reduction(built.reduction)}" if built.reduction else told
+    return f"{text}\n{describe_reduction(built.reduction)}" if built.reduction else text
 
 
 def _as_json(out: Path, built: Built) -> str:

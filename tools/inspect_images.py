@@ -26,18 +26,18 @@ from edge.errors import EdgeError, ExitCode
 from tools.bundle_build.card_list import CardList, list_folder, read_card_list
 from tools.bundle_build.finding import ImageFinding
 from tools.bundle_build.grouping import gallery_of
-from tools.bundle_build.inspection import counted, in_list_order, refuse
+from tools.bundle_build.inspection import count_by_kind, in_list_order, refuse
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
-from tools.bundle_build.stages import Advance, examine_pictures
+from tools.bundle_build.stages import Advance, examine_images
 
 
 def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: Advance) -> tuple[ImageFinding, ...]:
     """Return the findings about the images of a list, in its order. ``advance`` is called after each image."""
-    examined = examine_pictures(card_list.rows, images, threads=threads, advance=advance)
-    judged = examined.judged(check_set(examined.pictures, examined.references))
-    gallery = gallery_of(judged, groups_given=card_list.groups_given)
-    return in_list_order((*judged.findings, *artwork_findings(judged.pictures, judged.references, gallery)))
+    examined = examine_images(card_list.rows, images, threads=threads, advance=advance)
+    entries = examined.with_findings(check_set(examined.rows, examined.references))
+    gallery = gallery_of(entries, groups_given=card_list.groups_given)
+    return in_list_order((*entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _as_text(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     lines = [f"line {finding.row.line}: {finding.kind}: {finding.reason}" for finding in findings]
     left_out = sum(finding.left_out for finding in findings)
-    lines.append(f"{len(card_list.rows)} pictures, {left_out} to be left out" + (f": {counted(findings)}" if findings else ""))
+    lines.append(f"{len(card_list.rows)} pictures, {left_out} to be left out" + (f": {count_by_kind(findings)}" if findings else ""))
     return "\n".join(lines)
 
 

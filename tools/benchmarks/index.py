@@ -19,7 +19,7 @@ from edge.bundles.bundle import Bundle
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.bundle_build.card_list import CardList
 from tools.bundle_build.reference import read_reference
-from tools.bundle_build.stages import EMBED_TIMEOUT_S, embed_pictures
+from tools.bundle_build.stages import EMBED_TIMEOUT_S, embed_images
 
 if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder, VectorIndex
@@ -57,8 +57,8 @@ def measure_search(bundle: Bundle, *, queries: int = _QUERIES) -> SearchFigures:
     """Query both indexes alternately with the same queries, one at a time as the daemon does."""
     exact, graph = ExactIndex(bundle), HnswIndex(bundle)
     asked = disturbed_entries(bundle.vectors, queries, seed=1)
-    exact_ms, best_exact = _ask(exact, asked)
-    graph_ms, best_graph = _ask(graph, asked)
+    exact_ms, best_exact = _time_queries(exact, asked)
+    graph_ms, best_graph = _time_queries(graph, asked)
     recall = float(np.mean(np.array(best_graph) >= np.array(best_exact) - 1e-5))
     return SearchFigures(len(bundle.vectors), exact_ms, graph_ms, exact_ms / graph_ms, recall)
 
@@ -73,13 +73,13 @@ def measure_building(card_list: CardList, images: Path, embedder: Embedder, *, t
     bare, built = [], []
     for _ in range(3):
         bare.append(_timed(lambda: _embed_bare(embedder, inputs, threads + 1)))
-        built.append(_timed(lambda: embed_pictures(card_list.rows, images, embedder, threads=threads, advance=_ignored)))
+        built.append(_timed(lambda: embed_images(card_list.rows, images, embedder, threads=threads, advance=_ignored)))
     bare_s, built_s = min(taken.wall_s for taken in bare), min(taken.wall_s for taken in built)
     cpu_share = min(taken.cpu_s for taken in bare) / min(taken.cpu_s for taken in built)
     return BuildingFigures(count, count / bare_s, count / built_s, bare_s / built_s, cpu_share)
 
 
-def _ask(index: VectorIndex, queries: EmbeddingMatrix) -> tuple[float, list[float]]:
+def _time_queries(index: VectorIndex, queries: EmbeddingMatrix) -> tuple[float, list[float]]:
     index.search(queries[:1], _K)
     times, best = [], []
     for query in queries:
@@ -90,10 +90,10 @@ def _ask(index: VectorIndex, queries: EmbeddingMatrix) -> tuple[float, list[floa
     return statistics.median(times) * 1e3, best
 
 
-def _embed_bare(embedder: Embedder, inputs: InputBatch, under_way: int) -> None:
+def _embed_bare(embedder: Embedder, inputs: InputBatch, submitted: int) -> None:
     running: deque[Future[EmbeddingMatrix]] = deque()
     for start in range(0, len(inputs), embedder.info.max_batch):
-        if len(running) == under_way:
+        if len(running) == submitted:
             running.popleft().result(EMBED_TIMEOUT_S)
         running.append(embedder.submit(inputs[start : start + embedder.info.max_batch]))
     for future in running:

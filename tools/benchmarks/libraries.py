@@ -47,14 +47,14 @@ def measure_libraries(bundle: Bundle, *, queries: int = _QUERIES) -> Iterator[Li
     best = np.array([exact.search(query[np.newaxis], 1)[0][0].similarity for query in asked])
     for name, build in (("usearch", _usearch), ("faiss-cpu", _faiss)):
         nearest = build(vectors, bundle.manifest.graph)
-        theirs_ms, found = _ask(nearest, asked)
-        ours_ms, _ = _ask(lambda query: ours.search(query, _K)[0][0].entry, asked)
+        theirs_ms, found = _time_queries(nearest, asked)
+        ours_ms, _ = _time_queries(lambda query: ours.search(query, _K)[0][0].entry, asked)
         similarities = np.einsum("ij,ij->i", asked, vectors[found])
         recall = float(np.mean(similarities >= best - 1e-3))
         yield LibraryFigures(name, version(name), theirs_ms, ours_ms, recall)
 
 
-def _ask(nearest: Nearest, queries: EmbeddingMatrix) -> tuple[float, list[int]]:
+def _time_queries(nearest: Nearest, queries: EmbeddingMatrix) -> tuple[float, list[int]]:
     nearest(queries[:1])
     times, found = [], []
     for query in queries:

@@ -41,7 +41,7 @@ from edge.vision.locate import locate_cards
 from tools.extras import extra_required
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
-READINGS: Final = 2
+ORIENTATIONS: Final = 2
 """Images of one card: both ways up."""
 
 MAX_BATCH: Final = 8
@@ -49,7 +49,7 @@ CAMERA_FPS: Final = 30.0
 CALM_LOAD: Final = 0.5
 """Share of the NPU's rate that the frames of the unloaded camera ask for."""
 
-TURNS: Final = 3
+ROUNDS: Final = 3
 PIECE_S: Final = 4.0
 WARM_UP_S: Final = 1.0
 EVENTS_S: Final = 30.0
@@ -167,7 +167,7 @@ def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
     stills = _stills(fixture.folder / f"scene-{cards}", scene)
     rates: dict[str, list[float]] = {"daemon": [], "adapter": [], "in turn": []}
     with fixture.network() as (network, board):
-        for _ in range(TURNS):
+        for _ in range(ROUNDS):
             rates["adapter"].append(_rate(board, _keep_busy(network.embedder, scene, cards)))
             rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, fixture.loaded), scene)))
             with _running(fixture, network, stills, CAMERA_FPS, lambda _: None):
@@ -186,13 +186,13 @@ def _rate(board: Any, work: Callable[[], object]) -> float:
 
 
 def _keep_busy(embedder: Embedder, scene: RgbImage, cards: int) -> Callable[[], object]:
-    batch = np.repeat(to_input_batch([scene]), READINGS * cards, axis=0)
-    under_way: deque[Future[EmbeddingMatrix]] = deque()
+    batch = np.repeat(to_input_batch([scene]), ORIENTATIONS * cards, axis=0)
+    submitted: deque[Future[EmbeddingMatrix]] = deque()
 
     def work() -> None:
-        under_way.append(embedder.submit(batch))
-        if len(under_way) > 2:
-            under_way.popleft().result(10.0)
+        submitted.append(embedder.submit(batch))
+        if len(submitted) > 2:
+            submitted.popleft().result(10.0)
 
     return work
 
@@ -209,15 +209,15 @@ def measure_events(fixture: NpuFixture, *, overloaded: bool) -> EventFigures:
     """Measure the latency of events of two cards that come and go beside two that stay, all submitted whenever there is capacity."""
     places = _POSES[4]
     stills = _stills(fixture.folder / f"coming-{overloaded}", fixture.scene(places), fixture.scene(places[::2]))
-    frame_s = len(places) * READINGS * fixture.latency_s
+    frame_s = len(places) * ORIENTATIONS * fixture.latency_s
     fps = max(CAMERA_FPS, 2.0 / frame_s) if overloaded else CALM_LOAD / frame_s
-    told: list[ReplayedEvent] = []
-    with fixture.network() as (network, board), _running(fixture, network, stills, fps, told.append) as camera:
+    events: list[ReplayedEvent] = []
+    with fixture.network() as (network, board), _running(fixture, network, stills, fps, events.append) as camera:
         time.sleep(WARM_UP_S)
-        told.clear()
+        events.clear()
         time.sleep(EVENTS_S)
         status = camera.status()
-    took_ms = [event.timing_ms["capture_to_event"] for event in told if event.type == "identified"]
+    took_ms = [event.timing_ms["capture_to_event"] for event in events if event.type == "identified"]
     if len(took_ms) < 4:
         raise UsageError(f"only {len(took_ms)} events in {EVENTS_S:g} s; measure with a smaller --npu-latency")
     p50, p95 = (float(np.percentile(took_ms, percent)) for percent in (50, 95))

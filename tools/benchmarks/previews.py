@@ -42,8 +42,8 @@ class PreviewFigures:
     encoded_per_s: float
 
 
-def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Embedder, loaded: LoadedGallery) -> PreviewFigures:
-    """Measure the rates; ``recognise`` runs the whole pipeline on the frame ``photo``."""
+def measure_previews(recognize: Callable[[], None], photo: RgbImage, network: Embedder, loaded: LoadedGallery) -> PreviewFigures:
+    """Measure the rates; ``recognize`` runs the whole pipeline on the frame ``photo``."""
     frames, seconds, encoded = {True: 0, False: 0}, {True: 0.0, False: 0.0}, 0
     with tempfile.TemporaryDirectory(prefix="cardedge-previews-") as folder:
         settings = HttpSection(enabled=True, port=0, review_dir=Path(folder))
@@ -56,7 +56,7 @@ def measure_previews(recognise: Callable[[], None], photo: RgbImage, network: Em
                 with _viewers(server, page, VIEWERS if watched else 0):
                     before, began_s = page.preview.encoded, time.perf_counter()
                     while time.perf_counter() - began_s < PIECE_S:
-                        recognise()
+                        recognize()
                         if page.live_state.watched:
                             page.live_state.on_frame(Frame(photo, frames[watched], time.monotonic_ns()), ())
                         frames[watched] += 1

@@ -17,11 +17,11 @@ from tools.bundle_build.cache import EmbeddingCache
 from tools.bundle_build.card_list import CardList
 from tools.bundle_build.engines import Engine
 from tools.bundle_build.finding import ImageFinding
-from tools.bundle_build.grouping import gallery_of, shown_pictures
+from tools.bundle_build.grouping import gallery_of, reference_images
 from tools.bundle_build.inspection import in_list_order, refuse
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
-from tools.bundle_build.stages import Advance, embed_pictures
+from tools.bundle_build.stages import Advance, embed_images
 from tools.vectors.forms import FORMS, proposal_writer
 from tools.vectors.reduction import ReductionCost, fit_pca, measure_reduction
 
@@ -82,12 +82,12 @@ def build_index(
         entries = engine(card_list.rows)
         advance(len(card_list.rows))
     else:
-        entries = embed_pictures(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
+        entries = embed_images(card_list.rows, images, embedder, threads=settings.threads, advance=advance, cache=cache)
     images_per_s = len(card_list.rows) / (time.monotonic() - started)
-    embedded = len(entries.pictures) - (cache.found if cache else 0)
-    entries = entries.judged(check_set(entries.pictures, entries.references))
+    embedded = len(entries.rows) - (cache.found if cache else 0)
+    entries = entries.with_findings(check_set(entries.rows, entries.references))
     gallery = gallery_of(entries, groups_given=card_list.groups_given)
-    findings = in_list_order((*entries.findings, *artwork_findings(entries.pictures, entries.references, gallery)))
+    findings = in_list_order((*entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
     if settings.report:
         write_report(settings.report, findings, card_list)
     refuse(findings, card_list, strict=settings.strict)
@@ -98,18 +98,18 @@ def build_index(
         artefact=embedder.info.artifact_sha256,
         vectors=reduction.projection.apply(entries.vectors) if reduction else entries.vectors,
         gallery=gallery,
-        reference_images=shown_pictures(entries),
+        reference_images=reference_images(entries),
         created=datetime.now(UTC).replace(microsecond=0),
         form=FORMS[settings.vectors],
         reduction=reduction,
     )
-    manifest = write_bundle(out, contents, proven(proposal_writer(contents.form), settings.min_recall))
+    manifest = write_bundle(out, contents, with_recall_bound(proposal_writer(contents.form), settings.min_recall))
     groups = [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids]
     cost = measure_reduction(entries.vectors, groups, reduction) if reduction else None
     return Built(manifest, findings, embedded, images_per_s, cost)
 
 
-def proven(write: GraphWriter, min_recall: float) -> GraphWriter:
+def with_recall_bound(write: GraphWriter, min_recall: float) -> GraphWriter:
     """Return a graph writer that raises ``DataError`` if the graph finds too few of the entries that exact search finds."""
 
     def write_and_check(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:

@@ -20,15 +20,14 @@ from typing import Final, Self
 from edge.errors import DataError
 from edge.recognition import artwork, embedding, verification
 from edge.vision import card, image_file
-from tools.bundle_build import image_checks as picture_checks
-from tools.bundle_build import record, reference
-from tools.bundle_build.embedded import Embedded
+from tools.bundle_build import image_checks, record, reference
+from tools.bundle_build.embedded import EmbeddedImage
 
 CACHE_FILE: Final = "embeddings.sqlite"
 KEPT_DAYS: Final = 180
 """Records that no build asked for in this time are forgotten."""
 
-_PREPARING: Final = (image_file, card, embedding, verification, artwork, reference, picture_checks, record)
+_PREPARING: Final = (image_file, card, embedding, verification, artwork, reference, image_checks, record)
 _LIBRARIES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")
 _BUSY_S: Final = 60.0
 _SCHEMA: Final = """
@@ -73,7 +72,7 @@ class EmbeddingCache:
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_SCHEMA)
 
-    def find(self, content: bytes) -> Embedded | None:
+    def find(self, content: bytes) -> EmbeddedImage | None:
         """Return the record for a file with this content, or None. A damaged record is counted and not returned."""
         key = self._key(hashlib.sha256(content).hexdigest())
         with self._lock, self._explained():
@@ -87,7 +86,7 @@ class EmbeddingCache:
             self.found += 1
         return record.from_record(row[1])
 
-    def add(self, embedded: Iterable[Embedded]) -> None:
+    def add(self, embedded: Iterable[EmbeddedImage]) -> None:
         """Store embedded images durably."""
         rows = [(self._key(one.reference.content), record.to_record(one)) for one in embedded]
         with self._lock, self._explained():

@@ -23,7 +23,7 @@ FACES: Final[tuple[Face, ...]] = ("front", "back")
 
 
 @dataclass(frozen=True, slots=True)
-class CardPicture:
+class ListedImage:
     """One row of the list. ``artwork_group`` of the card is "" if the list has none; ``face`` is the side shown in the image."""
 
     line: int
@@ -37,7 +37,7 @@ class CardList:
     """The rows of a list; ``groups_given`` says that it has a column ``artwork_group``."""
 
     path: Path
-    rows: tuple[CardPicture, ...]
+    rows: tuple[ListedImage, ...]
     groups_given: bool
 
 
@@ -70,12 +70,12 @@ def list_folder(folder: Path) -> CardList:
     images = sorted(path.relative_to(folder).as_posix() for path in found)
     if not images:
         raise DataError(f"{folder}: holds no picture; name the folder of the pictures")
-    rows = (CardPicture(line, Card(CardId(image), image, ""), image) for line, image in enumerate(images, start=1))
+    rows = (ListedImage(line, Card(CardId(image), image, ""), image) for line, image in enumerate(images, start=1))
     return CardList(folder, tuple(rows), groups_given=False)
 
 
-def _check_repeated(rows: Sequence[CardPicture], path: Path) -> None:
-    first_of: dict[CardId, CardPicture] = {}
+def _check_repeated(rows: Sequence[ListedImage], path: Path) -> None:
+    first_of: dict[CardId, ListedImage] = {}
     seen: dict[tuple[CardId, str], int] = {}
     for row in rows:
         card_id = row.card.card_id
@@ -92,7 +92,7 @@ def _check_repeated(rows: Sequence[CardPicture], path: Path) -> None:
         seen[card_id, row.image] = row.line
 
 
-def _rows(path: Path) -> tuple[list[str], tuple[CardPicture, ...]]:
+def _rows(path: Path) -> tuple[list[str], tuple[ListedImage, ...]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     rows = []
     try:
@@ -132,7 +132,7 @@ def _header(names: list[str], path: Path) -> list[str]:
     return names
 
 
-def _row(header: list[str], fields: list[str], path: Path, line: int) -> CardPicture:
+def _row(header: list[str], fields: list[str], path: Path, line: int) -> ListedImage:
     if len(fields) != len(header):
         raise DataError(f"{path}, line {line}: {len(fields)} fields, the header names {len(header)}; quote fields that hold commas")
     values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
@@ -148,7 +148,7 @@ def _row(header: list[str], fields: list[str], path: Path, line: int) -> CardPic
     optional = {name: values.get(name) or None for name in OF_THE_CARD}
     attributes = {name: value for name, value in values.items() if name not in REQUIRED + KNOWN and value}
     card = Card(CardId(values["card_id"]), values["name"], values.get("artwork_group", ""), **optional, attributes=attributes)
-    return CardPicture(line, card, values["image"], face)
+    return ListedImage(line, card, values["image"], face)
 
 
 def _difference(one: Card, other: Card) -> str:

@@ -22,8 +22,8 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.errors import DataError, EdgeError
 from edge.recognition.model import open_model, self_test
 from edge.vision.image_file import MAX_FILE_BYTES
-from tools.bundle_build.card_list import CardPicture
-from tools.bundle_build.finding import Fault, ImageFinding, Kind
+from tools.bundle_build.card_list import ListedImage
+from tools.bundle_build.finding import Fault, FindingKind, ImageFinding
 from tools.bundle_build.record import from_record, to_record
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, Content, Entries, embed_contents
 from tools.extras import extra_required
@@ -58,7 +58,7 @@ _ANSWER: Final = daft.DataType.struct(
 )
 
 
-class PictureEmbedder:
+class ImageEmbedder:
     """What runs in a worker: opened once, then given batches. ``model`` is the network's folder, on every node."""
 
     def __init__(self, model: str) -> None:
@@ -79,7 +79,7 @@ class PictureEmbedder:
         return [_columns(one if isinstance(one, Fault) else next(answers)) for one in contents]
 
 
-def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: str, settings: DaftSettings) -> Entries:
+def embed_with_daft(rows: Sequence[ListedImage], images: str, model: Path, out: str, settings: DaftSettings) -> Entries:
     """Read and embed the images of a list, and write the results as Parquet into ``out``, which must be empty.
 
     ``images`` is a folder, the address of one (``s3://bucket/scans``, ``https://…``, ``file:///…``), or Parquet files with the columns
@@ -87,11 +87,11 @@ def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: 
     With Ray, ``images`` and ``out`` have to be reachable under the same name on every node. Raises ``DataError``.
     """
     config = _io_config(settings)
-    worker = daft.cls(PictureEmbedder, max_concurrency=settings.workers, use_process=True)
+    worker = daft.cls(ImageEmbedder, max_concurrency=settings.workers, use_process=True)
     try:
         _choose_runner(settings)
-        pictures = _with_content(rows, images, config)
-        answers = pictures.select("row", "image", worker(str(model.resolve())).embed(pictures["name"], pictures["content"]))
+        contents = _with_content(rows, images, config)
+        answers = contents.select("row", "image", worker(str(model.resolve())).embed(contents["name"], contents["content"]))
         answers.write_parquet(out, io_config=config)
         return _entries(rows, daft.read_parquet(f"{out.rstrip('/')}/*.parquet", io_config=config), out)
     except EdgeError:
@@ -100,14 +100,14 @@ def embed_with_daft(rows: Sequence[CardPicture], images: str, model: Path, out: 
         raise DataError(f"{images}: Daft could not embed it ({_last_line(error)}); try a few cards without --engine daft") from error
 
 
-def picture_address(images: str, image: str) -> str:
+def image_address(images: str, image: str) -> str:
     """Return where an image of the list lies: a path, or an address below an address."""
     if urlsplit(images).scheme in {"", "file"} and "://" not in images:
         return str(Path(images) / image)
     return f"{images.rstrip('/')}/{image}"
 
 
-def _with_content(rows: Sequence[CardPicture], images: str, config: IOConfig) -> daft.DataFrame:
+def _with_content(rows: Sequence[ListedImage], images: str, config: IOConfig) -> daft.DataFrame:
     """Return the columns ``row``, ``image``, ``name`` (for messages) and ``content`` (null if there is none)."""
     listed = {"row": list(range(len(rows))), "image": [row.image for row in rows]}
     if images.endswith(".parquet") or "*" in images:
@@ -117,36 +117,36 @@ def _with_content(rows: Sequence[CardPicture], images: str, config: IOConfig) ->
             raise DataError(f"{images}: no column {' or '.join(sorted(missing))}; it holds {', '.join(stored.column_names)}")
         joined = daft.from_pydict(listed).join(stored.select("image", "content"), on="image", how="left")
         return joined.with_column("name", joined["image"])
-    pictures = daft.from_pydict({**listed, "name": [picture_address(images, row.image) for row in rows]}).into_batches(BATCH_ROWS)
-    return pictures.with_column("content", pictures["name"].download(max_connections=CONNECTIONS, on_error="null", io_config=config))
+    named = daft.from_pydict({**listed, "name": [image_address(images, row.image) for row in rows]}).into_batches(BATCH_ROWS)
+    return named.with_column("content", named["name"].download(max_connections=CONNECTIONS, on_error="null", io_config=config))
 
 
-def _entries(rows: Sequence[CardPicture], answers: daft.DataFrame, out: str) -> Entries:
+def _entries(rows: Sequence[ListedImage], answers: daft.DataFrame, out: str) -> Entries:
     """Return the workers' results in the order of the list."""
-    pictures, embedded, findings = [], [], []
+    listed, embedded, findings = [], [], []
     expected = iter(enumerate(rows))
     for answer in answers.sort("row").iter_rows():
         number, row = next(expected, (-1, rows[-1]))
         if answer["row"] != number:
             raise DataError(f"{out}: row {number} of the list is missing or double; name an empty folder, or one `image` per Parquet row")
         if answer["record"] is None:
-            findings.append(ImageFinding(row, Kind(answer["fault"]), answer["reason"], answer["thumbnail"]))
+            findings.append(ImageFinding(row, FindingKind(answer["fault"]), answer["reason"], answer["thumbnail"]))
         else:
-            pictures.append(row)
+            listed.append(row)
             embedded.append(from_record(answer["record"]))
     left = next(expected, None)
     if left is not None:
         raise DataError(f"{out}: row {left[0]} of the list is missing; run the build again")
     vectors = np.stack([one.vector for one in embedded]) if embedded else np.empty((0, 0), dtype=np.float32)
-    return Entries(tuple(pictures), tuple(one.reference for one in embedded), tuple(findings), vectors)
+    return Entries(tuple(listed), tuple(one.reference for one in embedded), tuple(findings), vectors)
 
 
 def _content(name: str, data: bytes | None) -> Content | Fault:
     if data is None:
-        return Fault(Kind.UNREADABLE, f"{name}: cannot be read; check the name and the permissions")
+        return Fault(FindingKind.UNREADABLE, f"{name}: cannot be read; check the name and the permissions")
     if len(data) > MAX_FILE_BYTES:
         return Fault(
-            Kind.UNREADABLE, f"{name}: too large ({len(data) / 1e6:.0f} MB; the limit is {MAX_FILE_BYTES // 10**6}); scale it down"
+            FindingKind.UNREADABLE, f"{name}: too large ({len(data) / 1e6:.0f} MB; the limit is {MAX_FILE_BYTES // 10**6}); scale it down"
         )
     return Content(name, data)
 

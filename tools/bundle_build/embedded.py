@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tools.bundle_build.reference import Reference
 
 
-class Embedded(NamedTuple):
+class EmbeddedImage(NamedTuple):
     """Result for one image: the reference and its embedding, float32 (dim,)."""
 
     reference: Reference

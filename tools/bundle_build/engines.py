@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.errors import UsageError
-from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.card_list import ListedImage
 from tools.bundle_build.stages import Entries
 from tools.extras import extra_required
 
 if TYPE_CHECKING:
     from edge.recognition.model import Model
 
-Engine: TypeAlias = Callable[[Sequence[CardPicture]], Entries]
+Engine: TypeAlias = Callable[[Sequence[ListedImage]], Entries]
 """Reads and embeds the images of a list."""
 
 
@@ -57,7 +57,7 @@ def chosen_engine(args: argparse.Namespace, model: Model) -> Engine | None:
         from tools.bundle_build.daft_engine import DaftSettings, embed_with_daft
     settings = DaftSettings(args.threads, args.ray, args.s3_endpoint)
 
-    def embed(rows: Sequence[CardPicture]) -> Entries:
+    def embed(rows: Sequence[ListedImage]) -> Entries:
         if args.embeddings is not None:
             return embed_with_daft(rows, args.images, model.folder, args.embeddings, settings)
         with tempfile.TemporaryDirectory(prefix=f".{args.out.name}.", suffix=".embeddings", dir=args.out.absolute().parent) as folder:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tools.bundle_build.card_list import CardPicture
+from tools.bundle_build.card_list import ListedImage
 
 
-class Kind(StrEnum):
-    """Kind of a finding. The value is the word that is printed and that scripts compare."""
+class FindingKind(StrEnum):
+    """FindingKind of a finding. The value is the word that is printed and that scripts compare."""
 
     UNREADABLE = "unreadable"
     TOO_SMALL = "too small"
@@ -27,10 +27,10 @@ class Kind(StrEnum):
     SAME_ARTWORK = "same artwork"
 
 
-KEPT: Final = frozenset({Kind.TWO_NAMES, Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_ARTWORK})
+KEPT: Final = frozenset({FindingKind.TWO_NAMES, FindingKind.DUPLICATE, FindingKind.NEAR_DUPLICATE, FindingKind.SAME_ARTWORK})
 """Reported, but part of the gallery: the cards form one artwork group, and every answer names them all."""
 
-NO_MISTAKE: Final = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_ARTWORK})
+NO_MISTAKE: Final = frozenset({FindingKind.DUPLICATE, FindingKind.NEAR_DUPLICATE, FindingKind.SAME_ARTWORK})
 """What a faultless list may hold: reprints look alike, and some catalogues show them all by one scan."""
 
 
@@ -38,7 +38,7 @@ NO_MISTAKE: Final = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SAME_AR
 class Fault:
     """Reason why one image cannot be used, judged by itself. ``thumbnail`` is a JPEG, empty if nothing could be decoded."""
 
-    kind: Kind
+    kind: FindingKind
     reason: str
     thumbnail: bytes = b""
 
@@ -47,8 +47,8 @@ class Fault:
 class ImageFinding:
     """A finding about one row of the card list."""
 
-    row: CardPicture
-    kind: Kind
+    row: ListedImage
+    kind: FindingKind
     reason: str
     thumbnail: bytes = b""
 
@@ -63,7 +63,7 @@ class ImageFinding:
         return self.kind not in NO_MISTAKE
 
     @property
-    def told(self) -> str:
+    def reason_without_name(self) -> str:
         """Return the reason without the image's name, for output that shows the name separately."""
         _, found, rest = self.reason.partition(f"{self.row.image}: ")
         return rest if found else self.reason

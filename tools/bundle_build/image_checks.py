@@ -15,7 +15,7 @@ import numpy as np
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.vision.frame import RgbImage
-from tools.bundle_build.finding import Fault, Kind
+from tools.bundle_build.finding import Fault, FindingKind
 
 ASPECT_TOLERANCE: Final = 0.06
 """Trading cards differ: 59 x 86 mm is 4 % slimmer than 63 x 88; a landscape or uncropped scan is further away."""
@@ -40,30 +40,31 @@ def shape_fault(pixels: RgbImage, name: Path | str) -> Fault | None:
     height, width = pixels.shape[:2]
     if width < REFERENCE_WIDTH or height < REFERENCE_HEIGHT:
         return Fault(
-            Kind.TOO_SMALL, f"{name}: too small ({width}x{height}, at least {REFERENCE_WIDTH}x{REFERENCE_HEIGHT}); use a larger scan"
+            FindingKind.TOO_SMALL, f"{name}: too small ({width}x{height}, at least {REFERENCE_WIDTH}x{REFERENCE_HEIGHT}); use a larger scan"
         )
     card_ratio = CARD_WIDTH_MM / CARD_HEIGHT_MM
     if abs(width / height / card_ratio - 1.0) <= ASPECT_TOLERANCE:
         return None
     shaped = f"{name}: shaped {width}x{height}, a card is 63:88"
     if abs(height / width / card_ratio - 1.0) <= ASPECT_TOLERANCE:
-        return Fault(Kind.SIDEWAYS, f"{shaped}; turn it upright")
-    return Fault(Kind.ODD_SHAPE, f"{shaped}; crop it to the card's edges, or leave out what is no single card")
+        return Fault(FindingKind.SIDEWAYS, f"{shaped}; turn it upright")
+    return Fault(FindingKind.ODD_SHAPE, f"{shaped}; crop it to the card's edges, or leave out what is no single card")
 
 
 def card_fault(card: RgbImage, small: RgbImage, name: Path | str) -> Fault | None:
     """Return the fault of a rectified card, None without a fault; ``small`` is its reference image."""
     luma = np.asarray(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     if _deviation(luma) < BLANK_DEVIATION:
-        return Fault(Kind.BLANK, f"{name}: blank, it shows one color; replace the file or leave it out")
+        return Fault(FindingKind.BLANK, f"{name}: blank, it shows one color; replace the file or leave it out")
     width, height = _covered(small)
     if min(width, height) < MIN_COVERED:
         return Fault(
-            Kind.UNCROPPED, f"{name}: what it shows fills {width:.0%} of its width, {height:.0%} of its height; crop it to the card's edges"
+            FindingKind.UNCROPPED,
+            f"{name}: what it shows fills {width:.0%} of its width, {height:.0%} of its height; crop it to the card's edges",
         )
     sharpness = _deviation(cv2.Laplacian(luma[_INSIDE:-_INSIDE, _INSIDE:-_INSIDE], cv2.CV_16S))
     if sharpness < MIN_SHARPNESS:
-        return Fault(Kind.BLURRED, f"{name}: blurred (sharpness {sharpness:.0f}, scans have 50 and more); use a better scan")
+        return Fault(FindingKind.BLURRED, f"{name}: blurred (sharpness {sharpness:.0f}, scans have 50 and more); use a better scan")
     return None
 
 

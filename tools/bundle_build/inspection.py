@@ -7,21 +7,25 @@ from collections.abc import Iterable, Sequence
 
 from edge.errors import DataError
 from tools.bundle_build.card_list import CardList
-from tools.bundle_build.finding import ImageFinding, Kind
+from tools.bundle_build.finding import FindingKind, ImageFinding
 
 
 def in_list_order(findings: Iterable[ImageFinding]) -> tuple[ImageFinding, ...]:
     """Return the findings in the order of the list; a duplicate is not reported again as shared artwork."""
     found = list(findings)
-    told = {finding.row.card.card_id for finding in found if finding.kind in {Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.TWO_NAMES}}
-    news = [finding for finding in found if finding.kind is not Kind.SAME_ARTWORK or finding.row.card.card_id not in told]
-    return tuple(sorted(news, key=lambda finding: (finding.row.line, list(Kind).index(finding.kind))))
+    reported = {
+        finding.row.card.card_id
+        for finding in found
+        if finding.kind in {FindingKind.DUPLICATE, FindingKind.NEAR_DUPLICATE, FindingKind.TWO_NAMES}
+    }
+    news = [finding for finding in found if finding.kind is not FindingKind.SAME_ARTWORK or finding.row.card.card_id not in reported]
+    return tuple(sorted(news, key=lambda finding: (finding.row.line, list(FindingKind).index(finding.kind))))
 
 
-def counted(findings: Sequence[ImageFinding]) -> str:
+def count_by_kind(findings: Sequence[ImageFinding]) -> str:
     """Return how often each kind occurs, like "2 blurred, 1 sideways"."""
     counts = Counter(finding.kind for finding in findings)
-    return ", ".join(f"{counts[kind]} {kind}" for kind in Kind if counts[kind])
+    return ", ".join(f"{counts[kind]} {kind}" for kind in FindingKind if counts[kind])
 
 
 def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: bool) -> None:
@@ -33,5 +37,6 @@ def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: boo
     if strict and mistakes:
         first = mistakes[0]
         raise DataError(
-            f"{card_list.path}: {counted(mistakes)}; the first, line {first.row.line}: {first.reason}. Mend them, or go on without --strict"
+            f"{card_list.path}: {count_by_kind(mistakes)}; the first, line {first.row.line}: {first.reason}. "
+            "Correct them, or leave out --strict"
         )

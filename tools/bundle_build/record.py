@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DataError
 from edge.recognition.artwork import ArtworkView
-from tools.bundle_build.embedded import Embedded
+from tools.bundle_build.embedded import EmbeddedImage
 from tools.bundle_build.reference import Reference
 
 _Arrays: TypeAlias = "dict[str, NDArray[Any]]"
@@ -22,13 +22,13 @@ _Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 _ARTWORK = "artwork."
 
 
-def to_record(embedded: Embedded) -> bytes:
+def to_record(embedded: EmbeddedImage) -> bytes:
     """Return the bytes of an embedded image; equal images give equal bytes."""
     reference = embedded.reference
     arrays: _Arrays = {
         "content": np.frombuffer(bytes.fromhex(reference.content), dtype=np.uint8),
         "signature": reference.signature,
-        "picture": np.frombuffer(reference.picture, dtype=np.uint8),
+        "picture": np.frombuffer(reference.jpeg, dtype=np.uint8),
         "vector": embedded.vector,
         **{_ARTWORK + field.name: np.asarray(getattr(reference.artwork, field.name)) for field in fields(ArtworkView)},
     }
@@ -36,7 +36,7 @@ def to_record(embedded: Embedded) -> bytes:
     return b"\n".join((head, b"".join(array.tobytes() for array in arrays.values())))
 
 
-def from_record(record: bytes) -> Embedded:
+def from_record(record: bytes) -> EmbeddedImage:
     """Return the image of a record. Raises ``DataError`` for anything else."""
     try:
         arrays = _arrays(record)
@@ -44,10 +44,10 @@ def from_record(record: bytes) -> Embedded:
         reference = Reference(
             content=arrays["content"].tobytes().hex(),
             signature=arrays["signature"],
-            picture=arrays["picture"].tobytes(),
+            jpeg=arrays["picture"].tobytes(),
             artwork=artwork,
         )
-        return Embedded(reference, arrays["vector"])
+        return EmbeddedImage(reference, arrays["vector"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"not the record of an embedded picture ({error}); embed the picture again") from error
 

@@ -19,7 +19,7 @@ from edge.recognition.verification import Signature, signature_of
 from edge.vision.card import CARD_SIZE, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import decode_image, read_image_bytes
-from tools.bundle_build.finding import Fault, Kind
+from tools.bundle_build.finding import Fault, FindingKind
 from tools.bundle_build.image_checks import card_fault, shape_fault
 
 _READ_MAX_SIDE = 2 * CARD_SIZE.height
@@ -29,27 +29,27 @@ _THUMBNAIL_SIDE = 176
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """Stored data of an image: ``picture`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
+    """Stored data of an image: ``jpeg`` is a JPEG of 126x176, ``content`` the SHA-256 of the file in hexadecimal digits."""
 
     content: str
     signature: Signature
-    picture: bytes
+    jpeg: bytes
     artwork: ArtworkView
 
 
-class Prepared(NamedTuple):
+class PreparedImage(NamedTuple):
     """An image preprocessed for the model, uint8 (1, 224, 224, 3), and its reference."""
 
     network_input: InputBatch
     reference: Reference
 
 
-def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
+def prepare(content: bytes, name: Path | str) -> PreparedImage | Fault:
     """Prepare a file that shows one upright card, edge to edge (a transparent border is removed); ``name`` is used in messages."""
     try:
         pixels = decode_image(content, name, max_side=_READ_MAX_SIDE, trim_transparent=True)
     except ImageError as error:
-        return Fault(Kind.UNREADABLE, str(error))
+        return Fault(FindingKind.UNREADABLE, str(error))
     if fault := shape_fault(pixels, name):
         return _shown(fault, pixels)
     # rectifying an image of the canonical size would give it back
@@ -58,10 +58,10 @@ def prepare(content: bytes, name: Path | str) -> Prepared | Fault:
     if fault := card_fault(card, small, name):
         return _shown(fault, pixels)
     reference = Reference(hashlib.sha256(content).hexdigest(), signature_of(card), _jpeg(small), artwork_view(card))
-    return Prepared(to_input_batch([card]), reference)
+    return PreparedImage(to_input_batch([card]), reference)
 
 
-def read_reference(path: Path) -> Prepared:
+def read_reference(path: Path) -> PreparedImage:
     """Read and prepare a file. Raises ``ImageError`` naming it if it is unreadable or not the image of one card."""
     prepared = prepare(read_image_bytes(path), path)
     if isinstance(prepared, Fault):
@@ -77,8 +77,8 @@ def _shown(fault: Fault, pixels: RgbImage) -> Fault:
     return Fault(fault.kind, fault.reason, _jpeg(np.asarray(small, dtype=np.uint8)))
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
         raise ImageError("a reference picture could not be encoded as JPEG; the installed OpenCV lacks it")
     return encoded.tobytes()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge.recognition.gallery import Gallery
 from edge.recognition.verification import SIGNATURE_SIZE
-from tools.bundle_build.card_list import CardPicture
-from tools.bundle_build.finding import ImageFinding, Kind
+from tools.bundle_build.card_list import ListedImage
+from tools.bundle_build.finding import FindingKind, ImageFinding
 from tools.bundle_build.reference import Reference
 
 PLACEHOLDER_NAMES: Final = 3
@@ -28,57 +28,57 @@ _BLOCK_ROWS = 1024
 _NAMED = 5
 
 
-def check_set(pictures: Sequence[CardPicture], references: Sequence[Reference]) -> tuple[ImageFinding, ...]:
+def check_set(rows: Sequence[ListedImage], references: Sequence[Reference]) -> tuple[ImageFinding, ...]:
     """Return the findings about repeated images: placeholders, images repeated within a card, duplicates under several cards."""
     findings: list[ImageFinding] = []
     for alike in _alike(references):
-        findings += _judged([pictures[index] for index in alike], [references[index] for index in alike])
+        findings += _findings_of_equal([rows[index] for index in alike], [references[index] for index in alike])
     return tuple(findings)
 
 
-def artwork_findings(pictures: Sequence[CardPicture], references: Sequence[Reference], gallery: Gallery) -> Iterator[ImageFinding]:
+def artwork_findings(rows: Sequence[ListedImage], references: Sequence[Reference], gallery: Gallery) -> Iterator[ImageFinding]:
     """Yield a finding for the first image of each card that shares its artwork with another card."""
     seen: set[str] = set()
-    for row, reference in zip(pictures, references, strict=True):
+    for row, reference in zip(rows, references, strict=True):
         card_id = row.card.card_id
         others = [other for other in gallery.printings(card_id) if other != card_id]
         if others and card_id not in seen:
             reason = f"{row.image}: shares its artwork with {_names(others)}; every answer names them all"
-            yield ImageFinding(row, Kind.SAME_ARTWORK, reason, reference.picture)
+            yield ImageFinding(row, FindingKind.SAME_ARTWORK, reason, reference.jpeg)
         seen.add(card_id)
 
 
-def _judged(rows: Sequence[CardPicture], references: Sequence[Reference]) -> Iterator[ImageFinding]:
+def _findings_of_equal(rows: Sequence[ListedImage], references: Sequence[Reference]) -> Iterator[ImageFinding]:
     """Yield the findings about rows that show the same image."""
     if _names_in_one_language(rows) >= PLACEHOLDER_NAMES:
         for row, reference in zip(rows, references, strict=True):
-            reason = f"{row.image}: a placeholder or a card back, the same picture stands under {_ids(rows)}; use the card's own scan"
-            yield ImageFinding(row, Kind.PLACEHOLDER, reason, reference.picture)
+            reason = f"{row.image}: a placeholder or a card back, the same image is listed for {_ids(rows)}; use the card's own scan"
+            yield ImageFinding(row, FindingKind.PLACEHOLDER, reason, reference.jpeg)
         return
-    first_of: dict[str, CardPicture] = {}
+    first_of: dict[str, ListedImage] = {}
     for row, reference in zip(rows, references, strict=True):
         first = first_of.setdefault(row.card.card_id, row)
         if first is not row:
             yield ImageFinding(
-                row, Kind.REPEATED, f"{row.image}: the same picture as {first.image} of this card; list one", reference.picture
+                row, FindingKind.REPEATED, f"{row.image}: the same image as {first.image} of this card; list one", reference.jpeg
             )
     if len(first_of) > 1:
         exact = len({reference.content for reference in references}) == 1
-        kind = Kind.TWO_NAMES if _names_in_one_language(rows) > 1 else Kind.DUPLICATE if exact else Kind.NEAR_DUPLICATE
+        kind = FindingKind.TWO_NAMES if _names_in_one_language(rows) > 1 else FindingKind.DUPLICATE if exact else FindingKind.NEAR_DUPLICATE
         for row, reference in zip(rows, references, strict=True):
             if first_of[row.card.card_id] is row:
-                yield ImageFinding(row, kind, _shared_reason(row, kind, first_of), reference.picture)
+                yield ImageFinding(row, kind, _shared_reason(row, kind, first_of), reference.jpeg)
 
 
-def _shared_reason(row: CardPicture, kind: Kind, first_of: dict[str, CardPicture]) -> str:
+def _shared_reason(row: ListedImage, kind: FindingKind, first_of: dict[str, ListedImage]) -> str:
     others = _names([card_id for card_id in first_of if card_id != row.card.card_id])
-    if kind is Kind.TWO_NAMES:
-        return f"{row.image}: the picture of {others} too, which has another name; one of them needs its own scan"
-    how = "the same file" if kind is Kind.DUPLICATE else "nearly the same picture"
+    if kind is FindingKind.TWO_NAMES:
+        return f"{row.image}: the image of {others} too, which has another name; one of them needs its own scan"
+    how = "the same file" if kind is FindingKind.DUPLICATE else "nearly the same image"
     return f"{row.image}: {how} as for {others}; every answer names them all"
 
 
-def _names_in_one_language(rows: Sequence[CardPicture]) -> int:
+def _names_in_one_language(rows: Sequence[ListedImage]) -> int:
     """Count names per language: a catalog may list one image under a card's names in several languages."""
     names: dict[str | None, set[str]] = {}
     for row in rows:
@@ -86,7 +86,7 @@ def _names_in_one_language(rows: Sequence[CardPicture]) -> int:
     return max(len(of_language) for of_language in names.values())
 
 
-def _ids(rows: Sequence[CardPicture]) -> str:
+def _ids(rows: Sequence[ListedImage]) -> str:
     return _names(list(dict.fromkeys(row.card.card_id for row in rows)))
 
 

@@ -42,8 +42,8 @@ _ABOVE: Final = 1e-4
 _CURVE_LOG_ODDS: Final = np.arange(8.0, -4.1, -0.4)
 
 
-class Kind(StrEnum):
-    """Kind of a query."""
+class ViewKind(StrEnum):
+    """ViewKind of a query."""
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 class Observation:
     """The comparisons of one view. ``artwork_group`` is what a known view shows; ``preset`` is its simulated camera."""
 
-    kind: Kind
+    kind: ViewKind
     preset: str
     comparisons: tuple[Comparison, ...]
     artwork_group: str | None = None
@@ -76,14 +76,14 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
     """
     seen = [observation for observation in observations if observation.comparisons]
-    unindexed = [each for each in seen if each.kind in {Kind.LEFT_OUT, Kind.DISTRACTOR}]
-    if not any(each.kind is Kind.KNOWN for each in seen) or not unindexed:
+    unindexed = [each for each in seen if each.kind in {ViewKind.LEFT_OUT, ViewKind.DISTRACTOR}]
+    if not any(each.kind is ViewKind.KNOWN for each in seen) or not unindexed:
         raise DataError("calibrating needs views of indexed cards and of others; give cards of at least two artworks, or --strangers")
     weights = fit_weights(seen)
     thresholds = AcceptanceThresholds()
     bound = max(
         _bound([_score(each, weights) for each in unindexed], false_acceptance),
-        max((_score(each, weights) for each in seen if each.kind is Kind.NEGATIVE), default=-np.inf),
+        max((_score(each, weights) for each in seen if each.kind is ViewKind.NEGATIVE), default=-np.inf),
         _likely_unknown_score(weights),
     )
     shift = log(thresholds.min_verification / (1.0 - thresholds.min_verification)) - bound - _ABOVE
@@ -100,7 +100,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
 
 def fit_weights(observations: Sequence[Observation]) -> EvidenceWeights:
     """Return the weights that best separate the true card of known views from the nearest card of the others; intercept at even odds."""
-    left_out = [each for each in observations if each.kind is Kind.LEFT_OUT]
+    left_out = [each for each in observations if each.kind is ViewKind.LEFT_OUT]
     usual = EvidenceWeights()
     if left_out:
         usual = replace(
@@ -124,7 +124,7 @@ def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, kn
     """Return the evidence for the true card of each known view, or for the best card of each unindexed view, float64 (n, 3)."""
     rows = []
     for each in observations:
-        if each.kind is Kind.NEGATIVE or (each.kind is Kind.KNOWN) is not known:
+        if each.kind is ViewKind.NEGATIVE or (each.kind is ViewKind.KNOWN) is not known:
             continue
         chosen = [one for one in each.comparisons if not known or one.artwork_group == each.artwork_group]
         if chosen:
@@ -190,7 +190,7 @@ def _least_similarity(observations: Sequence[Observation], weights: EvidenceWeig
     cosines = [
         best.similarity
         for each in observations
-        if each.kind is Kind.KNOWN
+        if each.kind is ViewKind.KNOWN
         and (best := _best(each, weights))
         and best.artwork_group == each.artwork_group
         and best.verification >= thresholds.min_verification
@@ -226,11 +226,11 @@ def _answers(observations: Sequence[Observation], weights: EvidenceWeights) -> _
     for each in observations:
         best = _best(each, weights)
         score = best.verification if best else 0.0
-        if each.kind is Kind.KNOWN:
+        if each.kind is ViewKind.KNOWN:
             is_right = best is not None and best.artwork_group == each.artwork_group
             right.append(score if is_right else 0.0)
             wrong.append(0.0 if is_right else score)
-        elif each.kind is not Kind.NEGATIVE:
+        elif each.kind is not ViewKind.NEGATIVE:
             unindexed.append(score)
     return _Answers(np.array(right), np.array(wrong), np.array(unindexed))
 
@@ -255,11 +255,11 @@ def _figures(observations: Sequence[Observation], thresholds: AcceptanceThreshol
         "true_accept_rate": float(np.mean(answers.right >= bound)),
         "coverage_at_99_precision": max(precise, default=0.0),
     }
-    negatives = [each for each in observations if each.kind is Kind.NEGATIVE]
+    negatives = [each for each in observations if each.kind is ViewKind.NEGATIVE]
     if negatives:
         refused = sum((best := _best(each, thresholds.weights)) is None or best.verification < bound for each in negatives)
         figures["negatives_refused"] = refused / len(negatives)
-    for preset in dict.fromkeys(each.preset for each in observations if each.kind is Kind.KNOWN):
+    for preset in dict.fromkeys(each.preset for each in observations if each.kind is ViewKind.KNOWN):
         of_preset = _answers([each for each in observations if each.preset == preset], thresholds.weights)
         figures[f"top_1 {preset}"] = float(np.mean(of_preset.right > 0.0))
         figures[f"true_accept_rate {preset}"] = float(np.mean(of_preset.right >= bound))

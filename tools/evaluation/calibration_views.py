@@ -20,7 +20,7 @@ from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, ca
 from edge.recognition.verification import compare_pixels
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools.evaluation.calibration import Kind, Observation
+from tools.evaluation.calibration import Observation, ViewKind
 from tools.evaluation.hidden_artwork import without_artwork
 from tools.evaluation.queries import Dataset, read_background, whole_card
 from tools.simulation.camera import PRESETS, degrade
@@ -34,7 +34,7 @@ class LabeledView:
     """A rectified image, the kind of query it is, the preset of its camera, and the indexed card it shows, if any."""
 
     pixels: RgbImage
-    kind: Kind
+    kind: ViewKind
     preset: str
     card_id: CardId | None = None
 
@@ -51,7 +51,7 @@ class BundleUnderTest:
         images = card_images(view.pixels, 0, *whole_card(view.pixels))
         embeddings = self.embedder.submit(np.concatenate([network_input for _, network_input in images])).result()
 
-        def observation(kind: Kind, loaded: LoadedGallery, group: str | None = None) -> Observation:
+        def observation(kind: ViewKind, loaded: LoadedGallery, group: str | None = None) -> Observation:
             found = loaded.index.search(embeddings, NEIGHBORS_K)
             compared = compare_pixels(list(zip([image for image, _ in images], found, strict=True)), loaded.gallery)
             return Observation(kind, view.preset, compared, group)
@@ -59,8 +59,8 @@ class BundleUnderTest:
         if view.card_id is None:
             yield observation(view.kind, self.loaded)
             return
-        yield observation(Kind.KNOWN, self.loaded, self.loaded.gallery.artwork_group(view.card_id))
-        yield observation(Kind.LEFT_OUT, without_artwork(self.loaded, view.card_id))
+        yield observation(ViewKind.KNOWN, self.loaded, self.loaded.gallery.artwork_group(view.card_id))
+        yield observation(ViewKind.LEFT_OUT, without_artwork(self.loaded, view.card_id))
 
 
 def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:
@@ -72,15 +72,15 @@ def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observati
 
 def labeled_views(dataset: Dataset) -> Iterator[LabeledView]:
     """Yield all views to calibrate with; equal seeds give equal views."""
-    indexed = [(Kind.KNOWN, card_id, path) for card_id, path in dataset.scans]
-    others = [(Kind.DISTRACTOR, None, path) for path in dataset.distractors]
+    indexed = [(ViewKind.KNOWN, card_id, path) for card_id, path in dataset.scans]
+    others = [(ViewKind.DISTRACTOR, None, path) for path in dataset.distractors]
     for number, (kind, card_id, path) in enumerate([*indexed, *others]):
         card = read_card(path)
         for preset, view in product(PRESETS, range(dataset.views_per_card)):
             rng = np.random.default_rng((dataset.seed, number, view))
             yield LabeledView(degrade(card, PRESETS[preset], rng, _background(dataset, rng)), kind, preset, card_id)
     for path in dataset.negatives:
-        yield LabeledView(read_image(path), Kind.NEGATIVE, _NEGATIVE)
+        yield LabeledView(read_image(path), ViewKind.NEGATIVE, _NEGATIVE)
 
 
 def _background(dataset: Dataset, rng: np.random.Generator) -> RgbImage | None:
@@ -91,16 +91,16 @@ def _background(dataset: Dataset, rng: np.random.Generator) -> RgbImage | None:
 
 def provenance(dataset: Dataset, observations: Sequence[Observation], false_acceptance: float, measured: date) -> Provenance:
     """Return the record of what a calibration was measured with, for the manifest."""
-    counts = {kind: sum(each.kind is kind for each in observations) for kind in Kind}
+    counts = {kind: sum(each.kind is kind for each in observations) for kind in ViewKind}
     return Provenance(
         pictures=_hash([path for _, path in dataset.scans]),
         negatives=_hash(dataset.negatives) if dataset.negatives else None,
         strangers=_hash(dataset.distractors) if dataset.distractors else None,
         cards=len(dataset.scans),
-        known_views=counts[Kind.KNOWN],
-        left_out_views=counts[Kind.LEFT_OUT],
-        stranger_views=counts[Kind.DISTRACTOR],
-        negative_views=counts[Kind.NEGATIVE],
+        known_views=counts[ViewKind.KNOWN],
+        left_out_views=counts[ViewKind.LEFT_OUT],
+        stranger_views=counts[ViewKind.DISTRACTOR],
+        negative_views=counts[ViewKind.NEGATIVE],
         presets=tuple(PRESETS),
         seed=dataset.seed,
         false_acceptance=false_acceptance,

@@ -19,7 +19,7 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
 from tools.evaluation.intervals import wilson_interval
-from tools.evaluation.photo_outlines import KINDS, Kind, LabeledPhoto
+from tools.evaluation.photo_outlines import KINDS, LabeledPhoto, ViewKind
 
 OVERLAPS: Final = (0.5, 0.7, 0.85)
 """Intersection over union from which an outline is right, smallest first; corners and order are measured from the smallest."""
@@ -53,7 +53,7 @@ class LocatedPhoto:
     outlines: tuple[Quad, ...]
     matches: tuple[Match, ...]
     ignored: frozenset[int]
-    nearest: tuple[Kind | None, ...]
+    nearest: tuple[ViewKind | None, ...]
 
     def false_outlines(self) -> frozenset[int]:
         """Return the numbers of the outlines that are counted and match no card."""
@@ -125,7 +125,7 @@ def compare(photo: LabeledPhoto, outlines: Sequence[Quad]) -> LocatedPhoto:
         for number, outline in enumerate(outlines)
         if number not in matched and share_in(outline, photo.ignored_regions(), photo.width, photo.height) >= IGNORED_SHARE
     )
-    nearest: list[Kind | None] = []
+    nearest: list[ViewKind | None] = []
     for number in range(len(outlines)):
         card = matched.get(number, int(np.argmax(overlaps[number])) if cards else -1)
         nearest.append(photo.cards[card].kind if card >= 0 and overlaps[number, card] > 0.0 else None)
@@ -184,7 +184,7 @@ def all_figures(located: Sequence[LocatedPhoto]) -> list[Figures]:
     return [group for group in groups if group.labeled or group.group not in KINDS]
 
 
-def _figures(group: str, located: Sequence[LocatedPhoto], kind: Kind | None) -> Figures:
+def _figures(group: str, located: Sequence[LocatedPhoto], kind: ViewKind | None) -> Figures:
     """Return the figures of a kind, or of all. An outline is of the kind of its card; a false one, of the card that it overlaps most."""
     matches = [(one, pair) for one in located for pair in one.matches if kind in {None, one.photo.cards[pair.card].kind}]
     false = sum(kind in {None, one.nearest[number]} for one in located for number in one.false_outlines())

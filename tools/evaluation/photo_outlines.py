@@ -39,8 +39,8 @@ from edge.vision.card import Quad
 
 DEFAULT_LABELS: Final = Path(__file__).parents[2] / "tests" / "data" / "photo_outlines.json"
 
-Kind: TypeAlias = Literal["bare", "sleeve", "slab", "binder", "hand", "pile"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+ViewKind: TypeAlias = Literal["bare", "sleeve", "slab", "binder", "hand", "pile"]
+KINDS: Final[tuple[ViewKind, ...]] = get_args(ViewKind)
 Split: TypeAlias = Literal["held_out", "train"]
 
 Place: TypeAlias = tuple[FiniteFloat, FiniteFloat]
@@ -62,7 +62,7 @@ class LabeledCard(Schema):
     """The outline of one card, see the module."""
 
     corners: Annotated[tuple[Place, Place, Place, Place], AfterValidator(_clockwise)]
-    kind: Kind
+    kind: ViewKind
     face: Literal["front", "back"]
     order_known: bool
     exact: bool

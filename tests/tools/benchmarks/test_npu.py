@@ -20,7 +20,7 @@ def fixture(tmp_path_factory):
 def brief(monkeypatch):
     for name, seconds in {"PIECE_S": 0.5, "WARM_UP_S": 0.2, "EVENTS_S": 6.0, "SHOWN_S": 0.5}.items():
         monkeypatch.setattr(measure_npu, name, seconds)
-    monkeypatch.setattr(measure_npu, "TURNS", 1)
+    monkeypatch.setattr(measure_npu, "ROUNDS", 1)
 
 
 @pytest.mark.usefixtures("brief")

@@ -298,36 +298,36 @@ def run(capsys, monkeypatch, *arguments):
 def test_the_command_prints_one_json_object_and_names_what_it_left_out(tmp_path, images, capsys, monkeypatch):
     cards = write_list(tmp_path, numbered(6, "x,X,missing.png\n"))
     out = tmp_path / "out"
-    status, printed, told = run(capsys, monkeypatch, "--images", images, "--cards", cards, "--out", out, "--name", "mine", "--json")
+    status, printed, errors = run(capsys, monkeypatch, "--images", images, "--cards", cards, "--out", out, "--name", "mine", "--json")
     answer = json.loads(printed)
     assert status == ExitCode.OK
     assert (answer["name"], answer["cards"], answer["bundle_id"]) == ("mine", 6, open_bundle(out).manifest.bundle_id)
     assert [left_out["line"] for left_out in answer["left_out"]] == [8]
-    assert "left out, line 8" in told
-    assert "missing.png" in told
+    assert "left out, line 8" in errors
+    assert "missing.png" in errors
 
 
 def test_strict_writes_nothing_when_something_would_be_left_out(tmp_path, images, capsys, monkeypatch):
     cards = write_list(tmp_path, numbered(6, "x,X,missing.png\n"))
-    status, printed, told = run(
+    status, printed, errors = run(
         capsys, monkeypatch, "--images", images, "--cards", cards, "--out", tmp_path / "out", "--strict", "--threads", 1
     )
     assert (status, printed) == (ExitCode.BAD_DATA, "")
-    assert "cards.csv: 1 unreadable; the first, line 8:" in told
+    assert "cards.csv: 1 unreadable; the first, line 8:" in errors
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--images", "a"], ["--images", "a", "--cards", "b", "--out", "c", "--threads", "0"]])
 def test_a_wrong_command_line_is_64(capsys, monkeypatch, arguments):
-    status, printed, told = run(capsys, monkeypatch, *arguments)
+    status, printed, errors = run(capsys, monkeypatch, *arguments)
     assert (status, printed) == (ExitCode.USAGE, "")
-    assert "usage: build_index" in told
+    assert "usage: build_index" in errors
 
 
 def test_a_bad_list_is_65_and_leaves_nothing(tmp_path, images, capsys, monkeypatch):
-    status, printed, told = run(capsys, monkeypatch, "--images", images, "--cards", tmp_path / "no.csv", "--out", tmp_path / "out")
+    status, printed, errors = run(capsys, monkeypatch, "--images", images, "--cards", tmp_path / "no.csv", "--out", tmp_path / "out")
     assert (status, printed) == (ExitCode.BAD_DATA, "")
-    assert "no.csv: cannot be read" in told
+    assert "no.csv: cannot be read" in errors
     assert not (tmp_path / "out").exists()
 
 

@@ -191,7 +191,7 @@ def test_records_give_back_what_went_in(images):
     again = from_record(to_record(embedded))
     assert np.array_equal(again.vector, embedded.vector)
     assert again.reference.content == embedded.reference.content
-    assert again.reference.picture == embedded.reference.picture
+    assert again.reference.jpeg == embedded.reference.jpeg
     assert np.array_equal(again.reference.signature, embedded.reference.signature)
     for broken in (b"", to_record(embedded)[:-1], to_record(embedded) + b"x", b"{}\n"):
         with pytest.raises(DataError, match="not the record"):

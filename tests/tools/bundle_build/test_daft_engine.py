@@ -22,7 +22,7 @@ from edge.bundles.bundle import open_bundle  # noqa: E402
 from edge.errors import ExitCode  # noqa: E402
 from tests.support.small_scanner import write_projection_model  # noqa: E402
 from tools import build_index  # noqa: E402
-from tools.bundle_build.daft_engine import picture_address  # noqa: E402
+from tools.bundle_build.daft_engine import image_address  # noqa: E402
 from tools.drawing.cards import write_cards  # noqa: E402
 from tools.drawing.spec import card_specs  # noqa: E402
 
@@ -149,13 +149,13 @@ def test_addresses_give_the_same_bundle(world, local, store, kind, tmp_path, cap
     ],
 )
 def test_where_a_picture_lies(images, image, address):
-    assert picture_address(images, image) == address
+    assert image_address(images, image) == address
 
 
 def test_what_does_not_fit_the_engine_is_said_and_leaves_nothing(world, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "old.parquet").write_text("")
-    for options, status, told in (
+    for options, status, errors in (
         (["--ray", "auto"], ExitCode.USAGE, "--ray is for --engine daft"),
         (["--engine", "daft", "--ray", "auto"], ExitCode.USAGE, "--ray needs --embeddings"),
         (["--engine", "daft", "--embeddings", tmp_path / "full"], ExitCode.USAGE, "not empty; name another folder"),
@@ -163,7 +163,7 @@ def test_what_does_not_fit_the_engine_is_said_and_leaves_nothing(world, tmp_path
     ):
         found, printed, said = build(world, tmp_path / "out", capsys, *options)
         assert (found, printed) == (status, None)
-        assert told in said
+        assert errors in said
     found, _, said = build(world, tmp_path / "out", capsys, images="s3://scans")
     assert (found, "need --engine daft" in said) == (ExitCode.USAGE, True)
     pq.write_table(pa.table({"path": ["a"]}), tmp_path / "other.parquet")

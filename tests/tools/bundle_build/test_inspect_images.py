@@ -13,7 +13,7 @@ from edge.errors import ExitCode
 from edge.vision.image_file import read_image
 from tests.support.planted import plant
 from tools import inspect_images as tool
-from tools.bundle_build.finding import Kind
+from tools.bundle_build.finding import FindingKind
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_every_planted_fault_is_found_for_what_it_is_and_nothing_else(faulty, ca
     answer = json.loads(printed)
     assert status == ExitCode.OK
     assert {finding["card_id"]: finding["kind"] for finding in answer["findings"]} == {name: str(kind) for name, kind in expected.items()}
-    assert answer["left_out"] == sum(kind is not Kind.TWO_NAMES for kind in expected.values())
+    assert answer["left_out"] == sum(kind is not FindingKind.TWO_NAMES for kind in expected.values())
     assert hashes(folder) == before
 
 
@@ -52,7 +52,7 @@ def test_the_report_stands_alone_and_shows_each_picture(faulty, capsys, tmp_path
     report = tmp_path / "report.html"
     run(capsys, "--images", folder, "--cards", folder / "cards.csv", "--report", report)
     page = report.read_text(encoding="utf-8")
-    unreadable = sum(kind is Kind.UNREADABLE for kind in expected.values())
+    unreadable = sum(kind is FindingKind.UNREADABLE for kind in expected.values())
     assert page.count("data:image/jpeg;base64,") == len(expected) - unreadable
     assert page.count(">no image<") == unreadable
     assert "http" not in page
@@ -71,10 +71,10 @@ def test_names_in_the_report_cannot_be_markup(tmp_path, capsys):
 
 def test_strict_is_65_for_mistakes_and_0_for_reprints(faulty, capsys, tmp_path):
     folder, _ = faulty
-    status, printed, told = run(capsys, "--images", folder, "--cards", folder / "cards.csv", "--strict")
+    status, printed, errors = run(capsys, "--images", folder, "--cards", folder / "cards.csv", "--strict")
     assert status == ExitCode.BAD_DATA
     assert "13 to be left out" in printed
-    assert "Mend them" in told
+    assert "Correct them" in errors
     rows = "card_id,name,image\na,One,good-0.png\nb,One,good-0.png\nc,Two,good-1.png\n"
     (tmp_path / "cards.csv").write_text(rows)
     status, printed, _ = run(capsys, "--images", folder, "--cards", tmp_path / "cards.csv", "--strict")
@@ -136,9 +136,9 @@ def test_a_wrong_command_line_is_64(capsys, arguments):
 
 
 def test_a_missing_folder_is_named(capsys, tmp_path):
-    status, _, told = run(capsys, "--images", tmp_path / "none")
+    status, _, errors = run(capsys, "--images", tmp_path / "none")
     assert status == ExitCode.BAD_DATA
-    assert "none: no such folder" in told
+    assert "none: no such folder" in errors
 
 
 @pytest.mark.slow

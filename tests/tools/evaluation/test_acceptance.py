@@ -11,7 +11,7 @@ from PIL import Image
 from edge.recognition.decision import Candidate, Identified, RejectReason, Unknown
 from tools import evaluate
 from tools.evaluation.acceptance.failures import KEPT_PER_KIND, FailureGallery
-from tools.evaluation.acceptance.tracks import FRAMES, one_scene, told
+from tools.evaluation.acceptance.tracks import FRAMES, last_decision, one_scene
 from tools.evaluation.queries import MEASURING, Dataset, Query, choose_scans, half_of_negatives, views
 from tools.simulation.camera import PRESETS
 
@@ -154,12 +154,12 @@ UNKNOWN = Unknown(RejectReason.FAILED_VERIFICATION, 0.0, (Candidate("a", "a", 0.
 
 
 def test_a_track_needs_agreement_not_one_weak_name():
-    assert told([UNKNOWN] * FRAMES) == UNKNOWN
+    assert last_decision([UNKNOWN] * FRAMES) == UNKNOWN
     one_weak = [named("a", "a", 0.75), *[UNKNOWN] * (FRAMES - 1)]
-    assert not isinstance(told(one_weak), Identified)
+    assert not isinstance(last_decision(one_weak), Identified)
     agreeing = [UNKNOWN, named("a", "a", 0.75), UNKNOWN, named("a", "a", 0.75), *[UNKNOWN] * (FRAMES - 4)]
-    assert told(agreeing).best.card_id == "a"
-    assert told([]) is None
+    assert last_decision(agreeing).best.card_id == "a"
+    assert last_decision([]) is None
 
 
 def test_frames_of_a_track_share_their_scene():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge.errors import DataError
 from edge.recognition.decision import Comparison, EvidenceWeights, rank
 from edge.recognition.neighbors import CardId
-from tools.evaluation.calibration import LIKELY_UNKNOWN, Kind, Observation, calibrate, fit_weights
+from tools.evaluation.calibration import LIKELY_UNKNOWN, Observation, ViewKind, calibrate, fit_weights
 
 
 def comparison(group, agreement, similarity, rotation=0):
@@ -18,7 +18,7 @@ def comparison(group, agreement, similarity, rotation=0):
 def view(rng, kind, preset="camera-4", true=(0.85, 0.6), false=(0.5, 0.3)):
     """A view of artwork "t" (known) or of none, compared with three others; each agreement and cosine varies by 0.08."""
     others = tuple(comparison(f"o{number}", *(np.array(false) + rng.normal(0, 0.08, 2)).clip(0, 1)) for number in range(3))
-    if kind is Kind.KNOWN:
+    if kind is ViewKind.KNOWN:
         own = comparison("t", *(np.array(true) + rng.normal(0, 0.08, 2)).clip(0, 1))
         return Observation(kind, preset, (own, *others), "t")
     return Observation(kind, preset, others)
@@ -26,7 +26,7 @@ def view(rng, kind, preset="camera-4", true=(0.85, 0.6), false=(0.5, 0.3)):
 
 def views(seed=1, count=300, **levels):
     rng = np.random.default_rng(seed)
-    return [view(rng, kind, **levels) for _ in range(count) for kind in (Kind.KNOWN, Kind.LEFT_OUT)]
+    return [view(rng, kind, **levels) for _ in range(count) for kind in (ViewKind.KNOWN, ViewKind.LEFT_OUT)]
 
 
 def accepted(observations, thresholds, kind):
@@ -38,11 +38,13 @@ def test_the_wanted_share_of_unindexed_cards_is_accepted_and_nearly_all_indexed_
     observations = views()
     for wanted in (0.01, 0.05):
         outcome = calibrate(observations, false_acceptance=wanted)
-        assert accepted(observations, outcome.thresholds, Kind.LEFT_OUT) <= wanted
-        assert outcome.figures["false_accept_rate"] == pytest.approx(accepted(observations, outcome.thresholds, Kind.LEFT_OUT), abs=1e-4)
-        assert accepted(observations, outcome.thresholds, Kind.KNOWN) > 0.9
+        assert accepted(observations, outcome.thresholds, ViewKind.LEFT_OUT) <= wanted
+        assert outcome.figures["false_accept_rate"] == pytest.approx(
+            accepted(observations, outcome.thresholds, ViewKind.LEFT_OUT), abs=1e-4
+        )
+        assert accepted(observations, outcome.thresholds, ViewKind.KNOWN) > 0.9
     fresh = views(seed=2)
-    assert accepted(fresh, calibrate(observations, false_acceptance=0.01).thresholds, Kind.LEFT_OUT) < 0.04
+    assert accepted(fresh, calibrate(observations, false_acceptance=0.01).thresholds, ViewKind.LEFT_OUT) < 0.04
 
 
 def test_it_does_not_matter_in_which_order_views_and_candidates_come():
@@ -60,9 +62,9 @@ def test_evidence_that_misleads_gets_no_weight():
 
 def test_no_picture_without_a_card_is_accepted_though_it_costs_coverage():
     observations = views()
-    tough = Observation(Kind.NEGATIVE, "as it is", (comparison("o1", 0.8, 0.55), comparison("o2", 0.5, 0.3)))
+    tough = Observation(ViewKind.NEGATIVE, "as it is", (comparison("o1", 0.8, 0.55), comparison("o2", 0.5, 0.3)))
     with_it = calibrate([*observations, tough], false_acceptance=0.01)
-    assert accepted([tough], with_it.thresholds, Kind.NEGATIVE) == 0.0
+    assert accepted([tough], with_it.thresholds, ViewKind.NEGATIVE) == 0.0
     assert with_it.figures["negatives_refused"] == 1.0
     assert with_it.figures["true_accept_rate"] < calibrate(observations, false_acceptance=0.01).figures["true_accept_rate"]
 
@@ -98,7 +100,7 @@ def test_figures_are_told_for_each_camera():
     assert figures["true_accept_rate glare"] > 0.8
 
 
-@pytest.mark.parametrize("kind", [Kind.KNOWN, Kind.LEFT_OUT])
+@pytest.mark.parametrize("kind", [ViewKind.KNOWN, ViewKind.LEFT_OUT])
 def test_one_kind_of_views_alone_calibrates_nothing(kind):
     with pytest.raises(DataError, match="--strangers"):
         calibrate([each for each in views(count=5) if each.kind is kind], false_acceptance=0.01)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from edge.errors import DataError, ExitCode
 from tests.support.small_scanner import make_small_scanner, save, write_index
 from tools import compare_bundles as tool
-from tools.evaluation.bundle_comparison.answers import Answer, Grade, Named
+from tools.evaluation.bundle_comparison.answers import Answer, Grade, NamedCard
 from tools.evaluation.bundle_comparison.comparison import Compared, summarize
 from tools.evaluation.bundle_comparison.truth import list_photos, truth_in_list, truth_in_names
 
 
 def named(*printings):
-    return Named(printings[0], f"Card {printings[0]}", printings, 0.9)
+    return NamedCard(printings[0], f"Card {printings[0]}", printings, 0.9)
 
 
 def answer(*cards):

@@ -84,9 +84,9 @@ def embed_views(network: OnnxFile, dataset: Dataset, preset: str) -> EmbeddingMa
     count = len(dataset.scans) * dataset.views_per_card
     rows: list[EmbeddingMatrix] = []
     waiting: list[RgbImage] = []
-    questions = tqdm(views(dataset, preset), total=count, desc=f"{preset}, other form", unit="picture", file=sys.stderr, disable=None)
-    for question in questions:
-        waiting.append(question.pixels)
+    queries = tqdm(views(dataset, preset), total=count, desc=f"{preset}, other form", unit="image", file=sys.stderr, disable=None)
+    for query in queries:
+        waiting.append(query.pixels)
         if len(waiting) == _BATCH:
             rows.append(network.embed(waiting))
             waiting = []

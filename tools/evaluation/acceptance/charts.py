@@ -23,7 +23,7 @@ _Place: TypeAlias = Callable[[float, float], tuple[float, float]]
 
 def risk_coverage_chart(curve: RiskCoverage) -> str:
     """Draw risk over coverage, with the wanted precision as a line and the bundle's own bound as a dot."""
-    coverage, risk = thinned(curve.coverage, curve.risk)
+    coverage, risk = thin_out(curve.coverage, curve.risk)
     top = max(0.03, 1.3 * curve.at_bound[1], 2.0 * (1.0 - WANTED_PRECISION))
     x_low = _round_down(float(min(curve.coverage_at_precision, curve.at_bound[0], 0.9)) - 0.1)
 
@@ -81,7 +81,7 @@ def stage_chart(views: Sequence[ViewFigures]) -> str:
     return _svg(height, parts, "Accepted at 1 % false acceptance, per view")
 
 
-def thinned(
+def thin_out(
     first: NDArray[np.float64], second: NDArray[np.float64], most: int = _MAX_POINTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return at most ``most`` of the points, including both ends."""

@@ -216,18 +216,18 @@ def glare_rows(views: ViewSet) -> list[Criterion]:
 
 
 def refusal_rows(
-    view_sets: Sequence[ViewSet], strangers: Mapping[str, tuple[Answer, ...]], bounds: Mapping[str, float], photos: Share | None
+    view_sets: Sequence[ViewSet], distractors: Mapping[str, tuple[Answer, ...]], bounds: Mapping[str, float], photos: Share | None
 ) -> list[Criterion]:
     """AC-4: what is not in the index is refused while true cards are accepted, by the decision with the bundle's thresholds.
 
-    ``strangers`` are the answers to images of no indexed card by kind, ``bounds`` the least refused share per kind.
+    ``distractors`` are the answers to images of no indexed card by kind, ``bounds`` the least refused share per kind.
     """
     presets = ", ".join(views.preset for views in view_sets)
     answers = [answer for views in view_sets for answer in views.answers]
     rows = [
-        share_row("AC-4", f"{kind}: refused", share(answer.status != "identified" for answer in told), bounds[kind])
-        for kind, told in strangers.items()
-        if told
+        share_row("AC-4", f"{kind}: refused", share(answer.status != "identified" for answer in answers_of_kind), bounds[kind])
+        for kind, answers_of_kind in distractors.items()
+        if answers_of_kind
     ]
     if photos is not None:
         rows.append(share_row("AC-4", "whole photos without a card: nothing named", photos, 1.0))

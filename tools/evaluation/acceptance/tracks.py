@@ -31,7 +31,7 @@ _QUAD: Final = Quad(Point(100.0, 100.0), Point(352.0, 100.0), Point(352.0, 452.0
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NameCounts:
     """How often a card, and a wrong card, was identified in images or tracks of indexed cards (``named``: correctly) or of others."""
 
     asked: int
@@ -45,13 +45,13 @@ class TrackFigures:
     """One preset: the single frames and the tracks made of them."""
 
     preset: str
-    frames: Named
-    tracks: Named
+    frames: NameCounts
+    tracks: NameCounts
 
 
 def measure_tracks(dataset: Dataset, preset: str, evaluator: ViewEvaluator) -> TrackFigures:
     """Simulate one track per card and compare the decisions of its single frames with the result of the tracker."""
-    frames, tracks = Named(0, 0, 0, 0), Named(0, 0, 0, 0)
+    frames, tracks = NameCounts(0, 0, 0, 0), NameCounts(0, 0, 0, 0)
     gallery = evaluator.loaded.gallery
     for number, (card_id, _) in enumerate(dataset.scans):
         group = gallery.artwork_group(card_id)
@@ -62,7 +62,7 @@ def measure_tracks(dataset: Dataset, preset: str, evaluator: ViewEvaluator) -> T
         evaluator.embedder.forget()
         for one, other in zip(present, absent, strict=True):
             frames = _add(frames, _group_named(one), _group_named(other), group)
-        tracks = _add(tracks, _group_named(told(present)), _group_named(told(absent)), group)
+        tracks = _add(tracks, _group_named(last_decision(present)), _group_named(last_decision(absent)), group)
     return TrackFigures(preset, frames, tracks)
 
 
@@ -102,7 +102,7 @@ def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:
     )
 
 
-def told(decisions: Sequence[Decision]) -> Decision | None:
+def last_decision(decisions: Sequence[Decision]) -> Decision | None:
     """Return the last claim of the tracker about a card at rest with these decisions; None if it publishes nothing."""
     tracker = Tracker(lambda: TrackId("one"))
     last: Decision | None = None
@@ -120,8 +120,8 @@ def _group_named(decision: Decision | None) -> str | None:
     return decision.best.artwork_group if isinstance(decision, Identified) else None
 
 
-def _add(counts: Named, present: str | None, absent: str | None, group: str) -> Named:
-    return Named(
+def _add(counts: NameCounts, present: str | None, absent: str | None, group: str) -> NameCounts:
+    return NameCounts(
         counts.asked + 1,
         counts.right + int(present == group),
         counts.wrong + int(present not in {None, group}),

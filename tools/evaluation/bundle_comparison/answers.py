@@ -19,7 +19,7 @@ class Grade(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedCard:
     """An identified card with all printings that remain possible."""
 
     card_id: CardId
@@ -32,10 +32,10 @@ class Named:
 class Answer:
     """The cards identified in one photo, and the number of outlines without an identification."""
 
-    named: tuple[Named, ...]
+    named: tuple[NamedCard, ...]
     refused: int
 
-    def wrong(self, truth: frozenset[CardId]) -> tuple[Named, ...]:
+    def wrong(self, truth: frozenset[CardId]) -> tuple[NamedCard, ...]:
         """Return the identified cards that the photo does not show."""
         return tuple(one for one in self.named if not truth.intersection(one.printings))
 
@@ -43,10 +43,10 @@ class Answer:
         """Grade the answer: right if every card in the photo was identified and nothing else."""
         if self.wrong(truth):
             return Grade.WRONG
-        told = {printing for one in self.named for printing in one.printings}
-        return Grade.RIGHT if truth <= told else Grade.REFUSED
+        named = {printing for one in self.named for printing in one.printings}
+        return Grade.RIGHT if truth <= named else Grade.REFUSED
 
-    def says(self) -> tuple[tuple[CardId, ...], ...]:
+    def key(self) -> tuple[tuple[CardId, ...], ...]:
         """Return the answer in a form for comparison: the printings of each identified card, in any order."""
         return tuple(sorted(one.printings for one in self.named))
 
@@ -55,7 +55,7 @@ def answer_of(sightings: Sequence[Sighting], names: dict[CardId, str]) -> Answer
     """Return the answer in the sightings of one photo; ``names`` are those of the bundle's cards."""
     decided = [sighting.decision for sighting in sightings]
     named = tuple(
-        Named(decision.best.card_id, names[decision.best.card_id], decision.printings, decision.best.verification)
+        NamedCard(decision.best.card_id, names[decision.best.card_id], decision.printings, decision.best.verification)
         for decision in decided
         if isinstance(decision, Identified)
     )

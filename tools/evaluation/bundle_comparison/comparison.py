@@ -29,11 +29,11 @@ class Compared:
     def change(self) -> Change:
         """Return how the answer changed; without a known truth it is only the same or changed."""
         if self.truth is None:
-            return "same" if self.old.says() == self.new.says() else "changed"
+            return "same" if self.old.key() == self.new.key() else "changed"
         before, after = self.old.grade(self.truth), self.new.grade(self.truth)
         if before != after:
             return "better" if after > before else "worse"
-        return "other wrong card" if after is Grade.WRONG and self.old.says() != self.new.says() else "same"
+        return "other wrong card" if after is Grade.WRONG and self.old.key() != self.new.key() else "same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Summary:
     """Counts over all photos. ``graded``: photos per grade, old and new; wrong cards are counted by how often they were identified."""
 
     photos: int
-    labelled: int
+    labeled: int
     changes: Counter[Change]
     graded: dict[Grade, tuple[int, int]]
     vanished: Counter[CardId]
@@ -50,12 +50,12 @@ class Summary:
 
 def summarize(compared: Sequence[Compared]) -> Summary:
     """Count what changed, and which wrong cards are identified more or less often than before."""
-    labelled = [(one, one.truth) for one in compared if one.truth is not None]
-    old: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.old.wrong(truth))
-    new: Counter[CardId] = Counter(wrong.card_id for one, truth in labelled for wrong in one.new.wrong(truth))
+    labeled = [(one, one.truth) for one in compared if one.truth is not None]
+    old: Counter[CardId] = Counter(wrong.card_id for one, truth in labeled for wrong in one.old.wrong(truth))
+    new: Counter[CardId] = Counter(wrong.card_id for one, truth in labeled for wrong in one.new.wrong(truth))
     before, after = (
-        (Counter(grades) for grades in zip(*((o.old.grade(t), o.new.grade(t)) for o, t in labelled), strict=True))
-        if labelled
+        (Counter(grades) for grades in zip(*((o.old.grade(t), o.new.grade(t)) for o, t in labeled), strict=True))
+        if labeled
         else (
             Counter(),
             Counter(),
@@ -63,7 +63,7 @@ def summarize(compared: Sequence[Compared]) -> Summary:
     )
     return Summary(
         photos=len(compared),
-        labelled=len(labelled),
+        labeled=len(labeled),
         changes=Counter(one.change for one in compared),
         graded={grade: (before[grade], after[grade]) for grade in reversed(Grade)},
         vanished=old - new,

@@ -40,14 +40,14 @@ class BundlePair:
         return len(after - before), len(before - after)
 
 
-def as_text(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> str:
+def as_text(pair: BundlePair, compared: Sequence[Compared], summary: Summary) -> str:
     """Return the comparison for a terminal."""
-    lines = [_heading(sides), _counts(summary)]
-    if summary.labelled:
+    lines = [_heading(pair), _counts(summary)]
+    if summary.labeled:
         lines += [f"  {grade.name.lower():8} {old:5} -> {new:5}" for grade, (old, new) in summary.graded.items()]
     for one in compared:
         if one.change != "same":
-            lines.append(f"{one.change}: {one.photo.name}: {_said(one.old)} -> {_said(one.new)}{_truth(one)}")
+            lines.append(f"{one.change}: {one.photo.name}: {_answer_text(one.old)} -> {_answer_text(one.new)}{_truth(one)}")
     lines += [f"wrong card no longer named: {card_id} ({times} x)" for card_id, times in summary.vanished.most_common(_WRONG_CARDS)]
     lines += [f"wrong card named now: {card_id} ({times} x)" for card_id, times in summary.appeared.most_common(_WRONG_CARDS)]
     return "\n".join(lines)
@@ -64,14 +64,14 @@ def as_record(one: Compared) -> dict[str, object]:
     return {"photo": str(one.photo), "change": one.change, "truth": truth, "old": answer(one.old), "new": answer(one.new)}
 
 
-def write_report(path: Path, sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> None:
+def write_report(path: Path, pair: BundlePair, compared: Sequence[Compared], summary: Summary) -> None:
     """Write the page. Raises ``DataError`` when the file cannot be written."""
-    write_page(path, page("Comparison of two bundles", _body(sides, compared, summary)))
+    write_page(path, page("Comparison of two bundles", _body(pair, compared, summary)))
 
 
-def _body(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> Iterator[str]:
-    yield f"<h1>Two bundles, {summary.photos} photos</h1>\n<p>{escape(_heading(sides))}</p>\n<p>{escape(_counts(summary))}</p>\n"
-    if summary.labelled:
+def _body(pair: BundlePair, compared: Sequence[Compared], summary: Summary) -> Iterator[str]:
+    yield f"<h1>Two bundles, {summary.photos} photos</h1>\n<p>{escape(_heading(pair))}</p>\n<p>{escape(_counts(summary))}</p>\n"
+    if summary.labeled:
         yield '<table><tr><th>photos</th><th class="n">old</th><th class="n">new</th></tr>\n'
         for grade, (old, new) in summary.graded.items():
             yield f'<tr><td>{_GRADES[grade]}</td><td class="n">{old}</td><td class="n">{new}</td></tr>\n'
@@ -86,16 +86,16 @@ def _body(sides: BundlePair, compared: Sequence[Compared], summary: Summary) -> 
         found = [one for one in compared if one.change == change]
         if found and change != "same":
             yield f'<h2>{change.capitalize()} <span class="soft">({len(found)})</span></h2>\n<p>{_MEANING[change]}</p>\n'
-            yield '<ul class="wide">\n' + "".join(_tile(one, sides) for one in found[:TILES_PER_CHANGE]) + "</ul>\n"
+            yield '<ul class="wide">\n' + "".join(_tile(one, pair) for one in found[:TILES_PER_CHANGE]) + "</ul>\n"
             if len(found) > TILES_PER_CHANGE:
                 yield f"<p>{len(found) - TILES_PER_CHANGE} more are not shown.</p>\n"
 
 
-def _tile(one: Compared, sides: BundlePair) -> str:
-    pictures = image(one.thumbnail) + _shown(one.old, sides.old) + _shown(one.new, sides.new)
+def _tile(one: Compared, pair: BundlePair) -> str:
+    pictures = image(one.thumbnail) + _shown(one.old, pair.old) + _shown(one.new, pair.new)
     color = {"better": "good", "worse": "bad"}.get(one.change, "soft")
-    told = f'<span class="{color}">{escape(_said(one.old))} → {escape(_said(one.new))}</span>'
-    return f'<li><div class="images">{pictures}</div><b>{escape(one.photo.name)}</b>{told}{escape(_truth(one))}</li>\n'
+    answers = f'<span class="{color}">{escape(_answer_text(one.old))} → {escape(_answer_text(one.new))}</span>'
+    return f'<li><div class="images">{pictures}</div><b>{escape(one.photo.name)}</b>{answers}{escape(_truth(one))}</li>\n'
 
 
 def _shown(answer: Answer, bundle: Bundle) -> str:
@@ -111,18 +111,18 @@ def _shown(answer: Answer, bundle: Bundle) -> str:
 _GRADES: Final = {Grade.RIGHT: "right", Grade.REFUSED: "not all named", Grade.WRONG: "a wrong card named"}
 
 
-def _heading(sides: BundlePair) -> str:
-    more, gone = sides.gallery_change()
-    old, new = sides.old.manifest, sides.new.manifest
+def _heading(pair: BundlePair) -> str:
+    more, gone = pair.gallery_change()
+    old, new = pair.old.manifest, pair.new.manifest
     return f"{old.name} ({old.bundle_id}, {old.cards} cards) -> {new.name} ({new.bundle_id}, {new.cards} cards: {more} new, {gone} gone)"
 
 
 def _counts(summary: Summary) -> str:
     counts = ", ".join(f"{summary.changes[change]} {change}" for change in CHANGES if summary.changes[change])
-    return f"{summary.photos} photos, {summary.labelled} of them with a known truth: {counts}"
+    return f"{summary.photos} photos, {summary.labeled} of them with a known truth: {counts}"
 
 
-def _said(answer: Answer) -> str:
+def _answer_text(answer: Answer) -> str:
     named = ", ".join(
         f"{one.card_id} {one.name}" + (f" (or {_others(one.card_id, one.printings)})" if len(one.printings) > 1 else "")
         for one in answer.named
