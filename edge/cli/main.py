@@ -193,6 +193,7 @@ def _add_recognition_options(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> ExitCode:
     # until the daemon can stop and reload; its import takes a while, and the default actions would end the process without closing
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.OK))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with SIGINT ignored
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from edge.app.daemon import run_daemon
 

@@ -216,12 +216,12 @@ served = daemon.serve_page
 def serve_page(*arguments):
     with served(*arguments) as url:
         print(url, flush=True)
-        time.sleep(60)
+        time.sleep(600)
         yield url
 
 def load_model(_settings):
     print("loading", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 setattr(daemon, sys.argv[1], {"serve_page": serve_page, "load_model": load_model}[sys.argv[1]])
 sys.exit(main(["run", "--config", sys.argv[2]]))
@@ -233,11 +233,15 @@ sys.exit(main(["run", "--config", sys.argv[2]]))
 def test_a_signal_while_the_daemon_opens_ends_it_cleanly(config, step, number, status, tmp_path):
     config.write_text(config.read_text() + f"""[http]\nenabled = true\nport = {free_port()}\nreview_dir = "{tmp_path / "review"}"\n""")
     command = [sys.executable, "-c", STOPPED_AT, step, str(config)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:
+    ignored = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]  # as a shell starts a background job
+    with subprocess.Popen(ignored, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout.readline()
         daemon.send_signal(signal.SIGHUP)  # ignored until there is a daemon that can reload
         daemon.send_signal(number)
-        _, errors = daemon.communicate(timeout=30)
+        try:
+            _, errors = daemon.communicate(timeout=120)
+        finally:
+            daemon.kill()
     assert daemon.returncode == status, errors
     assert "Traceback" not in errors
 
