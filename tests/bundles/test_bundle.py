@@ -255,7 +255,7 @@ def test_a_malformed_manifest_is_refused(path, content, message):
 
 def test_an_unknown_field_is_refused(path):
     edit_manifest(path, lambda raw: raw.update(color="red"), seal=False)
-    with pytest.raises(BundleError, match=r"manifest\.json: colour: Extra inputs"):
+    with pytest.raises(BundleError, match=r"manifest\.json: color: Extra inputs"):
         open_bundle(path)
 
 
