@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace) -> Built:
         bar = stack.enter_context(tqdm(total=len(card_list.rows), unit="card", desc="embedding", file=sys.stderr, disable=None))
         built = build_index(card_list, Path(args.images), args.out, embedder, settings, advance=bar.update, cache=cache, engine=engine)
         if cache and cache.damaged:
-            print(f"{args.cache}: {cache.damaged} damaged records were embedded anew; check the disk", file=sys.stderr)
+            print(f"{args.cache}: {cache.damaged} damaged records were embedded again; check the disk", file=sys.stderr)
         return built
 
 
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=default_cache(), metavar="FILE", help="embeddings to use again (default: %(default)s)"
     )
-    parser.add_argument("--no-cache", action="store_true", help="embed every picture anew and keep nothing")
+    parser.add_argument("--no-cache", action="store_true", help="embed every image again and cache nothing")
     parser.add_argument(
         "--min-recall", type=_share, default=MIN_RECALL, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
     )

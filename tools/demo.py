@@ -108,7 +108,7 @@ def _play(story: Truth, folder: Path, broker: DemoBroker, http: tuple[str, int] 
     with _listener(broker) as inbox, _daemon(folder, broker, http) as daemon:
         _wait_until_running(inbox, daemon)
         if inbox.started_at is None:
-            raise EdgeError("the daemon said nothing over MQTT; what it printed is above")
+            raise EdgeError("the daemon published nothing over MQTT; its output is above")
         _say("The film runs. Each event as it arrives from MQTT, and what is true:\n")
         events = list(_follow(inbox, story, inbox.started_at, daemon))
     result = tally(story, events, inbox.started_at)

@@ -57,7 +57,7 @@ def import_vectors(
 
 
 def gallery_of(table: VectorTable) -> Gallery:
-    """Return the cards of a table; a card without ``artwork_group`` stands alone. Signatures have no bytes."""
+    """Return the cards of a table; a card without ``artwork_group`` is in a group of its own. Signatures have no bytes."""
     cards = {
         CardId(card_id): Card(CardId(card_id), name, group or card_id)
         for card_id, name, group in zip(table.card_ids, table.names, table.artwork_groups, strict=True)

@@ -78,7 +78,7 @@ def _push(args: argparse.Namespace, hosts: tuple[str, ...]) -> ExitCode:
     soak_s = 0.0 if args.dry_run else args.soak_s
     reports = rollout.run(hosts, canaries=min(args.canary, len(hosts) - 1), soak_s=soak_s, ssh=ssh)
     served = sum(report.exit_code is ExitCode.OK and report.result != "not_tried" for report in reports)
-    _say(args, str(args.bundle), f"{served} of {len(hosts)} hosts {'planned' if args.dry_run else 'serve it'}")
+    _say(args, str(args.bundle), f"{served} of {len(hosts)} hosts {'planned' if args.dry_run else 'use it'}")
     return worst([report.exit_code for report in reports])
 
 
@@ -115,7 +115,7 @@ def _list(host: str, args: argparse.Namespace) -> _Told:
 
 def _rollback(host: str, args: argparse.Namespace) -> _Told:
     done = request_one(host, _ssh(args), RollbackRequest(), Completed)
-    return done.model_dump(mode="json", exclude={"kind"}), f"{done.bundle_id} serves again"
+    return done.model_dump(mode="json", exclude={"kind"}), f"{done.bundle_id} is active again"
 
 
 def _prune(host: str, args: argparse.Namespace) -> _Told:
@@ -133,7 +133,7 @@ def describe_report(report: HostReport) -> str:
     match report.result:
         case "planned":
             free = f", {report.free_bytes / 1e6:.0f} MB free" if report.free_bytes is not None else ""
-            return f"{report.host}: serves {report.before or 'nothing'} now; {report.bytes_wanted / 1e6:.1f} MB to send{free}"
+            return f"{report.host}: active is {report.before or 'no bundle'}; {report.bytes_wanted / 1e6:.1f} MB to send{free}"
         case "activated" | "unchanged":
             return f"{report.host}: {report.result}, {way}, {numbers}"
         case _:
@@ -166,8 +166,8 @@ def _push_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--canary", type=positive_count, default=1, metavar="N", help="hosts that must succeed before the others (default 1)"
     )
-    parser.add_argument("--soak-s", type=_seconds, default=0.0, metavar="S", help="let the canaries serve for so long first (default 0)")
-    parser.add_argument("--allow-downgrade", action="store_true", help="push a bundle older than the one that serves")
+    parser.add_argument("--soak-s", type=_seconds, default=0.0, metavar="S", help="time the canaries must run with it first (default 0)")
+    parser.add_argument("--allow-downgrade", action="store_true", help="push a bundle older than the active one")
     parser.add_argument(
         "--confirm-within-s",
         type=_seconds,
@@ -175,7 +175,7 @@ def _push_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="a device goes back unless confirmed within S (default 120)",
     )
-    parser.add_argument("--without-daemon", action="store_true", help="confirm even where no daemon runs that could serve the bundle")
+    parser.add_argument("--without-daemon", action="store_true", help="confirm even if no daemon is running")
     parser.add_argument("--unchecked", action="store_true", help="do not read the bundle here first; the devices check it anyway")
     return parser
 

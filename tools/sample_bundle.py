@@ -37,7 +37,7 @@ def sample_specs() -> tuple[CardSpec, ...]:
 
 
 def sample_video_cards(count: int) -> list[VideoCard]:
-    """Return the images of the first ``count`` sample cards, to be filmed."""
+    """Return the images of the first ``count`` sample cards, for a video."""
     return [VideoCard(spec.card_id, spec.name, over_white(draw_card(spec)), spec.artwork_group) for spec in sample_specs()[:count]]
 
 

@@ -16,7 +16,7 @@ from edge.errors import TextReaderError
 from edge.recognition.collector_number import TextLine, TextReader
 from edge.vision.frame import RgbImage
 
-INSTALL: Final = 'install the extra `ocr` (pip install "cardedge[ocr]") or set recognition.read_numbers = "never"'
+INSTALL: Final = "install the extra `ocr` (.venv/bin/pip install -e '.[ocr]' in a clone) or set recognition.read_numbers = \"never\""
 _WORK_LENGTH_PX: Final = 1024
 """Longest side at which text is detected: a number band need not be enlarged, which would take twenty times as long."""
 

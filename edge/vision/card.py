@@ -36,7 +36,7 @@ class Size(NamedTuple):
 CARD_WIDTH_MM: Final = 63.0
 CARD_HEIGHT_MM: Final = 88.0
 CARD_SIZE: Final = Size(252, 352)
-"""The canonical portrait card: 4 pixels per millimetre."""
+"""The canonical portrait card: 4 pixels per millimeter."""
 
 
 @dataclass(frozen=True, slots=True)

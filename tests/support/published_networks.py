@@ -24,5 +24,5 @@ def import_timm():
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor")
     except ImportError:
-        pytest.skip("timm is not installed: pip install 'cardedge[teacher]'")
-    return pytest.importorskip("timm", reason="timm is not installed: pip install 'cardedge[teacher]'")
+        pytest.skip("timm is not installed: .venv/bin/pip install -e '.[teacher]'")
+    return pytest.importorskip("timm", reason="timm is not installed: .venv/bin/pip install -e '.[teacher]'")

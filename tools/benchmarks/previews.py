@@ -87,7 +87,7 @@ def _viewers(server: HttpServer, page: PageService, count: int) -> Iterator[None
 
 
 def _no_index() -> OpenedIndex:
-    raise EdgeError("nobody asks for cards while previews are measured")
+    raise EdgeError("no cards are recognized while previews are measured")
 
 
 def watch(host: str, port: int, count: int) -> None:

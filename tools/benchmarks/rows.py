@@ -157,7 +157,7 @@ def throughput(fixture: Fixture) -> Iterator[Measurement]:
 def overload(fixture: Fixture) -> Iterator[Measurement]:
     """Measure the latency of events with a camera faster than the NPU, against one that uses half of its rate."""
     calm, loaded = (measure_events(fixture.npu(), overloaded=overloaded) for overloaded in (False, True))
-    frames = f"of {loaded.frames} frames {loaded.asked} asked about, the others looked at ({loaded.overwritten} overwritten) and let go"
+    frames = f"of {loaded.frames} frames {loaded.asked} were submitted, the others only located ({loaded.overwritten} overwritten)"
     for name, unloaded_ms, loaded_ms in (("p50", calm.p50_ms, loaded.p50_ms), ("p95", calm.p95_ms, loaded.p95_ms)):
         detail = (
             f"{loaded_ms:.0f} ms at {loaded.camera_fps:.0f} frames/s against {unloaded_ms:.0f} at {calm.camera_fps:.0f}; "

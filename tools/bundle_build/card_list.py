@@ -81,12 +81,12 @@ def _check_repeated(rows: Sequence[ListedImage], path: Path) -> None:
         card_id = row.card.card_id
         if (card_id, row.image) in seen:
             raise DataError(
-                f"{path}, line {row.line}: card {card_id} with {row.image} stands in line {seen[card_id, row.image]} already; remove one"
+                f"{path}, line {row.line}: card {card_id} with {row.image} is already in line {seen[card_id, row.image]}; remove one"
             )
         first = first_of.setdefault(card_id, row)
         if row.card != first.card:
             raise DataError(
-                f"{path}, line {row.line}: card {card_id} stands in line {first.line} with other {_difference(row.card, first.card)}; "
+                f"{path}, line {row.line}: card {card_id} differs from line {first.line} in {_difference(row.card, first.card)}; "
                 "give it another card_id or make the rows agree"
             )
         seen[card_id, row.image] = row.line
@@ -128,7 +128,7 @@ def _header(names: list[str], path: Path) -> list[str]:
         raise DataError(f"{path}, line 1: no column {', '.join(missing)} (found: {', '.join(names)}); add it, separated by commas")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{path}, line 1: column {', '.join(map(repr, twice))} stands there twice; rename one")
+        raise DataError(f"{path}, line 1: column {', '.join(map(repr, twice))} occurs twice; rename one")
     return names
 
 

@@ -10,7 +10,7 @@ from tools.bundle_build.card_list import ListedImage
 
 
 class FindingKind(StrEnum):
-    """FindingKind of a finding. The value is the word that is printed and that scripts compare."""
+    """The kind of a finding. The value is printed, and scripts compare it."""
 
     UNREADABLE = "unreadable"
     TOO_SMALL = "too small"

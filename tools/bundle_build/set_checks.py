@@ -15,7 +15,7 @@ from tools.bundle_build.finding import FindingKind, ImageFinding
 from tools.bundle_build.reference import Reference
 
 PLACEHOLDER_NAMES: Final = 3
-"""An image that stands under this many names of one language shows none of them: a card back, or "no image yet"."""
+"""An image listed under this many names of one language shows none of them: a card back, or "no image yet"."""
 
 MAX_DEVIATION: Final = 4.0
 """Root mean square between the signatures of one image saved twice, of 255. Re-encoded scans have up to 3, other cards 8 and more."""

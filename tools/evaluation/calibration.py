@@ -1,9 +1,9 @@
 """From compared views to the thresholds of a bundle: weights by logistic regression, their anchor by the wanted false acceptance.
 
-The weights are fitted to tell true cards from the nearest of what no index knows, both counted alike (ridge-penalised maximum likelihood,
+The weights are fitted to separate true cards from the nearest unindexed ones, both weighted equally (ridge-penalized maximum likelihood,
 Newton's method; Bishop, "Pattern Recognition and Machine Learning", 2006, 4.3.3). A slope that comes out negative is left out and the
 rest fitted again: better evidence must never count against a card. The intercept then moves until the wanted share of unindexed
-cards reaches ``min_verification``, no image without a card does, and neither would a stranger as near as ``LIKELY_UNKNOWN``.
+cards reaches ``min_verification``, no image without a card does, and neither would an unknown card as near as ``LIKELY_UNKNOWN``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edge.recognition.decision import (
 
 LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
-index held no look-alike to measure with."""
+index contained no similar card to measure with."""
 UNCERTAIN_FACTOR: Final = 5.0
 """So many times more strangers may be called uncertain than are accepted."""
 _LEAST_UNCERTAIN: Final = 0.3

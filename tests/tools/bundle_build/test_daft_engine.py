@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 os.environ["DO_NOT_TRACK"] = "true"  # read by daft when it is imported
-daft = pytest.importorskip("daft", reason="building at scale needs daft (pip install 'cardedge[daft]')")
+daft = pytest.importorskip("daft", reason="building at scale needs daft (.venv/bin/pip install -e '.[daft]')")
 
 import pyarrow as pa  # noqa: E402 - comes with daft
 import pyarrow.parquet as pq  # noqa: E402

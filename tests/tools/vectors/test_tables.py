@@ -22,7 +22,7 @@ from tools.benchmarks.vectors import random_vectors
 from tools.vectors.table import Columns, VectorTable, ids_beside, read_vector_table
 from tools.vectors.table_writing import table_of, write_vector_table
 
-pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow (pip install 'cardedge[vectors]')")
+pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs pyarrow (.venv/bin/pip install -e '.[vectors]')")
 import pyarrow.parquet as pq  # noqa: E402 - after the skip
 
 SUFFIXES = [".npy", ".npz", ".jsonl", ".parquet"]

@@ -1,7 +1,7 @@
 """The gain from several frames: the tracker's result for several views of one card, compared with each view alone.
 
 The frames of a track share what a scene shares: light, lens, colors, background, how much is covered. Corners, noise, motion, and where
-glare and fingers lie are drawn anew per frame, as a hand-held card has them. A card that lies perfectly still gains less.
+glare and fingers lie are drawn again for each frame, as a hand-held card has them. A card that lies perfectly still gains less.
 """
 
 from __future__ import annotations

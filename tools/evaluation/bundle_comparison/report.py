@@ -22,7 +22,7 @@ _MEANING: Final[Mapping[Change, str]] = {
     "better": "Right now, or no longer wrong.",
     "worse": "Right before, or wrong only now.",
     "other wrong card": "Wrong before and after, in different ways.",
-    "changed": "Another answer than before; nobody said what the photo shows.",
+    "changed": "A different answer than before; no truth is given for the photo.",
     "same": "The answer is what it was.",
 }
 

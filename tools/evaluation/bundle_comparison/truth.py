@@ -12,7 +12,7 @@ from edge.recognition.neighbors import CardId
 from tools.bundle_build.card_list import IMAGE_SUFFIXES
 
 Truth: TypeAlias = "Callable[[Path], frozenset[CardId] | None]"
-"""Tells the cards a photo shows: an empty set where it shows none that a bundle knows, None where nobody said."""
+"""Returns the cards that a photo shows: an empty set if it shows none of a bundle, None if no truth is given."""
 
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
@@ -27,12 +27,12 @@ def truth_in_names(known: Collection[CardId]) -> Truth:
     """Return the truth by file name: ``B1-7.jpg`` and ``B1-7_dark.jpg`` show card B1-7, if there is such a card."""
     cards = frozenset(known)
 
-    def tell(photo: Path) -> frozenset[CardId] | None:
+    def cards_of(photo: Path) -> frozenset[CardId] | None:
         named = CardId(photo.stem.partition("_")[0])
         whole = CardId(photo.stem)
         return frozenset({whole}) if whole in cards else frozenset({named}) if named in cards else None
 
-    return tell
+    return cards_of
 
 
 def truth_in_list(path: Path, folder: Path) -> Truth:
