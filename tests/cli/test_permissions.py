@@ -20,6 +20,20 @@ OTHER_USER = 65534 if os.geteuid() == 0 else None
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
+def reaches_python():
+    """Return whether the user of the commands can start this Python: not if it is in the home of another user."""
+    try:
+        return (
+            subprocess.run([sys.executable, "-c", "import edge"], cwd=ROOT, user=OTHER_USER, capture_output=True, check=False).returncode
+            == 0
+        )
+    except PermissionError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not reaches_python(), reason="other users cannot reach the Python of these tests: put the clone elsewhere")
+
+
 def run(*arguments):
     """Run a command as another user than root; return its exit status and all it prints."""
     done = subprocess.run(
