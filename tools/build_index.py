@@ -107,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         default=os.cpu_count() or 1,
         choices=range(1, 257),
         metavar="N",
-        help="pictures read and embedded side by side (default: one per core)",
+        help="images read and embedded side by side (default: one per core)",
     )
-    parser.add_argument("--strict", action="store_true", help="write nothing and exit with 65 when the list or a picture has a mistake")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every picture that was left out or noted")
+    parser.add_argument("--strict", action="store_true", help="write nothing and exit with 65 when the list or an image has a mistake")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every image that was left out or noted")
     parser.add_argument(
         "--cache", type=Path, default=default_cache(), metavar="FILE", help="embeddings to use again (default: %(default)s)"
     )
@@ -136,8 +136,8 @@ def _as_text(out: Path, built: Built) -> str:
     recall = f", recall@1 {manifest.recall.at_1:.4f}" if manifest.recall else ""
     shared = manifest.cards - manifest.artwork_groups
     text = (
-        f"{out}: bundle {manifest.bundle_id}, {manifest.cards} cards ({shared} share an artwork with another), {manifest.entries} pictures"
-        f"{recall}; {len(built.left_out)} left out; {built.embedded} embedded, {built.images_per_s:.1f} pictures/s"
+        f"{out}: bundle {manifest.bundle_id}, {manifest.cards} cards ({shared} share an artwork with another), {manifest.entries} images"
+        f"{recall}; {len(built.left_out)} left out; {built.embedded} embedded, {built.images_per_s:.1f} images/s"
     )
     return f"{text}\n{describe_reduction(built.reduction)}" if built.reduction else text
 

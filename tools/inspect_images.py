@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandLineParser(prog="inspect_images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder the image paths are relative to")
-    parser.add_argument("--cards", type=Path, metavar="CSV", help="the card list (default: every picture in the folder)")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every picture that is named")
+    parser.add_argument("--cards", type=Path, metavar="CSV", help="the card list (default: every image in the folder)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="HTML page with every image that is named")
     parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, choices=range(1, 257), metavar="N", help="pictures read side by side"
+        "--threads", type=int, default=os.cpu_count() or 1, choices=range(1, 257), metavar="N", help="images read side by side"
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 65 when the list or a picture has a mistake")
+    parser.add_argument("--strict", action="store_true", help="exit with 65 when the list or an image has a mistake")
     parser.add_argument("--json", action="store_true", help="one JSON object about the list on standard output")
     return parser
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _as_text(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     lines = [f"line {finding.row.line}: {finding.kind}: {finding.reason}" for finding in findings]
     left_out = sum(finding.left_out for finding in findings)
-    lines.append(f"{len(card_list.rows)} pictures, {left_out} to be left out" + (f": {count_by_kind(findings)}" if findings else ""))
+    lines.append(f"{len(card_list.rows)} images, {left_out} to be left out" + (f": {count_by_kind(findings)}" if findings else ""))
     return "\n".join(lines)
 
 

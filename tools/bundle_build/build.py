@@ -117,7 +117,7 @@ def with_recall_bound(write: GraphWriter, min_recall: float) -> GraphWriter:
         if graph.recall and graph.recall.at_1 < min_recall:
             raise DataError(
                 f"recall@1 against exact search is {graph.recall.at_1:.4f}, below {min_recall:g}; "
-                "look for many pictures that are alike (tools/inspect_images.py), or accept less with --min-recall"
+                "look for many images that are alike (tools/inspect_images.py), or accept less with --min-recall"
             )
         return graph
 

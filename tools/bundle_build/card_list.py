@@ -65,11 +65,11 @@ def list_folder(folder: Path) -> CardList:
     Raises ``DataError`` for no folder, or one without images.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; name the folder of the pictures")
+        raise DataError(f"{folder}: no such folder; name the folder of the images")
     found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     images = sorted(path.relative_to(folder).as_posix() for path in found)
     if not images:
-        raise DataError(f"{folder}: holds no picture; name the folder of the pictures")
+        raise DataError(f"{folder}: holds no image; name the folder of the images")
     rows = (ListedImage(line, Card(CardId(image), image, ""), image) for line, image in enumerate(images, start=1))
     return CardList(folder, tuple(rows), groups_given=False)
 

@@ -32,7 +32,7 @@ def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: boo
     """Raise ``DataError`` if no image is usable, or (``strict``) if there is any mistake."""
     left_out = [finding for finding in findings if finding.left_out]
     if len(left_out) == len(card_list.rows):
-        raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} pictures is usable; the first: {left_out[0].reason}")
+        raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} images is usable; the first: {left_out[0].reason}")
     mistakes = [finding for finding in findings if finding.mistake]
     if strict and mistakes:
         first = mistakes[0]

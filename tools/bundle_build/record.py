@@ -49,7 +49,7 @@ def from_record(record: bytes) -> EmbeddedImage:
         )
         return EmbeddedImage(reference, arrays["vector"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not the record of an embedded picture ({error}); embed the picture again") from error
+        raise DataError(f"not the record of an embedded image ({error}); embed the image again") from error
 
 
 def _arrays(record: bytes) -> _Arrays:

@@ -80,5 +80,5 @@ def _shown(fault: Fault, pixels: RgbImage) -> Fault:
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
-        raise ImageError("a reference picture could not be encoded as JPEG; the installed OpenCV lacks it")
+        raise ImageError("a reference image could not be encoded as JPEG; the installed OpenCV lacks it")
     return encoded.tobytes()

@@ -15,18 +15,18 @@ IMAGES_PER_KIND: Final = 300
 """More thumbnails of one kind would make a page that no browser likes; the rest is listed as text."""
 
 _ADVICE: Final[dict[FindingKind, str]] = {
-    FindingKind.UNREADABLE: "The file is missing, empty, damaged or no picture. Copy it again.",
+    FindingKind.UNREADABLE: "The file is missing, empty, damaged or no image. Copy it again.",
     FindingKind.TOO_SMALL: "Too few pixels to tell cards apart. Use a larger scan.",
-    FindingKind.SIDEWAYS: "Lies on its side. Turn it upright: the scanner compares cards with upright pictures.",
+    FindingKind.SIDEWAYS: "Lies on its side. Turn it upright: the scanner compares cards with upright images.",
     FindingKind.ODD_SHAPE: "Not shaped like a card: a pack, a box, a poster, or a scan with its surroundings. Crop it, or drop the row.",
-    FindingKind.UNCROPPED: "The card lies on a plain ground. Crop the picture to the card's edges.",
+    FindingKind.UNCROPPED: "The card lies on a plain ground. Crop the image to the card's edges.",
     FindingKind.BLANK: "Shows a single color.",
-    FindingKind.BLURRED: "Out of focus, or enlarged from a tiny picture. Use a better scan.",
-    FindingKind.PLACEHOLDER: "One picture under many names: a card back, or a stand-in for a missing scan.",
+    FindingKind.BLURRED: "Out of focus, or enlarged from a tiny image. Use a better scan.",
+    FindingKind.PLACEHOLDER: "One image under many names: a card back, or a stand-in for a missing scan.",
     FindingKind.REPEATED: "Listed again for the same card. It would add nothing.",
-    FindingKind.TWO_NAMES: "One picture, two names: one of the cards has the wrong scan. Both stay in, and answers name both.",
+    FindingKind.TWO_NAMES: "One image, two names: one of the cards has the wrong scan. Both stay in, and answers name both.",
     FindingKind.DUPLICATE: "Several cards with the same file. They stay in as one artwork group: answers name all of them.",
-    FindingKind.NEAR_DUPLICATE: "Several cards with nearly the same picture. They stay in as one artwork group.",
+    FindingKind.NEAR_DUPLICATE: "Several cards with nearly the same image. They stay in as one artwork group.",
     FindingKind.SAME_ARTWORK: "Cards that share their artwork. Nothing is wrong: answers name all printings.",
 }
 
@@ -40,9 +40,9 @@ def _body(findings: Sequence[ImageFinding], card_list: CardList) -> Iterator[str
     left_out, rows = sum(finding.left_out for finding in findings), len(card_list.rows)
     yield f"<h1>Pictures of {escape(str(card_list.path))}</h1>\n"
     if not findings:
-        yield f"<p>All {rows} pictures are fit for the gallery; nothing to note.</p>\n"
+        yield f"<p>All {rows} images are fit for the gallery; nothing to note.</p>\n"
     else:
-        yield f"<p>{rows} rows: {rows - left_out} pictures in the gallery, {left_out} left out. No file was changed.</p>\n"
+        yield f"<p>{rows} rows: {rows - left_out} images in the gallery, {left_out} left out. No file was changed.</p>\n"
     kinds = {kind: [finding for finding in findings if finding.kind is kind] for kind in FindingKind}
     kinds = {kind: found for kind, found in kinds.items() if found}
     yield from _contents(kinds)
@@ -52,7 +52,7 @@ def _body(findings: Sequence[ImageFinding], card_list: CardList) -> Iterator[str
 
 def _contents(kinds: dict[FindingKind, list[ImageFinding]]) -> Iterator[str]:
     if kinds:
-        yield '<table><tr><th>what</th><th class="n">pictures</th><th>in the gallery</th></tr>\n'
+        yield '<table><tr><th>what</th><th class="n">images</th><th>in the gallery</th></tr>\n'
         for kind, found in kinds.items():
             name = f'<a href="#{anchor(kind)}">{kind}</a>'
             yield f'<tr><td>{name}</td><td class="n">{len(found)}</td><td>{_fate(kind)}</td></tr>\n'

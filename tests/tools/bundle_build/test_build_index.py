@@ -180,7 +180,7 @@ def test_bad_pictures_are_named_and_left_out_and_the_rest_is_built(tmp_path, ima
 def test_nothing_usable_is_an_error_and_leaves_nothing(tmp_path, images):
     for path in images.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of its 3 pictures is usable; the first: .*0\.png: is empty"):
+    with pytest.raises(DataError, match=r"none of its 3 images is usable; the first: .*0\.png: is empty"):
         build(tmp_path, images, numbered(3))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cards.csv", "images"]
 

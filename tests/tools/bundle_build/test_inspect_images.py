@@ -79,7 +79,7 @@ def test_strict_is_65_for_mistakes_and_0_for_reprints(faulty, capsys, tmp_path):
     (tmp_path / "cards.csv").write_text(rows)
     status, printed, _ = run(capsys, "--images", folder, "--cards", tmp_path / "cards.csv", "--strict")
     assert status == ExitCode.OK
-    assert "3 pictures, 0 to be left out: 2 duplicate" in printed
+    assert "3 images, 0 to be left out: 2 duplicate" in printed
 
 
 def test_a_folder_without_a_list_is_looked_through(faulty, capsys):
@@ -125,7 +125,7 @@ def test_pictures_of_every_kind_are_taken_as_they_look(faulty, tmp_path, capsys,
         card.convert(mode).save(path)
     (tmp_path / "cards.csv").write_text(f"card_id,name,image\na,A,{path.name}\n")
     status, printed, _ = run(capsys, "--images", tmp_path, "--cards", tmp_path / "cards.csv", "--strict")
-    assert (status, printed) == (ExitCode.OK, "1 pictures, 0 to be left out\n")
+    assert (status, printed) == (ExitCode.OK, "1 images, 0 to be left out\n")
     meant = card.convert("L" if mode == "I;16" else mode if mode == "P" else "RGB").convert("RGB")
     assert np.abs(read_image(path).astype(int) - np.asarray(meant)).mean() < 12
 
