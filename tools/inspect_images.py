@@ -26,7 +26,7 @@ from edge.errors import EdgeError, ExitCode
 from tools.bundle_build.card_list import CardList, list_folder, read_card_list
 from tools.bundle_build.finding import ImageFinding
 from tools.bundle_build.grouping import gallery_of
-from tools.bundle_build.inspection import count_by_kind, in_list_order, refuse
+from tools.bundle_build.inspection import count_by_kind, in_list_order, refuse, unusable_rows
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
 from tools.bundle_build.stages import Advance, examine_images
@@ -37,7 +37,7 @@ def inspect_images(card_list: CardList, images: Path, *, threads: int, advance: 
     examined = examine_images(card_list.rows, images, threads=threads, advance=advance)
     entries = examined.with_findings(check_set(examined.rows, examined.references))
     gallery = gallery_of(entries, groups_given=card_list.groups_given)
-    return in_list_order((*entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
+    return in_list_order((*unusable_rows(card_list), *entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,13 +74,13 @@ def _parser() -> argparse.ArgumentParser:
 def _as_text(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     lines = [f"line {finding.row.line}: {finding.kind}: {finding.reason}" for finding in findings]
     left_out = sum(finding.left_out for finding in findings)
-    lines.append(f"{len(card_list.rows)} images, {left_out} to be left out" + (f": {count_by_kind(findings)}" if findings else ""))
+    lines.append(f"{card_list.row_count} images, {left_out} to be left out" + (f": {count_by_kind(findings)}" if findings else ""))
     return "\n".join(lines)
 
 
 def _as_json(card_list: CardList, findings: Sequence[ImageFinding]) -> str:
     left_out = sum(finding.left_out for finding in findings)
-    facts = {"cards": str(card_list.path), "pictures": len(card_list.rows), "left_out": left_out}
+    facts = {"cards": str(card_list.path), "pictures": card_list.row_count, "left_out": left_out}
     return json.dumps({**facts, "findings": [finding.as_record() for finding in findings]}, ensure_ascii=False)
 
 

@@ -65,11 +65,12 @@ def _add(args: argparse.Namespace) -> ExitCode:
     with load_model(NetworkSection(model=args.model)) as loaded:
         overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
     added = [image.card.card_id for image in overlay.read_images(root)]
-    images, of_card = len(added), added.count(args.card_id)
+    card_id = image.card.card_id
+    images, of_card = len(added), added.count(card_id)
     if args.json:
-        print_json({"added": args.card_id, "pictures": images})
+        print_json({"added": card_id, "pictures": images})
     else:
-        what = f"{args.card_id} added" if of_card == 1 else f"another image of {args.card_id} added, it has {of_card} now"
+        what = f"{card_id} added" if of_card == 1 else f"another image of {card_id} added, it has {of_card} now"
         print_line(f"{what}; the added cards have {_count(images)}; {_LOADED_SOON}")
     return ExitCode.OK
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge.bundles.card_text import NotTextError, clean_line
 from edge.errors import DataError, EdgeError
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.joined_index import join
@@ -85,17 +86,26 @@ def image_to_add(new: NewCard, known: Mapping[CardId, Card], locate: LocateSetti
     Raises ``DataError`` naming the field, also if the release has another name for the card; ``ImageError`` if the image does not show
     exactly one card.
     """
-    card_id, name = CardId(new.card_id), new.name.strip()
-    if not re.fullmatch(CARD_ID_PATTERN, card_id):
+    texts = {field: _text(field, getattr(new, field)) for field in ("card_id", "name", "set", "number", "rarity", "language")}
+    card_id, name = CardId(texts["card_id"]), texts["name"]
+    if not card_id or not re.fullmatch(CARD_ID_PATTERN, new.card_id):
         raise DataError(f"card_id {card_id!r}: 1 to 128 printable characters are required, without spaces at the ends")
     if not name or len(name) > 200:
         raise DataError(f"name {new.name!r}: 1 to 200 characters are required")
     in_release = known.get(card_id)
-    if in_release is not None and in_release.name != name:
+    if in_release is not None and clean_line(in_release.name) != name:
         raise DataError(
             f"{card_id} is {in_release.name!r} in the bundle, not {name!r}; use that name to add an image of it, or another card_id"
         )
     pixels, where = new.pixels(), f"the image of {card_id}"
     rectified = from_scan(pixels, where) if new.rectified else from_photo(pixels, where, locate)
-    card = Card(card_id, name, card_id, new.set, new.number, new.rarity, new.language)
-    return AddedImage(card, rectified)
+    set_, number, rarity, language = (texts[field] or None for field in ("set", "number", "rarity", "language"))
+    return AddedImage(Card(card_id, name, card_id, set_, number, rarity, language), rectified)
+
+
+def _text(field: str, value: str | None) -> str:
+    """Return a text of a new card as ``tools.build_index`` reads it from an export. Raises ``DataError``."""
+    try:
+        return clean_line(value or "")
+    except NotTextError as error:
+        raise DataError(f"{field} {value!r} holds {error}, which is not text; remove it") from error

@@ -18,7 +18,7 @@ from tools.bundle_build.card_list import CardList
 from tools.bundle_build.engines import Engine
 from tools.bundle_build.finding import ImageFinding
 from tools.bundle_build.grouping import gallery_of, reference_images
-from tools.bundle_build.inspection import in_list_order, refuse
+from tools.bundle_build.inspection import in_list_order, refuse, unusable_rows
 from tools.bundle_build.report import write_report
 from tools.bundle_build.set_checks import artwork_findings, check_set
 from tools.bundle_build.stages import Advance, embed_images
@@ -87,7 +87,7 @@ def build_index(
     embedded = len(entries.rows) - (cache.found if cache else 0)
     entries = entries.with_findings(check_set(entries.rows, entries.references))
     gallery = gallery_of(entries, groups_given=card_list.groups_given)
-    findings = in_list_order((*entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
+    findings = in_list_order((*unusable_rows(card_list), *entries.findings, *artwork_findings(entries.rows, entries.references, gallery)))
     if settings.report:
         write_report(settings.report, findings, card_list)
     refuse(findings, card_list, strict=settings.strict)

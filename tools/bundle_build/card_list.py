@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from edge.bundles.card_text import NotTextError, clean_line, clean_text
 from edge.errors import DataError
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
@@ -33,25 +34,43 @@ class ListedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusableRow:
+    """A row that is left out, and why: a field holds characters that are not text. ``row`` is the rest of it."""
+
+    row: ListedImage
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CardList:
-    """The rows of a list; ``groups_given`` says that it has a column ``artwork_group``."""
+    """The usable rows of a list and the others; ``groups_given`` says that it has a column ``artwork_group``."""
 
     path: Path
     rows: tuple[ListedImage, ...]
     groups_given: bool
+    unusable: tuple[UnusableRow, ...] = ()
+
+    @property
+    def row_count(self) -> int:
+        """Return the number of all rows, usable or not."""
+        return len(self.rows) + len(self.unusable)
 
 
 def read_card_list(path: Path) -> CardList:
-    """Read a card list. A card may have several rows with different images.
+    """Read a card list. A card may have several rows with different images. Texts are in the form of ``edge.bundles.card_text``.
 
     Raises ``DataError`` naming file and line: not UTF-8, a missing column or field, too many fields, a repeated row, rows of one
     card that disagree.
     """
-    header, rows = _rows(path)
-    if not rows:
+    header, read = _rows(path)
+    if not read:
         raise DataError(f"{path}: lists no card; add rows below the header")
+    rows = tuple(row for row in read if isinstance(row, ListedImage))
+    unusable = tuple(row for row in read if isinstance(row, UnusableRow))
+    if not rows:
+        raise DataError(f"{path}: none of its {len(unusable)} rows is usable; the first, line {unusable[0].row.line}: {unusable[0].reason}")
     _check_repeated(rows, path)
-    return CardList(path, rows, groups_given="artwork_group" in header)
+    return CardList(path, rows, groups_given="artwork_group" in header, unusable=unusable)
 
 
 def images_outside(card_list: Path, images: Path, sets: Collection[str]) -> list[Path]:
@@ -92,9 +111,9 @@ def _check_repeated(rows: Sequence[ListedImage], path: Path) -> None:
         seen[card_id, row.image] = row.line
 
 
-def _rows(path: Path) -> tuple[list[str], tuple[ListedImage, ...]]:
+def _rows(path: Path) -> tuple[list[str], list[ListedImage | UnusableRow]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    rows = []
+    rows: list[ListedImage | UnusableRow] = []
     try:
         header = _header(next(reader, []), path)
         line = reader.line_num + 1
@@ -104,7 +123,7 @@ def _rows(path: Path) -> tuple[list[str], tuple[ListedImage, ...]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}; check quotes and separators") from error
-    return header, tuple(rows)
+    return header, rows
 
 
 def _text(path: Path) -> str:
@@ -120,7 +139,10 @@ def _text(path: Path) -> str:
 
 
 def _header(names: list[str], path: Path) -> list[str]:
-    names = [name.strip() for name in names]
+    try:
+        names = [clean_line(name) for name in names]
+    except NotTextError as error:
+        raise DataError(f"{path}, line 1: a column's name holds {error}, which is not text; save the list as CSV in UTF-8") from error
     if not any(names):
         raise DataError(f"{path}, line 1: no header row; it must name the columns {', '.join(REQUIRED)}")
     missing = [name for name in REQUIRED if name not in names]
@@ -132,23 +154,36 @@ def _header(names: list[str], path: Path) -> list[str]:
     return names
 
 
-def _row(header: list[str], fields: list[str], path: Path, line: int) -> ListedImage:
+def _row(header: list[str], fields: list[str], path: Path, line: int) -> ListedImage | UnusableRow:
     if len(fields) != len(header):
         raise DataError(f"{path}, line {line}: {len(fields)} fields, the header names {len(header)}; quote fields that hold commas")
-    values = {name: field.strip() for name, field in zip(header, fields, strict=True)}
+    values: dict[str, str] = {}
+    faults: list[str] = []
+    for name, field in zip(header, fields, strict=True):
+        try:
+            values[name] = _clean(name, field)
+        except NotTextError as error:
+            values[name] = repr(field.strip())[1:-1]
+            faults.append(f"{name} holds {error}, which is not text; correct the row")
     for name in REQUIRED:
         if not values[name]:
             raise DataError(f"{path}, line {line}: {name} is empty; fill it in or remove the row")
-    unprintable = next((name for name, value in values.items() if not value.isprintable()), None)
-    if unprintable:
-        raise DataError(f"{path}, line {line}: {unprintable} holds control characters; remove them")
     face = next((face for face in FACES if face == (values.get("face") or "front")), None)
     if face is None:
         raise DataError(f"{path}, line {line}: face is {values['face']!r}; it must be front or back, or empty for front")
     optional = {name: values.get(name) or None for name in OF_THE_CARD}
     attributes = {name: value for name, value in values.items() if name not in REQUIRED + KNOWN and value}
     card = Card(CardId(values["card_id"]), values["name"], values.get("artwork_group", ""), **optional, attributes=attributes)
-    return ListedImage(line, card, values["image"], face)
+    listed = ListedImage(line, card, values["image"], face)
+    return UnusableRow(listed, faults[0]) if faults else listed
+
+
+def _clean(column: str, field: str) -> str:
+    """Return a field in normal form. The path of an image stays as it is: a file's name may hold any space and decomposed accents."""
+    if column == "image":
+        clean_text(field)
+        return field.strip()
+    return clean_line(field) if column in REQUIRED + KNOWN else clean_text(field)
 
 
 def _difference(one: Card, other: Card) -> str:

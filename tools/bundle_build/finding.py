@@ -12,6 +12,7 @@ from tools.bundle_build.card_list import ListedImage
 class FindingKind(StrEnum):
     """The kind of a finding. The value is printed, and scripts compare it."""
 
+    NOT_TEXT = "not text"
     UNREADABLE = "unreadable"
     TOO_SMALL = "too small"
     SIDEWAYS = "sideways"

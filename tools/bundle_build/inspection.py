@@ -22,6 +22,11 @@ def in_list_order(findings: Iterable[ImageFinding]) -> tuple[ImageFinding, ...]:
     return tuple(sorted(news, key=lambda finding: (finding.row.line, list(FindingKind).index(finding.kind))))
 
 
+def unusable_rows(card_list: CardList) -> tuple[ImageFinding, ...]:
+    """Return the findings about the rows that are not text."""
+    return tuple(ImageFinding(unusable.row, FindingKind.NOT_TEXT, unusable.reason) for unusable in card_list.unusable)
+
+
 def count_by_kind(findings: Sequence[ImageFinding]) -> str:
     """Return how often each kind occurs, like "2 blurred, 1 sideways"."""
     counts = Counter(finding.kind for finding in findings)
@@ -31,8 +36,8 @@ def count_by_kind(findings: Sequence[ImageFinding]) -> str:
 def refuse(findings: Sequence[ImageFinding], card_list: CardList, *, strict: bool) -> None:
     """Raise ``DataError`` if no image is usable, or (``strict``) if there is any mistake."""
     left_out = [finding for finding in findings if finding.left_out]
-    if len(left_out) == len(card_list.rows):
-        raise DataError(f"{card_list.path}: none of its {len(card_list.rows)} images is usable; the first: {left_out[0].reason}")
+    if len(left_out) == card_list.row_count:
+        raise DataError(f"{card_list.path}: none of its {card_list.row_count} images is usable; the first: {left_out[0].reason}")
     mistakes = [finding for finding in findings if finding.mistake]
     if strict and mistakes:
         first = mistakes[0]

@@ -15,6 +15,7 @@ IMAGES_PER_KIND: Final = 300
 """More thumbnails of one kind would make a page that no browser likes; the rest is listed as text."""
 
 _ADVICE: Final[dict[FindingKind, str]] = {
+    FindingKind.NOT_TEXT: "A field of the row holds control characters. Correct the row.",
     FindingKind.UNREADABLE: "The file is missing, empty, damaged or no image. Copy it again.",
     FindingKind.TOO_SMALL: "Too few pixels to tell cards apart. Use a larger scan.",
     FindingKind.SIDEWAYS: "Lies on its side. Turn it upright: the scanner compares cards with upright images.",
@@ -37,7 +38,7 @@ def write_report(path: Path, findings: Sequence[ImageFinding], card_list: CardLi
 
 
 def _body(findings: Sequence[ImageFinding], card_list: CardList) -> Iterator[str]:
-    left_out, rows = sum(finding.left_out for finding in findings), len(card_list.rows)
+    left_out, rows = sum(finding.left_out for finding in findings), card_list.row_count
     yield f"<h1>Pictures of {escape(str(card_list.path))}</h1>\n"
     if not findings:
         yield f"<p>All {rows} images are fit for the gallery; nothing to note.</p>\n"

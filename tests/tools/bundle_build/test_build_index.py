@@ -22,6 +22,7 @@ from tests.support.stand_ins import ProjectionEmbedder
 from tools import build_index as tool
 from tools.bundle_build.build import BuildSettings, build_index
 from tools.bundle_build.card_list import read_card_list
+from tools.bundle_build.finding import FindingKind
 from tools.bundle_build.reference import read_reference
 
 SIZE = (252, 352)
@@ -208,7 +209,8 @@ def test_a_present_out_is_refused_before_any_work(tmp_path, images):
         ("card_id,name,image\na,b,c,d\n", "line 2: 4 fields, the header names 3; quote fields that hold commas"),
         ("card_id,name,image\na,b,c\n\nd,,f\n", "line 4: name is empty"),
         ("card_id,name,image\n ,b,c\n", "line 2: card_id is empty"),
-        ('card_id,name,image\na,"b\nb",c\n', "line 2: name holds control characters"),
+        ("card_id,name,image\na,b\x07,c\n", r"none of its 1 rows is usable; the first, line 2: name holds U\+0007"),
+        ("card_id,na\x00me,image\na,b,c\n", r"line 1: a column's name holds U\+0000"),
         ('card_id,name,image\na,"b,c\n', r"line \d: unexpected end of data; check quotes"),
         ("card_id,name,image\na,b,c\nd,e,f\na,b,c\n", "line 4: card a with c is already in line 2; remove one"),
         ("card_id,name,image\na,b,c\na,B,d\n", "line 3: card a differs from line 2 in name; give it another card_id"),
@@ -231,6 +233,33 @@ def test_byte_order_mark_blank_lines_spaces_and_windows_line_ends_are_taken(tmp_
     text = "\ufeffcard_id, name ,image\r\na,  b  ,c\r\n\r\n,,\r\nd,e,f\r\n"
     rows = read_card_list(write_list(tmp_path, text)).rows
     assert [(row.line, row.card.card_id, row.card.name, row.image) for row in rows] == [(2, "a", "b", "c"), (5, "d", "e", "f")]
+
+
+def test_spaces_joiners_and_line_breaks_of_catalogs_are_text(tmp_path):
+    text = 'card_id,name,image,number,price,text\na,Renard braise\u00a0!,0.png,12\u202f34,"1\u00a0234,00","Flying\r\nDraw a\tcard.\u2028"\n'
+    text += "b,\u9ed2\u3044\u3000\u72d0\u200d,1\u00a0a.png,,,\nc,E\u0301lan,e\u0301.png,,,\n"
+    cards = read_card_list(write_list(tmp_path, text))
+    first, second, third = cards.rows
+    assert (first.card.name, first.card.number) == ("Renard braise !", "12 34")
+    assert first.card.attributes == {"price": "1 234,00", "text": "Flying\nDraw a card."}
+    assert (second.card.name, second.image) == ("\u9ed2\u3044 \u72d0", "1\u00a0a.png")
+    assert (third.card.name, third.image) == ("\u00c9lan", "e\u0301.png"), "a path is not changed: it names a file"
+    assert cards.unusable == ()
+
+
+def test_a_row_that_is_not_text_is_left_out_and_named(tmp_path, images):
+    built, bundle, _ = build(tmp_path, images, numbered(2, "c2,Ca\x07rd,2.png\n"))
+    (left_out,) = built.left_out
+    assert (left_out.row.line, left_out.kind, left_out.reason) == (
+        4,
+        FindingKind.NOT_TEXT,
+        "name holds U+0007, which is not text; correct the row",
+    )
+    assert tuple(bundle.gallery.cards) == ("c0", "c1")
+    assert left_out.as_record()["card_id"] == "c2"
+    (tmp_path / "strict").mkdir()
+    with pytest.raises(DataError, match="1 not text; the first, line 4"):
+        build(tmp_path / "strict", images, numbered(2, "c2,Ca\x07rd,2.png\n"), strict=True)
 
 
 def reprint(path, seed, *, frame):

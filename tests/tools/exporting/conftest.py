@@ -1,6 +1,5 @@
 """Networks as small as those of the tests are exported faster by one thread than by several."""
 
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="exporting needs PyTorch: install the extra `train`")
