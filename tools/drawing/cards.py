@@ -14,10 +14,17 @@ from PIL import Image
 from edge.system.files import replacement
 from edge.vision.card import CARD_SIZE, Size
 from edge.vision.frame import RgbImage
-from tools.drawing.layout import draw_back, draw_card
+from tools.drawing.depiction import attributes, caption
+from tools.drawing.layout import draw_back, draw_described_card
 from tools.drawing.spec import CardSpec
 
 COLUMNS: Final = ("card_id", "name", "image", "set", "number", "rarity", "language", "artwork_group")
+DESCRIPTION_COLUMNS: Final = (
+    *("relation", "related_to", "layout", "family", "subject", "color", "features", "scene", "backdrop", "light", "weather", "style"),
+    "caption",
+)
+"""Further columns of a described list; see ``tools/drawing/depiction.py``."""
+
 BACK_NAME: Final = "back"
 
 
@@ -27,22 +34,26 @@ def over_white(image: NDArray[np.uint8]) -> RgbImage:
     return np.ascontiguousarray(image[..., :3] * cover + 255.0 * (1.0 - cover) + 0.5).astype(np.uint8)
 
 
-def write_cards(specs: Iterable[CardSpec], out: Path, *, size: Size = CARD_SIZE, suffix: str = ".png") -> int:
+def write_cards(specs: Iterable[CardSpec], out: Path, *, size: Size = CARD_SIZE, suffix: str = ".png", described: bool = False) -> int:
     """Write an image per card and the back into the folder ``out``, then ``cards.csv``; return the number of cards.
 
-    ``suffix`` is ``.png`` or ``.webp`` (lossy, quality 90). An interrupted run leaves no ``cards.csv``.
+    ``suffix`` is ``.png`` or ``.webp`` (lossy, quality 90). ``described`` adds ``DESCRIPTION_COLUMNS`` to the list. An interrupted run
+    leaves no ``cards.csv``.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for spec in specs:
         name = f"{spec.set_code}/{spec.number:03d}{suffix}"
         (out / name).parent.mkdir(exist_ok=True)
-        _save(draw_card(spec, size), out / name)
-        rows.append((spec.card_id, spec.name, name, spec.set_code, str(spec.number), spec.rarity, spec.language, spec.artwork_group))
+        pixels, depiction = draw_described_card(spec, size)
+        _save(pixels, out / name)
+        row = (spec.card_id, spec.name, name, spec.set_code, str(spec.number), spec.rarity, spec.language, spec.artwork_group)
+        description = (spec.relation, spec.related_to, *attributes(spec, depiction).values(), caption(spec, depiction))
+        rows.append((*row, *description) if described else row)
     _save(draw_back(size), out / f"{BACK_NAME}{suffix}")
     with replacement(out / "cards.csv", durable=False) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, *DESCRIPTION_COLUMNS) if described else COLUMNS)
         writer.writerows(rows)
     return len(rows)
 

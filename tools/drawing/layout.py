@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.card import CARD_SIZE, Size
-from tools.drawing.illustration import Subject, illustration
+from tools.drawing import symbols
+from tools.drawing.depiction import Depiction
+from tools.drawing.illustration import Artwork, Subject, illustration
 from tools.drawing.paint import hsv, mix, noise, ramp, unit_grid
 from tools.drawing.plates import PLATES
 from tools.drawing.sheet import INK, WHITE, Box, Sheet, rounded
@@ -17,6 +19,8 @@ from tools.drawing.spec import CardSpec, Layout, card_spec
 
 CORNER_UNITS: Final = 12.0
 """About 3 mm, the corner radius of trading cards."""
+
+GOLD: Final = (214.0, 178.0, 74.0)
 
 ART_BOXES: Final[dict[Layout, Box]] = {
     "creature": Box(19, 42, 233, 184),
@@ -46,14 +50,21 @@ def draw_card(spec: CardSpec, size: Size = CARD_SIZE) -> NDArray[np.uint8]:
 
     ``size`` should keep the proportions of 252 x 352.
     """
+    return draw_described_card(spec, size)[0]
+
+
+def draw_described_card(spec: CardSpec, size: Size = CARD_SIZE) -> tuple[NDArray[np.uint8], Depiction]:
+    """Return the image of a card as ``draw_card`` does, and what its illustration shows."""
     sheet = Sheet(spec, size)
     _frame(sheet)
-    _art(sheet)
+    depiction = _art(sheet)
     PLATES[spec.layout](sheet)
     sheet.set_text()
     if spec.rarity in ("epic", "legendary"):
         _foil(sheet)
-    return _with_rounded_corners(sheet)
+    if spec.stamped:
+        _stamp(sheet)
+    return _with_rounded_corners(sheet), depiction
 
 
 def draw_back(size: Size = CARD_SIZE) -> NDArray[np.uint8]:
@@ -103,13 +114,12 @@ def _frame(sheet: Sheet) -> None:
     sheet.frame_line(box, mix(sheet.tint, INK, 0.55), radius=2.0, width=1.5)
 
 
-def _art(sheet: Sheet) -> None:
+def _art(sheet: Sheet) -> Depiction:
     spec = sheet.spec
     box = ART_BOXES[spec.layout]
     rows, columns = sheet.rows_columns(box)
-    sheet.pixels[rows, columns] = illustration(
-        spec.art_key, spec.family, SUBJECTS[spec.layout], columns.stop - columns.start, rows.stop - rows.start
-    )
+    artwork = Artwork(spec.art_key, spec.family, SUBJECTS[spec.layout], spec.variation, spec.scene_key, spec.coat, spec.weather)
+    sheet.pixels[rows, columns], depiction = illustration(artwork, columns.stop - columns.start, rows.stop - rows.start)
     if box.left > 0:
         sheet.frame_line(
             Box(box.left - 2.5, box.top - 2.5, box.right + 2.5, box.bottom + 2.5), mix(sheet.tint, WHITE, 0.55), radius=1.0, width=2.5
@@ -117,6 +127,7 @@ def _art(sheet: Sheet) -> None:
         sheet.frame_line(
             Box(box.left - 3.5, box.top - 3.5, box.right + 3.5, box.bottom + 3.5), mix(sheet.tint, INK, 0.7), radius=1.0, width=1.0
         )
+    return depiction
 
 
 def _foil(sheet: Sheet) -> None:
@@ -128,3 +139,11 @@ def _foil(sheet: Sheet) -> None:
     shimmer = np.stack([np.sin(phase + turn) for turn in (0.0, 2.1, 4.2)], axis=2)
     bright = 10.0 if sheet.spec.rarity == "epic" else 16.0
     sheet.pixels = np.clip(sheet.pixels + bright * shimmer, 0, 255).astype(np.uint8)
+
+
+def _stamp(sheet: Sheet) -> None:
+    """Print a round gold stamp with the set's icon into the lower right corner of the illustration."""
+    box = ART_BOXES[sheet.spec.layout]
+    x, y = (box.right - 18, box.bottom - 18) if box.left > 0 else (214.0, 206.0)
+    sheet.panel(Box(x - 13, y - 13, x + 13, y + 13), GOLD, radius=13, edge=INK)
+    sheet.icon(symbols.set_icon(sheet.spec.set_code, sheet.px(18), INK), x, y)

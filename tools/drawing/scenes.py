@@ -317,3 +317,5 @@ def tiles(canvas: Canvas, rng: np.random.Generator, colors: Palette) -> None:
 
 SCENES: Final[tuple[Scene, ...]] = (mountains, sea, forest, space, rays, marble, facets, cave, city, underwater, aurora, tiles)
 PLACES: Final[tuple[Scene, ...]] = (mountains, sea, forest, cave, city, underwater, aurora, space)
+OUTDOORS: Final[frozenset[Scene]] = frozenset({mountains, sea, forest, city, aurora})
+"""The scenes that have weather."""

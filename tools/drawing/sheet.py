@@ -52,9 +52,9 @@ class Sheet:
         self.spec = spec
         self.scale = size.width / CARD_SIZE.width
         self.pixels: RgbImage = np.zeros((size.height, size.width, 3), dtype=np.uint8)
-        self.rng = np.random.default_rng([*spec.print_key, 11])
-        set_rng = np.random.default_rng([ord(letter) for letter in spec.set_code])
-        self.border = BORDERS[(int(set_rng.integers(len(BORDERS))) + LAYOUTS.index(spec.layout)) % len(BORDERS)]
+        self.rng = np.random.default_rng([*spec.print_key, 11] if spec.frame is None else [*spec.frame, LAYOUTS.index(spec.layout), 12])
+        border_rng = np.random.default_rng([ord(letter) for letter in spec.set_code] if spec.frame is None else spec.frame)
+        self.border = BORDERS[(int(border_rng.integers(len(BORDERS))) + LAYOUTS.index(spec.layout)) % len(BORDERS)]
         self.texts: list[Text] = []
         self.tint = mix(symbols.family_color(spec.family), hsv(self.rng.random(), 0.5, 0.8), self.rng.uniform(0.0, 0.22))
 

@@ -11,6 +11,8 @@ from tools.drawing import words
 
 Layout: TypeAlias = Literal["creature", "tall", "spell", "item", "full-art", "place"]
 Rarity: TypeAlias = Literal["common", "uncommon", "rare", "epic", "legendary"]
+Relation: TypeAlias = Literal["original", "reprint", "recolor", "pose", "full-art"]
+"""How a card resembles an earlier one: same artwork, subject in other colors, subject in a similar pose, or that without a frame."""
 
 SET_SIZE: Final = 120
 LAYOUTS: Final[tuple[Layout, ...]] = ("creature", "tall", "spell", "item", "full-art", "place")
@@ -35,7 +37,13 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class CardSpec:
-    """Content of one card. Cards with the same ``artwork_group`` have the same ``art_key`` and therefore the same illustration."""
+    """Content of one card. Cards with the same ``artwork_group`` have the same illustration.
+
+    The fields from ``frame`` on belong to cards of a catalog (``tools/drawing/catalog.py``). Cards with equal ``frame``, ``layout`` and
+    ``family`` have the same border and background; without ``frame`` a card has its own. ``variation``, ``scene_key``, ``coat`` and
+    ``weather`` are those of ``tools.drawing.illustration.Artwork``. ``stamped`` prints a round stamp over the illustration. ``relation`` is
+    how the card resembles the card ``related_to`` (empty for an original).
+    """
 
     card_id: str
     name: str
@@ -56,6 +64,14 @@ class CardSpec:
     rules: tuple[str, ...]
     flavor: str
     artist: str
+    frame: tuple[int, int] | None = None
+    variation: int | None = None
+    scene_key: tuple[int, int] | None = None
+    coat: str | None = None
+    weather: bool = False
+    stamped: bool = False
+    relation: Relation = "original"
+    related_to: str = ""
 
     @property
     def collector_number(self) -> str:
@@ -70,7 +86,7 @@ def card_spec(seed: int, index: int) -> CardSpec:
     name = {"item": words.thing_name, "place": words.place_name}.get(layout, words.creature_name)(rng)
     family = words.pick(rng, FAMILIES)
     rarity = RARITIES[int(rng.choice(len(RARITIES), p=RARITY_SHARES))]
-    set_code, number = _set_and_number(index, "D")
+    set_code, number = set_and_number(index, "D")
     has_attacks = layout in ("creature", "tall", "full-art")
     return CardSpec(
         card_id=f"{set_code}-{number}",
@@ -100,7 +116,7 @@ def reprint(original: CardSpec, place: int) -> CardSpec:
 
     Illustration and text are the same; set, number, rarity and the tint of the frame differ.
     """
-    set_code, number = _set_and_number(place, "P")
+    set_code, number = set_and_number(place, "P")
     rarity = RARITIES[(RARITIES.index(original.rarity) + 1 + place % 2) % len(RARITIES)]
     return replace(
         original,
@@ -109,6 +125,8 @@ def reprint(original: CardSpec, place: int) -> CardSpec:
         number=number,
         rarity=rarity,
         print_key=(original.art_key[0], FIRST_REPRINT_KEY + place),
+        relation="reprint",
+        related_to=original.card_id,
     )
 
 
@@ -123,7 +141,8 @@ def card_specs(count: int, seed: int, reprints: int = 0) -> tuple[CardSpec, ...]
     return originals + again
 
 
-def _set_and_number(index: int, series: str) -> tuple[str, int]:
+def set_and_number(index: int, series: str) -> tuple[str, int]:
+    """Return the set code and the number in the set of card ``index`` of a series of sets."""
     return f"{series}{index // SET_SIZE + 1}", index % SET_SIZE + 1
 
 
