@@ -115,6 +115,10 @@ class EmbedderTimeoutError(EmbedderError):
     """The model did not return within its timeout."""
 
 
+class DetectorError(DeviceError):
+    """The network of the locator could not be run or returned invalid outputs."""
+
+
 class NpuError(EmbedderError):
     """The NPU failed for a reason without an error class of its own."""
 

@@ -1,8 +1,8 @@
-"""Embedder on the CPU, through ONNX Runtime.
+"""Embedder and detector on the CPU, through ONNX Runtime.
 
-Configured for low memory use: half-precision weights are converted to single precision when loaded, and each further copy of them takes 116
-MB. Therefore arena and memory pattern are off, memory left over from loading is returned to the system, and a large batch is run in parts
-(a CPU gains nothing from more rows at a time).
+The embedder is configured for low memory use: half-precision weights are converted to single precision when loaded, and each further
+copy of them takes 116 MB. Therefore arena and memory pattern are off, memory left over from loading is returned to the system, and a large
+batch is run in parts (a CPU gains nothing from more rows at a time).
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import ctypes
 import queue
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime
 from typing_extensions import override
 
-from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
+from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, checked_embeddings
+from edge.recognition.locator_model import LocatorModel
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder
+from edge.vision.detector import Detector, DetectorBatch, DetectorInfo, DetectorMaps, check_detector_batch, checked_maps
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
 
@@ -34,6 +37,7 @@ _LEVELS: Final[dict[GraphOptimization, onnxruntime.GraphOptimizationLevel]] = {
 _ROWS_AT_ONCE: Final = 4
 _WAITING: Final = 1  # batches accepted in addition to the running ones
 _JOIN_S: Final = 10.0
+_DETECTOR_BATCH: Final = 4
 
 _Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
 
@@ -110,9 +114,70 @@ class OnnxEmbedder(Embedder):
                 self._free.release()
 
 
+class OnnxDetector(Detector):
+    """Runs the ``onnx`` artifact of a model of the locator in the caller's thread; one run at a time uses ``threads`` of ONNX Runtime.
+
+    Raises ``ModelError`` if the artifact cannot be loaded or is another network than its ``model.json`` describes.
+    """
+
+    def __init__(self, model: LocatorModel, *, threads: int = 1) -> None:
+        self._info = model.info("onnx", max_batch=_DETECTOR_BATCH)
+        path = model.artifact_path("onnx")
+        # a small network that runs in every frame: memory that is kept between runs saves more time than it costs
+        session = _load(path, threads=threads, arena=True, graph_optimization="all", spin=False)
+        self._session: onnxruntime.InferenceSession | None = session
+        (pixels,), self._outputs = session.get_inputs(), list(model.manifest.outputs)
+        self._input, (self._rows_at_once, *size) = pixels.name, pixels.shape
+        width, height = self._info.input_size
+        names = {output.name for output in session.get_outputs()}
+        if pixels.type != "tensor(uint8)" or size != [height, width, 3] or not names.issuperset(self._outputs):
+            raise ModelError(
+                f"{path}: takes {pixels.type} {pixels.shape} and returns {', '.join(sorted(names))}, not uint8 (n, {height}, {width}, 3) "
+                f"and {', '.join(self._outputs)}; export the model again"
+            )
+
+    @property
+    @override
+    def info(self) -> DetectorInfo:
+        return self._info
+
+    @override
+    def detect(self, batch: DetectorBatch) -> DetectorMaps:
+        check_detector_batch(batch, self._info)
+        session = self._session
+        if session is None:
+            raise DetectorError("the detector is closed; open it again before locating")
+        rows = self._rows_at_once if isinstance(self._rows_at_once, int) else len(batch)
+        pixels = np.ascontiguousarray(batch)
+        try:
+            parts = [session.run(self._outputs, {self._input: pixels[start : start + rows]}) for start in range(0, len(pixels), rows)]
+        except Exception as error:
+            raise DetectorError(f"ONNX Runtime failed: {error}") from error
+        heat, corners, order, visible = (np.concatenate(output) for output in zip(*parts, strict=True))
+        return checked_maps(heat, corners, order, visible, count=len(batch), info=self._info)
+
+    @override
+    def close(self) -> None:
+        self._session = None
+
+
 def _open_session(
     model: Model, threads: int, arena: bool, graph_optimization: GraphOptimization, spin: bool
 ) -> onnxruntime.InferenceSession:
+    path = model.artifact_path("onnx")
+    session = _load(path, threads=threads, arena=arena, graph_optimization=graph_optimization, spin=spin)
+    (pixels,), (embedding,) = session.get_inputs(), session.get_outputs()
+    wanted = [INPUT_SIZE.height, INPUT_SIZE.width, 3]
+    if pixels.type != "tensor(uint8)" or list(pixels.shape[1:]) != wanted or embedding.shape[-1] != model.manifest.dim:
+        raise ModelError(
+            f"{path}: takes {pixels.type} {pixels.shape} and returns {embedding.shape}, not uint8 (n, 224, 224, 3) and (n, "
+            f"{model.manifest.dim}); export the model again"
+        )
+    return session
+
+
+def _load(path: Path, *, threads: int, arena: bool, graph_optimization: GraphOptimization, spin: bool) -> onnxruntime.InferenceSession:
+    """Load a network. Raises ``ModelError``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -121,7 +186,6 @@ def _open_session(
     options.graph_optimization_level = _LEVELS[graph_optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.log_severity_level = 3
-    path = model.artifact_path("onnx")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -129,13 +193,6 @@ def _open_session(
             f"{path}: ONNX Runtime cannot load it ({error}); copy the folder of the model again or update onnxruntime"
         ) from error
     _return_memory()
-    (pixels,), (embedding,) = session.get_inputs(), session.get_outputs()
-    wanted = [INPUT_SIZE.height, INPUT_SIZE.width, 3]
-    if pixels.type != "tensor(uint8)" or list(pixels.shape[1:]) != wanted or embedding.shape[-1] != model.manifest.dim:
-        raise ModelError(
-            f"{path}: takes {pixels.type} {pixels.shape} and returns {embedding.shape}, not uint8 (n, 224, 224, 3) and (n, "
-            f"{model.manifest.dim}); export the model again"
-        )
     return session
 
 

@@ -24,6 +24,7 @@ from ulid import ULID
 from edge import __version__
 from edge.app.camera import open_camera, source_label
 from edge.app.index import bundle_loader
+from edge.app.locator import open_locate
 from edge.app.model import LoadedModel, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
@@ -50,6 +51,7 @@ from edge.system import machine
 from edge.system.clock import Clock
 from edge.system.device_id import derive_device_id
 from edge.tracking.tracker import Tracker, TrackId
+from edge.vision.card import Locate
 
 if TYPE_CHECKING:
     from edge.web.service import PageService
@@ -117,7 +119,8 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
     with ExitStack() as stack:
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         model = stack.enter_context(load_model(settings.network))
-        store = DeviceIndex(settings, bundle_loader(model))
+        locate = stack.enter_context(open_locate(settings.locate))
+        store = DeviceIndex(settings, bundle_loader(model), locate)
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
@@ -133,6 +136,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             IdSource(identity),
             model,
             opened,
+            locate=locate,
             camera=camera,
             store=store,
             storage_problem=memory_storage(settings, temporary=False),
@@ -144,7 +148,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon))
+            stack.enter_context(serve_page(page, settings, daemon, locate))
         yield daemon
 
 
@@ -154,6 +158,7 @@ def assemble(
     model: LoadedModel,
     opened: OpenedIndex,
     *,
+    locate: Locate,
     camera: Camera,
     sink: EventSink,
     supervisor: Supervisor,
@@ -183,7 +188,7 @@ def assemble(
         publish_images=settings.image.enabled,
         viewer=viewer,
     )
-    locator = CardLocator(settings.locate.settings())
+    locator = CardLocator(locate)
     shared_embedder = SharedEmbedder(model.embedder)
     return Daemon(
         camera,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from edge.daemon.loop import Daemon
     from edge.settings.sections import Settings
+    from edge.vision.card import Locate
     from edge.web.service import PageService
 
 TOP_K: Final = 5
@@ -27,7 +28,7 @@ def open_page(settings: Settings) -> Iterator[PageService]:
 
 
 @contextmanager
-def serve_page(page: PageService, settings: Settings, daemon: Daemon) -> Iterator[str]:
+def serve_page(page: PageService, settings: Settings, daemon: Daemon, locate: Locate) -> Iterator[str]:
     """Serve the page of ``daemon``, yield its URL, and stop the server at the end. Raises ``DeviceError`` if the port is in use."""
     from edge.adapters.http import HttpServer
     from edge.web.application import make_application
@@ -38,7 +39,7 @@ def serve_page(page: PageService, settings: Settings, daemon: Daemon) -> Iterato
         lambda: daemon.opened,
         lambda: daemon.loaded,
         daemon.shared_embedder,
-        settings.locate.settings(),
+        locate,
         TOP_K,
         settings.recognition.neighbors_k,
     )

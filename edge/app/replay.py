@@ -22,6 +22,7 @@ from ulid import ULID
 from edge.app.camera import RECORDED, open_camera
 from edge.app.daemon import IdSource, assemble
 from edge.app.index import open_gallery
+from edge.app.locator import open_locate
 from edge.app.model import EMBED_TIMEOUT_S, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
@@ -71,6 +72,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         model = stack.enter_context(load_model(settings.network))
         if not realtime:
             model = replace(model, embedder=BlockingEmbedder(model.embedder))
+        locate = stack.enter_context(open_locate(settings.locate))
         opened = open_gallery(settings, model)
         sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
@@ -79,6 +81,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             sequential_ids(),
             model,
             opened,
+            locate=locate,
             camera=camera,
             sink=sink,
             supervisor=NoSupervisor(),
@@ -87,7 +90,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
             page=page,
         )
         if page is not None:
-            stack.enter_context(serve_page(page, settings, daemon))
+            stack.enter_context(serve_page(page, settings, daemon, locate))
         camera.on_end = daemon.stop
         daemon.run()
 

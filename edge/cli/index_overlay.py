@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.app.index import bundle_loader, graph_writer
+from edge.app.locator import open_locate
 from edge.app.model import load_model
 from edge.cli.arguments import AddCommand, add_index_option, add_model_option
 from edge.cli.output import print_json, print_line
@@ -17,9 +18,8 @@ from edge.index.change import NewCard
 from edge.index.loading import image_to_add
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.settings.sections import NetworkSection
+from edge.settings.sections import LocateSection, NetworkSection
 from edge.vision.image_file import read_image
-from edge.vision.locate import LocateSettings
 
 _LOADED_SOON: Final = "a running daemon loads the change within a second"
 
@@ -61,7 +61,8 @@ def _add(args: argparse.Namespace) -> ExitCode:
         language=args.language,
     )
     # before the model is loaded, which takes seconds: errors in the arguments or the image are reported at once
-    image = image_to_add(card, _known_cards(root), LocateSettings())
+    with open_locate(LocateSection()) as locate:
+        image = image_to_add(card, _known_cards(root), locate)
     with load_model(NetworkSection(model=args.model)) as loaded:
         overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
     added = [image.card.card_id for image in overlay.read_images(root)]

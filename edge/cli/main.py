@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -221,21 +221,22 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 
 def _identify(args: argparse.Namespace) -> ExitCode:
+    from edge.app.locator import open_locate
     from edge.app.recognizer import open_recognizer, open_text_reader
     from edge.identification.answer import answer_text
     from edge.identification.images import IdentifyOptions, exit_code, identify_images
     from edge.recognition.neighbors import CardId
 
     settings = _recognition_settings(args)
-    options = IdentifyOptions(
-        locate=None if args.rectified else settings.locate.settings(),
-        top_k=args.top_k,
-        reader=open_text_reader(settings.recognition),
-        read_always=settings.recognition.read_numbers == "always",
-        expected=None if args.expect is None else CardId(args.expect),
-    )
     statuses = []
-    with open_recognizer(settings) as recognizer:
+    with nullcontext() if args.rectified else open_locate(settings.locate) as locate, open_recognizer(settings) as recognizer:
+        options = IdentifyOptions(
+            locate=locate,
+            top_k=args.top_k,
+            reader=open_text_reader(settings.recognition),
+            read_always=settings.recognition.read_numbers == "always",
+            expected=None if args.expect is None else CardId(args.expect),
+        )
         for answer in identify_images(args.images, recognizer, options):
             print_line(answer.model_dump_json() if args.json else answer_text(answer))
             statuses.append(exit_code(answer))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from edge.recognition.decision import Sighting, Unknown
 from edge.tracking.background import StaticBackground
-from edge.vision.card import LocatedCard
+from edge.vision.card import Locate, LocatedCard
 from edge.vision.frame import Frame
-from edge.vision.locate import LocateSettings, locate_cards
 
 
 class CardLocator:
     """Locates cards and learns from their decisions which outlines are background. Used by one thread."""
 
-    def __init__(self, settings: LocateSettings) -> None:
-        self._settings = settings
+    def __init__(self, locate: Locate) -> None:
+        self._locate = locate
         self._background = StaticBackground()
 
     def locate(self, frame: Frame) -> tuple[LocatedCard, ...]:
         """Return the cards located in a frame, largest first, without background. Frames come in the order of their capture."""
-        located = locate_cards(frame.pixels, self._settings)
+        located = self._locate(frame.pixels)
         if self._background.is_learning:
             self._background = self._background.with_frame(frame.pixels, located, frame.captured_ns)
         return self._background.foreground(frame.pixels, located)

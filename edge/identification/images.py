@@ -25,10 +25,10 @@ from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
-from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
+from edge.vision.locate import BOTH_WAYS
 
 RECOGNITION_TIMEOUT_S: Final = 60.0
 """How long the recognition of one image may take."""
@@ -42,7 +42,7 @@ class IdentifyOptions:
     undecided, or of every identified card with ``read_always``. ``expected`` is the card that each image is compared with.
     """
 
-    locate: LocateSettings | None
+    locate: Locate | None
     top_k: int
     reader: TextReader | None = None
     read_always: bool = False
@@ -65,7 +65,7 @@ def identify_images(paths: Iterable[Path], recognizer: Recognizer, options: Iden
 def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, options: IdentifyOptions) -> ImageAnswer:
     """Return the answer for one image, called ``image`` in the answer. Raises ``EmbedderError``."""
     start_s = perf_counter()
-    located = locate_cards(pixels, options.locate) if options.locate else _whole_image(pixels)
+    located = options.locate(pixels) if options.locate else _whole_image(pixels)
     located_s = perf_counter()
     pending = recognizer.submit(pixels, located)
     sightings = pending.result(RECOGNITION_TIMEOUT_S)

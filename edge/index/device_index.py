@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge.index.loading import BundleLoader
     from edge.index.overlay import Embed
     from edge.settings.sections import Settings
+    from edge.vision.card import Locate
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +41,16 @@ TRIAL_S: Final = 60.0
 class DeviceIndex:
     """The releases and the overlay below the index folder that the settings name.
 
-    ``started`` are the settings the daemon started with. Only ``has_due_work``, ``stop`` and the methods that return ids or reports are
-    fast; the others take seconds and must be called from one thread at a time, not from the daemon's loop.
+    ``started`` are the settings the daemon started with; ``locate`` finds the card in a photo of a card to add. Only ``has_due_work``,
+    ``stop`` and the methods that return ids or reports are fast; the others take seconds and must be called from one thread at a time, not
+    from the daemon's loop.
     """
 
     def __init__(
         self,
         started: Settings,
         loader: BundleLoader,
+        locate: Locate,
         *,
         trial_s: float = TRIAL_S,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -55,6 +58,7 @@ class DeviceIndex:
         self._started = started
         self._settings = started
         self._loader = loader
+        self._locate = locate
         self._trial_s = trial_s
         self._monotonic_s = monotonic_s
         self._audit = AuditReader()
@@ -105,7 +109,7 @@ class DeviceIndex:
     def add(self, card: NewCard, embed: Embed) -> OpenedIndex:
         """Add a card to the overlay and open the active release with it. Raises ``DataError`` or ``BundleError``."""
         known = releases.open_index(self._root, expected_model_id=self._loader.model_id).gallery.cards
-        image = image_to_add(card, known, self._settings.locate.settings())
+        image = image_to_add(card, known, self._locate)
         overlay.add_images(self._root, [image], self._loader.overlay_writer(embed))
         return self._load_active()
 

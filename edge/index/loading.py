@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.recognition.embedding import ModelId
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
     from edge.settings.sections import Settings
-    from edge.vision.locate import LocateSettings
+    from edge.vision.card import Locate
 
 _log = logging.getLogger(__name__)
 
@@ -80,11 +80,11 @@ def load_with_overlay(
     return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(images), problem, tuple(bundles))
 
 
-def image_to_add(new: NewCard, known: Mapping[CardId, Card], locate: LocateSettings) -> AddedImage:
-    """Return the rectified image and metadata of a new card. ``known`` are the cards of the release.
+def image_to_add(new: NewCard, known: Mapping[CardId, Card], locate: Locate) -> AddedImage:
+    """Return the rectified image and metadata of a new card.
 
-    Raises ``DataError`` naming the field, also if the release has another name for the card; ``ImageError`` if the image does not show
-    exactly one card.
+    ``known`` are the cards of the release; ``locate`` finds the card in a photo. Raises ``DataError`` naming the field, also if the release
+    has another name for the card; ``ImageError`` if the image does not show exactly one card.
     """
     texts = {field: _text(field, getattr(new, field)) for field in ("card_id", "name", "set", "number", "rarity", "language")}
     card_id, name = CardId(texts["card_id"]), texts["name"]

@@ -185,7 +185,7 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
     if named is not None:
         return named
     for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}"))
+        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if not is_locator_model(path.parent))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise ModelError(f"{place}: contains several models ({names}); choose one with --model or network.model in the settings file")
@@ -193,6 +193,15 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
             return found[0]
     searched = ", ".join(str(place) for place in places)
     raise ModelError(f"no model found (searched {searched}); set its folder with --model or network.model in the settings file")
+
+
+def is_locator_model(folder: Path) -> bool:
+    """Return whether a folder holds a model of the locator (``edge.recognition.locator_model``), which embeds nothing."""
+    try:
+        raw = read_model_json(folder)
+    except ModelError:
+        return False
+    return isinstance(raw, dict) and str(raw.get("schema", "")).startswith("cardedge.locator/")
 
 
 def open_model(folder: Path) -> Model:
@@ -205,13 +214,13 @@ def open_model(folder: Path) -> Model:
             f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use matching versions of cardedge and model"
         )
     for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
-        _check_file(folder, record)
+        check_file(folder / record.file, sha256=record.sha256, size_bytes=record.size_bytes)
     images = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
     return Model(folder, manifest, images, _read_golden_embeddings(folder, manifest))
 
 
-def read_model_manifest(folder: Path) -> ModelManifest:
-    """Return the validated content of ``model.json``, without verifying the files it names. Raises ``ModelError``."""
+def read_model_json(folder: Path) -> Any:
+    """Return the JSON value in ``model.json`` of a folder. Raises ``ModelError``."""
     path = folder / MODEL_FILE
     try:
         with path.open("rb") as file:
@@ -221,9 +230,14 @@ def read_model_manifest(folder: Path) -> ModelManifest:
     if len(text) > MODEL_FILE_MAX_BYTES:
         raise ModelError(f"{path}: larger than {MODEL_FILE_MAX_BYTES} bytes, so it does not describe a model; copy the folder again")
     try:
-        raw = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON ({error}); copy the folder again") from error
+
+
+def read_model_manifest(folder: Path) -> ModelManifest:
+    """Return the validated content of ``model.json``, without verifying the files it names. Raises ``ModelError``."""
+    path, raw = folder / MODEL_FILE, read_model_json(folder)
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
         raise ModelError(f"{path}: format {version} is newer than {MODEL_FORMAT_VERSION}, which this version reads; update cardedge")
@@ -304,15 +318,15 @@ def _run_golden(submit: Submit, model: Model, timeout_s: float) -> EmbeddingMatr
     return embeddings
 
 
-def _check_file(folder: Path, record: FileRecord) -> None:
-    path = folder / record.file
+def check_file(path: Path, *, sha256: str, size_bytes: int) -> None:
+    """Raise ``ModelError`` unless a file has this hash and size."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the folder of the model again") from error
-    if size != record.size_bytes or digest != record.sha256:
+    if size != size_bytes or digest != sha256:
         raise ModelError(f"{path}: not the file {MODEL_FILE} describes ({size} bytes, sha256 {digest[:12]}…); copy the folder again")
 
 

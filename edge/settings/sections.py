@@ -5,7 +5,7 @@ Units are part of the names. The defaults suit a Raspberry Pi with its camera ab
 defaults from them.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -22,6 +22,7 @@ from edge.vision.locate import LocateSettings
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]
 BackendName = Literal["onnx", "hailo"]
 ReadNumbers = Literal["auto", "never", "ambiguous", "always"]
+LocateMethod = Literal["network", "classical"]
 
 _LOCATE: Final = LocateSettings()
 _TRACK: Final = TrackPolicy()
@@ -140,6 +141,10 @@ class PushSection(Schema):
 class LocateSection(Schema):
     """How cards are located in a frame."""
 
+    method: LocateMethod = Field(
+        "classical", description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed."
+    )
+    model: Path | None = Field(None, description="Folder of the locator's model. If absent: the only one under `hef/`. `network` only.")
     max_cards: int = Field(_LOCATE.max_cards, ge=1, le=100, description="Maximum number of cards located in one frame.")
     min_height_share: float = Field(
         _LOCATE.min_height_share, ge=0.02, le=1, description="Minimum long side of a card, as a share of the frame's shorter side."
@@ -148,16 +153,19 @@ class LocateSection(Schema):
         _LOCATE.work_length_px,
         ge=160,
         le=4096,
-        description="Frames are scaled down to this length before the search: a larger value finds smaller cards but is slower.",
+        description="Frames are scaled down to this length before the search: a larger value finds smaller cards but is slower. "
+        "`classical` only.",
     )
     focal_length_share: float = Field(
         _LOCATE.focal_length_share, ge=0.3, le=5, description="Focal length of the camera in pixels, as a share of the frame's longer side."
     )
-    weakest_edge: float = Field(_LOCATE.weakest_edge, ge=1, le=255, description="Minimum gray-level gradient of a card's edge.")
+    weakest_edge: float = Field(
+        _LOCATE.weakest_edge, ge=1, le=255, description="Minimum gray-level gradient of a card's edge. `classical` only."
+    )
 
     def settings(self) -> LocateSettings:
-        """Return the settings of the locator."""
-        return replace(_LOCATE, **self.model_dump())
+        """Return the limits of what is located."""
+        return replace(_LOCATE, **self.model_dump(include={field.name for field in fields(LocateSettings)}))
 
 
 class RecognitionSection(Schema):

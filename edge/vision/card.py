@@ -6,7 +6,7 @@ the top-left pixel at (0, 0) as in OpenCV.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -84,12 +84,19 @@ class LocatedCard:
 
     ``quad`` is one portrait orientation; ``rotations`` are the possible orientations relative to it: (0, 180) if the long side is certain,
     all four if a strong tilt makes it ambiguous. ``sharpness`` is a focus measure of the inside of the card (variance of the Laplacian at a
-    fixed scale).
+    fixed scale). ``order_confidence`` is the probability that ``quad`` starts at the card's own top-left corner and not at the opposite
+    one; 0.5 if the locator cannot tell. ``is_back`` says that the card lies face down, so that it cannot be recognized.
     """
 
     quad: Quad
     rotations: tuple[Rotation, ...]
     sharpness: float
+    order_confidence: float = 0.5
+    is_back: bool = False
+
+
+Locate: TypeAlias = Callable[[RgbImage], tuple[LocatedCard, ...]]
+"""Returns the cards in a frame, RGB uint8 (height, width, 3), largest first; may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

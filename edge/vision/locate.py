@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, LocatedCard, Quad, Rotation, Size, rectify
+from edge.vision.card import LocatedCard, Quad, Rotation, Size, rectify
 from edge.vision.contours import background_chains
 from edge.vision.frame import RgbImage
 from edge.vision.outline import Outlines, fit_sides
-from edge.vision.pose import CARD_RATIO, CardShape, areas, estimate_poses
+from edge.vision.pose import CARD_RATIO, CardShape, areas, estimate_poses, px_per_mm
 from edge.vision.proposals import closed_proposals, coarse_chains, corner_proposals, fine_chains, outside
 from edge.vision.segments import Quads
 from edge.vision.selection import (
@@ -48,7 +48,7 @@ class LocateSettings:
     step of one gray level has 4).
     """
 
-    max_cards: int = 20
+    max_cards: int = 100
     min_height_share: float = 0.12
     work_length_px: int = 640
     focal_length_share: float = 0.85
@@ -129,7 +129,7 @@ def _certain_cards(view: _View, outlines: Outlines) -> Quads:
 
 def _refined(view: _View, proposals: Quads, reach: int = 4) -> Outlines:
     """Fit proposals, in small pixels, to the edges of the small copy, then at full resolution; return those that the image supports."""
-    steps = np.clip(0.35 * _px_per_mm(proposals), 0.35, 1.0)
+    steps = np.clip(0.35 * px_per_mm(proposals), 0.35, 1.0)
     rough = fit_sides(view.small, proposals, step_px=steps, reach=reach, samples=24)
     rough = _plausible(view, rough, view.small, leniency=1.3)
     return _refined_at_full_resolution(view, view.to_full(rough.quads))
@@ -165,11 +165,7 @@ def _with_other_sides(view: _View, outline: Outlines) -> Outlines:
 
 
 def _fine_steps(view: _View, quads: Quads) -> NDArray[np.float32]:
-    return np.asarray(np.maximum(0.25 * _px_per_mm(quads), 0.5 / view.scale), dtype=np.float32)
-
-
-def _px_per_mm(quads: Quads) -> NDArray[np.float32]:
-    return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
+    return np.asarray(np.maximum(0.25 * px_per_mm(quads), 0.5 / view.scale), dtype=np.float32)
 
 
 def _plausible(view: _View, outlines: Outlines, pixels: RgbImage, leniency: float) -> Outlines:
@@ -193,9 +189,10 @@ def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
         corners = np.roll(corners, 2, axis=0)
     quad = Quad.from_array(corners)
     certain = abs(np.log(max(ratio, 1e-6))) > 0.5 * np.log(CARD_RATIO)
-    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=_sharpness(view.pixels, quad))
+    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=sharpness(view.pixels, quad))
 
 
-def _sharpness(pixels: RgbImage, quad: Quad) -> float:
+def sharpness(pixels: RgbImage, quad: Quad) -> float:
+    """Return a focus measure of the inside of a card: the variance of the Laplacian at a fixed scale."""
     gray = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE), cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(gray, cv2.CV_32F).var())

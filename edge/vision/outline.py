@@ -61,10 +61,12 @@ def _side_samples(quads: Quads, samples: int) -> tuple[Floats, Floats]:
     return quads[:, :, None, :] + share[:, None] * delta[:, :, None, :], normal
 
 
-def fit_sides(pixels: RgbImage, quads: Quads, *, step_px: Floats, reach: int, samples: int) -> Outlines:
+def fit_sides(pixels: RgbImage, quads: Quads, *, step_px: Floats, reach: int, samples: int, trusted_steps: float | None = None) -> Outlines:
     """Return the outlines with every side moved onto the edge that runs along it.
 
-    Searches ``reach`` steps of ``step_px`` (k,) to both sides of the proposal, at ``samples`` points along each side.
+    Searches ``reach`` steps of ``step_px`` (k,) to both sides of the proposal, at ``samples`` points along each side. Of several edges the
+    outermost of about equal strength is chosen, or, if ``trusted_steps`` is the standard deviation of the proposal's error in steps, the
+    most probable one.
     """
     if len(quads) == 0:
         return Outlines(quads=quads, support=np.empty((0, 4), dtype=np.float32))
@@ -76,7 +78,7 @@ def fit_sides(pixels: RgbImage, quads: Quads, *, step_px: Floats, reach: int, sa
     levels = profile.reshape(*at.shape[:4], 3).astype(np.float32)
     step = np.abs(levels[:, :, :, 4:] + levels[:, :, :, 3:-1] - levels[:, :, :, 1:-3] - levels[:, :, :, :-4]).max(axis=4) / 2.0
     searched = step[..., EXTRA - 2 : step.shape[3] - EXTRA + 2]
-    intercept, slope = _strongest_line(searched / (searched + 20.0), samples)
+    intercept, slope = _strongest_line(searched / (searched + 20.0), samples, trusted_steps)
     intercept += EXTRA - 2
     position, strength, prominence = _peaks_near(step, intercept, slope)
     intercept, slope, support = _fit(position, strength, prominence, intercept, slope)
@@ -85,8 +87,8 @@ def fit_sides(pixels: RgbImage, quads: Quads, *, step_px: Floats, reach: int, sa
     return Outlines(quads=_intersect(quads, normal, start, slope * step_px[:, None]), support=support)
 
 
-def _strongest_line(response: Floats, samples: int) -> tuple[Floats, Floats]:
-    """Return per side the line with the most votes of the samples, preferring outer ones (a small Hough transform).
+def _strongest_line(response: Floats, samples: int, trusted_steps: float | None) -> tuple[Floats, Floats]:
+    """Return per side the line with the most votes of the samples, preferring outer ones or near ones (a small Hough transform).
 
     A line is given by its intercept at the middle and its slope over the side, both in index units.
     """
@@ -99,8 +101,12 @@ def _strongest_line(response: Floats, samples: int) -> tuple[Floats, Floats]:
     slope_at = votes.argmax(axis=2)
     profile = np.pad(votes.max(axis=2), ((0, 0), (0, 0), (1, 1)))
     peak = (profile[..., 1:-1] >= profile[..., :-2]) & (profile[..., 1:-1] >= profile[..., 2:])
-    strong = peak & (profile[..., 1:-1] >= OUTER_SHARE * profile.max(axis=2, keepdims=True))
-    best = width - 1 - strong[..., ::-1].argmax(axis=2)
+    if trusted_steps is None:
+        strong = peak & (profile[..., 1:-1] >= OUTER_SHARE * profile.max(axis=2, keepdims=True))
+        best = width - 1 - strong[..., ::-1].argmax(axis=2)
+    else:
+        distance = (np.arange(width, dtype=np.float32) - (width - 1) / 2.0) / trusted_steps
+        best = np.where(peak, profile[..., 1:-1] * np.exp(-0.5 * distance**2), 0.0).argmax(axis=2)
     return best.astype(np.float32), slopes[np.take_along_axis(slope_at, best[..., None], axis=2)[..., 0]]
 
 

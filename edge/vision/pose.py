@@ -93,3 +93,8 @@ def areas(quads: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the signed areas (k,) of quads (k, 4, 2), positive for clockwise corners."""
     diagonal, other = quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1]
     return np.asarray(0.5 * (diagonal[:, 0] * other[:, 1] - diagonal[:, 1] * other[:, 0]), dtype=np.float32)
+
+
+def px_per_mm(quads: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the mean scale (k,) of cards with outlines ``quads`` (k, 4, 2), in pixels per millimeter of the card."""
+    return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)

@@ -7,9 +7,8 @@ from typing import Final
 import cv2
 
 from edge.errors import ImageError
-from edge.vision.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, LocatedCard, Quad, rectify, whole_image_quad
+from edge.vision.card import CARD_HEIGHT_MM, CARD_SIZE, CARD_WIDTH_MM, Locate, LocatedCard, Quad, rectify, whole_image_quad
 from edge.vision.frame import RgbImage
-from edge.vision.locate import LocateSettings, locate_cards
 
 SHAPE_TOLERANCE: Final = 0.06
 """Relative deviation from 63:88 allowed for the aspect ratio of a scan."""
@@ -19,12 +18,14 @@ FLAT_DEVIATION: Final = 4.0
 _UPRIGHT_SHARE: Final = 0.5  # cosine between the top edges of card and image: 60 degrees
 
 
-def from_photo(pixels: RgbImage, where: str, locate: LocateSettings) -> RgbImage:
+def from_photo(pixels: RgbImage, where: str, locate: Locate) -> RgbImage:
     """Return the one card of a photo, RGB uint8 (352, 252, 3). Its top must be up, within 60 degrees.
 
-    Raises ``ImageError``, naming ``where``, unless exactly one card is located in it.
+    Raises ``ImageError``, naming ``where``, unless ``locate`` finds exactly one card in it, face up.
     """
-    located = locate_cards(pixels, locate)
+    located = locate(pixels)
+    if len(located) == 1 and located[0].is_back:
+        raise ImageError(f"{where}: the card lies face down; photograph its printed side")
     if len(located) != 1:
         raise ImageError(
             f"{where}: {len(located) or 'no'} card{'s' if len(located) != 1 else ''} found, exactly one is needed; "

@@ -18,7 +18,7 @@ from edge.identification.images import IdentifyOptions
 from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
-from edge.vision.locate import LocateSettings
+from edge.vision.card import Locate
 from edge.web.access import Access, own_names, read_token
 from edge.web.broadcast import Broadcaster
 from edge.web.card_search import CardSearch
@@ -52,7 +52,7 @@ class ImageQueryContext:
     opened: Callable[[], OpenedIndex]
     loaded: Callable[[], LoadedGallery]
     embedder: Embedder
-    locate: LocateSettings | None
+    locate: Locate | None
     top_k: int
     neighbors_k: int
 

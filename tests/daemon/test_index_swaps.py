@@ -22,6 +22,7 @@ from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.system.clock import Clock
 from edge.system.machine import resident_mb
 from edge.vision.frame import Frame
+from edge.vision.locate import locate_cards
 from tests.support.scripted_daemon import ListSink
 from tests.support.small_scanner import on_table, write_index
 from tests.support.stand_ins import write_vectors_bundle
@@ -91,11 +92,12 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
     settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_scanner.model, threads=1))
     scenes = [on_table(image) for image in list(small_scanner.images.values())[:4]]
     with load_model(settings.network) as network:
-        store = DeviceIndex(settings, bundle_loader(network))
+        store = DeviceIndex(settings, bundle_loader(network), locate_cards)
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)
         daemon = assemble(
-            settings, sequential_ids(), network, store.open_active(), camera=camera, store=store, sink=sink, supervisor=NoSupervisor(),
+            settings, sequential_ids(), network, store.open_active(), locate=locate_cards, camera=camera,
+            store=store, sink=sink, supervisor=NoSupervisor(),
             clock=Clock(), read_text=None, page=None,
         )  # fmt: skip
         sink.done = daemon.stop

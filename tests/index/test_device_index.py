@@ -14,6 +14,7 @@ from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
+from edge.vision.locate import locate_cards
 from tests.support.small_scanner import write_index, write_projection_model
 
 
@@ -31,7 +32,7 @@ def store(root, small_scanner):
     loading = BundleLoader(
         ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
     )
-    return DeviceIndex(Settings(index=IndexSection(directory=root)), loading)
+    return DeviceIndex(Settings(index=IndexSection(directory=root)), loading, locate_cards)
 
 
 def test_the_active_bundle_is_opened_with_its_thresholds(store, small_scanner):

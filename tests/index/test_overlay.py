@@ -23,7 +23,7 @@ from edge.recognition.recognizer import Recognizer
 from edge.recognition.verification import signature_of
 from edge.settings.sections import Settings
 from edge.vision.card import LocatedCard, whole_image_quad
-from edge.vision.locate import BOTH_WAYS, LocateSettings, locate_cards
+from edge.vision.locate import BOTH_WAYS, locate_cards
 from edge.vision.single_card import from_photo, from_scan
 from tests.support.small_scanner import make_small_scanner, on_table, write_index, write_projection_model
 from tools.bundle_build.card_list import read_card_list
@@ -271,18 +271,18 @@ def wanted(pixels, **fields):
 @pytest.mark.parametrize("field", [{"card_id": ""}, {"card_id": " x"}, {"card_id": "a\nb"}, {"card_id": "x" * 129}, {"name": " "}])
 def test_an_invalid_field_is_named(world, field):
     with pytest.raises(DataError, match=next(iter(field))):
-        image_to_add(wanted(world.unknown_card, rectified=True, **field), {}, LocateSettings())
+        image_to_add(wanted(world.unknown_card, rectified=True, **field), {}, locate_cards)
 
 
 def test_a_card_of_the_release_keeps_its_name(world):
     known = {CardId("promo-1"): a_card(name="Ember Fox")}
     with pytest.raises(DataError, match="promo-1 is 'Ember Fox' in the bundle"):
-        image_to_add(wanted(world.unknown_card, rectified=True), known, LocateSettings())
-    assert image_to_add(wanted(world.unknown_card, rectified=True, name="Ember Fox"), known, LocateSettings()).card.name == "Ember Fox"
+        image_to_add(wanted(world.unknown_card, rectified=True), known, locate_cards)
+    assert image_to_add(wanted(world.unknown_card, rectified=True, name="Ember Fox"), known, locate_cards).card.name == "Ember Fox"
 
 
 def test_a_photo_gives_the_card_upright(world):
-    card = from_photo(on_table(world.unknown_card), "the photo", LocateSettings())
+    card = from_photo(on_table(world.unknown_card), "the photo", locate_cards)
     assert card.shape == (352, 252, 3)
     assert np.abs(signature_of(card).astype(int) - signature_of(world.unknown_card).astype(int)).mean() < 8
 
@@ -297,9 +297,9 @@ def test_a_photo_gives_the_card_upright(world):
 )
 def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
     pixels = scene(world)
-    assert len(locate_cards(pixels, LocateSettings())) in (0, 1, 2)
+    assert len(locate_cards(pixels)) in (0, 1, 2)
     with pytest.raises(ImageError, match=f"the photo: {says}"):
-        from_photo(pixels, "the photo", LocateSettings())
+        from_photo(pixels, "the photo", locate_cards)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from edge.index.device_index import DeviceIndex
 from edge.index.loading import BundleLoader
 from edge.recognition.embedding import ModelId
 from edge.settings.sections import IndexSection, Settings
+from edge.vision.locate import locate_cards
 from tests.support.small_scanner import write_index
 
 
@@ -48,7 +49,7 @@ class Scanner:
             ModelId(manifest.model_id), manifest.artefact, self.load, lambda bundle: make_vector_index(bundle, "exact"), write_graph
         )
         settings = Settings(index=IndexSection(directory=self.root))
-        self.store = DeviceIndex(settings, loading, monotonic_s=lambda: self.now_s)
+        self.store = DeviceIndex(settings, loading, locate_cards, monotonic_s=lambda: self.now_s)
         return self.store.open_active().manifest.bundle_id
 
     def start_in_a_process(self):

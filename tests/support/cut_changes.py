@@ -27,6 +27,7 @@ from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.settings.sections import IndexSection, Settings
+from edge.vision.locate import locate_cards
 from tests.receiving.killed import change
 
 
@@ -40,7 +41,7 @@ class Device:
         )
 
     def store(self) -> DeviceIndex:
-        return DeviceIndex(Settings(index=IndexSection(directory=self.root)), self.loading)
+        return DeviceIndex(Settings(index=IndexSection(directory=self.root)), self.loading, locate_cards)
 
     def as_before(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import numpy as np
 
@@ -34,7 +33,6 @@ from edge.system.clock import Clock
 from edge.tracking.tracker import Tracker
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.frame import Frame
-from edge.vision.locate import LocateSettings
 
 S = 1_000_000_000
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -135,13 +133,9 @@ class ScriptedCamera:
         return True
 
 
-class ScriptedLocator(CardLocator):
-    """Locates the cards of a scripted frame: each is one odd pixel. The background is learned as in the product."""
-
-    def locate(self, frame):
-        outlines = tuple(card_at(float(x)) for x in np.flatnonzero(frame.pixels[10, :, 0] != 90))
-        with patch("edge.daemon.locator.locate_cards", return_value=outlines):
-            return super().locate(frame)
+def locate_scripted(pixels):
+    """Locate the cards of a scripted frame: each is one odd pixel."""
+    return tuple(card_at(float(x)) for x in np.flatnonzero(pixels[10, :, 0] != 90))
 
 
 class ScriptedRecognizer:
@@ -361,7 +355,7 @@ class ScriptedDaemon:
         device = DeviceInfo(identity, "a film", "onnx", "m", {"cardedge": "0"})
         reporter = HealthReporter(wrapped, device, clock, HostSensors(temperatures, lambda: 200.0))
         announcer = Announcer(wrapped, identity, model, clock, reporter.counters, publish_images=publish_images, viewer=viewer)
-        locator = ScriptedLocator(LocateSettings())
+        locator = CardLocator(locate_scripted)
         self.commands = CommandHandler(
             locator, self.recognizer, tracker, opened, announcer, self.supervisor, embed=self.shared_embedder.embed, store=self.store,
             config=config,

@@ -8,7 +8,7 @@ from edge.bundles.bundle import open_bundle
 from edge.index.change import OpenedIndex
 from edge.recognition.model import open_model
 from edge.settings.sections import Settings
-from edge.vision.locate import LocateSettings
+from edge.vision.locate import locate_cards
 from edge.web.service import ImageQueryContext
 from tests.web.served import serve
 
@@ -30,4 +30,4 @@ def small_index(small_scanner):
 def query_context(small_scanner, small_index):
     """What identifies uploads: the real index and a real embedder."""
     with closing(OnnxEmbedder(open_model(small_scanner.model), threads=1)) as embedder:
-        yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, LocateSettings(), 5, 16)
+        yield ImageQueryContext(lambda: small_index, lambda: small_index.loaded, embedder, locate_cards, 5, 16)

@@ -13,7 +13,7 @@ import numpy as np
 from edge.adapters.http import HttpServer
 from edge.settings.sections import HttpSection
 from edge.vision.frame import Frame
-from edge.vision.locate import LocateSettings
+from edge.vision.locate import locate_cards
 from edge.web.application import make_application
 from edge.web.service import ImageQueryContext, PageService
 from tests.support.scripted_daemon import Script, ScriptedCamera, ScriptedDaemon
@@ -105,7 +105,7 @@ def serve(folder, context=None, **settings):
     camera = FedCamera(script)
     scripted.camera = scripted.daemon._camera = camera
     if context is None:
-        context = ImageQueryContext(lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16)
+        context = ImageQueryContext(lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, locate_cards, 5, 16)
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     daemon = threading.Thread(target=scripted.daemon.run)

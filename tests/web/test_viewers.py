@@ -12,7 +12,7 @@ import pytest
 
 from edge.adapters.http import HttpServer
 from edge.settings.sections import HttpSection
-from edge.vision.locate import LocateSettings
+from edge.vision.locate import locate_cards
 from edge.web import streaming
 from edge.web.application import make_application
 from edge.web.broadcast import QUEUE, Broadcaster, Message, Subscriber
@@ -168,7 +168,7 @@ def play_with(viewers, folder):
     for _ in range(5):
         script.show(3, {20: "a", 120: "b"}).show(4)
     scripted = ScriptedDaemon(script, viewer=page.live_state, sink=page.wrap_sink)
-    context = ImageQueryContext(lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, LocateSettings(), 5, 16)
+    context = ImageQueryContext(lambda: scripted.daemon.opened, lambda: scripted.daemon.loaded, None, locate_cards, 5, 16)
     page.use_for_queries(context)
     server = HttpServer(make_application(page), page.broadcaster.end, "127.0.0.1", 0)
     server.start()

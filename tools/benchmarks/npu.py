@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,6 +248,7 @@ def _running(
         sequential_ids(),
         network,
         OpenedIndex(fixture.loaded, fixture.bundle.manifest, bundles=(fixture.bundle,)),
+        locate=partial(locate_cards, settings=settings.locate.settings()),
         camera=camera,
         sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),

@@ -1,0 +1,156 @@
+"""Models of the locator: the folder, its ``model.json`` and the verification of its files. What runs them is ``edge.vision.detector``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from edge.errors import ModelError
+from edge.recognition.model import (
+    MODEL_FILE,
+    MODEL_PLACES,
+    ArtifactKind,
+    PlainFileName,
+    Sha256,
+    Share,
+    check_file,
+    is_locator_model,
+    read_model_json,
+)
+from edge.vision.card import Size
+from edge.vision.detector import DetectorInfo, DetectorThresholds
+
+LOCATOR_SCHEMA: Final = "cardedge.locator/1"
+
+
+class _Part(BaseModel):
+    """A part of the manifest; keys that this version does not use are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LocatorArtifact(_Part):
+    """A file that a backend runs."""
+
+    file: PlainFileName
+    sha256: Sha256
+    size: PositiveInt
+
+
+class LocatorInput(_Part):
+    """Input of the network: uint8 NHWC RGB, letterboxed. Mean and scale are applied inside the network."""
+
+    width: PositiveInt
+    height: PositiveInt
+    color_order: Literal["RGB"]
+    dtype: Literal["uint8"]
+
+
+class LocatorThresholds(_Part):
+    """Which proposals count, see ``edge.vision.detector.DetectorThresholds``."""
+
+    score: float = Field(gt=0.0, lt=1.0)
+    visible: Share = 0.0
+    overlap: float = Field(0.5, gt=0.0, le=1.0)
+
+
+class LocatorManifest(_Part):
+    """Content of ``model.json`` of a locator. ``outputs`` are the names of heat map, corners, order and visible share, in this order."""
+
+    schema_: Literal["cardedge.locator/1"] = Field(alias="schema")
+    model_id: str = Field(min_length=8, max_length=64)
+    architecture: str
+    input: LocatorInput
+    stride: PositiveInt
+    scale_px: PositiveFloat
+    classes: tuple[Literal["face"], Literal["back"]]
+    outputs: tuple[str, str, str, str]
+    artifacts: dict[ArtifactKind, LocatorArtifact]
+    thresholds: LocatorThresholds
+    trained_on: Any = None
+    figures: Any = None
+
+    @model_validator(mode="after")
+    def _cells_fill_the_input(self) -> LocatorManifest:
+        if self.input.width % self.stride or self.input.height % self.stride:
+            raise ValueError(f"stride {self.stride} does not divide the input's {self.input.width}x{self.input.height}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorModel:
+    """A verified folder: when it was opened, every file named in ``manifest`` existed with the right hash."""
+
+    folder: Path
+    manifest: LocatorManifest
+
+    def artifact_path(self, kind: ArtifactKind) -> Path:
+        """Return the path of the artifact of a backend. Raises ``ModelError``, naming the existing ones, if there is none."""
+        return self.folder / self._artifact(kind).file
+
+    def info(self, kind: ArtifactKind, *, max_batch: int) -> DetectorInfo:
+        """Return the description of a detector that runs the artifact of a backend. Raises ``ModelError`` if there is none."""
+        manifest = self.manifest
+        return DetectorInfo(
+            manifest.model_id,
+            self._artifact(kind).sha256,
+            Size(manifest.input.width, manifest.input.height),
+            manifest.stride,
+            manifest.scale_px,
+            DetectorThresholds(**manifest.thresholds.model_dump()),
+            max_batch,
+        )
+
+    def _artifact(self, kind: ArtifactKind) -> LocatorArtifact:
+        artifact = self.manifest.artifacts.get(kind)
+        if artifact is None:
+            existing = ", ".join(sorted(self.manifest.artifacts)) or "none"
+            raise ModelError(
+                f"{self.folder / MODEL_FILE}: no `{kind}` artifact ({existing} listed); choose another backend with locate.backend"
+            )
+        return artifact
+
+
+def find_locator_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> Path:
+    """Return the folder of the locator's model: ``named`` if given, else the only one in the first of ``places`` that holds any.
+
+    Raises ``ModelError`` if there is none, or if that place holds several.
+    """
+    if named is not None:
+        return named
+    for place in places:
+        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if is_locator_model(path.parent))
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ModelError(
+                f"{place}: contains several models of the locator ({names}); choose one with locate.model in the settings file"
+            )
+        if found:
+            return found[0]
+    searched = ", ".join(str(place) for place in places)
+    raise ModelError(
+        f"no model of the locator found (searched {searched}); copy the folder hef/card-locator of this version there, name it with "
+        'locate.model, or set locate.method = "classical" in the settings file'
+    )
+
+
+def open_locator_model(folder: Path) -> LocatorModel:
+    """Read ``model.json`` and verify every file it names. Raises ``ModelError`` naming the file or the field and what to do."""
+    path, raw = folder / MODEL_FILE, read_model_json(folder)
+    schema = str(raw.get("schema", "")) if isinstance(raw, dict) else ""
+    if not schema.startswith("cardedge.locator/"):
+        raise ModelError(f"{path}: not a model of the locator; name the folder of one with locate.model, such as hef/card-locator")
+    if schema != LOCATOR_SCHEMA:
+        raise ModelError(f"{path}: schema {schema!r} is not {LOCATOR_SCHEMA!r}, which this version reads; update cardedge")
+    try:
+        manifest = LocatorManifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise ModelError(f"{path}: {field}: {first['msg']}; export the model again or copy the folder again") from error
+    for artifact in manifest.artifacts.values():
+        check_file(folder / artifact.file, sha256=artifact.sha256, size_bytes=artifact.size)
+    return LocatorModel(folder, manifest)

@@ -1,0 +1,169 @@
+"""The detector: the network that proposes cards, as a port, and the decoding of its outputs.
+
+The network is a CenterNet (Zhou, Wang and Krähenbühl, "Objects as Points", 2019): one heat map per class with a peak at the center of each
+card, and at the peak's cell the offsets of the card's four corners. Coordinates in the network's input are pixels with (0, 0) at the outer
+corner of the top-left pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DetectorError
+from edge.vision.card import Size
+
+Floats: TypeAlias = NDArray[np.float32]
+
+DetectorBatch: TypeAlias = NDArray[np.uint8]
+"""uint8 (n, height, width, 3) NHWC RGB, C-contiguous: letterboxed windows of frames."""
+
+CLASSES: Final = ("face", "back")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorThresholds:
+    """Which proposals count, chosen on training photos.
+
+    ``score``: least peak of the heat map. ``visible``: least share of the card that shows. ``overlap``: intersection over union from which
+    two outlines are the same card.
+    """
+
+    score: float
+    visible: float = 0.0
+    overlap: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorInfo:
+    """Describes a detector. ``stride`` is the size of a cell and ``scale_px`` the unit of the corner offsets, both in input pixels."""
+
+    model_id: str
+    artifact_sha256: str
+    input_size: Size
+    stride: int
+    scale_px: float
+    thresholds: DetectorThresholds
+    max_batch: int
+
+    @property
+    def map_size(self) -> Size:
+        """Width and height of the outputs, in cells."""
+        return Size(self.input_size.width // self.stride, self.input_size.height // self.stride)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectorMaps:
+    """Outputs for n inputs, float32 with h x w cells each.
+
+    ``heat`` (n, 2, h, w): probability that the center of a face or a back lies in the cell. ``corners`` (n, 8, h, w): offsets x, y of the
+    four corners, clockwise, from the center of the cell. ``order`` (n, 1, h, w): probability that the first corner is the card's own
+    top-left one, otherwise the third is. ``visible`` (n, 1, h, w): share of the card that shows.
+    """
+
+    heat: Floats
+    corners: Floats
+    order: Floats
+    visible: Floats
+
+
+class Detector(Protocol):
+    """Runs the network of the locator. ``detect`` may be called from any thread."""
+
+    @property
+    def info(self) -> DetectorInfo:
+        """The network that runs, the sizes of its input and outputs, and its thresholds."""
+        ...
+
+    def detect(self, batch: DetectorBatch) -> DetectorMaps:
+        """Return the outputs for 1 to ``info.max_batch`` inputs; blocks until they are there.
+
+        Raises ``DetectorError`` for another shape or type of the batch, if the network fails, and after a bounded time.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the device. May be called twice; ``detect`` raises ``DetectorError`` afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Proposed cards, best first. ``quads`` float32 (k, 4, 2), clockwise, starting at the card's own top-left corner if ``order`` is right.
+
+    Float32 (k,) each: ``score``; ``order``, the probability, at least 0.5, that the first corner is right and not the opposite one;
+    ``visible``, the share of the card that shows. ``is_back`` is bool (k,).
+    """
+
+    quads: Floats
+    score: Floats
+    order: Floats
+    visible: Floats
+    is_back: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
+        """Return the detections at ``rows`` (indices or a mask)."""
+        return Detections(self.quads[rows], self.score[rows], self.order[rows], self.visible[rows], self.is_back[rows])
+
+
+def check_detector_batch(batch: DetectorBatch, info: DetectorInfo) -> None:
+    """Raise ``DetectorError`` unless ``batch`` holds 1 to ``max_batch`` inputs of the network's size."""
+    width, height = info.input_size
+    if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+        raise DetectorError(f"input {batch.dtype}{batch.shape} is not uint8 (n, {height}, {width}, 3); prepare it with `letterbox`")
+    if not 1 <= len(batch) <= info.max_batch:
+        raise DetectorError(f"a batch of {len(batch)} inputs; pass 1 to {info.max_batch} at a time")
+
+
+def checked_maps(heat: Floats, corners: Floats, order: Floats, visible: Floats, *, count: int, info: DetectorInfo) -> DetectorMaps:
+    """Return the network's outputs for ``count`` inputs. Raises ``DetectorError`` for another shape, NaN or infinity."""
+    size = info.map_size
+    outputs = {"heat": (heat, 2), "corners": (corners, 8), "order": (order, 1), "visible": (visible, 1)}
+    for name, (values, channels) in outputs.items():
+        if values.shape != (count, channels, size.height, size.width):
+            raise DetectorError(
+                f"the network returned `{name}` {values.shape}, expected ({count}, {channels}, {size.height}, {size.width}); does "
+                "`model.json` belong to this artifact?"
+            )
+        if not np.isfinite(values).all():
+            raise DetectorError(f"the network returned NaN or infinity in `{name}`; run `cardedge check` to test the backend")
+    return DetectorMaps(heat, corners, order, visible)
+
+
+def decode(maps: DetectorMaps, row: int, info: DetectorInfo, *, min_score: float, most: int) -> Detections:
+    """Return the cards proposed in input ``row``, in input pixels: the ``most`` highest peaks of the heat map from ``min_score`` on."""
+    heat = maps.heat[row].max(axis=0)
+    peaks = heat >= np.maximum(cv2.dilate(heat, np.ones((3, 3), np.uint8)), min_score)
+    y, x = np.nonzero(peaks)
+    best = np.argsort(-heat[y, x], kind="stable")[:most]
+    y, x = y[best], x[best]
+    center = (np.stack([x, y], axis=1).astype(np.float32) + 0.5) * info.stride
+    offsets = maps.corners[row, :, y, x].reshape(-1, 4, 2) * np.float32(info.scale_px)
+    first_right = maps.order[row, 0, y, x]
+    quads = np.where((first_right >= 0.5)[:, None, None], center[:, None] + offsets, np.roll(center[:, None] + offsets, 2, axis=1))
+    return Detections(
+        quads.astype(np.float32),
+        heat[y, x],
+        np.maximum(first_right, 1.0 - first_right),
+        maps.visible[row, 0, y, x],
+        maps.heat[row].argmax(axis=0)[y, x] == CLASSES.index("back"),
+    )
+
+
+def concatenate(parts: list[Detections]) -> Detections:
+    """Return the detections of all parts, best first. ``parts`` must not be empty."""
+    joined = Detections(
+        np.concatenate([part.quads for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.order for part in parts]),
+        np.concatenate([part.visible for part in parts]),
+        np.concatenate([part.is_back for part in parts]),
+    )
+    return joined.select(np.argsort(-joined.score, kind="stable"))

@@ -1,0 +1,132 @@
+"""Locate the cards in a frame with a network: propose in the whole frame, look closer where cards are small, suppress, refine.
+
+The classical locator is ``edge.vision.locate``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.vision.card import LocatedCard, Quad, Size
+from edge.vision.detector import Detections, Detector, DetectorInfo, Floats, concatenate, decode
+from edge.vision.frame import RgbImage
+from edge.vision.locate import BOTH_WAYS, SMALLEST_SIDE_PX, LocateSettings, sharpness
+from edge.vision.pose import CARD_RATIO, areas, estimate_poses
+from edge.vision.refine import refine_corners
+from edge.vision.windows import Window, is_cut, letterbox, tiles, to_frame, whole
+
+CLOSER_BELOW: Final = 0.16
+"""Cards shorter than this share of the longer side of the network's input are looked at again in tiles."""
+CLOSER_SHARE: Final = 0.3
+"""Length of those cards in a tile, as a share of its side."""
+HINT_FACTOR: Final = 0.4
+"""Share of the score threshold from which a small card is worth a closer look."""
+CUT_SHARE: Final = 0.04
+"""A card that exceeds its tile by this share of its length is left to the neighboring tile, or to the whole frame."""
+MAX_PROPOSALS: Final = 200
+"""Proposals per window."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkLocator:
+    """Locates cards with a detector. ``locate`` may be called from any thread, if the detector's ``detect`` may."""
+
+    detector: Detector
+    settings: LocateSettings
+
+    def locate(self, pixels: RgbImage) -> tuple[LocatedCard, ...]:
+        """Return the cards in a frame, RGB uint8 (height, width, 3), largest first; empty if there are none. Raises ``DetectorError``."""
+        if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
+            return ()
+        thresholds, settings = self.detector.info.thresholds, self.settings
+        hint = HINT_FACTOR * thresholds.score
+        first = self._detect(pixels, [whole(pixels)], hint)
+        windows = closer_windows(pixels, first, self.detector.info)
+        found = concatenate([first, self._detect(pixels, windows, hint)]) if windows else first
+        found = found.select((found.score >= thresholds.score) & (found.visible >= thresholds.visible))
+        found = found.select(_lengths(found.quads) >= settings.min_height_share * min(pixels.shape[:2]))
+        found = non_max_suppression(found, thresholds.overlap)
+        found = found.select(np.arange(min(len(found), settings.max_cards)))
+        quads = refine_corners(pixels, found.quads)
+        largest_first = np.argsort(-areas(quads), kind="stable")
+        return tuple(self._located(pixels, quads[row], float(found.order[row]), is_back=bool(found.is_back[row])) for row in largest_first)
+
+    def _detect(self, pixels: RgbImage, windows: list[Window], min_score: float) -> Detections:
+        """Return the cards proposed in windows of a frame, in frame coordinates, without those that a window cuts."""
+        info, frame = self.detector.info, Size(pixels.shape[1], pixels.shape[0])
+        parts = []
+        for start in range(0, len(windows), info.max_batch):
+            group = windows[start : start + info.max_batch]
+            maps = self.detector.detect(letterbox(pixels, group, info.input_size))
+            for row, window in enumerate(group):
+                proposed = decode(maps, row, info, min_score=min_score, most=MAX_PROPOSALS)
+                quads = to_frame(proposed.quads, window, info.input_size)
+                whole_card = _is_convex(quads) & ~is_cut(quads, window, frame, CUT_SHARE * _lengths(quads))
+                parts.append(replace(proposed, quads=quads).select(whole_card))
+        return concatenate(parts)
+
+    def _located(self, pixels: RgbImage, corners: Floats, order: float, *, is_back: bool) -> LocatedCard:
+        """Return the located card, starting with a short side; the order is unknown if the network started with a long one."""
+        height, width = pixels.shape[:2]
+        focal_px = self.settings.focal_length_share * max(height, width)
+        ratio = float(estimate_poses(corners[None], Size(width, height), focal_px).ratio[0])
+        if np.log(max(ratio, 1e-6)) > 0.5 * np.log(CARD_RATIO):
+            corners, order = np.roll(corners, -1, axis=0), 0.5
+        quad = Quad.from_array(corners)
+        return LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), order, is_back)
+
+
+def closer_windows(pixels: RgbImage, first: Detections, info: DetectorInfo) -> list[Window]:
+    """Return the tiles to look at again: those that contain small cards, or what may be some; none if no card is small."""
+    frame = Size(pixels.shape[1], pixels.shape[0])
+    lengths = _lengths(first.quads)
+    scale = min(info.input_size.width / frame.width, info.input_size.height / frame.height)
+    small = lengths * scale < CLOSER_BELOW * max(info.input_size)
+    if not small.any():
+        return []
+    card_px = float(np.quantile(lengths[small], 0.75))
+    centers = first.quads[small].mean(axis=1)
+    windows = tiles(frame, card_px / CLOSER_SHARE, card_px)
+    return [window for window in windows if len(windows) > 1 and _contains_any(window, centers)]
+
+
+def _contains_any(window: Window, points: Floats) -> bool:
+    low = np.array([window.left, window.top])
+    return bool(((points >= low) & (points < low + np.array([window.width, window.height]))).all(axis=1).any())
+
+
+def non_max_suppression(found: Detections, most_overlap: float) -> Detections:
+    """Return the detections, best first, without those that overlap a better one by ``most_overlap`` (intersection over union) or more."""
+    low, high = found.quads.min(axis=1), found.quads.max(axis=1)
+    near = ((low[:, None] < high[None]) & (low[None] < high[:, None])).all(axis=2)
+    area = np.abs(areas(found.quads))
+    kept: list[int] = []
+    for row in range(len(found)):
+        rivals = [other for other in kept if near[row, other]]
+        if all(_overlap(found.quads[row], found.quads[other], area[row] + area[other]) < most_overlap for other in rivals):
+            kept.append(row)
+    return found.select(np.array(kept, dtype=np.intp))
+
+
+def _is_convex(quads: Floats) -> NDArray[np.bool_]:
+    """Return which quads (k, 4, 2) are convex and clockwise, bool (k,)."""
+    sides = np.roll(quads, -1, axis=1) - quads
+    following = np.roll(sides, -1, axis=1)
+    return np.asarray((sides[..., 0] * following[..., 1] > sides[..., 1] * following[..., 0]).all(axis=1), dtype=np.bool_)
+
+
+def _overlap(first: Floats, second: Floats, area: float) -> float:
+    """Return intersection over union of two convex quads with ``area`` together."""
+    common, _ = cv2.intersectConvexConvex(first, second)
+    return float(common / max(area - common, 1e-6))
+
+
+def _lengths(quads: Floats) -> NDArray[np.float32]:
+    """Return the mean length (k,) of the two longer sides of each quad."""
+    sides = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2)
+    return np.asarray(np.maximum(sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]) / 2.0, dtype=np.float32)

@@ -1,0 +1,108 @@
+"""The contract of detectors, tested on every implementation."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from edge.adapters.onnx import OnnxDetector
+from edge.errors import DetectorError
+from edge.recognition.locator_model import open_locator_model
+from edge.vision.detector import decode
+from tests.support.scripted_detector import FormulaDetector
+from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, drawn_input, write_locator_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "small-locator"
+    write_locator_model(folder)
+    return open_locator_model(folder)
+
+
+@pytest.fixture(params=["formula", "onnx"])
+def detector(request, model):
+    match request.param:
+        case "formula":
+            made = FormulaDetector()
+        case "onnx":
+            made = OnnxDetector(model)
+    yield made
+    made.close()
+
+
+def found_in(detector, maps, row=0):
+    return decode(maps, row, detector.info, min_score=0.5, most=10)
+
+
+def test_the_outputs_have_the_sizes_of_the_info(detector):
+    maps = detector.detect(np.stack([drawn_input()] * 2))
+    columns, rows = detector.info.map_size
+    for output, channels in ((maps.heat, 2), (maps.corners, 8), (maps.order, 1), (maps.visible, 1)):
+        assert output.dtype == np.float32
+        assert output.shape == (2, channels, rows, columns)
+
+
+def test_every_batch_size_up_to_the_maximum_gives_the_rows_of_single_runs(detector):
+    for count in (1, detector.info.max_batch):
+        batch = np.stack([drawn_input((FACE, 2 + number, 4)) for number in range(count)])
+        maps = detector.detect(batch)
+        for row in range(count):
+            alone = detector.detect(batch[row : row + 1])
+            assert np.allclose(maps.heat[row], alone.heat[0], atol=1e-4)
+            assert found_in(detector, maps, row).quads.mean(axis=(0, 1)) == pytest.approx([(2.5 + row) * STRIDE, 4.5 * STRIDE], abs=0.1)
+
+
+def test_cards_have_a_place_an_order_and_a_face(detector):
+    found = found_in(detector, detector.detect(drawn_input((FACE, 3, 5), (FACE_TURNED, 8, 5), (BACK, 13, 5))[None]))
+    by_x = found.select(np.argsort(found.quads[:, :, 0].mean(axis=1)))
+    half = np.array(CARD) / 2
+    assert by_x.is_back.tolist() == [False, False, True]
+    assert np.allclose(by_x.quads[0][0], np.array([3.5, 5.5]) * STRIDE - half, atol=0.1)
+    assert np.allclose(by_x.quads[1][0], np.array([8.5, 5.5]) * STRIDE + half, atol=0.1), "it starts at the opposite corner"
+    assert (by_x.order > 0.95).all()
+    assert (by_x.visible > 0.9).all()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        np.zeros((0, 96, 128, 3), np.uint8),
+        np.zeros((9, 96, 128, 3), np.uint8),
+        np.zeros((1, 128, 96, 3), np.uint8),
+        np.zeros((1, 96, 128, 3), np.float32),
+    ],
+)
+def test_another_input_is_rejected_and_the_next_one_runs(detector, batch):
+    with pytest.raises(DetectorError, match=r"batch|letterbox"):
+        detector.detect(batch)
+    assert detector.detect(drawn_input()[None]).heat.shape[0] == 1
+
+
+def test_it_may_be_called_from_several_threads(detector):
+    batch = drawn_input((FACE, 3, 5))[None]
+    expected, results = detector.detect(batch).heat, []
+    threads = [threading.Thread(target=lambda: results.append(detector.detect(batch).heat)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(results) == 4
+    assert all(np.allclose(result, expected, atol=1e-4) for result in results)
+
+
+def test_it_cannot_be_used_after_close_which_may_be_called_twice(detector):
+    detector.close()
+    detector.close()
+    with pytest.raises(DetectorError, match="closed"):
+        detector.detect(drawn_input()[None])
+
+
+# --- ONNX Runtime only ---
+
+
+def test_a_network_exported_for_one_input_takes_batches(tmp_path):
+    write_locator_model(tmp_path, batch=1)
+    detector = OnnxDetector(open_locator_model(tmp_path))
+    maps = detector.detect(np.stack([drawn_input((FACE, 3, 5)), drawn_input()]))
+    assert [len(found_in(detector, maps, row)) for row in range(2)] == [1, 0]

@@ -1,0 +1,40 @@
+"""A detector without a network: computes what the network of ``small_locator`` computes, with NumPy."""
+
+import numpy as np
+
+from edge.errors import DetectorError
+from edge.vision.card import Size
+from edge.vision.detector import DetectorInfo, DetectorMaps, DetectorThresholds, check_detector_batch, checked_maps
+from tests.support.small_locator import HEIGHT, SCALE_PX, STRIDE, WIDTH, corner_offsets
+
+
+class FormulaDetector:
+    """Finds the cards of ``small_locator.drawn_input``; counts its runs and inputs."""
+
+    def __init__(self, thresholds=None):
+        self.info = DetectorInfo(
+            "formula", "0" * 64, Size(WIDTH, HEIGHT), STRIDE, SCALE_PX, thresholds or DetectorThresholds(0.5), max_batch=4
+        )
+        self.runs = []
+        self.closed = False
+
+    def detect(self, batch) -> DetectorMaps:
+        if self.closed:
+            raise DetectorError("the detector is closed; open it again before locating")
+        check_detector_batch(batch, self.info)
+        self.runs.append(len(batch))
+        count, (columns, rows) = len(batch), self.info.map_size
+        cells = batch.astype(np.float32).reshape(count, rows, STRIDE, columns, STRIDE, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
+        red, green, blue = cells[:, 0], cells[:, 1], cells[:, 2]
+        heat = sigmoid(0.2 * np.stack([green - red, red - green], axis=1) - 20.0)
+        corners = np.broadcast_to(corner_offsets()[None, :, None, None], (count, 8, rows, columns))
+        order = sigmoid(0.1 * blue[:, None] - 12.0)
+        visible = np.full_like(order, 0.95)
+        return checked_maps(heat, corners, order, visible, count=count, info=self.info)
+
+    def close(self):
+        self.closed = True
+
+
+def sigmoid(values):
+    return (1.0 / (1.0 + np.exp(-values))).astype(np.float32)

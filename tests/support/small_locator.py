@@ -1,0 +1,105 @@
+"""A model folder of the locator with a real network that finds drawn cards: gray rectangles of one size with a colored mark at the center.
+
+The network averages each cell. Its heat maps are the green (face) and the red (back) of the mark, its order is the blue, and its corners
+are those of an upright card of ``CARD`` input pixels around the center of the cell.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WIDTH, HEIGHT, STRIDE, SCALE_PX = 128, 96, 8, 16.0
+CARD = (28.0, 40.0)
+"""Width and height in input pixels."""
+FACE, FACE_TURNED, BACK = (0, 255, 255), (0, 255, 0), (255, 0, 0)
+"""Marks of a face the right way up, a face whose first corner is the opposite one, and a back."""
+GROUND, PAPER = (60, 60, 60), (90, 90, 90)
+OUTPUTS = ("heat", "corners", "order", "visible")
+
+
+def corner_offsets():
+    half = np.array(CARD, np.float32) / 2
+    return (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * half / SCALE_PX).reshape(-1)
+
+
+def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8):
+    # heat: a cell of the mark's color against one of the ground's
+    heat = np.array([[-0.2, 0.2, 0.0], [0.2, -0.2, 0.0]], np.float32).reshape(2, 3, 1, 1)
+    constants = {
+        "heat_w": heat,
+        "heat_b": np.full(2, -20.0, np.float32),
+        "corners_w": np.zeros((8, 3, 1, 1), np.float32),
+        "corners_b": corner_offsets(),
+        "order_w": np.array([0.0, 0.0, 0.1], np.float32).reshape(1, 3, 1, 1),
+        "order_b": np.full(1, -12.0, np.float32),
+        "visible_w": np.zeros((1, 3, 1, 1), np.float32),
+        "visible_b": np.full(1, 3.0, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["f"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["t"], ["cells"], kernel_shape=[STRIDE] * 2, strides=[STRIDE] * 2),
+        helper.make_node("Conv", ["cells", "corners_w", "corners_b"], [outputs[1]]),
+    ]
+    for name, output in (("heat", outputs[0]), ("order", outputs[2]), ("visible", outputs[3])):
+        nodes.append(helper.make_node("Conv", ["cells", f"{name}_w", f"{name}_b"], [f"{name}_logit"]))
+        nodes.append(helper.make_node("Sigmoid", [f"{name}_logit"], [output]))
+    graph = helper.make_graph(
+        nodes,
+        "small_locator",
+        [helper.make_tensor_value_info("pixels", dtype, [batch, HEIGHT, WIDTH, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, channels, HEIGHT // STRIDE, WIDTH // STRIDE])
+            for name, channels in zip(outputs, (2, 8, 1, 1), strict=True)
+        ],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+
+
+def record(path):
+    data = path.read_bytes()
+    return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def write_locator_model(folder, **network):
+    """Write the folder; return the content of its ``model.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_network(folder / "model.onnx", **network)
+    manifest = {
+        "schema": "cardedge.locator/1",
+        "model_id": "0011223344556677",
+        "architecture": "one pooling",
+        "input": {"width": WIDTH, "height": HEIGHT, "color_order": "RGB", "dtype": "uint8"},
+        "stride": STRIDE,
+        "scale_px": SCALE_PX,
+        "classes": ["face", "back"],
+        "outputs": list(OUTPUTS),
+        "artifacts": {"onnx": record(folder / "model.onnx")},
+        "thresholds": {"score": 0.5},
+        "trained_on": "nothing: a test's network",
+    }
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def write_manifest(folder, manifest):
+    (folder / "model.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def drawn_input(*cards, size=(WIDTH, HEIGHT), scale=1.0):
+    """An image of cards, each a mark and the column and row of its cell; ``scale`` enlarges cards and places."""
+    image = np.full((size[1], size[0], 3), GROUND, np.uint8)
+    for mark, column, row in cards:
+        x, y = (np.array([column, row]) + 0.5) * STRIDE * scale
+        fill(image, x, y, np.array(CARD) * scale, PAPER)
+        fill(image, x, y, np.array([STRIDE, STRIDE]) * scale, mark)
+    return image
+
+
+def fill(image, x, y, size, color):
+    left, top = round(x - size[0] / 2), round(y - size[1] / 2)
+    image[max(top, 0) : max(round(y + size[1] / 2), 0), max(left, 0) : max(round(x + size[0] / 2), 0)] = color
