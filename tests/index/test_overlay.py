@@ -207,14 +207,14 @@ def test_a_bundle_can_be_built_from_an_export(root, shop, world, tmp_path):
 
 def test_an_exported_card_reads_back_as_it_was_added(root, shop, world, tmp_path):
     new = NewCard("promo-1", "Renard braise\u00a0!\u200d", lambda: world.unknown_card, rectified=True, set="P\u3000R", number=' 7"\n,')
-    image = image_to_add(new, {}, LocateSettings())
+    image = image_to_add(new, {}, locate_cards)
     overlay.add_images(root, [image], shop)
     overlay.export(root, tmp_path / "mine")
     (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
     assert replace(listed.card, artwork_group="promo-1") == image.card == overlay.read_images(root)[0].card
     assert (image.card.name, image.card.set, image.card.number) == ("Renard braise !", "P R", '7" ,')
     with pytest.raises(DataError, match=r"set 'a\\x07' holds U\+0007, which is not text"):
-        image_to_add(replace(new, set="a\x07"), {}, LocateSettings())
+        image_to_add(replace(new, set="a\x07"), {}, locate_cards)
 
 
 def test_nothing_to_export(root, tmp_path):
