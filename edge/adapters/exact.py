@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from edge.bundles.bundle import Bundle
 from edge.bundles.vector_files import StoredVectors
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors, top_k
@@ -18,15 +17,15 @@ _BLOCK_ROWS = 1024
 
 
 class ExactIndex(VectorIndex):
-    """Compares each query with all entries.
+    """Compares each query with all entries: unit rows (entries, dim), and the card of each.
 
     Keeps the vectors as float32 (54 MB for 17,592 x 768), because converting float16 for each query takes ten times as long as the
     comparison. Rows stored as float32 are read from the mapped file.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._vectors = np.asarray(bundle.vectors, dtype=np.float32)
-        self._card_ids = bundle.gallery.entry_card_ids
+    def __init__(self, vectors: StoredVectors, card_ids: Sequence[CardId]) -> None:
+        self._vectors = np.asarray(vectors, dtype=np.float32)
+        self._card_ids = card_ids
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:

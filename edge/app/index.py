@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from edge.app.model import LoadedModel
@@ -10,7 +11,9 @@ from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
 from edge.index.loading import BundleLoader, load_with_overlay
 from edge.index.releases import open_index
+from edge.recognition.embedding import EmbeddingMatrix, Projection
 from edge.recognition.model import check_pairing
+from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
 from edge.settings.sections import Settings
 
@@ -23,7 +26,7 @@ def make_vector_index(bundle: Bundle, kind: Literal["hnsw", "exact"]) -> VectorI
     if kind == "exact":
         from edge.adapters.exact import ExactIndex
 
-        return ExactIndex(bundle)
+        return ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids)
     if bundle.coarse is not None:
         from edge.adapters.int8 import Int8Index
 
@@ -66,11 +69,18 @@ def bundle_loader(loaded: LoadedModel) -> BundleLoader:
         check_pairing(manifest, bundle.manifest.artefact, artifact_sha256)
         return load_gallery(bundle, settings)
 
-    return BundleLoader(loaded.model.model_id, artifact_sha256, load, _overlay_index, graph_writer())
+    return BundleLoader(loaded.model.model_id, artifact_sha256, load, overlay_index)
 
 
-def _overlay_index(bundle: Bundle) -> VectorIndex:
-    return with_projection(make_vector_index(bundle, "exact"), bundle)
+def overlay_index(vectors: EmbeddingMatrix, card_ids: Sequence[CardId], projection: Projection | None) -> VectorIndex:
+    """Return a vector index over embeddings of added cards, float32 (n, dim), that are compared like the rows of a projected release."""
+    from edge.adapters.exact import ExactIndex
+
+    if projection is None:
+        return ExactIndex(vectors, card_ids)
+    from edge.adapters.projected import ProjectedIndex
+
+    return ProjectedIndex(ExactIndex(projection.apply(vectors), card_ids), projection)
 
 
 def open_gallery(settings: Settings, loaded: LoadedModel) -> OpenedIndex:

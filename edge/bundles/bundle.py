@@ -10,13 +10,15 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from edge.bundles.card_database import read_gallery, read_reference_image, search_card_ids
+from edge.bundles.card_database import read_gallery, read_reference_image
+from edge.bundles.card_names import CardNames
 from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileDigest, Manifest, read_manifest
 from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
 from edge.errors import BundleError, ModelMismatchError
@@ -64,18 +66,17 @@ class Bundle:
         """The calibrated thresholds, or the defaults without a calibration; the caller must report the latter."""
         return self.manifest.calibration.thresholds if self.manifest.calibration else AcceptanceThresholds()
 
-    def projected(self, projection: Projection) -> Bundle:
-        """Return this bundle of embeddings with its rows projected, so that they can be compared with a projected bundle's."""
-        rows = projection.apply(np.asarray(self.vectors, dtype=np.float32))
-        return replace(self, vectors=rows, coarse=None, projection=projection)
-
     def reference_image(self, card_id: CardId) -> bytes:
         """Return the reference image of a card, a JPEG of 126x176 pixels; it is read from disk on each call. Raises ``BundleError``."""
         return read_reference_image(self.path / CARDS_FILE, card_id)
 
     def search_names(self, text: str, limit: int = 20) -> tuple[Card, ...]:
-        """Return the cards whose name or id has a word starting with each word of ``text``, best match first."""
-        return tuple(self.gallery.cards[card_id] for card_id in search_card_ids(self.path / CARDS_FILE, text, limit))
+        """Return the cards whose name or id matches the words of ``text``, best match first; see ``CardNames.search``."""
+        return self._names.search(text, limit)
+
+    @cached_property
+    def _names(self) -> CardNames:
+        return CardNames(self.gallery.cards.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,22 +118,6 @@ def read_reference_image(path: Path, card_id: CardId) -> bytes:
     return row[0]
 
 
-def search_card_ids(path: Path, text: str, limit: int) -> tuple[CardId, ...]:
-    """Return the ids of cards whose name or id has a word starting with each word of ``text``, best match first."""
-    words = [word for word in text.replace('"', " ").split() if any(letter.isalnum() for letter in word)]
-    # quoted, so that SQLite never reads a word as an operator
-    query = " ".join(f'"{word}"*' for word in words)
-    if not query:
-        return ()
-    with _reading(path) as database:
-        rows = database.execute(
-            "SELECT card_id FROM card JOIN (SELECT rowid, rank FROM card_text WHERE card_text MATCH ?) ON card = rowid"
-            " ORDER BY rank, card LIMIT ?",
-            (query, limit),
-        ).fetchall()
-    return tuple(CardId(row[0]) for row in rows)
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the database so that content made to do harm cannot run code of its schema, nor read or compute without end."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from edge.app.index import bundle_loader, graph_writer
+from edge.app.index import bundle_loader
 from edge.app.locator import open_locate
 from edge.app.model import load_model
 from edge.cli.arguments import AddCommand, add_index_option, add_model_option
@@ -65,7 +65,7 @@ def _add(args: argparse.Namespace) -> ExitCode:
         image = image_to_add(card, _known_cards(root), locate)
     with load_model(NetworkSection(model=args.model)) as loaded:
         overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
-    added = [image.card.card_id for image in overlay.read_images(root)]
+    added = [card.card_id for card in overlay.added_cards(root)]
     card_id = image.card.card_id
     images, of_card = len(added), added.count(card_id)
     if args.json:
@@ -79,9 +79,9 @@ def _add(args: argparse.Namespace) -> ExitCode:
 def _added(args: argparse.Namespace) -> ExitCode:
     cards: dict[CardId, Card] = {}
     images: dict[CardId, int] = {}
-    for image in overlay.read_images(_root(args)):
-        cards.setdefault(image.card.card_id, image.card)
-        images[image.card.card_id] = images.get(image.card.card_id, 0) + 1
+    for card in overlay.added_cards(_root(args)):
+        cards.setdefault(card.card_id, card)
+        images[card.card_id] = images.get(card.card_id, 0) + 1
     for card_id, card in cards.items():
         if args.json:
             values = {"card_id": card_id, "name": card.name, "set": card.set, "number": card.number}
@@ -97,7 +97,7 @@ def _remove(args: argparse.Namespace) -> ExitCode:
     if args.all:
         overlay.remove_all(_root(args))
     else:
-        overlay.remove_card(_root(args), args.card_id, graph_writer())
+        overlay.remove_card(_root(args), args.card_id)
     removed = "all" if args.all else args.card_id
     if args.json:
         print_json({"removed": removed})

@@ -6,12 +6,31 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
-from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.errors import CommandError, DeviceError
+from edge.recognition.gallery import Card, Gallery
+from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery
 from edge.vision.frame import RgbImage
+
+
+class CardCatalog(Protocol):
+    """Cards with their reference images and names: an open bundle or overlay. Any thread may call the methods."""
+
+    @property
+    def gallery(self) -> Gallery:
+        """The cards."""
+        ...
+
+    def reference_image(self, card_id: CardId) -> bytes:
+        """Return the reference image of a card, a JPEG of 126x176 pixels. Raises ``BundleError``."""
+        ...
+
+    def search_names(self, text: str, limit: int) -> tuple[Card, ...]:
+        """Return the cards whose name or id matches the words of ``text``, best match first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,8 +38,8 @@ class OpenedIndex:
     """A release that was opened, checked and passed its self-test, together with the overlay.
 
     ``waiting_settings`` are the keys of changed settings that take effect at the next start. ``added_images`` counts the images of the
-    overlay that are searched; ``added_problem`` is the reason if the overlay was left out. ``bundles`` are the bundles behind the gallery,
-    the release first; they hold the reference images and names.
+    overlay that are searched; ``added_problem`` is the reason if some or all of the overlay was left out. ``catalogs`` hold the reference
+    images and names of the gallery, the release first.
     """
 
     loaded: LoadedGallery
@@ -28,7 +47,7 @@ class OpenedIndex:
     waiting_settings: tuple[str, ...] = ()
     added_images: int = 0
     added_problem: str | None = None
-    bundles: tuple[Bundle, ...] = ()
+    catalogs: tuple[CardCatalog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,7 +115,7 @@ class DeviceIndex:
 
     def remove(self, card_id: str) -> OpenedIndex:
         """Remove a card from the overlay and open the active release without it. Raises ``DataError`` or ``BundleError``."""
-        overlay.remove_card(self._root, card_id, self._loader.write_graph)
+        overlay.remove_card(self._root, card_id)
         return self._load_active()
 
     def has_due_work(self) -> bool:
@@ -175,7 +175,7 @@ class DeviceIndex:
         return self._settings.index.directory
 
     def _disk_state(self) -> tuple[str | None, str | None]:
-        """Return what other processes may change: the id of the active release and the generation of the overlay."""
+        """Return what other processes may change: the id of the active release and the state of the overlay."""
         try:
             return releases.current_id(self._root), overlay.overlay_id(self._root)
         except (EdgeError, OSError):

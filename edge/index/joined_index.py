@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from edge.vision.image_file import decode_image
 
 if TYPE_CHECKING:
     from edge.bundles.bundle import Bundle
-    from edge.index.overlay import AddedImage
+    from edge.index.overlay import Overlay
     from edge.recognition.embedding import EmbeddingMatrix
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
 
@@ -41,14 +41,14 @@ class JoinedIndex:
         return tuple(sorted([*main, *numbered], key=lambda near: (-near.similarity, near.entry))[:k])
 
 
-def join(loaded: LoadedGallery, release: Bundle, overlay: Bundle, images: Sequence[AddedImage], added: VectorIndex) -> LoadedGallery:
+def join(loaded: LoadedGallery, release: Bundle, overlay: Overlay, added: VectorIndex) -> LoadedGallery:
     """Return ``loaded``, the gallery of ``release``, extended by the cards of ``overlay``; it keeps the release's thresholds and id.
 
-    ``images`` are the added images in order of entry, ``added`` is the vector index over them. For a card in both, the overlay adds
-    images and the release's metadata is used. A new card with the artwork of a card of the release joins its artwork group.
+    ``added`` is the vector index over the added images. For a card in both, the overlay adds images and the release's metadata is used. A
+    new card with the artwork of a card of the release joins its artwork group.
     """
     main, extra = loaded.gallery, overlay.gallery
-    groups = _artwork_groups(loaded, release, overlay, images)
+    groups = _artwork_groups(loaded, release, overlay)
     new = {card_id: _with_artwork_group(card, groups, main) for card_id, card in extra.cards.items() if card_id not in main.cards}
     gallery = Gallery(
         {**main.cards, **new}, (*main.entry_card_ids, *extra.entry_card_ids), np.concatenate([main.signatures, extra.signatures])
@@ -64,21 +64,21 @@ def _with_artwork_group(card: Card, groups: Mapping[CardId, str], main: Gallery)
     return replace(card, artwork_group=f"added:{card.artwork_group}") if taken else card
 
 
-def _artwork_groups(loaded: LoadedGallery, release: Bundle, overlay: Bundle, images: Sequence[AddedImage]) -> dict[CardId, str]:
+def _artwork_groups(loaded: LoadedGallery, release: Bundle, overlay: Overlay) -> dict[CardId, str]:
     """Return the release's artwork group for each added card that shows an artwork of the release."""
     found: dict[CardId, str] = {}
-    if not images or not len(release.vectors):
+    if not len(release.vectors):
         return found
-    neighbors = loaded.index.search(np.asarray(overlay.vectors, dtype=np.float32), COMPARED_NEIGHBORS)
+    neighbors = loaded.index.search(overlay.vectors, COMPARED_NEIGHBORS)
     views: dict[CardId, ArtworkView] = {}
-    for image, near in zip(images, neighbors, strict=True):
+    for row, near in zip(overlay.stored.rows, neighbors, strict=True):
         candidates = list(dict.fromkeys(neighbor.card_id for neighbor in near))
         for card_id in candidates:
             if card_id not in views:
                 views[card_id] = artwork_view(decode_image(release.reference_image(card_id), f"the reference image of {card_id}"))
-        view = artwork_view(image.pixels)
+        view = artwork_view(decode_image(row.reference, f"the reference image of {row.card.card_id}"))
         # compared one by one: an added card never joins two artworks of the release
         match = next((card_id for card_id in candidates if same_artwork([view, views[card_id]], ["added", card_id])[1] == 0), None)
         if match is not None:
-            found.setdefault(image.card.card_id, loaded.gallery.artwork_group(match))
+            found.setdefault(row.card.card_id, loaded.gallery.artwork_group(match))
     return found

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge.bundles.card_text import NotTextError, clean_line
 from edge.errors import DataError, EdgeError
-from edge.index.change import NewCard, OpenedIndex
+from edge.index.change import CardCatalog, NewCard, OpenedIndex
 from edge.index.joined_index import join
-from edge.index.overlay import AddedImage, Embed, OverlayWriter, open_overlay, overlay_id, read_images
+from edge.index.overlay import AddedImage, Embed, OverlayWriter, open_overlay
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.vision.single_card import from_photo, from_scan
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.bundles.bundle import Bundle
-    from edge.bundles.writer import GraphWriter
-    from edge.recognition.embedding import ModelId
+    from edge.recognition.embedding import EmbeddingMatrix, ModelId, Projection
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
     from edge.settings.sections import Settings
     from edge.vision.card import Locate
@@ -37,19 +36,19 @@ CARD_ID_PATTERN: Final = r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,126}[^\s\x00-
 class BundleLoader:
     """Opens vector indexes and writes overlays for the model in use; supplied by the composition root, which chooses the adapters.
 
-    ``artefact`` is the SHA-256 of the model file in use. ``load`` turns a release into a gallery with its vector index and thresholds,
-    ``load_added`` the overlay's bundle into a vector index. Both raise ``BundleError``.
+    ``artefact`` is the SHA-256 of the model file in use. ``load`` turns a release into a gallery with its vector index and thresholds; it
+    raises ``BundleError``. ``load_added`` turns the embeddings of the added cards, their cards and the release's projection into a vector
+    index.
     """
 
     model_id: ModelId
     artefact: str
     load: Callable[[Bundle, Settings], LoadedGallery]
-    load_added: Callable[[Bundle], VectorIndex]
-    write_graph: GraphWriter
+    load_added: Callable[[EmbeddingMatrix, Sequence[CardId], Projection | None], VectorIndex]
 
     def overlay_writer(self, embed: Embed) -> OverlayWriter:
         """Return a writer of overlays that embeds with ``embed``."""
-        return OverlayWriter(self.model_id, self.artefact, embed, self.write_graph)
+        return OverlayWriter(self.model_id, self.artefact, embed)
 
 
 def load_with_overlay(
@@ -61,23 +60,21 @@ def load_with_overlay(
     Raises ``BundleError`` if the release cannot be used.
     """
     loaded = loader.load(bundle, settings)
-    images: list[AddedImage] = []
-    bundles = [bundle]
-    problem = None
-    if overlay_id(root) is not None:
-        try:
-            overlay = open_overlay(root, expected_model_id=loader.model_id)
-            images = read_images(root)
-            if overlay is not None and images:
-                # similarities of both are compared, so the release's projection applies to the overlay too
-                searched = overlay.bundle.projected(bundle.projection) if bundle.projection else overlay.bundle
-                loaded = join(loaded, bundle, overlay.bundle, images, loader.load_added(searched))
-                bundles.append(overlay.bundle)
-        except Exception as error:  # noqa: BLE001 - a broken overlay must not keep the release from being used
-            problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
-            images = []
-            _log.error("the overlay is left out: %s", problem)
-    return OpenedIndex(loaded, bundle.manifest, waiting_settings, len(images), problem, tuple(bundles))
+    catalogs: tuple[CardCatalog, ...] = (bundle,)
+    added_images, problem = 0, None
+    try:
+        overlay = open_overlay(root, expected_model_id=loader.model_id)
+        if overlay is not None:
+            # similarities of both are compared, so the release's projection applies to the overlay too
+            index = loader.load_added(overlay.vectors, overlay.gallery.entry_card_ids, bundle.projection)
+            loaded = join(loaded, bundle, overlay, index)
+            catalogs = (bundle, overlay)
+            added_images, problem = len(overlay.vectors), overlay.problem
+    except Exception as error:  # noqa: BLE001 - a broken overlay must not keep the release from being used
+        problem = str(error) if isinstance(error, EdgeError) else f"a bug: {type(error).__name__}: {error}"
+    if problem is not None:
+        _log.error("added cards are left out: %s", problem)
+    return OpenedIndex(loaded, bundle.manifest, waiting_settings, added_images, problem, catalogs)
 
 
 def image_to_add(new: NewCard, known: Mapping[CardId, Card], locate: Locate) -> AddedImage:

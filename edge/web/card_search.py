@@ -28,11 +28,11 @@ class CardSearch:
 
     def reference_image(self, card_id: str) -> bytes | None:
         """Return the reference image of a card as JPEG, or ``None`` if there is none."""
-        for bundle in self._opened().bundles:
-            if card_id in bundle.gallery.cards:
+        for catalog in self._opened().catalogs:
+            if card_id in catalog.gallery.cards:
                 try:
-                    return bundle.reference_image(CardId(card_id)) or None
-                except BundleError:  # the overlay has just been replaced
+                    return catalog.reference_image(CardId(card_id)) or None
+                except BundleError:  # the release has just been removed
                     return None
         return None
 
@@ -50,13 +50,9 @@ class CardSearch:
     def _by_name(self, text: str, limit: int) -> Iterator[Card]:
         opened = self._opened()
         cards = opened.loaded.gallery.cards
-        for bundle in opened.bundles:
-            try:
-                found = bundle.search_names(text, limit)
-            except BundleError:
-                continue
+        for catalog in opened.catalogs:
             # name, set and number are those of the joined gallery
-            yield from (cards[card.card_id] for card in found if card.card_id in cards)
+            yield from (cards[card.card_id] for card in catalog.search_names(text, limit) if card.card_id in cards)
 
 
 def _same_number(number: str | None, wanted: str) -> bool:

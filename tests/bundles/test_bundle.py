@@ -163,10 +163,10 @@ def test_an_empty_gallery_is_a_bundle(tmp_path):
 def test_the_self_test_passes_with_both_indexes_and_detects_a_wrong_result(path):
     bundle = open_bundle(path)
     assert len(bundle.manifest.self_test) == 16
-    run_self_test(bundle, ExactIndex(bundle).search)
+    run_self_test(bundle, ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids).search)
     run_self_test(bundle, HnswIndex(bundle).search)
     with pytest.raises(BundleError, match=r"self-test of entry .* found card-"):
-        run_self_test(bundle, lambda queries, k: ExactIndex(bundle).search(-queries, k))
+        run_self_test(bundle, lambda queries, k: ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids).search(-queries, k))
 
 
 def test_thresholds_are_the_defaults_until_calibrated(path):

@@ -9,7 +9,7 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import disturbed_entries, write_graph
 from edge.adapters.int8 import Int8Index, write_coarse
 from edge.adapters.projected import ProjectedIndex
-from edge.app.index import make_vector_index, with_projection
+from edge.app.index import make_vector_index, overlay_index, with_projection
 from edge.bundles import manifest as manifests
 from edge.bundles.bundle import open_bundle, run_self_test
 from edge.bundles.manifest import read_manifest
@@ -57,7 +57,7 @@ def test_each_form_finds_what_exact_search_finds(bundle, kind):
     queries = disturbed_entries(bundle.vectors, 300, seed=4)
     index = make_vector_index(bundle, "hnsw")
     run_self_test(bundle, index.search)
-    exact = ExactIndex(bundle).search(queries, 5)
+    exact = ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids).search(queries, 5)
     found = index.search(queries, 5)
     assert isinstance(index, Int8Index) == (kind == "int8")
     assert np.mean([one[0].entry == other[0].entry for one, other in zip(exact, found, strict=True)]) >= 0.99
@@ -196,10 +196,10 @@ def test_the_daemon_queries_a_projected_gallery_with_embeddings(tmp_path, vector
 def test_cards_added_to_a_projected_gallery_are_projected(tmp_path, vectors):
     reduction = fit_pca(vectors, 24)
     main = open_bundle(write(tmp_path / "main", vectors, reduction=reduction))
-    added = open_bundle(write(tmp_path / "added", vectors[30:40])).projected(main.projection)
+    added = open_bundle(write(tmp_path / "added", vectors[30:40]))
     query = disturbed_entries(vectors, 20, seed=2)
-    theirs = with_projection(ExactIndex(main), main).search(query, len(vectors))
-    ours = with_projection(ExactIndex(added), added).search(query, 10)
+    theirs = with_projection(ExactIndex(main.vectors, main.gallery.entry_card_ids), main).search(query, len(vectors))
+    ours = overlay_index(np.asarray(added.vectors, dtype=np.float32), added.gallery.entry_card_ids, main.projection).search(query, 10)
     for one, other in zip(ours, theirs, strict=True):
         known = {neighbor.entry: neighbor.similarity for neighbor in other}
         assert [neighbor.similarity for neighbor in one] == pytest.approx([known[30 + neighbor.entry] for neighbor in one], abs=2e-3)

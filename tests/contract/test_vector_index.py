@@ -14,7 +14,12 @@ from edge.recognition.embedding import l2_normalize
 from tests.support.stand_ins import write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
 
-ADAPTERS = [ExactIndex, HnswIndex]
+
+def exact_index(bundle):
+    return ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids)
+
+
+ADAPTERS = [exact_index, HnswIndex]
 DIM = 32
 
 

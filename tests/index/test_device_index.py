@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from edge.adapters.hnsw import write_graph
-from edge.app.index import load_gallery, make_vector_index
+from edge.app.index import load_gallery, overlay_index
 from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError, ModelError, ModelMismatchError
 from edge.index import releases
@@ -29,9 +28,7 @@ def root(small_scanner, tmp_path):
 @pytest.fixture
 def store(root, small_scanner):
     manifest = read_manifest(small_scanner.index)
-    loading = BundleLoader(
-        ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
-    )
+    loading = BundleLoader(ModelId(manifest.model_id), manifest.artefact, load_gallery, overlay_index)
     return DeviceIndex(Settings(index=IndexSection(directory=root)), loading, locate_cards)
 
 

@@ -1,16 +1,14 @@
 """Cards added on the device: kept across updates, searched with the release, exported, removed, and left out if broken."""
 
 import csv
-import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import load_gallery, make_vector_index
+from edge.app.index import load_gallery, make_vector_index, overlay_index
 from edge.errors import BundleError, DataError, ImageError, ModelMismatchError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
@@ -39,8 +37,7 @@ def loading_of(model_folder, embedder):
         open_model(model_folder).model_id,
         embedder.info.artifact_sha256,
         load_gallery,
-        lambda bundle: make_vector_index(bundle, "exact"),
-        write_graph,
+        overlay_index,
     )
 
 
@@ -175,17 +172,17 @@ def test_removing_a_card_keeps_the_vectors_of_the_others(root, network, shop, wo
     pictures = list(world.images.values())
     added = [overlay.AddedImage(a_card(f"p{number}"), pictures[number]) for number in range(3)]
     overlay.add_images(root, added, shop)
-    before = overlay.open_overlay(root).bundle.vectors[[0, 2]].copy()
-    overlay.remove_card(root, "p1", write_graph)
+    before = overlay.open_overlay(root).vectors[[0, 2]].copy()
+    overlay.remove_card(root, "p1")
     kept = overlay.open_overlay(root)
-    assert kept.bundle.gallery.entry_card_ids == ("p0", "p2")
-    assert np.array_equal(kept.bundle.vectors, before)
-    assert len(list((root / "overlay").glob("?" * 16))) == 1, "the generation before is gone"
-    overlay.remove_card(root, "p0", write_graph)
-    overlay.remove_card(root, "p2", write_graph)
+    assert kept.gallery.entry_card_ids == ("p0", "p2")
+    assert np.array_equal(kept.vectors, before)
+    assert len(list((root / "overlay" / "pictures").iterdir())) == 2, "the image of the removed card is gone"
+    overlay.remove_card(root, "p0")
+    overlay.remove_card(root, "p2")
     assert overlay.open_overlay(root) is None
     with pytest.raises(DataError, match="no such card was added"):
-        overlay.remove_card(root, "p2", write_graph)
+        overlay.remove_card(root, "p2")
 
 
 def test_a_bundle_can_be_built_from_an_export(root, shop, world, tmp_path):
@@ -200,7 +197,7 @@ def test_a_bundle_can_be_built_from_an_export(root, shop, world, tmp_path):
     }  # fmt: skip
     (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
     assert (tmp_path / "mine" / listed.image).is_file()
-    assert overlay.read_images(root)[0].card == card
+    assert overlay.added_cards(root) == [card]
     with pytest.raises(DataError, match="already exists"):
         overlay.export(root, tmp_path / "mine")
 
@@ -211,7 +208,7 @@ def test_an_exported_card_reads_back_as_it_was_added(root, shop, world, tmp_path
     overlay.add_images(root, [image], shop)
     overlay.export(root, tmp_path / "mine")
     (listed,) = read_card_list(tmp_path / "mine" / "cards.csv").rows
-    assert replace(listed.card, artwork_group="promo-1") == image.card == overlay.read_images(root)[0].card
+    assert replace(listed.card, artwork_group="promo-1") == image.card == overlay.added_cards(root)[0]
     assert (image.card.name, image.card.set, image.card.number) == ("Renard braise !", "P R", '7" ,')
     with pytest.raises(DataError, match=r"set 'a\\x07' holds U\+0007, which is not text"):
         image_to_add(replace(new, set="a\x07"), {}, locate_cards)
@@ -234,22 +231,21 @@ def test_another_model_is_refused_with_advice_that_works(root, shop, world, tmp_
         assert overlay.refresh(root, loading.overlay_writer(lambda batch: embedder.submit(batch).result(30))) == 1
     finally:
         embedder.close()
-    assert overlay.open_overlay(root, expected_model_id=open_model(other).model_id).bundle.gallery.entry_card_ids == ("promo-1",)
+    assert overlay.open_overlay(root, expected_model_id=open_model(other).model_id).gallery.entry_card_ids == ("promo-1",)
 
 
-def of_generation(root, *parts):
-    return root.joinpath("overlay", overlay.overlay_id(root), *parts)
+def break_record(number, root):
+    lines = (root / "overlay" / "rows.journal").read_bytes().splitlines(keepends=True)
+    lines[number] = lines[number].replace(b"a", b"b", 1)
+    (root / "overlay" / "rows.journal").write_bytes(b"".join(lines))
 
 
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
-        (lambda root: of_generation(root, "bundle", "vectors.npy").write_bytes(b"short"), r"vectors\.npy"),
-        (lambda root: of_generation(root, "bundle", "manifest.json").write_text("{"), "not JSON"),
-        (lambda root: of_generation(root, "cards.csv").unlink(), r"cards\.csv: cannot be read"),
-        (lambda root: of_generation(root, "cards.csv").write_text("a,b\n1,2\n"), r"cards\.csv: cannot be read"),
-        (lambda root: of_generation(root, "pictures", "0000.png").write_bytes(b"no picture"), r"0000\.png"),
-        (lambda root: shutil.rmtree(of_generation(root)), "no readable manifest"),
+        (lambda root: break_record(0, root), r"rows\.journal: has no readable header; .*index remove --all"),
+        (lambda root: (root / "overlay" / "rows.journal").write_bytes(b""), r"rows\.journal: has no readable header"),
+        (lambda root: (root / "overlay" / "rows.journal").write_bytes(b"any\ntext\n"), r"rows\.journal: has no readable header"),
     ],
 )
 def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root, network, shop, world, break_it, says):
@@ -258,10 +254,30 @@ def test_broken_added_cards_are_left_out_with_the_reason_and_can_be_removed(root
     answer = opened(root, network)
     assert set(answer.loaded.gallery.cards) == set(world.images)
     assert answer.added_images == 0
-    with pytest.raises((BundleError, DataError), match=says):
-        raise DataError(answer.added_problem)
+    with pytest.raises(BundleError, match=says):
+        raise BundleError(answer.added_problem)
     overlay.remove_all(root)
     assert opened(root, network).added_problem is None
+
+
+def test_a_damaged_record_costs_one_card_and_is_reported(root, network, shop, world):
+    for number, picture in enumerate(list(world.images.values())[:3]):
+        overlay.add_images(root, [overlay.AddedImage(a_card(f"p{number}"), picture)], shop)
+    break_record(2, root)
+    answer = opened(root, network)
+    assert {"p0", "p2"} == set(answer.loaded.gallery.cards) - set(world.images)
+    assert (answer.added_images, "1 of its records are damaged" in answer.added_problem) == (2, True)
+
+
+def test_an_image_that_is_gone_is_named_when_it_is_needed(root, network, shop, world, tmp_path):
+    overlay.add_images(root, [overlay.AddedImage(a_card(), world.unknown_card)], shop)
+    (image,) = (root / "overlay" / "pictures").iterdir()
+    image.unlink()
+    assert seen(root, network, world.unknown_card).best.card_id == "promo-1"
+    with pytest.raises(DataError, match="cannot be written"):
+        overlay.export(root, tmp_path / "mine")
+    with pytest.raises(DataError, match=image.name):
+        overlay.refresh(root, shop)
 
 
 def wanted(pixels, **fields):
@@ -308,30 +324,3 @@ def test_a_photo_must_show_exactly_one_card_upright(world, scene, says):
 def test_a_scan_must_be_a_card(shape, says):
     with pytest.raises(ImageError, match=says):
         from_scan(np.full(shape, 90, dtype=np.uint8), "the scan")
-
-
-def test_the_images_that_were_added_before_are_not_written_again(root, shop, world):
-    def files():
-        pictures = root / "overlay" / overlay.overlay_id(root) / "pictures"
-        return [(file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in sorted(pictures.iterdir())]
-
-    pictures = list(world.images.values())
-    overlay.add_images(root, [overlay.AddedImage(a_card(f"p{number}"), pictures[number]) for number in range(3)], shop)
-    before = files()
-    overlay.add_images(root, [overlay.AddedImage(a_card("p3"), pictures[3])], shop)
-    assert files()[:3] == before
-    overlay.remove_card(root, "p1", write_graph)
-    assert files()[:2] == [before[0], before[2]]
-    overlay.refresh(root, shop)
-    assert len(files()) == 3
-    assert files()[:2] == [before[0], before[2]]
-
-
-def test_images_are_written_where_there_are_no_hard_links(root, shop, world, monkeypatch):
-    def refuse(*_paths, **_options):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(overlay.os, "link", refuse)
-    for number, picture in enumerate(list(world.images.values())[:2]):
-        overlay.add_images(root, [overlay.AddedImage(a_card(f"p{number}"), picture)], shop)
-    assert [image.card.card_id for image in overlay.read_images(root)] == ["p0", "p1"]

@@ -7,7 +7,12 @@ import sys
 import numpy as np
 import pytest
 
+from edge.bundles.manifest import read_manifest
 from edge.index import releases
+from edge.index.overlay import AddedImage, OverlayWriter
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
+from tests.support.former_overlay import write_former_overlay
 from tests.support.paths import ROOT
 from tests.support.small_scanner import write_index
 
@@ -68,8 +73,21 @@ def test_an_interrupted_revert_is_completed_by_the_next_start(device):
 def test_an_interrupted_change_of_the_overlay_leaves_the_old_or_the_new_one(device):
     _, ids = device
     cuts = cut(device, "add")
-    assert any(made["step"].startswith("os.link ") for made in cuts), "the walk went through the links of images"
+    steps = " ".join(made["step"] for made in cuts)
+    assert "rows.journal" in steps
+    assert "overlay/pictures/" in steps
     assert {made["started"]["serving"] for made in cuts} == {ids["old"]}
     found = [tuple(card for card in made["started"]["cards"] if card.startswith("promo")) for made in cuts]
     assert set(found) == {(), ("promo-1",), ("promo-1", "promo-2"), ("promo-2",)}
     assert found == sorted(found, key=[(), ("promo-1",), ("promo-1", "promo-2"), ("promo-2",)].index), "never backwards"
+
+
+def test_an_interrupted_conversion_of_the_overlay_loses_no_card(device, small_scanner):
+    folder, _ = device
+    writer = OverlayWriter(read_manifest(small_scanner.index).model_id, "a" * 64, lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
+    card = Card(CardId("promo-1"), "A card", "promo-1")
+    write_former_overlay(folder / "before", [AddedImage(card, small_scanner.unknown_card)], writer)
+    cuts = cut(device, "convert")
+    assert any("overlay/current" in made["step"] for made in cuts), "the walk went through the conversion"
+    found = [tuple(card for card in made["started"]["cards"] if card.startswith("promo")) for made in cuts]
+    assert set(found) == {("promo-1",)}, "the walk ends before the record of the new card is written"

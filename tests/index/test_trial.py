@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge.adapters.hnsw import write_graph
-from edge.app.index import load_gallery, make_vector_index
+from edge.app.index import load_gallery, overlay_index
 from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError
 from edge.index import device_index, releases, trial
@@ -45,9 +44,7 @@ class Scanner:
 
     def start(self):
         manifest = read_manifest(self.world.index)
-        loading = BundleLoader(
-            ModelId(manifest.model_id), manifest.artefact, self.load, lambda bundle: make_vector_index(bundle, "exact"), write_graph
-        )
+        loading = BundleLoader(ModelId(manifest.model_id), manifest.artefact, self.load, overlay_index)
         settings = Settings(index=IndexSection(directory=self.root))
         self.store = DeviceIndex(settings, loading, locate_cards, monotonic_s=lambda: self.now_s)
         return self.store.open_active().manifest.bundle_id

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.adapters.hnsw import write_graph
-from edge.app.index import load_gallery, make_vector_index
+from edge.app.index import load_gallery, overlay_index
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
 from edge.index import overlay, releases
@@ -36,9 +35,7 @@ class Device:
         self.folder, self.root = folder, folder / "index"
         self.ids = json.loads((folder / "ids.json").read_text())
         manifest = read_manifest(folder / "before" / "releases" / self.ids["old"])
-        self.loading = BundleLoader(
-            ModelId(manifest.model_id), manifest.artefact, load_gallery, lambda bundle: make_vector_index(bundle, "exact"), write_graph
-        )
+        self.loading = BundleLoader(ModelId(manifest.model_id), manifest.artefact, load_gallery, overlay_index)
 
     def store(self) -> DeviceIndex:
         return DeviceIndex(Settings(index=IndexSection(directory=self.root)), self.loading, locate_cards)
@@ -76,11 +73,18 @@ class Device:
 
     def add(self) -> None:
         """Add two images one after the other and remove one card again."""
-        shop = self.loading.overlay_writer(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
-        pixels = np.load(self.folder / "card.npy")
         for card_id in ("promo-1", "promo-2"):
-            overlay.add_images(self.root, [overlay.AddedImage(Card(CardId(card_id), "A card", card_id), pixels)], shop)
-        overlay.remove_card(self.root, "promo-1", write_graph)
+            self.add_card(card_id)
+        overlay.remove_card(self.root, "promo-1")
+
+    def convert(self) -> None:
+        """Add an image to an overlay in the former format."""
+        self.add_card("promo-2")
+
+    def add_card(self, card_id: str) -> None:
+        writer = self.loading.overlay_writer(lambda batch: np.eye(64, dtype=np.float32)[: len(batch)])
+        image = overlay.AddedImage(Card(CardId(card_id), "A card", card_id), np.load(self.folder / "card.npy"))
+        overlay.add_images(self.root, [image], writer)
 
     def start(self) -> dict:
         """Open the active release as a daemon does, with all hashes verified; return what is in use."""

@@ -23,7 +23,7 @@ def served(tmp_path):
 def small_index(small_scanner):
     """A real index of eight drawn cards."""
     bundle = open_bundle(small_scanner.index)
-    return OpenedIndex(load_gallery(bundle, Settings()), bundle.manifest, bundles=(bundle,))
+    return OpenedIndex(load_gallery(bundle, Settings()), bundle.manifest, catalogs=(bundle,))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ class BuildingFigures:
 
 def measure_search(bundle: Bundle, *, queries: int = _QUERIES) -> SearchFigures:
     """Query both indexes alternately with the same queries, one at a time as the daemon does."""
-    exact, graph = ExactIndex(bundle), HnswIndex(bundle)
+    exact, graph = ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids), HnswIndex(bundle)
     asked = disturbed_entries(bundle.vectors, queries, seed=1)
     exact_ms, best_exact = _time_queries(exact, asked)
     graph_ms, best_graph = _time_queries(graph, asked)

@@ -43,7 +43,7 @@ def measure_libraries(bundle: Bundle, *, queries: int = _QUERIES) -> Iterator[Li
     """
     vectors = np.asarray(bundle.vectors, dtype=np.float32)
     asked = disturbed_entries(bundle.vectors, queries, seed=1)
-    exact, ours = ExactIndex(bundle), HnswIndex(bundle)
+    exact, ours = ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids), HnswIndex(bundle)
     best = np.array([exact.search(query[np.newaxis], 1)[0][0].similarity for query in asked])
     for name, build in (("usearch", _usearch), ("faiss-cpu", _faiss)):
         nearest = build(vectors, bundle.manifest.graph)

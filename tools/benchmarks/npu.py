@@ -247,7 +247,7 @@ def _running(
         settings,
         sequential_ids(),
         network,
-        OpenedIndex(fixture.loaded, fixture.bundle.manifest, bundles=(fixture.bundle,)),
+        OpenedIndex(fixture.loaded, fixture.bundle.manifest, catalogs=(fixture.bundle,)),
         locate=partial(locate_cards, settings=settings.locate.settings()),
         camera=camera,
         sink=EventCallbackSink(emit, camera, clock),

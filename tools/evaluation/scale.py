@@ -105,7 +105,12 @@ def measure_sizes(
     cached = CachedEmbedder(embedder)
     for size in ordered:
         part = first_cards(bundle, size)
-        loaded = LoadedGallery(bundle.manifest.bundle_id, part.gallery, with_projection(ExactIndex(part), bundle), bundle.thresholds)
+        loaded = LoadedGallery(
+            bundle.manifest.bundle_id,
+            part.gallery,
+            with_projection(ExactIndex(part.vectors, part.gallery.entry_card_ids), bundle),
+            bundle.thresholds,
+        )
         for kind, asked in queries.items():
             yield _row(size, kind, asked, cached, loaded)
 
