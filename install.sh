@@ -12,6 +12,8 @@ readonly VENV="$HERE/.venv"
 source "$HERE/systemd/install/base.sh"
 # shellcheck source=systemd/install/packages.sh
 source "$HERE/systemd/install/packages.sh"
+# shellcheck source=systemd/install/libraries.sh
+source "$HERE/systemd/install/libraries.sh"
 # shellcheck source=systemd/install/hardware.sh
 source "$HERE/systemd/install/hardware.sh"
 # shellcheck source=systemd/install/versions.sh
@@ -70,12 +72,13 @@ TEXT
 environment() {
     local directory=$1 requirement=$2 stamp
     shift 2
-    stamp="$directory/.installed-$(cat "$HERE/pyproject.toml" <(printf '%s' "$requirement") | sha256sum | cut -c1-16)"
+    stamp="$directory/.installed-$(cat "$HERE/pyproject.toml" "$LOCKS"/*.txt <(printf '%s' "$requirement") | sha256sum | cut -c1-16)"
     [ ! -e "$stamp" ] || return 0
     say "Creating a virtual environment in $directory (takes a few minutes the first time)"
     [ -x "$directory/bin/python" ] || run "$python" -m venv "$@" "$directory"
-    if [ $# -gt 0 ]; then constraints; fi | put_text "$directory/constraints.txt" 644
-    run "$directory/bin/python" -m pip install --quiet --constraint "$directory/constraints.txt" --editable "$requirement"
+    # other libraries than a scanner's may want other versions than the locked ones, with Debian's numpy in front not even numpy's
+    if [ $# -gt 0 ]; then debian_version numpy | sed 's/^/numpy==/'; else pinned scanner numpy source; fi | put_text "$directory/constraints.txt" 644
+    watched "$directory/bin/python" "${PIP[@]}" install --constraint "$directory/constraints.txt" --editable "$requirement"
     [ "$dry_run" = yes ] || touch "$stamp"
 }
 

@@ -14,6 +14,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "daft": "daft",
     "faiss": "benchmark",
     "onnx": "train",
+    "pip_audit": "lock",
     "pyarrow": "vectors",
     "rapidocr": "ocr",
     "ray": "ray",
@@ -22,6 +23,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "torch": "train",
     "tqdm": "workstation",
     "usearch": "benchmark",
+    "uv": "lock",
 }
 """The extra that installs a module, by the module's name."""
 

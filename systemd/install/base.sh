@@ -8,6 +8,8 @@ readonly CONFIG=$ROOT/etc/cardedge
 readonly STATE=$ROOT/var/lib/cardedge
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_FAILED=70 EX_BUSY=75
 
+readonly PROGRESS_S=${CARDEDGE_PROGRESS_S:-10}
+
 dry_run=no
 
 # the service's user must be able to read what root installs, whatever the caller's umask is
@@ -37,6 +39,27 @@ run() {
     else
         "$@"
     fi
+}
+
+# watched COMMAND...: run a command that may take minutes. Its output goes to a log; every 10 s the time and the last line are printed, and after a
+# failure the last lines.
+watched() {
+    local log status ended last started=$SECONDS
+    if [ "$dry_run" = yes ]; then
+        run "$@"
+        return
+    fi
+    log=$(mktemp)
+    exec {ended}< <("$@" >"$log" 2>&1 && echo 0 || echo $?)
+    until read -r -t "$PROGRESS_S" -u "$ended" status; do
+        [ $? -gt 128 ] || break # it was killed; above 128 the time is over
+        last=$(grep -v '^WARNING' "$log" | tail -n 1 | cut -c 1-120)
+        note "$((SECONDS - started)) s${last:+: $last}"
+    done
+    exec {ended}<&-
+    [ "$status" = 0 ] || tail -n 20 "$log" | sed 's/^/    /' >&2
+    rm -f "$log"
+    return "${status:-1}"
 }
 
 # copy_tree FROM TO NAME...: copy files and directories without caches and exported files.

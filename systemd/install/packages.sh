@@ -88,17 +88,10 @@ choose_python() {
 
 build_tools() { can_build "$python" || packages g++ python3-dev; }
 
-python_tag() { "$python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])'; }
-
-has_system_hnswlib() {
-    "$python" -c 'from importlib.metadata import version; raise SystemExit(tuple(map(int, version("hnswlib").split(".")[:2])) < (0, 8))' 2>/dev/null
-}
-
-# hnswlib has no wheels: take it from the wheelhouse, else from Debian if new enough (trixie), else build it.
+# provide_hnswlib WHEELHOUSE: install Debian's hnswlib or what is needed to build it, unless there is a wheel of it.
 provide_hnswlib() {
     local wheelhouse=$1 known
-    if [ -n "$wheelhouse" ] && compgen -G "$wheelhouse/hnswlib-*-$(python_tag)-*_$(uname -m).whl" >/dev/null; then return 0; fi
-    if has_system_hnswlib || can_build "$python"; then return 0; fi
+    if has_system_hnswlib || can_build "$python" || hnswlib_wheel "$CACHE/built" "$wheelhouse" >/dev/null; then return 0; fi
     [ -n "$wheelhouse" ] || refresh_lists
     known=$(candidate python3-hnswlib)
     if [ "$python" = /usr/bin/python3 ] && [ -n "$known" ] && dpkg --compare-versions "$known" ge 0.8; then

@@ -10,18 +10,6 @@ readonly INGREDIENTS=(edge hef index/sample systemd pyproject.toml README.md LIC
 active_version() { basename "$(readlink "$PREFIX/current" 2>/dev/null)"; }
 previous() { basename "$(readlink "$PREFIX/previous" 2>/dev/null)"; }
 
-# constraints: keep Debian's numpy, for which Debian's camera and NPU bindings are built; pip would install a newer one that hides it.
-constraints() {
-    "$python" -P - <<'PYTHON'
-try:
-    import numpy
-except ImportError:
-    raise SystemExit(0)
-if "/dist-packages/" in numpy.__file__:
-    print(f"numpy=={numpy.__version__}")
-PYTHON
-}
-
 # version_id: version number and a hash of everything that goes into it; the same clone on the same system gives the same id.
 version_id() {
     local number hash
@@ -31,7 +19,9 @@ version_id() {
         {
             find "${INGREDIENTS[@]}" -type f ! -name '*.pyc' ! -name model-b1.onnx -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
             python_tag
-            constraints
+            # Debian's are used instead of the locked ones
+            debian_version numpy
+            debian_version hnswlib
         } | sha256sum
     )
     printf '%s-%s' "$number" "${hash:0:12}"
@@ -40,7 +30,7 @@ version_id() {
 # works VERSION: check that every library loads, and that packaged bindings that load outside the environment also load inside it.
 works() {
     local binding
-    "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app.daemon' || return 1
+    as_nobody "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app.daemon' || return 1
     for binding in picamera2 hailo_platform; do
         if imports "$python" "$binding" && ! imports "$1/bin/python" "$binding"; then
             HAILORT_LOGGER_PATH=NONE "$1/bin/python" -c "import $binding" || true
@@ -63,28 +53,12 @@ build() {
     run "$python" -m venv --system-site-packages "$directory"
     copy_tree "$HERE" "$directory" hef systemd
     copy_tree "$HERE/index" "$directory" sample
-    copy_tree "$HERE" "$directory/source" edge pyproject.toml README.md LICENSE
-    install_program "$directory" "$wheelhouse"
-    run rm -rf "$directory/source"
+    install_libraries "$directory" "$wheelhouse"
     [ "$dry_run" = no ] || return 0
     works "$directory" || die "$EX_FAILED" "version $(basename "$directory") cannot load its libraries; nothing was changed$(still_active)"
     sync -f "$directory"
     touch "$directory/.complete"
     sync "$directory/.complete" "$directory"
-}
-
-install_program() {
-    local directory=$1 options=(--quiet --no-input --disable-pip-version-check --no-warn-script-location)
-    constraints | put_text "$directory/constraints.txt" 644
-    options+=(--constraint "$directory/constraints.txt")
-    if [ -n "$2" ]; then
-        options+=(--no-index --find-links "$2")
-    else
-        # kept until the version is complete, so that an interrupted build need not download everything again
-        options+=(--cache-dir "$PREFIX/cache")
-    fi
-    run "$directory/bin/python" -m pip install "${options[@]}" "$directory/source" ||
-        die "$EX_UNAVAILABLE" "the Python libraries could not be installed; without a network use --wheelhouse (docs/raspberry-pi.md, Without network)$(still_active)"
 }
 
 still_active() { [ -z "$(active_version)" ] || printf '; %s is still active' "$(active_version)"; }
@@ -111,5 +85,5 @@ prune() {
             *) run rm -rf "$directory" ;;
         esac
     done
-    run rm -rf "$PREFIX/cache/http" "$PREFIX/cache/http-v2"
+    run rm -rf "$CACHE/wheels" "$CACHE/room"
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.debian_root import DebianRoot
 from tests.support.paths import ROOT
+from tools.update_lock import LOCKS
 
 PACKAGES, BUILT = "/opt/python", "/opt/built"
 SOURCE_ONLY = "hnswlib"
@@ -35,8 +36,8 @@ def install(root: DebianRoot, machine: str, python: str) -> None:
     shutil.rmtree(target, ignore_errors=True)
     platforms = [f"--platform=manylinux_2_{version}_{machine}" for version in GLIBC]
     wheels_only = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", *platforms]
-    needed = [each for each in requirements() if not each.startswith(SOURCE_ONLY)]
-    subprocess.run([*PIP, "install", "--target", str(target), *wheels_only, *needed], check=True)
+    locked = ["--require-hashes", "--no-deps", *(f"--requirement={LOCKS / name}.txt" for name in ("scanner", "numpy"))]
+    subprocess.run([*PIP, "install", "--target", str(target), *wheels_only, *locked], check=True)
     subprocess.run([*PIP, "install", "--target", str(target), "--no-deps", "--upgrade", str(root.put_project())], check=True)
 
 
@@ -57,11 +58,11 @@ def build(root: DebianRoot, machine: str, python: str, folder: Path) -> None:
 
 
 def _fetch_source(folder: Path) -> Path:
-    """Unpack the newest supported source and the headers it needs; return its folder."""
-    wanted = next(each for each in requirements() if each.startswith(SOURCE_ONLY))
-    fetch = [*PIP, "download", "--no-deps", "--no-binary", SOURCE_ONLY, "--dest", str(folder), wanted]
+    """Unpack the locked source and the headers it needs; return its folder."""
+    locked = ["--require-hashes", "--no-deps", "--requirement"]
+    fetch = [*PIP, "download", "--no-binary", SOURCE_ONLY, "--dest", str(folder), *locked, str(LOCKS / "source.txt")]
     subprocess.run(fetch, check=True)
-    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder / "headers"), "pybind11"], check=True)
+    subprocess.run([*PIP, "install", "--target", str(folder / "headers"), *locked, str(LOCKS / "build.txt")], check=True)
     archive = next(folder.glob(f"{SOURCE_ONLY}-*.tar.gz"))
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")

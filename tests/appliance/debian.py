@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from tools.demo_video.render import write_video
 from tools.demo_video.script import FPS, FRAME_SIZE, PX_PER_MM, Appearance, DemoScript
 from tools.sample_bundle import sample_video_cards
 from tools.simulation.camera import CardPose
+from tools.update_lock import LOCKS
 
 PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux", "pgrep": "procps", "git": "git"}
-WITHOUT_WHEELS = "hnswlib"
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,11 @@ def make_root(distribution: Distribution, target: Path) -> None:
 
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:
-    """Download the packages that pip needs on a distribution: wheels, and sources of packages without wheels."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "pip", "pybind11", "wheel"]
-    wheels = [each for each in wanted if not each.startswith(WITHOUT_WHEELS)]
-    sources = [each for each in wanted if each.startswith(WITHOUT_WHEELS)]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(target)]
+    """Download the locked files that pip needs on a distribution: wheels, and hnswlib's source."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", str(target)]
+    wheels = [f"--requirement={LOCKS / name}.txt" for name in ("scanner", "numpy", "build")]
     subprocess.run([*pip, "--python-version", distribution.python, "--only-binary=:all:", *wheels], check=True)
-    subprocess.run([*pip, "--no-deps", f"--no-binary={WITHOUT_WHEELS}", *sources], check=True)
+    subprocess.run([*pip, "--no-binary=:all:", f"--requirement={LOCKS / 'source'}.txt"], check=True)
 
 
 def make_clone(target: Path) -> Path:

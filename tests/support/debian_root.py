@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.paths import ROOT
+from tools.update_lock import LOCKS
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-INSTALLED = ("edge", "hef", "index/sample", "LICENSE", "README.md", "pyproject.toml")
+INSTALLED = ("edge", "hef", "index/sample", "systemd/install/lock", "LICENSE", "README.md", "pyproject.toml")
 FOREIGN_MACHINE = "aarch64"
 FOREIGN = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 ARCHITECTURES = {"x86_64": "amd64", FOREIGN_MACHINE: "arm64"}
@@ -106,7 +107,11 @@ class DebianRoot:
         self.put_project()
         if not self.at("/opt/cardedge/bin/python").is_symlink():
             self.run("/usr/bin/python3", "-m", "venv", "--system-site-packages", "/opt/cardedge")
-        self.run("/opt/cardedge/bin/python", "-m", "pip", "install", "--upgrade", "/opt/source", *others)
+        pip = ("/opt/cardedge/bin/python", "-m", "pip", "install")
+        for name in ("numpy", "scanner"):
+            shutil.copy(LOCKS / f"{name}.txt", self.at("/opt"))
+            self.run(*pip, "--require-hashes", "--no-deps", "--requirement", f"/opt/{name}.txt")
+        self.run(*pip, "--upgrade", "/opt/source", *others)
         stamp.write_text(state)
 
 

@@ -27,6 +27,7 @@ RUNS = {
     "measure_numbers": ([], "ocr"),
     "export_vectors": (["bundle", "--out", "new.parquet"], "vectors"),
     "import_vectors": (["x.parquet", "--model-id", "m", "--out", "x"], "vectors"),
+    "update_lock": ([], "lock"),
     "benchmark": (["--rows", "throughput", "--cards", "8"], "train"),
     "benchmark --rows libraries": (["--cards", "8"], "benchmark"),
 }
