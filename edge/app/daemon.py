@@ -188,7 +188,7 @@ def assemble(
         publish_images=settings.image.enabled,
         viewer=viewer,
     )
-    locator = CardLocator(locate)
+    locator = CardLocator(locate, still_interval_s=settings.locate.still_interval_s)
     shared_embedder = SharedEmbedder(model.embedder)
     return Daemon(
         camera,

@@ -17,13 +17,14 @@ from edge.recognition.model import (
     Sha256,
     Share,
     check_file,
-    is_locator_model,
     read_model_json,
+    schema_of,
 )
 from edge.vision.card import Size
 from edge.vision.detector import DetectorInfo, DetectorThresholds
 
-LOCATOR_SCHEMA: Final = "cardedge.locator/1"
+LOCATOR_SCHEMAS: Final = "cardedge.locator/"
+LOCATOR_SCHEMA: Final = f"{LOCATOR_SCHEMAS}1"
 
 
 class _Part(BaseModel):
@@ -122,7 +123,7 @@ def find_locator_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLAC
     if named is not None:
         return named
     for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if is_locator_model(path.parent))
+        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if schema_of(path.parent).startswith(LOCATOR_SCHEMAS))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise ModelError(
@@ -141,7 +142,7 @@ def open_locator_model(folder: Path) -> LocatorModel:
     """Read ``model.json`` and verify every file it names. Raises ``ModelError`` naming the file or the field and what to do."""
     path, raw = folder / MODEL_FILE, read_model_json(folder)
     schema = str(raw.get("schema", "")) if isinstance(raw, dict) else ""
-    if not schema.startswith("cardedge.locator/"):
+    if not schema.startswith(LOCATOR_SCHEMAS):
         raise ModelError(f"{path}: not a model of the locator; name the folder of one with locate.model, such as hef/card-locator")
     if schema != LOCATOR_SCHEMA:
         raise ModelError(f"{path}: schema {schema!r} is not {LOCATOR_SCHEMA!r}, which this version reads; update cardedge")

@@ -185,7 +185,7 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
     if named is not None:
         return named
     for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if not is_locator_model(path.parent))
+        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if not schema_of(path.parent))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise ModelError(f"{place}: contains several models ({names}); choose one with --model or network.model in the settings file")
@@ -195,13 +195,13 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
     raise ModelError(f"no model found (searched {searched}); set its folder with --model or network.model in the settings file")
 
 
-def is_locator_model(folder: Path) -> bool:
-    """Return whether a folder holds a model of the locator (``edge.recognition.locator_model``), which embeds nothing."""
+def schema_of(folder: Path) -> str:
+    """Return the key ``schema`` in ``model.json`` of a folder, which other kinds of models have; empty for a model that embeds cards."""
     try:
         raw = read_model_json(folder)
     except ModelError:
-        return False
-    return isinstance(raw, dict) and str(raw.get("schema", "")).startswith("cardedge.locator/")
+        return ""
+    return str(raw.get("schema", "")) if isinstance(raw, dict) else ""
 
 
 def open_model(folder: Path) -> Model:

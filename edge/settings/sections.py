@@ -145,6 +145,13 @@ class LocateSection(Schema):
         "classical", description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed."
     )
     model: Path | None = Field(None, description="Folder of the locator's model. If absent: the only one under `hef/`. `network` only.")
+    still_interval_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="Time between two searches of a scene in which no pixel changes; a changed frame is searched at once. 0: search every "
+        "frame.",
+    )
     max_cards: int = Field(_LOCATE.max_cards, ge=1, le=100, description="Maximum number of cards located in one frame.")
     min_height_share: float = Field(
         _LOCATE.min_height_share, ge=0.02, le=1, description="Minimum long side of a card, as a share of the frame's shorter side."

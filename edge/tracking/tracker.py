@@ -32,6 +32,9 @@ from enum import StrEnum
 from math import dist
 from typing import Final, NewType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.recognition.decision import Decision, Identified, Uncertain
 from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
@@ -327,13 +330,14 @@ def _movement(before: Quad, now: Quad) -> float:
 
 def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap: float) -> dict[int, _Track]:
     """Return the track that each outline (by its index) continues; matched greedily, largest overlap first."""
+    known = list(tracks)
+    near = _boxes_intersect([track.quad for track in known], [card.quad for card in located])
     pairs = [
-        (shared, index, track)
-        for track in tracks
-        for index, card in enumerate(located)
-        if _boxes_intersect(track.quad, card.quad) and (shared := overlap(track.quad, card.quad)) >= min_overlap
+        (shared, int(index), known[row])
+        for row, index in zip(*np.nonzero(near), strict=True)
+        if (shared := overlap(known[row].quad, located[index].quad)) >= min_overlap
     ]
-    pairs.sort(key=lambda pair: -pair[0])
+    pairs.sort(key=lambda pair: (-pair[0], pair[1]))
     matches: dict[int, _Track] = {}
     taken: set[TrackId] = set()
     for _, index, track in pairs:
@@ -343,8 +347,10 @@ def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap
     return matches
 
 
-def _boxes_intersect(first: Quad, second: Quad) -> bool:
-    """Return whether the bounding boxes intersect: a cheap test that rejects most pairs."""
-    ax, ay = zip(first.top_left, first.top_right, first.bottom_right, first.bottom_left, strict=True)
-    bx, by = zip(second.top_left, second.top_right, second.bottom_right, second.bottom_left, strict=True)
-    return max(ax) >= min(bx) and max(bx) >= min(ax) and max(ay) >= min(by) and max(by) >= min(ay)
+def _boxes_intersect(first: Sequence[Quad], second: Sequence[Quad]) -> NDArray[np.bool_]:
+    """Return for each pair whether the bounding boxes intersect, bool (first, second): a cheap test that rejects most of them."""
+    if not first or not second:
+        return np.zeros((len(first), len(second)), dtype=np.bool_)
+    a, b = (np.stack([quad.to_array() for quad in quads]) for quads in (first, second))
+    low_a, high_a, low_b, high_b = a.min(axis=1), a.max(axis=1), b.min(axis=1), b.max(axis=1)
+    return np.asarray(((high_a[:, None] >= low_b) & (high_b >= low_a[:, None])).all(axis=2), dtype=np.bool_)
