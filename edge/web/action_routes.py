@@ -71,8 +71,7 @@ def _add_session(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/session/undo")
     async def undo() -> SessionState:
         """Remove the last card from the list."""
-        page.session.undo()
-        page.live_state.post_session()
+        page.live_state.post_change(page.session.undo())
         return page.session.snapshot()
 
     @router.post("/api/session/clear")

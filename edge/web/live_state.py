@@ -18,7 +18,7 @@ from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MOD
 from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
 from edge.web.broadcast import Broadcaster, Message
-from edge.web.session_list import SessionList
+from edge.web.session_list import SessionChange, SessionList
 
 if TYPE_CHECKING:
     from edge.web.review import ReviewFile
@@ -109,8 +109,7 @@ class LiveState:
         self._broadcaster.post(Message("card", event.to_json, event.event_id))
         if original is not None:
             self._review.store(added, original)
-        if self._session.add_event(event):
-            self.post_session()
+        self.post_change(self._session.add_event(event))
 
     def set_state(self, suffix: str, payload: bytes) -> None:
         """Replace a state, given by its topic suffix. Suffixes that the page does not show are ignored."""
@@ -120,8 +119,13 @@ class LiveState:
 
     # ---- any thread ----
 
+    def post_change(self, change: SessionChange | None) -> None:
+        """Send a change of the session list, if there is one, to all subscribers."""
+        if change is not None:
+            self._broadcaster.post(Message("session_change", change.to_json))
+
     def post_session(self) -> None:
-        """Send the list of this session to all subscribers."""
+        """Send the whole session list to all subscribers."""
         self._broadcaster.post(Message("session", lambda: self._session.snapshot().to_json()))
 
     def newest_health(self) -> tuple[HealthState | None, float | None]:

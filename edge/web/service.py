@@ -28,6 +28,7 @@ from edge.web.metrics import Metrics
 from edge.web.page_sink import PageSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
+from edge.web.session_file import SessionFile
 from edge.web.session_list import SessionList
 from edge.web.uploads import UploadIdentifier
 
@@ -40,8 +41,7 @@ _EDGE: Final = logging.getLogger("edge")
 
 MAX_COMMANDS: Final = 16
 """Commands from the page that may wait for the daemon."""
-SAVE_INTERVAL_S: Final = 5.0
-SESSION_FILE: Final = "session.json"
+SAVE_INTERVAL_S: Final = 1.0
 NICENESS: Final = 10
 
 
@@ -80,7 +80,8 @@ class PageService:
         self.metrics = Metrics(self.live_state)
         self.workers = ThreadPoolExecutor(2, "page", initializer=lower_thread_priority)
         self.preview = Preview(self.live_state, self.broadcaster, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
-        self._session_file = settings.review_dir / SESSION_FILE
+        self._session_file = SessionFile(settings.review_dir, self.session)
+        self._has_unsaved = False
 
     def use_for_queries(self, context: ImageQueryContext) -> None:
         """Set the index that is searched and that identifies uploads. Must be called before the page is served."""
@@ -94,21 +95,21 @@ class PageService:
     def open(self) -> None:
         """Load the list of the last session and start to collect log lines."""
         try:
-            self.session.load(self._session_file)
+            self._session_file.load()
         except DataError as error:
-            _log.warning("%s; starting with an empty list", error)
+            _log.warning("%s", error)
         _EDGE.addHandler(self.logs)  # not to the root logger: its handlers are replaced on a reload of the settings
 
     def close(self) -> None:
         """Stop to collect log lines and write what is to be kept."""
         _EDGE.removeHandler(self.logs)
         self.review.close()
+        self.workers.shutdown(cancel_futures=True)  # first, because one of them may be saving
         self._save_session()
-        self.workers.shutdown(cancel_futures=True)
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """Deliver messages and save the list of the session every few seconds while the server runs."""
+        """Deliver messages and save the session list every second while the server runs."""
         self.broadcaster.open()
         saving = asyncio.create_task(self._save_session_regularly())
         try:
@@ -124,11 +125,16 @@ class PageService:
             await asyncio.get_running_loop().run_in_executor(self.workers, self._save_session)
 
     def _save_session(self) -> None:
-        if self.session.changed:
-            try:
-                self.session.save(self._session_file)
-            except OSError as error:
-                _log.error("%s: the list of this session cannot be saved (%s); set http.review_dir", self._session_file, error)
+        try:
+            self._session_file.save()
+        except OSError as error:
+            if not self._has_unsaved:
+                _log.error(
+                    "%s: the session list cannot be saved (%s); free some space, or set http.review_dir", self.settings.review_dir, error
+                )
+            self._has_unsaved = True
+        else:
+            self._has_unsaved = False
 
 
 def lower_thread_priority() -> None:

@@ -60,7 +60,7 @@ def test_a_new_card_is_in_state_events_stream_and_list(served):
         served.show({20: "a"})
         event = following("card")
         assert (event.data["type"], event.data["card_id"], event.id) == ("identified", "a", event.data["event_id"])
-        assert following("session").data["cards"][0]["count"] == 1
+        assert following("session_change").data["cards"][0]["count"] == 1
     assert set(served.client.get("/api/state").json()) == STATES
 
     def complete_state():
@@ -206,7 +206,13 @@ def test_the_list_counts_appearances_and_can_be_undone_cleared_and_downloaded(se
     assert [(row["card_id"], row["name"], row["count"]) for row in rows] == [("a", "Card A", "2"), ("b", "Card B", "1")]
     assert served.client.get("/api/session.json").json() == shown
     assert served.client.post("/api/session/undo").json()["total"] == 2
-    assert served.client.post("/api/session/clear").json() | {"since": None} == {"since": None, "total": 0, "cards": [], "last": []}
+    assert served.client.post("/api/session/clear").json() | {"since": None} == {
+        "since": None,
+        "total": 0,
+        "cards": [],
+        "last": [],
+        "revision": 5,
+    }
 
 
 def test_the_list_survives_a_restart(tmp_path):

@@ -29,6 +29,7 @@ from tools.benchmarks.index import measure_building, measure_search
 from tools.benchmarks.libraries import measure_libraries
 from tools.benchmarks.npu import measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
+from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_session
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.cards import write_cards
@@ -184,6 +185,18 @@ def previews(fixture: Fixture) -> Iterator[Measurement]:
     yield Measurement("ten previews open / none", figures.watched_per_s / figures.alone_per_s, "", 0.97, "higher", detail)
 
 
+def session(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the processor time and the bytes of one more card in a full session list against those in a short one."""
+    figures = measure_session(fixture.folder)
+    for name, (short, full), unit in (
+        ("processor time", figures.cpu_us, "us"),
+        ("bytes to a browser", figures.sent_bytes, "B"),
+        ("bytes to the disk", figures.saved_bytes, "B"),
+    ):
+        detail = f"{full:.0f} {unit} at {LONG_ENTRIES} entries, {short:.0f} {unit} at {SHORT_ENTRIES}"
+        yield Measurement(f"session list, full / short: {name}", full / short, "times", 2.0, "lower", detail)
+
+
 ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "work": work,
     "search": search,
@@ -194,6 +207,7 @@ ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "throughput": throughput,
     "overload": overload,
     "previews": previews,
+    "session": session,
 }
 
 

@@ -68,6 +68,11 @@ async function catchUp() {
   if (event && event.event_id !== view.event?.event_id) show(event);
 }
 
+/** The page loads again what it could not load, once the scanner is reachable again. */
+function ignoreApiError(error) {
+  if (!(error instanceof ApiError)) throw error;
+}
+
 function updateSoundButton() {
   const button = document.getElementById("sound");
   const on = sound.isOn();
@@ -99,14 +104,13 @@ follow(
     health: (health) => (link.health = health),
     controls: applyControls,
     outlines: (update) => preview.show(update),
-    session: (counts) => session.show(counts),
+    session: (list) => session.show(list),
+    session_change: (change) => session.change(change).catch(ignoreApiError),
   },
   (reachable) => {
     link.reachable = reachable;
     if (!reachable) return preview.stop();
     preview.start();
-    catchUp().catch((error) => {
-      if (!(error instanceof ApiError)) throw error;
-    });
+    catchUp().catch(ignoreApiError);
   },
 );

@@ -12,6 +12,8 @@ export class Session {
   #count = document.getElementById("session-count");
   #sureTimer = 0;
   #total = 0;
+  #revision = 0;
+  #rows = new Map();
 
   constructor() {
     document.getElementById("open-session").addEventListener("click", () => this.#dialog.showModal());
@@ -25,16 +27,45 @@ export class Session {
     this.show(await get("/api/session"));
   }
 
-  show({ since, total, cards }) {
+  /** Show the whole list. */
+  show({ since, total, cards, revision }) {
+    this.#revision = revision;
+    this.#rows = new Map(cards.map((card) => [card.card_id, row(card)]));
+    this.#dialog.querySelector(".session-list").replaceChildren(...this.#rows.values());
+    this.#dialog.querySelector(".since").textContent = since ? translate("session.since", { time: timeOfDay(since) }) : "";
+    this.#showTotals(total);
+  }
+
+  /** Apply a change; load the whole list if one before it was missed. */
+  async change({ revision, total, cards }) {
+    if (revision <= this.#revision) return;
+    if (revision !== this.#revision + 1) return this.load();
+    this.#revision = revision;
+    for (const card of cards) this.#change(card);
+    this.#showTotals(total);
+  }
+
+  #change(card) {
+    const before = this.#rows.get(card.card_id);
+    if (card.count === 0) {
+      before?.remove();
+      this.#rows.delete(card.card_id);
+      return;
+    }
+    const after = row(card);
+    if (before) before.replaceWith(after);
+    else this.#dialog.querySelector(".session-list").append(after);
+    this.#rows.set(card.card_id, after);
+  }
+
+  #showTotals(total) {
     this.#total = total;
     this.#count.textContent = total;
     const sum = this.#dialog.querySelector(".session-sum");
     sum.querySelector("b").textContent = total === 1 ? translate("session.total.one") : translate("session.total", { count: total });
-    sum.querySelector(".different").textContent = translate("session.different", { count: cards.length });
-    sum.querySelector(".since").textContent = since ? translate("session.since", { time: timeOfDay(since) }) : "";
+    sum.querySelector(".different").textContent = translate("session.different", { count: this.#rows.size });
     this.#dialog.classList.toggle("none", total === 0);
     document.getElementById("undo").disabled = document.getElementById("clear").disabled = total === 0;
-    this.#dialog.querySelector(".session-list").replaceChildren(...cards.map(row));
   }
 
   /** Clear the list; the button asks for confirmation first. */
@@ -54,8 +85,7 @@ export class Session {
 
   async #run(path) {
     try {
-      await post(path);
-      await this.load();
+      this.show(await post(path));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       toast(error.message, "bad");
