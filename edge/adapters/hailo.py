@@ -1,4 +1,4 @@
-"""Embedder on a Hailo-8L, through HailoRT's asynchronous InferModel API (4.20 to 4.23).
+"""Embedder on a Hailo-8L, through HailoRT's asynchronous InferModel API (4.20 and later 4.x).
 
 One thread owns the device while it is open: HailoRT does not guarantee thread safety, a failed submission shuts its model down, and opening
 or configuring holds the interpreter lock. Callers queue batches; the runtime's callback only posts a message; the owner reads all results
@@ -29,7 +29,7 @@ from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopen
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder
-from edge.system.npu import NpuFailure, NpuState, NpuStatus, ReopenPolicy, to_error
+from edge.system.npu import NpuFailure, NpuState, NpuStatus, ReopenPolicy, to_error, untested_runtime
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,8 @@ class HailoEmbedder(Embedder):
         if not self._free.acquire(timeout=self._timeouts.submit_s):
             raise EmbedderTimeoutError(f"the NPU did not finish earlier batches within {self._timeouts.submit_s:g} s")
         outputs = [np.empty(self._info.dim, dtype=np.float32) for _ in range(len(batch))]
-        job = Job(np.ascontiguousarray(batch), Future(), outputs)
+        # HailoRT takes no array that is read-only
+        job = Job(np.require(batch, requirements=("C", "W")), Future(), outputs)
         self._mailbox.put(job)
         return job.future
 
@@ -223,6 +224,8 @@ class HailoEmbedder(Embedder):
         self._device = OpenDevice(self._hef, self._info.dim, self._info.max_batch)
         self._set_state(NpuState.READY, self._status.last_error)
         self._update_status()
+        if (warning := untested_runtime(self._status)) is not None:
+            _log.warning("%s", warning)
 
     def _release(self) -> None:
         device, self._device = self._device, None

@@ -1,4 +1,4 @@
-"""A Hailo-8L with one network, through HailoRT's Python binding 4.20 to 4.23: open, start a job, read sensor values, release.
+"""A Hailo-8L with one network, through HailoRT's Python binding 4.20 and later 4.x: open, start a job, read sensor values, release.
 
 The only module that uses ``hailo_platform``. Only the thread that owns the device (``edge.adapters.hailo``) may call it. Errors of the
 binding are converted to ``NpuFailure``, with their status number where it can be determined.
@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError, NpuError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
-from edge.system.npu import NpuFailure, NpuStatus, Operation, to_error
+from edge.system.npu import NpuFailure, NpuStatus, Operation, require_supported, to_error
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; messages on standard error go to the journal
-_RUNTIMES: Final = ("4.20.", "4.21.", "4.22.", "4.23.")
-"""Releases with the binding used here: it was different before 4.20, and 4.23 is the last release for the Hailo-8 family."""
+_NO_IDLE_START: Final = "HAILO_DISABLE_IDLE_OPT"
+_TOGETHER: Final = 2
+"""Images that the chip runs as one batch: the two orientations of a card. A network that does not fit on the chip is streamed over PCIe
+once per batch. HailoRT's scheduler takes one image at a time and starts an idle chip with the first that has arrived; so it is told not
+to (``HAILO_DISABLE_IDLE_OPT``), to wait for as many as make a batch, and every submission is filled up to whole batches
+(libhailort/src/vdevice/scheduler, 4.23)."""
+_NEVER_MS: Final = 86_400_000
+"""Time since the last run after which the scheduler starts with fewer images; that must not happen."""
 
 _PCI: Final = Path("/sys/bus/pci/devices")
 _GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3", "16.0 GT/s": "Gen4"}
@@ -54,6 +60,7 @@ class OpenDevice:
 
     def __init__(self, hef: str, dim: int, batch: int) -> None:
         platform = _import_platform()
+        self._runtime = str(platform.__version__)
         ids = _scan(platform)
         if not ids:
             raise to_error(NpuFailure("scan", None, "Device.scan() is empty"))
@@ -69,13 +76,15 @@ class OpenDevice:
             operation = "load"
             infer_model = self._vdevice.create_infer_model(hef)
             _check_shapes(infer_model, hef, dim)
-            infer_model.set_batch_size(batch)
+            infer_model.set_batch_size(_TOGETHER)
             infer_model.input().set_format_type(platform.FormatType.UINT8)
             infer_model.output().set_format_type(platform.FormatType.FLOAT32)
             self._shape = tuple(infer_model.output().shape)
             operation = "configure"
             self._configured = infer_model.configure()
-            _check_queue_size(self._configured.get_async_queue_size(), hef, batch)
+            self._configured.set_scheduler_threshold(_TOGETHER)
+            self._configured.set_scheduler_timeout(_NEVER_MS)
+            _check_queue_size(self._configured.get_async_queue_size(), hef, batch + -batch % _TOGETHER)
         except (NpuError, ModelError):
             self.release()
             raise
@@ -91,7 +100,9 @@ class OpenDevice:
     def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
         """Submit a job to the runtime, which calls ``post`` with an ``Ended`` in its own thread."""
         requests = []
-        for pixels, output in zip(job.batch, job.outputs, strict=True):
+        missing = -len(job.batch) % _TOGETHER
+        filling = [(job.batch[-1], np.empty_like(job.outputs[-1]))] * missing
+        for pixels, output in (*zip(job.batch, job.outputs, strict=True), *filling):
             request = self._configured.create_bindings()
             request.input().set_buffer(pixels)
             request.output().set_buffer(output.reshape(self._shape))
@@ -107,7 +118,12 @@ class OpenDevice:
 
     def read_status(self, before: NpuStatus) -> NpuStatus:
         """Return ``before`` with the current sensor values; if they cannot be read, ``gauges_error`` is the reason."""
-        read: dict[str, Any] = {"pcie": _pcie(self._id), "gauges_error": self._no_control, "throttling_level": None}
+        read: dict[str, Any] = {
+            "pcie": _pcie(self._id),
+            "gauges_error": self._no_control,
+            "throttling_level": None,
+            "runtime": self._runtime,
+        }
         if self._control is None:
             return replace(before, **read)
         try:
@@ -116,12 +132,15 @@ class OpenDevice:
             version = board.firmware_version
             read["architecture"] = str(board.device_architecture)
             read["firmware"] = f"{version.major}.{version.minor}.{version.revision}"
-            temperature = control.get_chip_temperature()
-            read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
         except Exception as error:  # noqa: BLE001 - reported in the status: recognition does not depend on it
             read["gauges_error"] = str(to_error(failure_of("control", error)))
             return replace(before, **read)
-        with suppress(Exception):  # not every board supports these two
+        # each by itself: not every board supports all of them
+        read["temperature_c"] = None
+        with suppress(Exception):
+            temperature = control.get_chip_temperature()
+            read["temperature_c"] = float(max(temperature.ts0_temperature, temperature.ts1_temperature))
+        with suppress(Exception):
             read["clock_mhz"] = control.get_extended_device_information().neural_network_core_clock_rate / 1e6
         with suppress(Exception):
             level = int(control._get_health_information().current_temperature_throttling_level)  # noqa: SLF001 - there is no public function
@@ -145,16 +164,12 @@ class OpenDevice:
 def _import_platform() -> ModuleType:
     """Import HailoRT's Python package with its log files disabled. Raises ``NpuError``."""
     os.environ.setdefault(_LOGGER_PATH, "NONE")
+    os.environ[_NO_IDLE_START] = "1"
     try:
         platform = importlib.import_module("hailo_platform")
     except Exception as error:  # ImportError for versions, MissingPyHRTLib for the library
         raise to_error(NpuFailure("import", None, f"{type(error).__name__}: {error}")) from error
-    if not str(platform.__version__).startswith(_RUNTIMES):
-        raise to_error(
-            NpuFailure(
-                "import", None, f"HailoRT {platform.__version__} is not supported (4.20 to 4.23 are; 5.x has no support for the Hailo-8L)"
-            )
-        )
+    require_supported(str(platform.__version__))
     return platform
 
 

@@ -30,7 +30,7 @@ from edge.settings.file import load_settings
 from edge.settings.sections import Settings
 from edge.system import machine
 from edge.system.device_id import derive_device_id
-from edge.system.npu import NpuStatus, slow_link, summary, warnings
+from edge.system.npu import NpuStatus, slow_link, summary, untested_runtime, warnings
 from edge.system.permissions import error_message
 from edge.vision.frame import Frame
 
@@ -149,7 +149,7 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
 
 def _npu(status: NpuStatus) -> Iterator[CheckResult]:
     yield _ok("npu", summary(status))
-    for concern in (*warnings(status), slow_link(status)):
+    for concern in (*warnings(status), untested_runtime(status), slow_link(status)):
         if concern is not None:
             yield _warning("npu", concern)
 

@@ -149,6 +149,7 @@ class NpuHealth(Payload):
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None
+    runtime: str | None = Field(None, description="Version of HailoRT, e.g. `4.23.0`.")
     pcie: str | None = Field(None, description="PCIe generation and width, e.g. `Gen3 x1`.")
     gauges_error: str | None = Field(None, description="Why the latest sensor values could not be read.")
 

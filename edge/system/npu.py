@@ -1,6 +1,6 @@
 """States, sensor values and failures of an NPU, and what to do about each failure.
 
-The driver is ``edge/adapters/hailo.py``; nothing here calls it. Status numbers are those of HailoRT 4.20 to 4.23
+The driver is ``edge/adapters/hailo.py``; nothing here calls it. Status numbers are those of HailoRT 4.x
 (``hailort/include/hailo/hailort.h`` of hailo-ai/hailort, branch hailo8).
 """
 
@@ -61,6 +61,8 @@ class NpuStatus:
     clock_mhz: float | None = None
     architecture: str | None = None
     firmware: str | None = None
+    runtime: str | None = None
+    """Version of HailoRT, such as ``4.23.0``."""
     pcie: str | None = None
     """Generation and width of the link, like ``Gen3 x1``."""
     gauges_error: str | None = None
@@ -77,6 +79,11 @@ class ReopenPolicy:
 WARM_C: Final = 85.0
 """Warn from this temperature; the firmware slows the clock from about 104 °C and closes the streams at about 120 °C."""
 
+OLDEST_RUNTIME: Final = (4, 20)
+"""First HailoRT with the Python API that is used here."""
+NEWEST_RUNTIME: Final = (4, 23)
+"""Newest HailoRT whose source the adapter was checked against."""
+
 SLOW_LINKS: Final = ("Gen1", "Gen2")
 
 
@@ -92,6 +99,31 @@ def warnings(status: NpuStatus) -> tuple[str, ...]:
     return tuple(found)
 
 
+def require_supported(runtime: str) -> None:
+    """Raise ``NpuVersionError`` unless HailoRT has the API used here and serves the Hailo-8 family: 4.x from 4.20."""
+    version = _version(runtime)
+    if version >= (5, 0):
+        raise NpuVersionError(
+            f"HailoRT {runtime} serves the Hailo-10H and Hailo-15 only, not the Hailo-8 and 8L; replace it: `sudo apt install hailo-all` "
+            "instead of `hailo-h10-all`"
+        )
+    if version < OLDEST_RUNTIME:
+        raise NpuVersionError(f"HailoRT {runtime} is too old, 4.20 or a later 4.x is needed; update it: `sudo apt full-upgrade`")
+
+
+def untested_runtime(status: NpuStatus) -> str | None:
+    """Return a warning about a HailoRT newer than those CardEdge was checked against."""
+    if status.runtime is None or _version(status.runtime) <= NEWEST_RUNTIME:
+        return None
+    return f"HailoRT {status.runtime} is newer than 4.23, the newest that CardEdge was checked against; report what does not work"
+
+
+def _version(text: str) -> tuple[int, int]:
+    """Return major and minor version; (0, 0) for a text without them."""
+    parts = text.split(".")
+    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
+
+
 def slow_link(status: NpuStatus) -> str | None:
     """Return a warning about a PCIe link slower than the device supports, which delays a model that streams its weights."""
     if status.pcie is None or not status.pcie.startswith(SLOW_LINKS):
@@ -103,6 +135,7 @@ def summary(status: NpuStatus) -> str:
     """Return the sensor values in one line."""
     values = (
         status.architecture,
+        status.runtime and f"HailoRT {status.runtime}",
         status.firmware and f"firmware {status.firmware}",
         status.pcie and f"PCIe {status.pcie}",
         status.temperature_c is not None and f"{status.temperature_c:.0f} °C",
@@ -136,6 +169,9 @@ def _rule(
 ) -> FailureRule:
     return FailureRule(error, advice, frozenset(operations), frozenset(statuses), device_listed)
 
+
+COMPILERS: Final = "compile with the matching version (3.34 for 4.24, 3.33 for 4.23, 3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)"
+"""Dataflow Compiler by HailoRT (hailo_model_zoo, docs/CHANGELOG.rst)."""
 
 FAILURE_RULES: Final = (
     _rule(
@@ -197,21 +233,27 @@ FAILURE_RULES: Final = (
         26,
         75,
         93,
+        operations=("configure",),
+    ),
+    _rule(
+        NpuHefError,
+        f"the .hef was made by a compiler that is newer than this HailoRT; update HailoRT or {COMPILERS}",
+        92,
         operations=("load", "configure"),
     ),
     _rule(
         NpuHefError,
-        "the .hef was made by a compiler that is newer than this HailoRT; update HailoRT or compile with the matching version (3.33 "
-        "for 4.23, 3.32 for 4.22, 3.31 for 4.21, 3.30 for 4.20)",
-        92,
-        operations=("load", "configure"),
+        f"the .hef is damaged, or was made by a compiler that is newer than this HailoRT; copy the model's directory again, or {COMPILERS}",
+        26,
+        operations=("load",),
     ),
     _rule(
         NpuHefError, "the .hef is damaged or cannot be read; copy the model's directory again", 13, 14, 91, operations=("load", "configure")
     ),
     _rule(
         NpuOverheatedError,
-        "the NPU aborted its streams: it is too hot or undervolted; improve the cooling, use the 27 W power supply, and check `dmesg`",
+        "the NPU aborted its streams, most often from heat or undervoltage: improve the cooling, use the 27 W power supply, and check "
+        "`dmesg`",
         63,
     ),
     _rule(NpuTimeoutError, "the NPU did not answer in time; if this persists, power the Pi off and on", 4),

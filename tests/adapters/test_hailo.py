@@ -117,6 +117,23 @@ def test_a_batch_that_would_shut_the_model_down_is_rejected(start, batch):
     assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
 
 
+@pytest.mark.parametrize(("count", "runs"), [(1, [2]), (2, [2]), (4, [2, 2]), (MAX_BATCH, [2, 2, 2])])
+def test_images_run_in_pairs_so_that_the_model_is_streamed_once_for_two(start, count, runs):
+    board = Board()
+    embedder = start(board)
+    batch = images(count)
+    answer = embedder.submit(batch).result(5)
+    assert answer.shape == (count, embedder.info.dim)
+    assert np.min(np.sum(answer * expected(batch), axis=1)) > 0.99
+    assert board.runs == runs
+
+
+def test_a_batch_that_may_not_be_written_is_embedded(start):
+    batch = images(2)
+    batch.setflags(write=False)
+    assert start(Board()).submit(batch).result(5).shape[0] == 2
+
+
 # --- failures of opening ---
 
 
@@ -278,6 +295,18 @@ def test_the_sensor_values_of_the_board(start):
     status = start(Board(temperature_c=61.0, throttling_level=2)).status()
     assert (status.state, status.temperature_c, status.throttling_level) == (NpuState.READY, 61.0, 2)
     assert (status.clock_mhz, status.architecture, status.firmware) == (400.0, "HAILO8L", "4.23.0")
+
+
+def test_a_board_that_refuses_its_temperature_reports_the_rest(start):
+    status = start(Board(temperature_refused=True)).status()
+    assert (status.temperature_c, status.gauges_error, status.clock_mhz, status.architecture) == (None, None, 400.0, "HAILO8L")
+
+
+@pytest.mark.parametrize(("runtime", "warns"), [("4.20.1", False), ("4.23.0", False), ("4.24.0", True), ("4.30.0", True)])
+def test_later_runtimes_are_accepted_with_a_warning(start, caplog, runtime, warns):
+    embedder = start(Board(library=runtime, driver=runtime))
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
+    assert (f"HailoRT {runtime} is newer than 4.23" in caplog.text) is warns
 
 
 @pytest.mark.parametrize("times", [1, 99])

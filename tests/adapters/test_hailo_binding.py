@@ -74,6 +74,8 @@ BINDING = {
     "InferModel.configure": ("(self)", "ConfiguredInferModel"),
     "InferModel.InferStream.shape": ("property", None),
     "InferModel.InferStream.set_format_type": ("(self, type)", None),
+    "ConfiguredInferModel.set_scheduler_threshold": ("(self, threshold)", None),
+    "ConfiguredInferModel.set_scheduler_timeout": ("(self, timeout_ms)", None),
     "ConfiguredInferModel.create_bindings": ("(self, input_buffers=None, output_buffers=None)", "ConfiguredInferModel.Bindings"),
     "ConfiguredInferModel.get_async_queue_size": ("(self)", None),
     "ConfiguredInferModel.wait_for_async_ready": ("(self, timeout_ms=1000, frames_count=1)", None),

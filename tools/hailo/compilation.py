@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from edge.errors import DataError
 from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix
 from edge.recognition.model import Artifact, ArtifactAgreement, Model
@@ -25,7 +27,12 @@ HEF_MIN_COSINE: Final = 0.97
 
 MIN_QUANTIZED_COSINE: Final = 0.98
 
-MIN_TOP1: Final = 0.995
+MAX_LOST_CARDS: Final = 0.005
+"""Share of held-out views whose card the ONNX finds and the quantized network does not."""
+
+MIN_CALIBRATION_CARDS: Final = 512
+"""Different cards for calibration. The ranges of few or foreign images leave a network that looks right and finds little: on a Hailo-8L a
+detector fell from 0.548 to 0.069 mAP50 with 128 images, and kept 0.507 with images of its own domain (public measurement, 2026-07)."""
 
 
 def script_path(folder: Path) -> Path:
@@ -43,16 +50,22 @@ def compile_model(
     """
     script = script_path(model.folder).read_text(encoding="utf-8")
     source = model.artifact_path("onnx")
+    if len(known.card_ids) < MIN_CALIBRATION_CARDS:
+        raise DataError(
+            f"{len(known.card_ids)} cards for calibration, at least {MIN_CALIBRATION_CARDS} are needed: add scans of cards of the kind "
+            "that the scanner will see, or hold out fewer sets"
+        )
     with tempfile.TemporaryDirectory() as folder:
         compilation = Compilation(write_compiled_part(source, Path(folder) / source.name, INPUT_SIZE.width), model.manifest.name)
         compilation.translate()
     compilation.optimize(script, views_of(known, negatives, count, seed=1, half=0))
-    agreements = compare_emulations(compilation, OnnxFile(source), held_out, negatives)
-    quantized = agreements["quantized emulation"]
-    if quantized.mean_cosine < MIN_QUANTIZED_COSINE or quantized.top1 < MIN_TOP1:
+    agreements, found = compare_emulations(compilation, OnnxFile(source), held_out, negatives)
+    quantized, lost = agreements["quantized emulation"], found["ONNX"] - found["quantized emulation"]
+    if quantized.mean_cosine < MIN_QUANTIZED_COSINE or lost > MAX_LOST_CARDS:
         raise DataError(
-            f"quantization costs too much: mean cosine {quantized.mean_cosine:.4f} (at least {MIN_QUANTIZED_COSINE}), same top-1 "
-            f"{100 * quantized.top1:.1f} % (at least {100 * MIN_TOP1:g} %); try 16 bits in the last stage, see hef/README.md"
+            f"quantization costs too much: of {quantized.count} views of held-out cards {100 * found['quantized emulation']:.1f} % find "
+            f"their card instead of {100 * found['ONNX']:.1f} % (at most {100 * MAX_LOST_CARDS:g} points less), mean cosine "
+            f"{quantized.mean_cosine:.4f} (at least {MIN_QUANTIZED_COSINE}); try 16 bits in the last stage, see hef/README.md"
         )
     write_artifact(model, compilation.compile(), quantized)
     return agreements
@@ -60,8 +73,11 @@ def compile_model(
 
 def compare_emulations(
     compilation: Compilation, reference: OnnxFile, held_out: CardImages, negatives: Path | None
-) -> dict[str, ArtifactAgreement]:
-    """Compare native and quantized emulation with the ONNX on two views of each held-out card, searched among the held-out cards."""
+) -> tuple[dict[str, ArtifactAgreement], dict[str, float]]:
+    """Compare native and quantized emulation with the ONNX on two views of each held-out card, searched among the held-out cards.
+
+    Returns the agreement of each emulation with the ONNX, and of all three the share of views whose nearest card is the right one.
+    """
     queries = views_of(held_out, negatives, 2 * len(held_out.card_ids), seed=2, half=1)
     gallery = reference.embed(list(held_out.pixels))
     expected = reference.run(queries)
@@ -69,7 +85,9 @@ def compare_emulations(
         "native": compilation.emulate(queries, "SDK_NATIVE"),
         "quantized emulation": compilation.emulate(queries, "SDK_QUANTIZED"),
     }
-    return {name: compare_artifacts(expected, rows, gallery) for name, rows in emulated.items()}
+    cards = np.arange(len(queries)) % len(gallery)
+    found = {name: float(np.mean(np.argmax(rows @ gallery.T, axis=1) == cards)) for name, rows in {"ONNX": expected, **emulated}.items()}
+    return {name: compare_artifacts(expected, rows, gallery) for name, rows in emulated.items()}, found
 
 
 def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:

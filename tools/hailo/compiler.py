@@ -22,7 +22,7 @@ from edge.recognition.embedding import EmbeddingMatrix, InputBatch, l2_normalize
 from tools.hailo.compiled_part import CompiledPart
 from tools.hailo.views import CALIBRATION_IMAGES
 
-RUNTIME_OF_COMPILER: Final = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23"}
+RUNTIME_OF_COMPILER: Final = {"3.30": "4.20", "3.31": "4.21", "3.32": "4.22", "3.33": "4.23", "3.34": "4.24"}
 """Dataflow Compiler -> HailoRT that reads its files (hailo_model_zoo, docs/CHANGELOG.rst)."""
 
 

@@ -160,6 +160,8 @@ class Control:
 
     def get_chip_temperature(self):
         self._alive()
+        if BOARD.temperature_refused:
+            check(18)
         return _Record(ts0_temperature=BOARD.temperature_c, ts1_temperature=BOARD.temperature_c - 1.0, sample_count=1)
 
     def get_extended_device_information(self):
@@ -350,6 +352,8 @@ class ConfiguredInferModel:
                 self._buffer = None
 
             def set_buffer(self, buffer):
+                if not buffer.flags.writeable:
+                    raise ValueError("array is not writeable")  # the binding calls mutable_data()
                 if not buffer.flags.c_contiguous:
                     raise HailoRTException("Buffer must be C_CONTIGUOUS")
                 self._buffer = buffer
@@ -375,6 +379,8 @@ class ConfiguredInferModel:
         self._free_at_s = 0.0
         self._room = threading.Condition()
         self._down = False
+        self._threshold, self._timeout_ms = 0, 0
+        self._waiting = 0
         self._buffer_guards = deque()
         # libhailort calls back from one thread per configured model
         self._worker = threading.Thread(target=self._work, name="hailort-callbacks", daemon=True)
@@ -401,6 +407,13 @@ class ConfiguredInferModel:
         for name, buffer in (output_buffers or {}).items():
             bindings.output(name).set_buffer(buffer)
         return bindings
+
+    def set_scheduler_threshold(self, threshold):
+        check(2 if threshold > self._infer_model._batch_size else 0)
+        self._threshold = threshold
+
+    def set_scheduler_timeout(self, timeout_ms):
+        self._timeout_ms = timeout_ms
 
     def get_async_queue_size(self):
         return BOARD.queue_size
@@ -438,6 +451,7 @@ class ConfiguredInferModel:
         if status:
             self._down = True  # any failing submission shuts the model down
             check(status)
+        self._schedule(len(bindings))
         self._buffer_guards.append(bindings)
         with self._room:
             self._pending += len(bindings)
@@ -448,6 +462,16 @@ class ConfiguredInferModel:
         job = AsyncInferJob()
         self._jobs.put((bindings, callback, job, self._free_at_s))
         return job
+
+    def _schedule(self, arriving):
+        """Note the runs as the scheduler makes them while the chip is idle: images arrive one by one."""
+        patient = os.environ.get("HAILO_DISABLE_IDLE_OPT") == "1" and self._timeout_ms > 0
+        least = max(1, self._threshold) if patient else 1
+        for _ in range(arriving):
+            self._waiting += 1
+            if self._waiting >= least:
+                BOARD.runs.append(min(self._waiting, self._infer_model._batch_size))
+                self._waiting = 0
 
     def _work(self):
         while (entry := self._jobs.get()) is not None:

@@ -51,6 +51,9 @@ class Board:
     """-1: not throttled, 0 the first step (hailort.h, hailo_health_info_t)."""
     pictures: int = 0
     """Images embedded so far."""
+    runs: list[int] = field(default_factory=list)
+    """Images of each run of the chip; a network that does not fit on it is streamed once per run."""
+    temperature_refused: bool = False
     submissions: int = 0
     deepest: int = 0
     """Maximum number of concurrent submissions."""

@@ -77,6 +77,7 @@ def cards(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch):
     monkeypatch.setattr("tools.hailo.compiler.CALIBRATION_IMAGES", 16)
+    monkeypatch.setattr("tools.hailo.compilation.MIN_CALIBRATION_CARDS", 4)
 
 
 def compile_it(model, cards, *more):
@@ -174,6 +175,20 @@ def test_quantization_that_costs_too_much_fails(model, cards, capsys, monkeypatc
     assert compile_it(model, cards) == ExitCode.BAD_DATA
     assert "quantization costs too much" in capsys.readouterr().err
     assert not (model / "model.hef").exists()
+
+
+def test_a_network_that_no_longer_finds_held_out_cards_fails_whatever_the_cosine(model, cards, capsys, monkeypatch):
+    hailo_sdk_double.install(monkeypatch, noise=0.5)
+    monkeypatch.setattr("tools.hailo.compilation.MIN_QUANTIZED_COSINE", -1.0)
+    assert compile_it(model, cards) == ExitCode.BAD_DATA
+    assert "of 4 views of held-out cards" in capsys.readouterr().err
+
+
+def test_too_few_different_cards_for_calibration_fail(model, cards, capsys, monkeypatch):
+    hailo_sdk_double.install(monkeypatch)
+    monkeypatch.setattr("tools.hailo.compilation.MIN_CALIBRATION_CARDS", 512)
+    assert compile_it(model, cards) == ExitCode.BAD_DATA
+    assert "4 cards for calibration, at least 512 are needed" in capsys.readouterr().err
 
 
 def test_too_few_calibration_images_fail(model, cards, capsys, monkeypatch):
