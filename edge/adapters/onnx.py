@@ -1,4 +1,4 @@
-"""Embedder and detector on the CPU, through ONNX Runtime.
+"""Embedders and detector on the CPU, through ONNX Runtime.
 
 The embedder is configured for low memory use: half-precision weights are converted to single precision when loaded, and each further
 copy of them takes 116 MB. Therefore arena and memory pattern are off, memory left over from loading is returned to the system, and a large
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -19,10 +20,12 @@ import onnxruntime
 from typing_extensions import override
 
 from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError, ModelError
+from edge.recognition.description import TextEmbedder, TextEmbedderInfo, to_text_input
 from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, checked_embeddings
 from edge.recognition.locator_model import LocatorModel
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder
+from edge.recognition.text_model import TextModel
 from edge.vision.detector import Detector, DetectorBatch, DetectorInfo, DetectorMaps, check_detector_batch, checked_maps
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
@@ -159,6 +162,39 @@ class OnnxDetector(Detector):
     @override
     def close(self) -> None:
         self._session = None
+
+
+class OnnxTextEmbedder(TextEmbedder):
+    """Runs the network of a text model in the caller's thread. Raises ``ModelError`` if it cannot be loaded."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._info = model.manifest.info
+        self._buckets = model.manifest.buckets
+        path = model.onnx_path
+        # one thread, because a text takes a millisecond
+        self._session = _load(path, threads=1, arena=False, graph_optimization="all", spin=False)
+        (words,), (embedding,) = self._session.get_inputs(), self._session.get_outputs()
+        if words.type != "tensor(float)" or words.shape[-1] != self._buckets or embedding.shape[-1] != self._info.dim:
+            raise ModelError(
+                f"{path}: takes {words.type} {words.shape} and returns {embedding.shape}, not float (n, {self._buckets}) and (n, "
+                f"{self._info.dim}); train the text model again"
+            )
+        self._input = words.name
+
+    @property
+    @override
+    def info(self) -> TextEmbedderInfo:
+        return self._info
+
+    @override
+    def embed(self, texts: Sequence[str]) -> EmbeddingMatrix:
+        if not texts:
+            return np.empty((0, self._info.dim), dtype=np.float32)
+        try:
+            output = self._session.run(None, {self._input: to_text_input(texts, self._buckets)})[0]
+        except Exception as error:
+            raise EmbedderError(f"ONNX Runtime failed: {error}") from error
+        return checked_embeddings(output, count=len(texts), dim=self._info.dim)
 
 
 def _open_session(

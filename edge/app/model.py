@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from edge.recognition.description import TextEmbedder
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from edge.recognition.model import Model, find_model, open_model, self_test
 from edge.recognition.recognizer import Embedder
+from edge.recognition.text_model import find_text_model, open_text_model, self_test_text
 from edge.settings.sections import NetworkSection
 from edge.system.npu import NpuStatus
 
@@ -53,3 +56,13 @@ def load_model(settings: NetworkSection) -> Iterator[LoadedModel]:
     )
     with closing(embedder):
         yield LoadedModel(model, embedder, self_test(embedder.submit, model, kind="onnx"))
+
+
+def load_text_embedder(folder: Path | None) -> TextEmbedder:
+    """Load a text model, the only one under ``hef/`` if ``folder`` is None, and run its self-test. Raises ``ModelError``."""
+    from edge.adapters.onnx import OnnxTextEmbedder
+
+    model = open_text_model(find_text_model(folder))
+    embedder = OnnxTextEmbedder(model)
+    self_test_text(embedder, model)
+    return embedder

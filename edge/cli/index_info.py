@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.app.index import make_vector_index, with_projection
+from edge.app.model import load_text_embedder
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import Manifest
 from edge.cli.arguments import AddCommand, add_index_option, positive_count
@@ -17,6 +18,8 @@ from edge.errors import ExitCode, UsageError
 from edge.index import releases
 from edge.index.similar_cards import read_vector, similar_to_card, similar_to_embedding
 from edge.index.similarity_statistics import SimilarityStatistics, Spread, similarity_statistics
+from edge.recognition.description import embed_description, unknown_words
+from edge.recognition.embedding import EmbeddingMatrix, ModelId
 from edge.recognition.gallery import Card
 
 NAME_LIMIT: Final = 20
@@ -47,7 +50,7 @@ def chosen_directory(args: argparse.Namespace) -> Path:
 
 def add_search(add: AddCommand) -> None:
     """Add ``search``."""
-    parser = add("search", _search, "Find cards by name, id or similarity. Similarity is to a card or to an embedding.")
+    parser = add("search", _search, "Find cards by name, id, description or similarity. Similarity is to a card or to an embedding.")
     parser.add_argument("text", nargs="?", help="beginnings of words of the name or id")
     parser.add_argument("--like", metavar="ID", help="find the cards most similar to this card")
     parser.add_argument(
@@ -57,10 +60,16 @@ def add_search(add: AddCommand) -> None:
         help="find the cards most similar to an embedding: a .npy file, a JSON list, or the bytes described in index/README.md",
     )
     parser.add_argument(
+        "--describe", metavar="TEXT", help="find the cards whose picture fits a description best, for example 'red dragon in the rain'"
+    )
+    parser.add_argument(
+        "--text-model", type=Path, metavar="DIR", help="folder of the text model for --describe (default: the only one under hef/)"
+    )
+    parser.add_argument(
         "--limit",
         type=positive_count,
         metavar="N",
-        help=f"list at most N cards (default: {NAME_LIMIT}; {SIMILAR_LIMIT} with --like or --vector)",
+        help=f"list at most N cards (default: {NAME_LIMIT}; {SIMILAR_LIMIT} by similarity or description)",
     )
     add_index_option(parser)
 
@@ -79,8 +88,8 @@ def _info(args: argparse.Namespace) -> ExitCode:
 
 
 def _search(args: argparse.Namespace) -> ExitCode:
-    if sum(given is not None for given in (args.text, args.like, args.vector)) != 1:
-        raise UsageError("index search: give either words, --like ID or --vector FILE; see `cardedge index search --help`")
+    if sum(given is not None for given in (args.text, args.like, args.vector, args.describe)) != 1:
+        raise UsageError("index search: give either words, --like ID, --vector FILE or --describe TEXT; see `cardedge index search --help`")
     found = _found(releases.open_index(args.index), args)
     if not found:
         print_error("no card found")
@@ -97,9 +106,22 @@ def _found(bundle: Bundle, args: argparse.Namespace) -> list[str]:
     if args.like is not None:
         similar = similar_to_card(bundle, args.like, index.search, limit)
     else:
-        dim = bundle.manifest.projection.input_dim if bundle.manifest.projection else bundle.manifest.dim
-        similar = similar_to_embedding(bundle, read_vector(args.vector, dim), with_projection(index, bundle).search, limit)
+        embedding = _described(bundle, args) if args.describe is not None else _stored(bundle, args.vector)
+        similar = similar_to_embedding(bundle, embedding, with_projection(index, bundle).search, limit)
     return [_card_line(bundle.gallery.cards[card_id], bundle, similarity, as_json=args.json) for card_id, similarity in similar]
+
+
+def _described(bundle: Bundle, args: argparse.Namespace) -> EmbeddingMatrix:
+    """Return the embedding of ``--describe``; report words that the text model has not learned."""
+    embedder = load_text_embedder(args.text_model)
+    embedding = embed_description(args.describe, embedder, ModelId(bundle.manifest.model_id))
+    if unknown := unknown_words(args.describe, embedder.info):
+        print_error(f"words that the text model was not trained with: {', '.join(unknown)}")
+    return embedding
+
+
+def _stored(bundle: Bundle, path: Path) -> EmbeddingMatrix:
+    return read_vector(path, bundle.manifest.projection.input_dim if bundle.manifest.projection else bundle.manifest.dim)
 
 
 def _card_line(card: Card, bundle: Bundle, similarity: float | None, *, as_json: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +33,8 @@ Cosine: TypeAlias = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 REPEAT_MIN_COSINE: Final = 0.9999
 """Two runs of one input may differ only by rounding. An NPU with the wrong runtime returns different embeddings each time."""
+
+ManifestT = TypeVar("ManifestT", bound=Schema)
 
 Submit: TypeAlias = Callable[[InputBatch], Future[EmbeddingMatrix]]
 """``Embedder.submit``."""
@@ -216,7 +218,8 @@ def open_model(folder: Path) -> Model:
     for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
         check_file(folder / record.file, sha256=record.sha256, size_bytes=record.size_bytes)
     images = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
-    return Model(folder, manifest, images, _read_golden_embeddings(folder, manifest))
+    golden = read_unit_vectors(folder / manifest.golden.embeddings.file, len(images), manifest.dim)
+    return Model(folder, manifest, images, golden)
 
 
 def read_model_json(folder: Path) -> Any:
@@ -237,12 +240,17 @@ def read_model_json(folder: Path) -> Any:
 
 def read_model_manifest(folder: Path) -> ModelManifest:
     """Return the validated content of ``model.json``, without verifying the files it names. Raises ``ModelError``."""
+    return read_validated(folder, ModelManifest)
+
+
+def read_validated(folder: Path, kind: type[ManifestT]) -> ManifestT:
+    """Return the ``model.json`` of a folder as a manifest of the given kind. Raises ``ModelError``."""
     path, raw = folder / MODEL_FILE, read_model_json(folder)
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
         raise ModelError(f"{path}: format {version} is newer than {MODEL_FORMAT_VERSION}, which this version reads; update cardedge")
     try:
-        return ModelManifest.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
@@ -337,13 +345,12 @@ def _read_golden(path: Path) -> InputBatch:
     return np.ascontiguousarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _read_golden_embeddings(folder: Path, manifest: ModelManifest) -> EmbeddingMatrix:
-    path = folder / manifest.golden.embeddings.file
+def read_unit_vectors(path: Path, count: int, dim: int) -> EmbeddingMatrix:
+    """Return the stored embeddings of golden inputs, float32 (count, dim). Raises ``ModelError`` for anything else in the file."""
     try:
         stored = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not an array file ({error}); export the model again") from error
-    shape = (len(manifest.golden.pictures), manifest.dim)
-    if stored.shape != shape or stored.dtype != np.float32 or not np.allclose(np.linalg.norm(stored, axis=1), 1.0, atol=1e-3):
-        raise ModelError(f"{path}: not {shape[0]} unit vectors of {shape[1]} float32; export the model again")
+    if stored.shape != (count, dim) or stored.dtype != np.float32 or not np.allclose(np.linalg.norm(stored, axis=1), 1.0, atol=1e-3):
+        raise ModelError(f"{path}: not {count} unit vectors of {dim} float32; export the model again")
     return np.asarray(stored, dtype=np.float32)

@@ -91,7 +91,7 @@ has_hef() {
     "$python" - "$1" <<'PYTHON' 2>/dev/null
 import json, pathlib, sys
 for record in pathlib.Path(sys.argv[1]).glob("*/model.json"):
-    artefact = json.loads(record.read_text())["artefacts"].get("hef")
+    artefact = json.loads(record.read_text()).get("artefacts", {}).get("hef")
     if artefact is not None and (record.parent / artefact["file"]).is_file():
         raise SystemExit(0)
 raise SystemExit(1)

@@ -140,8 +140,8 @@ def test_search_for_cards_similar_to_a_card(cardedge, bundle):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["search"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
-        (["search", "a", "--like", "b"], ExitCode.USAGE, "give either words, --like ID or --vector FILE"),
+        (["search"], ExitCode.USAGE, "give either words, --like ID, --vector FILE or --describe TEXT"),
+        (["search", "a", "--like", "b"], ExitCode.USAGE, "give either words, --like ID, --vector FILE or --describe TEXT"),
         (["search", "--like", "nope"], ExitCode.BAD_DATA, "no card 'nope'; find its id with"),
         (["search", "a", "--limit", "0"], ExitCode.USAGE, "'0' is not a whole number of at least 1"),
         (["activate", "0123456789abcdef"], ExitCode.BAD_DATA, "no such release; see `cardedge index list`"),
