@@ -13,7 +13,8 @@ import numpy as np
 from typing_extensions import override
 
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine, TextReader
+from edge.recognition.collector_number import TextReader
+from edge.recognition.number_text import TextLine
 from edge.vision.frame import RgbImage
 
 INSTALL: Final = "install the extra `ocr` (.venv/bin/pip install -e '.[ocr]' in a clone) or set recognition.read_numbers = \"never\""

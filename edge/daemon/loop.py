@@ -213,6 +213,8 @@ class Daemon:
         if self._viewer is not None and self._viewer.watched:
             self._viewer.on_frame(frame, self._tracker.outlines())
         self._announcer.publish_changes(self._numbers.add(observation.changes, self._context(), located_ns))
+        if self._numbers.busy:
+            self._numbers.look_again(frame.pixels, self._tracker.outlines())
         if not observation.requests:
             return
         submitted_ns = self._clock.monotonic_ns()

@@ -1,28 +1,36 @@
 """A queue of identified cards whose collector number is being read, to decide which printing they are.
 
-OCR runs in a thread of its own, once per card, on the frame that identified the card. A change is published without its number when
-there is nothing to decide (one printing), the queue is full, or OCR fails or takes too long.
+OCR runs in a thread of its own, on the frame that identified the card, and on up to two more while the text leaves the printing open; the
+frames vote. A change is published without its number when there is nothing to decide (one printing), the queue is full, or OCR fails or
+takes too long.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from edge.daemon.announcer import EventContext
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine, TextReader, needs_number, number_band, settle_printing
+from edge.recognition.collector_number import TextReader, needs_another_frame, needs_number, settle_printing
 from edge.recognition.decision import Identified
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band, regions_of
+from edge.recognition.number_formats import NumberRegion
+from edge.recognition.number_text import TextLine
 from edge.system.clock import NS_PER_S
-from edge.tracking.tracker import ChangeKind, TrackChange, Tracker, TrackId
+from edge.tracking.tracker import ChangeKind, Outline, TrackChange, Tracker, TrackId
 from edge.vision.frame import RgbImage
 
 _log = logging.getLogger(__name__)
 
 MAX_QUEUED: Final = 4
+MAX_FRAMES: Final = 3
+"""Frames in which the number of one card is read; those after the first only if the ones before leave the printing open."""
 MAX_WAIT_S: Final = 2.0
 """How long an identified card waits for its number; a Raspberry Pi 5 reads one in a fraction of this."""
 
@@ -63,11 +71,18 @@ def read_synchronously(reader: TextReader) -> ReadText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _QueuedCard:
+    """A change whose number is being read: ``text`` in one frame, None while it waits for another, ``texts`` in those before."""
+
     change: TrackChange
     decision: Identified
     context: EventContext
-    text: Future[tuple[TextLine, ...]]
     queued_ns: int
+    text: Future[tuple[TextLine, ...]] | None
+    texts: tuple[tuple[TextLine, ...], ...] = ()
+
+    @property
+    def cards(self) -> Mapping[CardId, Card]:
+        return self.context.loaded.gallery.cards
 
 
 class CollectorNumberQueue:
@@ -93,52 +108,80 @@ class CollectorNumberQueue:
     def add(self, changes: Iterable[TrackChange], context: EventContext, now_ns: int) -> list[ChangeInContext]:
         """Queue the changes that need their collector number, to be read in the frame of ``context``; return those to publish now.
 
-        If a track with a queued change has a new one, the queued change is returned too, first and without its number.
+        If a track with a queued change has a new one, the queued change is returned too, first, with what was read of its number so far.
         """
         now: list[ChangeInContext] = []
         for change in changes:
             if queued := self._queued.pop(change.track_id, None):
-                now.append((queued.change, queued.context))
+                now.append((self._settle(queued), queued.context))
             if not self._enqueue(change, context, now_ns):
                 now.append((change, context))
         return now + self.completed(now_ns)
 
+    def look_again(self, pixels: RgbImage, outlines: Iterable[Outline]) -> None:
+        """Read the numbers that the frames before left open in a new frame; ``outlines`` are where the tracks are in it."""
+        quads = {outline.track_id: outline.quad for outline in outlines}
+        for track_id, queued in self._queued.items():
+            if queued.text is None and self._read is not None and track_id in quads:
+                band = number_band(pixels, quads[track_id], _regions(queued.decision, queued.cards))
+                if band is not None:
+                    self._queued[track_id] = replace(queued, text=self._read(band))
+
     def completed(self, now_ns: int, *, flush: bool = False) -> list[ChangeInContext]:
         """Remove and return the changes whose number was read, failed or timed out, oldest first; with ``flush`` all changes."""
-        over = [queued for queued in self._queued.values() if flush or queued.text.done() or now_ns - queued.queued_ns >= self._max_wait_ns]
-        for queued in over:
-            del self._queued[queued.change.track_id]
-        return [(self._finish_number(queued), queued.context) for queued in over]
+        over = []
+        for track_id, queued in list(self._queued.items()):
+            late = flush or now_ns - queued.queued_ns >= self._max_wait_ns
+            current = self._collected(queued)
+            if late or (current.text is None and not self._left_open(current)):
+                del self._queued[track_id]
+                over.append((self._settle(current), current.context))
+            else:
+                self._queued[track_id] = current
+        return over
 
     def _enqueue(self, change: TrackChange, context: EventContext, now_ns: int) -> bool:
         """Queue a change; return False if it does not need its number or cannot get it."""
         decision = change.decision
         if self._read is None or context.frame is None or change.kind is not ChangeKind.IDENTIFIED or not isinstance(decision, Identified):
             return False
-        band = number_band(context.frame.pixels, change.quad) if needs_number(decision, always=self._always) else None
+        if not needs_number(decision, always=self._always):
+            return False
+        band = number_band(context.frame.pixels, change.quad, _regions(decision, context.loaded.gallery.cards))
         if band is None:
             return False
         if len(self._queued) >= MAX_QUEUED:
             self.dropped += 1
             return False
-        self._queued[change.track_id] = _QueuedCard(change, decision, context, self._read(band), now_ns)
+        self._queued[change.track_id] = _QueuedCard(change, decision, context, now_ns, self._read(band))
         return True
 
-    def _finish_number(self, queued: _QueuedCard) -> TrackChange:
-        """Return the change with the printing that the number decides; the same change if no number was read."""
-        if not queued.text.done():
-            queued.text.cancel()
-            self.dropped += 1
-            return queued.change
+    def _collected(self, queued: _QueuedCard) -> _QueuedCard:
+        """Return the card with the text that OCR has returned in the meantime; without further frames if OCR failed."""
+        if queued.text is None or not queued.text.done():
+            return queued
         try:
-            lines = queued.text.result()
+            return replace(queued, text=None, texts=(*queued.texts, queued.text.result()))
         except TextReaderError as error:
-            self.dropped += 1
             _log.warning("the collector number of a card was not read: %s", error)
-            return queued.change
-        decision = settle_printing(queued.decision, lines, queued.context.loaded.gallery.cards)
+            self.dropped += not queued.texts
+            return replace(queued, text=None, texts=queued.texts + ((),) * (MAX_FRAMES - len(queued.texts)))
+
+    def _left_open(self, queued: _QueuedCard) -> bool:
+        return len(queued.texts) < MAX_FRAMES and needs_another_frame(queued.decision, queued.texts, queued.cards)
+
+    def _settle(self, queued: _QueuedCard) -> TrackChange:
+        """Return the change with the printing that the number decides; the same change if no number was read."""
+        if queued.text is not None:
+            queued.text.cancel()
+            self.dropped += not queued.texts
+        decision = settle_printing(queued.decision, queued.texts, queued.cards)
         if decision is queued.decision:
             return queued.change
         self._tracker.revise(queued.change.track_id, decision)
         kind = ChangeKind.IDENTIFIED if isinstance(decision, Identified) else ChangeKind.UNCERTAIN
         return replace(queued.change, kind=kind, decision=decision)
+
+
+def _regions(decision: Identified, cards: Mapping[CardId, Card]) -> frozenset[NumberRegion]:
+    return regions_of(cards[card_id] for card_id in decision.printings if card_id in cards)

@@ -20,10 +20,11 @@ from edge.identification.answer import (
     rounded,
 )
 from edge.identification.expectation import ExpectationResult, Ground, MatchVerdict, card_agreement, check_expectation
-from edge.recognition.collector_number import TextReader, needs_number, number_band, settle_printing
+from edge.recognition.collector_number import TextReader, needs_number, settle_printing
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band, regions_of
 from edge.recognition.recognizer import Recognizer
 from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
@@ -100,10 +101,10 @@ def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, options
     decision = sighting.decision
     if options.reader is None or not isinstance(decision, Identified) or not needs_number(decision, always=options.read_always):
         return sighting
-    band = number_band(pixels, sighting.quad)
+    band = number_band(pixels, sighting.quad, regions_of(gallery.cards[card_id] for card_id in decision.printings))
     if band is None:
         return sighting
-    return replace(sighting, decision=settle_printing(decision, options.reader.read_text(band), gallery.cards))
+    return replace(sighting, decision=settle_printing(decision, (options.reader.read_text(band),), gallery.cards))
 
 
 def _expected(pixels: RgbImage, sightings: Sequence[Sighting], gallery: Gallery, expected: CardId) -> ExpectedAnswer:

@@ -1,66 +1,35 @@
-"""Collector numbers: crop where a card prints its number, match the text that OCR returns with the printings, and settle the decision.
+"""Matching the text that OCR returns with the collector numbers of the printings, and settling the decision.
 
-A collector number is printed in one of two forms: a *fraction* such as ``007/165`` or ``TG12/TG30`` (number and size of the set), or a
-number after the *set's code* such as ``A1 007`` or ``SV4 12``. Other text at the bottom edge of a card (hit points, years, a creature's
-``2/5``) is ignored. Letters that OCR confuses with digits (O for 0, I for 1, S for 5, B for 8) cost little, digits that resemble each other
-cost more, everything else counts as another number. A text contradicts the printings only if its confidence is high and it differs from
-every printing's number by more than the usual mistakes of OCR.
+Each number in the text (``edge.recognition.number_text``) is compared with the number of each printing in normal form
+(``edge.recognition.printed_number``), so that a difference of notation is no contradiction: letters of a catalog that the card does not
+bear, a total that the list leaves out, the code of the set in the number or in a column of its own. Letters that OCR confuses with digits
+cost little, digits that resemble each other cost more, everything else counts as another number. A text contradicts the printings only if
+its confidence is high and it differs from every printing's number by more than the usual mistakes of OCR.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import pairwise
 from typing import Final, Protocol
-
-import cv2
-import numpy as np
 
 from edge.recognition.decision import Decision, Identified, RejectReason, Uncertain
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.vision.card import Quad, Size
+from edge.recognition.number_formats import Shape
+from edge.recognition.number_text import LETTER_FOR_DIGIT, MAX_EQUAL_COST, FoundNumber, TextLine, find_numbers, text_cost
+from edge.recognition.printed_number import PrintedNumber, Relation, games_of, language_code, normal_label, parse_number
 from edge.vision.frame import RgbImage
-
-BAND_TOP: Final = 0.89
-"""Top of the number band as a share of the card's height: most games print the number below it, left, right or in the middle."""
-BAND_SIZE: Final = Size(1008, 155)
-"""16 pixels per millimeter: a number of 1.2 mm is 20 pixels high, the size that text recognition models are trained on."""
-MIN_CARD_WIDTH_PX: Final = 200.0
-"""Narrower cards have digits of less than 4 pixels, which OCR never reads.
-
-Measured on drawn cards with the simulated camera: of 23 numbers on cards at rest, 19 are read exactly at 250 pixels and 22 at 320; on cards
-in motion and out of focus (``camera-4``), none at 250 and 6 at 340."""
 
 MIN_CONFIDENCE: Final = 0.6
 """Lines of lower confidence are ignored."""
 HIGH_CONFIDENCE: Final = 0.85
 """Confidence required of a line that contradicts the printings, or that distinguishes numbers which OCR confuses."""
 
-_MAX_EQUAL_COST: Final = 0.45
-"""Highest cost at which two texts are the same number: two letters in place of digits."""
 _DIFFERENT_COST: Final = 1.0
-_LETTER_FOR_DIGIT: Final = 0.2
-_SIMILAR_DIGITS: Final = 0.6
-_REPLACEMENT_COSTS: Final = {
-    **dict.fromkeys(("O0", "D0", "Q0", "I1", "L1", "|1", "!1", "Z2", "S5", "G6", "B8"), _LETTER_FOR_DIGIT),
-    **dict.fromkeys(("08", "06", "17", "38", "56", "58", "68", "39", "89"), _SIMILAR_DIGITS),
-}
-
-_FRACTION: Final = re.compile(r"([A-Z0-9|!]{1,7}) ?/ ?([A-Z0-9|!]{2,7})")
-_WORD: Final = re.compile(r"[A-Z0-9|!]+")
-_NUMBER: Final = re.compile(r"([A-Z]*)0*(\d+)([A-Z]?)")
-
-
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """A line of text returned by OCR, with its confidence in [0, 1]."""
-
-    text: str
-    confidence: float
+_MIN_TOTAL: Final = 20
+"""A smaller total does not contradict: ``10/10`` may be the strength of a creature."""
 
 
 class TextReader(Protocol):
@@ -76,11 +45,13 @@ class NumberMatch:
     """The printings of an artwork that match the text on a card.
 
     ``text`` is the text of the number, None if no line contains a usable number. ``agreeing`` are the matching printings in the order
-    given: all of them if ``text`` is None, none if the number belongs to none of them.
+    given: all of them if ``text`` is None, none if the number belongs to none of them. ``certain`` is False if OCR may confuse the number
+    with that of another printing, or the number belongs to none.
     """
 
     text: str | None
     agreeing: tuple[CardId, ...]
+    certain: bool = True
 
     @property
     def contradicts(self) -> bool:
@@ -88,47 +59,19 @@ class NumberMatch:
         return not self.agreeing
 
 
-@dataclass(frozen=True, slots=True)
-class _PrintedNumber:
-    number: str
-    total: str | None
-    text: str
-    confidence: float
-
-
 def needs_number(decision: Decision, *, always: bool) -> bool:
     """Return whether to read the collector number: if several printings remain, or with ``always`` of every identified card."""
     return isinstance(decision, Identified) and (always or len(decision.printings) > 1)
 
 
-def number_band(pixels: RgbImage, quad: Quad) -> RgbImage | None:
-    """Return the bottom edge of the card in ``quad``, upright, RGB uint8 (155, 1008, 3), sampled at the resolution of the frame.
-
-    ``quad`` must start at the top-left corner of the upright card. Returns None if the card is too small in the frame for its number to be
-    legible.
-    """
-    width_px = float(np.hypot(quad.bottom_right.x - quad.bottom_left.x, quad.bottom_right.y - quad.bottom_left.y))
-    if width_px < MIN_CARD_WIDTH_PX:
-        return None
-    factor = max(1, round(width_px / BAND_SIZE.width))  # a larger band is warped larger and averaged down, which avoids aliasing
-    size = Size(BAND_SIZE.width * factor, BAND_SIZE.height * factor)
-    left, top, right, bottom = -0.5, -0.5 - BAND_TOP / (1.0 - BAND_TOP) * size.height, size.width - 0.5, size.height - 0.5
-    card = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float32)
-    to_band = cv2.getPerspectiveTransform(quad.to_array(), card)
-    band = cv2.warpPerspective(pixels, to_band, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    if factor > 1:
-        band = cv2.resize(band, BAND_SIZE, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(band, dtype=np.uint8)
-
-
-def settle_printing(decision: Identified, lines: Sequence[TextLine], cards: Mapping[CardId, Card]) -> Identified | Uncertain:
-    """Return the decision after matching the text of the number band with the printings that remain.
+def settle_printing(decision: Identified, frames: Sequence[Sequence[TextLine]], cards: Mapping[CardId, Card]) -> Identified | Uncertain:
+    """Return the decision after matching the text of the number band, read in one or more frames, with the printings that remain.
 
     Keeps the printings whose number matches. Returns ``Uncertain`` if the number belongs to none of them, and ``decision`` itself if no
     number was found.
     """
-    printings = tuple(card_id for card_id in decision.printings if card_id in cards)
-    match = match_number(lines, [cards[card_id] for card_id in printings]) if printings else None
+    printings = [cards[card_id] for card_id in decision.printings if card_id in cards]
+    match = vote([match_number(lines, printings) for lines in frames]) if printings and frames else None
     if match is None or match.text is None:
         return decision
     if match.contradicts:
@@ -143,38 +86,73 @@ def settle_printing(decision: Identified, lines: Sequence[TextLine], cards: Mapp
     return replace(decision, best=best, printings=match.agreeing, number_read=match.text)
 
 
+def needs_another_frame(decision: Identified, frames: Sequence[Sequence[TextLine]], cards: Mapping[CardId, Card]) -> bool:
+    """Return whether the text of these frames leaves the printing open: no number, one that OCR may confuse, or one that belongs to none.
+
+    A second frame that says the same settles the last two.
+    """
+    printings = [cards[card_id] for card_id in decision.printings if card_id in cards]
+    matches = [match_number(lines, printings) for lines in frames] if printings else []
+    read = [match for match in matches if match.text is not None]
+    return not any(match.certain for match in read) and len({match.agreeing for match in read}) == len(read)
+
+
+def vote(matches: Sequence[NumberMatch]) -> NumberMatch:
+    """Return what most of the matches of one card in several frames say; at least one is required.
+
+    Frames in which no number was read do not vote. A number of one of the printings outweighs any that belongs to none, which is what a
+    misread number looks like. Without a majority no number counts as read.
+    """
+    votes = [match for match in matches if match.text is not None and match.agreeing] or [match for match in matches if match.contradicts]
+    if not votes:
+        return matches[0]
+    (most, count), *others = Counter(match.agreeing for match in votes).most_common(2)
+    if others and others[0][1] == count:
+        return NumberMatch(None, max((match.agreeing for match in matches), key=len))
+    return next(match for match in votes if match.agreeing == most)
+
+
 def match_number(lines: Sequence[TextLine], printings: Sequence[Card]) -> NumberMatch:
     """Match the text on a card with its possible printings, of which at least one is required."""
-    usable = [TextLine(line.text.upper().strip(), line.confidence) for line in lines if line.confidence >= MIN_CONFIDENCE]
     everything = tuple(card.card_id for card in printings)
-    by_number = _by_number(_numbers(usable, printings), printings)
-    by_set = _by_set(usable, printings)
-    if by_number is None and by_set is None:
+    listed = [_Listed.of(card) for card in printings]
+    usable = [line for line in lines if line.confidence >= MIN_CONFIDENCE]
+    found = find_numbers(usable, {card.set.upper() for card in printings if card.set})
+    by_number = _by_number(found.numbers, listed)
+    narrowing = [match for match in (_by_set(found.numbers, found.words, listed), _by_language(found.numbers, listed)) if match]
+    if by_number is None and not narrowing:
         return NumberMatch(None, everything)
-    if by_number is None or by_set is None:
-        return by_number or by_set or NumberMatch(None, everything)
-    both = tuple(card_id for card_id in by_number.agreeing if card_id in by_set.agreeing)
-    return NumberMatch(by_number.text, both)
+    matches = [by_number, *narrowing] if by_number else narrowing
+    agreeing = tuple(card_id for card_id in everything if all(card_id in match.agreeing for match in matches))
+    return NumberMatch(matches[0].text, agreeing, certain=bool(agreeing) and all(match.certain for match in matches))
 
 
-def _numbers(lines: Sequence[TextLine], printings: Sequence[Card]) -> list[_PrintedNumber]:
-    """Return everything that may be a collector number: fractions, and words after a set's code."""
-    found = [
-        _PrintedNumber(match[1], match[2], match[0], line.confidence)
-        for line in lines
-        for match in _FRACTION.finditer(line.text)
-        if _has_digit(match[1]) and _has_digit(match[2])
-    ]
-    codes = {card.set.upper() for card in printings if card.set}
-    for line in lines:
-        words = _WORD.findall(line.text)
-        for code, number in pairwise(words):
-            if _has_digit(number) and any(_cost(code, known) <= _MAX_EQUAL_COST for known in codes) and f"{number}/" not in line.text:
-                found.append(_PrintedNumber(number, None, f"{code} {number}", line.confidence))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A printing as listed: its number in normal form and the games that write it so, the label of its set, its language.
+
+    What is not known is None or empty.
+    """
+
+    card_id: CardId
+    number: PrintedNumber | None
+    set_label: str
+    language: str | None
+    games: frozenset[str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels that may stand before the number."""
+        return tuple(label for label in (self.number.label if self.number else "", self.set_label) if label)
+
+    @classmethod
+    def of(cls, card: Card) -> _Listed:
+        number = parse_number(card.number) if card.number else None
+        language = (number.language if number else None) or language_code(card.language)
+        return cls(card.card_id, number, normal_label(card.set or ""), language, games_of(card.number or ""))
 
 
-def _by_number(numbers: Sequence[_PrintedNumber], printings: Sequence[Card]) -> NumberMatch | None:
+def _by_number(numbers: Sequence[FoundNumber], printings: Sequence[_Listed]) -> NumberMatch | None:
     """Return the printings that the numbers match, None if they match nothing clearly or match different printings."""
     matches = [match for match in (_match_one(number, printings) for number in numbers) if match]
     agreeing = [match for match in matches if match.agreeing]
@@ -183,71 +161,116 @@ def _by_number(numbers: Sequence[_PrintedNumber], printings: Sequence[Card]) -> 
     return matches[0] if matches else None
 
 
-def _match_one(printed: _PrintedNumber, printings: Sequence[Card]) -> NumberMatch | None:
-    costs = {card.card_id: _number_cost(printed, card) for card in printings}
-    agreeing = tuple(card_id for card_id, (number, total) in costs.items() if number <= _MAX_EQUAL_COST and total <= _MAX_EQUAL_COST)
-    if agreeing:
-        others = [number for card_id, (number, total) in costs.items() if card_id not in agreeing and total <= _MAX_EQUAL_COST]
-        required = MIN_CONFIDENCE if min(others, default=_DIFFERENT_COST) >= _DIFFERENT_COST else HIGH_CONFIDENCE
-        return NumberMatch(printed.text, agreeing) if printed.confidence >= required else None
-    is_another = printed.confidence >= HIGH_CONFIDENCE and all(number >= _DIFFERENT_COST for number, _ in costs.values())
-    return NumberMatch(printed.text, ()) if is_another else None
+def _match_one(found: FoundNumber, printings: Sequence[_Listed]) -> NumberMatch | None:
+    known = {label for printing in printings for label in printing.labels}
+    costs = [_number_costs(found, printing, known) for printing in printings]
+    relations = [cost.relation for cost in costs]
+    closest = max(relations)
+    if closest >= Relation.COMPATIBLE:
+        agreeing = tuple(printing.card_id for printing, relation in zip(printings, relations, strict=True) if relation is closest)
+        others = [cost.least for cost in costs if cost.relation is not closest and cost.total_agrees]
+        certain = min(others, default=_DIFFERENT_COST) >= _DIFFERENT_COST
+        required = MIN_CONFIDENCE if certain else HIGH_CONFIDENCE
+        return NumberMatch(found.text, agreeing, certain) if found.confidence >= required else None
+    is_another = found.confidence >= HIGH_CONFIDENCE and set(relations) == {Relation.DIFFERENT} and _may_contradict(found)
+    return NumberMatch(found.text, (), certain=False) if is_another else None
 
 
-def _number_cost(printed: _PrintedNumber, card: Card) -> tuple[float, float]:
-    """Return the costs of number and total against the card's; an unknown total costs 0."""
-    if not card.number:
-        return _MAX_EQUAL_COST + 0.1, 0.0  # neither the same number nor a different one
-    number, _, total = card.number.upper().partition("/")
-    return _padded_cost(printed.number, number.strip()), _padded_cost(printed.total, total.strip()) if printed.total and total else 0.0
+def _may_contradict(found: FoundNumber) -> bool:
+    return not (found.total.isdigit() and int(found.total) < _MIN_TOTAL)
 
 
-def _padded_cost(text: str, known: str) -> float:
-    """Return the cost of ``text`` against a known number, whose leading zeros may be printed or not."""
-    parts = _NUMBER.fullmatch(known.replace(" ", "").replace("-", ""))
-    if parts is None:
-        return _cost(text, known)
-    prefix, digits, suffix = parts.groups()
-    return _cost(text, prefix + digits.zfill(len(text) - len(prefix) - len(suffix)) + suffix)
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """Costs of reading a listed number as the text found: in full, and without the letters that only one of both bears."""
+
+    in_full: float
+    without_letters: float
+    total_agrees: bool = True
+    comparable: bool = True
+
+    @property
+    def least(self) -> float:
+        return min(self.in_full, self.without_letters)
+
+    @property
+    def relation(self) -> Relation:
+        if self.total_agrees and self.in_full <= MAX_EQUAL_COST:
+            return Relation.SAME
+        if self.total_agrees and self.without_letters <= MAX_EQUAL_COST:
+            return Relation.COMPATIBLE
+        return Relation.DIFFERENT if self.comparable and self.least >= _DIFFERENT_COST else Relation.UNCLEAR
 
 
-def _by_set(lines: Sequence[TextLine], printings: Sequence[Card]) -> NumberMatch | None:
+def _number_costs(found: FoundNumber, printing: _Listed, known: Collection[str]) -> _Costs:
+    listed = printing.number
+    if listed is None:
+        return _Costs(_DIFFERENT_COST, _DIFFERENT_COST, comparable=False)
+    letters = listed.label
+    number = found.number
+    digits_alone = number.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    variants = {number, digits_alone, number[:-1] if number[-1:].isalpha() and len(number) > 1 else number}
+    without = min(_cost_of_digits(variant, listed) for variant in variants if variant)
+    labels = found.labels
+    if labels and letters:
+        in_full = min(_cost_of_digits(label + number, listed, letters) for label in labels)
+        without = _DIFFERENT_COST if in_full > MAX_EQUAL_COST else without
+    else:
+        in_full = _cost_of_digits(number, listed, letters)
+    return _Costs(in_full, without, _total_agrees(found, listed), _comparable(found, printing, known))
+
+
+def _cost_of_digits(text: str, listed: PrintedNumber, letters: str = "") -> float:
+    """Return the cost of ``text`` against the listed number behind ``letters``; its zeros and its suffix may be printed or not."""
+    renderings = []
+    for suffix in {listed.suffix, ""}:
+        digits = str(listed.number).zfill(len(text) - len(letters) - len(suffix))
+        renderings.append(letters + digits + suffix)
+    return min(text_cost(text, rendering) for rendering in renderings)
+
+
+def _total_agrees(found: FoundNumber, listed: PrintedNumber) -> bool:
+    if not found.total or listed.total is None:
+        return True
+    texts = {found.total, found.total.removeprefix(listed.label)}
+    return min(text_cost(text, str(listed.total).zfill(len(text))) for text in texts) <= MAX_EQUAL_COST
+
+
+def _comparable(found: FoundNumber, printing: _Listed, known: Collection[str]) -> bool:
+    """Return whether the text and the listed number follow one notation, so that a difference means another number.
+
+    A number behind a code of a set does, if both fit the format of one game or the code is one of the ``known`` labels of the printings;
+    letters and digits joined do if the letters are a known label.
+    """
+    if found.shape is Shape.JOINED:
+        return any(label in found.labels or found.number.startswith(label) for label in known)
+    if found.shape is Shape.CODE and not found.games & printing.games:
+        return any(text_cost(label, code) <= MAX_EQUAL_COST for label in found.labels for code in known)
+    return True
+
+
+def _by_set(numbers: Sequence[FoundNumber], words: Sequence[TextLine], printings: Sequence[_Listed]) -> NumberMatch | None:
     """Return the printings whose set's code is printed on the card, None if that excludes none of them.
 
-    Fractions are skipped: the 81 of 001/81 is not the code B1.
+    A code that is part of the listed number says nothing about the set: reprints bear the number of the first print.
     """
-    codes = {card.set.upper() for card in printings if card.set and len(card.set) >= 2}
-    found = {
-        code: line.text
-        for line in lines
-        if line.confidence >= HIGH_CONFIDENCE
-        for word in _WORD.findall(_FRACTION.sub(" ", line.text))
-        for code in codes
-        if _cost(word, code) <= _LETTER_FOR_DIGIT
-    }
-    if len(found) != 1 or len(codes) < 2 or any(not card.set for card in printings):
+    codes = {printing.set_label for printing in printings}
+    if len(codes) < 2 or any(len(code) < 2 for code in codes) or any(p.number and p.number.shape is Shape.CODE for p in printings):
+        return None
+    read = [(word.text, normal_label(word.text)) for word in words if word.confidence >= HIGH_CONFIDENCE]
+    read += [(number.text, label) for number in numbers if number.confidence >= HIGH_CONFIDENCE for label in number.labels]
+    found = {code: text for text, label in read for code in codes if text_cost(label, code) <= LETTER_FOR_DIGIT}
+    if len(found) != 1:
         return None
     [(code, text)] = found.items()
-    return NumberMatch(text, tuple(card.card_id for card in printings if card.set and card.set.upper() == code))
+    return NumberMatch(text, tuple(printing.card_id for printing in printings if printing.set_label == code))
 
 
-def _has_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
-
-
-@lru_cache(maxsize=1024)
-def _cost(text: str, known: str) -> float:
-    """Return the weighted edit distance (Wagner & Fischer, 1974): 1 per character, less for characters that OCR confuses."""
-    row = [float(column) for column in range(len(known) + 1)]
-    for line, letter in enumerate(text, start=1):
-        before, row[0] = row[0], float(line)
-        for column, expected in enumerate(known, start=1):
-            replaced = before + _replacement_cost(letter, expected)
-            before, row[column] = row[column], min(replaced, row[column] + 1.0, row[column - 1] + 1.0)
-    return row[-1]
-
-
-def _replacement_cost(letter: str, expected: str) -> float:
-    if letter == expected:
-        return 0.0
-    return min(_REPLACEMENT_COSTS.get(letter + expected, 1.0), _REPLACEMENT_COSTS.get(expected + letter, 1.0))
+def _by_language(numbers: Sequence[FoundNumber], printings: Sequence[_Listed]) -> NumberMatch | None:
+    """Return the printings in the language whose mark stands in the number, None if that excludes none or all of them."""
+    marks = {number.language: number.text for number in numbers if number.language and number.confidence >= HIGH_CONFIDENCE}
+    if len(marks) != 1 or any(printing.language is None for printing in printings):
+        return None
+    [(language, text)] = marks.items()
+    agreeing = tuple(printing.card_id for printing in printings if printing.language == language)
+    return NumberMatch(text, agreeing) if agreeing and len(agreeing) < len(printings) else None

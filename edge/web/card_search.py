@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import BundleError
 from edge.recognition.neighbors import CardId
+from edge.recognition.printed_number import Relation, parse_number, relate
 
 if TYPE_CHECKING:
     from edge.index.change import OpenedIndex
     from edge.recognition.gallery import Card
 
 MAX_QUERY_CHARS: Final = 100
-_NUMBER: Final = re.compile(r"#?[a-z]{0,4}0*(\d{1,5})[a-z]?(?:/\d{1,5})?", re.IGNORECASE)
 _NAME_MATCHES: Final = 200
 """Cards found by name candidates which the number is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WantedNumber:
+    """A number in the text of a search, the rest of the text, and the least relation of a card's number to it."""
+
+    number: str
+    name: str
+    least: Relation
 
 
 class CardSearch:
@@ -37,15 +46,20 @@ class CardSearch:
         return None
 
     def search(self, text: str, limit: int) -> list[Card]:
-        """Return up to ``limit`` cards by prefixes of words of their name or id, by collector number, or by both: ``fox 7``."""
+        """Return up to ``limit`` cards by prefixes of words of their name or id, by collector number, or by both: ``fox 7``.
+
+        A number may be written as on the card or as in the list: ``7`` and ``007/165``, ``OP01-016`` and ``016``, ``SV-P 123``.
+        """
         words = text[:MAX_QUERY_CHARS].split()
-        numbers = [word for word in words if _NUMBER.fullmatch(word)]
-        names = [word for word in words if word not in numbers]
-        found = list(self._by_name(text, limit))
-        if len(numbers) == 1:
-            candidates = self._by_name(" ".join(names), _NAME_MATCHES) if names else iter(self._opened().loaded.gallery.cards.values())
-            found = [*(card for card in candidates if _same_number(card.number, numbers[0])), *found]
-        return list(islice({card.card_id: card for card in found}.values(), limit))
+        found = [card for number in _numbers_in(words) for card in self._by_number(number)]
+        return list(islice({card.card_id: card for card in (*found, *self._by_name(text, limit))}.values(), limit))
+
+    def _by_number(self, wanted: _WantedNumber) -> list[Card]:
+        """Return the cards with a number, the closest first."""
+        cards = self._by_name(wanted.name, _NAME_MATCHES) if wanted.name else iter(self._opened().loaded.gallery.cards.values())
+        related = [(relate(card.number, wanted.number, set_code=card.set), card) for card in cards]
+        close = [(relation, card) for relation, card in related if relation >= wanted.least]
+        return [card for _, card in sorted(close, key=lambda one: -one[0])]
 
     def _by_name(self, text: str, limit: int) -> Iterator[Card]:
         opened = self._opened()
@@ -55,15 +69,10 @@ class CardSearch:
             yield from (cards[card.card_id] for card in catalog.search_names(text, limit) if card.card_id in cards)
 
 
-def _same_number(number: str | None, wanted: str) -> bool:
-    """Compare collector numbers without leading zeros and the total: ``007/102`` equals ``7``."""
-    if number is None:
-        return False
-    if number.casefold() == wanted.casefold():
-        return True
-    mine, theirs = _NUMBER.fullmatch(number), _NUMBER.fullmatch(wanted)
-    return mine is not None and theirs is not None and mine[1] == theirs[1] and _letters(number) == _letters(wanted)
-
-
-def _letters(number: str) -> str:
-    return re.sub(r"[^a-z]", "", number.partition("/")[0].casefold())
+def _numbers_in(words: Sequence[str]) -> Iterator[_WantedNumber]:
+    """Yield what the words may mean: two that are a code of a set and a number, then one that is a number; the others are of a name."""
+    for width, least in ((2, Relation.SAME), (1, Relation.COMPATIBLE)):
+        for start in range(len(words) - width + 1):
+            number = " ".join(words[start : start + width])
+            if parse_number(number):
+                yield _WantedNumber(number, " ".join((*words[:start], *words[start + width :])), least)

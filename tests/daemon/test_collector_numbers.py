@@ -12,9 +12,10 @@ from edge.app.recognizer import open_text_reader
 from edge.daemon import number_queue
 from edge.daemon.number_queue import CollectorNumberQueue
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine, number_band
 from edge.recognition.decision import Candidate, Identified, Sighting
 from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
+from edge.recognition.number_text import TextLine
 from edge.settings.sections import RecognitionSection
 from edge.vision.card import Point, Quad, Size
 from tests.support import scripted_daemon
@@ -33,7 +34,7 @@ def reprinted(monkeypatch):
         return Sighting(located, located.quad, Identified(best, 0.3, ("a", "b"), (best,)))
 
     monkeypatch.setattr(scripted_daemon.ScriptedPending, "_sighting", sighting)
-    monkeypatch.setattr(number_queue, "number_band", lambda pixels, quad: pixels)
+    monkeypatch.setattr(number_queue, "number_band", lambda pixels, quad, regions: pixels)
 
 
 def play(scenes: Script, future: Future):

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from edge.daemon.announcer import EventContext
-from edge.daemon.number_queue import MAX_QUEUED, CollectorNumberQueue, TextReaderThread, read_synchronously
+from edge.daemon.number_queue import MAX_FRAMES, MAX_QUEUED, CollectorNumberQueue, TextReaderThread, read_synchronously
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextLine
 from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified, RejectReason
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
+from edge.recognition.number_text import TextLine
 from edge.recognition.recognizer import LoadedGallery
-from edge.tracking.tracker import ChangeKind, TrackChange
+from edge.tracking.tracker import ChangeKind, Outline, TrackChange
 from edge.vision.card import Point, Quad, Size
 from edge.vision.frame import Frame
 
@@ -88,7 +88,7 @@ def test_an_identified_card_of_several_printings_is_queued_until_its_number_is_r
 def test_a_number_that_disagrees_makes_the_change_uncertain(numbers, reader):
     numbers.add([identified()], CONTEXT, 0)
     reader.futures[0].set_result(lines("121/150"))
-    [(change, _)] = numbers.completed(S)
+    [(change, _)] = numbers.completed(2 * S)
     assert (change.kind, change.decision.reason) == (ChangeKind.UNCERTAIN, RejectReason.NUMBER_DISAGREES)
 
 
@@ -126,6 +126,59 @@ def test_a_timeout_or_a_failure_leaves_the_change_as_it_was(numbers, reader, tra
     assert [change for change, _ in numbers.completed(2 * S)] == [slow]
     assert numbers.dropped == 2
     assert tracker.revised == []
+
+
+def looked_again(numbers, track_id="t1"):
+    numbers.look_again(IMAGE, [Outline(track_id, QUAD)])
+
+
+def test_what_one_frame_leaves_open_is_read_in_another(numbers, reader):
+    numbers.add([identified()], CONTEXT, 0)
+    looked_again(numbers)
+    assert len(reader.futures) == 1, "the first is still being read"
+    reader.futures[0].set_result(lines("HP 120"))
+    assert numbers.completed(S // 10) == []
+    looked_again(numbers, "another track")
+    assert len(reader.futures) == 1
+    looked_again(numbers)
+    reader.futures[1].set_result(lines("007/120"))
+    [(change, context)] = numbers.completed(S // 5)
+    assert (change.decision.best.card_id, change.decision.number_read, context) == ("B1-7", "007/120", CONTEXT)
+    assert numbers.dropped == 0
+
+
+def test_a_number_of_no_printing_needs_a_second_frame_and_a_right_one_outweighs_it(numbers, reader):
+    numbers.add([identified("wrong"), identified("misread")], CONTEXT, 0)
+    for future in reader.futures:
+        future.set_result(lines("121/150"))
+    assert numbers.completed(S // 10) == []
+    numbers.look_again(IMAGE, [Outline("wrong", QUAD), Outline("misread", QUAD)])
+    reader.futures[2].set_result(lines("121/150"))
+    reader.futures[3].set_result(lines("053/120"))
+    settled = {change.track_id: change for change, _ in numbers.completed(S // 5)}
+    assert settled["wrong"].kind is ChangeKind.UNCERTAIN
+    assert settled["misread"].decision.printings == ("A1-53",)
+
+
+def test_a_number_is_read_in_a_few_frames_and_then_left_open(numbers, reader):
+    change = identified()
+    numbers.add([change], CONTEXT, 0)
+    for number in range(MAX_FRAMES):
+        assert len(reader.futures) == number + 1
+        reader.futures[number].set_result(lines("HP 120"))
+        done = numbers.completed(S // 10)
+        looked_again(numbers)
+    assert done == [(change, CONTEXT)]
+    assert len(reader.futures) == MAX_FRAMES
+
+
+def test_a_card_that_leaves_is_published_with_what_was_read_of_it(numbers, reader):
+    numbers.add([identified()], CONTEXT, 0)
+    reader.futures[0].set_result(lines("121/150"))
+    assert numbers.completed(S // 10) == []
+    removed = TrackChange(ChangeKind.REMOVED, "t1", fox(), QUAD, S)
+    (queued, _), _ = numbers.add([removed], CONTEXT, S)
+    assert (queued.kind, queued.decision.number_read) == (ChangeKind.UNCERTAIN, "121/150")
 
 
 def test_a_later_change_of_the_track_ends_the_wait_and_all_can_be_flushed(numbers):

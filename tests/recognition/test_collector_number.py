@@ -6,11 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.recognition.collector_number import BAND_SIZE, BAND_TOP, TextLine, match_number, needs_number, number_band, settle_printing
+from edge.recognition.collector_number import match_number, needs_another_frame, needs_number, settle_printing, vote
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
+from edge.recognition.number_text import TextLine
 from edge.vision.card import Point, Quad
+
+BAND_WIDTH, BAND_HEIGHT, BAND_TOP = 1008, 155, 0.89
 
 
 def card(set_code, number, *, card_id=None) -> Card:
@@ -107,6 +111,59 @@ def test_only_given_printings_are_returned(texts, confidence):
     assert match.text is not None or len(match.agreeing) == 2
 
 
+@pytest.mark.parametrize(
+    ("number", "texts"),
+    [
+        ("254★", ["254/300 R"]), ("301*/298", ["301/298"]), ("150p", ["150/269 M", "PM20 EN"]), ("77s", ["77/350"]),
+        ("241a", ["241/281 U"]),
+        ("OP01-016", ["OP01-016"]), ("OP01-016", ["0P0I-OI6 SR"]), ("016", ["OP01-016"]), ("GG01/GG70", ["GG01/GG70"]),
+        ("GG01", ["GGO1/GG7O"]),
+        ("H1/H32", ["H1/H32"]), ("SV-P 123", ["123/SV-P"]), ("SWSH001", ["SWSH001"]), ("12", ["12/204 EN 1"]), ("LOB-001", ["LOB-EN001"]),
+        ("LOB-EN001", ["L0B-EN00I"]), ("LB/W21-005", ["LB/W21-005 R"]), ("P4/SE15-05", ["P4/SE15-05"]), ("BT1-001", ["BT1-001"]),
+        ("WTR001", ["WTR001-T"]), ("OGN-007a", ["OGN-007A/298"]), ("051", ["SOR EN 051/252"]), ("123", ["R 0123", "MOM EN"]),
+        ("UE01BT/CGH-1-001", ["UE01BT/CGH-1-001"]),
+    ],
+)  # fmt: skip
+def test_a_difference_of_notation_is_no_contradiction(number, texts):
+    right, other = card("S1", number, card_id="right"), card("S2", "99", card_id="other")
+    assert match_number(read(*texts), [right, other]).agreeing == ("right",)
+    assert match_number(read(*texts), [right]).agreeing == ("right",)
+
+
+@pytest.mark.parametrize("number", ["OP01-016", "150p", "TG12/TG30", "LOB-EN001", "BT1-001", "SWSH001"])
+def test_numbers_in_a_notation_of_another_game_do_not_contradict(number):
+    texts = read("MAX-120", "THE-12", "SET-2019", "ATK/1800", "10/10", "2/5", "HP 120")
+    assert match_number(texts, [card("S1", number), card("S2", number, card_id="other")]).text is None
+
+
+def test_reprints_that_bear_the_first_number_stay_open():
+    first, again = card("OP01", "OP01-016"), card("PRB01", "OP01-016")
+    match = match_number(read("OP01-016", "OP01"), [first, again])
+    assert match.agreeing == ("OP01-OP01-016", "PRB01-OP01-016")
+
+
+def test_a_letter_of_the_list_need_not_stand_on_the_card_so_that_both_stay_open():
+    assert len(match_number(read("150/269"), [card("M20", "150"), card("PM20", "150p")]).agreeing) == 2
+
+
+def test_the_mark_of_the_language_narrows_the_printings():
+    english, german = (Card(CardId(code), "Name", "art", "LOB", "LOB-001", language=code) for code in ("en", "de"))
+    assert match_number(read("LOB-DE001"), [english, german]).agreeing == ("de",)
+    assert match_number(read("LOB-FR001"), [english, german]).agreeing == ("en", "de")
+    listed = [card("LOB", "LOB-EN001"), card("LOB", "LOB-DE001")]
+    assert match_number(read("LOB-DE001"), listed).agreeing == ("LOB-LOB-DE001",)
+
+
+def test_frames_vote():
+    printings = [OLD, NEW]
+    old, new, none, another = (match_number(read(text), printings) for text in ("053/120", "007/120", "HP 20", "121/150"))
+    assert vote([none, old, new, old]).agreeing == old.agreeing
+    assert vote([old, new]).text is None
+    assert vote([another, another, old]).agreeing == old.agreeing
+    assert vote([none, another]).contradicts
+    assert vote([none, none]).text is None
+
+
 # --- the decision ---
 
 
@@ -130,7 +187,7 @@ def lines(*texts):
 
 
 def test_a_matching_number_keeps_its_printing():
-    settled = settle_printing(fox(), lines("007/120"), CARDS)
+    settled = settle_printing(fox(), (lines("007/120"),), CARDS)
     assert (settled.best.card_id, settled.printings, settled.number_read) == ("B1-7", ("B1-7",), "007/120")
     assert settled.best.verification == 0.88
 
@@ -138,19 +195,26 @@ def test_a_matching_number_keeps_its_printing():
 def test_a_printing_that_was_not_a_candidate_is_named():
     best = candidate("A1-53")
     decision = Identified(best, 0.3, ("A1-53", "B1-7"), (best,))
-    assert settle_printing(decision, lines("007/120"), CARDS).best == Candidate("B1-7", "fox", 0.8, 0.9, 0)
+    assert settle_printing(decision, (lines("007/120"),), CARDS).best == Candidate("B1-7", "fox", 0.8, 0.9, 0)
 
 
 def test_a_number_of_no_printing_makes_the_card_uncertain():
-    settled = settle_printing(fox(), lines("121/150"), CARDS)
+    settled = settle_printing(fox(), (lines("121/150"),), CARDS)
     assert isinstance(settled, Uncertain)
     assert (settled.reason, settled.number_read, settled.printings) == (RejectReason.NUMBER_DISAGREES, "121/150", ("A1-53", "B1-7"))
 
 
 def test_without_a_number_all_printings_remain():
     decision = fox()
-    assert settle_printing(decision, lines("HP 120"), CARDS) is decision
-    assert settle_printing(decision, (), CARDS) is decision
+    assert settle_printing(decision, (lines("HP 120"),), CARDS) is decision
+    assert settle_printing(decision, ((),), CARDS) is decision
+
+
+def test_one_clear_number_or_two_equal_unclear_ones_need_no_other_frame():
+    assert not needs_another_frame(fox(), [lines("007/120")], CARDS)
+    assert needs_another_frame(fox(), [()], CARDS)
+    assert needs_another_frame(fox(), [lines("121/150")], CARDS)
+    assert not needs_another_frame(fox(), [lines("121/150"), (), lines("121/150")], CARDS)
 
 
 def test_whose_number_is_needed():
@@ -181,11 +245,11 @@ def test_the_band_is_the_bottom_edge_upright_and_of_fixed_size(width, turns):
     frame[100 : 100 + height, 100 : 100 + width] = np.rot90(marked_card(width, height), turns)
     quad = Quad(Point(99.5, 99.5), Point(99.5 + width, 99.5), Point(99.5 + width, 99.5 + height), Point(99.5, 99.5 + height))
     band = number_band(frame, quad.rotated(180 if turns else 0))
-    assert band.shape == (BAND_SIZE.height, BAND_SIZE.width, 3)
+    assert band.shape == (BAND_HEIGHT, BAND_WIDTH, 3)
     rows, columns = np.nonzero(band[:, :, 0] < 100)
-    assert abs(rows.mean() - BAND_SIZE.height / 2) < 4
-    assert abs(columns.mean() - BAND_SIZE.width / 2) < 4
-    assert abs(np.ptp(columns) - BAND_SIZE.width / 20) < 6
+    assert abs(rows.mean() - BAND_HEIGHT / 2) < 4
+    assert abs(columns.mean() - BAND_WIDTH / 2) < 4
+    assert abs(np.ptp(columns) - BAND_WIDTH / 20) < 6
 
 
 def test_a_card_too_small_has_no_band():
@@ -199,5 +263,5 @@ def test_a_tilted_card_gives_an_upright_band():
     corners = np.array([[-0.5, -0.5], [449.5, -0.5], [449.5, 627.5], [-0.5, 627.5]], dtype=np.float32)
     cv2.warpPerspective(card, cv2.getPerspectiveTransform(corners, quad.to_array()), (1000, 1000), frame, borderMode=cv2.BORDER_TRANSPARENT)
     rows, columns = np.nonzero(number_band(frame, quad)[:, :, 0] < 60)
-    assert abs(rows.mean() - BAND_SIZE.height / 2) < 5
-    assert abs(columns.mean() - BAND_SIZE.width / 2) < 5
+    assert abs(rows.mean() - BAND_HEIGHT / 2) < 5
+    assert abs(columns.mean() - BAND_WIDTH / 2) < 5

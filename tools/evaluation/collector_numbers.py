@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from edge.recognition.collector_number import TextReader, match_number, number_band
+from edge.recognition.collector_number import TextReader, match_number
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
+from edge.recognition.number_band import number_band
 from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image

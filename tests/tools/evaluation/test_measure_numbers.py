@@ -6,7 +6,7 @@ import pytest
 
 from edge.adapters import ocr
 from edge.errors import ExitCode
-from edge.recognition.collector_number import TextLine
+from edge.recognition.number_text import TextLine
 from tools.evaluation.collector_numbers import drawn_prints, photograph_and_read
 from tools.measure_numbers import main
 
