@@ -50,7 +50,9 @@ VERSIONS: Final[dict[MqttVersion, MQTTProtocolVersion]] = {"5": MQTTProtocolVers
 UNSUPPORTED_PROTOCOL: Final = 132
 BAD_LOGIN: Final = {134, 135, 140}
 """Bad user name or password, not authorized (Mosquitto's response to a wrong password), bad authentication method."""
+NO_SUBSCRIBERS: Final = 16
 TAKEN_OVER: Final = 142
+KEEP_ALIVE_TIMEOUT: Final = 141
 PROTOCOL_ERROR: Final = 130
 """Reported by paho for a packet it cannot decode, such as a PUBACK with an unknown reason code (Mosquitto sends 149)."""
 REJECTIONS: Final = {129, 130, 144, 149, 153, 154, 155}
@@ -187,11 +189,14 @@ class MqttSession(BrokerSession):
             self._end(CloseKind.REJECTED, f"{self._place} closed the connection because of a message: {reason}")
         elif not by_broker and reason.value == PROTOCOL_ERROR:
             self._end(CloseKind.UNREADABLE, f"{self._place} sent something that cannot be read")
+        elif not by_broker and reason.value == KEEP_ALIVE_TIMEOUT:
+            self._end(CloseKind.SILENT, f"{self._place} did not answer for twice mqtt.keepalive_s")
         else:
             self._end(CloseKind.LOST, f"the connection to {self._place} ended" + (f": {reason}" if by_broker else ""))
 
     def _on_publish(self, _client: object, _data: object, message_id: int, reason: ReasonCode, _properties: object) -> None:
-        self._events.append(Acknowledged(message_id, str(reason) if reason.is_failure else None))
+        refusal = str(reason) if reason.is_failure else None
+        self._events.append(Acknowledged(message_id, refusal, received=reason.value != NO_SUBSCRIBERS))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self._events.append(MessageReceived(message.topic, bytes(message.payload), message.retain))

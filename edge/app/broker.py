@@ -10,6 +10,7 @@ from edge.publishing.discovery import Device
 from edge.publishing.event import Topics
 from edge.publishing.outbox import Outbox
 from edge.publishing.outbox_clock import MachineClock
+from edge.publishing.past_topics import PastTopics, Used
 from edge.publishing.publisher import Publisher
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 from edge.settings.sections import Settings
@@ -18,16 +19,24 @@ from edge.system.machine import clock_is_synchronized
 
 
 def mqtt_sink(
-    settings: MqttSettings, home_assistant: HomeAssistantSettings, outbox: OutboxSettings, *, device_id: str, device: Device
+    settings: MqttSettings,
+    home_assistant: HomeAssistantSettings,
+    outbox: OutboxSettings,
+    *,
+    device_id: str,
+    device: Device,
+    images: bool,
 ) -> Publisher:
-    """Return the event sink over MQTT, not yet started.
+    """Return the event sink over MQTT, not yet started. ``images`` is whether images will be published.
 
     Raises ``OutboxError``, or ``SettingsError`` for a password or certificate file that cannot be used.
     """
     topics = Topics(settings.prefix, device_id)
     MqttSession(settings, topics, "5")  # reads password and certificates: fail at start-up rather than at the first connection
     outbox_on_disk = Outbox(outbox, MachineClock(clock_is_synchronized))
-    return Publisher(settings, home_assistant, topics, device, outbox_on_disk, partial(MqttSession, settings, topics))
+    past_topics = PastTopics(outbox.file.with_name("topics.json"), Used(topics, home_assistant.prefix))
+    open_session = partial(MqttSession, settings, topics)
+    return Publisher(settings, home_assistant, topics, device, outbox_on_disk, past_topics, open_session, images=images)
 
 
 def probe_broker(settings: Settings) -> str:

@@ -124,7 +124,14 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
-        sink = mqtt_sink(settings.mqtt, settings.home_assistant, settings.outbox, device_id=identity.device_id, device=device)
+        sink = mqtt_sink(
+            settings.mqtt,
+            settings.home_assistant,
+            settings.outbox,
+            device_id=identity.device_id,
+            device=device,
+            images=settings.image.enabled,
+        )
         stack.callback(sink.close, 0.0)  # if start-up fails; the daemon itself closes it and leaves time to send
         camera = open_camera(settings.camera)
         read_text = None

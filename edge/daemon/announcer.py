@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from ulid import ULID
@@ -194,6 +195,7 @@ class Announcer:
         problem: str | None,
         previous_id: str | None,
         latest_id: str | None,
+        confirm_by: datetime | None,
         last_push: AuditLine | None,
     ) -> None:
         """Publish the index in use, the progress or the outcome of its last change, and the releases it could be changed to."""
@@ -208,6 +210,7 @@ class Announcer:
             model_id=manifest.model_id,
             previous_id=previous_id,
             latest_id=latest_id if latest_id != opened.loaded.index_id else None,
+            confirm_by=confirm_by,
             changing=changing,
             progress=progress,
             problem=problem,

@@ -42,6 +42,8 @@ from edge.settings.file import DEFAULT_SETTINGS_FILE, load_settings
 from edge.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge.index.audit import AuditLine
     from edge.vision.frame import RgbImage
 
@@ -105,7 +107,7 @@ class CommandHandler:
 
     def publish_states(self) -> None:
         """Publish the states ``index`` and ``controls``."""
-        previous_id, latest_id = self._release_ids()
+        previous_id, latest_id, confirm_by = self._release_state()
         self._published_progress, self._published_push = self._changer.progress, self._last_push()
         self._announcer.publish_index(
             self._opened,
@@ -114,6 +116,7 @@ class CommandHandler:
             problem=self._index_problem(),
             previous_id=previous_id,
             latest_id=latest_id,
+            confirm_by=confirm_by,
             last_push=self._published_push,
         )
         self._announcer.publish_controls(enabled=self.enabled, threshold=self._recognizer.loaded.thresholds.min_verification)
@@ -199,8 +202,9 @@ class CommandHandler:
             case InstallIndexRequest():
                 latest_id = _require_id(store.latest_id(), "no bundle is installed; push one first")
                 self._begin(lambda: self._activate(store, latest_id), command, progress=0)
-            case ConfirmIndexRequest(index_id=index_id):
-                self._begin(lambda: store.confirm(index_id), command)
+            case ConfirmIndexRequest() as request:
+                confirmed_id = request.index_id or self._opened.loaded.index_id
+                self._begin(lambda: store.confirm(confirmed_id), command)
             case AddCardRequest() as request:
                 card = new_card(request, self.newest_frame)
                 self._begin(lambda: store.add(card, embed), command)
@@ -269,15 +273,15 @@ class CommandHandler:
     def _last_push(self) -> AuditLine | None:
         return self._store.last_push() if self._store else None
 
-    def _release_ids(self) -> tuple[str | None, str | None]:
-        """Return the ids of the previous and the newest release; None where there is none or they cannot be read."""
+    def _release_state(self) -> tuple[str | None, str | None, datetime | None]:
+        """Return the previous and the newest release, and when the active one must be confirmed; None where unknown or not applicable."""
         if self._store is None:
-            return None, None
+            return None, None, None
         try:
-            return self._store.previous_id(), self._store.latest_id()
+            return self._store.previous_id(), self._store.latest_id(), self._store.confirm_by()
         except (EdgeError, OSError) as error:
             _log.warning("%s", error)
-            return None, None
+            return None, None, None
 
 
 def _require_id(index_id: str | None, otherwise: str) -> str:

@@ -23,6 +23,8 @@ from edge.index.loading import image_to_add, load_with_overlay
 from edge.index.trial import utc_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge.index.audit import AuditLine
     from edge.index.loading import BundleLoader
     from edge.index.overlay import Embed
@@ -160,6 +162,11 @@ class DeviceIndex:
         last = releases.reverted(self._root)
         readable = (release for release in releases.list_releases(self._root) if release.manifest is not None)
         return next((release.bundle_id for release in readable if last is None or release.bundle_id != last.bundle_id), None)
+
+    def confirm_by(self) -> datetime | None:
+        """Return when the active release is reverted unless it is confirmed, None if it needs no confirmation."""
+        awaited = releases.awaiting_confirmation(self._root)
+        return None if awaited is None else awaited.deadline
 
     def reverted(self) -> str | None:
         """Return which release was reverted and why, None once another release has become healthy."""

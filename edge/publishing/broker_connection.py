@@ -40,8 +40,15 @@ RETRY_LATER: Final = {CloseKind.REFUSED_LOGIN, CloseKind.REFUSED, CloseKind.TAKE
 
 STABLE_SESSION_S: Final = 2.0
 """The end of a session that lasted at least this long is a new failure: the retry delay starts over."""
-SHORT_SESSIONS: Final = 3
-"""Shorter sessions in a row after which a duplicate client id is suspected."""
+TAKEN_OVER_WITHIN_S: Final = 10.0
+"""A client whose connection was taken over usually takes it back within this time: its own retry delay."""
+TAKEN_OVER_SESSIONS: Final = 4
+"""Sessions in a row that ended that soon, with nothing in flight, after which a duplicate client id is assumed. MQTT 3.1.1 has no
+message that tells it, and Mosquitto 2.0.11 does not send that of MQTT 5."""
+
+DUPLICATE_CLIENT_ID: Final = (
+    "another client seems to use the same client id: set a different mqtt.client_id (default: cardedge- and the device id) on every scanner"
+)
 
 Phase: TypeAlias = Literal["waiting", "connecting", "login sent", "connected", "stopped"]
 
@@ -49,13 +56,17 @@ Phase: TypeAlias = Literal["waiting", "connecting", "login sent", "connected", "
 class BrokerConnection:
     """The connection to the broker over many sessions.
 
-    Only the publisher's thread may call the methods. ``state``, ``version``, ``last_error`` and ``reconnects`` may be read from any thread.
+    ``is_idle`` returns whether no message is in flight. Only the publisher's thread may call the methods, any thread may read
+    ``state``, ``version``, ``last_error`` and ``reconnects``.
     """
 
-    def __init__(self, settings: MqttSettings, open_session: Callable[[MqttVersion], BrokerSession], wake: Wake) -> None:
+    def __init__(
+        self, settings: MqttSettings, open_session: Callable[[MqttVersion], BrokerSession], wake: Wake, *, is_idle: Callable[[], bool]
+    ) -> None:
         self._settings = settings
         self._open_session = open_session
         self._wake = wake
+        self._is_idle = is_idle
         self._random = random.Random()
         self._phase: Phase = "waiting"
         self._refusal: str | None = None
@@ -68,7 +79,7 @@ class BrokerConnection:
         self._unclear_failures = 0
         self._opened = 0
         self._opened_at_ns = 0
-        self._short_sessions = 0
+        self._lost_at_once = 0
         self.version: MqttVersion | None = None
         self.last_error: str | None = None
 
@@ -166,21 +177,30 @@ class BrokerConnection:
         self._session = None
         if not was_open and self._settings.protocol == "auto" and self._fall_back(closed):
             return
+        if was_open and self._seems_taken_over(closed):
+            closed = Closed(
+                CloseKind.TAKEN_OVER, f"{closed.reason}, {self._lost_at_once} times soon after the login; {DUPLICATE_CLIENT_ID}"
+            )
         refused = closed.kind in RETRY_LATER
-        hint = self._hint_after_session(closed) if was_open else ""
-        self._fail(closed.reason + hint, wait_s=self._settings.refused_retry_s if refused else None)
+        self._fail(closed.reason, wait_s=self._settings.refused_retry_s if refused else None)
         # set last, so that a thread that reads this state also finds `last_error` for it
         self._refusal = None if not refused else LOGIN_REFUSED if closed.kind is CloseKind.REFUSED_LOGIN else f"refused: {closed.reason}"
 
-    def _hint_after_session(self, closed: Closed) -> str:
-        """Count short sessions in a row; return the probable cause once there are several, else an empty text."""
-        if time.monotonic_ns() - self._opened_at_ns >= STABLE_SESSION_S * 1e9:
-            self._failures = self._short_sessions = 0
-            return ""
-        self._short_sessions = self._short_sessions + 1 if closed.kind is CloseKind.LOST else 0
-        if self._short_sessions < SHORT_SESSIONS:
-            return ""
-        return "; the connection keeps ending shortly after the login: does another client use the same client id?"
+    def _seems_taken_over(self, closed: Closed) -> bool:
+        """Count the sessions in a row that the broker ended soon without a cause; return whether another client must be the cause.
+
+        Once it is, longer sessions count too: the other client may wait as long as this one before it connects again.
+        """
+        lasted_s = (time.monotonic_ns() - self._opened_at_ns) / 1e9
+        if lasted_s >= STABLE_SESSION_S:
+            self._failures = 0
+        is_suspected = self._lost_at_once >= TAKEN_OVER_SESSIONS
+        within_s = TAKEN_OVER_WITHIN_S + (2.0 * self._settings.refused_retry_s if is_suspected else 0.0)
+        if closed.kind is not CloseKind.LOST or lasted_s >= within_s:
+            self._lost_at_once = 0
+        elif self._is_idle():
+            self._lost_at_once += 1
+        return self._lost_at_once >= TAKEN_OVER_SESSIONS
 
     def _fall_back(self, closed: Closed) -> bool:
         """Choose the version of the next attempt; return whether it is 3.1.1 and starts at once."""

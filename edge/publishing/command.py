@@ -20,6 +20,8 @@ from edge.schema import Schema
 log = logging.getLogger(__name__)
 
 MAX_TRANSACTION_CHARS: Final = 128
+PRESSED: Final = ("", "PRESS", "INSTALL")
+"""Plain text for a command without arguments."""
 
 Transaction: TypeAlias = Annotated[str, Field(max_length=MAX_TRANSACTION_CHARS)] | Annotated[int, Field(ge=-(2**63), lt=2**63)] | None
 """Chosen by the sender of a command and returned in the reply."""
@@ -64,9 +66,9 @@ class ActivateIndexRequest(CommandArguments):
 
 
 class ConfirmIndexRequest(CommandArguments):
-    """``index/confirm``: keep a bundle that was activated with ``confirm_within_s``."""
+    """``index/confirm``: keep a bundle that was activated with ``confirm_within_s``. Plain text: ``PRESS``, for the active bundle."""
 
-    index_id: str = Field(min_length=1, max_length=128)
+    index_id: str | None = Field(None, min_length=1, max_length=128, description="If absent: the active bundle.")
 
 
 class AddCardRequest(CommandArguments):
@@ -94,7 +96,7 @@ class RemoveCardRequest(CommandArguments):
 
 
 class RollbackIndexRequest(CommandArguments):
-    """``index/rollback``: activate the previous bundle."""
+    """``index/rollback``: activate the previous bundle. Plain text: ``PRESS``."""
 
 
 class InstallIndexRequest(CommandArguments):
@@ -245,7 +247,7 @@ def _fields(name: CommandName, payload: bytes) -> dict[str, Any]:
             return {"enabled": text.upper() == "ON"}
         case "threshold" if text:
             return {"threshold": text}
-        case "scan" | "reload" | "health" | "index/rollback" | "index/install" if text.upper() in ("", "PRESS", "INSTALL"):
+        case "scan" | "reload" | "health" | "index/rollback" | "index/install" | "index/confirm" if text.upper() in PRESSED:
             return {}
     raise CommandError(f"{name}: expected a JSON object, got {text[:40]!r}")
 

@@ -8,6 +8,9 @@ messages in flight was the cause is unknown, so after such an end they are sent 
 connection ends again counts as refused. An ordinary loss of the connection has this effect only after two sessions in a row in which no
 event was acknowledged, and only if the broker acknowledged something else in that session: events must not be dropped because of a bad
 network.
+
+Events can be *kept*: those that waited are then not sent, new ones are sent but stay in the outbox, until ``release_events``. With
+``keep_unreceived`` an event that no client received stays there too.
 """
 
 from __future__ import annotations
@@ -98,6 +101,13 @@ class InFlight:
         self._sent: dict[int, _Sent] = {}
         self._urgent: deque[Publication] = deque()
         self._acknowledged: set[int] = set()
+        """Rows to be removed from the outbox."""
+        self._kept_after: int | None = None
+        """While events are kept, the last row that waited already; else null."""
+        self._kept: set[int] = set()
+        """Rows that were sent and acknowledged while events were kept."""
+        self._receipt: bool | None = None
+        self.keep_unreceived = False
         self._retry_at_ns: dict[int, int] = {}
         self._failures: dict[str, _Failures] = {}
         self._last_row = 0
@@ -117,6 +127,20 @@ class InFlight:
         """Whether nothing is in flight and nothing but events is waiting to be sent."""
         return not self._sent and not self._urgent
 
+    @property
+    def keeps_events(self) -> bool:
+        """Whether events are kept in the outbox. May be read from any thread."""
+        return self._kept_after is not None
+
+    @property
+    def suspects_messages(self) -> bool:
+        """Whether messages are sent one at a time to find the one that ends the connection."""
+        return self._one_at_a_time
+
+    def is_done(self) -> bool:
+        """Return whether everything is sent that may be sent now, kept events excepted. Raises ``OutboxError``."""
+        return self.idle and not self._retry_at_ns and not self._outbox.peek(1, self._last_row)
+
     def wait_s(self) -> float:
         """Return how long sending pauses so that subscribers keep up; 0 if nothing is waiting for that."""
         return self._pace.wait_s() if not self._urgent and self._outbox.stats().rows > len(self._sent) else 0.0
@@ -126,10 +150,32 @@ class InFlight:
         self._sent.clear()
         self._urgent.clear()
         self._retry_at_ns.clear()
-        self._last_row = 0
+        self._last_row = self._kept_after or 0
         self._events_acknowledged, self._any_acknowledged = 0, False
         self._window = min(self._settings.max_in_flight, opened.receive_maximum)
         self._max_packet_bytes = opened.max_packet_bytes
+
+    def keep_events(self) -> None:
+        """Keep events from now on: do not send those that wait, and do not remove new ones when they are acknowledged."""
+        self._kept_after = self._last_row = self._outbox.last_row_id
+
+    def release_events(self, *, send_again: bool) -> None:
+        """Send the kept events, in their original order; with ``send_again`` also those that were sent while they were kept."""
+        if not send_again:
+            self._acknowledged |= self._kept
+        self._kept.clear()
+        self._kept_after, self._last_row = None, 0
+
+    def take_receipt(self) -> bool | None:
+        """Return whether a client received any of the events acknowledged since the last call; ``None`` if none was acknowledged."""
+        receipt, self._receipt = self._receipt, None
+        return receipt
+
+    def forget_kept(self) -> None:
+        """Remove the kept events that were sent. Those that waited stay in the outbox. Raises ``OutboxError``."""
+        self._acknowledged |= self._kept
+        self._kept.clear()
+        self._remove_acknowledged()
 
     def enqueue(self, publication: Publication) -> None:
         """Queue a message to be sent before any event. It is refused if one of its size or smaller ended the connection on its topic."""
@@ -170,7 +216,9 @@ class InFlight:
         else:
             self._events_acknowledged += 1
             self._sessions_without_event = 0
-            self._acknowledged.add(publication.row_id)
+            self._receipt = answer.received or bool(self._receipt)
+            if answer.received or not self.keep_unreceived:
+                (self._kept if self.keeps_events else self._acknowledged).add(publication.row_id)
 
     def end_session(self, closed: Closed) -> None:
         """Handle the end of a session, which a message in flight may have caused. Raises ``OutboxError``."""
@@ -199,12 +247,15 @@ class InFlight:
         if self._replacements != self._outbox.replacements:
             self._replacements = self._outbox.replacements
             self._last_row = self._last_suspect_row = 0
+            self._kept_after = self._outbox.last_row_id if self.keeps_events else None
             self._acknowledged.clear()
+            self._kept.clear()
             self._retry_at_ns.clear()
 
     def _is_one_at_a_time(self) -> bool:
         """Return whether to send one message at a time; ends once all messages then in flight are acknowledged or quarantined."""
-        if self._one_at_a_time and self.idle and not self._retry_at_ns and self._last_row >= self._last_suspect_row:
+        finished = self.idle and not self._retry_at_ns and not self.keeps_events and self._last_row >= self._last_suspect_row
+        if self._one_at_a_time and finished:
             self._one_at_a_time, self._last_suspect_row = False, 0
         return self._one_at_a_time
 
@@ -222,7 +273,7 @@ class InFlight:
                     continue
             elif row is not None:
                 self._last_row = row.row_id
-                if row.row_id in self._acknowledged:
+                if self._is_sent(row.row_id):
                     continue
             if row is None:
                 return None
@@ -233,6 +284,12 @@ class InFlight:
                 return publication
             self._quarantine(row.row_id, reason)
         return None
+
+    def _is_sent(self, row_id: int) -> bool:
+        """Return whether an event is in flight, waits for a retry, or was acknowledged and is still in the outbox."""
+        if row_id in self._acknowledged or row_id in self._kept or row_id in self._retry_at_ns:
+            return True
+        return any(sent.publication.row_id == row_id for sent in self._sent.values())
 
     def _too_large(self, publication: Publication, limit: int) -> str | None:
         size = len(publication.payload)

@@ -104,6 +104,12 @@ class Outbox:
                 self._replace_damaged(damage)
 
     @property
+    def last_row_id(self) -> int:
+        """The highest row id used so far, 0 before the first event."""
+        with self._lock:
+            return self._figures.last_row_id
+
+    @property
     def replacements(self) -> int:
         """How often the file was found damaged and replaced since it was opened. All rows then have new, higher row ids."""
         return self._replacements

@@ -2,12 +2,12 @@
 
 One thread, ``mqtt``, owns the connection. Other threads write to the outbox or to small bounded tables and wake it. After every connect it
 subscribes, announces the device to Home Assistant, sends all states, publishes ``online``, and sends the events of the outbox.
+``edge/publishing/home_assistant.py`` decides how long those that waited are kept.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -21,9 +21,11 @@ from edge.errors import CommandError, OutboxError
 from edge.publishing.broker_connection import BrokerConnection
 from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
 from edge.publishing.command import CommandQueue, CommandReply, transaction_of
-from edge.publishing.discovery import Device, derived_state, discovery_payload, discovery_topic, removal_payload
+from edge.publishing.discovery import Device, derived_state
 from edge.publishing.event import OFFLINE, ONLINE, CardEvent, Topics
-from edge.publishing.in_flight import InFlight, Publication
+from edge.publishing.home_assistant import HomeAssistant
+from edge.publishing.in_flight import CAUSED_BY_MESSAGE, InFlight, Publication
+from edge.publishing.past_topics import PastTopics
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import PublisherHealth
 
@@ -50,6 +52,7 @@ MAX_REPLY_NAME_CHARS: Final = 64
 class Publisher(EventSink):
     """Publishes over MQTT. Owns the outbox: ``close`` closes it.
 
+    ``images`` is whether images are published; without, an image of an earlier run is cleared. ``past_topics`` are cleared too.
     ``open_session`` returns a new session of the given MQTT version; it may raise ``SettingsError`` for an unreadable password or
     certificate file.
     """
@@ -61,17 +64,20 @@ class Publisher(EventSink):
         topics: Topics,
         device: Device,
         outbox: Outbox,
+        past_topics: PastTopics,
         open_session: Callable[[MqttVersion], BrokerSession],
+        *,
+        images: bool,
     ) -> None:
         self._settings = settings
-        self._home_assistant = home_assistant
+        self._announces = home_assistant.enabled
         self._topics = topics
         self._outbox = outbox
-        self._discovery_topic = discovery_topic(home_assistant.prefix, topics.device_id)
-        self._discovery = discovery_payload(topics, device, home_assistant) if home_assistant.enabled else b""
+        self._past_topics = past_topics
         self._wake = Wake()
-        self._connection = BrokerConnection(settings, open_session, self._wake)
         self._in_flight = InFlight(settings, outbox)
+        self._connection = BrokerConnection(settings, open_session, self._wake, is_idle=lambda: self._in_flight.idle)
+        self._home_assistant = HomeAssistant(home_assistant, topics, device, self._in_flight, images=images)
         self._commands = CommandQueue(settings.max_commands, settings.max_command_bytes)
         self._refused_commands = 0
         self._lock = threading.Lock()
@@ -82,7 +88,7 @@ class Publisher(EventSink):
         self._replies: deque[Publication] = deque(maxlen=4 * settings.max_commands)
         self._unstored: dict[str, Publication | None] = {}
         """The events that the outbox refused, by id; null once they are sent."""
-        self._announce_at_ns: int | None = None
+        self._broker_was_lost = True
         self._expiry_check_at_ns = 0
         self._failure: str | None = None
         self._deadline_ns: int | None = None
@@ -109,7 +115,7 @@ class Publisher(EventSink):
 
     @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
-        derived = derived_state(topic_suffix, payload) if self._home_assistant.enabled else None
+        derived = derived_state(topic_suffix, payload) if self._announces else None
         with self._lock:
             for suffix, content in ((topic_suffix, payload), *((derived,) if derived else ())):
                 topic = self._topics.state(suffix)
@@ -149,6 +155,7 @@ class Publisher(EventSink):
                 refused_states=self._in_flight.refused_states,
                 refused_commands=self._refused_commands,
                 last_error=self._failure or connection.last_error or self._in_flight.last_refusal,
+                awaiting_home_assistant=self._in_flight.keeps_events,
             ),
         )
 
@@ -218,38 +225,44 @@ class Publisher(EventSink):
             case Opened():
                 self._in_flight.start_session(event)
                 if self._connection.session is not None:
+                    self._home_assistant.connected(keep_events=self._broker_was_lost)
                     self._subscribe(self._connection.session)
-                    self._announce()
+                    self._announce([*self._past_topics.clearing(), *self._home_assistant.withdrawal()])
+                    self._resend_image()
             case Acknowledged():
                 self._in_flight.acknowledge(event)
             case MessageReceived():
                 self._receive(event)
             case Closed():
-                self._in_flight.end_session(event)
+                self._end_session(event)
 
     def _subscribe(self, session: BrokerSession) -> None:
         """Subscribe in a new session, and discard the replies to commands of an earlier one."""
-        birth = (self._home_assistant.status_topic,) if self._home_assistant.enabled else ()
-        session.subscribe((self._topics.command_filter, self._discovery_topic, *birth))
+        session.subscribe((self._topics.command_filter, *self._home_assistant.subscriptions))
         with self._lock:
             self._replies.clear()
 
-    def _announce(self) -> None:
-        """Queue discovery and all states, then ``online``, so that a client that reads ``online`` finds the others."""
-        self._announce_at_ns = None
-        if self._discovery:
-            self._in_flight.enqueue(Publication(self._discovery_topic, self._discovery, retain=True))
+    def _announce(self, before: list[Publication] | None = None) -> None:
+        """Queue the announcement and all states, then ``online``, so that a client that reads ``online`` finds the others."""
         with self._lock:
             states, self._changed = dict(self._states), {}
-            self._image_changed = self._image is not None
+        for publication in [*(before or ()), *self._home_assistant.announcement()]:
+            self._in_flight.enqueue(publication)
         for topic, payload in states.items():
             self._in_flight.enqueue(Publication(topic, payload, retain=True))
         self._in_flight.enqueue(Publication(self._topics.availability, ONLINE, retain=True))
 
+    def _resend_image(self) -> None:
+        """Send the image to a broker that may have lost it. Not more often: Home Assistant would show the old image as a new one."""
+        with self._lock:
+            self._image_changed = self._image is not None
+
     def _enqueue_changes(self, session: BrokerSession) -> None:
         """Queue the states, replies and image that changed since the last step."""
-        if self._announce_at_ns is not None and time.monotonic_ns() >= self._announce_at_ns:
+        if self._home_assistant.due():
             self._announce()
+        if self._in_flight.idle:
+            self._past_topics.cleared()
         with self._lock:
             changed = [Publication(topic, self._states[topic], retain=True) for topic in self._changed]
             changed.extend(self._replies)
@@ -266,27 +279,11 @@ class Publisher(EventSink):
             self._in_flight.enqueue(Publication(self._topics.image, image, retain=True, qos=0))
 
     def _receive(self, message: MessageReceived) -> None:
-        if message.topic == self._discovery_topic:
-            if message.retained:
-                self._remove_old_entities(message.payload)
-        elif message.topic == self._home_assistant.status_topic:
-            # a retained birth message is old: Home Assistant reads the retained announcement anyway
-            if not message.retained and message.payload.decode(errors="replace") == self._home_assistant.status_online:
-                # Home Assistant is not ready at once, and all scanners must not answer at the same moment
-                delay_s = self._home_assistant.birth_delay_s * random.uniform(1.0, 2.0)
-                self._announce_at_ns = time.monotonic_ns() + int(delay_s * 1e9)
+        if (replies := self._home_assistant.receive(message)) is not None:
+            for publication in replies:
+                self._in_flight.enqueue(publication)
         elif (name := self._topics.command_name(message.topic)) is not None:
             self._accept_command(name, message)
-
-    def _remove_old_entities(self, retained: bytes) -> None:
-        """Remove the Home Assistant entities that only an earlier version announced."""
-        if not self._discovery:
-            if retained:
-                self._in_flight.enqueue(Publication(self._discovery_topic, b"", retain=True))
-            return
-        if (removal := removal_payload(retained, self._discovery)) is not None:
-            self._in_flight.enqueue(Publication(self._discovery_topic, removal, retain=True))
-            self._in_flight.enqueue(Publication(self._discovery_topic, self._discovery, retain=True))
 
     def _accept_command(self, name: str, message: MessageReceived) -> None:
         """Queue a command, or reply why it is refused. A retained one is ignored: the broker would repeat it on every connect."""
@@ -318,7 +315,11 @@ class Publisher(EventSink):
 
     def _drop_session(self, reason: str) -> None:
         if self._connection.session is not None:
-            self._in_flight.end_session(self._connection.drop(reason))
+            self._end_session(self._connection.drop(reason))
+
+    def _end_session(self, closed: Closed) -> None:
+        self._in_flight.end_session(closed)
+        self._broker_was_lost = closed.kind not in CAUSED_BY_MESSAGE and not self._in_flight.suspects_messages
 
     def _record_failure(self, failure: str) -> None:
         if failure != self._failure:
@@ -329,8 +330,9 @@ class Publisher(EventSink):
     def _leave(self, deadline_ns: int) -> None:
         """Send what the broker accepts in time, then ``offline``, and disconnect cleanly, so that the last will is not published."""
         offline_at_ns = deadline_ns - int(OFFLINE_S * 1e9)
+        self._in_flight.forget_kept()
         while self._connection.session is not None and time.monotonic_ns() < offline_at_ns:
-            if self._in_flight.idle and self._outbox.stats().rows == 0 and not self._changed:
+            if self._in_flight.is_done() and not self._changed:
                 break
             self._step(0.05)
         if (session := self._connection.session) is not None:

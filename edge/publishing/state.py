@@ -85,6 +85,9 @@ class IndexState(Payload):
     model_id: str
     previous_id: str | None = None
     latest_id: str | None = Field(None, description="Newest bundle on the device; null if it is the active one.")
+    confirm_by: Instant | None = Field(
+        None, description="When the active bundle is rolled back unless it is confirmed; null if it needs no confirmation."
+    )
     changing: bool = Field(False, description="A bundle is being loaded and tested.")
     progress: int | None = Field(
         None, ge=0, le=100, description="Progress of the change in percent; null if there is no change or its progress is not known."
@@ -183,6 +186,9 @@ class PublisherHealth(Payload):
     refused_states: int = Field(description="States and images that were too large or that the broker refused, since the start.")
     refused_commands: int = Field(description="Commands that were malformed, too large, retained or too many, since the start.")
     last_error: str | None
+    awaiting_home_assistant: bool = Field(
+        False, description="Events are kept in the outbox until Home Assistant's birth message or the end of `birth_wait_s`."
+    )
 
 
 class Quantiles(Payload):

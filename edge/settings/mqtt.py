@@ -123,6 +123,13 @@ class HomeAssistantSettings(Schema):
         le=60,
         description="Delay after the birth message before discovery is sent again, plus a random time of up to the same length.",
     )
+    birth_wait_s: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="After a connect, stored events wait for the birth message, at most this long, or 20 times as long while the broker "
+        "reports that nobody receives them. New events do not wait. 0: nothing waits.",
+    )
     tag: bool = Field(False, description="Send a tag scan for each identified card. Each card becomes a tag in Home Assistant.")
     configuration_url: str | None = Field(
         None, pattern=r"^https?://", description="URL of the `Visit` link on the device page in Home Assistant."

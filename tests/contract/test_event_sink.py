@@ -26,7 +26,9 @@ class OverMqtt:
         self._listener = Listener(self._broker.port)
         mqtt = MqttSettings(host="127.0.0.1", port=self._broker.port, protocol=protocol, retry_min_s=0.05)
         outbox = OutboxSettings(file=folder / "outbox.sqlite")
-        self.sink: EventSink = mqtt_sink(mqtt, HomeAssistantSettings(), outbox, device_id="scanner-1", device=Device("s", "m", "0"))
+        self.sink: EventSink = mqtt_sink(
+            mqtt, HomeAssistantSettings(birth_wait_s=0), outbox, device_id="scanner-1", device=Device("s", "m", "0"), images=True
+        )
 
     def events(self) -> list[dict]:
         return [json.loads(payload) for payload in self._listener.on(f"{BASE}/event")]
@@ -126,7 +128,9 @@ def test_without_a_broker_nothing_blocks_and_nothing_is_lost(tmp_path):
     broker = Mosquitto(tmp_path)  # never started
     settings = OutboxSettings(file=tmp_path / "outbox.sqlite")
     mqtt = MqttSettings(host="127.0.0.1", port=broker.port)
-    sink = mqtt_sink(mqtt, HomeAssistantSettings(), settings, device_id="scanner-1", device=Device("s", "m", "0"))
+    sink = mqtt_sink(
+        mqtt, HomeAssistantSettings(birth_wait_s=0), settings, device_id="scanner-1", device=Device("s", "m", "0"), images=True
+    )
     sink.start()
     events = [make_event(seq) for seq in range(5)]
     for event in events:

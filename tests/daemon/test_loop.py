@@ -601,17 +601,21 @@ def test_a_reverted_release_is_replaced_between_two_frames_and_published():
     assert {"index"} == {problem["part"] for problem in sink.of("health")[-1]["problems"]}
 
 
-def test_a_release_is_activated_and_confirmed():
+@pytest.mark.parametrize("confirmation", [json.dumps({"index_id": NEW_INDEX}), "PRESS"], ids=["by id", "by a button"])
+def test_a_release_is_activated_and_confirmed(confirmation):
     scripted = ScriptedDaemon(Script().show(1, {20: "a"}))
     payload = json.dumps({"index_id": NEW_INDEX, "confirm_within_s": 90}).encode()
     scripted.script.then(lambda: scripted.sink.command("index/activate", payload)).show(1, {20: "a"})
     after_change(scripted).script.show(1, {20: "a"})
-    scripted.script.then(lambda: scripted.sink.command("index/confirm", json.dumps({"index_id": NEW_INDEX}).encode())).show(1, {20: "a"})
+    scripted.script.then(lambda: scripted.sink.command("index/confirm", confirmation.encode())).show(1, {20: "a"})
     after_change(scripted).script.show(1, {20: "a"})
     sink = scripted.run()
     assert [reply["status"] for reply in sink.replies] == ["ok", "ok"]
     assert (scripted.store.activated, scripted.store.confirm_within_s, scripted.store.confirmed) == ([NEW_INDEX], 90.0, [NEW_INDEX])
     assert [state["progress"] for state in sink.of("state/index")][-1] is None
+    awaited = [state["confirm_by"] for state in sink.of("state/index")]
+    assert "2026-11-20T09:00:00.000Z" in awaited
+    assert (awaited[0], awaited[-1]) == (None, None)
 
 
 # --- corrections and viewers ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from edge.errors import CommandError
 from edge.index.audit import AuditLine
 from edge.index.change import OpenedIndex
 from edge.publishing.command import COMMAND_ARGUMENTS, Command, CommandArguments, CommandQueue
-from edge.publishing.discovery import Device, derived_state, discovery_payload, removal_payload
+from edge.publishing.discovery import Device, derived_state, discovery_payload, outdated_components, removal_payload
 from edge.publishing.event import Topics
 from edge.publishing.state import CameraHealth, HealthState, ModelState, NetworkHealth, NpuHealth, Problem, PublisherHealth
 from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified
@@ -76,7 +76,14 @@ def test_events_and_states(card_id, name, number, other):
     manifest = SimpleNamespace(name=name, created=AT, cards=1, entries=1, model_id=other)
     pushed = AuditLine(at=AT, action=other, result=other, reason=number, principal=name, technician=name)
     announcer.publish_index(
-        OpenedIndex(loaded, manifest), changing=False, progress=None, problem=number, previous_id=other, latest_id=name, last_push=pushed
+        OpenedIndex(loaded, manifest),
+        changing=False,
+        progress=None,
+        problem=number,
+        previous_id=other,
+        latest_id=name,
+        confirm_by=AT,
+        last_push=pushed,
     )
     assert {"cardedge.event/1", "cardedge.cards/1", "cardedge.last_card/1", "cardedge.index/1", "cardedge.model/1"} <= {
         each.get("schema") for each in sink.published
@@ -110,10 +117,10 @@ def test_health(text, number):
 
 @given(texts)
 def test_discovery_and_the_removal_of_entities_that_anyone_may_have_announced(text):
-    current = discovery_payload(TOPICS, Device(text, text, text), HomeAssistantSettings())
+    current = discovery_payload(TOPICS, Device(text, text, text), HomeAssistantSettings(), images=True)
     assert parsed(current)
     retained = json.dumps({"components": {text: {"platform": text}}}).encode()
-    assert parsed(removal_payload(retained, current))
+    assert parsed(removal_payload(outdated_components(retained, current), current))
 
 
 @given(st.none() | texts | st.integers(), st.dictionaries(texts, texts | st.floats() | st.lists(texts)), texts)

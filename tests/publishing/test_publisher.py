@@ -34,8 +34,8 @@ QUICK = {"retry_min_s": 0.05, "retry_max_s": 0.2, "refused_retry_s": 0.2, "conne
 
 def make_sink(folder: Path, port: int, home_assistant: dict | None = None, **settings):
     mqtt = MqttSettings(**({"host": "127.0.0.1", "port": port} | QUICK | settings))
-    discovery = HomeAssistantSettings(**({"birth_delay_s": 0} | (home_assistant or {})))
-    return mqtt_sink(mqtt, discovery, OutboxSettings(file=folder / "outbox.sqlite"), device_id="scanner-1", device=DEVICE)
+    discovery = HomeAssistantSettings(**({"birth_delay_s": 0, "birth_wait_s": 0} | (home_assistant or {})))
+    return mqtt_sink(mqtt, discovery, OutboxSettings(file=folder / "outbox.sqlite"), device_id="scanner-1", device=DEVICE, images=True)
 
 
 @contextmanager
@@ -505,7 +505,7 @@ def test_a_second_client_with_our_id_is_suspected(tmp_path, broker):
     with running(first):
         wait_until(lambda: connected(first))
         with running(second):
-            wait_until(lambda: "same client id?" in (first.health().report.last_error or ""))
+            wait_until(lambda: "the same client id" in first.health().report.state)
 
 
 def test_a_second_client_with_our_id_is_reported_if_the_broker_says_so(tmp_path):
@@ -569,48 +569,6 @@ def test_a_retained_command_is_ignored(tmp_path, broker, listener):
     with running(make_sink(tmp_path, broker.port)) as sink:
         wait_until(lambda: sink.health().report.refused_commands == 1)
         assert sink.poll_commands() == []
-
-
-# ---- Home Assistant ----
-
-CONFIG = "homeassistant/device/cardedge_scanner-1/config"
-
-
-def test_the_birth_message_makes_the_publisher_send_discovery_and_states_again(tmp_path, broker, listener):
-    with running(make_sink(tmp_path, broker.port)) as sink:
-        sink.set_state("state/cards", b'{"count":0}')
-        wait_until(lambda: listener.on(f"{BASE}/availability") == [b"online"])
-        listener.messages.clear()
-        listener.say("homeassistant/status", "online")
-        wait_until(lambda: listener.on(f"{BASE}/availability") == [b"online"])
-        assert len(listener.on(CONFIG)) == 1
-        assert listener.on(f"{BASE}/state/cards") == [b'{"count":0}']
-        listener.messages.clear()
-        listener.say("homeassistant/status", "offline")
-        event = make_event()
-        sink.publish(event)
-        wait_until(lambda: event_ids(listener) == [event.event_id])
-        assert listener.on(CONFIG) == []
-
-
-def test_entities_of_an_earlier_version_are_removed(tmp_path, broker, listener):
-    earlier = {"device": {"identifiers": ["x"]}, "components": {"old_sensor": {"platform": "sensor"}, "last_card": {"platform": "sensor"}}}
-    listener.say(CONFIG, json.dumps(earlier), retain=True)
-    with running(make_sink(tmp_path, broker.port)):
-        wait_until(lambda: any("old_sensor" in payload.decode() for payload in listener.on(CONFIG)[1:]))
-        farewell = next(json.loads(payload) for payload in listener.on(CONFIG)[1:] if b"old_sensor" in payload)
-        assert farewell["components"]["old_sensor"] == {"platform": "sensor"}
-        wait_until(lambda: b"old_sensor" not in listener.on(CONFIG)[-1])
-        late = Listener(broker.port, topic=CONFIG)
-        wait_until(lambda: late.on(CONFIG))
-        assert "old_sensor" not in json.loads(late.on(CONFIG)[0])["components"]
-        late.close()
-
-
-def test_with_discovery_off_the_announcement_is_removed(tmp_path, broker, listener):
-    listener.say(CONFIG, '{"components":{"last_card":{"platform":"sensor"}}}', retain=True)
-    with running(make_sink(tmp_path, broker.port, {"enabled": False})):
-        wait_until(lambda: listener.on(CONFIG)[-1:] == [b""])
 
 
 # ---- TLS ----

@@ -283,6 +283,7 @@ class ScriptedStore:
         self.waiting_settings = ()
         self.reloaded = None
         self.previous, self.latest = None, NEW_INDEX
+        self.awaits_confirmation = False
 
     def reload(self, settings) -> OpenedIndex:
         self.reloaded = settings
@@ -299,9 +300,11 @@ class ScriptedStore:
     def activate(self, index_id: str, confirm_within_s: float | None) -> None:
         self.activated.append(index_id)
         self.confirm_within_s = confirm_within_s
+        self.awaits_confirmation = confirm_within_s is not None
 
     def confirm(self, index_id: str) -> None:
         self.confirmed.append(index_id)
+        self.awaits_confirmation = False
 
     def add(self, card, embed):
         self.added.append((card, embed(np.zeros((1, 224, 224, 3), dtype=np.uint8))))
@@ -330,6 +333,9 @@ class ScriptedStore:
 
     def latest_id(self):
         return self.latest
+
+    def confirm_by(self):
+        return datetime(2026, 11, 20, 9, tzinfo=UTC) if self.awaits_confirmation else None
 
 
 class ScriptedDaemon:
