@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -41,6 +42,8 @@ _ROWS_AT_ONCE: Final = 4
 _WAITING: Final = 1  # batches accepted in addition to the running ones
 _JOIN_S: Final = 10.0
 _DETECTOR_BATCH: Final = 4
+_GRANULE: Final = 32
+"""Sides of an input that a detector's network of free size takes are multiples of this, the stride of its coarsest layer."""
 
 _Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
 
@@ -133,11 +136,14 @@ class OnnxDetector(Detector):
         self._input, (self._rows_at_once, *size) = pixels.name, pixels.shape
         width, height = self._info.input_size
         names = {output.name for output in session.get_outputs()}
-        if pixels.type != "tensor(uint8)" or size != [height, width, 3] or not names.issuperset(self._outputs):
+        free = isinstance(size[0], str) and isinstance(size[1], str)
+        if pixels.type != "tensor(uint8)" or not (free or size == [height, width, 3]) or not names.issuperset(self._outputs):
             raise ModelError(
                 f"{path}: takes {pixels.type} {pixels.shape} and returns {', '.join(sorted(names))}, not uint8 (n, {height}, {width}, 3) "
                 f"and {', '.join(self._outputs)}; export the model again"
             )
+        if free:
+            self._info = replace(self._info, granule=_GRANULE)
 
     @property
     @override
@@ -157,7 +163,7 @@ class OnnxDetector(Detector):
         except Exception as error:
             raise DetectorError(f"ONNX Runtime failed: {error}") from error
         heat, corners, order, visible = (np.concatenate(output) for output in zip(*parts, strict=True))
-        return checked_maps(heat, corners, order, visible, count=len(batch), info=self._info)
+        return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
 
     @override
     def close(self) -> None:

@@ -40,7 +40,11 @@ class DetectorThresholds:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInfo:
-    """Describes a detector. ``stride`` is the size of a cell and ``scale_px`` the unit of the corner offsets, both in input pixels."""
+    """Describes a detector.
+
+    ``input_size`` is the size of its input; if ``granule`` is not 0, an input may also be smaller, in multiples of it. ``stride`` is the
+    size of a cell and ``scale_px`` the unit of the corner offsets. All in pixels.
+    """
 
     model_id: str
     artifact_sha256: str
@@ -49,11 +53,7 @@ class DetectorInfo:
     scale_px: float
     thresholds: DetectorThresholds
     max_batch: int
-
-    @property
-    def map_size(self) -> Size:
-        """Width and height of the outputs, in cells."""
-        return Size(self.input_size.width // self.stride, self.input_size.height // self.stride)
+    granule: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,22 +114,27 @@ class Detections:
 
 
 def check_detector_batch(batch: DetectorBatch, info: DetectorInfo) -> None:
-    """Raise ``DetectorError`` unless ``batch`` holds 1 to ``max_batch`` inputs of the network's size."""
+    """Raise ``DetectorError`` unless ``batch`` holds 1 to ``max_batch`` inputs of a size that the network takes."""
     width, height = info.input_size
-    if batch.dtype != np.uint8 or batch.shape[1:] != (height, width, 3):
+    fits = batch.ndim == 4 and batch.shape[3] == 3 and batch.dtype == np.uint8
+    if fits and info.granule:
+        fits = all(0 < size <= most and size % info.granule == 0 for size, most in zip(batch.shape[1:3], (height, width), strict=True))
+    elif fits:
+        fits = batch.shape[1:3] == (height, width)
+    if not fits:
         raise DetectorError(f"input {batch.dtype}{batch.shape} is not uint8 (n, {height}, {width}, 3); prepare it with `letterbox`")
     if not 1 <= len(batch) <= info.max_batch:
         raise DetectorError(f"a batch of {len(batch)} inputs; pass 1 to {info.max_batch} at a time")
 
 
-def checked_maps(heat: Floats, corners: Floats, order: Floats, visible: Floats, *, count: int, info: DetectorInfo) -> DetectorMaps:
-    """Return the network's outputs for ``count`` inputs. Raises ``DetectorError`` for another shape, NaN or infinity."""
-    size = info.map_size
+def checked_maps(heat: Floats, corners: Floats, order: Floats, visible: Floats, *, batch: DetectorBatch, stride: int) -> DetectorMaps:
+    """Return the network's outputs for ``batch``. Raises ``DetectorError`` for another shape, NaN or infinity."""
+    count, height, width = batch.shape[0], batch.shape[1] // stride, batch.shape[2] // stride
     outputs = {"heat": (heat, 2), "corners": (corners, 8), "order": (order, 1), "visible": (visible, 1)}
     for name, (values, channels) in outputs.items():
-        if values.shape != (count, channels, size.height, size.width):
+        if values.shape != (count, channels, height, width):
             raise DetectorError(
-                f"the network returned `{name}` {values.shape}, expected ({count}, {channels}, {size.height}, {size.width}); does "
+                f"the network returned `{name}` {values.shape}, expected ({count}, {channels}, {height}, {width}); does "
                 "`model.json` belong to this artifact?"
             )
         if not np.isfinite(values).all():

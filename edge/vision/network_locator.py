@@ -62,7 +62,7 @@ class NetworkLocator:
         parts = []
         for start in range(0, len(windows), info.max_batch):
             group = windows[start : start + info.max_batch]
-            maps = self.detector.detect(letterbox(pixels, group, info.input_size))
+            maps = self.detector.detect(letterbox(pixels, group, info.input_size, info.granule))
             for row, window in enumerate(group):
                 proposed = decode(maps, row, info, min_score=min_score, most=MAX_PROPOSALS)
                 quads = to_frame(proposed.quads, window, info.input_size)

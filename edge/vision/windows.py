@@ -54,15 +54,31 @@ def _starts(length: int, side: int, card_px: float) -> list[int]:
     return [round(index * (length - side) / gaps) for index in range(gaps + 1)] if gaps else [0]
 
 
-def letterbox(pixels: RgbImage, windows: list[Window], size: Size) -> DetectorBatch:
-    """Return the detector's inputs: each window scaled to fit ``size``, at the top left, the rest padded with gray."""
-    batch = np.full((len(windows), size.height, size.width, 3), PADDING_GRAY, dtype=np.uint8)
+def letterbox(pixels: RgbImage, windows: list[Window], size: Size, granule: int = 0) -> DetectorBatch:
+    """Return the detector's inputs: each window scaled to fit ``size``, at the top left, the rest padded with gray.
+
+    If ``granule`` is not 0, the inputs are only as large as the windows need, in multiples of it and at most of that size.
+    """
+    rows, columns = size.height, size.width
+    if granule:
+        fitted = [fitted_size(window, size) for window in windows]
+        rows = min(rows, ceil(max(one.height for one in fitted) / granule) * granule)
+        columns = min(columns, ceil(max(one.width for one in fitted) / granule) * granule)
+    batch = np.full((len(windows), rows, columns, 3), PADDING_GRAY, dtype=np.uint8)
     for window, target in zip(windows, batch, strict=True):
         part = pixels[window.top : window.top + window.height, window.left : window.left + window.width]
-        fitted = fitted_size(window, size)
-        shrinks = fitted.width <= window.width
-        target[: fitted.height, : fitted.width] = cv2.resize(part, fitted, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        width, height = fitted_size(window, size)
+        target[:height, :width] = _scaled(part, Size(width, height))
     return batch
+
+
+def _scaled(part: RgbImage, size: Size) -> RgbImage:
+    """Return a part of a frame averaged down to a size, or enlarged to it."""
+    if part.shape[1] >= 3 * size.width:
+        # halving is fast, and what is left to average is a quarter
+        part = np.asarray(cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    shrinks = size.width <= part.shape[1]
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def fitted_size(window: Window, size: Size) -> Size:

@@ -9,6 +9,7 @@ from edge.adapters.onnx import OnnxDetector
 from edge.errors import DetectorError
 from edge.recognition.locator_model import open_locator_model
 from edge.vision.detector import decode
+from edge.vision.windows import Window, letterbox
 from tests.support.scripted_detector import FormulaDetector
 from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, drawn_input, write_locator_model
 
@@ -37,10 +38,10 @@ def found_in(detector, maps, row=0):
 
 def test_the_outputs_have_the_sizes_of_the_info(detector):
     maps = detector.detect(np.stack([drawn_input()] * 2))
-    columns, rows = detector.info.map_size
+    width, height = detector.info.input_size
     for output, channels in ((maps.heat, 2), (maps.corners, 8), (maps.order, 1), (maps.visible, 1)):
         assert output.dtype == np.float32
-        assert output.shape == (2, channels, rows, columns)
+        assert output.shape == (2, channels, height // STRIDE, width // STRIDE)
 
 
 def test_every_batch_size_up_to_the_maximum_gives_the_rows_of_single_runs(detector):
@@ -106,3 +107,15 @@ def test_a_network_exported_for_one_input_takes_batches(tmp_path):
     detector = OnnxDetector(open_locator_model(tmp_path))
     maps = detector.detect(np.stack([drawn_input((FACE, 3, 5)), drawn_input()]))
     assert [len(found_in(detector, maps, row)) for row in range(2)] == [1, 0]
+
+
+def test_a_network_of_free_size_runs_only_what_the_frame_fills(tmp_path):
+    write_locator_model(tmp_path, batch="n", sides=("h", "w"))
+    detector = OnnxDetector(open_locator_model(tmp_path))
+    wide = letterbox(drawn_input((FACE, 4, 2), size=(1280, 320), scale=10.0), [Window(0, 0, 1280, 320)], detector.info.input_size,
+                     detector.info.granule)  # fmt: skip
+    assert wide.shape == (1, 32, 128, 3)
+    found = found_in(detector, detector.detect(wide))
+    assert found.quads.mean(axis=(0, 1)) == pytest.approx([4.5 * STRIDE, 2.5 * STRIDE], abs=0.1)
+    with pytest.raises(DetectorError, match="letterbox"):
+        detector.detect(np.zeros((1, 40, 128, 3), np.uint8))

@@ -23,14 +23,14 @@ class FormulaDetector:
             raise DetectorError("the detector is closed; open it again before locating")
         check_detector_batch(batch, self.info)
         self.runs.append(len(batch))
-        count, (columns, rows) = len(batch), self.info.map_size
+        count, rows, columns = len(batch), HEIGHT // STRIDE, WIDTH // STRIDE
         cells = batch.astype(np.float32).reshape(count, rows, STRIDE, columns, STRIDE, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
         red, green, blue = cells[:, 0], cells[:, 1], cells[:, 2]
         heat = sigmoid(0.2 * np.stack([green - red, red - green], axis=1) - 20.0)
         corners = np.broadcast_to(corner_offsets()[None, :, None, None], (count, 8, rows, columns))
         order = sigmoid(0.1 * blue[:, None] - 12.0)
         visible = np.full_like(order, 0.95)
-        return checked_maps(heat, corners, order, visible, count=count, info=self.info)
+        return checked_maps(heat, corners, order, visible, batch=batch, stride=STRIDE)
 
     def close(self):
         self.closed = True

@@ -25,7 +25,7 @@ def corner_offsets():
     return (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * half / SCALE_PX).reshape(-1)
 
 
-def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8):
+def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8, sides=(HEIGHT, WIDTH)):
     # heat: a cell of the mark's color against one of the ground's
     heat = np.array([[-0.2, 0.2, 0.0], [0.2, -0.2, 0.0]], np.float32).reshape(2, 3, 1, 1)
     constants = {
@@ -50,9 +50,9 @@ def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8):
     graph = helper.make_graph(
         nodes,
         "small_locator",
-        [helper.make_tensor_value_info("pixels", dtype, [batch, HEIGHT, WIDTH, 3])],
+        [helper.make_tensor_value_info("pixels", dtype, [batch, *sides, 3])],
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, channels, HEIGHT // STRIDE, WIDTH // STRIDE])
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, channels, None, None])
             for name, channels in zip(outputs, (2, 8, 1, 1), strict=True)
         ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
