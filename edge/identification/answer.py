@@ -56,13 +56,14 @@ class StageTimes(Schema):
 
 
 class ImageAnswer(Schema):
-    """The cards in one image."""
+    """The cards in one image. ``backs`` are the outlines of cards that lie face down, as far as the locator tells them from faces."""
 
     image: str
     width: int
     height: int
     timing_ms: StageTimes
     cards: tuple[CardAnswer, ...]
+    backs: tuple[Corners, ...] = ()
 
 
 class ExpectedAnswer(Schema):
@@ -101,7 +102,9 @@ def answer_text(answer: ImageAnswer | ImageFailure) -> str:
     if isinstance(answer, ImageFailure):
         return f"{answer.image}\n  ! {answer.error}"
     head = f"{answer.image}  {answer.width}x{answer.height}  {answer.timing_ms.total:.0f} ms"
-    lines = [head, *(_card_text(card) for card in answer.cards)] if answer.cards else [head, "  no card found"]
+    lines = [head, *(_card_text(card) for card in answer.cards)] if answer.cards or answer.backs else [head, "  no card found"]
+    if answer.backs:
+        lines.append(f"  {len(answer.backs)} face down")
     if isinstance(answer, ComparedImageAnswer):
         lines.append(_expected_text(answer.expected))
     return "\n".join(lines)
@@ -142,7 +145,7 @@ def card_answer(sighting: Sighting, gallery: Gallery, top_k: int) -> CardAnswer:
         case _:
             assert_never(decision)
     return CardAnswer(
-        quad=_corners(sighting.quad),
+        quad=corners(sighting.quad),
         status=_STATUS[type(decision)],
         card_id=named.card_id if named else None,
         name=gallery.cards[named.card_id].name if named else None,
@@ -173,7 +176,8 @@ def candidate_answers(candidates: Candidates, gallery: Gallery) -> tuple[Candida
     )
 
 
-def _corners(quad: Quad) -> Corners:
+def corners(quad: Quad) -> Corners:
+    """Return the corners of an outline in order, rounded to a hundredth of a pixel."""
     first, second, third, fourth = ((round(x, 2), round(y, 2)) for x, y in quad.to_array().tolist())
     return first, second, third, fourth
 

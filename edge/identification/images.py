@@ -17,6 +17,7 @@ from edge.identification.answer import (
     StageTimes,
     candidate_answers,
     card_answer,
+    corners,
     rounded,
 )
 from edge.identification.expectation import ExpectationResult, Ground, MatchVerdict, card_agreement, check_expectation
@@ -68,7 +69,7 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
     start_s = perf_counter()
     located = options.locate(pixels) if options.locate else _whole_image(pixels)
     located_s = perf_counter()
-    pending = recognizer.submit(pixels, located)
+    pending = recognizer.submit(pixels, [card for card in located if not card.is_back])
     sightings = pending.result(RECOGNITION_TIMEOUT_S)
     decided_s = perf_counter()
     gallery = pending.loaded.gallery
@@ -85,6 +86,7 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
             **{stage: round(ms, 2) for stage, ms in pending.timing_ms.items()},
         ),
         cards=tuple(card_answer(sighting, gallery, options.top_k) for sighting in sightings),
+        backs=tuple(corners(card.quad) for card in located if card.is_back),
     )
     if options.expected is None:
         return answer

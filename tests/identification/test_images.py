@@ -5,13 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from edge.app.recognizer import open_recognizer
 from edge.cli.main import main
 from edge.errors import ExitCode
-from edge.identification.answer import nearest_rotation
-from edge.vision.card import Point, Quad
+from edge.identification.answer import answer_text, nearest_rotation
+from edge.identification.images import IdentifyOptions, identify_pixels
+from edge.settings.sections import IndexSection, NetworkSection, Settings
+from edge.vision.card import LocatedCard, Point, Quad
 from tests.support.small_scanner import on_table, save, write_index
 
-IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards"]
+IMAGE_KEYS = ["image", "width", "height", "timing_ms", "cards", "backs"]
 STAGES = ["locate", "embed", "search", "verify", "read", "total"]
 CARD_KEYS = [
     "quad", "status", "card_id", "name", "similarity", "margin", "verification", "rotation", "candidates", "printings", "reason",
@@ -218,3 +221,14 @@ def test_the_text_contains_the_verdict_about_the_expected_card(small_scanner, tm
     arguments = ["identify", str(image), "--index", str(small_scanner.index), "--model", str(small_scanner.model), "--expect", card_id]
     assert main(arguments) == ExitCode.OK
     assert f"match  expected {card_id}  Name {card_id}  agreement" in capsys.readouterr().out
+
+
+def test_a_card_face_down_is_not_recognized_but_reported(small_scanner):
+    back = Quad(Point(800, 200), Point(926, 200), Point(926, 376), Point(800, 376))
+    settings = Settings(network=NetworkSection(model=small_scanner.model), index=IndexSection(directory=small_scanner.index))
+    with open_recognizer(settings) as recognizer:
+        options = IdentifyOptions(locate=lambda _: (LocatedCard(back, (0, 180), 9.0, is_back=True),), top_k=5)
+        answer = identify_pixels("a table", on_table(), recognizer, options)
+    assert answer.cards == ()
+    assert answer.backs == (((800, 200), (926, 200), (926, 376), (800, 376)),)
+    assert answer_text(answer).splitlines()[1:] == ["  1 face down"]

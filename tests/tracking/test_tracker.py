@@ -462,3 +462,12 @@ def test_the_tracker_follows_its_policy():
 def test_cards_side_by_side_overlap_less_than_the_bound():
     """The matching relies on it: adjacent cards touch and do not overlap."""
     assert overlap(card_at(0).quad, card_at(126).quad) < TrackPolicy().min_overlap
+
+
+def test_of_many_new_cards_a_few_are_recognized_per_frame_and_none_waits_for_the_second_image_of_another():
+    table = Table()
+    cards = [card_at(200.0 * (number % 8), 250.0 * (number // 8)) for number in range(40)]
+    table.show(1.0, *cards)
+    at, track_ids = [at_s for at_s, _ in table.requested], [request.track_id for _, request in table.requested]
+    assert max(at.count(at_s) for at_s in at) == TrackPolicy().max_requests_per_frame
+    assert len(set(track_ids[:40])) == 40
