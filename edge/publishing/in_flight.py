@@ -1,7 +1,7 @@
 """Messages sent to the broker and not yet acknowledged: their number, their order, and the handling of refusals.
 
 Order: first what a new connection needs (discovery, states), then the events of the outbox, oldest first. An event leaves the outbox only
-after the broker has acknowledged it. One that the broker refuses ``max_attempts`` times is quarantined; others are sent between attempts.
+after the broker has acknowledged it and must have saved it (``acknowledged``). One that the broker refuses ``max_attempts`` times is quarantined; others are sent between attempts.
 
 Some messages end the connection instead of being refused: they are too large for the broker, or its answer cannot be decoded. Which of the
 messages in flight was the cause is unknown, so after such an end they are sent one at a time. A message that is alone in flight when the
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge.errors import OutboxError
+from edge.publishing.acknowledged import AcknowledgedRows
 from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, CloseKind, Opened
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class InFlight:
         self._pace = _Pace(settings.max_events_per_s)
         self._sent: dict[int, _Sent] = {}
         self._urgent: deque[Publication] = deque()
-        self._acknowledged: set[int] = set()
+        self._acknowledged = AcknowledgedRows(settings.time_to_save_s)
         """Rows to be removed from the outbox."""
         self._kept_after: int | None = None
         """While events are kept, the last row that waited already; else null."""
@@ -123,6 +124,11 @@ class InFlight:
         self.last_refusal: str | None = None
 
     @property
+    def acknowledged(self) -> int:
+        """Number of events in the outbox that need not be sent again in this session. May be read from any thread."""
+        return len(self._acknowledged)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in flight and nothing but events is waiting to be sent."""
         return not self._sent and not self._urgent
@@ -143,11 +149,12 @@ class InFlight:
 
     def wait_s(self) -> float:
         """Return how long sending pauses so that subscribers keep up; 0 if nothing is waiting for that."""
-        return self._pace.wait_s() if not self._urgent and self._outbox.stats().rows > len(self._sent) else 0.0
+        return self._pace.wait_s() if not self._urgent and self._outbox.stats().rows > len(self._sent) + self.acknowledged else 0.0
 
     def start_session(self, opened: Opened) -> None:
-        """Start over with a new session: everything not acknowledged will be sent again."""
+        """Start over with a new session: everything that the broker may not have saved will be sent again."""
         self._sent.clear()
+        self._acknowledged.start_session()
         self._urgent.clear()
         self._retry_at_ns.clear()
         self._last_row = self._kept_after or 0
@@ -162,7 +169,7 @@ class InFlight:
     def release_events(self, *, send_again: bool) -> None:
         """Send the kept events, in their original order; with ``send_again`` also those that were sent while they were kept."""
         if not send_again:
-            self._acknowledged |= self._kept
+            self._acknowledged.add(self._kept)
         self._kept.clear()
         self._kept_after, self._last_row = None, 0
 
@@ -173,7 +180,7 @@ class InFlight:
 
     def forget_kept(self) -> None:
         """Remove the kept events that were sent. Those that waited stay in the outbox. Raises ``OutboxError``."""
-        self._acknowledged |= self._kept
+        self._acknowledged.add(self._kept)
         self._kept.clear()
         self._remove_acknowledged()
 
@@ -211,6 +218,7 @@ class InFlight:
             self._refuse(publication, f"the broker refused it: {answer.refusal}")
             return
         self._any_acknowledged = True
+        self._acknowledged.note_answer(sent.sent_ns)
         if publication.row_id is None:
             self._failures.pop(publication.topic, None)
         else:
@@ -218,7 +226,10 @@ class InFlight:
             self._sessions_without_event = 0
             self._receipt = answer.received or bool(self._receipt)
             if answer.received or not self.keep_unreceived:
-                (self._kept if self.keeps_events else self._acknowledged).add(publication.row_id)
+                if self.keeps_events:
+                    self._kept.add(publication.row_id)
+                else:
+                    self._acknowledged.add((publication.row_id,))
 
     def end_session(self, closed: Closed) -> None:
         """Handle the end of a session, which a message in flight may have caused. Raises ``OutboxError``."""
@@ -330,8 +341,8 @@ class InFlight:
         self._outbox.quarantine(row_id, reason)
 
     def _remove_acknowledged(self) -> None:
-        """Remove acknowledged events from the outbox. If the disk is full, a later call removes them; they are not sent again."""
-        if self._acknowledged:
+        """Remove events from the outbox that the broker has saved. If the disk is full, a later call does; they are not sent again."""
+        if rows := self._acknowledged.removable:
             with suppress(OutboxError):
-                self._outbox.remove(sorted(self._acknowledged))
-                self._acknowledged.clear()
+                self._outbox.remove(rows)
+                self._acknowledged.removed(rows)

@@ -138,6 +138,7 @@ class Publisher(EventSink):
         """Return the current condition; start the thread again if it died."""
         self._restart_dead_thread()
         stats, connection, state = self._outbox.stats(), self._connection, self._connection.state
+        unsent = max(0, stats.rows - self._in_flight.acknowledged)
         return SinkHealth(
             alive=self._thread is not None and self._thread.is_alive(),
             progress_ns=self._progress_ns,
@@ -146,9 +147,9 @@ class Publisher(EventSink):
                 connected=state == "connected",
                 protocol=connection.version if state == "connected" else None,
                 reconnects=connection.reconnects,
-                outbox_rows=stats.rows,
-                outbox_bytes=stats.bytes,
-                oldest_age_s=stats.oldest_age_s,
+                outbox_rows=unsent,
+                outbox_bytes=stats.bytes if unsent else 0,
+                oldest_age_s=stats.oldest_age_s if unsent else None,
                 dropped=dict(stats.dropped),
                 quarantined=stats.quarantined,
                 corrupt_databases=stats.corrupt_databases,

@@ -1,7 +1,7 @@
 """Settings of the publisher: the broker, the outbox and Home Assistant."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,11 @@ from edge.schema import Schema
 
 TOPIC_LEVELS = r"^[^/+#\x00]+(/[^/+#\x00]+)*$"
 """Topic levels without wildcards and without a leading or trailing slash."""
+
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+LOCAL_SAVED_AFTER_S: Final = 10.0
+"""Twice the ``autosave_interval`` of systemd/mosquitto-cardedge.conf. Mosquitto begins to save up to two seconds late, because it compares
+whole seconds, and handles no message while it saves."""
 
 Protocol = Literal["auto", "5", "3.1.1"]
 
@@ -74,6 +79,14 @@ class MqttSettings(Schema):
         description="Maximum rate at which stored events are sent after an outage. If a subscriber reads more slowly, "
         "the broker drops the events that exceed its queue.",
     )
+    saved_after_s: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="How long after an acknowledgement the broker has saved an event to its disk. Events that were acknowledged later than "
+        "that are sent again on the next connection, because a killed broker may have forgotten them. Mosquitto: `autosave_interval` + 5. "
+        "If absent: 10 for a broker on this machine, 0 (an acknowledged event is not sent again) for others.",
+    )
     max_attempts: int = Field(3, ge=1, le=100, description="A message refused this many times is quarantined.")
     max_payload_bytes: int = Field(
         262_144, ge=1024, le=16_777_216, description="Larger events are quarantined, larger states are not sent."
@@ -84,6 +97,13 @@ class MqttSettings(Schema):
     )
     max_commands: int = Field(16, ge=1, le=1000, description="Maximum number of commands waiting for the daemon; more are refused.")
     tls: TlsSettings = Field(default_factory=TlsSettings)
+
+    @property
+    def time_to_save_s(self) -> float:
+        """``saved_after_s``, or its default for this broker."""
+        if self.saved_after_s is not None:
+            return self.saved_after_s
+        return LOCAL_SAVED_AFTER_S if self.host in LOCAL_HOSTS else 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -52,12 +52,17 @@ def wait_until(condition: Callable[[], object], timeout_s: float = WAIT_S) -> No
 class Mosquitto:
     """One broker. ``lines`` are added to its configuration. It can be started again on the same port."""
 
-    def __init__(self, folder: Path, *lines: str, anonymous: bool = True) -> None:
+    def __init__(self, folder: Path, *lines: str, anonymous: bool = True, persistent: bool = False) -> None:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         self._log = self._config.with_suffix(".log")
         # started by root, Mosquitto would switch to the user mosquitto, which may not read the folder of a test
-        common = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(anonymous).lower()}", "user root", "persistence false"]
+        common = [
+            f"listener {self.port} 127.0.0.1",
+            f"allow_anonymous {str(anonymous).lower()}",
+            "user root",
+            f"persistence {str(persistent).lower()}",
+        ]
         self._config.write_text("\n".join([*common, *lines]) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
