@@ -1,8 +1,8 @@
 """Events that the broker has acknowledged and that are still in the outbox, because it may not have saved them yet.
 
-A broker that is killed forgets what it acknowledged after it last saved. It has saved an event if it acknowledged another message of the same
-session that was sent ``saved_after_s`` after the event was acknowledged: it was not killed meanwhile. The events of an ended session that are
-not known to be saved are sent again in the next one.
+A broker that is killed forgets what it acknowledged after it last saved. It has saved an event if it acknowledged another message of the
+same session that was sent ``saved_after_s`` after the event was acknowledged: it was not killed meanwhile. The events of an ended session
+that are not known to be saved are sent again in the next one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Messages sent to the broker and not yet acknowledged: their number, their order, and the handling of refusals.
 
 Order: first what a new connection needs (discovery, states), then the events of the outbox, oldest first. An event leaves the outbox only
-after the broker has acknowledged it and must have saved it (``acknowledged``). One that the broker refuses ``max_attempts`` times is quarantined; others are sent between attempts.
+after the broker has acknowledged it and must have saved it (``acknowledged``). One that the broker refuses ``max_attempts`` times is
+quarantined; others are sent between attempts.
 
 Some messages end the connection instead of being refused: they are too large for the broker, or its answer cannot be decoded. Which of the
 messages in flight was the cause is unknown, so after such an end they are sent one at a time. A message that is alone in flight when the
