@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from ulid import ULID
 
 from edge import __version__
 from edge.app.camera import open_camera, source_label
+from edge.app.child_check import check_in_child
 from edge.app.index import bundle_loader
 from edge.app.locator import open_locate
 from edge.app.model import LoadedModel, load_model
@@ -120,7 +122,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         model = stack.enter_context(load_model(settings.network))
         locate = stack.enter_context(open_locate(settings.locate))
-        store = DeviceIndex(settings, bundle_loader(model), locate)
+        store = DeviceIndex(settings, bundle_loader(model, partial(check_in_child, search=settings.index.search)), locate)
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edge.app.model import LoadedModel
-from edge.bundles.bundle import Bundle, run_self_test
+from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
 from edge.index.loading import BundleLoader, load_with_overlay
-from edge.index.releases import open_index
+from edge.index.releases import BundleCheck, open_index
 from edge.recognition.embedding import EmbeddingMatrix, Projection
 from edge.recognition.model import check_pairing
 from edge.recognition.neighbors import CardId
@@ -61,15 +61,15 @@ def graph_writer() -> GraphWriter:
     return write_graph
 
 
-def bundle_loader(loaded: LoadedModel) -> BundleLoader:
-    """Return the loader of bundles and added cards for the model in use."""
+def bundle_loader(loaded: LoadedModel, check: BundleCheck = open_bundle) -> BundleLoader:
+    """Return the loader of bundles and added cards for the model in use; it opens a release only after ``check`` did."""
     manifest, artifact_sha256 = loaded.model.manifest, loaded.embedder.info.artifact_sha256
 
     def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
         check_pairing(manifest, bundle.manifest.artefact, artifact_sha256)
         return load_gallery(bundle, settings)
 
-    return BundleLoader(loaded.model.model_id, artifact_sha256, load, overlay_index)
+    return BundleLoader(loaded.model.model_id, artifact_sha256, load, overlay_index, check)
 
 
 def overlay_index(vectors: EmbeddingMatrix, card_ids: Sequence[CardId], projection: Projection | None) -> VectorIndex:

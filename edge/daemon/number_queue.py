@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -23,6 +23,7 @@ from edge.recognition.number_band import number_band, regions_of
 from edge.recognition.number_formats import NumberRegion
 from edge.recognition.number_text import TextLine
 from edge.system.clock import NS_PER_S
+from edge.system.worker_pool import start_pool
 from edge.tracking.tracker import ChangeKind, Outline, TrackChange, Tracker, TrackId
 from edge.vision.frame import RgbImage
 
@@ -40,11 +41,11 @@ ChangeInContext: TypeAlias = tuple[TrackChange, EventContext]
 
 
 class TextReaderThread:
-    """Runs a text reader in one thread of its own."""
+    """Runs a text reader in one thread of its own. Raises ``DeviceError`` if that cannot be started."""
 
     def __init__(self, reader: TextReader) -> None:
         self._reader = reader
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="numbers")
+        self._pool = start_pool(1, "numbers")
 
     def __call__(self, image: RgbImage) -> Future[tuple[TextLine, ...]]:
         """Queue an image; return its future text."""

@@ -90,11 +90,15 @@ class DeviceIndex:
             raise
 
     def open(self, index_id: str | None = None) -> OpenedIndex:
-        """Open an installed release (the active one for None) with the overlay. Raises ``BundleError``."""
+        """Open an installed release (the active one for None) with the overlay. Raises ``BundleError``.
+
+        A release that is not active is first checked, so that one that would end the process is refused.
+        """
         root, settings, model_id = self._root, self._settings, self._loader.model_id
         if index_id is None:
             bundle = releases.open_index(root, expected_model_id=model_id)
         else:
+            releases.check_release(root, index_id, self._loader.check, expected_model_id=model_id)
             bundle = releases.open_release(root, index_id, expected_model_id=model_id)
         return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from edge.bundles.bundle import open_bundle
 from edge.bundles.card_text import NotTextError, clean_line
 from edge.errors import DataError, EdgeError
 from edge.index.change import CardCatalog, NewCard, OpenedIndex
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.bundles.bundle import Bundle
+    from edge.index.releases import BundleCheck
     from edge.recognition.embedding import EmbeddingMatrix, ModelId, Projection
     from edge.recognition.recognizer import LoadedGallery, VectorIndex
     from edge.settings.sections import Settings
@@ -38,13 +40,14 @@ class BundleLoader:
 
     ``artefact`` is the SHA-256 of the model file in use. ``load`` turns a release into a gallery with its vector index and thresholds; it
     raises ``BundleError``. ``load_added`` turns the embeddings of the added cards, their cards and the release's projection into a vector
-    index.
+    index. ``check`` opens a release that another program may have damaged, before this process does.
     """
 
     model_id: ModelId
     artefact: str
     load: Callable[[Bundle, Settings], LoadedGallery]
     load_added: Callable[[EmbeddingMatrix, Sequence[CardId], Projection | None], VectorIndex]
+    check: BundleCheck = open_bundle
 
     def overlay_writer(self, embed: Embed) -> OverlayWriter:
         """Return a writer of overlays that embeds with ``embed``."""

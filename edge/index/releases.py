@@ -164,6 +164,12 @@ def adopt(root: Path, folder: Path, bundle_id: str, stamp: Stamp) -> None:
         raise BundleError(f"{folder}: cannot be moved to {root / RELEASES} ({error.strerror or error})") from error
 
 
+def check_release(root: Path, bundle_id: str, check: BundleCheck, *, expected_model_id: ModelId | None = None) -> None:
+    """``check`` an installed release; its hashes are verified unless its stamp holds, and then stamped. Raises ``BundleError``."""
+    with locked(root):
+        _check(root, bundle_id, expected_model_id, check, trust_stamp=True)
+
+
 def activate(
     root: Path,
     bundle_id: str,

@@ -139,8 +139,13 @@ class BrokerConnection:
         except EdgeError as error:
             self._fail(str(error))
             return
+        try:
+            self._attempt = _Attempt(session, self._wake)
+        except RuntimeError as error:
+            session.abandon()
+            self._fail(f"the thread that connects cannot be started ({error}); raise the limit of threads (TasksMax=)")
+            return
         self._phase, self.version = "connecting", self._next_version
-        self._attempt = _Attempt(session, self._wake)
 
     def _check_attempt(self) -> None:
         attempt = self._attempt

@@ -10,17 +10,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from edge.errors import OutboxError
-from edge.publishing.outbox_clock import CLOCK_WAS_SET_MS, MachineClock, Moment, age_ms
-from edge.publishing.outbox_file import FORMAT_VERSION, TABLES, DamagedFile, SavedRow, checksum, connect, is_damage, set_aside, upgrade
+from edge.publishing import outbox_file
+from edge.publishing.outbox_clock import CLOCK_WAS_SET_MS, MachineClock, age_ms
+from edge.publishing.outbox_file import DamagedFile, Figures, checksum, connect, count, read_figures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge.settings.mqtt import OutboxSettings
 
 log = logging.getLogger(__name__)
@@ -58,14 +61,6 @@ class QuarantinedRow(NamedTuple):
     reason: str
 
 
-class _Figures(NamedTuple):
-    """Counts by name, the time at which the oldest event was stored, and the highest row id used so far."""
-
-    counts: dict[str, int]
-    oldest: Moment | None
-    last_row_id: int
-
-
 @dataclass(frozen=True, slots=True)
 class OutboxStats:
     """Size and losses. ``dropped`` (by cause), ``quarantined`` and ``corrupt_databases`` count since the outbox was created."""
@@ -76,6 +71,16 @@ class OutboxStats:
     dropped: Mapping[str, int]
     quarantined: int
     corrupt_databases: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """A damaged file that was renamed to ``file``, as number ``number``; ``known`` are the figures before."""
+
+    reason: _DamagedError
+    number: int
+    file: Path
+    known: Figures
 
 
 class _DamagedError(OutboxError):
@@ -95,13 +100,12 @@ class Outbox:
         self._offset_ms: int | None = None
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
-        self._figures = _Figures({}, None, 0)
+        self._figures = Figures({}, None, 0)
         self._replacements = 0
+        self._damage: _Damage | None = None
+        self._is_closed = False
         with self._lock:
-            try:
-                self._open()
-            except _DamagedError as damage:
-                self._replace_damaged(damage)
+            self._reopen()
 
     @property
     def last_row_id(self) -> int:
@@ -172,7 +176,7 @@ class Outbox:
 
         def transaction(database: sqlite3.Connection) -> None:
             database.execute(copy, (reason, self._clock.now().wall_ms, row_id))
-            _count(database, "quarantined", database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,)).rowcount)
+            count(database, "quarantined", database.execute("DELETE FROM waiting WHERE row_id = ?", (row_id,)).rowcount)
             database.execute(trim, (self._settings.max_quarantined,))
 
         self._commit(transaction)
@@ -216,12 +220,15 @@ class Outbox:
     def close(self) -> None:
         """Close the file. May be called twice; afterwards only ``stats`` may be called."""
         with self._lock:
+            self._is_closed = True
             self._close()
 
     # ---- one transaction ----
 
     def _commit(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
+            if self._database is None and not self._is_closed:
+                self._reopen()  # a replacement was interrupted, for example by a lack of descriptors
             try:
                 return self._run(transaction)
             except _DamagedError as damage:
@@ -237,7 +244,7 @@ class Outbox:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 result = transaction(self._database)
-                figures = _figures(self._database)
+                figures = read_figures(self._database)
                 self._database.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -257,17 +264,17 @@ class Outbox:
         old = "SELECT 1 FROM waiting WHERE boot_id IS NOT ? AND created_ms BETWEEN ? AND ?"
         if database.execute(old, bounds).fetchone() and not self._clock.is_wrong():
             dropped += database.execute("DELETE FROM waiting WHERE boot_id IS NOT ? AND created_ms BETWEEN ? AND ?", bounds).rowcount
-        _count(database, "dropped_age", dropped)
+        count(database, "dropped_age", dropped)
 
     def _drop_oldest(self, database: sqlite3.Connection) -> None:
         """Drop the oldest events until both limits hold; the newest event always stays."""
         while True:
-            counts = _figures(database).counts
+            counts = read_figures(database).counts
             too_many = counts["rows"] > self._settings.max_rows
             if counts["rows"] <= 1 or not (too_many or counts["bytes"] > self._settings.max_bytes):
                 return
             database.execute("DELETE FROM waiting WHERE row_id = (SELECT min(row_id) FROM waiting)")
-            _count(database, "dropped_rows" if too_many else "dropped_bytes", 1)
+            count(database, "dropped_rows" if too_many else "dropped_bytes", 1)
 
     @contextmanager
     def _outbox_errors(self) -> Iterator[None]:
@@ -276,8 +283,9 @@ class Outbox:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            kind = _DamagedError if is_damage(error) else OutboxError
-            raise kind(f"{self._settings.file}: {error}; {_NEXT_STEPS.get(code, 'see the journal for earlier disk errors')}") from error
+            kind = _DamagedError if outbox_file.is_damage(error) else OutboxError
+            next_step = outbox_file.NEXT_STEPS.get(code, "see the journal for earlier disk errors")
+            raise kind(f"{self._settings.file}: {error}; {next_step}") from error
         except OSError as error:
             raise OutboxError(f"{self._settings.file}: {error}; check the disk and the limit of open files") from error
 
@@ -288,7 +296,7 @@ class Outbox:
             self._database = connect(self._settings.file)
             try:
                 self._prepare(self._database)
-                self._figures = _figures(self._database)
+                self._figures = read_figures(self._database)
             except BaseException:
                 self._close()
                 raise
@@ -301,15 +309,16 @@ class Outbox:
         if result != "ok":
             raise _DamagedError(f"{self._settings.file}: {result}")
         version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > FORMAT_VERSION:
+        if version > outbox_file.FORMAT_VERSION:
             raise OutboxError(
-                f"{self._settings.file} was written by a newer version of CardEdge (format {version}; known here: {FORMAT_VERSION}); "
+                f"{self._settings.file} was written by a newer version of CardEdge "
+                f"(format {version}; known here: {outbox_file.FORMAT_VERSION}); "
                 "install that version again, or rename the file to start with an empty outbox"
             )
         if version == 0:
-            database.executescript(TABLES)
+            database.executescript(outbox_file.TABLES)
         database.execute("BEGIN IMMEDIATE")
-        upgrade(database)
+        outbox_file.upgrade(database)
         database.execute("COMMIT")
         if database.execute("SELECT value FROM counts WHERE name = 'rows'").fetchone()[0] == 0:
             try:
@@ -323,53 +332,59 @@ class Outbox:
                 self._database.close()
         self._database = None
 
-    def _replace_damaged(self, damage: _DamagedError) -> None:
-        """Rename the damaged file and create a new one with its readable events, the counts, and row ids above the old ones."""
+    def _reopen(self) -> None:
+        """Open the file, and complete a replacement that was interrupted."""
+        if self._damage is not None:
+            self._restore(self._damage)
+            return
+        try:
+            self._open()
+        except _DamagedError as damage:
+            self._replace_damaged(damage)
+
+    def _replace_damaged(self, reason: _DamagedError) -> None:
+        """Rename the damaged file and create a new one with its readable events, the counts, and row ids above the old ones.
+
+        If that fails, the outbox is closed and the next call tries again.
+        """
         self._close()
         try:
-            number, renamed = set_aside(self._settings.file)
+            number, renamed = outbox_file.set_aside(self._settings.file)
         except OSError as error:
-            raise OutboxError(f"{damage}; and it cannot be renamed: {error}; move or delete it") from error
-        known = self._figures
+            raise OutboxError(f"{reason}; and it cannot be renamed: {error}; move or delete it") from error
+        self._damage = _Damage(reason, number, renamed, self._figures)
+        self._restore(self._damage)
+
+    def _restore(self, damage: _Damage) -> None:
         self._open()
-        with self._outbox_errors(), closing(DamagedFile(renamed, self._settings.max_rows)) as damaged:
-            counts = known.counts or damaged.counts
-            known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
-            self._figures = self._figures._replace(counts=self._figures.counts | known_counts)  # drops that were logged before
-            last_row_id = max(known.last_row_id, damaged.last_row_id)
-
-            def transaction(database: sqlite3.Connection) -> tuple[int, int]:
-                # an id that was used before may still be in flight or be acknowledged later
-                database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
-                saved = _insert_saved(database, damaged.rows())
-                upgrade(database)
-                lost = max(0, counts.get("rows", saved) - saved)
-                _restore_counts(database, known_counts | {"corrupt_databases": number})
-                _count(database, "dropped_damage", lost)
-                return saved, lost
-
-            saved, lost = self._run(transaction)
+        try:
+            with self._outbox_errors(), closing(DamagedFile(damage.file, self._settings.max_rows)) as damaged:
+                saved, lost = self._insert_readable(damage, damaged)
+        except BaseException:
+            self._close()
+            raise
         self._replacements += 1
-        log.error("the outbox was damaged (%s); it was renamed to %s; of its events %d were saved, %d lost", damage, renamed, saved, lost)
+        self._damage = None
+        log.error("%s; it was renamed to %s; of its events %d were saved, %d lost", damage.reason, damage.file, saved, lost)
 
+    def _insert_readable(self, damage: _Damage, damaged: DamagedFile) -> tuple[int, int]:
+        """Insert the readable events of a damaged file in one transaction; return how many were saved and lost."""
+        counts = damage.known.counts or damaged.counts
+        known_counts = {name: value for name, value in counts.items() if name not in ("rows", "bytes", "corrupt_databases")}
+        self._figures = self._figures._replace(counts=self._figures.counts | known_counts)  # drops that were logged before
+        last_row_id = max(damage.known.last_row_id, damaged.last_row_id)
 
-_NEXT_STEPS: Final = {
-    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
-    sqlite3.SQLITE_READONLY: "check that this user may write the file and that the disk is not mounted read-only",
-    sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_BUSY: "another process uses it; is a second daemon running?",
-    sqlite3.SQLITE_IOERR: "the disk could not be read or written; check its space and health",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged",
-    sqlite3.SQLITE_NOTADB: "the file is not a database",
-}
+        def transaction(database: sqlite3.Connection) -> tuple[int, int]:
+            # an id that was used before may still be in flight or be acknowledged later
+            database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('waiting', ?)", (last_row_id,))
+            saved = outbox_file.insert_saved(database, damaged.rows())
+            outbox_file.upgrade(database)
+            lost = max(0, counts.get("rows", saved) - saved)
+            outbox_file.restore_counts(database, known_counts | {"corrupt_databases": damage.number})
+            count(database, "dropped_damage", lost)
+            return saved, lost
 
-
-def _figures(database: sqlite3.Connection) -> _Figures:
-    oldest = database.execute(
-        "SELECT CAST(created_ms AS INT), CAST(ifnull(steady_ms, 0) AS INT), boot_id FROM waiting ORDER BY row_id LIMIT 1"
-    ).fetchone()
-    last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()
-    return _Figures(dict(database.execute("SELECT name, value FROM counts")), Moment(*oldest) if oldest else None, last[0] if last else 0)
+        return self._run(transaction)
 
 
 def _read(database: sqlite3.Connection, limit: int, after: int) -> list[tuple[OutboxRow, bool]]:
@@ -377,20 +392,3 @@ def _read(database: sqlite3.Connection, limit: int, after: int) -> list[tuple[Ou
     query = "SELECT row_id, event_id, topic, payload, refusals, checksum FROM waiting WHERE row_id > ? ORDER BY row_id LIMIT ?"
     rows = ((OutboxRow(*values), stored) for *values, stored in database.execute(query, (after, limit)))
     return [(row, stored is None or stored == checksum(row.event_id, row.topic, row.payload)) for row, stored in rows]
-
-
-def _insert_saved(database: sqlite3.Connection, rows: Iterable[SavedRow]) -> int:
-    """Insert the events of a damaged file with new row ids; return their number."""
-    names = SavedRow._fields[1:]
-    query = " ".join(("INSERT OR IGNORE INTO waiting (", ", ".join(names), ") VALUES (", ", ".join("?" * len(names)), ")"))
-    return sum(database.execute(query, row[1:]).rowcount for row in rows)
-
-
-def _count(database: sqlite3.Connection, name: str, amount: int) -> None:
-    if amount > 0:
-        database.execute("UPDATE counts SET value = value + ? WHERE name = ?", (amount, name))
-
-
-def _restore_counts(database: sqlite3.Connection, counts: Mapping[str, int]) -> None:
-    for name, value in counts.items():
-        _count(database, name, value)

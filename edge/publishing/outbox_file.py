@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from edge.publishing.outbox_clock import Moment
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 FORMAT_VERSION: Final = 1
@@ -17,6 +19,20 @@ DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 """Primary codes of SQLite's errors about an invalid file."""
 UNREADABLE: Final = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 """Extended codes of SQLite's errors about a part of the file that the disk does not return."""
+
+SHORTAGE: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM}
+"""Primary codes of SQLite's errors about a lack of descriptors or memory, which passes."""
+
+NEXT_STEPS: Final = {
+    sqlite3.SQLITE_CANTOPEN: "check that its folder exists and that this user may write there",
+    sqlite3.SQLITE_READONLY: "check that this user may write the file and that the disk is not mounted read-only",
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_BUSY: "another process uses it; is a second daemon running?",
+    sqlite3.SQLITE_IOERR: "the disk could not be read or written; check its space and health",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not a database",
+}
+"""What to do about an error of SQLite, by its primary code."""
 
 TABLES: Final = """
 BEGIN;
@@ -46,6 +62,14 @@ COMMIT;
 
 ADDED_COLUMNS: Final = {"checksum": "INTEGER", "boot_id": "TEXT", "steady_ms": "INTEGER"}
 """Columns of ``waiting`` that earlier versions of CardEdge did not write. They are null in rows of these versions."""
+
+
+class Figures(NamedTuple):
+    """Counts by name, the time at which the oldest event was stored, and the highest row id used so far."""
+
+    counts: dict[str, int]
+    oldest: Moment | None
+    last_row_id: int
 
 
 class SavedRow(NamedTuple):
@@ -110,10 +134,24 @@ def set_aside(file: Path) -> tuple[int, Path]:
     return number, renamed
 
 
+@contextmanager
+def _tolerating_damage() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _is_shortage(error):
+            raise
+
+
+def _is_shortage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in SHORTAGE
+
+
 class DamagedFile:
     """Reads what is readable of a damaged file. ``rows`` is an iterator over its events, oldest first; ``close`` ends it.
 
-    ``counts`` and ``last_row_id`` are those of the file; empty and 0 if they cannot be read.
+    ``counts`` and ``last_row_id`` are those of the file; empty and 0 if they cannot be read. Both raise ``sqlite3.Error`` if the process
+    lacks memory or descriptors, so that rows are not taken for lost that can be read later.
     """
 
     def __init__(self, file: Path, max_rows: int) -> None:
@@ -122,17 +160,17 @@ class DamagedFile:
         self._database = connect(file)
         self.counts: dict[str, int] = {}
         self.last_row_id = 0
-        with suppress(sqlite3.Error):
+        with _tolerating_damage():
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")  # needs no shared memory file
             self._database.execute("PRAGMA writable_schema = ON")  # tolerates damaged descriptions of other tables
             self.counts = {str(name): int(value) for name, value in self._database.execute("SELECT name, value FROM counts")}
-        with suppress(sqlite3.Error, TypeError):
+        with _tolerating_damage(), suppress(TypeError):
             self.last_row_id = int(self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()[0])
 
     def rows(self) -> Iterator[SavedRow]:
         """Return the readable events. The rest of an unreadable page is skipped row id by row id."""
         columns: tuple[str, ...] = SavedRow._fields
-        with suppress(sqlite3.Error):
+        with _tolerating_damage():
             present = _columns(self._database)
             columns = tuple(f"NULL AS {name}" if name in ADDED_COLUMNS and name not in present else name for name in columns)
         query = " ".join(("SELECT", ", ".join(columns), "FROM waiting WHERE row_id > ? ORDER BY row_id"))
@@ -146,6 +184,8 @@ class DamagedFile:
                             after, failures = row.row_id, 0
                             yield row
             except sqlite3.Error as error:
+                if _is_shortage(error):
+                    raise
                 if not is_damage(error) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
                     return
                 after, failures = after + 1, failures + 1
@@ -157,6 +197,34 @@ class DamagedFile:
         with suppress(sqlite3.Error):
             self._database.close()
         _log_of(self._file).unlink(missing_ok=True)
+
+
+def read_figures(database: sqlite3.Connection) -> Figures:
+    """Return the figures of a database."""
+    oldest = database.execute(
+        "SELECT CAST(created_ms AS INT), CAST(ifnull(steady_ms, 0) AS INT), boot_id FROM waiting ORDER BY row_id LIMIT 1"
+    ).fetchone()
+    last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'waiting'").fetchone()
+    return Figures(dict(database.execute("SELECT name, value FROM counts")), Moment(*oldest) if oldest else None, last[0] if last else 0)
+
+
+def insert_saved(database: sqlite3.Connection, rows: Iterable[SavedRow]) -> int:
+    """Insert the events of a damaged file with new row ids; return their number."""
+    names = SavedRow._fields[1:]
+    query = " ".join(("INSERT OR IGNORE INTO waiting (", ", ".join(names), ") VALUES (", ", ".join("?" * len(names)), ")"))
+    return sum(database.execute(query, row[1:]).rowcount for row in rows)
+
+
+def count(database: sqlite3.Connection, name: str, amount: int) -> None:
+    """Add an amount, if it is positive, to a count of the database."""
+    if amount > 0:
+        database.execute("UPDATE counts SET value = value + ? WHERE name = ?", (amount, name))
+
+
+def restore_counts(database: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    """Add the counts of another database."""
+    for name, value in counts.items():
+        count(database, name, value)
 
 
 def _is_whole(row: SavedRow) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from edge.errors import CommandError, OutboxError
+from edge.errors import CommandError, DeviceError, OutboxError
 from edge.publishing.broker_connection import BrokerConnection
 from edge.publishing.broker_session import Acknowledged, BrokerSession, Closed, MessageReceived, MqttVersion, Opened, SessionEvent, Wake
 from edge.publishing.command import CommandQueue, CommandReply, transaction_of
@@ -99,8 +99,12 @@ class Publisher(EventSink):
 
     @override
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise DeviceError(f"the publisher's thread cannot be started ({error}); raise the limit of threads (TasksMax=)") from error
+        self._thread = thread
 
     @override
     def publish(self, event: CardEvent) -> None:
@@ -349,4 +353,7 @@ class Publisher(EventSink):
         if thread is not None and not thread.is_alive() and self._deadline_ns is None:
             self._restarts += 1
             log.error("the publisher's thread had died; starting it again (%d times so far)", self._restarts)
-            self.start()
+            try:
+                self.start()
+            except DeviceError as error:  # the next report tries again
+                self._failure = str(error)

@@ -27,7 +27,10 @@ class EventSink(Protocol):
     """Publishes events and states, and queues the commands that arrive. No method waits for the network; any thread may call them."""
 
     def start(self) -> None:
-        """Start to connect in the background. Raises ``OutboxError`` or ``SettingsError``; an unreachable broker is not an error."""
+        """Start to connect in the background; an unreachable broker is not an error.
+
+        Raises ``OutboxError``, ``SettingsError``, or ``DeviceError`` if its thread cannot be started.
+        """
         ...
 
     def publish(self, event: CardEvent) -> None:

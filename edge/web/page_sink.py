@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
+from edge.errors import OutboxError
 from edge.publishing.sink import EventSink, SinkHealth
 
 if TYPE_CHECKING:
     from edge.publishing.command import Command, CommandQueue
     from edge.publishing.event import CardEvent
     from edge.web.live_state import LiveState
+
+
+MAX_UNSTORED: Final = 2000
+"""More than the daemon offers again, so that no event is shown twice."""
 
 
 class PageSink(EventSink):
@@ -21,6 +26,8 @@ class PageSink(EventSink):
         self._sink = sink
         self._live_state = live_state
         self._commands = commands
+        self._unstored: dict[str, None] = {}
+        """Ids of the events that are shown but not stored."""
 
     @override
     def start(self) -> None:
@@ -28,9 +35,20 @@ class PageSink(EventSink):
 
     @override
     def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox, then show it: the page shows no event that could be lost. Raises ``OutboxError``."""
-        self._sink.publish(event)
-        self._live_state.add_event(event)
+        """Commit an event to the outbox and show it once, also if it cannot be stored and is offered again. Raises ``OutboxError``."""
+        try:
+            self._sink.publish(event)
+        except OutboxError:
+            if event.event_id not in self._unstored:
+                self._unstored[event.event_id] = None
+                self._live_state.add_event(event)
+            if len(self._unstored) > MAX_UNSTORED:
+                del self._unstored[next(iter(self._unstored))]
+            raise
+        if event.event_id in self._unstored:
+            del self._unstored[event.event_id]
+        else:
+            self._live_state.add_event(event)
 
     @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:

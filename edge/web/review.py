@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from edge.system.files import write_atomically
+from edge.system.worker_pool import start_pool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +28,15 @@ TRUTH: Final = "truth.csv"
 
 
 class ReviewFile:
-    """Stores corrections in ``folder``, up to ``max_bytes`` in total; the oldest are deleted first."""
+    """Stores corrections in ``folder``, up to ``max_bytes`` in total; the oldest are deleted first.
+
+    Raises ``DeviceError`` if its thread cannot be started.
+    """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._writer = ThreadPoolExecutor(1, "review")
+        self._writer = start_pool(1, "review")
 
     def store(self, corrected: EventWithCrop, original: EventWithCrop) -> None:
         """Write a correction in the background. A failure is logged."""

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from edge.identification.images import IdentifyOptions
 from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
+from edge.system.worker_pool import start_pool
 from edge.vision.card import Locate
 from edge.web.access import Access, own_names, read_token
 from edge.web.broadcast import Broadcaster
@@ -78,7 +78,7 @@ class PageService:
         self.access = Access(token, own_names(settings))
         self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
         self.metrics = Metrics(self.live_state)
-        self.workers = ThreadPoolExecutor(2, "page", initializer=lower_thread_priority)
+        self.workers = start_pool(2, "page", lower_thread_priority)
         self.preview = Preview(self.live_state, self.broadcaster, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
         self._session_file = SessionFile(settings.review_dir, self.session)
         self._has_unsaved = False

@@ -8,10 +8,18 @@ import json
 import pytest
 
 from edge.app import child_check
+from edge.app.child_check import check_in_child
+from edge.app.index import load_gallery, overlay_index
 from edge.bundles.bundle import OpeningLimits
+from edge.bundles.manifest import read_manifest
 from edge.cli.main import main
-from edge.errors import ExitCode
+from edge.errors import BundleError, ExitCode
 from edge.index import releases
+from edge.index.device_index import DeviceIndex
+from edge.index.loading import BundleLoader
+from edge.recognition.embedding import ModelId
+from edge.settings.sections import IndexSection, Settings
+from edge.vision.locate import locate_cards
 from tests.support.small_scanner import write_index
 
 CRASH = "os.kill(os.getpid(), signal.SIGSEGV)"
@@ -98,6 +106,18 @@ def test_the_check_at_rest_reports_it(device, harmful, tmp_path, capsys):
     results = {result["check"]: result for result in map(json.loads, capsys.readouterr().out.splitlines())}
     assert (results["index"]["level"], results["index"]["exit_code"]) == ("fail", ExitCode.BAD_DATA)
     assert "SIGSEGV" in results["index"]["message"]
+
+
+def test_a_running_daemon_checks_it_before_it_opens_it(device, harmful, small_scanner):
+    root, first, second = device
+    manifest = read_manifest(root / "releases" / second)
+    loader = BundleLoader(ModelId(manifest.model_id), manifest.artefact, load_gallery, overlay_index, check_in_child)
+    store = DeviceIndex(Settings(index=IndexSection(directory=root)), loader, locate_cards)
+    store.open_active()
+    harmful(CRASH)
+    with pytest.raises(BundleError, match="SIGSEGV"):
+        store.open(second)
+    assert releases.current_id(root) == first
 
 
 def test_a_bundle_elsewhere_and_a_rollback_are_checked_in_the_same_way(device, harmful, tmp_path):

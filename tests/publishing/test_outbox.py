@@ -342,11 +342,14 @@ def test_a_damaged_file_that_cannot_be_read_again_is_an_error_of_the_outbox(make
     outbox = make_outbox()
     fill(outbox, *(f"e{n}" for n in range(50)), size=1000)
     damage_while_running(outbox, tmp_path / "outbox.sqlite")
-    monkeypatch.setattr("edge.publishing.outbox.DamagedFile", fails)
-    with pytest.raises(OutboxError, match=str(error.args[-1])):
-        fill(outbox, "new")
+    with monkeypatch.context() as patch:
+        patch.setattr("edge.publishing.outbox.DamagedFile", fails)
+        for _ in range(2):
+            with pytest.raises(OutboxError, match=str(error.args[-1])):
+                fill(outbox, "new")
     fill(outbox, "new")
-    assert waiting(outbox) == ["new"]
+    assert waiting(outbox)[-1] == "new"
+    assert outbox.stats().corrupt_databases == 1
 
 
 def test_row_ids_continue_after_damage_while_running(make_outbox, tmp_path):

@@ -653,6 +653,10 @@ def test_unusable_files_stop_the_start_with_their_name(tmp_path, settings, expec
 # ---- the thread ----
 
 
+def no_more_threads(_thread):
+    raise RuntimeError("can't start new thread")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the thread ends by the test
 def test_a_dead_publisher_thread_is_started_again(tmp_path, broker, listener, monkeypatch):
     with running(make_sink(tmp_path, broker.port)) as sink:
@@ -666,6 +670,10 @@ def test_a_dead_publisher_thread_is_started_again(tmp_path, broker, listener, mo
         monkeypatch.setattr(sink._in_flight, "overdue", die)
         died.join(10)
         assert not died.is_alive()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_more_threads)
+            health = sink.health()
+            assert (health.alive, "raise the limit of threads" in health.report.last_error) == (False, True)
         assert sink.health().alive
         event = make_event()
         sink.publish(event)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.errors import OutboxError
 from edge.publishing.event import CardEvent
 from edge.publishing.state import CardsState, HealthState
 from edge.web import action_routes
@@ -284,3 +285,23 @@ def test_without_the_page_none_of_its_libraries_are_imported():
     program = "import sys, edge.app.daemon, edge.cli.main, edge.adapters.mqtt; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.partition(".")[0] in libraries or name.startswith("edge.web")] == []
+
+
+# --- a full disk -------------------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_full_disk_the_page_shows_each_card_once_and_names_the_problem(served):
+    with served.stream() as following:
+        following("model")
+        served.sink.refuses = OutboxError("outbox.sqlite: the disk is full: free some space")
+        served.show({20: "a"})
+        assert following("card").data["card_id"] == "a"
+        served.show(frames=40)
+        assert following("card").data["type"] == "removed"
+        problems = until(lambda: served.client.get("/api/state").json()["health"]["problems"], "the problem")
+        assert any("the disk is full" in problem["message"] for problem in problems)
+        served.sink.refuses = None
+        served.event("removed")
+        served.show({20: "b"})
+        assert following("card").data["card_id"] == "b", "the others are not shown again"
+    assert [event.card_id for event in served.sink.events] == ["a", "a", "b"]
