@@ -25,7 +25,7 @@ from typing import Final
 import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import make_vector_index, with_projection
+from edge.app.index import as_loaded_gallery, make_vector_index, with_projection
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.calibration import Calibration, Provenance
 from edge.bundles.manifest import Manifest
@@ -33,7 +33,6 @@ from edge.bundles.writer import set_calibration
 from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import BundleError, EdgeError, ExitCode
 from edge.recognition.model import find_model, open_model
-from edge.recognition.recognizer import LoadedGallery
 from tools.evaluation.calibration import Outcome, calibrate
 from tools.evaluation.calibration_views import BundleUnderTest, observe_dataset, provenance
 from tools.evaluation.queries import CALIBRATING, Dataset, choose_scans, half_of_negatives, list_images
@@ -65,9 +64,9 @@ def _run(args: argparse.Namespace) -> tuple[Calibration, Manifest]:
         raise BundleError(f"{args.index}: holds vectors alone, by which no card is recognized; build it with tools/build_index.py")
     dataset = _dataset(args, bundle)
     index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
-    loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
+    loaded = as_loaded_gallery(bundle, index, model.evidence)
     with closing(OnnxEmbedder(model, threads=args.threads, arena=True)) as embedder:
-        observations = observe_dataset(dataset, BundleUnderTest(embedder, loaded))
+        observations = observe_dataset(dataset, BundleUnderTest(embedder, bundle, loaded))
     outcome = calibrate(observations, false_acceptance=args.false_acceptance)
     measured = args.date or datetime.now(UTC).date()
     calibration = as_calibration(outcome, provenance(dataset, observations, args.false_acceptance, measured))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from edge.adapters.onnx import OnnxEmbedder
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
-from edge.recognition.model import find_model, open_model
+from edge.recognition.model import Model, find_model, open_model
 from edge.recognition.recognizer import Embedder
 from tools.evaluation.bundle_comparison.comparison import summarize
 from tools.evaluation.bundle_comparison.queried import compare_photos, open_queried_bundle
@@ -36,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         with ExitStack() as stack:
-            embedders = [stack.enter_context(closing(_embedder(folder))) for folder in _networks(args)]
-            old, new = open_queried_bundle(args.old, embedders[0]), open_queried_bundle(args.new, embedders[-1])
+            models = [open_model(folder) for folder in _networks(args)]
+            embedders = [stack.enter_context(closing(_embedder(model))) for model in models]
+            old = open_queried_bundle(args.old, models[0], embedders[0])
+            new = open_queried_bundle(args.new, models[-1], embedders[-1])
             photos = list_photos(args.photos)
             known = {*old.bundle.gallery.cards, *new.bundle.gallery.cards}
             truth = truth_in_list(args.truth, args.photos) if args.truth else truth_in_names(known)
@@ -63,9 +65,9 @@ def _networks(args: argparse.Namespace) -> list[Path]:
     return [args.old_model, new]
 
 
-def _embedder(folder: Path) -> Embedder:
+def _embedder(model: Model) -> Embedder:
     # both bundles search the same views: the network runs once
-    return CachedEmbedder(OnnxEmbedder(open_model(folder)))
+    return CachedEmbedder(OnnxEmbedder(model))
 
 
 def _parser() -> argparse.ArgumentParser:

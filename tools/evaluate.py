@@ -2,15 +2,19 @@
 
     python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
+    python -m tools.evaluate --lone --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--json]
 
 With ``--acceptance``: the acceptance table, the table of views, and the effect of each stage (``tools/evaluation/acceptance/``), for the
 cards of ``--sets`` or, without it, of the sets that were held out of training. Needs the extra ``train``. Exit status 0 also when rows miss
 their bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and images
 of typical failures.
 
-Without it, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole index and
-in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a bound
-is missed. 65 bad data, 64 usage, 69 a missing extra.
+With ``--lone``: 1, 3 and 10 cards of a layout among 113 cards of another, with the thresholds of the model and, if the bundle is
+calibrated, with its own (``tools/evaluation/lone.py``).
+
+Without either, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole index
+and in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a
+bound is missed. 65 bad data, 64 usage, 69 a missing extra.
 """
 
 from __future__ import annotations
@@ -26,14 +30,16 @@ from typing import Final
 import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import make_vector_index, with_projection
+from edge.app.index import as_loaded_gallery, make_vector_index, with_projection
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
+from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.model import Model, find_model, open_model
-from edge.recognition.recognizer import NEIGHBORS_K, LoadedGallery
+from edge.recognition.recognizer import NEIGHBORS_K
 from tools.bundle_build.card_list import images_outside
 from tools.evaluation.acceptance.plan import DISTRACTORS, TRACKS, AcceptancePlan, System
+from tools.evaluation.lone import LoneMeasurement
 from tools.evaluation.queries import MEASURING, PHOTO_VIEW, Dataset, choose_scans, half_of_negatives
 from tools.evaluation.recognition import as_records, as_table, measure_rows
 from tools.extras import extra_required
@@ -61,7 +67,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     model = open_model(find_model(args.model))
     bundle = open_index(args.index, expected_model_id=model.model_id)
     index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
-    loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)
+    loaded = as_loaded_gallery(bundle, index, model.evidence)
     indexed = frozenset(bundle.gallery.cards)
     dataset = Dataset(
         scans=choose_scans(args.cards, args.images, indexed, sets=_sets(args, model), limit=args.limit, seed=args.seed),
@@ -72,7 +78,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
         if args.acceptance:
             return _accept(args, System(model, bundle, loaded, embedder), dataset, presets)
-        rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k))
+        if args.lone:
+            default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds
+            thresholds = {"uncalibrated": default} | ({} if bundle.thresholds is None else {"calibrated": bundle.thresholds})
+            rows = list(LoneMeasurement(bundle, model, embedder, dataset).rows(thresholds))
+        else:
+            rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k))
     if args.json:
         for record in as_records(rows):
             print(json.dumps(record))
@@ -139,6 +150,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--views-per-card", type=int, metavar="N", help="simulated views of each card (default 1, acceptance 2)")
     parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbors verified (default {NEIGHBORS_K})")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the views (default 2026)")
+    parser.add_argument("--lone", action="store_true", help="measure a few cards of one layout in an index of another")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
     accepting = parser.add_argument_group("acceptance")
     accepting.add_argument("--acceptance", action="store_true", help="print the acceptance table and the table of views")
@@ -151,6 +163,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the teacher of the network, exported")
     args = parser.parse_args(arguments)
     needless = [name for name in ("report", "strict", "teacher") if getattr(args, name) and not args.acceptance]
+    if args.lone and args.acceptance:
+        parser.error("--lone and --acceptance are separate measurements; give one of them")
     if needless:
         parser.error(f"--{needless[0]} belongs to --acceptance")
     return args

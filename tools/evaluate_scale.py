@@ -62,7 +62,7 @@ def _measure(args: argparse.Namespace) -> list[ScaleRow]:
     )
     rows = []
     with closing(OnnxEmbedder(model, threads=args.threads, arena=True)) as embedder:
-        for row in measure_sizes(bundle, embedder, dataset, presets, sizes, look_alikes=args.look_alikes, any_cards=args.queries):
+        for row in measure_sizes(bundle, model, embedder, dataset, presets, sizes, look_alikes=args.look_alikes, any_cards=args.queries):
             rows.append(row)
             if args.json:
                 print(json.dumps(row.as_record()), flush=True)

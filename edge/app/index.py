@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from edge.app.model import LoadedModel
@@ -11,8 +12,10 @@ from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
 from edge.index.loading import BundleLoader, load_with_overlay
 from edge.index.releases import BundleCheck, open_index
+from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.embedding import EmbeddingMatrix, Projection
 from edge.recognition.model import check_pairing
+from edge.recognition.model_evidence import ModelEvidence
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
 from edge.settings.sections import Settings
@@ -45,13 +48,22 @@ def with_projection(index: VectorIndex, bundle: Bundle) -> VectorIndex:
     return ProjectedIndex(index, bundle.projection)
 
 
-def load_gallery(bundle: Bundle, settings: Settings) -> LoadedGallery:
-    """Run the self-test of a bundle and return its gallery, vector index and thresholds. Raises ``BundleError``."""
+def as_loaded_gallery(bundle: Bundle, index: VectorIndex, evidence: ModelEvidence | None) -> LoadedGallery:
+    """Return the gallery of a bundle as it is queried: with its calibrated thresholds or, without a calibration, those of the model.
+
+    ``evidence`` belongs to the model; without it the default thresholds apply, and layouts at large are not known.
+    """
+    default = AcceptanceThresholds() if evidence is None else evidence.thresholds
+    background = None if evidence is None else evidence.background
+    return LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds or default, background)
+
+
+def load_gallery(bundle: Bundle, settings: Settings, evidence: ModelEvidence | None = None) -> LoadedGallery:
+    """Run the self-test of a bundle and return its gallery with the thresholds of the settings. Raises ``BundleError``."""
     index = make_vector_index(bundle, settings.index.search)
     run_self_test(bundle, index.search)
-    return LoadedGallery(
-        bundle.manifest.bundle_id, bundle.gallery, with_projection(index, bundle), settings.thresholds.over(bundle.thresholds)
-    )
+    loaded = as_loaded_gallery(bundle, with_projection(index, bundle), evidence)
+    return replace(loaded, thresholds=settings.thresholds.over(loaded.thresholds))
 
 
 def graph_writer() -> GraphWriter:
@@ -67,7 +79,7 @@ def bundle_loader(loaded: LoadedModel, check: BundleCheck = open_bundle) -> Bund
 
     def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
         check_pairing(manifest, bundle.manifest.artefact, artifact_sha256)
-        return load_gallery(bundle, settings)
+        return load_gallery(bundle, settings, loaded.model.evidence)
 
     return BundleLoader(loaded.model.model_id, artifact_sha256, load, overlay_index, check)
 

@@ -62,9 +62,9 @@ class Bundle:
         return self.path / GRAPH_FILE
 
     @property
-    def thresholds(self) -> AcceptanceThresholds:
-        """The calibrated thresholds, or the defaults without a calibration; the caller must report the latter."""
-        return self.manifest.calibration.thresholds if self.manifest.calibration else AcceptanceThresholds()
+    def thresholds(self) -> AcceptanceThresholds | None:
+        """The calibrated thresholds; None without a calibration, which the caller must report."""
+        return self.manifest.calibration.thresholds if self.manifest.calibration else None
 
     def reference_image(self, card_id: CardId) -> bytes:
         """Return the reference image of a card, a JPEG of 126x176 pixels; it is read from disk on each call. Raises ``BundleError``."""

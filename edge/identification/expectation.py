@@ -19,7 +19,8 @@ from typing import Final, assert_never
 from edge.recognition.decision import Candidate, Decision, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.verification import PreparedReference, patch_weights, prepare_reference, prepare_view, verify
+from edge.recognition.patches import Background, patch_weights
+from edge.recognition.verification import PreparedReference, prepare_reference, prepare_view, verify
 from edge.vision.card import LocatedCard, rectify
 from edge.vision.frame import RgbImage
 
@@ -63,15 +64,19 @@ class ExpectationResult:
     other: Candidate | None
 
 
-def card_agreement(pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId) -> float:
+def card_agreement(
+    pixels: RgbImage, located: LocatedCard, decision: Decision, gallery: Gallery, expected: CardId, background: Background | None
+) -> float:
     """Return the best agreement, in [0, 1], of the references of the expected card with the located card in any of its orientations.
 
-    Patches are weighted by how much the expected card differs there from the other artworks among the candidates of ``decision``.
+    Patches are weighted by how much the expected card differs there from the other artworks among the candidates of ``decision``, and from
+    layouts at large (``background``).
     """
     group = gallery.artwork_group(expected)
     others = {candidate.card_id for candidate in decision.candidates if candidate.artwork_group != group}
     other_references = _references(gallery, others)
-    weighted = [(reference, patch_weights(reference, other_references)) for reference in _references(gallery, {expected})]
+    other_patches = [reference.patches for reference in other_references]
+    weighted = [(reference, patch_weights(reference.patches, other_patches, background)) for reference in _references(gallery, {expected})]
     best = 0.0
     for rotation in located.rotations:
         view = prepare_view(rectify(pixels, located.quad.rotated(rotation)))

@@ -26,7 +26,7 @@ from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.number_band import number_band, regions_of
-from edge.recognition.recognizer import Recognizer
+from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -90,7 +90,7 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
     )
     if options.expected is None:
         return answer
-    expected = _expected(pixels, sightings, gallery, options.expected)
+    expected = _expected(pixels, sightings, pending.loaded, options.expected)
     return ComparedImageAnswer(**dict(answer), expected=expected)
 
 
@@ -109,9 +109,10 @@ def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, options
     return replace(sighting, decision=settle_printing(decision, (options.reader.read_text(band),), gallery.cards))
 
 
-def _expected(pixels: RgbImage, sightings: Sequence[Sighting], gallery: Gallery, expected: CardId) -> ExpectedAnswer:
+def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGallery, expected: CardId) -> ExpectedAnswer:
     """Return the answer about the best matching card: a match if there is one, else undecided, else a mismatch."""
-    results = [_check(pixels, sighting, gallery, expected) for sighting in sightings]
+    gallery = loaded.gallery
+    results = [_check(pixels, sighting, loaded, expected) for sighting in sightings]
     best = min(range(len(results)), key=lambda card: (_ORDER[results[card].verdict], -results[card].agreement), default=None)
     result = None if best is None else results[best]
     decision = None if best is None else sightings[best].decision
@@ -130,9 +131,9 @@ def _expected(pixels: RgbImage, sightings: Sequence[Sighting], gallery: Gallery,
 _ORDER: Final = {MatchVerdict.MATCH: 0, MatchVerdict.CANNOT_SAY: 1, MatchVerdict.MISMATCH: 2}
 
 
-def _check(pixels: RgbImage, sighting: Sighting, gallery: Gallery, expected: CardId) -> ExpectationResult:
-    agreement = card_agreement(pixels, sighting.located, sighting.decision, gallery, expected)
-    return check_expectation(sighting.decision, agreement, gallery, expected)
+def _check(pixels: RgbImage, sighting: Sighting, loaded: LoadedGallery, expected: CardId) -> ExpectationResult:
+    agreement = card_agreement(pixels, sighting.located, sighting.decision, loaded.gallery, expected, loaded.background)
+    return check_expectation(sighting.decision, agreement, loaded.gallery, expected)
 
 
 def exit_code(answer: ImageAnswer | ImageFailure) -> ExitCode:

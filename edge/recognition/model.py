@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError, ModelMismatchError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.model_evidence import ModelEvidence
 from edge.schema import Schema
 
 MODEL_FILE: Final = "model.json"
@@ -125,7 +126,8 @@ class ArtifactAgreement(Schema):
 class ModelManifest(Schema):
     """Content of ``model.json``. ``agreement`` permits a bundle embedded by one artifact to be queried by another: see ``check_pairing``.
 
-    ``npu`` contains the plan and the measurements of the compilation for an NPU, ``coreml`` the package for iOS; their form is not fixed.
+    ``evidence`` is the file described in ``edge.recognition.model_evidence``; null in folders exported without it. ``npu`` contains the
+    plan and the measurements of the compilation for an NPU, ``coreml`` the package for iOS; their form is not fixed.
     """
 
     format_version: Literal[1] = MODEL_FORMAT_VERSION
@@ -141,6 +143,7 @@ class ModelManifest(Schema):
     training: TrainingRecord
     measured: Measured
     agreement: dict[ArtifactKind, ArtifactAgreement] = Field(default_factory=dict)
+    evidence: FileRecord | None = None
     npu: dict[str, Any] | None = None
     coreml: dict[str, Any] | None = None
 
@@ -153,13 +156,14 @@ class ModelManifest(Schema):
 class Model:
     """A verified folder: when it was opened, every file named in ``manifest`` existed with the right hash.
 
-    ``golden_inputs`` is uint8 (n, 224, 224, 3), ``golden_embeddings`` float32 (n, dim).
+    ``golden_inputs`` is uint8 (n, 224, 224, 3), ``golden_embeddings`` float32 (n, dim). ``evidence`` is None if the folder has none.
     """
 
     folder: Path
     manifest: ModelManifest
     golden_inputs: InputBatch
     golden_embeddings: EmbeddingMatrix
+    evidence: ModelEvidence | None = None
 
     @property
     def model_id(self) -> ModelId:
@@ -215,11 +219,25 @@ def open_model(folder: Path) -> Model:
             f"{folder / MODEL_FILE}: input {manifest.input.width}x{manifest.input.height} `{manifest.input.preprocessing}` is not what "
             f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use matching versions of cardedge and model"
         )
-    for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings):
+    described = [] if manifest.evidence is None else [manifest.evidence]
+    for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings, *described):
         check_file(folder / record.file, sha256=record.sha256, size_bytes=record.size_bytes)
     images = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
     golden = read_unit_vectors(folder / manifest.golden.embeddings.file, len(images), manifest.dim)
-    return Model(folder, manifest, images, golden)
+    evidence = None if manifest.evidence is None else read_evidence(folder / manifest.evidence.file)
+    return Model(folder, manifest, images, golden, evidence)
+
+
+def read_evidence(path: Path) -> ModelEvidence:
+    """Return the content of ``evidence.json``. Raises ``ModelError`` if it is malformed."""
+    try:
+        return ModelEvidence.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the folder of the model again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise ModelError(f"{path}: {field}: {first['msg']}; write it again with tools.model_evidence") from error
 
 
 def read_model_json(folder: Path) -> Any:

@@ -16,6 +16,7 @@ from edge.recognition.decision import AcceptanceThresholds, Sighting, Unknown, d
 from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, to_input_batch, turn_upside_down
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import Neighbors
+from edge.recognition.patches import Background
 from edge.recognition.verification import compare_pixels
 from edge.vision.card import CardImage, LocatedCard, Rotation, rectify
 from edge.vision.frame import RgbImage
@@ -53,12 +54,16 @@ class VectorIndex(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LoadedGallery:
-    """The index in memory, ready to be queried. Replaced as a whole, so that no answer mixes two bundles."""
+    """The index in memory, ready to be queried. Replaced as a whole, so that no answer mixes two bundles.
+
+    ``background`` is the model's knowledge about layouts, None if its folder has none.
+    """
 
     index_id: str
     gallery: Gallery
     index: VectorIndex
     thresholds: AcceptanceThresholds
+    background: Background | None = None
 
 
 NEIGHBORS_K: Final = 16
@@ -152,10 +157,10 @@ class PendingSightings:
         neighbors = self.loaded.index.search(embeddings, self._neighbors_k) if len(self._images) else ()
         searched_s = perf_counter()
         sightings = []
-        gallery, thresholds = self.loaded.gallery, self.loaded.thresholds
+        loaded = self.loaded
         for number, located in enumerate(self._located):
             images = [(image, near) for image, near in zip(self._images, neighbors, strict=True) if image.card == number]
-            decision = decide(compare_pixels(images, gallery), thresholds, gallery.printings)
+            decision = decide(compare_pixels(images, loaded.gallery, loaded.background), loaded.thresholds, loaded.gallery.printings)
             quad = located.quad if isinstance(decision, Unknown) else located.quad.rotated(decision.best.rotation)
             sightings.append(Sighting(located, quad, decision))
         self._timing_ms = {

@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import Future
 
 import numpy as np
@@ -46,6 +47,22 @@ def test_an_altered_file_is_named(folder, name):
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(ModelError, match=name):
+        open_model(folder)
+
+
+def test_evidence_is_read_if_the_folder_has_it_and_refused_if_it_is_malformed(folder):
+    assert open_model(folder).evidence is None
+    path = folder / "evidence.json"
+    manifest = json.loads((folder / "model.json").read_text())
+    content = {"places": [0.0] * 24, "slopes": [0.0] * 6, "thresholds": {"min_similarity": 0.2}, "source": "made up"}
+    path.write_text(json.dumps(content))
+    write_manifest(folder, {**manifest, "evidence": record(path)})
+    assert open_model(folder).evidence.thresholds.min_similarity == 0.2
+    path.write_text(json.dumps({**content, "slopes": [0.0]}))
+    with pytest.raises(ModelError, match=r"evidence\.json.*copy the folder again"):
+        open_model(folder)
+    write_manifest(folder, {**manifest, "evidence": record(path)})
+    with pytest.raises(ModelError, match="slopes"):
         open_model(folder)
 
 

@@ -7,16 +7,15 @@ import pytest
 from edge.recognition.decision import AcceptanceThresholds, rank
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbor
+from edge.recognition.patches import PATCH_COUNT, patch_weights
 from edge.recognition.verification import (
     COMPARED,
     DOUBTFUL_AGREEMENT,
     MAX_COMPARED,
     MIN_COMPARED,
-    PATCH_COUNT,
     SIGNATURE_BYTES,
     align,
     compare_pixels,
-    patch_weights,
     prepare_reference,
     prepare_view,
     signature_of,
@@ -45,7 +44,8 @@ def references(cards):
 
 def scores(view, references):
     prepared = prepare_view(view)
-    weights = [patch_weights(reference, references[:index] + references[index + 1 :]) for index, reference in enumerate(references)]
+    patches = [reference.patches for reference in references]
+    weights = [patch_weights(own, patches[:index] + patches[index + 1 :], None) for index, own in enumerate(patches)]
     return np.array([verify(prepared, reference, weight) for reference, weight in zip(references, weights, strict=True)])
 
 
@@ -93,10 +93,10 @@ def test_alignment_finds_a_known_shift(cards):
 def test_patches_shared_with_similar_cards_have_little_weight(cards, references):
     twin = cards[0].copy()
     twin[: twin.shape[0] // 2] = cards[1][: twin.shape[0] // 2]
-    weights = patch_weights(references[0], [prepare_reference(signature_of(twin))])
+    weights = patch_weights(references[0].patches, [prepare_reference(signature_of(twin)).patches], None)
     upper, lower = weights[: PATCH_COUNT // 2 - 6], weights[PATCH_COUNT // 2 + 6 :]
     assert upper.mean() > 10 * lower.mean()
-    assert np.array_equal(patch_weights(references[0], []), np.ones(PATCH_COUNT, np.float32))
+    assert np.array_equal(patch_weights(references[0].patches, [], None), np.ones(PATCH_COUNT, np.float32))
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.adapters.hnsw import HnswIndex, write_graph
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.index import as_loaded_gallery
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.writer import BundleContents, write_bundle
 from edge.recognition.embedding import to_input_batch
@@ -45,7 +46,7 @@ class Fixture:
 
     def loaded(self) -> LoadedGallery:
         """Return the bundle with its vector index, ready to be searched."""
-        return LoadedGallery(self.bundle.manifest.bundle_id, self.bundle.gallery, HnswIndex(self.bundle), self.bundle.thresholds)
+        return as_loaded_gallery(self.bundle, HnswIndex(self.bundle), self.model.evidence)
 
     def npu(self) -> NpuFixture:
         """Return the HailoRT test double with a model on it. Raises ``MissingExtraError``, and ``UsageError`` outside a clone."""

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.recognition.alignment import SIGNATURE_SIZE
 from edge.recognition.gallery import Gallery
-from edge.recognition.verification import SIGNATURE_SIZE
 from tools.bundle_build.card_list import ListedImage
 from tools.bundle_build.finding import FindingKind, ImageFinding
 from tools.bundle_build.reference import Reference

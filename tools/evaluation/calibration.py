@@ -33,6 +33,8 @@ from edge.recognition.decision import (
 LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
 index contained no similar card to measure with."""
+LONE_FACTOR: Final = 0.5
+"""So many times fewer cards may be named where the index has one card of their layout than in the whole index."""
 UNCERTAIN_FACTOR: Final = 5.0
 """So many times more strangers may be called uncertain than are accepted."""
 _LEAST_UNCERTAIN: Final = 0.3
@@ -43,12 +45,21 @@ _CURVE_LOG_ODDS: Final = np.arange(8.0, -4.1, -0.4)
 
 
 class ViewKind(StrEnum):
-    """ViewKind of a query."""
+    """Kind of a query.
+
+    ``KNOWN`` shows an indexed card; ``LEFT_OUT`` the same with its artwork hidden; ``LONE`` the same with all cards hidden but one of
+    another artwork; ``DISTRACTOR`` shows a card of no index, ``NEGATIVE`` no card.
+    """
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
+    LONE = "lone"
     DISTRACTOR = "distractor"
     NEGATIVE = "negative"
+
+
+UNINDEXED: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.DISTRACTOR})
+"""The kinds whose false acceptance is bounded and reported as one rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
     """
     seen = [observation for observation in observations if observation.comparisons]
-    unindexed = [each for each in seen if each.kind in {ViewKind.LEFT_OUT, ViewKind.DISTRACTOR}]
+    unindexed = [each for each in seen if each.kind in UNINDEXED]
     if not any(each.kind is ViewKind.KNOWN for each in seen) or not unindexed:
         raise DataError("calibrating needs views of indexed cards and of others; give cards of at least two artworks, or --strangers")
     weights = fit_weights(seen)
@@ -84,6 +95,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     bound = max(
         _bound([_score(each, weights) for each in unindexed], false_acceptance),
         max((_score(each, weights) for each in seen if each.kind is ViewKind.NEGATIVE), default=-np.inf),
+        _bound([_score(each, weights) for each in seen if each.kind is ViewKind.LONE], LONE_FACTOR * false_acceptance),
         _likely_unknown_score(weights),
     )
     shift = log(thresholds.min_verification / (1.0 - thresholds.min_verification)) - bound - _ABOVE
@@ -124,7 +136,7 @@ def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, kn
     """Return the evidence for the true card of each known view, or for the best card of each unindexed view, float64 (n, 3)."""
     rows = []
     for each in observations:
-        if each.kind is ViewKind.NEGATIVE or (each.kind is ViewKind.KNOWN) is not known:
+        if (each.kind is not ViewKind.KNOWN) if known else (each.kind not in UNINDEXED):
             continue
         chosen = [one for one in each.comparisons if not known or one.artwork_group == each.artwork_group]
         if chosen:
@@ -176,7 +188,9 @@ def _best(observation: Observation, weights: EvidenceWeights) -> Candidate | Non
 
 
 def _bound(scores: Sequence[float], share: float) -> float:
-    """Return the score that at most ``share`` of the scores exceed."""
+    """Return the score that at most ``share`` of the scores exceed; no score at all has no bound."""
+    if not scores:
+        return -np.inf
     ordered = np.sort(scores)[::-1]
     return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
@@ -230,7 +244,7 @@ def _answers(observations: Sequence[Observation], weights: EvidenceWeights) -> _
             is_right = best is not None and best.artwork_group == each.artwork_group
             right.append(score if is_right else 0.0)
             wrong.append(0.0 if is_right else score)
-        elif each.kind is not ViewKind.NEGATIVE:
+        elif each.kind in UNINDEXED:
             unindexed.append(score)
     return _Answers(np.array(right), np.array(wrong), np.array(unindexed))
 
@@ -255,10 +269,11 @@ def _figures(observations: Sequence[Observation], thresholds: AcceptanceThreshol
         "true_accept_rate": float(np.mean(answers.right >= bound)),
         "coverage_at_99_precision": max(precise, default=0.0),
     }
-    negatives = [each for each in observations if each.kind is ViewKind.NEGATIVE]
-    if negatives:
-        refused = sum((best := _best(each, thresholds.weights)) is None or best.verification < bound for each in negatives)
-        figures["negatives_refused"] = refused / len(negatives)
+    for name, kind in (("negatives_refused", ViewKind.NEGATIVE), ("lone_refused", ViewKind.LONE)):
+        asked = [each for each in observations if each.kind is kind]
+        if asked:
+            refused = sum((best := _best(each, thresholds.weights)) is None or best.verification < bound for each in asked)
+            figures[name] = refused / len(asked)
     for preset in dict.fromkeys(each.preset for each in observations if each.kind is ViewKind.KNOWN):
         of_preset = _answers([each for each in observations if each.preset == preset], thresholds.weights)
         figures[f"top_1 {preset}"] = float(np.mean(of_preset.right > 0.0))

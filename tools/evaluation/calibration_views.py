@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
+from edge.bundles.bundle import Bundle
 from edge.bundles.calibration import Provenance
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, card_images
@@ -21,7 +22,7 @@ from edge.recognition.verification import compare_pixels
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.evaluation.calibration import Observation, ViewKind
-from tools.evaluation.hidden_artwork import without_artwork
+from tools.evaluation.hidden_artwork import LoneEntryIndex, lone_siblings, without_artwork
 from tools.evaluation.queries import Dataset, read_background, whole_card
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import read_card
@@ -44,16 +45,20 @@ class BundleUnderTest:
     """Embedder, vector index and gallery of one bundle, as the daemon uses them."""
 
     embedder: Embedder
+    bundle: Bundle
     loaded: LoadedGallery
 
-    def observe(self, view: LabeledView) -> Iterator[Observation]:
-        """Yield the comparisons of a view; a second time, with its artwork hidden, for a view of an indexed card."""
+    def observe(self, view: LabeledView, sibling: int | None = None) -> Iterator[Observation]:
+        """Yield the comparisons of a view.
+
+        For a view of an indexed card they are followed by those with its artwork hidden, and by those with the entry ``sibling`` alone.
+        """
         images = card_images(view.pixels, 0, *whole_card(view.pixels))
         embeddings = self.embedder.submit(np.concatenate([network_input for _, network_input in images])).result()
 
         def observation(kind: ViewKind, loaded: LoadedGallery, group: str | None = None) -> Observation:
             found = loaded.index.search(embeddings, NEIGHBORS_K)
-            compared = compare_pixels(list(zip([image for image, _ in images], found, strict=True)), loaded.gallery)
+            compared = compare_pixels(list(zip([image for image, _ in images], found, strict=True)), loaded.gallery, loaded.background)
             return Observation(kind, view.preset, compared, group)
 
         if view.card_id is None:
@@ -61,13 +66,18 @@ class BundleUnderTest:
             return
         yield observation(ViewKind.KNOWN, self.loaded, self.loaded.gallery.artwork_group(view.card_id))
         yield observation(ViewKind.LEFT_OUT, without_artwork(self.loaded, view.card_id))
+        if sibling is not None:
+            yield observation(ViewKind.LONE, replace(self.loaded, index=LoneEntryIndex(self.bundle, sibling)))
 
 
 def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:
     """Return the observations of all views of a dataset. Shows progress on standard error."""
     total = (len(dataset.scans) + len(dataset.distractors)) * len(PRESETS) * dataset.views_per_card + len(dataset.negatives)
     views = tqdm(labeled_views(dataset), total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)
-    return [observation for view in views for observation in bundle.observe(view)]
+    siblings = lone_siblings(bundle.loaded.gallery, [card_id for card_id, _ in dataset.scans], seed=dataset.seed)
+    return [
+        observation for view in views for observation in bundle.observe(view, None if view.card_id is None else siblings.get(view.card_id))
+    ]
 
 
 def labeled_views(dataset: Dataset) -> Iterator[LabeledView]:

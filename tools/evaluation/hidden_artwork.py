@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
+from edge.bundles.bundle import Bundle
 from edge.recognition.decision import Sighting
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.gallery import Gallery
-from edge.recognition.neighbors import CardId, Neighbors
+from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors
+from edge.recognition.patches import patch_agreement
 from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer, VectorIndex
+from edge.recognition.verification import prepare_reference
 from tools.evaluation.queries import Query
 
 TIMEOUT_S: Final = 120.0
+_SIBLING_CHOICE: Final = 20
 _SUBMITTED: Final = 2
 """Queries that are submitted before the sightings of the first one are awaited: the embedder is never idle."""
 
@@ -31,6 +37,36 @@ class HiddenArtworkIndex:
         """Return the ``k`` nearest entries of other artworks."""
         found = self._inner.search(queries, k + self._hidden_entries)
         return tuple(tuple(near for near in row if near.card_id not in self._hidden)[:k] for row in found)
+
+
+class LoneEntryIndex:
+    """A vector index (``VectorIndex``) over a single entry of a bundle."""
+
+    def __init__(self, bundle: Bundle, entry: int) -> None:
+        self._entry = np.array([entry])
+        self._vector = np.asarray(bundle.vectors[entry : entry + 1], dtype=np.float32)
+        self._projection = bundle.projection
+        self._card_ids = bundle.gallery.entry_card_ids
+
+    def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        """Return the entry with its cosine, for each query."""
+        rows = queries if self._projection is None else self._projection.apply(queries)
+        return tuple(to_neighbors(self._entry, similarity, self._card_ids)[:k] for similarity in exact_similarities(rows, self._vector))
+
+
+def lone_siblings(gallery: Gallery, card_ids: Sequence[CardId], *, seed: int) -> dict[CardId, int]:
+    """Return an entry of another artwork for each card, if there is any: the most similar in pixels of some chosen at random."""
+    groups = np.array([gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids])
+    own_entries = {card_id: entry for entry, card_id in reversed(list(enumerate(gallery.entry_card_ids)))}
+    siblings = {}
+    for number, card_id in enumerate(card_ids):
+        others = np.flatnonzero(groups != gallery.artwork_group(card_id))
+        if not len(others):
+            continue
+        chosen = np.random.default_rng((seed, number, 5000)).permutation(others)[:_SIBLING_CHOICE]
+        own, *patches = (prepare_reference(gallery.signatures[entry]).patches for entry in (own_entries[card_id], *chosen))
+        siblings[card_id] = int(chosen[np.argmax(patch_agreement(own, np.stack(patches)).mean(axis=1))])
+    return siblings
 
 
 def without_artwork(loaded: LoadedGallery, card_id: CardId) -> LoadedGallery:

@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 
 from edge.adapters.exact import ExactIndex, all_similarities
-from edge.app.index import with_projection
+from edge.app.index import as_loaded_gallery, with_projection
 from edge.bundles.bundle import Bundle
 from edge.errors import UsageError
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.gallery import Gallery
+from edge.recognition.model import Model
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
 from tools.evaluation.cached_embedder import CachedEmbedder
@@ -90,7 +91,15 @@ def with_nearest_look_alike(bundle: Bundle, count: int) -> list[CardId]:
 
 
 def measure_sizes(
-    bundle: Bundle, embedder: Embedder, dataset: Dataset, presets: Sequence[str], sizes: Sequence[int], *, look_alikes: int, any_cards: int
+    bundle: Bundle,
+    model: Model,
+    embedder: Embedder,
+    dataset: Dataset,
+    presets: Sequence[str],
+    sizes: Sequence[int],
+    *,
+    look_alikes: int,
+    any_cards: int,
 ) -> Iterator[ScaleRow]:
     """Yield a row per size and kind of queries. ``dataset`` has a scan of every card of the smallest index. Shows progress."""
     ordered = sorted(sizes)
@@ -105,12 +114,8 @@ def measure_sizes(
     cached = CachedEmbedder(embedder)
     for size in ordered:
         part = first_cards(bundle, size)
-        loaded = LoadedGallery(
-            bundle.manifest.bundle_id,
-            part.gallery,
-            with_projection(ExactIndex(part.vectors, part.gallery.entry_card_ids), bundle),
-            bundle.thresholds,
-        )
+        found = with_projection(ExactIndex(part.vectors, part.gallery.entry_card_ids), bundle)
+        loaded = as_loaded_gallery(part, found, model.evidence)
         for kind, asked in queries.items():
             yield _row(size, kind, asked, cached, loaded)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.app.index import make_vector_index, with_projection
+from edge.app.index import as_loaded_gallery, make_vector_index, with_projection
 from edge.bundles.bundle import Bundle
 from edge.index.releases import open_index
-from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
+from edge.recognition.model import Model
+from edge.recognition.recognizer import Embedder, Recognizer
 from edge.vision.card import LocatedCard
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -40,11 +41,11 @@ class QueriedBundle:
         return answer_of(self.recognizer.recognize(pixels, located), names)
 
 
-def open_queried_bundle(path: Path, embedder: Embedder) -> QueriedBundle:
-    """Open a bundle, or the index of a device, that was embedded by the model of ``embedder``. Raises ``BundleError``."""
-    bundle = open_index(path, expected_model_id=embedder.info.model_id)
+def open_queried_bundle(path: Path, model: Model, embedder: Embedder) -> QueriedBundle:
+    """Open a bundle, or the index of a device, that was embedded by ``model``, which ``embedder`` runs. Raises ``BundleError``."""
+    bundle = open_index(path, expected_model_id=model.model_id)
     index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
-    return QueriedBundle(bundle, Recognizer(embedder, LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds)))
+    return QueriedBundle(bundle, Recognizer(embedder, as_loaded_gallery(bundle, index, model.evidence)))
 
 
 def compare_photos(photos: Sequence[Path], old: QueriedBundle, new: QueriedBundle, truth: Truth, *, rectified: bool) -> Iterator[Compared]:
