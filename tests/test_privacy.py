@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from edge.recognition.model import find_model, open_model
 from tests.support.paths import ROOT
 
 RUN_MODEL = {
@@ -17,7 +18,7 @@ RUN_MODEL = {
 @pytest.mark.parametrize("program", RUN_MODEL)
 def test_a_model_runs_without_telemetry(program, tmp_path):
     """ONNX Runtime would write its telemetry below the home directory before it is sent."""
-    model = next((ROOT / "hef").glob("*/model.onnx"))
+    model = open_model(find_model(None)).artifact_path("onnx")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     command = [sys.executable, "-c", f"import sys; {RUN_MODEL[program]}", str(model)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120.0)
