@@ -69,7 +69,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--index", type=Path, required=True, metavar="DIR", help="bundle of described cards")
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="list written by tools.make_cards --catalog")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; replaced when everything held")
-    parser.add_argument("--steps", type=positive_count, default=1500, metavar="N", help="steps of training (default 1500)")
+    parser.add_argument("--steps", type=positive_count, default=160, metavar="N", help="steps of training (default 160)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the training (default 1)")
     parser.add_argument("--threads", type=positive_count, default=1, metavar="N", help="threads (default 1)")
     return parser.parse_args(arguments)

@@ -117,12 +117,30 @@ def random_description(card: Attributes, rng: np.random.Generator) -> str:
     subject = [*said(0.85, card["color"]), *said(0.95, main_subject(card))]
     others = said(0.4, *card["subject"].split(", ")[1:])
     features = said(0.5, *filter(None, card["features"].split(", ")))
-    weather = said(0.9, card["weather"])
     scene = [*said(0.3, card["backdrop"]), *said(0.75, card["scene"])]
-    rest = [said(0.3, card["light"]), said(0.2, card["style"]), said(0.3, card["layout"]), said(0.3, card["family"])]
-    labels = [said(0.2, card["name"]), said(0.15, card["rarity"])]
-    phrases = [phrase for phrase in ([*subject, *others], features, weather, scene, *rest, *labels) if phrase]
-    return " ".join(" ".join(phrases[place]) for place in rng.permutation(len(phrases))) or card["color"]
+    surroundings = [said(0.9, card["weather"]), scene, said(0.3, card["light"])]
+    labels = [
+        said(0.2, card["style"]),
+        said(0.3, card["layout"]),
+        said(0.3, card["family"]),
+        said(0.2, card["name"]),
+        said(0.15, card["rarity"]),
+    ]
+    phrases = [
+        *_led_by(("a", "the", "card with a", "picture of a"), [*subject, *others], rng),
+        *_led_by(("with", "that has", "and"), features, rng),
+        *(part for phrase in surroundings for part in _led_by(("in the", "in a", "at", "on", "by"), phrase, rng)),
+        *(" ".join(label) for label in labels if label),
+    ]
+    return " ".join(phrases[place] for place in rng.permutation(len(phrases))) or card["color"]
+
+
+def _led_by(openings: tuple[str, ...], words: list[str], rng: np.random.Generator) -> list[str]:
+    """Return the words as one phrase, half of the time with one of the openings; nothing without words."""
+    if not words:
+        return []
+    opening = [openings[int(rng.integers(len(openings)))]] if rng.random() < 0.5 else []
+    return [" ".join([*opening, *words])]
 
 
 def _in_other_words(word: str, rng: np.random.Generator) -> str:

@@ -6,7 +6,8 @@ have the nearest look-alike, an entry of another artwork, in the smallest index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from edge.adapters.exact import ExactIndex, all_similarities
 from edge.app.index import as_loaded_gallery, with_projection
 from edge.bundles.bundle import Bundle
 from edge.errors import UsageError
+from edge.recognition.decision import Identified
 from edge.recognition.embedding import EmbeddingMatrix
 from edge.recognition.gallery import Gallery
 from edge.recognition.model import Model
@@ -31,6 +33,7 @@ from tools.reports.markdown import table
 
 ANY: Final = "any card"
 LOOK_ALIKE: Final = "nearest look-alike indexed"
+UNRELATED: Final = "unrelated"
 COLUMNS: Final = ("indexed cards", "queries", "n", "named right %", "named wrong", "left out: refused %", "left out: named")
 
 _BLOCK_ROWS: Final = 512
@@ -38,12 +41,16 @@ _BLOCK_ROWS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class ScaleRow:
-    """The outcomes of one kind of queries in an index of ``cards`` cards: ``present``, and ``absent`` with their artwork left out."""
+    """The outcomes of one kind of queries in an index of ``cards`` cards: ``present``, and ``absent`` with their artwork left out.
+
+    ``named_as`` counts the cards named instead of those left out by how they resemble them, for a catalog of drawn cards.
+    """
 
     cards: int
     kind: str
     present: Counts
     absent: Counts
+    named_as: Mapping[str, int]
 
     def as_record(self) -> dict[str, object]:
         """Return the row as a JSON object."""
@@ -58,6 +65,7 @@ class ScaleRow:
             "left_out_refused": refused,
             "left_out_named": self.absent.named_wrong,
             "left_out_refused_interval": wilson_interval(refused, self.absent.asked),
+            "left_out_named_as": dict(self.named_as),
         }
 
 
@@ -129,12 +137,27 @@ def _views(dataset: Dataset, presets: Sequence[str]) -> list[Query]:
 
 
 def _row(size: int, kind: str, queries: Sequence[Query], embedder: Embedder, loaded: LoadedGallery) -> ScaleRow:
-    present, absent = Counts(), Counts()
+    present, absent, named_as = Counts(), Counts(), Counter[str]()
     progress = with_progress(queries, len(queries), f"{size} cards, {kind}")
-    for query, _, found, left in search_with_and_without(progress, embedder, loaded, neighbors_k=NEIGHBORS_K):
+    for query, card_id, found, left in search_with_and_without(progress, embedder, loaded, neighbors_k=NEIGHBORS_K):
         present += count_outcome(query, found, loaded.gallery)
         absent += count_outcome(replace(query, card_id=None), left, loaded.gallery)
-    return ScaleRow(size, kind, present, absent)
+        named = [sighting.decision.best.card_id for sighting in left if isinstance(sighting.decision, Identified)]
+        named_as.update(relation(loaded.gallery, card_id, each) for each in named)
+    return ScaleRow(size, kind, present, absent, named_as)
+
+
+def relation(gallery: Gallery, left_out: CardId, named: CardId) -> str:
+    """Return how two cards of a drawn catalog resemble each other, by the attributes that ``tools.make_cards --catalog`` writes.
+
+    The card that is not the original of both says how; ``UNRELATED`` if they have no original in common, or without attributes.
+    """
+    attributes = [gallery.cards[card_id].attributes for card_id in (left_out, named)]
+    originals = [each.get("related_to") or card_id for each, card_id in zip(attributes, (left_out, named), strict=True)]
+    if originals[0] != originals[1]:
+        return UNRELATED
+    found = sorted({each.get("relation", "") for each in attributes} - {"original", "reprint", ""})
+    return " and ".join(found) or UNRELATED
 
 
 def as_table(rows: Sequence[ScaleRow]) -> str:

@@ -34,13 +34,14 @@ class TextSettings:
 
     buckets: int = 4096
     width: int = 256
-    descriptions: int = 12
-    steps: int = 1500
-    batch: int = 768
-    learning_rate: float = 2e-3
+    descriptions: int = 6
+    steps: int = 160
+    batch: int = 384
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     dropout: float = 0.3
     first_scale: float = 14.0
+    first_bias: float = 0.1
     seed: int = 1
 
 
@@ -59,8 +60,8 @@ class TextTower(nn.Module):
     def __init__(self, settings: TextSettings, dim: int) -> None:
         super().__init__()
         self.words = nn.EmbeddingBag(settings.buckets, settings.width, mode="sum")
-        nn.init.normal_(self.words.weight, std=0.15)
-        self.bias = nn.Parameter(torch.zeros(settings.width))
+        nn.init.zeros_(self.words.weight)  # a column that training never sees adds nothing
+        self.bias = nn.Parameter(torch.rand(settings.width) * settings.first_bias)
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(settings.width, dim)
         self.scale = nn.Parameter(torch.tensor(settings.first_scale).log())

@@ -10,10 +10,11 @@ from PIL import Image
 from edge.bundles.bundle import open_bundle
 from edge.errors import UsageError
 from edge.index.releases import open_index
+from edge.recognition.gallery import Card, Gallery
 from tests.support.stand_ins import write_vectors_bundle
 from tools import evaluate_scale
 from tools.benchmarks.vectors import random_vectors
-from tools.evaluation.scale import ANY, LOOK_ALIKE, first_cards, with_nearest_look_alike
+from tools.evaluation.scale import ANY, LOOK_ALIKE, UNRELATED, first_cards, relation, with_nearest_look_alike
 
 
 def unit(rows):
@@ -28,6 +29,18 @@ def test_a_part_of_a_bundle_has_the_first_cards_and_their_entries(tmp_path):
     assert np.array_equal(part.vectors, bundle.vectors[:4])
     with pytest.raises(UsageError, match="10 cards of a bundle with 9"):
         first_cards(bundle, 10)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "named", "expected"),
+    [("a", "b", "recolor"), ("b", "a", "recolor"), ("b", "c", "pose and recolor"), ("a", "d", UNRELATED), ("c", "e", UNRELATED)],
+)
+def test_a_wrong_name_is_explained_by_what_the_cards_have_in_common(left_out, named, expected):
+    known = {"a": ("original", ""), "b": ("recolor", "a"), "c": ("pose", "a"), "d": ("original", ""), "e": ("pose", "d")}
+    cards = {
+        card_id: Card(card_id, card_id, card_id, attributes={"relation": how, "related_to": whom}) for card_id, (how, whom) in known.items()
+    }
+    assert relation(Gallery(cards, tuple(cards), np.zeros((5, 1728), np.uint8)), left_out, named) == expected
 
 
 def test_the_nearest_look_alike_is_of_another_artwork_and_each_artwork_counts_once(tmp_path):
@@ -69,6 +82,7 @@ def test_the_tool_puts_the_same_queries_to_every_size(options, small_scanner, ca
     for row in rows:
         assert row["named_right"] + row["named_wrong"] <= row["n"]
         assert row["left_out_refused"] + row["left_out_named"] == row["n"]
+        assert sum(row["left_out_named_as"].values()) == row["left_out_named"]
     assert all(row["named_right"] == row["n"] for row in rows)
 
 
