@@ -57,7 +57,7 @@ def read_cards(folder: Path, csv_name: str = "cards.csv") -> CardImages:
 
     Raises ``DataError`` if the table or an image cannot be read.
     """
-    rows = _read_rows(folder, csv_name)
+    rows = read_rows(folder, csv_name)
     pixels = np.empty((len(rows), CARD_SIZE.height, CARD_SIZE.width, 3), dtype=np.uint8)
     for index, row in enumerate(rows):
         cv2.resize(read_image(row.image), tuple(CARD_SIZE), dst=pixels[index], interpolation=cv2.INTER_AREA)
@@ -71,7 +71,7 @@ def read_card(path: Path) -> RgbImage:
     return rectify(pixels, whole_image_quad(pixels))
 
 
-def _read_rows(folder: Path, csv_name: str) -> list[KnownCard]:
+def read_rows(folder: Path, csv_name: str = "cards.csv") -> list[KnownCard]:
     path = folder / csv_name
     try:
         with path.open(encoding="utf-8", newline="") as file:

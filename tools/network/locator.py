@@ -1,0 +1,125 @@
+"""The network that locates cards in a frame: a small CNN of BatchNorm and ReLU with a map of centers, corners and orientation.
+
+Each card is a peak in a map of centers, with its four corners regressed at the peak: "Objects as Points" (Zhou et al. 2019,
+arXiv 1904.07850) with corners in place of width and height, in the way YOLO-Pose (Maji et al. 2022, arXiv 2204.06806) regresses key points
+from their anchor. That corners are worth a network of their own is the experience of CollectorVision (HanClinto), whose network finds those
+of one card.
+
+The trunk halves the resolution five times; blocks are an expanding 1x1 convolution after a depthwise 5x5 one, as in ConvNeXt, but with
+BatchNorm and ReLU, which an NPU computes in 8 bits. Its maps of strides 16 and 32 are enlarged and added to that of stride 8, where the
+heads are. All convolutions can be folded with their norm, and every operation is one that the compiler for Hailo chips has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.network.contract import IMAGENET_MEAN, IMAGENET_STD, init_weights
+from tools.network.regnet import NormedConvolution
+
+STRIDE: Final = 8
+GRANULE: Final = 32
+"""Height and width of the input are multiples of this."""
+CLASSES: Final = ("face", "back")
+SCALE_PX: Final = 64.0
+"""Unit of the corner offsets in pixels of the input."""
+_PRIOR: Final = -4.6
+"""Initial logit of a center: one cell in a hundred, as in the focal loss of Lin et al. 2017, arXiv 1708.02002."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorSettings:
+    """Architecture parameters; tests use smaller ones. ``widths`` are the channels at strides 2, 4, 8, 16 and 32."""
+
+    kind: str = "locator"
+    widths: tuple[int, ...] = (16, 24, 48, 96, 192)
+    depths: tuple[int, ...] = (2, 3, 3)
+    neck: int = 48
+    expansion: int = 2
+
+
+class LocatorOutput(NamedTuple):
+    """Maps float32 (n, channels, height / 8, width / 8) of a batch.
+
+    ``heat`` (2): center of a face, of a back. ``corners`` (8): x and y of the four corners minus the center of the cell, in units of
+    ``SCALE_PX``, clockwise from the card's own top-left corner or its opposite. ``order`` (1): that it is the former. ``visible`` (1): the
+    share of the card that is visible. Logits in training, probabilities after ``fold`` (except for ``corners``).
+    """
+
+    heat: Tensor
+    corners: Tensor
+    order: Tensor
+    visible: Tensor
+
+
+class _Block(nn.Module):
+    """Depthwise 5x5, expanding and reducing 1x1 convolutions, plus the input."""
+
+    def __init__(self, width: int, expansion: int) -> None:
+        super().__init__()
+        self.mix = NormedConvolution(width, width, 5, groups=width)
+        self.expand = NormedConvolution(width, width * expansion, 1)
+        self.reduce = NormedConvolution(width * expansion, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, x + self.reduce(torch.relu(self.expand(self.mix(x)))))
+
+
+class _Down(nn.Module):
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.convolution = NormedConvolution(channels, width, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.convolution(x))
+
+
+class LocatorNetwork(nn.Module):
+    """RGB 0..255 (n, 3, height, width), both multiples of 32, → ``LocatorOutput``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: LocatorSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings = settings or LocatorSettings()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        widths = settings.widths
+        self.stem = nn.Sequential(_Down(3, widths[0]), _Down(widths[0], widths[1]))
+        self.stages = nn.ModuleList(
+            nn.Sequential(_Down(widths[index + 1], width), *(_Block(width, settings.expansion) for _ in range(depth)))
+            for index, (width, depth) in enumerate(zip(widths[2:], settings.depths, strict=True))
+        )
+        self.laterals = nn.ModuleList(NormedConvolution(width, settings.neck, 1) for width in widths[2:])
+        self.smooth = nn.ModuleList(_Block(settings.neck, settings.expansion) for _ in widths[3:])
+        self.head = NormedConvolution(settings.neck, settings.neck, 3)
+        self.heads = nn.ModuleList(nn.Conv2d(settings.neck, channels, 1) for channels in (len(CLASSES), 8, 1, 1))
+        self.folded = False
+        self.apply(init_weights)
+        nn.init.constant_(cast(Tensor, cast(nn.Conv2d, self.heads[0]).bias), _PRIOR)
+
+    def forward(self, pixels: Tensor) -> LocatorOutput:
+        """Return the maps of a batch."""
+        x = pixels if self.folded else (pixels - self.mean) / self.std
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        y: Any = None
+        for index in reversed(range(len(maps))):
+            side = self.laterals[index](maps[index])
+            y = torch.relu(side if y is None else side + functional.interpolate(y, scale_factor=2.0, mode="nearest"))
+            if index < len(self.smooth):
+                y = self.smooth[index](y)
+        y = torch.relu(self.head(y))
+        heat, corners, order, visible = (head(y) for head in self.heads)
+        if self.folded:
+            heat, order, visible = torch.sigmoid(heat), torch.sigmoid(order), torch.sigmoid(visible)
+        return LocatorOutput(heat, corners, order, visible)

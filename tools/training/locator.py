@@ -1,0 +1,162 @@
+"""Train the network that locates cards: composed scenes and views of labeled photos, focal loss for centers, corners under half a turn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from edge.vision.frame import RgbImage
+from tools.network.locator import LocatorNetwork, LocatorOutput, LocatorSettings
+from tools.simulation.scenes.compose import Scene, any_frame_size, compose
+from tools.simulation.scenes.material import SceneMaterial
+from tools.simulation.scenes.photo_views import any_photo_view
+from tools.training.cutmix import Mix
+from tools.training.locator_targets import Targets, encode, padded, unpack
+from tools.training.loop import StagePlan
+from tools.training.objective import Labels, Objective
+from tools.training.schedule import ResolutionPhase, Schedule
+from tools.training.views import ENDLESS
+
+
+@dataclass(frozen=True, slots=True)
+class SceneShares:
+    """Shares of the training scenes that are views of labeled photos and of table photos; the rest is composed."""
+
+    photos: float = 0.28
+    tables: float = 0.04
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """Weights of the terms of the loss; that of the centers is 1."""
+
+    corners: float = 4.0
+    order: float = 0.4
+    visible: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorTraining:
+    """Settings of a training."""
+
+    network: LocatorSettings = field(default_factory=LocatorSettings)
+    course: Schedule = field(
+        default_factory=lambda: Schedule(
+            pictures=(ResolutionPhase(256, 16),), minutes=80.0, learning_rate=2e-3, final_rate_share=0.01, weight_decay=0.02,
+            gradient_norm=5.0, ema_decay=0.998, workers=1, save_every_s=120.0,
+        )
+    )  # fmt: skip
+    shares: SceneShares = field(default_factory=SceneShares)
+    weights: LossWeights = field(default_factory=LossWeights)
+
+
+class SceneSamples:
+    """Maps a number to (frame uint8 (side, side, 3), packed targets float32); always the same for one seed."""
+
+    def __init__(self, material: SceneMaterial, side: int, seed: int, shares: SceneShares) -> None:
+        self._material = material
+        self._side = side
+        self._seed = seed
+        self._shares = shares
+
+    def __len__(self) -> int:
+        """Return a length that no training run reaches."""
+        return ENDLESS
+
+    def __getitem__(self, number: int) -> tuple[RgbImage, NDArray[np.float32]]:
+        """Return sample ``number``."""
+        scene = self.scene(number)
+        return padded(scene.pixels, self._side), encode(scene, self._side)
+
+    def scene(self, number: int) -> Scene:
+        """Return the scene of sample ``number``."""
+        rng = np.random.default_rng((self._seed, number))
+        width, height = any_frame_size(rng, self._side)
+        kind, material = rng.random(), self._material
+        if kind < self._shares.photos and material.photos:
+            return any_photo_view(material.photos, material, rng, width, height)
+        if kind > 1.0 - self._shares.tables and material.tables:
+            return any_photo_view(material.tables, material, rng, width, height)
+        return compose(material, rng, width, height)
+
+
+class LocatorObjective(Objective):
+    """The loss of a batch of scenes."""
+
+    network: LocatorNetwork  # type: ignore[assignment]
+
+    def __init__(self, network: LocatorNetwork, weights: LossWeights) -> None:
+        super().__init__(network)  # type: ignore[arg-type]
+        self._weights = weights
+
+    def forward(self, pixels: Tensor, labels: Labels, mix: Mix | None = None) -> dict[str, Tensor]:
+        """Return the loss and its terms by name. ``pixels`` is uint8 (n, side, side, 3), ``labels`` the packed targets."""
+        (packed,) = labels
+        batch = pixels.permute(0, 3, 1, 2).float()
+        with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=batch.device.type == "cuda"):
+            output = self.network(batch)
+        return self.terms(LocatorOutput(*(maps.float() for maps in output)), unpack(packed))
+
+    def terms(self, output: LocatorOutput, targets: Targets) -> dict[str, Tensor]:
+        """Return the terms of the loss; each is a mean over the cards of the batch."""
+        cards = targets.weight.sum().clamp_min(1.0)
+        centers = _focal(output.heat, targets) / cards
+        straight, turned = corner_errors(output.corners, targets)
+        corners = (targets.weight * torch.minimum(straight, turned)).sum() / cards
+        own_first = (straight < turned).float().detach()
+        doubt = functional.binary_cross_entropy_with_logits(output.order, own_first, reduction="none")
+        order = (targets.weight * targets.oriented * doubt).sum() / cards
+        unseen = functional.binary_cross_entropy_with_logits(output.visible, targets.visible, reduction="none")
+        visible = (targets.weight * unseen).sum() / cards
+        weights = self._weights
+        loss = centers + weights.corners * corners + weights.order * order + weights.visible * visible
+        return {"loss": loss, "centers": centers.detach(), "corners": corners.detach(), "order": order.detach(), "visible": visible.detach()}
+
+
+def corner_errors(corners: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Return the mean error of the corners relative to the card's size per cell (n, 1, h, w): as they are, and with the card turned over.
+
+    The loss takes the smaller one, so the network is free to begin at the card's own top-left corner or at its opposite; which of the two
+    it was is the target of ``order``.
+    """
+    turned = torch.roll(targets.corners, 4, dims=1)
+    size = targets.size.clamp_min(0.05)
+    return (
+        (corners - targets.corners).abs().mean(dim=1, keepdim=True) / size,
+        (corners - turned).abs().mean(dim=1, keepdim=True) / size,
+    )
+
+
+def _focal(logits: Tensor, targets: Targets) -> Tensor:
+    """Return the penalty-reduced focal loss of "Objects as Points", equation 1, alpha 2 and beta 4, summed."""
+    chance = torch.sigmoid(logits).clamp(1e-4, 1.0 - 1e-4)
+    center = (targets.heat >= 1.0).float()
+    hit = center * (1.0 - chance) ** 2 * chance.log()
+    miss = (1.0 - center) * (1.0 - targets.heat) ** 4 * chance**2 * (1.0 - chance).log()
+    return -((hit + miss) * targets.heat_weight).sum()
+
+
+def plan_locator(settings: LocatorTraining, material: SceneMaterial, held_out: tuple[str, ...] = ()) -> StagePlan:
+    """Return the plan of a training."""
+    torch.manual_seed(settings.course.seed)
+    network = LocatorNetwork(settings.network)
+
+    def samples(side: int) -> SceneSamples:
+        return SceneSamples(material, side, settings.course.seed, settings.shares)
+
+    return StagePlan(
+        stage="locator",
+        objective=LocatorObjective(network, settings.weights),
+        samples=samples,
+        schedule=settings.course,
+        settings=asdict(settings),
+        network_settings=asdict(settings.network),
+        known_cards=len(material.scans),
+        held_out=held_out,
+    )
