@@ -100,14 +100,14 @@ class LocatorNetwork(nn.Module):
         self.smooth = nn.ModuleList(_Block(settings.neck, settings.expansion) for _ in widths[3:])
         self.head = NormedConvolution(settings.neck, settings.neck, 3)
         self.heads = nn.ModuleList(nn.Conv2d(settings.neck, channels, 1) for channels in (len(CLASSES), 8, 1, 1))
+        self.prepare: nn.Module = nn.Identity()
         self.folded = False
         self.apply(init_weights)
         nn.init.constant_(cast(Tensor, cast(nn.Conv2d, self.heads[0]).bias), _PRIOR)
 
     def forward(self, pixels: Tensor) -> LocatorOutput:
         """Return the maps of a batch."""
-        x = pixels if self.folded else (pixels - self.mean) / self.std
-        x = self.stem(x)
+        x = self.stem(self.prepare(pixels if self.folded else (pixels - self.mean) / self.std))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -123,3 +123,18 @@ class LocatorNetwork(nn.Module):
         if self.folded:
             heat, order, visible = torch.sigmoid(heat), torch.sigmoid(order), torch.sigmoid(visible)
         return LocatorOutput(heat, corners, order, visible)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Fold every BatchNorm into its convolution and apply mean and standard deviation in a 1x1 convolution. For deployment only.
+
+        The mean cannot be folded into the first convolution, which pads with zeros.
+        """
+        scale = nn.Conv2d(3, 3, 1, groups=3)
+        scale.weight.copy_((1.0 / self.std).view(3, 1, 1, 1))
+        cast(Tensor, scale.bias).copy_(-(self.mean / self.std).flatten())
+        self.prepare = scale
+        for module in self.modules():
+            if isinstance(module, NormedConvolution):
+                module.fold()
+        self.folded = True

@@ -72,6 +72,7 @@ def read_card(path: Path) -> RgbImage:
 
 
 def read_rows(folder: Path, csv_name: str = "cards.csv") -> list[KnownCard]:
+    """Return the rows of a folder's table of cards. Raises ``DataError`` naming the column that is missing."""
     path = folder / csv_name
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Train an embedding network: from scratch, or from published weights through a teacher.
+"""Train an embedding network, from scratch or from published weights through a teacher; or the network that locates cards.
 
     python -m tools.training direct  --data DIR --out runs/next --hold-out A4a,B2a          warm start, metric stage, blend, whitening
     python -m tools.training warm    --data DIR --out runs/warm                             the warm start alone
@@ -8,6 +8,7 @@
     python -m tools.training refine  --data DIR --start runs/metric/final.pt --out runs/refine                 its own embeddings as targets
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
+    python -m tools.training locator --data DIR --out runs/locator --hold-out A4a,B2a [--start hef/card-locator]   the card locator
 
 DIR holds cards.csv, its images, negatives/ and optionally same_artwork.json. ``--resume`` continues an interrupted run; with a budget in
 steps the result is that of an uninterrupted run. For several GPUs or processes: torchrun --nproc-per-node N -m tools.training … . A GPU is
@@ -58,8 +59,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "refine": _stage(commands, "refine", "refine a whitened network towards its own embeddings of clean cards"),
         "teacher": _stage(commands, "teacher", "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
         "distill": _stage(commands, "distill", "train a student to reproduce the teacher's embeddings"),
+        "locator": _stage(commands, "locator", "train the network that locates cards, on composed scenes and labeled photos"),
     }
-    for name in ("direct", "warm", "metric", "refine", "distill"):
+    for name in ("direct", "warm", "metric", "refine", "distill", "locator"):
         budget = stages[name].add_mutually_exclusive_group()
         budget.add_argument("--minutes", type=float, help="budget in minutes")
         budget.add_argument("--steps", type=int, help="budget in steps: the same result on every machine")
@@ -67,6 +69,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         stages[name].add_argument(
             "--drawn", type=Path, action="append", default=[], metavar="DIR", help="folder written by tools/make_cards.py; repeat for more"
         )
+    for name in set(stages) - {"locator"}:
+        stages[name].add_argument("--cutmix", type=float, metavar="P", help="probability of CutMix over a batch")
+    stages["locator"].set_defaults(cutmix=0.0)
+    stages["locator"].add_argument("--start", type=Path, help="network to train further: folder of a model, or last.pt of a run")
     for name in ("direct", "warm"):
         stages[name].add_argument(
             "--network", choices=sorted(BY_NAME), default="batch", help="BatchNorm or LayerNorm ConvNeXt-Tiny, RegNetX-1.6GF"
@@ -101,7 +107,6 @@ def _stage(commands: _Commands, name: str, purpose: str) -> argparse.ArgumentPar
     stage.add_argument("--resume", action="store_true", help="continue the run in --out")
     stage.add_argument("--side", type=int, help="side of the images in pixels, a multiple of 32 or 112")
     stage.add_argument("--batch", type=int, help="samples per step, over all processes")
-    stage.add_argument("--cutmix", type=float, metavar="P", help="probability of CutMix over a batch")
     stage.add_argument("--seed", type=int)
     stage.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     stage.add_argument("--workers", type=int, default=1, help="processes that generate views (default 1)")

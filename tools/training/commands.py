@@ -12,12 +12,14 @@ from tools.network.contract import EmbeddingNetwork
 from tools.network.factory import make_network
 from tools.network.published import PublishedNetwork, load_published
 from tools.network.settings import BY_NAME, HUB
+from tools.simulation.scenes.material import read_material
 from tools.training.blend import blended
 from tools.training.chain import Run, finish, run_stage, run_teacher
 from tools.training.checkpoint import open_trained, save_trained, trained_from
 from tools.training.dataset import Dataset
 from tools.training.defaults import SERVER_SIDE, STUDENTS, TEACHER
 from tools.training.distill import DistillSettings, open_teacher, plan_distill, server_student, teacher_embeddings
+from tools.training.locator import LocatorTraining, SceneSamples, plan_locator, start_from
 from tools.training.metric import MetricSettings, plan_metric
 from tools.training.processes import Processes
 from tools.training.refine import RefineSettings, plan_refine
@@ -146,6 +148,20 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     _print_result(args.out / "last.pt", processes)
 
 
+def locator(args: argparse.Namespace, processes: Processes) -> None:
+    """Train the network that locates cards."""
+    settings, run = LocatorTraining(), _run(args, processes)
+    settings = replace(settings, course=_schedule(settings.course, args, args.minutes))
+    held_out = tuple(filter(None, args.hold_out.split(",")))
+    material = read_material(args.data, held_out)
+    samples = SceneSamples(material, settings.course.pictures[0].side, settings.course.seed, settings.shares)
+    start = start_from(args.start, samples) if args.start else None
+    if start is not None:
+        settings = replace(settings, network=start.settings)
+    run_stage(plan_locator(settings, material, held_out, start), run)
+    _print_result(args.out / "last.pt", processes)
+
+
 def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwork]:
     losses = tuple(args.loss or [("mse", 1.0)])
     if args.student == "server":
@@ -172,6 +188,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Processes], None]]] =
     "refine": refine,
     "teacher": teacher,
     "distill": distill,
+    "locator": locator,
     "blend": blend,
     "whiten": whiten,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,18 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
 from edge.vision.frame import RgbImage
 from tools.network.locator import LocatorNetwork, LocatorOutput, LocatorSettings
+from tools.network.locator_weights import read_trainable, settings_of
 from tools.simulation.scenes.compose import Scene, any_frame_size, compose
 from tools.simulation.scenes.material import SceneMaterial
 from tools.simulation.scenes.photo_views import any_photo_view
+from tools.training.checkpoint import State, load
 from tools.training.cutmix import Mix
 from tools.training.locator_targets import Targets, encode, padded, unpack
 from tools.training.loop import StagePlan
-from tools.training.objective import Labels, Objective
+from tools.training.objective import Labels, TrainedObjective
 from tools.training.schedule import ResolutionPhase, Schedule
 from tools.training.views import ENDLESS
+
+STATISTICS_FRAMES: Final = 192
+"""Scenes over which the normalization layers of an exported network are restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,8 @@ class SceneShares:
 class LossWeights:
     """Weights of the terms of the loss; that of the centers is 1."""
 
-    corners: float = 4.0
-    order: float = 0.4
+    corners: float = 8.0
+    order: float = 1.0
     visible: float = 0.2
 
 
@@ -48,10 +55,14 @@ class LocatorTraining:
     network: LocatorSettings = field(default_factory=LocatorSettings)
     course: Schedule = field(
         default_factory=lambda: Schedule(
-            pictures=(ResolutionPhase(256, 16),), minutes=80.0, learning_rate=2e-3, final_rate_share=0.01, weight_decay=0.02,
-            gradient_norm=5.0, ema_decay=0.998, workers=1, save_every_s=120.0,
+            pictures=(ResolutionPhase(256, 16),),
+            minutes=80.0,
+            learning_rate=2e-3,
+            final_rate_share=0.01,
+            gradient_norm=5.0,
+            save_every_s=120.0,
         )
-    )  # fmt: skip
+    )
     shares: SceneShares = field(default_factory=SceneShares)
     weights: LossWeights = field(default_factory=LossWeights)
 
@@ -86,17 +97,21 @@ class SceneSamples:
         return compose(material, rng, width, height)
 
 
-class LocatorObjective(Objective):
+class LocatorObjective(TrainedObjective):
     """The loss of a batch of scenes."""
 
-    network: LocatorNetwork  # type: ignore[assignment]
+    network: LocatorNetwork
 
     def __init__(self, network: LocatorNetwork, weights: LossWeights) -> None:
-        super().__init__(network)  # type: ignore[arg-type]
+        super().__init__()
+        self.network = network
         self._weights = weights
 
+    @override
     def forward(self, pixels: Tensor, labels: Labels, mix: Mix | None = None) -> dict[str, Tensor]:
-        """Return the loss and its terms by name. ``pixels`` is uint8 (n, side, side, 3), ``labels`` the packed targets."""
+        """Return the loss and its terms by name. ``pixels`` is uint8 (n, side, side, 3), ``labels`` the packed targets; never mixed."""
+        if mix is not None:
+            raise ValueError("scenes cannot be mixed: set cutmix to 0")
         (packed,) = labels
         batch = pixels.permute(0, 3, 1, 2).float()
         with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=batch.device.type == "cuda"):
@@ -116,7 +131,13 @@ class LocatorObjective(Objective):
         visible = (targets.weight * unseen).sum() / cards
         weights = self._weights
         loss = centers + weights.corners * corners + weights.order * order + weights.visible * visible
-        return {"loss": loss, "centers": centers.detach(), "corners": corners.detach(), "order": order.detach(), "visible": visible.detach()}
+        return {
+            "loss": loss,
+            "centers": centers.detach(),
+            "corners": corners.detach(),
+            "order": order.detach(),
+            "visible": visible.detach(),
+        }
 
 
 def corner_errors(corners: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
@@ -142,10 +163,26 @@ def _focal(logits: Tensor, targets: Targets) -> Tensor:
     return -((hit + miss) * targets.heat_weight).sum()
 
 
-def plan_locator(settings: LocatorTraining, material: SceneMaterial, held_out: tuple[str, ...] = ()) -> StagePlan:
-    """Return the plan of a training."""
+def trained_locator(state: State) -> LocatorNetwork:
+    """Return the network of a checkpoint's state, with its averaged weights."""
+    network = LocatorNetwork(settings_of(state["network_settings"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def start_from(path: Path, samples: SceneSamples) -> LocatorNetwork:
+    """Return the network to train further: of a checkpoint, or of a model folder such as ``hef/card-locator``."""
+    if path.is_dir():
+        return read_trainable(path, [samples[number][0] for number in range(STATISTICS_FRAMES)])
+    return trained_locator(load(path))
+
+
+def plan_locator(
+    settings: LocatorTraining, material: SceneMaterial, held_out: tuple[str, ...] = (), start: LocatorNetwork | None = None
+) -> StagePlan:
+    """Return the plan of a training: of a new network, or of ``start``."""
     torch.manual_seed(settings.course.seed)
-    network = LocatorNetwork(settings.network)
+    network = start or LocatorNetwork(settings.network)
 
     def samples(side: int) -> SceneSamples:
         return SceneSamples(material, side, settings.course.seed, settings.shares)

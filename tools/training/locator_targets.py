@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,9 +28,9 @@ CHANNELS: Final = len(CLASSES) + 1 + 8 + 4
 class Targets(NamedTuple):
     """Views of the maps that ``encode`` packs, float (..., channels, rows, columns).
 
-    ``heat`` (2) 1 at the center of a card, less around it; ``heat_weight`` (1) 0 where either answer is right; ``corners`` (8) as in
-    ``LocatorOutput``; ``weight`` (1) of a cell for the corners, 1 in all for a card; ``oriented`` (1) 1 where the own top-left corner can be
-    told; ``visible`` (1) share; ``size`` (1) square root of the card's area in units of ``SCALE_PX``.
+    ``heat`` (2): 1 at the center of a card, less around it. ``heat_weight`` (1): 0 where either answer is right. ``corners`` (8): as in
+    ``LocatorOutput``. ``weight`` (1): of a cell for the corners, 1 in all for a card. ``oriented`` (1): 1 where the own top-left corner can
+    be told. ``visible`` (1): share. ``size`` (1): square root of the card's area in units of ``SCALE_PX``.
     """
 
     heat: Tensor
@@ -43,7 +44,7 @@ class Targets(NamedTuple):
 
 def unpack(packed: Tensor) -> Targets:
     """Return the maps of a batch (n, ``CHANNELS``, rows, columns)."""
-    return Targets(*packed.split((len(CLASSES), 1, 8, 1, 1, 1, 1), dim=1))
+    return Targets(*torch.split(packed, [len(CLASSES), 1, 8, 1, 1, 1, 1], dim=1))
 
 
 def padded(pixels: RgbImage, side: int) -> RgbImage:
@@ -105,7 +106,7 @@ def _peak(card: SceneCard, cells: int) -> NDArray[np.float32]:
     sigma = float(np.clip(0.11 * np.sqrt(_area(card)) / STRIDE, 0.5, 2.2))
     across = np.exp(-((np.arange(cells) - x) ** 2) / (2.0 * sigma**2))
     down = np.exp(-((np.arange(cells) - y) ** 2) / (2.0 * sigma**2))
-    peak = (down[:, None] * across[None, :]).astype(np.float32)
+    peak: NDArray[np.float32] = np.asarray(down[:, None] * across[None, :], dtype=np.float32)
     peak[peak < 0.01] = 0.0
     return peak
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from edge.errors import DataError
 from tools.training.checkpoint import LAST, StageRecord, State, load, save
 from tools.training.cutmix import Mix, draw_mix
-from tools.training.objective import Labels, Objective
+from tools.training.objective import Labels, TrainedObjective
 from tools.training.processes import SINGLE_PROCESS, Processes
 from tools.training.schedule import ResolutionPhase, Schedule
 
@@ -44,7 +44,7 @@ class StagePlan:
     """
 
     stage: str
-    objective: Objective
+    objective: TrainedObjective
     samples: Callable[[int], Samples]
     schedule: Schedule
     settings: Mapping[str, Any]

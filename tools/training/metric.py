@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +77,10 @@ class MetricObjective(Objective):
         self._settings = settings
         self._processes = processes
 
-    def prepare(self, step: int, average: EmbeddingNetwork) -> None:
+    def prepare(self, step: int, average: nn.Module) -> None:
         """Recompute the proxies with ``average`` every ``refresh_steps`` steps."""
         if step % self._settings.refresh_steps == 0:
-            self.proxies = self._embed_known(average).to(self.bank.device)
+            self.proxies = self._embed_known(cast(EmbeddingNetwork, average)).to(self.bank.device)
 
     def losses(self, vectors: Tensor, labels: Labels) -> dict[str, Tensor]:
         """Return the loss and its terms. Labels: targets (n, dim), rows of the known cards (n,), -1 for a made-up card."""

@@ -54,8 +54,15 @@ class Arrangement:
 def any_arrangement(rng: np.random.Generator) -> Arrangement:
     """Return a random arrangement."""
     kinds: list[tuple[float, Callable[[np.random.Generator], Arrangement]]] = [
-        (0.20, _one), (0.26, _loose), (0.20, _binder), (0.13, _display), (0.07, _side_by_side), (0.07, _fan), (0.04, _pile), (0.03, _no_card),
-    ]  # fmt: skip
+        (0.20, _one),
+        (0.26, _loose),
+        (0.20, _binder),
+        (0.13, _display),
+        (0.07, _side_by_side),
+        (0.07, _fan),
+        (0.04, _pile),
+        (0.03, _no_card),
+    ]
     chosen = rng.random() * sum(share for share, _ in kinds)
     for share, make in kinds:
         chosen -= share
@@ -69,8 +76,8 @@ def _turn(rng: np.random.Generator) -> float:
 
 
 def _some_things(rng: np.random.Generator, reach_mm: float, most: int) -> list[Slot]:
-    count = int(rng.integers(0, most + 1))
-    return [Slot(*(float(value) for value in rng.uniform(-reach_mm, reach_mm, 2)), float(rng.uniform(0, 360)), "") for _ in range(count)]
+    places = rng.uniform(-reach_mm, reach_mm, (int(rng.integers(0, most + 1)), 2)).tolist()
+    return [Slot(x, y, float(rng.uniform(0, 360)), "") for x, y in places]
 
 
 def _one(rng: np.random.Generator) -> Arrangement:
@@ -169,10 +176,8 @@ def _fan(rng: np.random.Generator) -> Arrangement:
 def _pile(rng: np.random.Generator) -> Arrangement:
     count, spread = int(rng.integers(3, 14)), float(rng.uniform(15.0, 70.0))
     turned = rng.random() < 0.7
-    slots = [
-        Slot(*(float(value) for value in rng.normal(0.0, spread, 2)), float(rng.uniform(0, 360)) if turned else _turn(rng), "bare")
-        for _ in range(count)
-    ]
+    places = rng.normal(0.0, spread, (count, 2)).tolist()
+    slots = [Slot(x, y, float(rng.uniform(0, 360)) if turned else _turn(rng), "bare") for x, y in places]
     return Arrangement(tuple(slots), 130.0 + 2 * spread, 130.0 + 2 * spread)
 
 

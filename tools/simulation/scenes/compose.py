@@ -259,9 +259,7 @@ def any_frame_size(rng: np.random.Generator, side: int) -> tuple[int, int]:
     return (side, side * 3 // 4) if kind < 0.88 else (side * 3 // 4, side)
 
 
-def compose(
-    material: SceneMaterial, rng: np.random.Generator, width: int, height: int, plan: Arrangement | None = None
-) -> Scene:
+def compose(material: SceneMaterial, rng: np.random.Generator, width: int, height: int, plan: Arrangement | None = None) -> Scene:
     """Return a random scene of ``width`` x ``height`` pixels; ``plan`` fixes where the cards lie."""
     plan = plan or any_arrangement(rng)
     if rng.random() < 0.12:
@@ -280,7 +278,7 @@ def compose(
         scale = float(np.clip(_local_scale(homography, slot.x_mm, slot.y_mm), 0.12, 3.2))
         if slot.holder:
             surface = surface if alike else any_surface(material.scans, material.pictures, rng)
-            item = held_card(surface, scale, material.pictures, rng, slot.holder)
+            item = held_card(surface, scale, rng, slot.holder)
         else:
             item = distractor(material.scans, material.pictures, scale, rng)
         canvas.lay(item, homography @ _texture_to_plane(item, slot), shadow)

@@ -76,7 +76,7 @@ def toploaded(surface: Surface, px_per_mm: float, rng: np.random.Generator) -> I
     return _shine(_centered(holder, inner, 0.6, 0.3, rng), rng, float(rng.uniform(20.0, 200.0)))
 
 
-def slabbed(surface: Surface, px_per_mm: float, pictures: Sequence[RgbImage], rng: np.random.Generator) -> Item:
+def slabbed(surface: Surface, px_per_mm: float, rng: np.random.Generator) -> Item:
     """Return a card in a graded card's case with a label above it."""
     case = float(rng.uniform(0.1, 0.5)) if rng.random() < 0.7 else 1.0
     size = (SLAB_MM[0] + float(rng.uniform(-4.0, 4.0)), SLAB_MM[1] + float(rng.uniform(-7.0, 5.0)))
@@ -111,34 +111,35 @@ def _shine(item: Item, rng: np.random.Generator, level: float) -> Item:
     return add_light(item, reflections(height, width, int(rng.integers(1, 3)), level, rng))
 
 
-def held_card(surface: Surface, px_per_mm: float, pictures: Sequence[RgbImage], rng: np.random.Generator, kind: str) -> Item:
+def held_card(surface: Surface, px_per_mm: float, rng: np.random.Generator, kind: str) -> Item:
     """Return a card ``bare``, in a ``sleeve``, ``toploader`` or ``slab``, or bare with ``square`` corners."""
     if kind == "sleeve":
         return sleeved(surface, px_per_mm, rng)
     if kind == "toploader":
         return toploaded(surface, px_per_mm, rng)
     if kind == "slab":
-        return slabbed(surface, px_per_mm, pictures, rng)
+        return slabbed(surface, px_per_mm, rng)
     return bare_card(surface, px_per_mm, rng, square=kind == "square")
 
 
 def distractor(scans: Sequence[RgbImage], pictures: Sequence[RgbImage], px_per_mm: float, rng: np.random.Generator) -> Item:
     """Return a thing of about a card's shape that is no card: a phone, a bank card, art or text alone, paper, an empty holder, a photo."""
     kind = int(rng.integers(8))
-    if kind == 0:
-        return _phone(pictures, px_per_mm, rng)
-    if kind == 1:
-        return _bank_card(pictures, px_per_mm, rng)
-    if kind in (2, 3):
+    if kind < 3:
+        return (_phone, _bank_card, _print)[kind](pictures, px_per_mm, rng)
+    if kind < 5:
         return _part_of_card(scans, px_per_mm, rng)
-    if kind == 4:
-        return _paper(px_per_mm, rng)
-    if kind == 5:
-        holder = panel(*SLEEVE_MM, px_per_mm, random_color(rng, 60.0), float(rng.uniform(0.05, 1.0)), 1.0)
-        return _shine(_rim(holder, random_color(rng), 1.0, float(rng.uniform(0.2, 0.9))), rng, 120.0)
-    if kind == 6:
-        return panel(float(rng.uniform(20, 120)), float(rng.uniform(20, 150)), px_per_mm, random_color(rng), 1.0, float(rng.uniform(0, 6)))
-    return _print(pictures, px_per_mm, rng)
+    return (_paper, _empty_holder, _plain)[kind - 5](px_per_mm, rng)
+
+
+def _empty_holder(px_per_mm: float, rng: np.random.Generator) -> Item:
+    holder = panel(*SLEEVE_MM, px_per_mm, random_color(rng, 60.0), float(rng.uniform(0.05, 1.0)), 1.0)
+    return _shine(_rim(holder, random_color(rng), 1.0, float(rng.uniform(0.2, 0.9))), rng, 120.0)
+
+
+def _plain(px_per_mm: float, rng: np.random.Generator) -> Item:
+    width, height, radius = float(rng.uniform(20, 120)), float(rng.uniform(20, 150)), float(rng.uniform(0, 6))
+    return panel(width, height, px_per_mm, random_color(rng), 1.0, radius)
 
 
 def _textured(pixels: RgbImage, px_per_mm: float, width_mm: float, height_mm: float, radius_mm: float) -> Item:
@@ -183,7 +184,8 @@ def _paper(px_per_mm: float, rng: np.random.Generator) -> Item:
     item = panel(width, height, px_per_mm, random_color(rng, 190.0), 1.0, 0.0)
     pixels = np.clip(item.texture, 0, 255).astype(np.uint8)
     h, w = pixels.shape[:2]
-    draw_writing(pixels, (w // 12, h // 12, w - w // 12, h - h // 12), max(2.5, float(rng.uniform(3, 8)) * px_per_mm), random_color(rng, 0, 90), rng)
+    line = max(2.5, float(rng.uniform(3, 8)) * px_per_mm)
+    draw_writing(pixels, (w // 12, h // 12, w - w // 12, h - h // 12), line, random_color(rng, 0, 90), rng)
     return Item(pixels.astype(np.float32) * item.opacity[:, :, None], item.opacity, px_per_mm)
 
 

@@ -47,7 +47,7 @@ def rounded_mask(width: int, height: int, radius: float) -> NDArray[np.float32]:
     x = np.abs(np.arange(width, dtype=np.float32) - (width - 1) / 2.0)[None, :] - (width / 2.0 - radius)
     y = np.abs(np.arange(height, dtype=np.float32) - (height - 1) / 2.0)[:, None] - (height / 2.0 - radius)
     distance = np.hypot(np.maximum(x, 0.0), np.maximum(y, 0.0)) + np.minimum(np.maximum(x, y), 0.0)
-    return np.clip(radius + 0.5 - distance, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(radius + 0.5 - distance, 0.0, 1.0), dtype=np.float32)
 
 
 def random_color(rng: np.random.Generator, low: float = 0.0, high: float = 255.0) -> Color:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
 from tools.evaluation.locator_boxes import Box, box_overlap, read_boxes
 from tools.evaluation.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels
+from tools.simulation.camera import resize
 from tools.simulation.card_images import read_card, read_rows
 from tools.simulation.scenes.surfaces import HEIGHT, WIDTH
 
@@ -62,7 +62,7 @@ def read_material(data: Path, held_out: Sequence[str] = (), *, half: int = 0, la
     Raises ``DataError`` or ``ImageError`` if a file cannot be read.
     """
     rows = [row for row in read_rows(data) if (row.card_set in held_out) == (half == 1)]
-    scans = [cv2.resize(read_card(row.image), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for row in rows]
+    scans = [resize(read_card(row.image), (WIDTH, HEIGHT)) for row in rows]
     pictures = [read_image(path, max_side=PICTURE_SIDE) for path in sorted((data / "negatives").iterdir())[half::2]]
     if half == 1:
         return SceneMaterial(scans, pictures)

@@ -22,15 +22,15 @@ def any_surface(scans: Sequence[RgbImage], pictures: Sequence[RgbImage], rng: np
     """Return a random side of a card; ``pictures`` are images of anything, for the art of invented cards."""
     kind = rng.random()
     if kind < 0.66:
-        return scanned(scans, pictures, rng)
+        return scanned(scans, rng)
     if kind < 0.86:
         return invented(scans, pictures, rng)
     if kind < 0.92:
         return playing_card(scans, rng)
-    return back(scans, pictures, rng)
+    return back(pictures, rng)
 
 
-def scanned(scans: Sequence[RgbImage], pictures: Sequence[RgbImage], rng: np.random.Generator) -> Surface:
+def scanned(scans: Sequence[RgbImage], rng: np.random.Generator) -> Surface:
     """Return a scan, often with another border, without one, in other colors, as foil, or with its text turned as on a landscape card."""
     pixels = scans[int(rng.integers(len(scans)))]
     kind = rng.random()
@@ -67,7 +67,7 @@ def _with_border(pixels: RgbImage, rng: np.random.Generator) -> RgbImage:
 
 
 def _landscape(pixels: RgbImage, rng: np.random.Generator) -> Surface:
-    turned = cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE if rng.random() < 0.5 else cv2.ROTATE_90_COUNTERCLOCKWISE)
+    turned = np.ascontiguousarray(np.rot90(pixels, 1 if rng.random() < 0.5 else 3))
     height = turned.shape[0]
     top = int(rng.uniform(0.0, 0.3) * height)
     return Surface(_fit(turned[top : top + int(rng.uniform(0.6, 0.7) * height)]), oriented=False)
@@ -162,9 +162,9 @@ def _pip(pixels: RgbImage, center: tuple[int, int], radius: int, color: tuple[in
     cv2.fillConvexPoly(pixels, np.array([[x - radius, y], [x + radius, y], [x, y + tip]]), color)
 
 
-def back(scans: Sequence[RgbImage], pictures: Sequence[RgbImage], rng: np.random.Generator) -> Surface:
+def back(pictures: Sequence[RgbImage], rng: np.random.Generator) -> Surface:
     """Return a back in one of many styles: a border, a ground of waves, swirls or a lattice, an emblem."""
-    y, x = np.mgrid[-1.4:1.4:HEIGHT * 1j, -1.0:1.0:WIDTH * 1j].astype(np.float32)
+    y, x = np.mgrid[-1.4 : 1.4 : HEIGHT * 1j, -1.0 : 1.0 : WIDTH * 1j].astype(np.float32)
     first, second = random_color(rng, 0.0, 160.0), random_color(rng, 40.0, 255.0)
     style = int(rng.integers(4))
     if style == 0:
@@ -212,4 +212,6 @@ def _emblem(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
         text = "".join(rng.choice(list("ABCDEGILMNORSTUY"), int(rng.integers(4, 9))))
         y = int(HEIGHT * rng.choice([0.15, 0.5, 0.88]))
-        cv2.putText(pixels, text, (int(rng.uniform(12, 40)), y), cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.6, 1.0)), other, 2, cv2.LINE_AA)
+        cv2.putText(
+            pixels, text, (int(rng.uniform(12, 40)), y), cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.6, 1.0)), other, 2, cv2.LINE_AA
+        )

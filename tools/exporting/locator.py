@@ -1,0 +1,132 @@
+"""Export a trained locator network into a model folder: ONNX file and ``model.json`` with what was measured about the network."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from edge.errors import DataError
+from edge.recognition.locator_model import LOCATOR_SCHEMA
+from edge.recognition.model import MODEL_FILE
+from edge.system.files import replacement
+from tools.evaluation.locator_network import measure_locator
+from tools.exporting.onnx_format import OPSET
+from tools.hailo.plan import read_plan, to_json_dict
+from tools.network.contract import parameter_count
+from tools.network.locator import CLASSES, SCALE_PX, STRIDE, LocatorNetwork, LocatorOutput
+from tools.network.locator_weights import PREFIX
+from tools.training.checkpoint import State, load
+from tools.training.locator import trained_locator
+
+ONNX_FILE: Final = "model.onnx"
+ARCHITECTURE: Final = "CenterNet-like: depthwise 5x5 blocks, BatchNorm, ReLU, maps of strides 8, 16 and 32 added at stride 8"
+MAX_DIFFERENCE: Final = 1e-3
+"""Most that an output of the ONNX file may differ from the trained network's; folding and another order of sums cost less."""
+
+
+class _Deployed(nn.Module):
+    """uint8 (n, height, width, 3) → the maps of a folded network."""
+
+    def __init__(self, network: LocatorNetwork) -> None:
+        super().__init__()
+        self.network = network
+        if next(iter(self.state_dict())).split(".")[0] + "." != PREFIX:
+            raise TypeError("the names of the weights no longer begin as reading them back expects")
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(pixels.permute(0, 3, 1, 2).float()))
+
+
+def export_locator(checkpoint: Path, data: Path, out: Path, *, score: float, scenes: int) -> dict[str, Any]:
+    """Write the network of ``checkpoint`` into the folder ``out`` and return its ``model.json``.
+
+    ``score`` is the threshold of a card, ``scenes`` the number of composed scenes to measure on. Raises ``DataError`` if the checkpoint
+    cannot be read, the ONNX file does not agree with it, or data are missing.
+    """
+    state = load(checkpoint)
+    network, side = trained_locator(state), int(state["side"])
+    out.mkdir(parents=True, exist_ok=True)
+    with replacement(out / ONNX_FILE, durable=False) as path:
+        write_locator_onnx(network, side, path)
+        require_agreement(network, side, path)
+    record = _manifest(out / ONNX_FILE, network, side, state, score)
+    write_manifest(out, record)
+    record["figures"] = measure_locator(out, data, state["held_out"], scenes)
+    write_manifest(out, record)
+    return record
+
+
+def write_locator_onnx(network: LocatorNetwork, side: int, path: Path) -> None:
+    """Write the folded network as an ONNX file for uint8 (n, ``side``, ``side``, 3) with any n; ``network`` stays as it is."""
+    folded = copy.deepcopy(network).eval()
+    folded.fold()
+    pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    names = list(LocatorOutput._fields)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the tracing exporter being deprecated; it keeps the names of the weights
+        torch.onnx.export(
+            _Deployed(folded),
+            (pixels,),
+            str(path),
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=names,
+            dynamic_axes={name: {0: "n"} for name in ("pixels", *names)},
+            dynamo=False,
+        )
+    onnx.checker.check_model(onnx.load(str(path)), full_check=True)
+
+
+@torch.no_grad()
+def require_agreement(network: LocatorNetwork, side: int, path: Path) -> None:
+    """Raise ``DataError`` unless the ONNX file gives what the network gives, on noise of any contrast."""
+    generator = np.random.default_rng(1)
+    frames = generator.integers(0, 256, (4, side, side, 3)) * np.array([0.1, 0.4, 0.7, 1.0])[:, None, None, None]
+    pixels = frames.astype(np.uint8)
+    heat, corners, order, visible = network.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    expected = LocatorOutput(torch.sigmoid(heat), corners, torch.sigmoid(order), torch.sigmoid(visible))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for name, maps, found in zip(LocatorOutput._fields, expected, session.run(list(LocatorOutput._fields), {"pixels": pixels}), strict=True):
+        difference = float(np.abs(maps.numpy() - found).max())
+        if difference > MAX_DIFFERENCE:
+            raise DataError(f"{path}: `{name}` differs by {difference:.1e} from the trained network (at most {MAX_DIFFERENCE:g})")
+
+
+def _manifest(path: Path, network: LocatorNetwork, side: int, state: State, score: float) -> dict[str, Any]:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    stages = [dict(stage) for stage in state["stages"]]
+    return {
+        "schema": LOCATOR_SCHEMA,
+        "model_id": digest[:16],
+        "architecture": ARCHITECTURE,
+        "network": asdict(network.settings),
+        "parameters": parameter_count(network),
+        "input": {"height": side, "width": side, "color_order": "RGB", "dtype": "uint8"},
+        "stride": STRIDE,
+        "scale_px": SCALE_PX,
+        "classes": list(CLASSES),
+        "outputs": list(LocatorOutput._fields),
+        "artifacts": {"onnx": {"file": path.name, "sha256": digest, "size": len(content)}},
+        "thresholds": {"score": score, "visible": 0.0, "overlap": 0.5},
+        "trained_on": {"held_out": list(state["held_out"]), "steps": int(state["step"]), "stages": stages},
+        "npu": {"plan": to_json_dict(read_plan(path))},
+    }
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``model.json`` of a folder atomically."""
+    with replacement(folder / MODEL_FILE, durable=False) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
