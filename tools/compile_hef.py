@@ -4,10 +4,11 @@
     python -m tools.compile_hef --model DIR --images DIR --hold-out SET,SET [--negatives DIR]
 
 ``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
-writes the same into ``model.json``, ``--write`` does this for a model that was exported earlier. Compiling uses at least 1,024 rectified
-views of cards outside the held-out sets for calibration and the model script ``<name>/<name>.alls``. It stops on log messages that indicate
-lost accuracy, compares native and quantized emulation with the ONNX file on held-out cards, and only then writes ``model.hef`` and the
-measurements into the model's folder. ``tools/verify_hef.py`` on the Pi tests the chip itself.
+writes the same into ``model.json``, ``--write`` does this for a model that was exported earlier. It also takes the folder of a locator
+network, ``hef/card-locator``. Compiling uses at least 1,024 rectified views of cards outside the held-out sets for calibration and the
+model script ``<name>/<name>.alls``. It stops on log messages that indicate lost accuracy, compares native and quantized emulation with the
+ONNX file on held-out cards, and only then writes ``model.hef`` and the measurements into the model's folder. ``tools/verify_hef.py`` on the
+Pi tests the chip itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
-from edge.recognition.model import MODEL_FILE, Model, find_model, open_model
+from edge.recognition.locator_model import LOCATOR_SCHEMAS, open_locator_model
+from edge.recognition.model import MODEL_FILE, find_model, open_model, schema_of
 from tools.extras import extra_required
 from tools.hailo.agreement import COLUMNS, to_cells
 from tools.hailo.record import write_npu_record
@@ -30,10 +32,16 @@ from tools.reports.markdown import table
 from tools.simulation.card_images import read_cards
 
 
-def _print_plan(model: Model, *, write: bool) -> None:
+def _print_plan(named: Path | None, *, write: bool) -> None:
     """Print what the network costs on the chip, and write it to ``model.json`` if ``write``."""
     with extra_required("planning"):
         from tools.hailo.plan import as_markdown, read_plan, to_json_dict
+    if named is not None and schema_of(named).startswith(LOCATOR_SCHEMAS):
+        if write:
+            raise UsageError("--write is for embedding models; the export of a locator network writes its plan")
+        print(as_markdown(read_plan(open_locator_model(named).artifact_path("onnx"))))
+        return
+    model = open_model(find_model(named))
     plan = read_plan(model.artifact_path("onnx"))
     print(as_markdown(plan))
     if write:
@@ -46,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments(argv)
     try:
         if options.plan:
-            _print_plan(open_model(find_model(options.model)), write=options.write)
+            _print_plan(options.model, write=options.write)
         else:
             _compile(options)
     except EdgeError as error:

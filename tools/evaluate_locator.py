@@ -1,7 +1,10 @@
 """Measure the card locator on photos with labeled outlines or known boxes, and print recall and precision with 95 % intervals.
 
-    python -m tools.evaluate_locator --photos DIR [--labels FILE] [--split held_out|train|all] [--report DIR] [--json]
-    python -m tools.evaluate_locator --photos DIR --boxes boxes.csv [--empty DIR] [--min-overlap 0.5] [--report DIR] [--json]
+    python -m tools.evaluate_locator --photos DIR [--model DIR] [--labels FILE] [--split held_out|train|all] [--report DIR] [--json]
+    python -m tools.evaluate_locator --photos DIR [--model DIR] --boxes boxes.csv [--empty DIR] [--min-overlap 0.5] [--report DIR] [--json]
+
+``--model`` measures the network in a folder such as ``hef/card-locator`` with the locator's default settings; without it, the classical
+locator is measured.
 
 With outlines (``tools.evaluation.photo_outlines`` describes the file): recall and precision at an overlap (intersection over union) of
 0.5, 0.7 and 0.85, over all cards and per kind; the distance of the corners in percent of the card's height, median and 90th percentile
@@ -28,6 +31,7 @@ from typing import Literal
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ImageError
 from tools.evaluation import locator, locator_boxes, locator_report
+from tools.evaluation.locator_network import network_outlines
 from tools.evaluation.photo_outlines import DEFAULT_LABELS, Split, photos_of, read_photo_labels, require_photos
 
 
@@ -57,7 +61,7 @@ def _measure_outlines(args: argparse.Namespace) -> None:
     if not photos:
         raise DataError(f"{labels}: no photo in split {split!r}; choose another with --split")
     require_photos(photos, args.photos)
-    located = locator.locate_in_photos(photos, args.photos)
+    located = locator.locate_in_photos(photos, args.photos, _locator_of(args))
     groups = locator.all_figures(located)
     if args.json:
         for figures in groups:
@@ -66,6 +70,10 @@ def _measure_outlines(args: argparse.Namespace) -> None:
         print(locator_report.as_text(groups))
     if args.report:
         locator_report.write_report(args.report / "index.html", split, located, groups, args.photos)
+
+
+def _locator_of(args: argparse.Namespace) -> locator.FindOutlines:
+    return network_outlines(args.model) if args.model else locator.default_outlines
 
 
 def _measure_boxes(args: argparse.Namespace) -> None:
@@ -80,13 +88,14 @@ def _measure_boxes(args: argparse.Namespace) -> None:
         args.report.mkdir(parents=True, exist_ok=True)
     least = 0.5 if args.min_overlap is None else args.min_overlap
     for name, pictures in sets:
-        record = locator_boxes.as_record(name, locator_boxes.measure_locator(pictures, least, args.report))
+        record = locator_boxes.as_record(name, locator_boxes.measure_locator(pictures, least, args.report, _locator_of(args)))
         print(json.dumps(record) if args.json else as_line(record))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLineParser(prog="evaluate_locator", description="Measure the card locator on photos with labeled outlines or boxes.")
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of the photos")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="folder of a locator network (default: the classical locator)")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="labeled outlines (default: tests/data/photo_outlines.json)")
     parser.add_argument("--split", choices=("held_out", "train", "all"), help="labeled photos to use (default: all)")
     parser.add_argument("--boxes", type=Path, metavar="CSV", help="known boxes, a row per card, instead of outlines")

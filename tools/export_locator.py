@@ -2,10 +2,10 @@
 
     python -m tools.export_locator --checkpoint runs/locator/last.pt --data DIR --out hef/card-locator [--score S] [--scenes N]
 
-Folds the normalization layers, writes ``model.onnx``, compares it with the trained network, measures it with the locator that the daemon uses
-on the held-out photos of ``tests/data/photo_outlines.json``, on composed scenes of scans and backgrounds that took part in no training, and on
-the table photos and textures that took part in none, and writes ``model.json``. An existing model script for the compiler (``*.alls``) is
-kept; `python -m tools.compile_hef --plan --model DIR` prints what the network costs on the chip.
+Folds the normalization layers, writes ``model.onnx``, compares it with the trained network, measures it with the locator that the daemon
+uses on the held-out photos of ``tests/data/photo_outlines.json``, on composed scenes of scans and backgrounds that took part in no
+training, and on the table photos and textures that took part in none, and writes ``model.json``. An existing model script for the compiler
+(``*.alls``) is kept; `python -m tools.compile_hef --plan --model DIR` prints what the network costs on the chip.
 Exit status: 0 done, 64 usage, 65 unusable checkpoint or data, or a file that does not agree with the network.
 """
 
@@ -44,7 +44,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a training run")
     parser.add_argument("--data", type=Path, required=True, help="the data folder of that run")
     parser.add_argument("--out", type=Path, required=True, help="model folder; its files are replaced when everything agrees")
-    parser.add_argument("--score", type=float, default=DEFAULT_SCORE, help=f"least height of a peak that is a card (default {DEFAULT_SCORE})")
+    parser.add_argument(
+        "--score", type=float, default=DEFAULT_SCORE, help=f"least height of a peak that is a card (default {DEFAULT_SCORE})"
+    )
     parser.add_argument("--scenes", type=int, default=DEFAULT_SCENES, metavar="N", help="composed scenes to measure on; 0 measures none")
     return parser.parse_args(arguments)
 

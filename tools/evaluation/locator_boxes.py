@@ -16,11 +16,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from edge.errors import DataError
-from edge.vision.card import LocatedCard
+from edge.vision.card import Quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import locate_cards
 from tools.evaluation.intervals import wilson_interval
+from tools.evaluation.locator import FindOutlines, default_outlines
 
 COLUMNS: Final = ("filename", "width", "height", "xmin", "ymin", "xmax", "ymax")
 
@@ -86,9 +86,9 @@ def box_overlap(first: Box, second: Box) -> float:
     return common.area() / union if union > 0.0 else 0.0
 
 
-def box_of(card: LocatedCard, pixels: RgbImage) -> Box:
+def box_of(outline: Quad, pixels: RgbImage) -> Box:
     """Return the part of an outline's bounding box that lies in the image."""
-    corners = card.quad.to_array()
+    corners = outline.to_array()
     low, high = np.maximum(corners.min(axis=0), 0.0), np.minimum(corners.max(axis=0), np.array(pixels.shape[1::-1]))
     return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
@@ -132,28 +132,30 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
     return number
 
 
-def measure_locator(pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None) -> Tally:
+def measure_locator(
+    pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None, find: FindOutlines = default_outlines
+) -> Tally:
     """Locate cards in every image and count; draw each into ``report`` when it is given."""
     tally = Tally()
     for path, expected in tqdm(pictures, unit="picture", file=sys.stderr, disable=None):
         pixels = read_image(path)
         known = [box.scaled(pixels) for box in expected]
-        found = locate_cards(pixels)
-        right = right_outlines([box_of(card, pixels) for card in found], known, min_overlap)
+        found = find(pixels)
+        right = right_outlines([box_of(outline, pixels) for outline in found], known, min_overlap)
         tally = tally.with_picture(len(known), len(found), len(right))
         if report is not None:
             Image.fromarray(drawn(pixels, known, found, right)).save(report / f"{path.stem}.jpg", quality=90)
     return tally
 
 
-def drawn(pixels: RgbImage, known: Sequence[Box], found: Sequence[LocatedCard], right: set[int]) -> RgbImage:
+def drawn(pixels: RgbImage, known: Sequence[Box], found: Sequence[Quad], right: set[int]) -> RgbImage:
     """Return a copy of the image with boxes and outlines drawn in."""
     picture = pixels.copy()
     thickness = max(1, round(max(picture.shape[:2]) / 400))
     for box in known:
         cv2.rectangle(picture, (round(box.left), round(box.top)), (round(box.right), round(box.bottom)), KNOWN_COLOUR, thickness)
-    for number, card in enumerate(found):
-        corners = np.rint(card.quad.to_array()).astype(np.int32)
+    for number, outline in enumerate(found):
+        corners = np.rint(outline.to_array()).astype(np.int32)
         cv2.polylines(picture, [corners], isClosed=True, color=RIGHT_COLOUR if number in right else WRONG_COLOUR, thickness=thickness)
     return picture
 

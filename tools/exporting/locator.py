@@ -98,7 +98,9 @@ def require_agreement(network: LocatorNetwork, side: int, path: Path) -> None:
     heat, corners, order, visible = network.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
     expected = LocatorOutput(torch.sigmoid(heat), corners, torch.sigmoid(order), torch.sigmoid(visible))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for name, maps, found in zip(LocatorOutput._fields, expected, session.run(list(LocatorOutput._fields), {"pixels": pixels}), strict=True):
+    for name, maps, found in zip(
+        LocatorOutput._fields, expected, session.run(list(LocatorOutput._fields), {"pixels": pixels}), strict=True
+    ):
         difference = float(np.abs(maps.numpy() - found).max())
         if difference > MAX_DIFFERENCE:
             raise DataError(f"{path}: `{name}` differs by {difference:.1e} from the trained network (at most {MAX_DIFFERENCE:g})")

@@ -25,7 +25,8 @@ Matrix3 = NDArray[np.float64]
 MIN_CARD_PX: Final = 15.0
 MAX_CARD_PX: Final = 250.0
 MAX_TILT_DEG: Final = 50.0
-SQUARE: Final = 256
+REACH: Final = 10.0
+"""Things that extend further than this, in sides of the frame, are left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,12 @@ def project(homography: Matrix3, points: NDArray[np.floating]) -> NDArray[np.flo
     return np.asarray(moved[:, :2] / moved[:, 2:], dtype=np.float64)
 
 
+def is_reasonable(homography: Matrix3, points: NDArray[np.floating], reach_px: float) -> bool:
+    """Return whether all points lie before the camera and, after the homography, within ``reach_px`` of the first pixel."""
+    moved = np.column_stack([points, np.ones(len(points))]) @ homography.T
+    return bool((moved[:, 2] > 1e-6).all() and (np.abs(moved[:, :2]) < reach_px * moved[:, 2:]).all())
+
+
 def _any_camera(plan: Arrangement, width: int, height: int, rng: np.random.Generator) -> Matrix3:
     tilt = abs(float(rng.normal(0.0, 6.0))) if rng.random() < 0.45 else float(rng.uniform(5.0, MAX_TILT_DEG))
     roll = float(rng.normal(0.0, 8.0)) if rng.random() < 0.55 else float(rng.uniform(0.0, 360.0))
@@ -114,7 +121,10 @@ class _Canvas:
     def lay(self, item: Item, to_pixels: Matrix3, shadow: float) -> None:
         """Lay an item down; ``to_pixels`` maps pixels of its texture, its center of the first pixel at (0, 0), to those of the scene."""
         height, width = item.opacity.shape
-        outline = project(to_pixels, np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]]))
+        rectangle = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]])
+        if not is_reasonable(to_pixels, rectangle, REACH * max(self.owner.shape)):
+            return
+        outline = project(to_pixels, rectangle)
         margin = 2.0 + 3.0 * shadow * 4.0
         low = np.maximum(np.floor(outline.min(axis=0) - margin), 0).astype(int)
         high = np.minimum(np.ceil(outline.max(axis=0) + margin + 1), np.array(self.owner.shape[::-1])).astype(int)

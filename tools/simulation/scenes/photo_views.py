@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tools.simulation.camera import resize
 from tools.simulation.effects import FloatImage
-from tools.simulation.scenes.compose import MAX_CARD_PX, Scene, SceneCard, finished, project
+from tools.simulation.scenes.compose import MAX_CARD_PX, REACH, Scene, SceneCard, finished, is_reasonable, project
 from tools.simulation.scenes.items import rounded_mask
 from tools.simulation.scenes.material import KnownOutline, KnownPhoto, SceneMaterial
 from tools.simulation.scenes.surfaces import HEIGHT, WIDTH, any_surface, crop_of
@@ -26,16 +26,23 @@ def photo_view(photo: KnownPhoto, material: SceneMaterial, rng: np.random.Genera
     replace = float(rng.choice([0.0, 0.0, 0.3, 0.8]))
     cards = []
     for card in photo.cards:
+        if not is_reasonable(homography, card.corners, REACH * max(width, height)):
+            continue
         corners = project(homography, card.corners).astype(np.float32)
+        inside = share_inside(corners, width, height)
+        if inside <= 0.0:
+            continue
         side, oriented = card.side, card.oriented
         if card.flat and card.exact and rng.random() < replace:
             surface = any_surface(material.scans, material.pictures, rng)
             pixels = _replaced(pixels, corners, surface.pixels, rng)
             side, oriented = surface.side, surface.oriented
-        inside = share_inside(corners, width, height)
-        if inside > 0.0:
-            cards.append(SceneCard(corners, side, oriented, inside * (1.0 if card.flat else 0.85)))
-    ignored = tuple(project(homography, polygon).astype(np.float32) for polygon in photo.ignored)
+        cards.append(SceneCard(corners, side, oriented, inside * (1.0 if card.flat else 0.85)))
+    ignored = tuple(
+        project(homography, polygon).astype(np.float32)
+        for polygon in photo.ignored
+        if is_reasonable(homography, polygon, 100.0 * REACH * max(width, height))
+    )
     return Scene(finished(pixels, rng), tuple(cards), ignored)
 
 
@@ -70,7 +77,7 @@ def _any_view(photo: KnownPhoto, rng: np.random.Generator, width: int, height: i
     affine[:2, :2], affine[:2, 2] = turn, np.array([width / 2.0, height / 2.0]) - turn @ middle
     bend = np.eye(3)
     if rng.random() < 0.6:
-        bend[2, :2] = rng.normal(0.0, 0.10, 2) / max(width, height)
+        bend[2, :2] = np.clip(rng.normal(0.0, 0.1, 2), -0.25, 0.25) / max(width, height)
         shift = np.array([[1.0, 0.0, width / 2.0], [0.0, 1.0, height / 2.0], [0.0, 0.0, 1.0]])
         bend = shift @ bend @ np.linalg.inv(shift)
     return np.asarray(bend @ affine, dtype=np.float64)
@@ -103,6 +110,7 @@ def _replaced(pixels: FloatImage, corners: NDArray[np.float32], card: NDArray[np
     if (high - low < 4).any():
         return pixels
     tall = float(np.linalg.norm(corners[3] - corners[0]))
+    tall = min(tall, float(HEIGHT))
     size = (max(6, round(tall * WIDTH / HEIGHT)), max(8, round(tall)))
     small = cv2.resize(card, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     square = np.array([[-0.5, -0.5], [size[0] - 0.5, -0.5], [size[0] - 0.5, size[1] - 0.5], [-0.5, size[1] - 0.5]], dtype=np.float32)
