@@ -6,7 +6,7 @@
 ``--model`` measures the network in a folder such as ``hef/card-locator`` with the locator's default settings; without it, the classical
 locator is measured.
 
-With outlines (``tools.evaluation.photo_outlines`` describes the file): recall and precision at an overlap (intersection over union) of
+With outlines (``tools.labels.photo_outlines`` describes the file): recall and precision at an overlap (intersection over union) of
 0.5, 0.7 and 0.85, over all cards and per kind; the distance of the corners in percent of the card's height, median and 90th percentile
 over cards whose corners are exactly labeled; the share of outlines that start at the card's own top-left corner. An outline in a region to
 ignore is not counted. ``--report`` writes ``DIR/index.html`` with every photo: labels green, outlines found blue, false ones red.
@@ -32,7 +32,8 @@ from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ImageError
 from tools.evaluation import locator, locator_boxes, locator_report
 from tools.evaluation.locator_network import network_outlines
-from tools.evaluation.photo_outlines import DEFAULT_LABELS, Split, photos_of, read_photo_labels, require_photos
+from tools.labels.boxes import KnownBox, read_boxes
+from tools.labels.photo_outlines import DEFAULT_LABELS, Split, photos_of, read_photo_labels, require_photos
 
 
 def as_line(record: dict[str, object]) -> str:
@@ -77,10 +78,10 @@ def _locator_of(args: argparse.Namespace) -> locator.FindOutlines:
 
 
 def _measure_boxes(args: argparse.Namespace) -> None:
-    boxes = locator_boxes.read_boxes(args.boxes)
+    boxes = read_boxes(args.boxes)
     sets = [("photos", [(args.photos / name, boxes[name]) for name in sorted(boxes)])]
     if args.empty:
-        empty: list[tuple[Path, list[locator_boxes.KnownBox]]] = [(path, []) for path in sorted(args.empty.glob("*")) if path.is_file()]
+        empty: list[tuple[Path, list[KnownBox]]] = [(path, []) for path in sorted(args.empty.glob("*")) if path.is_file()]
         if not empty:
             raise ImageError(f"{args.empty}: holds no picture; name a folder of pictures without cards")
         sets.append(("empty", empty))

@@ -19,7 +19,7 @@ from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
 from tools.evaluation.intervals import wilson_interval
-from tools.evaluation.photo_outlines import KINDS, LabeledPhoto, ViewKind
+from tools.labels.photo_outlines import KINDS, LabeledPhoto, ViewKind
 
 OVERLAPS: Final = (0.5, 0.7, 0.85)
 """Intersection over union from which an outline is right, smallest first; corners and order are measured from the smallest."""

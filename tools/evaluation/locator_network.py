@@ -17,7 +17,8 @@ from tools.evaluation import locator, locator_boxes
 from tools.evaluation.locator import FindOutlines
 from tools.evaluation.locator_report import as_record
 from tools.evaluation.locator_scenes import locate_in_scenes
-from tools.evaluation.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels, require_photos
+from tools.labels.boxes import read_boxes
+from tools.labels.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels, require_photos
 from tools.simulation.scenes.material import is_for_training, read_material
 
 SCENES_SEED: Final = 20_261_128
@@ -57,6 +58,6 @@ def measure_locator(folder: Path, data: Path, held_out: Sequence[str], scenes: i
 
 def _tables(folder: Path, find: FindOutlines) -> dict[str, Any]:
     """Return the figures of the table photos that were not used for training."""
-    boxes = locator_boxes.read_boxes(folder / "boxes.csv")
+    boxes = read_boxes(folder / "boxes.csv")
     pictures = [(folder / name, boxes[name]) for name in sorted(boxes) if not is_for_training(name)]
     return locator_boxes.as_record("table photos", locator_boxes.measure_locator(pictures, TABLE_OVERLAP, None, find))

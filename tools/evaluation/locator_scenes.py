@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tools.evaluation.locator import FindOutlines, LocatedPhoto, compare
-from tools.evaluation.photo_outlines import PIXEL_CENTER, LabeledCard, LabeledPhoto
+from tools.labels.photo_outlines import PIXEL_CENTER, LabeledCard, LabeledPhoto
 from tools.simulation.scenes.compose import Scene, compose
 from tools.simulation.scenes.material import SceneMaterial
 

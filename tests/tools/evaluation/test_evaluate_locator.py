@@ -9,7 +9,8 @@ from PIL import Image
 
 from edge.errors import DataError
 from tools.evaluate_locator import main
-from tools.evaluation.locator_boxes import Box, Tally, as_record, box_overlap, read_boxes, right_outlines
+from tools.evaluation.locator_boxes import Tally, as_record, right_outlines
+from tools.labels.boxes import Box, box_overlap, read_boxes
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 

@@ -19,7 +19,7 @@ from tools.evaluation.locator import (
     starts_at_own_top_left,
 )
 from tools.evaluation.locator_report import COLUMNS, as_record, as_rows, drawn
-from tools.evaluation.photo_outlines import LabeledPhoto
+from tools.labels.photo_outlines import LabeledPhoto
 
 WIDTH, HEIGHT = 640, 360
 

@@ -11,6 +11,7 @@ from edge.errors import ModelError
 from edge.recognition.locator_model import open_locator_model
 from edge.vision.detector import decode
 from tests.support.scene_material import drawn_material
+from tools import compile_hef
 from tools.exporting.locator import export_locator
 from tools.network.locator import SCALE_PX, LocatorNetwork, LocatorOutput, LocatorSettings
 from tools.network.locator_weights import read_trainable
@@ -149,6 +150,13 @@ def test_an_exported_network_is_one_that_the_daemon_runs(exported, material):
     assert np.allclose(maps.heat, torch.sigmoid(expected.heat).numpy(), atol=1e-4)
     assert np.allclose(maps.corners, expected.corners.numpy(), atol=1e-3)
     assert len(decode(maps, 0, detector.info, min_score=1e-6, most=5)) > 0
+
+
+def test_the_plan_of_the_compiler_is_printed_for_a_locator_too(exported, capsys):
+    assert compile_hef.main(["--plan", "--model", str(exported / "card-locator")]) == 0
+    printed = capsys.readouterr().out
+    assert "| 8x8 |" in printed
+    assert "Gen3 x1" in printed
 
 
 def test_an_exported_network_can_be_trained_further(exported, material, monkeypatch):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from edge.vision.locate import locate_cards
-from tools.evaluation.locator_boxes import Box, box_overlap, read_boxes
-from tools.evaluation.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels
+from tools.labels.boxes import Box, box_overlap, read_boxes
+from tools.labels.photo_outlines import DEFAULT_LABELS, photos_of, read_photo_labels
 from tools.simulation.camera import resize
 from tools.simulation.card_images import read_card, read_rows
 from tools.simulation.scenes.surfaces import HEIGHT, WIDTH

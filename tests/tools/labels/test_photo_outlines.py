@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataError
-from tools.evaluation.photo_outlines import DEFAULT_LABELS, KINDS, photos_of, read_photo_labels
+from tools.labels.photo_outlines import DEFAULT_LABELS, KINDS, photos_of, read_photo_labels
 
 CARD = {"corners": [[10, 10], [73, 10], [73, 98], [10, 98]], "kind": "bare", "face": "front", "order_known": True, "exact": True}
 PHOTO = {

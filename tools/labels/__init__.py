@@ -1,0 +1,1 @@
+"""Files in which people note where cards are in photos."""
