@@ -30,7 +30,7 @@ def settings_of(record: Any) -> LocatorSettings:
     names = {field.name for field in fields(LocatorSettings)}
     if not isinstance(record, dict) or set(record) != names or record["kind"] != LocatorSettings().kind:
         raise ModelError("the network's settings are not those of a locator network of this version; train it again")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     return LocatorSettings(**values)
 
 
