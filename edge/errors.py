@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Exit statuses of all commands (values of ``sysexits.h``), and two of ``identify --expect``."""
+    """Exit statuses of all commands: values of ``sysexits.h``, two of ``identify --expect``, and the shell's for Ctrl-C."""
 
     OK = 0
     MISMATCH = 1
@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 69
     SOFTWARE = 70
     CONFIG = 78
+    INTERRUPTED = 130
 
 
 class EdgeError(Exception):

@@ -6,7 +6,9 @@ The list is CSV with a header row: card_id, name, image required; set, number, r
 are kept as attributes. Image paths are relative to --images. Images that cannot be used are listed and left out; nothing in the folder is
 changed. Embeddings are cached: an interrupted build resumes, and only new or changed images are embedded.
 
-Exit status: 0 done, 64 usage, 65 bad list, no usable image, recall below the bound, or (--strict) a mistake, 69 network unavailable.
+Exit status: 0 done, 64 wrong usage or no folder of images, 65 bad or missing list, no usable image, recall below the bound, (--strict) a
+mistake, or the bundle cannot be written (full disk, another build of it), 69 network unavailable, 130 interrupted: the embeddings so far
+are in the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tqdm import tqdm
 
 from edge.adapters.hnsw import MIN_RECALL
 from edge.adapters.onnx import OnnxEmbedder
-from edge.bundles.writer import check_new
+from edge.bundles.writer import claimed
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.recognition.model import find_model, open_model, self_test
@@ -52,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return int(error.exit_code)
+    except OSError as error:
+        print(f"build_index: {error.filename or args.out}: {error.strerror or error}; nothing was written to {args.out}", file=sys.stderr)
+        return int(ExitCode.BAD_DATA)
+    except KeyboardInterrupt:
+        kept = "" if args.no_cache or args.engine != "local" else f"; {args.cache} has the embeddings so far, the same command resumes"
+        print(f"build_index: interrupted, nothing was written to {args.out}{kept}", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
     for finding in built.left_out:
         print(f"left out, line {finding.row.line}: {finding.reason}", file=sys.stderr)
     print(_as_json(args.out, built) if args.json else _as_text(args.out, built))
@@ -60,7 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> Built:
     # everything that can be refused is refused before the network runs for an hour
-    check_new(args.out)
     card_list = read_card_list(args.cards)
     model = open_model(find_model(args.model))
     engine = chosen_engine(args, model)
@@ -70,6 +78,7 @@ def _run(args: argparse.Namespace) -> Built:
         args.name or args.out.name, args.threads, args.strict, args.min_recall, args.report, vectors=args.vectors, pca=args.pca
     )
     with ExitStack() as stack:
+        stack.enter_context(claimed(args.out))
         embedder = OnnxEmbedder(model, threads=1, workers=args.threads, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)
         stack.enter_context(closing(embedder))
         self_test(embedder.submit, model, kind="onnx")

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(error.exit_code)
     except KeyboardInterrupt:
         print("push_index: interrupted; what was activated and not confirmed goes back by itself", file=sys.stderr)
-        return 130
+        return int(ExitCode.INTERRUPTED)
 
 
 def _push(args: argparse.Namespace, hosts: tuple[str, ...]) -> ExitCode:

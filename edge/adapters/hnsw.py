@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +64,7 @@ def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path)
     """Build the graph of rows of unit length, write it to ``path``, and return its parameters and measured recall.
 
     Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. ``expansion_search`` is
-    doubled, up to 1024, until recall@1 reaches ``MIN_RECALL``.
+    doubled, up to 1024, until recall@1 reaches ``MIN_RECALL``. Raises ``OSError`` if the file cannot be written.
     """
     if len(vectors) == 0:
         path.write_bytes(b"")
@@ -73,6 +75,8 @@ def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path)
         block = vectors[start : start + _INSERT_ROWS].astype(np.float32)
         graph.add_items(block, np.arange(start, start + len(block)), num_threads=1)
     graph.save_index(str(path))
+    if path.stat().st_size != graph.index_file_size():  # hnswlib does not notice a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     return _measured(graph, vectors, parameters)
 
 

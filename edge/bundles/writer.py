@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelI
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
 from edge.recognition.verification import SIGNATURE_ID
-from edge.system.files import sync, write_atomically
+from edge.system.files import locked, sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
 SELF_TEST_LEAD: Final = 0.01
@@ -99,7 +100,7 @@ class BundleContents:
 def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWriter) -> Manifest:
     """Write a bundle to ``target``, which must not exist, and return its manifest. A killed process leaves no ``target``.
 
-    Raises ``DataError`` if ``target`` exists or its parent does not.
+    Raises ``DataError`` if ``target`` exists, its parent does not, or the disk is full.
     """
     unit = l2_normalize(contents.vectors) if len(contents.vectors) else contents.vectors
     vectors: StoredVectors = unit.astype(contents.form.dtype)
@@ -156,11 +157,41 @@ def check_new(target: Path) -> None:
 
 
 @contextmanager
+def claimed(target: Path) -> Iterator[None]:
+    """Keep other builds from writing ``target`` while the block runs, from before a long computation until the bundle is written.
+
+    Raises ``DataError`` like ``check_new``, if the parent cannot be written, or while another process has claimed ``target``.
+    """
+    check_new(target)
+    lock = target.absolute().with_name(f".{target.name}.lock")
+    try:
+        claim = locked(lock)
+    except BlockingIOError:
+        raise DataError(f"{target}: another build is writing it; wait until it has finished, or name another directory") from None
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    with claim:
+        try:
+            check_new(target)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _cannot_write(target: Path, error: OSError | sqlite3.Error) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return DataError(f"{target}: cannot be written ({reason}); nothing was kept of it; free space there or name another directory")
+
+
+@contextmanager
 def _new_directory(target: Path) -> Iterator[Path]:
     """Yield a temporary directory beside ``target``; it is renamed to ``target`` when the block ends without an exception."""
     check_new(target)
     target = target.absolute()
-    directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise _cannot_write(target, error) from error
     try:
         yield directory
         directory.chmod(0o755)
@@ -170,6 +201,9 @@ def _new_directory(target: Path) -> Iterator[Path]:
         sync(directory)
         directory.replace(target)
         sync(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise _cannot_write(target, error) from error
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED: Final = 130
-"""Exit status that a shell reports for a command stopped by Ctrl-C."""
-
 EXIT_STATUS_HELP: Final = "exit status: 0 success, 64 usage, 65 bad bundle or data, 69 device unavailable, 70 bug, 78 bad settings"
 
 BY_SEVERITY: Final = (ExitCode.OK, ExitCode.CANNOT_SAY, ExitCode.MISMATCH, ExitCode.BAD_DATA)
@@ -67,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return int(ExitCode.INTERRUPTED)
     except Exception as error:
         print_error(f"cardedge: bug: {type(error).__name__}: {error}; run with --verbose for a traceback")
         log.debug("traceback of the error", exc_info=True)

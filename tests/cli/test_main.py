@@ -10,7 +10,7 @@ import pytest
 
 from edge import __version__
 from edge.app import recognizer
-from edge.cli.main import INTERRUPTED, main
+from edge.cli.main import main
 from edge.errors import ExitCode
 from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table, save
@@ -85,7 +85,7 @@ def test_an_interrupt_ends_with_the_status_of_a_shell(small_scanner, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recognizer, "open_recognizer", interrupted)
-    assert main(["identify", "a.png", "--index", str(small_scanner.index)]) == INTERRUPTED
+    assert main(["identify", "a.png", "--index", str(small_scanner.index)]) == ExitCode.INTERRUPTED
 
 
 def test_the_demo_without_tools_names_what_is_missing(monkeypatch, capsys):
