@@ -1,80 +1,55 @@
-"""Embedder on a Hailo-8L, through HailoRT's asynchronous InferModel API (4.20 and later 4.x).
-
-One thread owns the device while it is open: HailoRT does not guarantee thread safety, a failed submission shuts its model down, and opening
-or configuring holds the interpreter lock. Callers queue batches; the runtime's callback only posts a message; the owner reads all results
-after success. Two batches are submitted to the runtime at a time, so that the chip does not wait for work.
-
-A failure ends all submissions with a named error, releases the device (configured model first, then the device) and reopens it after a
-back-off; meanwhile new submissions fail with ``NpuReopeningError``. After the last attempt they fail with the last error, and
-the daemon ends. A driver call that never returns while it holds the interpreter lock stops the whole process; the watchdog restarts it.
-"""
+"""Embedder and detector on a Hailo-8L; ``edge.adapters.hailo_npu`` runs both networks on one chip."""
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
-import threading
-import time
-from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final
 
 import numpy as np
 from typing_extensions import override
 
-from edge.adapters.hailo_device import Ended, Job, OpenDevice, device_count, failure_of
-from edge.errors import EmbedderError, EmbedderTimeoutError, NpuError, NpuReopeningError
-from edge.recognition.embedding import EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
+from edge.adapters.hailo_device import HailoNetwork, Outputs
+from edge.adapters.hailo_npu import HailoNpu, HailoTimeouts
+from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError
+from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
+from edge.recognition.locator_model import LocatorModel
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder
-from edge.system.npu import NpuFailure, NpuState, NpuStatus, ReopenPolicy, to_error, untested_runtime
+from edge.system.npu import NpuStatus, ReopenPolicy
+from edge.vision.detector import Detector, DetectorBatch, DetectorInfo, DetectorMaps, check_detector_batch, checked_maps
 
-_log = logging.getLogger(__name__)
-
-_IN_FLIGHT: Final = 2
-_WAITING: Final = 2
-"""Two frames of eight cards, in two orientations, are four batches of eight: their submission does not block."""
-_STATUS_INTERVAL_S: Final = 10.0
-_JOIN_S: Final = 12.0  # releasing a configured model waits up to 10 s for its transfers
-
-
-@dataclass(frozen=True, slots=True)
-class HailoTimeouts:
-    """Timeouts of opening, submitting and running."""
-
-    open_s: float = 20.0
-    submit_s: float = 3.0
-    run_s: float = 2.0
-    """From the submission of a batch to the runtime until its result; a Hailo-8L takes about half a second for a batch of eight."""
+_EMBEDDED_TOGETHER: Final = 2
+"""The two orientations of a card."""
+_DETECTOR_BATCH: Final = 4
+_DETECTOR_PRIORITY: Final = 17
+"""Above the default of 16: a frame waits for the batch of the embedder that runs, not for those that are queued."""
 
 
 class HailoEmbedder(Embedder):
-    """Runs the ``hef`` artifact of a model. Opens the device when created; raises an ``NpuError`` that names the cause if that fails."""
+    """Runs the ``hef`` artifact of a model on ``npu``, or on an NPU of its own, which it opens and closes.
 
-    def __init__(self, model: Model, *, timeouts: HailoTimeouts | None = None, reopen: ReopenPolicy | None = None) -> None:
+    Raises an ``NpuError`` that names the cause if that fails.
+    """
+
+    def __init__(
+        self, model: Model, *, npu: HailoNpu | None = None, timeouts: HailoTimeouts | None = None, reopen: ReopenPolicy | None = None
+    ) -> None:
         artifact = model.artifact("hef")
         self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
-        self._hef = os.fspath(model.artifact_path("hef"))
-        self._timeouts = timeouts or HailoTimeouts()
-        self._back_off_s = (reopen or ReopenPolicy()).back_off_s
-        self._mailbox: queue.SimpleQueue[Job | Ended | None] = queue.SimpleQueue()
-        self._free = threading.BoundedSemaphore(_IN_FLIGHT + _WAITING)
-        self._status = NpuStatus(NpuState.ABSENT)
-        self._failure: NpuError | None = None
+        self._network = HailoNetwork(
+            os.fspath(model.artifact_path("hef")),
+            (INPUT_SIZE.height, INPUT_SIZE.width, 3),
+            (("", (self._info.dim,)),),
+            artifact.max_batch,
+            together=_EMBEDDED_TOGETHER,
+        )
+        self._owns_npu = npu is None
+        self.npu: Final = npu or HailoNpu(self._network, timeouts=timeouts, reopen=reopen)
+        if npu is not None:
+            npu.add(self._network)
         self._closed = False
-        self._device: OpenDevice | None = None
-        self._waiting: deque[Job] = deque()
-        self._in_flight: deque[Job] = deque()
-        self._ending = False
-        opened: Future[None] = Future()
-        self._owner = threading.Thread(target=self._own, args=(opened,), name="hailo-owner", daemon=True)
-        self._owner.start()
-        try:
-            opened.result(self._timeouts.open_s)
-        except TimeoutError as error:
-            raise to_error(NpuFailure("open", 4, f"opening took longer than {self._timeouts.open_s:g} s")) from error
 
     @property
     @override
@@ -83,159 +58,77 @@ class HailoEmbedder(Embedder):
 
     def status(self) -> NpuStatus:
         """Return the newest status without accessing the device. May be called by any thread."""
-        return self._status
+        return self.npu.status()
 
     @override
     def submit(self, batch: InputBatch) -> Future[EmbeddingMatrix]:
         if self._closed:
             raise EmbedderError("the embedder is closed; open it again before embedding")
-        # a batch that HailoRT rejects would shut the model down
         check_input_batch(batch, max_batch=self._info.max_batch)
-        if self._failure is not None:
-            raise self._failure
-        if not self._free.acquire(timeout=self._timeouts.submit_s):
-            raise EmbedderTimeoutError(f"the NPU did not finish earlier batches within {self._timeouts.submit_s:g} s")
-        outputs = [np.empty(self._info.dim, dtype=np.float32) for _ in range(len(batch))]
-        # HailoRT takes no array that is read-only
-        job = Job(np.require(batch, requirements=("C", "W")), Future(), outputs)
-        self._mailbox.put(job)
-        return job.future
+        embeddings: Future[EmbeddingMatrix] = Future()
+        self.npu.submit(self._network, batch).add_done_callback(lambda ended: _normalize(ended, embeddings))
+        return embeddings
 
     @override
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._mailbox.put(None)
-            self._owner.join(_JOIN_S)
+        self._closed = True
+        if self._owns_npu:
+            self.npu.close()
 
-    # --- owner thread ---
 
-    def _own(self, opened: Future[None]) -> None:
-        """Open the device, process messages until closed, release the device."""
+def _normalize(ended: Future[Outputs], embeddings: Future[EmbeddingMatrix]) -> None:
+    """Set the result of a submission. A compiled network ends before the normalization, which is done here."""
+    try:
+        (output,) = ended.result()
+        embeddings.set_result(l2_normalize(output))
+    except EmbedderError as error:
+        embeddings.set_exception(error)
+
+
+class HailoDetector(Detector):
+    """Runs the ``hef`` artifact of a model of the locator on ``npu``, or on an NPU of its own, which it opens and closes.
+
+    ``detect`` raises the ``NpuError`` of a failed device too. Raises ``ModelError`` or ``NpuError`` if the artifact cannot be loaded.
+    """
+
+    def __init__(self, model: LocatorModel, *, npu: HailoNpu | None = None, timeouts: HailoTimeouts | None = None) -> None:
+        self._info = model.info("hef", max_batch=_DETECTOR_BATCH)
+        width, height = self._info.input_size
+        cells = (height // self._info.stride, width // self._info.stride)
+        self._network = HailoNetwork(
+            os.fspath(model.artifact_path("hef")),
+            (height, width, 3),
+            tuple((name, (*cells, channels)) for name, channels in zip(model.hef_outputs(), (2, 8, 1, 1), strict=True)),
+            _DETECTOR_BATCH,
+            priority=_DETECTOR_PRIORITY,
+        )
+        self._owns_npu = npu is None
+        self._npu = npu or HailoNpu(self._network, timeouts=timeouts)
+        if npu is not None:
+            npu.add(self._network)
+        self._closed = False
+
+    @property
+    @override
+    def info(self) -> DetectorInfo:
+        return self._info
+
+    @override
+    def detect(self, batch: DetectorBatch) -> DetectorMaps:
+        if self._closed:
+            raise DetectorError("the detector is closed; open it again before locating")
+        check_detector_batch(batch, self._info)
+        timeouts = self._npu.timeouts
         try:
-            self._open()
-        except Exception as error:  # noqa: BLE001 - every error of opening is raised by the constructor
-            self._set_state(NpuState.FAILED, str(error))
-            opened.set_exception(error)
-            return
-        opened.set_result(None)
-        updated_s = time.monotonic()
-        while not (self._ending and not self._waiting and not self._in_flight):
-            self._handle(self._next_message())
-            self._start_waiting()
-            if time.monotonic() - updated_s > _STATUS_INTERVAL_S:
-                self._update_status()
-                updated_s = time.monotonic()
-        self._release()
-        self._set_state(NpuState.CLOSED)
+            outputs = self._npu.submit(self._network, batch).result(timeouts.submit_s + timeouts.run_s)
+        except (EmbedderTimeoutError, FutureTimeoutError) as error:
+            raise DetectorError(f"the NPU did not answer within {timeouts.submit_s + timeouts.run_s:g} s; run `cardedge check`") from error
+        # the chip returns its maps with the channels last
+        heat, corners, order, visible = (np.ascontiguousarray(output.transpose(0, 3, 1, 2)) for output in outputs)
+        return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
 
-    def _next_message(self) -> Job | Ended | None:
-        """Return the next message, None if the oldest job is overdue, if no message arrives or if the embedder is being closed."""
-        timeout_s = max(0.0, self._in_flight[0].deadline_s - time.monotonic()) if self._in_flight else _STATUS_INTERVAL_S
-        try:
-            message = self._mailbox.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        self._ending = self._ending or message is None
-        return message
-
-    def _handle(self, message: Job | Ended | None) -> None:
-        if isinstance(message, Job):
-            self._waiting.append(message)
-        elif isinstance(message, Ended) and message.job in self._in_flight:  # a job that was given up may still end
-            if message.error is not None:
-                self._recover(failure_of("infer", message.error))
-            else:
-                self._in_flight.remove(message.job)
-                self._finish(message.job)
-        if self._in_flight and time.monotonic() >= self._in_flight[0].deadline_s:
-            self._recover(NpuFailure("infer", 4, f"no answer within {self._timeouts.run_s:g} s"))
-
-    def _start_waiting(self) -> None:
-        """Submit waiting batches to the runtime, up to ``_IN_FLIGHT`` at a time."""
-        while self._waiting and len(self._in_flight) < _IN_FLIGHT:
-            job = self._waiting.popleft()
-            if self._device is None:
-                self._give_up(job, self._failure)
-                continue
-            job.deadline_s = time.monotonic() + self._timeouts.run_s
-            self._in_flight.append(job)
-            try:
-                self._device.start(job, self._timeouts.run_s, self._mailbox.put)
-            except Exception as error:  # noqa: BLE001 - the binding raises classes without a common base
-                self._recover(failure_of("infer", error))
-
-    def _finish(self, job: Job) -> None:
-        """Set the result of a job. A compiled network ends before the normalization, which is done here."""
-        try:
-            job.future.set_result(l2_normalize(np.stack(job.outputs)))
-        except EmbedderError as error:
-            job.future.set_exception(error)
-        self._free.release()
-
-    def _give_up(self, job: Job, error: NpuError | None) -> None:
-        job.future.set_exception(error or NpuError("the NPU is closed"))
-        self._free.release()
-
-    def _recover(self, failure: NpuFailure) -> None:
-        """Fail all jobs with the named error, then reopen the device, with one attempt after each back-off."""
-        error = to_error(replace(failure, devices=device_count()))
-        self._failure = NpuReopeningError(f"{error}; the device is being reopened")
-        self._set_state(NpuState.FAILED, str(error))
-        _log.error("the NPU failed and is being reopened: %s", error)
-        for job in (*self._in_flight, *self._waiting):
-            self._give_up(job, error)
-        self._in_flight.clear()
-        self._waiting.clear()
-        self._release()
-        for pause_s in self._back_off_s:
-            if self._closing_within(pause_s):
-                return
-            try:
-                self._open()
-            except Exception as again:  # noqa: BLE001 - every class of failure is retried, and the last one is reported
-                error = again if isinstance(again, NpuError) else to_error(failure_of("open", again))
-                self._set_state(NpuState.FAILED, str(error))
-            else:
-                self._status = replace(self._status, reopened=self._status.reopened + 1)
-                self._failure = None
-                _log.info("the NPU has recovered")
-                return
-        _log.error("the NPU did not recover: %s", error)
-        self._failure = error
-
-    def _closing_within(self, pause_s: float) -> bool:
-        """Wait for ``pause_s``; return True if the embedder is closed meanwhile. Jobs that arrive fail with the current error."""
-        end_s = time.monotonic() + pause_s
-        while (left_s := end_s - time.monotonic()) > 0.0:
-            try:
-                message = self._mailbox.get(timeout=left_s)
-            except queue.Empty:
-                return False
-            if message is None:
-                self._ending = True
-                return True
-            if isinstance(message, Job):
-                self._give_up(message, self._failure)
-        return False
-
-    def _open(self) -> None:
-        self._set_state(NpuState.OPENING, self._status.last_error)
-        self._device = OpenDevice(self._hef, self._info.dim, self._info.max_batch)
-        self._set_state(NpuState.READY, self._status.last_error)
-        self._update_status()
-        if (warning := untested_runtime(self._status)) is not None:
-            _log.warning("%s", warning)
-
-    def _release(self) -> None:
-        device, self._device = self._device, None
-        if device is not None:
-            device.release()
-
-    def _set_state(self, state: NpuState, error: str | None = None) -> None:
-        self._status = replace(self._status, state=state, last_error=error)
-
-    def _update_status(self) -> None:
-        """Read temperature, clock and throttling; a device that does not report them stays in use."""
-        if self._device is not None:
-            self._status = self._device.read_status(self._status)
+    @override
+    def close(self) -> None:
+        self._closed = True
+        if self._owns_npu:
+            self._npu.close()

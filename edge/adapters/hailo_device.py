@@ -1,6 +1,6 @@
-"""A Hailo-8L with one network, through HailoRT's Python binding 4.20 and later 4.x: open, start a job, read sensor values, release.
+"""A Hailo-8L with its networks, through HailoRT's Python binding 4.20 and later 4.x: open, start a job, read sensor values, release.
 
-The only module that uses ``hailo_platform``. Only the thread that owns the device (``edge.adapters.hailo``) may call it. Errors of the
+The only module that uses ``hailo_platform``. Only the thread that owns the device (``edge.adapters.hailo_npu``) may call it. Errors of the
 binding are converted to ``NpuFailure``, with their status number where it can be determined.
 """
 
@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelError, NpuError
-from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch
 from edge.system.npu import NpuFailure, NpuStatus, Operation, require_supported, to_error
 
 _LOGGER_PATH: Final = "HAILORT_LOGGER_PATH"  # NONE: no log files; messages on standard error go to the journal
 _NO_IDLE_START: Final = "HAILO_DISABLE_IDLE_OPT"
-_TOGETHER: Final = 2
-"""Images that the chip runs as one batch: the two orientations of a card. A network that does not fit on the chip is streamed over PCIe
-once per batch. HailoRT's scheduler takes one image at a time and starts an idle chip with the first that has arrived; so it is told not
-to (``HAILO_DISABLE_IDLE_OPT``), to wait for as many as make a batch, and every submission is filled up to whole batches
-(libhailort/src/vdevice/scheduler, 4.23)."""
 _NEVER_MS: Final = 86_400_000
 """Time since the last run after which the scheduler starts with fewer images; that must not happen."""
 
@@ -37,14 +32,48 @@ _PCI: Final = Path("/sys/bus/pci/devices")
 _GENERATIONS: Final = {"2.5 GT/s": "Gen1", "5.0 GT/s": "Gen2", "8.0 GT/s": "Gen3", "16.0 GT/s": "Gen4"}
 
 
+@dataclass(frozen=True, slots=True)
+class HailoNetwork:
+    """A compiled network and how the chip runs it.
+
+    ``input_shape`` is (height, width, 3). ``outputs`` are the names of its outputs, an empty one for the only output, each with the shape
+    in which it is returned; the runtime's shape may differ in dimensions of 1. At most ``max_batch`` images are submitted at a time.
+
+    ``together`` images run as one batch: a network that does not fit on the chip is streamed over PCIe once per batch. HailoRT's scheduler
+    takes one image at a time and starts an idle chip with the first that has arrived; so it is told not to (``HAILO_DISABLE_IDLE_OPT``), to
+    wait for as many as make a batch, and every submission is filled up to whole batches (libhailort/src/vdevice/scheduler, 4.23). Whenever
+    the chip is idle, of the networks with a full batch the one with the highest ``priority`` (0 to 31) runs next.
+    """
+
+    hef: str
+    input_shape: tuple[int, int, int]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    max_batch: int
+    together: int = 1
+    priority: int = 16
+
+
+Outputs: TypeAlias = tuple[NDArray[np.float32], ...]
+"""float32 (n, ...) per output of a network, for the n images of a batch."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
-    """A batch and its future. ``outputs`` (float32 (dim,) each) belong to the runtime until the job has ended successfully."""
+    """A batch for a network and its future. ``outputs`` belong to the runtime until the job has ended successfully."""
 
-    batch: InputBatch
-    future: Future[EmbeddingMatrix]
-    outputs: list[NDArray[np.float32]]
+    network: HailoNetwork
+    batch: NDArray[np.uint8]
+    outputs: Outputs
+    future: Future[Outputs] = field(default_factory=Future)
     deadline_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Configured:
+    """HailoRT's ``ConfiguredInferModel`` and the shapes of its outputs."""
+
+    model: Any
+    shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,56 +85,72 @@ class Ended:
 
 
 class OpenDevice:
-    """A device with a configured network. All methods raise named errors."""
+    """A device with configured networks. All methods raise named errors."""
 
-    def __init__(self, hef: str, dim: int, batch: int) -> None:
-        platform = _import_platform()
+    def __init__(self, networks: Iterable[HailoNetwork]) -> None:
+        self._platform = platform = _import_platform()
         self._runtime = str(platform.__version__)
         ids = _scan(platform)
         if not ids:
             raise to_error(NpuFailure("scan", None, "Device.scan() is empty"))
         self._id = ids[0]
-        self._configured: Any = None
+        self._configured: dict[HailoNetwork, _Configured] = {}
         self._vdevice: Any = None
         self._control: Any = None
-        operation: Operation = "open"
         try:
             parameters = platform.VDevice.create_params()
             parameters.scheduling_algorithm = platform.HailoSchedulingAlgorithm.ROUND_ROBIN
             self._vdevice = platform.VDevice(parameters)
-            operation = "load"
-            infer_model = self._vdevice.create_infer_model(hef)
-            _check_shapes(infer_model, hef, dim)
-            infer_model.set_batch_size(_TOGETHER)
-            infer_model.input().set_format_type(platform.FormatType.UINT8)
-            infer_model.output().set_format_type(platform.FormatType.FLOAT32)
-            self._shape = tuple(infer_model.output().shape)
-            operation = "configure"
-            self._configured = infer_model.configure()
-            self._configured.set_scheduler_threshold(_TOGETHER)
-            self._configured.set_scheduler_timeout(_NEVER_MS)
-            _check_queue_size(self._configured.get_async_queue_size(), hef, batch + -batch % _TOGETHER)
+        except Exception as error:
+            raise to_error(replace(failure_of("open", error), devices=len(ids))) from error
+        try:
+            for network in networks:
+                self.add(network)
         except (NpuError, ModelError):
             self.release()
             raise
-        except Exception as error:
-            self.release()
-            raise to_error(replace(failure_of(operation, error), devices=len(ids))) from error
         self._no_control: str | None = None
         try:  # the constructor accesses the device
             self._control = platform.Device(self._id)
         except Exception as error:  # noqa: BLE001 - reported in the status: recognition does not depend on sensor values
             self._no_control = str(to_error(failure_of("control", error)))
 
+    def add(self, network: HailoNetwork) -> None:
+        """Load and configure a network beside those that run."""
+        operation: Operation = "load"
+        try:
+            infer_model = self._vdevice.create_infer_model(network.hef)
+            _check_shapes(infer_model, network)
+            infer_model.set_batch_size(network.together)
+            infer_model.input().set_format_type(self._platform.FormatType.UINT8)
+            shapes = []
+            for name, _ in network.outputs:
+                infer_model.output(name).set_format_type(self._platform.FormatType.FLOAT32)
+                shapes.append(tuple(infer_model.output(name).shape))
+            operation = "configure"
+            configured = infer_model.configure()
+            self._configured[network] = _Configured(configured, tuple(shapes))
+            configured.set_scheduler_threshold(network.together)
+            configured.set_scheduler_timeout(_NEVER_MS)
+            configured.set_scheduler_priority(network.priority)
+            _check_queue_size(configured.get_async_queue_size(), network)
+        except (NpuError, ModelError):
+            raise
+        except Exception as error:
+            raise to_error(replace(failure_of(operation, error), devices=1)) from error
+
     def start(self, job: Job, timeout_s: float, post: Callable[[Ended], None]) -> None:
         """Submit a job to the runtime, which calls ``post`` with an ``Ended`` in its own thread."""
+        configured, network = self._configured[job.network], job.network
         requests = []
-        missing = -len(job.batch) % _TOGETHER
-        filling = [(job.batch[-1], np.empty_like(job.outputs[-1]))] * missing
-        for pixels, output in (*zip(job.batch, job.outputs, strict=True), *filling):
-            request = self._configured.create_bindings()
+        missing = -len(job.batch) % network.together
+        rows = [*zip(job.batch, *job.outputs, strict=True)]
+        filling = [(job.batch[-1], *(np.empty_like(output[-1]) for output in job.outputs))] * missing
+        for pixels, *outputs in (*rows, *filling):
+            request = configured.model.create_bindings()
             request.input().set_buffer(pixels)
-            request.output().set_buffer(output.reshape(self._shape))
+            for (name, _), shape, output in zip(network.outputs, configured.shapes, outputs, strict=True):
+                request.output(name).set_buffer(output.reshape(shape))
             requests.append(request)
 
         def ended(completion_info: Any) -> None:
@@ -113,8 +158,8 @@ class OpenDevice:
             with suppress(Exception):
                 post(Ended(job, completion_info.exception))
 
-        self._configured.wait_for_async_ready(timeout_ms=round(1000 * timeout_s), frames_count=len(requests))
-        self._configured.run_async(requests, ended)
+        configured.model.wait_for_async_ready(timeout_ms=round(1000 * timeout_s), frames_count=len(requests))
+        configured.model.run_async(requests, ended)
 
     def read_status(self, before: NpuStatus) -> NpuStatus:
         """Return ``before`` with the current sensor values; if they cannot be read, ``gauges_error`` is the reason."""
@@ -148,12 +193,12 @@ class OpenDevice:
         return replace(before, **read)
 
     def release(self) -> None:
-        """Release the configured model, then the device. Errors are ignored."""
-        configured, self._configured = self._configured, None
-        if configured is not None:
+        """Release the configured models, then the device. Errors are ignored."""
+        while self._configured:
+            _, configured = self._configured.popitem()
             with suppress(Exception):
-                configured.__exit__(None, None, None)
-        del configured
+                configured.model.__exit__(None, None, None)
+            del configured
         for holder in (self._control, self._vdevice):
             if holder is not None:
                 with suppress(Exception):
@@ -187,20 +232,30 @@ def device_count() -> int:
     return 0
 
 
-def _check_shapes(infer_model: Any, hef: str, dim: int) -> None:
+def _check_shapes(infer_model: Any, network: HailoNetwork) -> None:
     """Raise ``ModelError`` for a HEF of another network. Shapes have no batch dimension; an embedding may be (768,) or (1, 1, 768)."""
-    input_shape, output_shape = list(infer_model.input().shape), list(infer_model.output().shape)
-    if input_shape != [INPUT_SIZE.height, INPUT_SIZE.width, 3] or int(np.prod(output_shape)) != dim:
+    names = list(infer_model.output_names)
+    absent = [name for name, _ in network.outputs if name and name not in names]
+    if absent:
+        raise ModelError(f"{network.hef}: has the outputs {', '.join(names)}, not {absent[0]}; compile the model again")
+    taken = list(infer_model.input().shape)
+    returned = [list(infer_model.output(name).shape) for name, _ in network.outputs]
+    if taken != list(network.input_shape) or any(
+        prod(shape) != prod(wanted) for shape, (_, wanted) in zip(returned, network.outputs, strict=True)
+    ):
+        wanted = " and ".join(f"{prod(shape)} numbers" for _, shape in network.outputs)
         raise ModelError(
-            f"{hef}: takes {input_shape} and returns {output_shape}, not [224, 224, 3] and {dim} numbers; compile the model again"
+            f"{network.hef}: takes {taken} and returns {returned}, not {list(network.input_shape)} and {wanted}; compile the model again"
         )
 
 
-def _check_queue_size(queue_size: int, hef: str, batch: int) -> None:
+def _check_queue_size(queue_size: int, network: HailoNetwork) -> None:
     """Raise ``ModelError`` if batches exceed the runtime's queue: it would reject every batch and shut the model down."""
+    batch = network.max_batch + -network.max_batch % network.together
     if queue_size < batch:
         raise ModelError(
-            f"{hef}: the runtime accepts {queue_size} images at a time; set max_batch in model.json to {queue_size} or less, not {batch}"
+            f"{network.hef}: the runtime accepts {queue_size} images at a time; set max_batch in model.json to {queue_size} or less, "
+            f"not {batch}"
         )
 
 

@@ -121,7 +121,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
     with ExitStack() as stack:
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
         model = stack.enter_context(load_model(settings.network))
-        locate = stack.enter_context(open_locate(settings.locate))
+        locate = stack.enter_context(open_locate(settings.locate, model.npu))
         store = DeviceIndex(settings, bundle_loader(model, partial(check_in_child, search=settings.index.search)), locate)
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()

@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import cv2
+import numpy as np
 
 from edge import __version__
 from edge.app.broker import probe_broker
 from edge.app.camera import open_camera, source_label
 from edge.app.child_check import check_in_child
+from edge.app.locator import open_locate
 from edge.app.model import load_model
 from edge.app.storage import memory_storage
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import check_index
 from edge.recognition.embedding import ModelId
+from edge.recognition.locator_model import find_locator_model, open_locator_model
 from edge.recognition.model import find_model, open_model, read_model_manifest
 from edge.settings.file import load_settings
 from edge.settings.sections import Settings
@@ -84,6 +87,7 @@ def run_checks(config: Path, *, at_rest: bool = False, index: Path | None = None
         "settings": lambda settings: _settings(config, settings),
         "network": lambda settings: _model(settings, at_rest=at_rest),
         "index": _index,
+        "locator": _locator,
         "camera": _camera,
         "broker": _broker,
         "outbox": _outbox,
@@ -145,6 +149,24 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
         yield _ok("backend", f"{backend}: self-test passed (cosine {loaded.self_test_cosine:.4f}), {took_ms:.0f} ms per image")
         if loaded.npu_status is not None:
             yield from _npu(loaded.npu_status())
+
+
+def _locator(settings: Settings) -> Iterator[CheckResult]:
+    """Check the model of the locator, and run it unless it is for the NPU."""
+    section = settings.locate
+    if section.method == "classical":
+        yield _ok("locator", "classical: needs no model")
+        return
+    model = open_locator_model(find_locator_model(section.model))
+    name = f"network {model.manifest.model_id} in {model.folder}"
+    if section.backend == "hailo":
+        yield _ok("locator", f"{name}, on hailo: {model.artifact_path('hef').name} is intact; the daemon opens it")
+        return
+    with open_locate(section) as locate:
+        start_s = time.perf_counter()
+        locate(np.full((720, 1280, 3), 127, dtype=np.uint8))
+        took_ms = 1000.0 * (time.perf_counter() - start_s)
+    yield _ok("locator", f"{name}, on {section.backend}: {took_ms:.0f} ms for an empty frame")
 
 
 def _npu(status: NpuStatus) -> Iterator[CheckResult]:

@@ -5,24 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from edge.settings.sections import LocateSection
 from edge.vision.card import Locate
 from edge.vision.locate import locate_cards
 
+if TYPE_CHECKING:
+    from edge.adapters.hailo_npu import HailoNpu
+    from edge.recognition.locator_model import LocatorModel
+    from edge.vision.detector import Detector
+
 
 @contextmanager
-def open_locate(settings: LocateSection) -> Iterator[Locate]:
+def open_locate(settings: LocateSection, npu: HailoNpu | None = None) -> Iterator[Locate]:
     """Open the locator and yield the function that locates cards; close it at the end.
 
-    Raises ``ModelError`` if the settings choose the network and its model is absent, damaged or unusable.
+    A network on the NPU shares ``npu`` with the embedder if that runs there. Raises ``ModelError`` if the settings choose the network and
+    its model is absent, damaged or unusable, ``NpuError`` if they choose the NPU and it cannot be used.
     """
     if settings.method == "classical":
         yield partial(locate_cards, settings=settings.settings())
         return
-    from edge.adapters.onnx import OnnxDetector
     from edge.recognition.locator_model import find_locator_model, open_locator_model
     from edge.vision.network_locator import NetworkLocator
 
-    with closing(OnnxDetector(open_locator_model(find_locator_model(settings.model)))) as detector:
+    model = open_locator_model(find_locator_model(settings.model))
+    with closing(_open_detector(model, settings, npu)) as detector:
         yield NetworkLocator(detector, settings.settings()).locate
+
+
+def _open_detector(model: LocatorModel, settings: LocateSection, npu: HailoNpu | None) -> Detector:
+    if settings.backend == "hailo":
+        from edge.adapters.hailo import HailoDetector
+
+        return HailoDetector(model, npu=npu)
+    from edge.adapters.onnx import OnnxDetector
+
+    return OnnxDetector(model)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge.recognition.description import TextEmbedder
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
@@ -15,6 +15,9 @@ from edge.recognition.recognizer import Embedder
 from edge.recognition.text_model import find_text_model, open_text_model, self_test_text
 from edge.settings.sections import NetworkSection
 from edge.system.npu import NpuStatus
+
+if TYPE_CHECKING:
+    from edge.adapters.hailo_npu import HailoNpu
 
 EMBED_TIMEOUT_S: Final = 60.0
 """How long a command waits for the embeddings of one batch."""
@@ -25,13 +28,14 @@ class LoadedModel:
     """A model whose embedder runs and has passed the self-test.
 
     ``self_test_cosine`` is the least cosine between the embeddings of the golden images and the expected ones. ``npu_status`` returns
-    the sensor values of the NPU; None on the CPU backend.
+    the sensor values of the NPU, ``npu`` is its owner; both are None on the CPU backend.
     """
 
     model: Model
     embedder: Embedder
     self_test_cosine: float
     npu_status: Callable[[], NpuStatus] | None = None
+    npu: HailoNpu | None = None
 
     def embed(self, batch: InputBatch) -> EmbeddingMatrix:
         """Return the embeddings of at most ``embedder.info.max_batch`` inputs. Raises ``EmbedderError`` or ``TimeoutError``."""
@@ -45,9 +49,8 @@ def load_model(settings: NetworkSection) -> Iterator[LoadedModel]:
     if settings.backend == "hailo":
         from edge.adapters.hailo import HailoEmbedder
 
-        npu = HailoEmbedder(model)
-        with closing(npu):
-            yield LoadedModel(model, npu, self_test(npu.submit, model, kind="hef"), npu.status)
+        with closing(HailoEmbedder(model)) as on_npu:
+            yield LoadedModel(model, on_npu, self_test(on_npu.submit, model, kind="hef"), on_npu.status, on_npu.npu)
         return
     from edge.adapters.onnx import OnnxEmbedder
 

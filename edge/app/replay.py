@@ -72,7 +72,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         model = stack.enter_context(load_model(settings.network))
         if not realtime:
             model = replace(model, embedder=BlockingEmbedder(model.embedder))
-        locate = stack.enter_context(open_locate(settings.locate))
+        locate = stack.enter_context(open_locate(settings.locate, model.npu))
         opened = open_gallery(settings, model)
         sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)

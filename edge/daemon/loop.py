@@ -27,7 +27,7 @@ from edge.daemon.number_queue import CollectorNumberQueue
 from edge.daemon.ports import Camera, Viewer
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import Supervisor, Watchdog
-from edge.errors import EmbedderError, NpuReopeningError
+from edge.errors import DetectorError, EmbedderError, NpuError, NpuReopeningError
 from edge.index.change import OpenedIndex
 from edge.publishing.command import Command, HealthRequest
 from edge.publishing.sink import EventSink
@@ -142,7 +142,8 @@ class Daemon:
     def run(self) -> None:
         """Run until ``stop``; then finish pending work and close the camera and the sink, within 5 s.
 
-        Raises ``EmbedderError`` if recognition failed too often in a row, ``CameraError`` if a camera that does not recover failed.
+        Raises ``EmbedderError`` or ``DetectorError`` if locating or recognition failed too often in a row, ``CameraError`` if a camera that
+        does not recover failed.
         """
         with ExitStack() as ending:
             # in reverse order: finish pending cards, stop the camera, report that we stop, let the sink send what it can
@@ -205,7 +206,11 @@ class Daemon:
         started_ns = self._clock.monotonic_ns()
         self._frame_size = Size(frame.width, frame.height)
         self._commands.newest_frame = frame.pixels
-        located = self._locator.locate(frame)
+        try:
+            located = self._locator.locate(frame)
+        except (DetectorError, NpuError) as error:
+            self._fail((), error)
+            return
         located_ns = self._clock.monotonic_ns()
         self._counters.frames.add(located_ns)
         self._counters.latencies.add(located_ns, "locate", (located_ns - started_ns) / NS_PER_MS)
@@ -251,8 +256,8 @@ class Daemon:
             changes = self._tracker.conclude(request.track_id, sighting.decision, sighting.quad, oldest.frame.captured_ns)
             self._announcer.publish_changes(self._numbers.add(changes, context, self._recognized_ns))
 
-    def _fail(self, requests: Sequence[RecognitionRequest], error: EmbedderError) -> None:
-        """Count a failed recognition and make its cards due again. Raises ``error`` if it is one too many in a row."""
+    def _fail(self, requests: Sequence[RecognitionRequest], error: DetectorError | EmbedderError) -> None:
+        """Count a failure to locate or to recognize and make its cards due again. Raises ``error`` if it is one too many in a row."""
         for request in requests:
             self._tracker.abandon(request.track_id)
         if isinstance(error, NpuReopeningError):

@@ -34,11 +34,12 @@ class _Part(BaseModel):
 
 
 class LocatorArtifact(_Part):
-    """A file that a backend runs."""
+    """A file that a backend runs. ``outputs`` are the names of its outputs if they are not those of the manifest, in the same order."""
 
     file: PlainFileName
     sha256: Sha256
     size: PositiveInt
+    outputs: tuple[str, str, str, str] | None = None
 
 
 class LocatorInput(_Part):
@@ -104,6 +105,19 @@ class LocatorModel:
             DetectorThresholds(**manifest.thresholds.model_dump()),
             max_batch,
         )
+
+    def hef_outputs(self) -> tuple[str, str, str, str]:
+        """Return the names of the HEF's outputs: heat map, corners, order and visible share.
+
+        The compiler renames them, and the last two have the same shape. Raises ``ModelError`` if the manifest does not list them.
+        """
+        outputs = self._artifact("hef").outputs
+        if outputs is None:
+            raise ModelError(
+                f"{self.folder / MODEL_FILE}: artifacts.hef.outputs: missing; name the outputs of the HEF for "
+                f"{', '.join(self.manifest.outputs)}, in this order (`hailortcli parse-hef` lists them)"
+            )
+        return outputs
 
     def _artifact(self, kind: ArtifactKind) -> LocatorArtifact:
         artifact = self.manifest.artifacts.get(kind)

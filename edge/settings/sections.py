@@ -145,6 +145,9 @@ class LocateSection(Schema):
         "classical", description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed."
     )
     model: Path | None = Field(None, description="Folder of the locator's model. If absent: the only one under `hef/`. `network` only.")
+    backend: BackendName = Field(
+        "onnx", description="What runs the locator's network: `onnx`: the CPU; `hailo`: the NPU, which the embedding model may use too."
+    )
     still_interval_s: float = Field(
         1.0,
         ge=0,

@@ -1,6 +1,6 @@
 """States, sensor values and failures of an NPU, and what to do about each failure.
 
-The driver is ``edge/adapters/hailo.py``; nothing here calls it. Status numbers are those of HailoRT 4.x
+The driver is ``edge/adapters/hailo_npu.py``; nothing here calls it. Status numbers are those of HailoRT 4.x
 (``hailort/include/hailo/hailort.h`` of hailo-ai/hailort, branch hailo8).
 """
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.adapters.hailo import HailoDetector, HailoEmbedder
+from edge.adapters.hailo_npu import HailoNpu, HailoTimeouts
 from edge.errors import (
     EmbedderError,
     ModelError,
@@ -21,11 +22,13 @@ from edge.errors import (
     NpuReopeningError,
     NpuVersionError,
 )
+from edge.recognition.locator_model import open_locator_model
 from edge.recognition.model import open_model, self_test
 from edge.system.npu import NpuState, ReopenPolicy, warnings
 from tests.support.hailo_double import Board, Fault, install, write_hef
-from tests.support.hailo_double.model import write_hailo_model
+from tests.support.hailo_double.model import write_hailo_locator, write_hailo_model
 from tests.support.hailo_failures import OPENING, WORKING, promised
+from tests.support.small_locator import FACE, drawn_input
 from tests.support.small_model import MAX_BATCH, expected, write_network
 
 QUICK = ReopenPolicy((0.02, 0.04, 0.08))
@@ -321,3 +324,76 @@ def test_log_files_are_disabled_before_the_runtime_is_imported(start, monkeypatc
     monkeypatch.delenv("HAILORT_LOGGER_PATH", raising=False)
     start(Board())
     assert os.environ["HAILORT_LOGGER_PATH"] == "NONE"
+
+
+# --- two networks on one chip ---
+
+
+@pytest.fixture
+def locator_model(tmp_path):
+    write_hailo_locator(tmp_path / "locator")
+    return open_locator_model(tmp_path / "locator")
+
+
+@pytest.fixture
+def shared(monkeypatch, model, locator_model):
+    """A board, its NPU, and an embedder and a detector on it."""
+    board = Board()
+    install(monkeypatch, board)
+    npu = HailoNpu(timeouts=SHORT, reopen=QUICK)
+    yield board, npu, HailoEmbedder(model, npu=npu), HailoDetector(locator_model, npu=npu)
+    npu.close()
+
+
+def test_embedder_and_detector_share_one_device(shared):
+    board, npu, embedder, detector = shared
+    futures = [embedder.submit(images(2, seed)) for seed in range(4)]
+    assert detector.detect(drawn_input((FACE, 3, 5))[None]).heat.max() > 0.9
+    for seed, future in enumerate(futures):
+        assert np.min(np.sum(future.result(5) * expected(images(2, seed)), axis=1)) > 0.99
+    assert board.journal.count("vdevice opened") == 1
+    low, high = board.priorities
+    assert high > low, "a frame does not wait for queued batches of the embedder"
+    for port in (embedder, detector):
+        port.close()
+    npu.close()
+    assert board.journal[-3:] == ["model released", "model released", "vdevice released"]
+
+
+def test_both_networks_are_configured_again_after_a_failure(shared):
+    board, npu, embedder, detector = shared
+    board.faults.append(Fault("job", 63))
+    with pytest.raises(NpuOverheatedError):
+        detector.detect(drawn_input()[None])
+    until(lambda: npu.status().reopened == 1 and npu.status().state is NpuState.READY)
+    until(lambda: _runs(lambda: detector.detect(drawn_input()[None])))
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
+
+
+def _runs(call):
+    try:
+        call()
+    except NpuReopeningError:
+        return False
+    return True
+
+
+def test_a_network_that_cannot_be_added_leaves_the_others_running(shared, locator_model):
+    _, npu, embedder, detector = shared
+    locator_model.artifact_path("hef").write_bytes(b"not a hef")
+    with pytest.raises(NpuHefError, match="damaged"):
+        HailoDetector(locator_model, npu=npu)
+    assert embedder.submit(images(1)).result(5).shape == (1, embedder.info.dim)
+    assert detector.detect(drawn_input()[None]).heat.shape[0] == 1
+
+
+def test_outputs_of_other_names_are_rejected(monkeypatch, tmp_path):
+    write_hailo_locator(tmp_path / "locator", listed=("a", "b", "c", "d"))
+    board = Board()
+    install(monkeypatch, board)
+    with pytest.raises(ModelError, match="has the outputs locator/conv1"):
+        HailoDetector(open_locator_model(tmp_path / "locator"))
+    assert board.journal[-1] == "vdevice released"
+    write_hailo_locator(tmp_path / "locator", listed=None)
+    with pytest.raises(ModelError, match=r"artifacts\.hef\.outputs"):
+        HailoDetector(open_locator_model(tmp_path / "locator"))

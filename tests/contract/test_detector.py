@@ -5,11 +5,15 @@ import threading
 import numpy as np
 import pytest
 
+from edge.adapters.hailo import HailoDetector
 from edge.adapters.onnx import OnnxDetector
 from edge.errors import DetectorError
 from edge.recognition.locator_model import open_locator_model
 from edge.vision.detector import decode
 from edge.vision.windows import Window, letterbox
+from tests.support.hailo_double import Board, install
+from tests.support.hailo_double.model import write_hailo_locator
+from tests.support.hardware import board_locator_model
 from tests.support.scripted_detector import FormulaDetector
 from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, drawn_input, write_locator_model
 
@@ -17,17 +21,22 @@ from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, d
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "small-locator"
-    write_locator_model(folder)
+    write_hailo_locator(folder)
     return open_locator_model(folder)
 
 
-@pytest.fixture(params=["formula", "onnx"])
-def detector(request, model):
+@pytest.fixture(params=["formula", "onnx", "hailo", pytest.param("hailo board", marks=pytest.mark.hardware)])
+def detector(request, model, monkeypatch):
     match request.param:
         case "formula":
             made = FormulaDetector()
         case "onnx":
             made = OnnxDetector(model)
+        case "hailo":
+            install(monkeypatch, Board())
+            made = HailoDetector(model)
+        case "hailo board":
+            made = HailoDetector(board_locator_model())
     yield made
     made.close()
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge.adapters.hailo import HailoEmbedder, HailoTimeouts
+from edge.adapters.hailo import HailoEmbedder
+from edge.adapters.hailo_npu import HailoTimeouts
 from edge.app.diagnostics import run_checks
 from edge.app.replay import EventCallbackSink
 from edge.camera.capture import CaptureState, CaptureStatus
@@ -66,7 +67,7 @@ def test_check_reports_sensor_values_and_warnings(network_findings, monkeypatch,
     install(monkeypatch, Board(**board))
     facts, *warnings = [finding for finding in network_findings() if finding.check == "npu"]
     assert facts.level == "ok"
-    assert "HAILO8L, firmware 4.23.0" in facts.message
+    assert "HAILO8L, HailoRT 4.23.0, firmware 4.23.0" in facts.message
     assert [(finding.level, warning in finding.message) for finding in warnings] == ([] if warning is None else [("warn", True)])
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from edge.errors import EdgeError
+from edge.recognition.locator_model import find_locator_model, open_locator_model
 from edge.recognition.model import find_model, open_model
 
 
@@ -14,4 +15,15 @@ def board_model():
         model.artifact("hef")
     except EdgeError as error:
         pytest.skip(f"no compiled network found: {error}")
+    return model
+
+
+def board_locator_model():
+    """Return the installed model of the locator with a HEF, or skip the test with the reason."""
+    pytest.importorskip("hailo_platform", reason="HailoRT's Python package is not installed (apt install hailo-all)")
+    try:
+        model = open_locator_model(find_locator_model(None))
+        model.hef_outputs()
+    except EdgeError as error:
+        pytest.skip(f"no compiled network of the locator found: {error}")
     return model

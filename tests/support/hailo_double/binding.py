@@ -294,9 +294,13 @@ class InferModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(content["folder"] / content["onnx"]), options, providers=["CPUExecutionProvider"])
-        dim = self._session.get_outputs()[0].shape[-1]
-        self._input = InferModel.InferStream("net/input_layer1", [224, 224, 3], FormatType.UINT8)
-        self._output = InferModel.InferStream("net/conv_last", [1, 1, dim], FormatType.UINT16)
+        height, width = self._session.get_inputs()[0].shape[1:3]
+        self._input = InferModel.InferStream("net/input_layer1", [height, width, 3], FormatType.UINT8)
+        probe = self._session.run(None, {self._session.get_inputs()[0].name: np.zeros((1, height, width, 3), np.uint8)})
+        self._outputs = {
+            name: InferModel.InferStream(name, shape_on_chip(answer[0]), FormatType.UINT16)
+            for name, answer in zip(content.get("outputs") or ["net/conv_last"], probe, strict=True)
+        }
         self._batch_size = 1
 
     def set_batch_size(self, batch_size):
@@ -308,9 +312,11 @@ class InferModel:
         return self._input
 
     def output(self, name=""):
-        if name not in ("", self._output.name):
+        if name == "" and len(self._outputs) == 1:
+            return next(iter(self._outputs.values()))
+        if name not in self._outputs:
             check(61)
-        return self._output
+        return self._outputs[name]
 
     @property
     def input_names(self):
@@ -318,7 +324,7 @@ class InferModel:
 
     @property
     def output_names(self):
-        return [self._output.name]
+        return list(self._outputs)
 
     def configure(self):
         strike("configure")
@@ -361,15 +367,22 @@ class ConfiguredInferModel:
             def get_buffer(self, tf_format=False):
                 return self._buffer
 
-        def __init__(self, input_name, output_name):
-            self._streams = {input_name: self.InferStream(), output_name: self.InferStream()}
-            self._names = (input_name, output_name)
+        def __init__(self, input_names, output_names):
+            self._inputs = {name: self.InferStream() for name in input_names}
+            self._outputs = {name: self.InferStream() for name in output_names}
 
         def input(self, name=""):
-            return self._streams[name or self._names[0]]
+            return self._one(self._inputs, name)
 
         def output(self, name=""):
-            return self._streams[name or self._names[1]]
+            return self._one(self._outputs, name)
+
+        def _one(self, streams, name):
+            if name == "" and len(streams) == 1:
+                return next(iter(streams.values()))
+            if name not in streams:
+                check(61)
+            return streams[name]
 
     def __init__(self, infer_model):
         self._infer_model = infer_model
@@ -401,7 +414,7 @@ class ConfiguredInferModel:
         check(6 if self._infer_model._params.scheduling_algorithm else 0)
 
     def create_bindings(self, input_buffers=None, output_buffers=None):
-        bindings = self.Bindings(self._infer_model.input_names[0], self._infer_model.output_names[0])
+        bindings = self.Bindings(self._infer_model.input_names, self._infer_model.output_names)
         for name, buffer in (input_buffers or {}).items():
             bindings.input(name).set_buffer(buffer)
         for name, buffer in (output_buffers or {}).items():
@@ -414,6 +427,10 @@ class ConfiguredInferModel:
 
     def set_scheduler_timeout(self, timeout_ms):
         self._timeout_ms = timeout_ms
+
+    def set_scheduler_priority(self, priority):
+        check(2 if not 0 <= priority <= 31 else 0)
+        BOARD.priorities.append(priority)
 
     def get_async_queue_size(self):
         return BOARD.queue_size
@@ -441,7 +458,7 @@ class ConfiguredInferModel:
         for request in bindings:
             for stream, buffer in (
                 (self._infer_model.input(), request.input().get_buffer()),
-                (self._infer_model.output(), request.output().get_buffer(None)),
+                *((self._infer_model.output(name), request.output(name).get_buffer(None)) for name in self._infer_model.output_names),
             ):
                 wanted = int(np.prod(stream.shape)) * np.dtype(_NUMPY[stream.type]).itemsize
                 if buffer is None or buffer.nbytes != wanted:
@@ -500,16 +517,18 @@ class ConfiguredInferModel:
             if fault.status is not None:
                 # the binding copies its own buffer back even when the job failed
                 for request in bindings:
-                    request.output().get_buffer(None)[...] = 7.0
+                    for name in self._infer_model.output_names:
+                        request.output(name).get_buffer(None)[...] = 7.0
                 self._down = True
             return fault.status
         pixels = np.stack([request.input().get_buffer() for request in bindings])
         session = self._infer_model._session
-        answers = session.run(None, {session.get_inputs()[0].name: pixels})[0]
-        if BOARD.noise:
-            answers = answers + np.random.default_rng().normal(0.0, 0.05, answers.shape).astype(np.float32)
-        for request, answer in zip(bindings, dequantised(answers, BOARD.output_bits), strict=True):
-            request.output().get_buffer(None)[...] = answer.reshape(request.output().get_buffer(None).shape)
+        for name, exact in zip(self._infer_model.output_names, session.run(None, {session.get_inputs()[0].name: pixels}), strict=True):
+            noise = np.random.default_rng().normal(0.0, 0.05, exact.shape) if BOARD.noise else 0.0
+            answers = (exact + noise).astype(np.float32)
+            read = dequantised(answers, BOARD.output_bits) if answers.ndim == 2 else dequantised_maps(answers, BOARD.output_bits)
+            for request, answer in zip(bindings, read, strict=True):
+                request.output(name).get_buffer(None)[...] = answer.reshape(request.output(name).get_buffer(None).shape)
         BOARD.pictures += len(bindings)
         return 0
 
@@ -521,3 +540,15 @@ def dequantised(values, bits):
     zero_point = round(-lowest / scale)
     q = np.clip(np.round(values * 1.5 / scale + zero_point), 0, 2**bits - 1)
     return ((q - zero_point) * scale).astype(np.float32)
+
+
+def shape_on_chip(answer):
+    """The shape of an output without its batch: maps have their channels last, a vector is one pixel."""
+    return [1, 1, *answer.shape] if answer.ndim == 1 else [*answer.shape[1:], answer.shape[0]]
+
+
+def dequantised_maps(values, bits):
+    """Return maps (n, channels, height, width) with their channels last, quantized over the range of their values."""
+    lowest, highest = float(values.min()), float(values.max())
+    scale = max(highest - lowest, 1e-6) / (2**bits - 1)
+    return (np.round((values - lowest) / scale) * scale + lowest).astype(np.float32).transpose(0, 2, 3, 1)

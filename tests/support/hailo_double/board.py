@@ -55,6 +55,8 @@ class Board:
     """Images of each run of the chip; a network that does not fit on it is streamed once per run."""
     temperature_refused: bool = False
     submissions: int = 0
+    priorities: list[int] = field(default_factory=list)
+    """Priorities of the configured networks, in order."""
     deepest: int = 0
     """Maximum number of concurrent submissions."""
     faults: list[Fault] = field(default_factory=list)
@@ -76,9 +78,11 @@ class Board:
             self.journal.append(what)
 
 
-def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits"):
+def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits", outputs=None):
     """Write a HEF for the double: a header with a checksum, and the ONNX that is run instead of the compiled network."""
-    body = json.dumps({"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output}).encode()
+    body = json.dumps(
+        {"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output, "outputs": outputs}
+    ).encode()
     path.write_bytes(struct.pack(">I", MAGIC) + hashlib.md5(body).digest() + body)  # noqa: S324 - HEFs carry an MD5
 
 
