@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import CommandError
 from edge.index.change import NewCard
-from edge.vision.image_file import decode_image
+from edge.vision.image_file import decode_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,4 +50,4 @@ def _decode(image: str) -> RgbImage:
         content = base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError) as error:
         raise CommandError(f"index/add: image: not base64 ({error})") from error
-    return decode_image(content, "the image of index/add")
+    return decode_untrusted(content, "the image of index/add")

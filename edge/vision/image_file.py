@@ -20,6 +20,9 @@ MAX_PIXELS: Final = 100_000_000
 MAX_FILE_BYTES: Final = 500_000_000
 """Larger files are not read: this is more than an uncompressed RGBA image of ``MAX_PIXELS`` takes."""
 
+MAX_UNTRUSTED_PIXELS: Final = 24_000_000
+"""The same for an image that came over the network: those of a phone's camera are smaller."""
+
 # Pillow applies the same limit to images inside images (icons), but only warns. The warning is turned into an error once for the process,
 # because changing warning filters around each call is not thread-safe.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -66,11 +69,14 @@ def decode_image(content: bytes, path: Path | str, *, max_side: int | None = Non
     return _decoded(BytesIO(content), path, max_side, trim_transparent=trim_transparent)
 
 
-def decode_untrusted(content: bytes, path: str, *, max_pixels: int) -> RgbImage:
-    """Return the image in untrusted content, of ``COMMON_FORMATS`` and at most ``max_pixels``. Raises ``ImageError`` naming ``path``."""
+def decode_untrusted(content: bytes, path: str) -> RgbImage:
+    """Return the image in untrusted content, of ``COMMON_FORMATS`` and at most ``MAX_UNTRUSTED_PIXELS``.
+
+    Raises ``ImageError`` naming ``path``.
+    """
     if not content:
         raise _empty(path)
-    return _decoded(BytesIO(content), path, None, trim_transparent=False, formats=COMMON_FORMATS, max_pixels=max_pixels)
+    return _decoded(BytesIO(content), path, None, trim_transparent=False, formats=COMMON_FORMATS, max_pixels=MAX_UNTRUSTED_PIXELS)
 
 
 def _decoded(

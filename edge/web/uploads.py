@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from edge.identification.images import IdentifyOptions
     from edge.recognition.recognizer import Recognizer
 
-MAX_PIXELS: Final = 24_000_000
 MAX_OPEN: Final = 4
 """Uploads that may be received, or be in memory, at the same time."""
 PER_MINUTE: Final = 60
@@ -75,7 +74,7 @@ class UploadIdentifier:
             raise RefusedError(429, "another image is being identified; try again in a moment")
         try:
             self._count()
-            pixels = decode_untrusted(content, NAME, max_pixels=MAX_PIXELS)
+            pixels = decode_untrusted(content, NAME)
             if min(pixels.shape[:2]) < MIN_SIDE or np.ptp(pixels) < MIN_CONTRAST:
                 raise ImageError(f"{NAME}: too small or of a single color; send one that shows a card")
             options = replace(self._options, locate=None) if rectified else self._options
