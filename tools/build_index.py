@@ -1,10 +1,12 @@
 """Build a bundle from images of cards and a card list.
 
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
+                                [--calibrate --negatives DIR]
 
 The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
 are kept as attributes. Image paths are relative to --images. Images that cannot be used are listed and left out; nothing in the folder is
-changed. Embeddings are cached: an interrupted build resumes, and only new or changed images are embedded.
+changed. Embeddings are cached: an interrupted build resumes, and only new or changed images are embedded. ``--calibrate`` measures the
+bundle's thresholds too, as ``tools.calibrate`` does; if that fails, the bundle stays without a calibration.
 
 Exit status: 0 done, 64 wrong usage or no folder of images, 65 bad or missing list, no usable image, recall below the bound, (--strict) a
 mistake, or the bundle cannot be written (full disk, another build of it), 69 network unavailable, 130 interrupted: the embeddings so far
@@ -19,7 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +32,15 @@ from tqdm import tqdm
 from edge.adapters.hnsw import MIN_RECALL
 from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.writer import claimed
-from edge.cli.arguments import CommandLineParser
-from edge.errors import EdgeError, ExitCode
+from edge.cli.arguments import CommandLineParser, positive_count
+from edge.errors import EdgeError, ExitCode, UsageError
 from edge.recognition.model import find_model, open_model, self_test
 from tools.bundle_build.build import BuildSettings, Built, build_index
 from tools.bundle_build.cache import EmbeddingCache, default_cache
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.engines import add_engine_options, chosen_engine
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
+from tools.evaluation.bundle_calibration import CARDS, CalibrationPlan, calibrate_bundle
 from tools.vectors.forms import add_form_options
 from tools.vectors.reduction import check_dimensions, describe_reduction
 
@@ -51,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # images are small and many: whole images run side by side
     try:
         built = _run(args)
+        if args.calibrate:
+            built = _calibrated(args, built)
     except EdgeError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -72,6 +77,8 @@ def _run(args: argparse.Namespace) -> Built:
     card_list = read_card_list(args.cards)
     model = open_model(find_model(args.model))
     engine = chosen_engine(args, model)
+    if args.negatives and not args.calibrate:
+        raise UsageError("--negatives: used for calibrating only; give --calibrate too, or leave it out")
     if args.pca is not None:
         check_dimensions(args.pca, len(card_list.rows), model.manifest.dim)
     settings = BuildSettings(
@@ -92,6 +99,13 @@ def _run(args: argparse.Namespace) -> Built:
         if cache and cache.damaged:
             print(f"{args.cache}: {cache.damaged} damaged records were embedded again; check the disk", file=sys.stderr)
         return built
+
+
+def _calibrated(args: argparse.Namespace, built: Built) -> Built:
+    """Calibrate the bundle that was built and return it with its new manifest."""
+    plan = CalibrationPlan(Path(args.images), args.cards, args.negatives, limit=args.calibrate_limit, threads=args.threads)
+    _, manifest = calibrate_bundle(args.out, open_model(find_model(args.model)), plan, day=datetime.now(UTC).date())
+    return replace(built, manifest=manifest)
 
 
 def _today() -> int:
@@ -126,6 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-cache", action="store_true", help="embed every image again and cache nothing")
     parser.add_argument(
         "--min-recall", type=_share, default=MIN_RECALL, metavar="R", help="recall@1 a bundle must reach (default: %(default)s)"
+    )
+    parser.add_argument("--calibrate", action="store_true", help="measure the bundle's thresholds as well (see tools.calibrate)")
+    parser.add_argument("--negatives", type=Path, metavar="DIR", help="with --calibrate: images without cards")
+    parser.add_argument(
+        "--calibrate-limit", type=positive_count, default=CARDS, metavar="N", help="with --calibrate: at most N cards (default %(default)s)"
     )
     add_form_options(parser)
     add_engine_options(parser)

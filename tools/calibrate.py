@@ -2,10 +2,11 @@
 
     python -m tools.calibrate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--strangers DIR] [--sets A,B] [--model DIR]
 
-Simulated views of indexed cards are searched in the whole index, and again with their artwork hidden; images without a card are searched
-as they are; scans of unindexed cards (``--strangers``) are queried as simulated views too. If the index is small and has few similar
-cards, add unindexed cards of the same game. Cards that the model was trained on give results that are too good: use sets it has not seen
-(``--sets``) if there are any. Every second negative is used; ``tools.evaluate`` uses the others.
+Simulated views of indexed cards are searched in the whole index, with their artwork hidden, and among one other card alone; images without
+a card are searched as they are; scans of unindexed cards (``--strangers``) are queried as simulated views too. Half of the cards are those
+that other cards of the index resemble most, and the risk of naming an unknown card is recorded for both halves. If the index is small and
+has few similar cards, add unindexed cards of the same game. Cards that the model was trained on give results that are too good: use sets it
+has not seen (``--sets``) if there are any. Every second negative is used; ``tools.evaluate`` uses the others.
 
 The result depends only on the files and ``--seed``. The bundle's id changes with the thresholds, but not with the recorded date. Exit
 status: 0 done, 64 usage, 65 bad data, 69 network unavailable.
@@ -17,30 +18,19 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
 
 import cv2
 
-from edge.adapters.onnx import OnnxEmbedder
-from edge.app.index import as_loaded_gallery, make_vector_index, with_projection
-from edge.bundles.bundle import Bundle, open_bundle
-from edge.bundles.calibration import Calibration, Provenance
+from edge.bundles.calibration import REFUSED, Calibration
 from edge.bundles.manifest import Manifest
-from edge.bundles.writer import set_calibration
 from edge.cli.arguments import CommandLineParser, positive_count
-from edge.errors import BundleError, EdgeError, ExitCode
+from edge.errors import EdgeError, ExitCode
 from edge.recognition.model import find_model, open_model
-from tools.evaluation.calibration import Outcome, calibrate
-from tools.evaluation.calibration_views import BundleUnderTest, observe_dataset, provenance
-from tools.evaluation.queries import CALIBRATING, Dataset, choose_scans, half_of_negatives, list_images
+from tools.evaluation.bundle_calibration import CARDS, CalibrationPlan, calibrate_bundle
 from tools.reports.markdown import table
 from tools.simulation.camera import PRESETS
-
-VIEWS_PER_PRESET: Final = 200
-"""Views of indexed cards per preset that a calibration aims at: with nine presets, 1 % false acceptance is 18 of 1,800 views."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,42 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> tuple[Calibration, Manifest]:
-    model = open_model(find_model(args.model))
-    bundle = open_bundle(args.index, expected_model_id=model.model_id)
-    if not bundle.manifest.recognizes:
-        raise BundleError(f"{args.index}: holds vectors alone, by which no card is recognized; build it with tools/build_index.py")
-    dataset = _dataset(args, bundle)
-    index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
-    loaded = as_loaded_gallery(bundle, index, model.evidence)
-    with closing(OnnxEmbedder(model, threads=args.threads, arena=True)) as embedder:
-        observations = observe_dataset(dataset, BundleUnderTest(embedder, bundle, loaded))
-    outcome = calibrate(observations, false_acceptance=args.false_acceptance)
-    measured = args.date or datetime.now(UTC).date()
-    calibration = as_calibration(outcome, provenance(dataset, observations, args.false_acceptance, measured))
-    return calibration, bundle.manifest if args.dry_run else set_calibration(bundle.path, calibration)
-
-
-def _dataset(args: argparse.Namespace, bundle: Bundle) -> Dataset:
-    sets = tuple(args.sets.split(",")) if args.sets else None
-    indexed = frozenset(bundle.gallery.cards)
-    scans = choose_scans(args.cards, args.images, indexed, sets=sets, limit=args.limit, seed=args.seed, one_per_card=True)
-    return Dataset(
-        scans=scans,
-        negatives=half_of_negatives(args.negatives, CALIBRATING) if args.negatives else (),
+    plan = CalibrationPlan(
+        images=args.images,
+        cards=args.cards,
+        negatives=args.negatives,
+        strangers=args.strangers,
+        sets=tuple(args.sets.split(",")) if args.sets else None,
+        limit=args.limit,
+        views=args.views,
+        false_acceptance=args.false_acceptance,
         seed=args.seed,
-        views_per_card=args.views or max(1, -(-VIEWS_PER_PRESET // len(scans))),
-        distractors=list_images(args.strangers) if args.strangers else (),
+        threads=args.threads,
     )
-
-
-def as_calibration(outcome: Outcome, made_with: Provenance) -> Calibration:
-    """Return the record for the manifest."""
-    views = made_with.left_out_views + made_with.stranger_views
-    source = (
-        f"{made_with.known_views} simulated views of {made_with.cards} indexed cards, {views} of cards that are not in the index, "
-        f"{made_with.negative_views} pictures without a card"
-    )
-    return Calibration(thresholds=outcome.thresholds, source=source, figures=outcome.figures, curve=outcome.curve, provenance=made_with)
+    day = args.date or datetime.now(UTC).date()
+    return calibrate_bundle(args.index, open_model(find_model(args.model)), plan, day=day, write=not args.dry_run)
 
 
 def as_text(calibration: Calibration, manifest: Manifest, *, written: bool) -> str:
@@ -107,10 +75,12 @@ def as_text(calibration: Calibration, manifest: Manifest, *, written: bool) -> s
     shares = {name: f"{100 * value:.2f} %" for name, value in figures.items()}
     refused = f"images without a card refused: {shares['negatives_refused']}; " if "negatives_refused" in shares else ""
     accepted = f"accepted: {shares['true_accept_rate']} of indexed cards, {shares['false_accept_rate']} of others"
+    risks = ", ".join(f"{shares[name]} of {what}" for name, what in REFUSED.items() if name in shares)
     lines = [
         table(("view", "top-1 %", "accepted %", "accepted though not in the index %"), rows),
         "",
         f"{accepted}; {refused}coverage at 99 % precision: {shares['coverage_at_99_precision']}",
+        f"refused though not in the index: {risks}",
         f"{calibration.thresholds}",
         f"measured with {calibration.source}",
         f"bundle {manifest.bundle_id}" + ("" if written else " unchanged (--dry-run)"),
@@ -133,10 +103,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--negatives", type=Path, metavar="DIR", help="images without cards: backgrounds, and queries to be refused")
     parser.add_argument("--strangers", type=Path, metavar="DIR", help="scans of cards, edge to edge, that are not in the index")
     parser.add_argument("--sets", metavar="A,B", help="measure with cards of these sets; prefer sets the network has not seen")
-    parser.add_argument("--limit", type=positive_count, default=VIEWS_PER_PRESET, metavar="N", help="at most N cards (default %(default)s)")
-    parser.add_argument(
-        "--views", type=positive_count, metavar="N", help=f"views of a card per preset (default: {VIEWS_PER_PRESET} in all)"
-    )
+    parser.add_argument("--limit", type=positive_count, default=CARDS, metavar="N", help="at most N cards (default %(default)s)")
+    parser.add_argument("--views", type=positive_count, default=1, metavar="N", help="views of a card per preset (default %(default)s)")
     parser.add_argument("--false-acceptance", type=_share, default=0.01, metavar="SHARE", help="of unindexed cards (default %(default)s)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
     parser.add_argument("--threads", type=positive_count, default=0, metavar="N", help="threads of the network (default: one per core)")

@@ -2,12 +2,19 @@
 
 from dataclasses import asdict, fields, is_dataclass
 from datetime import date
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from edge.recognition.decision import AcceptanceThresholds, EvidenceWeights
 from edge.schema import Schema
+
+REFUSED: Final = {
+    "ordinary_refused": "ordinary unknown cards",
+    "look_alikes_refused": "the nearest look-alikes",
+    "lone_refused": "cards that meet one card of their layout",
+}
+"""Shares among ``Calibration.figures``: views of cards that are not in the index and are not identified, by kind."""
 
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -11,6 +11,7 @@ from typing import Final
 from edge.app.index import make_vector_index, with_projection
 from edge.app.model import load_text_embedder
 from edge.bundles.bundle import Bundle
+from edge.bundles.calibration import REFUSED
 from edge.bundles.manifest import Manifest
 from edge.cli.arguments import AddCommand, add_index_option, positive_count
 from edge.cli.output import print_error, print_json, print_line
@@ -175,6 +176,10 @@ def bundle_text(bundle: Bundle) -> str:
         else "no entries",
         "thresholds": f"calibrated: {calibration.source}" if calibration else "not calibrated; defaults apply",
     }
+    measured = calibration.figures if calibration else {}
+    risks = [f"{100 * measured[name]:.1f} % of {what}" for name, what in REFUSED.items() if name in measured]
+    if risks:
+        lines["refused"] = ", ".join(risks)
     return "\n".join(f"{label:<11}{text}" for label, text in lines.items())
 
 

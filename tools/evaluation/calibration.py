@@ -8,7 +8,7 @@ cards reaches ``min_verification``, no image without a card does, and neither wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import exp, log
@@ -33,6 +33,7 @@ from edge.recognition.decision import (
 LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
 """Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
 index contained no similar card to measure with."""
+LOOK_ALIKE_FACTOR: Final = 3.0
 LONE_FACTOR: Final = 0.5
 """So many times fewer cards may be named where the index has one card of their layout than in the whole index."""
 UNCERTAIN_FACTOR: Final = 5.0
@@ -47,29 +48,36 @@ _CURVE_LOG_ODDS: Final = np.arange(8.0, -4.1, -0.4)
 class ViewKind(StrEnum):
     """Kind of a query.
 
-    ``KNOWN`` shows an indexed card; ``LEFT_OUT`` the same with its artwork hidden; ``LONE`` the same with all cards hidden but one of
-    another artwork; ``DISTRACTOR`` shows a card of no index, ``NEGATIVE`` no card.
+    ``KNOWN`` shows an indexed card; ``LEFT_OUT`` the same with its artwork hidden, ``LOOK_ALIKE`` if it was chosen because another card
+    resembles it; ``LONE`` the same with all cards hidden but one of another artwork; ``DISTRACTOR`` shows a card of no index, ``NEGATIVE``
+    no card.
     """
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
+    LOOK_ALIKE = "look_alike"
     LONE = "lone"
     DISTRACTOR = "distractor"
     NEGATIVE = "negative"
 
 
-UNINDEXED: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.DISTRACTOR})
-"""The kinds whose false acceptance is bounded and reported as one rate."""
+UNINDEXED: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.LOOK_ALIKE, ViewKind.DISTRACTOR})
+"""The kinds of cards that are not in the index, reported together as one rate."""
+ORDINARY: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.DISTRACTOR})
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The comparisons of one view. ``artwork_group`` is what a known view shows; ``preset`` is its simulated camera."""
+    """The comparisons of one view. ``artwork_group`` is what a known view shows; ``preset`` is its simulated camera.
+
+    Views with the same ``subject`` show one card; a view without is counted alone.
+    """
 
     kind: ViewKind
     preset: str
     comparisons: tuple[Comparison, ...]
     artwork_group: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,10 @@ class Outcome:
 
 
 def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -> Outcome:
-    """Return thresholds under which at most ``false_acceptance`` of the left-out cards and strangers are named, and how well they do.
+    """Return thresholds under which at most ``false_acceptance`` of unknown cards are named, and how well they do.
+
+    Unknown cards are counted by card: one that is named in any of its views is named. Of the look-alikes ``LOOK_ALIKE_FACTOR`` times
+    as many may be named, since they are the worst that the index can meet, not its everyday.
 
     Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
     """
@@ -93,9 +104,10 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     weights = fit_weights(seen)
     thresholds = AcceptanceThresholds()
     bound = max(
-        _bound([_score(each, weights) for each in unindexed], false_acceptance),
+        _bound(_card_scores(seen, ORDINARY, weights), false_acceptance),
+        _bound(_card_scores(seen, {ViewKind.LOOK_ALIKE}, weights), LOOK_ALIKE_FACTOR * false_acceptance),
+        _bound(_card_scores(seen, {ViewKind.LONE}, weights), LONE_FACTOR * false_acceptance),
         max((_score(each, weights) for each in seen if each.kind is ViewKind.NEGATIVE), default=-np.inf),
-        _bound([_score(each, weights) for each in seen if each.kind is ViewKind.LONE], LONE_FACTOR * false_acceptance),
         _likely_unknown_score(weights),
     )
     shift = log(thresholds.min_verification / (1.0 - thresholds.min_verification)) - bound - _ABOVE
@@ -112,7 +124,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
 
 def fit_weights(observations: Sequence[Observation]) -> EvidenceWeights:
     """Return the weights that best separate the true card of known views from the nearest card of the others; intercept at even odds."""
-    left_out = [each for each in observations if each.kind is ViewKind.LEFT_OUT]
+    left_out = [each for each in observations if each.kind in {ViewKind.LEFT_OUT, ViewKind.LOOK_ALIKE}]
     usual = EvidenceWeights()
     if left_out:
         usual = replace(
@@ -181,6 +193,16 @@ def _newton(rows: NDArray[np.float64], truth: NDArray[np.float64], balance: NDAr
 def _score(observation: Observation, weights: EvidenceWeights) -> float:
     """Return the log-odds of the best card of a view."""
     return max(evidence_log_odds(one, observation.comparisons, weights) for one in observation.comparisons)
+
+
+def _card_scores(observations: Sequence[Observation], kinds: Collection[ViewKind], weights: EvidenceWeights) -> list[float]:
+    """Return the best score of each card among the observations of some kinds."""
+    scores: dict[str | int, float] = {}
+    for number, each in enumerate(observations):
+        if each.kind in kinds:
+            card = number if each.subject is None else each.subject
+            scores[card] = max(scores.get(card, -np.inf), _score(each, weights))
+    return list(scores.values())
 
 
 def _best(observation: Observation, weights: EvidenceWeights) -> Candidate | None:
@@ -269,8 +291,13 @@ def _figures(observations: Sequence[Observation], thresholds: AcceptanceThreshol
         "true_accept_rate": float(np.mean(answers.right >= bound)),
         "coverage_at_99_precision": max(precise, default=0.0),
     }
-    for name, kind in (("negatives_refused", ViewKind.NEGATIVE), ("lone_refused", ViewKind.LONE)):
-        asked = [each for each in observations if each.kind is kind]
+    for name, kinds in (
+        ("negatives_refused", {ViewKind.NEGATIVE}),
+        ("lone_refused", {ViewKind.LONE}),
+        ("ordinary_refused", ORDINARY),
+        ("look_alikes_refused", {ViewKind.LOOK_ALIKE}),
+    ):
+        asked = [each for each in observations if each.kind in kinds]
         if asked:
             refused = sum((best := _best(each, thresholds.weights)) is None or best.verification < bound for each in asked)
             figures[name] = refused / len(asked)

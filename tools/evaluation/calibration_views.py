@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import numpy as np
@@ -28,15 +29,21 @@ from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import read_card
 
 _NEGATIVE: Final = "as it is"
+_TIMED_VIEWS: Final = 20
+"""Views after which the time for the rest is estimated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabeledView:
-    """A rectified image, the kind of query it is, the preset of its camera, and the indexed card it shows, if any."""
+    """A rectified image, the kind of query it is, the preset of its camera, and the indexed card it shows, if any.
+
+    ``subject`` names what it shows, indexed or not.
+    """
 
     pixels: RgbImage
     kind: ViewKind
     preset: str
+    subject: str
     card_id: CardId | None = None
 
 
@@ -47,6 +54,7 @@ class BundleUnderTest:
     embedder: Embedder
     bundle: Bundle
     loaded: LoadedGallery
+    look_alikes: frozenset[CardId] = frozenset()
 
     def observe(self, view: LabeledView, sibling: int | None = None) -> Iterator[Observation]:
         """Yield the comparisons of a view.
@@ -59,25 +67,45 @@ class BundleUnderTest:
         def observation(kind: ViewKind, loaded: LoadedGallery, group: str | None = None) -> Observation:
             found = loaded.index.search(embeddings, NEIGHBORS_K)
             compared = compare_pixels(list(zip([image for image, _ in images], found, strict=True)), loaded.gallery, loaded.background)
-            return Observation(kind, view.preset, compared, group)
+            return Observation(kind, view.preset, compared, group, view.subject)
 
         if view.card_id is None:
             yield observation(view.kind, self.loaded)
             return
         yield observation(ViewKind.KNOWN, self.loaded, self.loaded.gallery.artwork_group(view.card_id))
-        yield observation(ViewKind.LEFT_OUT, without_artwork(self.loaded, view.card_id))
+        left_out = ViewKind.LOOK_ALIKE if view.card_id in self.look_alikes else ViewKind.LEFT_OUT
+        yield observation(left_out, without_artwork(self.loaded, view.card_id))
         if sibling is not None:
             yield observation(ViewKind.LONE, replace(self.loaded, index=LoneEntryIndex(self.bundle, sibling)))
 
 
 def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:
-    """Return the observations of all views of a dataset. Shows progress on standard error."""
+    """Return the observations of all views of a dataset. Shows an estimate and progress on standard error."""
     total = (len(dataset.scans) + len(dataset.distractors)) * len(PRESETS) * dataset.views_per_card + len(dataset.negatives)
-    views = tqdm(labeled_views(dataset), total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)
+    views = with_estimate(labeled_views(dataset), total)
+    bundle = replace(bundle, look_alikes=dataset.look_alikes)
     siblings = lone_siblings(bundle.loaded.gallery, [card_id for card_id, _ in dataset.scans], seed=dataset.seed)
     return [
         observation for view in views for observation in bundle.observe(view, None if view.card_id is None else siblings.get(view.card_id))
     ]
+
+
+def with_estimate(views: Iterable[LabeledView], total: int) -> Iterator[LabeledView]:
+    """Yield the views; show their number, then an estimate of the time after the first ones, then progress.
+
+    Without a terminal a line is printed at every tenth of the way instead of a moving bar.
+    """
+    began_s = monotonic()
+    print(f"{total} views to compare", file=sys.stderr)
+    shown = 0
+    for done, view in enumerate(tqdm(views, total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)):
+        if done == min(_TIMED_VIEWS, total - 1):
+            left_min = (monotonic() - began_s) / max(1, done) * (total - done) / 60.0
+            print(f"about {max(1, round(left_min))} min left", file=sys.stderr)
+        if not sys.stderr.isatty() and done * 10 // total > shown:
+            shown = done * 10 // total
+            print(f"{done} of {total} views", file=sys.stderr)
+        yield view
 
 
 def labeled_views(dataset: Dataset) -> Iterator[LabeledView]:
@@ -88,9 +116,10 @@ def labeled_views(dataset: Dataset) -> Iterator[LabeledView]:
         card = read_card(path)
         for preset, view in product(PRESETS, range(dataset.views_per_card)):
             rng = np.random.default_rng((dataset.seed, number, view))
-            yield LabeledView(degrade(card, PRESETS[preset], rng, _background(dataset, rng)), kind, preset, card_id)
+            pixels = degrade(card, PRESETS[preset], rng, _background(dataset, rng))
+            yield LabeledView(pixels, kind, preset, str(path), card_id)
     for path in dataset.negatives:
-        yield LabeledView(read_image(path), ViewKind.NEGATIVE, _NEGATIVE)
+        yield LabeledView(read_image(path), ViewKind.NEGATIVE, _NEGATIVE, str(path))
 
 
 def _background(dataset: Dataset, rng: np.random.Generator) -> RgbImage | None:
@@ -108,7 +137,7 @@ def provenance(dataset: Dataset, observations: Sequence[Observation], false_acce
         strangers=_hash(dataset.distractors) if dataset.distractors else None,
         cards=len(dataset.scans),
         known_views=counts[ViewKind.KNOWN],
-        left_out_views=counts[ViewKind.LEFT_OUT],
+        left_out_views=counts[ViewKind.LEFT_OUT] + counts[ViewKind.LOOK_ALIKE],
         stranger_views=counts[ViewKind.DISTRACTOR],
         negative_views=counts[ViewKind.NEGATIVE],
         presets=tuple(PRESETS),

@@ -54,6 +54,7 @@ class Dataset:
     """The images to measure with.
 
     ``scans`` show indexed cards, ``distractors`` cards of no index, ``negatives`` no card at all; the latter are also backgrounds.
+    ``look_alikes`` are the scanned cards that were chosen because another artwork of the index resembles them.
     """
 
     scans: tuple[tuple[CardId, Path], ...]
@@ -61,6 +62,7 @@ class Dataset:
     seed: int
     views_per_card: int
     distractors: tuple[Path, ...] = ()
+    look_alikes: frozenset[CardId] = frozenset()
 
     def background(self, rng: np.random.Generator) -> RgbImage | None:
         """Return an image to lay a card on; None without negatives."""

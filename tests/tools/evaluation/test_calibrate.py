@@ -8,12 +8,15 @@ import pytest
 
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import read_manifest
+from edge.cli.index_info import bundle_text
 from edge.errors import ExitCode
 from tests.support.small_scanner import make_small_scanner, save
 from tools.calibrate import main
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_specs
+from tools.evaluation.bundle_calibration import half_look_alikes
+from tools.evaluation.scale import with_nearest_look_alike
 from tools.simulation.camera import PRESETS
 
 
@@ -70,6 +73,28 @@ def test_thresholds_land_in_the_manifest_twice_the_same(material, bundle, tmp_pa
     assert len(calibration.curve) > 20
     table = capsys.readouterr().out
     assert all(preset in table for preset in PRESETS)
+
+
+def test_the_limit_limits_the_work_and_progress_needs_no_terminal(material, bundle, capsys):
+    assert main(arguments(material, bundle, "--limit", "4", "--dry-run", "--json")) == ExitCode.OK
+    told = capsys.readouterr()
+    provenance = json.loads(told.out)["provenance"]
+    assert provenance["known_views"] == 4 * len(PRESETS)
+    assert f"{5 * len(PRESETS) + 1} views to compare" in told.err
+    assert "min left" in told.err
+    assert "views\n" in told.err
+
+
+def test_half_of_the_cards_are_the_nearest_look_alikes_and_their_risk_is_told(material, bundle, capsys):
+    assert main(arguments(material, bundle)) == ExitCode.OK
+    assert "of the nearest look-alikes" in capsys.readouterr().out
+    opened = open_bundle(bundle)
+    assert {"ordinary_refused", "look_alikes_refused", "lone_refused"} <= set(opened.manifest.calibration.figures)
+    assert "of the nearest look-alikes" in bundle_text(opened)
+    scans = [(card_id, material) for card_id in opened.gallery.cards]
+    chosen, look_alikes = half_look_alikes(opened, scans, 4, seed=1)
+    assert (len(chosen), len(look_alikes)) == (4, 2)
+    assert look_alikes == set(with_nearest_look_alike(opened, 2))
 
 
 def test_a_trial_leaves_the_bundle_as_it_is(material, bundle, capsys):

@@ -1,5 +1,7 @@
 """Calibration from made-up comparisons: what the weights learn, where the bound comes to stand, and what can never be accepted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,6 +82,31 @@ def test_an_index_without_look_alikes_still_refuses_a_likely_stranger(similarity
         comparison("other", agreement - agreement_lead, 0.4 - similarity_lead),
     )
     assert rank(stranger, weights)[0].verification < outcome.thresholds.min_verification
+
+
+def test_a_card_that_one_of_its_views_names_counts_as_named():
+    """Ten cards in 30 views each; each has one view that looks like a known card. By views these are 3 %, by cards all of them."""
+    rng = np.random.default_rng(4)
+    known = [view(rng, ViewKind.KNOWN) for _ in range(300)]
+    others = []
+    for card in range(10):
+        others += [replace(view(rng, ViewKind.LEFT_OUT), subject=f"card {card}") for _ in range(29)]
+        others.append(replace(view(rng, ViewKind.LEFT_OUT, false=(0.75, 0.5)), subject=f"card {card}"))
+    outcome = calibrate([*known, *others], false_acceptance=0.05)
+    assert accepted(others, outcome.thresholds, ViewKind.LEFT_OUT) == 0.0
+    alone = [replace(each, subject=None) for each in others]
+    assert accepted(alone, calibrate([*known, *alone], false_acceptance=0.05).thresholds, ViewKind.LEFT_OUT) > 0.0
+
+
+@pytest.mark.parametrize(("kind", "figure"), [(ViewKind.LOOK_ALIKE, "look_alikes_refused"), (ViewKind.LONE, "lone_refused")])
+def test_look_alikes_and_lone_cards_have_their_own_bound(kind, figure):
+    rng = np.random.default_rng(6)
+    easy = views(count=200)
+    tough = [replace(view(rng, kind, false=(0.78, 0.5)), subject=f"card {card}") for card in range(50)]
+    with_them = calibrate([*easy, *tough], false_acceptance=0.02)
+    assert accepted(tough, with_them.thresholds, kind) <= 0.06
+    assert with_them.figures[figure] >= 0.94
+    assert accepted(tough, calibrate(easy, false_acceptance=0.02).thresholds, kind) > 0.06
 
 
 def test_the_curve_runs_from_cautious_to_bold():
