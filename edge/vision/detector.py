@@ -23,6 +23,8 @@ DetectorBatch: TypeAlias = NDArray[np.uint8]
 """uint8 (n, height, width, 3) NHWC RGB, C-contiguous: letterboxed windows of frames."""
 
 CLASSES: Final = ("face", "back")
+SAME_CARD: Final = 0.25
+"""Distance of proposed corners, as a share of the card's diagonal, up to which neighboring cells mean the same card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +151,43 @@ def decode(maps: DetectorMaps, row: int, info: DetectorInfo, *, min_score: float
     y, x = np.nonzero(peaks)
     best = np.argsort(-heat[y, x], kind="stable")[:most]
     y, x = y[best], x[best]
-    center = (np.stack([x, y], axis=1).astype(np.float32) + 0.5) * info.stride
-    offsets = maps.corners[row, :, y, x].reshape(-1, 4, 2) * np.float32(info.scale_px)
     first_right = maps.order[row, 0, y, x]
-    quads = np.where((first_right >= 0.5)[:, None, None], center[:, None] + offsets, np.roll(center[:, None] + offsets, 2, axis=1))
+    quads = _mean_corners(maps.corners[row], heat, y, x, info)
     return Detections(
-        quads.astype(np.float32),
+        np.where((first_right >= 0.5)[:, None, None], quads, np.roll(quads, 2, axis=1)),
         heat[y, x],
         np.maximum(first_right, 1.0 - first_right),
         maps.visible[row, 0, y, x],
         maps.heat[row].argmax(axis=0)[y, x] == CLASSES.index("back"),
     )
+
+
+def _mean_corners(corners: Floats, heat: Floats, y: NDArray[np.intp], x: NDArray[np.intp], info: DetectorInfo) -> Floats:
+    """Return the corners (k, 4, 2) of the cards with peaks at cells ``y``, ``x``: the mean of the 3 x 3 cells around, weighted by heat.
+
+    Each of these cells proposes the corners of the same card, with errors of its own, and starting at either end. A cell that proposes
+    corners farther away than ``SAME_CARD`` belongs to another card.
+    """
+    at_peak = _corners_at(corners, y, x, info)
+    diagonal = np.linalg.norm(at_peak[:, 0] - at_peak[:, 2], axis=1)
+    total, weights = np.zeros_like(at_peak), np.zeros(len(y), dtype=np.float32)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            near_y, near_x = np.clip(y + down, 0, heat.shape[0] - 1), np.clip(x + right, 0, heat.shape[1] - 1)
+            quads = _corners_at(corners, near_y, near_x, info)
+            other_end = np.roll(quads, 2, axis=1)
+            nearer = np.abs(other_end - at_peak).sum(axis=(1, 2)) < np.abs(quads - at_peak).sum(axis=(1, 2))
+            quads = np.where(nearer[:, None, None], other_end, quads)
+            same = np.abs(quads - at_peak).max(axis=(1, 2), initial=0.0) <= SAME_CARD * diagonal
+            weight = heat[near_y, near_x] * same
+            total += weight[:, None, None] * quads
+            weights += weight
+    return np.asarray(total / np.maximum(weights, 1e-6)[:, None, None], dtype=np.float32)
+
+
+def _corners_at(corners: Floats, y: NDArray[np.intp], x: NDArray[np.intp], info: DetectorInfo) -> Floats:
+    center = (np.stack([x, y], axis=1).astype(np.float32) + 0.5) * info.stride
+    return np.asarray(center[:, None] + corners[:, y, x].T.reshape(-1, 4, 2) * np.float32(info.scale_px), dtype=np.float32)
 
 
 def concatenate(parts: list[Detections]) -> Detections:
