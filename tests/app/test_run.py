@@ -60,6 +60,8 @@ def config(small_scanner, broker, tmp_path):
         port = {broker.port}
         [outbox]
         file = "{tmp_path / "outbox.sqlite"}"
+        [home_assistant]
+        birth_wait_s = 0
         [image]
         enabled = true
         """

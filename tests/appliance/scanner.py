@@ -33,6 +33,9 @@ loop = true
 
 [track]
 removed_after_s = 0.5
+
+[home_assistant]
+birth_wait_s = 0
 """
 
 START_S = 120.0

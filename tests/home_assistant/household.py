@@ -139,7 +139,7 @@ class Household:
     def complaints(self) -> list[str]:
         """Return the lines of the log that warn about MQTT, the scanner or the automations."""
         lines = [line for line in self.home_assistant.log().splitlines() if " WARNING " in line or " ERROR " in line]
-        words = ("mqtt", "cardedge", "automation", "template", "recorder")
+        words = ("mqtt", "cardedge", "automation", "template", "exceed")
         return [line for line in lines if any(word in line.lower() for word in words)]
 
     def settle(self, seconds: float) -> None:

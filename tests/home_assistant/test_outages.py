@@ -63,6 +63,8 @@ def test_a_restart_of_home_assistant_loses_no_event(household, end):
     shown = [household.scanner.show("before")]
     household.wait_seen(shown, since)
     getattr(home, end)()
+    # its last words, or its last will: an event on its way to it at that moment would be lost with it
+    wait_for(lambda: household.scanner.report.awaiting_home_assistant, "the scanner knows that it is away")
     shown += [household.scanner.show(f"away-{place}") for place in range(5)]
     home.boot()
     shown += [household.scanner.show(f"booting-{place}") for place in range(5)]
