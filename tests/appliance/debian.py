@@ -114,7 +114,7 @@ def fetch_packages(distribution: Distribution, target: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", str(target)]
     wheels = [f"--requirement={LOCKS / name}.txt" for name in ("scanner", "numpy", "build")]
     subprocess.run([*pip, "--python-version", distribution.python, "--only-binary=:all:", *wheels], check=True)
-    subprocess.run([*pip, "--no-binary=:all:", f"--requirement={LOCKS / 'source'}.txt"], check=True)
+    subprocess.run([*pip, "--no-binary=hnswlib", f"--requirement={LOCKS / 'source'}.txt"], check=True)
 
 
 def make_clone(target: Path) -> Path:
