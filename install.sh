@@ -159,6 +159,7 @@ switch() {
 # what_next: print the remaining steps for this machine.
 what_next() {
     if [ "$dry_run" = yes ]; then say "Dry run: nothing was changed. An installation would print:"; else say "Installed: $(active_version) is active."; fi
+    if [ "$dry_run" = no ] && systemd_runs && [ "$(property ActiveState)" = active ]; then report_camera; fi
     if needs_reboot; then note "The NPU driver was just installed: reboot now; the service then starts automatically"; fi
     if ! grep -qsE '^kind *=' "$CONFIG/cardedge.toml"; then note "No camera was found: connect one, set it under [camera] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"; fi
     pcie_hint

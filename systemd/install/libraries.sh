@@ -7,6 +7,9 @@ readonly PIP=(-m pip --no-input --disable-pip-version-check)
 readonly LOCKED=(--require-hashes --no-deps)
 readonly SOURCE_ONLY=("${LOCKED[@]}" --no-binary :all: --no-build-isolation --no-cache-dir)
 
+# Size of the wheels in the locks for aarch64.
+readonly LIBRARIES_MB=80
+
 # Downloads are kept until the version is complete, so that an interrupted build need not repeat them; what was built is kept for the next version.
 readonly CACHE="$PREFIX/cache"
 
@@ -112,7 +115,7 @@ install_libraries() {
         mapfile -t hnswlib < <(hnswlib_wheel "$CACHE/built" "$2")
         [ ${#hnswlib[@]} -gt 0 ] || tools+=(numpy)
     fi
-    note "Downloading $(pinned "${names[@]}" | wc -l) libraries"
+    note "Downloading $(pinned "${names[@]}" | wc -l) libraries (about $LIBRARIES_MB MB)"
     mapfile -t options < <(requirements "${names[@]}" "${tools[@]}")
     fetch "$with" "$wheels" "${source[@]}" "${options[@]}"
 

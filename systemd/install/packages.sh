@@ -22,6 +22,11 @@ candidate() {
 }
 apt_knows() { [ -n "$(candidate "$1")" ]; }
 
+# to_download NAME...: print how much apt will download for these packages and what they need.
+to_download() {
+    LC_ALL=C apt-get install --assume-no --no-install-recommends "$@" 2>/dev/null | sed -n 's/^Need to get \(.*\) of archives.*/ (\1 to download)/p' || true
+}
+
 # packages NAME...: install the missing ones; without root only list them.
 packages() {
     local missing=() name
@@ -32,9 +37,9 @@ packages() {
     if ! command -v apt-get >/dev/null; then
         say "Not a Debian system; make sure that these are installed: ${missing[*]}"
     elif is_root || [ "$dry_run" = yes ]; then
-        say "Installing packages: ${missing[*]}"
         refresh_lists
-        run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        say "Installing packages: ${missing[*]}$(to_download "${missing[@]}")"
+        watched env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" ||
             die "$EX_UNAVAILABLE" "apt could not install ${missing[*]}; without a network, install them beforehand (see docs/raspberry-pi.md, Without network)"
         remember_packages "${missing[@]}"
     else

@@ -5,6 +5,10 @@ uninstall() {
     local purge=$1
     need_root "--uninstall"
     lock
+    if [ "$dry_run" = no ] && ! is_anything_installed; then
+        say "CardEdge is not installed on this machine; nothing was removed."
+        return 0
+    fi
     stop_units
     forget_packages
     run rm -rf /etc/systemd/system/cardedge-kiosk.service "$UNIT" /etc/systemd/system/cardedge.service.d "$PREFIX" \
@@ -25,6 +29,15 @@ uninstall() {
     else
         say "Removed. Settings ($CONFIG), cards and events ($STATE) and the broker's configuration are kept; --purge removes them."
     fi
+}
+
+# What an installation leaves, whatever it was interrupted at.
+is_anything_installed() {
+    local path
+    for path in "$PREFIX" "$STATE" "$CONFIG" "$UNIT" "$ROOT/etc/mosquitto/conf.d/cardedge.conf" "$ROOT/usr/lib/sysusers.d/cardedge.conf"; do
+        if [ -e "$path" ]; then return 0; fi
+    done
+    return 1
 }
 
 stop_units() {

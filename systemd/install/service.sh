@@ -107,6 +107,24 @@ ready() {
     return 1
 }
 
+# report_camera: print whether the running service receives frames: it becomes ready without a camera, and keeps trying.
+report_camera() {
+    local deadline=$((SECONDS + READY_S)) text state
+    while :; do
+        text=$(property StatusText)
+        state=${text#camera } state=${state%%,*}
+        case $state in '' | opening) ;; *) break ;; esac
+        [ "$SECONDS" -lt "$deadline" ] || break
+        sleep 0.5
+    done
+    if [ "$state" = running ]; then
+        note "State of the service: $text"
+    else
+        say "The service runs, but it has no picture: its camera is ${state:-in an unknown state}"
+        note "See what to do:                       sudo -u cardedge cardedge check"
+    fi
+}
+
 restart() {
     systemctl stop cardedge.service || true
     systemctl reset-failed cardedge.service 2>/dev/null || true

@@ -61,7 +61,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         signed = subprocess.run(
             ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE],
             input=manifest,
-            stdout=subprocess.PIPE,
+            capture_output=True,
             timeout=_SIGNING_TIMEOUT_S,
             check=False,
         )
@@ -70,6 +70,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
     except subprocess.TimeoutExpired:
         raise SignatureError(f"{key}: the key was not unlocked or touched within {_SIGNING_TIMEOUT_S:.0f} s; try again") from None
     if signed.returncode or not signed.stdout:
-        raise SignatureError(f"{folder}: ssh-keygen did not sign with {key} ; is the key in the agent, or locked?")
+        reason = (signed.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
+        raise SignatureError(f"{folder}: ssh-keygen did not sign with {key} ({reason}); is the key in the agent, or locked?")
     write_atomically(folder / SIGNATURE_FILE, signed.stdout)
     return folder / SIGNATURE_FILE
