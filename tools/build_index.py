@@ -41,6 +41,7 @@ from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.engines import add_engine_options, chosen_engine
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.evaluation.bundle_calibration import CARDS, CalibrationPlan, calibrate_bundle
+from tools.evaluation.queries import list_images
 from tools.vectors.forms import add_form_options
 from tools.vectors.reduction import check_dimensions, describe_reduction
 
@@ -54,8 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)  # images are small and many: whole images run side by side
     try:
         built = _run(args)
-        if args.calibrate:
-            built = _calibrated(args, built)
     except EdgeError as error:
         print(f"build_index: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -66,10 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = "" if args.no_cache or args.engine != "local" else f"; {args.cache} has the embeddings so far, the same command resumes"
         print(f"build_index: interrupted, nothing was written to {args.out}{kept}", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
+    status = ExitCode.OK
+    if args.calibrate:
+        built, status = _calibrated(args, built)
     for finding in built.left_out:
         print(f"left out, line {finding.row.line}: {finding.reason}", file=sys.stderr)
     print(_as_json(args.out, built) if args.json else _as_text(args.out, built))
-    return int(ExitCode.OK)
+    return int(status)
 
 
 def _run(args: argparse.Namespace) -> Built:
@@ -79,6 +81,8 @@ def _run(args: argparse.Namespace) -> Built:
     engine = chosen_engine(args, model)
     if args.negatives and not args.calibrate:
         raise UsageError("--negatives: used for calibrating only; give --calibrate too, or leave it out")
+    if args.negatives:
+        list_images(args.negatives)
     if args.pca is not None:
         check_dimensions(args.pca, len(card_list.rows), model.manifest.dim)
     settings = BuildSettings(
@@ -101,11 +105,19 @@ def _run(args: argparse.Namespace) -> Built:
         return built
 
 
-def _calibrated(args: argparse.Namespace, built: Built) -> Built:
-    """Calibrate the bundle that was built and return it with its new manifest."""
+def _calibrated(args: argparse.Namespace, built: Built) -> tuple[Built, ExitCode]:
+    """Calibrate the bundle that was built; return it with its new manifest, or as it is with the exit status of what failed."""
     plan = CalibrationPlan(Path(args.images), args.cards, args.negatives, limit=args.calibrate_limit, threads=args.threads)
-    _, manifest = calibrate_bundle(args.out, open_model(find_model(args.model)), plan, day=datetime.now(UTC).date())
-    return replace(built, manifest=manifest)
+    kept = f"{args.out} is complete but not calibrated; run tools.calibrate"
+    try:
+        _, manifest = calibrate_bundle(args.out, open_model(find_model(args.model)), plan, day=datetime.now(UTC).date())
+    except EdgeError as error:
+        print(f"build_index: {error}; {kept}", file=sys.stderr)
+        return built, error.exit_code
+    except KeyboardInterrupt:
+        print(f"build_index: interrupted; {kept}", file=sys.stderr)
+        return built, ExitCode.INTERRUPTED
+    return replace(built, manifest=manifest), ExitCode.OK
 
 
 def _today() -> int:

@@ -11,6 +11,7 @@ from edge.bundles.manifest import read_manifest
 from edge.cli.index_info import bundle_text
 from edge.errors import ExitCode
 from tests.support.small_scanner import make_small_scanner, save
+from tools import build_index
 from tools.calibrate import main
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
@@ -95,6 +96,21 @@ def test_half_of_the_cards_are_the_nearest_look_alikes_and_their_risk_is_told(ma
     chosen, look_alikes = half_look_alikes(opened, scans, 4, seed=1)
     assert (len(chosen), len(look_alikes)) == (4, 2)
     assert look_alikes == set(with_nearest_look_alike(opened, 2))
+
+
+def test_a_bundle_is_built_and_calibrated_in_one_go(material, tmp_path, capsys):
+    places = [("--images", material / "images"), ("--cards", material / "cards.csv"), ("--model", material / "hef/tiny")]
+    options = [str(part) for pair in (*places, ("--out", tmp_path / "built")) for part in pair]
+    options += ["--calibrate-limit", "2", "--threads", "1", "--no-cache", "--min-recall", "0"]
+    missing = [*options, "--calibrate", "--negatives", str(tmp_path / "missing")]
+    assert build_index.main(missing) == ExitCode.BAD_DATA  # before anything is embedded
+    assert not (tmp_path / "built").exists()
+    assert build_index.main([*options, "--negatives", str(material / "negatives")]) == ExitCode.USAGE
+    capsys.readouterr()
+    assert build_index.main([*options, "--calibrate", "--negatives", str(material / "negatives"), "--json"]) == ExitCode.OK
+    manifest = read_manifest(tmp_path / "built")
+    assert manifest.calibration.provenance.cards == 2
+    assert json.loads(capsys.readouterr().out)["bundle_id"] == manifest.bundle_id
 
 
 def test_a_trial_leaves_the_bundle_as_it_is(material, bundle, capsys):
