@@ -1,10 +1,11 @@
 """Measure the card locator on photos with labeled outlines or known boxes, and print recall and precision with 95 % intervals.
 
-    python -m tools.evaluate_locator --photos DIR [--model DIR] [--labels FILE] [--split held_out|train|all] [--report DIR] [--json]
-    python -m tools.evaluate_locator --photos DIR [--model DIR] --boxes boxes.csv [--empty DIR] [--min-overlap 0.5] [--report DIR] [--json]
+    python -m tools.evaluate_locator --photos DIR [LOCATOR] [--labels FILE] [--split held_out|train|all] [--report DIR] [--json]
+    python -m tools.evaluate_locator --photos DIR [LOCATOR] --boxes boxes.csv [--empty DIR] [--min-overlap 0.5] [--report DIR] [--json]
 
-``--model`` measures the network in a folder such as ``hef/card-locator`` with the locator's default settings; without it, the classical
-locator is measured.
+LOCATOR is ``--locator classical``, or ``--locator network`` with the model that the daemon finds, or ``--model DIR`` with the network in a
+folder such as ``hef/card-locator``; without any, the daemon's default is measured. ``--unrefined`` leaves the corners as the network
+proposes them: the difference is what the refinement on the image's edges brings.
 
 With outlines (``tools.labels.photo_outlines`` describes the file): recall and precision at an overlap (intersection over union) of
 0.5, 0.7 and 0.85, over all cards and per kind; the distance of the corners in percent of the card's height, median and 90th percentile
@@ -30,6 +31,8 @@ from typing import Literal
 
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ImageError
+from edge.recognition.locator_model import find_locator_model
+from edge.settings.sections import LocateSection
 from tools.evaluation import locator, locator_boxes, locator_report
 from tools.evaluation.locator_network import network_outlines
 from tools.labels.boxes import KnownBox, read_boxes
@@ -74,7 +77,9 @@ def _measure_outlines(args: argparse.Namespace) -> None:
 
 
 def _locator_of(args: argparse.Namespace) -> locator.FindOutlines:
-    return network_outlines(args.model) if args.model else locator.default_outlines
+    if args.locator == "classical":
+        return locator.classical_outlines
+    return network_outlines(find_locator_model(args.model), refines=not args.unrefined)
 
 
 def _measure_boxes(args: argparse.Namespace) -> None:
@@ -96,7 +101,9 @@ def _measure_boxes(args: argparse.Namespace) -> None:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLineParser(prog="evaluate_locator", description="Measure the card locator on photos with labeled outlines or boxes.")
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of the photos")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="folder of a locator network (default: the classical locator)")
+    parser.add_argument("--locator", choices=("network", "classical"), help="locator to measure (default: the daemon's)")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the only one under hef/)")
+    parser.add_argument("--unrefined", action="store_true", help="measure the corners as the network proposes them")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="labeled outlines (default: tests/data/photo_outlines.json)")
     parser.add_argument("--split", choices=("held_out", "train", "all"), help="labeled photos to use (default: all)")
     parser.add_argument("--boxes", type=Path, metavar="CSV", help="known boxes, a row per card, instead of outlines")
@@ -107,6 +114,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per group of cards or set of pictures")
     args = parser.parse_args(arguments)
+    args.locator = args.locator or ("network" if args.model else LocateSection().method)
+    if args.locator == "classical" and (args.model or args.unrefined):
+        parser.error("--model and --unrefined are for the network; leave out --locator classical")
     if args.boxes and (args.labels or args.split):
         parser.error("--labels and --split cannot be used with --boxes")
     if not args.boxes and (args.empty or args.min_overlap is not None):

@@ -34,10 +34,11 @@ MAX_PROPOSALS: Final = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkLocator:
-    """Locates cards with a detector. ``locate`` may be called from any thread, if the detector's ``detect`` may."""
+    """Locates cards with a detector; ``locate`` may be called from any thread. Without ``refines`` corners stay as proposed."""
 
     detector: Detector
     settings: LocateSettings
+    refines: bool = True
 
     def locate(self, pixels: RgbImage) -> tuple[LocatedCard, ...]:
         """Return the cards in a frame, RGB uint8 (height, width, 3), largest first; empty if there are none. Raises ``DetectorError``."""
@@ -52,7 +53,7 @@ class NetworkLocator:
         found = found.select(_lengths(found.quads) >= settings.min_height_share * min(pixels.shape[:2]))
         found = non_max_suppression(found, thresholds.overlap)
         found = found.select(np.arange(min(len(found), settings.max_cards)))
-        quads = refine_corners(pixels, found.quads)
+        quads = refine_corners(pixels, found.quads) if self.refines else found.quads
         largest_first = np.argsort(-areas(quads), kind="stable")
         return tuple(self._located(pixels, quads[row], float(found.order[row]), is_back=bool(found.is_back[row])) for row in largest_first)
 

@@ -96,12 +96,12 @@ class Figures:
     own_top_left: Share
 
 
-def default_outlines(pixels: RgbImage) -> tuple[Quad, ...]:
-    """Return the outlines that the daemon locates in a frame with default settings."""
+def classical_outlines(pixels: RgbImage) -> tuple[Quad, ...]:
+    """Return the outlines that the classical locator finds with default settings."""
     return tuple(card.quad for card in locate_cards(pixels))
 
 
-def locate_in_photos(photos: Sequence[LabeledPhoto], folder: Path, find: FindOutlines = default_outlines) -> list[LocatedPhoto]:
+def locate_in_photos(photos: Sequence[LabeledPhoto], folder: Path, find: FindOutlines = classical_outlines) -> list[LocatedPhoto]:
     """Locate the cards of every photo in a folder. Raises ``DataError`` if a photo is unreadable or not as large as labeled."""
     located = []
     for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):

@@ -25,9 +25,12 @@ SCENES_SEED: Final = 20_261_128
 TABLE_OVERLAP: Final = 0.5
 
 
-def network_outlines(folder: Path) -> FindOutlines:
-    """Return a function that locates cards with the network in a model folder, with the daemon's default settings."""
-    found = NetworkLocator(OnnxDetector(open_locator_model(folder)), LocateSettings())
+def network_outlines(folder: Path, *, refines: bool = True) -> FindOutlines:
+    """Return a function that locates cards with the network in a model folder, with the daemon's default settings.
+
+    Without ``refines`` the corners stay as the network proposes them. Raises ``ModelError``.
+    """
+    found = NetworkLocator(OnnxDetector(open_locator_model(folder)), LocateSettings(), refines=refines)
 
     def find(pixels: RgbImage) -> Sequence[Quad]:
         return tuple(card.quad for card in found.locate(pixels))

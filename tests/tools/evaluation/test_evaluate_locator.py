@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from edge.errors import DataError
+from tests.support.small_locator import FACE, drawn_input, write_locator_model
 from tools.evaluate_locator import main
 from tools.evaluation.locator_boxes import Tally, as_record, right_outlines
 from tools.labels.boxes import Box, box_overlap, read_boxes
@@ -99,3 +100,21 @@ def test_missing_files_end_with_the_status_of_bad_data(photos, capsys):
         str(photos / "none"),
     ]
     assert main(arguments) == 65
+
+
+def test_the_network_is_measured_when_it_is_named(photos, tmp_path, capsys):
+    pixels = drawn_input((FACE, 6, 6), size=(1280, 960), scale=10.0)
+    Image.fromarray(pixels).save(photos / "card.png")
+    x, y, width, height = 6.5 * 80, 6.5 * 80, 280, 400
+    boxes = boxes_file(photos, f"card.png,1280,960,ace,{x - width / 2},{y - height / 2},{x + width / 2},{y + height / 2}\n")
+    write_locator_model(tmp_path / "locator")
+    for options in ([], ["--locator", "network"], ["--unrefined"]):
+        assert main(["--photos", str(photos), "--boxes", str(boxes), "--json", "--model", str(tmp_path / "locator"), *options]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert (record["found"], record["right"]) == (1, 1)
+
+
+def test_options_of_the_network_do_not_fit_the_classical_locator(photos, capsys):
+    with pytest.raises(SystemExit, match="64"):
+        main(["--photos", str(photos), "--locator", "classical", "--unrefined"])
+    assert "for the network" in capsys.readouterr().err
