@@ -55,6 +55,9 @@ def machine(tmp_path):
             network = folder / "hef" / "net"
             network.mkdir(parents=True)
             network.joinpath("model.json").write_text(json.dumps({"artefacts": {"hef": {"file": "net.hef"}} if hef else {}}))
+            for other in ("card-locator", "text-drawn"):  # models of other kinds
+                network.with_name(other).mkdir()
+                network.with_name(other).joinpath("model.json").write_text(json.dumps({"schema": f"cardedge.{other}/1"}))
             if hef:
                 network.joinpath("net.hef").write_bytes(b"compiled")
             return folder
