@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from edge.bundles.vector_files import StoredVectors
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors, top_k
+from edge.recognition.neighbors import CardId, Neighbors, check_queries, exact_similarities, to_neighbors, top_k
 from edge.recognition.recognizer import VectorIndex
 
 _BLOCK_ROWS = 1024
@@ -29,6 +29,7 @@ class ExactIndex(VectorIndex):
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        check_queries(queries, self._vectors.shape[1])
         similarities = exact_similarities(queries, self._vectors)
         entries = top_k(similarities, k)
         return tuple(to_neighbors(row, similarities[index, row], self._card_ids) for index, row in enumerate(entries))

@@ -19,7 +19,7 @@ from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
-from edge.recognition.neighbors import Neighbors, top_k
+from edge.recognition.neighbors import Neighbors, check_queries, top_k
 from edge.recognition.recognizer import VectorIndex
 
 GRAPH_SEED: Final = 1
@@ -49,6 +49,7 @@ class HnswIndex(VectorIndex):
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        check_queries(queries, self._vectors.shape[1])
         proposed = 2 * k
         if self._graph is None or 2 * max(self._expansion, proposed) >= len(self._vectors):
             everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))

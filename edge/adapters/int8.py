@@ -21,7 +21,7 @@ from edge.bundles.vector_files import CoarseVectors, StoredVectors, coarse_rows
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.neighbors import Neighbors, top_k
+from edge.recognition.neighbors import Neighbors, check_queries, top_k
 from edge.recognition.recognizer import VectorIndex
 
 _BLOCK_ROWS = 1024
@@ -46,6 +46,7 @@ class Int8Index(VectorIndex):
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
+        check_queries(queries, self._vectors.shape[1])
         return ranked(queries, _proposed(queries, self._coarse, self._scale, k), k, self._vectors, self._card_ids)
 
 

@@ -38,6 +38,9 @@ _V4L2_TIMEOUT_S: Final = 3
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_V4L2_TIMEOUT_S))
 
 _DEFAULT_VIDEO_FPS: Final = 25.0
+_SQUARE_TOLERANCE: Final = 0.01
+_MIN_PIXEL_ASPECT: Final = 0.25
+"""No video format has narrower pixels; a damaged header may say anything."""
 _MAX_GARBAGE: Final = 30
 """This many undecodable frames in a row, about a second, are an error; fewer are a disturbance of the cable."""
 
@@ -105,7 +108,7 @@ class VideoFileSource(FrameSource):
             self._start_pass(self._position_s + self._frame_s)
             return self._next_image()
         self._advance(self._capture)
-        return _to_rgb(image)
+        return _to_square_pixels(self._capture, _to_rgb(image))
 
     def _advance(self, capture: cv2.VideoCapture) -> None:
         """Advance to the position of the frame just read: its time stamp, or one frame duration later if the stamp does not increase."""
@@ -270,7 +273,7 @@ class _LiveReader:
             captured_ns = self._grab(self._capture)
             decoded, image = self._capture.retrieve()
             if decoded and image.size > 0:
-                frame = Frame(pixels=_to_rgb(image), sequence=self._sequence, captured_ns=captured_ns)
+                frame = Frame(pixels=_to_square_pixels(self._capture, _to_rgb(image)), sequence=self._sequence, captured_ns=captured_ns)
                 self._sequence += 1
                 return frame
         raise CameraGarbageError(f"{self._name}: {_MAX_GARBAGE} frames in a row cannot be decoded; check cable and pixel format")
@@ -310,6 +313,16 @@ def _open_video(path: Path) -> cv2.VideoCapture:
 
 def _to_rgb(image: cv2.typing.MatLike) -> RgbImage:
     return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _to_square_pixels(capture: cv2.VideoCapture, image: RgbImage) -> RgbImage:
+    """Return a frame as it is meant to be shown: an anamorphic video (DV, DVD, some cameras) stores pixels that are wider or narrower."""
+    aspect = capture.get(cv2.CAP_PROP_SAR_NUM) / (capture.get(cv2.CAP_PROP_SAR_DEN) or 1.0)
+    if not _MIN_PIXEL_ASPECT <= aspect <= 1.0 / _MIN_PIXEL_ASPECT or abs(aspect - 1.0) < _SQUARE_TOLERANCE:
+        return image  # square, unknown (0), or nonsense
+    height, width = image.shape[:2]
+    stretched = cv2.resize(image, (max(1, round(width * aspect)), height), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(stretched, dtype=np.uint8)
 
 
 def _positive(value: float) -> float | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple, NewType, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import DataError
 from edge.recognition.embedding import EmbeddingMatrix
 
 CardId = NewType("CardId", str)
@@ -26,6 +27,12 @@ class Neighbor(NamedTuple):
 
 Neighbors: TypeAlias = tuple[Neighbor, ...]
 """Most similar first; a card with several entries may appear more than once. Empty only for an empty gallery."""
+
+
+def check_queries(queries: EmbeddingMatrix, dim: int) -> None:
+    """Raise ``DataError`` unless the queries are rows of ``dim`` numbers."""
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise DataError(f"queries of shape {queries.shape}, the index has rows of {dim} numbers; embed them with the model of the index")
 
 
 def exact_similarities(queries: EmbeddingMatrix, vectors: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -48,7 +48,10 @@ class VectorIndex(Protocol):
     """Finds the nearest entries of one gallery."""
 
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
-        """Return the ``k`` nearest entries of each query by exact cosine, most similar first (fewer if the gallery is smaller)."""
+        """Return the ``k`` nearest entries of each query by exact cosine, most similar first (fewer if the gallery is smaller).
+
+        Raises ``DataError`` if the queries have another length than the entries.
+        """
         ...
 
 

@@ -35,6 +35,8 @@ _MOSTLY_OPAQUE: Final = [0] * 128 + [255] * 128
 COMMON_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """Formats accepted from untrusted sources; every further decoder is one that a crafted file can reach."""
 
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
 _PROGRAM_FORMATS: Final = frozenset({"EPS"})
 """Formats that Pillow decodes by running an external program on the file."""
 
@@ -100,12 +102,25 @@ def _decoded(
     except ImageError:
         raise
     except UnidentifiedImageError as error:
+        if _is_heic(source):
+            raise ImageError(
+                f"{path}: is a HEIC photo, which is not supported; save it as JPEG (iPhone: Camera, Formats, Most Compatible)"
+            ) from error
         raise ImageError(f"{path}: not an image in a supported format; check the file or leave it out") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, _pixels_in_message(str(error))) from error
     except Exception as error:  # Pillow's plugins raise the errors of their parsers: struct.error, SyntaxError, ValueError, …
         raise ImageError(f"{path}: damaged image ({error or type(error).__name__}); replace the file or leave it out") from error
     return _within(rgb, max_side)
+
+
+def _is_heic(source: Path | BytesIO) -> bool:
+    """Return whether a file begins like HEIF with HEVC images (ISO/IEC 23008-12): a box ``ftyp`` with one of its brands."""
+    try:
+        start = source.read_bytes()[:12] if isinstance(source, Path) else source.getvalue()[:12]
+    except OSError:
+        return False
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
 def _require_file(path: Path) -> None:

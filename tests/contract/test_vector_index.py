@@ -9,7 +9,7 @@ from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import GraphParameters
-from edge.errors import BundleError
+from edge.errors import BundleError, DataError
 from edge.recognition.embedding import l2_normalize
 from tests.support.stand_ins import write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
@@ -58,6 +58,13 @@ def test_each_entry_finds_itself_with_similarity_one(adapter, bundle_of):
     assert [answer[0].card_id for answer in answers] == [f"card-{row}" for row in range(50)]
     assert all(answer[0].similarity == pytest.approx(1.0, abs=2e-3) for answer in answers)
     assert all(answer[0].similarity <= 1.0 for answer in answers)
+
+
+@pytest.mark.parametrize("shape", [(1, DIM + 1), (2, DIM - 1), (1, 0), (DIM,)])
+def test_a_query_of_another_length_is_refused(adapter, bundle_of, large_bundle, shape):
+    for bundle in (bundle_of(random_vectors(5, DIM)), large_bundle):
+        with pytest.raises(DataError, match=f"the index has rows of {DIM} numbers"):
+            adapter(bundle).search(np.zeros(shape, dtype=np.float32), 1)
 
 
 def test_neighbors_are_sorted_and_exact(adapter, large_bundle):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from edge.errors import ExitCode, ImageError
-from edge.vision.image_file import read_image
+from edge.vision.image_file import decode_image, read_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -213,3 +213,13 @@ def test_missing_files_and_folders(tmp_path):
         read_image(tmp_path / "gone.png")
     with pytest.raises(ImageError, match="is a folder"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_heic_photo_is_named_as_such(tmp_path, brand):
+    content = b"\x00\x00\x00\x18ftyp" + brand + bytes(12)
+    (tmp_path / "IMG_1.HEIC").write_bytes(content)
+    with pytest.raises(ImageError, match="HEIC photo, which is not supported; save it as JPEG"):
+        read_image(tmp_path / "IMG_1.HEIC")
+    with pytest.raises(ImageError, match="HEIC photo"):
+        decode_image(content, "IMG_1.HEIC")

@@ -148,18 +148,22 @@ def _header(names: list[str], path: Path) -> list[str]:
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise DataError(f"{path}, line 1: no column {', '.join(missing)} (found: {', '.join(names)}); add it, separated by commas")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(f"{path}, line 1: column {', '.join(map(repr, twice))} occurs twice; rename one")
     return names
 
 
 def _row(header: list[str], fields: list[str], path: Path, line: int) -> ListedImage | UnusableRow:
+    while len(fields) > len(header) and not fields[-1].strip():
+        fields.pop()  # spreadsheets append empty columns
     if len(fields) != len(header):
         raise DataError(f"{path}, line {line}: {len(fields)} fields, the header names {len(header)}; quote fields that hold commas")
     values: dict[str, str] = {}
     faults: list[str] = []
-    for name, field in zip(header, fields, strict=True):
+    for column, (name, field) in enumerate(zip(header, fields, strict=True), start=1):
+        if not name and field.strip():
+            raise DataError(f"{path}, line {line}: column {column} has no name in the header but holds {field.strip()[:40]!r}; name it")
         try:
             values[name] = _clean(name, field)
         except NotTextError as error:
@@ -172,7 +176,7 @@ def _row(header: list[str], fields: list[str], path: Path, line: int) -> ListedI
     if face is None:
         raise DataError(f"{path}, line {line}: face is {values['face']!r}; it must be front or back, or empty for front")
     optional = {name: values.get(name) or None for name in OF_THE_CARD}
-    attributes = {name: value for name, value in values.items() if name not in REQUIRED + KNOWN and value}
+    attributes = {name: value for name, value in values.items() if name and name not in REQUIRED + KNOWN and value}
     card = Card(CardId(values["card_id"]), values["name"], values.get("artwork_group", ""), **optional, attributes=attributes)
     listed = ListedImage(line, card, values["image"], face)
     return UnusableRow(listed, faults[0]) if faults else listed

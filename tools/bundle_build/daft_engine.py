@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import daft
 import numpy as np
@@ -104,7 +104,9 @@ def image_address(images: str, image: str) -> str:
     """Return where an image of the list lies: a path, or an address below an address."""
     if urlsplit(images).scheme in {"", "file"} and "://" not in images:
         return str(Path(images) / image)
-    return f"{images.rstrip('/')}/{image}"
+    # in an address of the web, # and ? begin other parts and % an escape
+    is_web = urlsplit(images).scheme in {"http", "https"}
+    return f"{images.rstrip('/')}/{quote(image) if is_web else image}"
 
 
 def _with_content(rows: Sequence[ListedImage], images: str, config: IOConfig) -> daft.DataFrame:

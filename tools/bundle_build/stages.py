@@ -25,6 +25,7 @@ from tools.bundle_build.card_list import ListedImage
 from tools.bundle_build.embedded import EmbeddedImage
 from tools.bundle_build.finding import Fault, FindingKind, ImageFinding
 from tools.bundle_build.reference import PreparedImage, Reference, prepare
+from tools.bundle_build.similar_names import explain_missing
 
 if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder
@@ -105,7 +106,7 @@ def examine_images(rows: Sequence[ListedImage], images: Path, *, threads: int, a
     """Read the images of a list without embedding them."""
 
     def examine(part: Sequence[ListedImage]) -> list[Reference | Fault]:
-        read = [_content(images / row.image) for row in part]
+        read = [_content(images, row.image) for row in part]
         prepared = [one if isinstance(one, Fault) else prepare(one.content, one.name) for one in read]
         return [one if isinstance(one, Fault) else one.reference for one in prepared]
 
@@ -132,16 +133,18 @@ def _split(
 def _embed_files(
     rows: Sequence[ListedImage], images: Path, embedder: Embedder, cache: EmbeddingCache | None
 ) -> list[EmbeddedImage | Fault]:
-    read = [_content(images / row.image) for row in rows]
+    read = [_content(images, row.image) for row in rows]
     answers = iter(embed_contents([one for one in read if isinstance(one, Content)], embedder, cache))
     return [one if isinstance(one, Fault) else next(answers) for one in read]
 
 
-def _content(path: Path) -> Content | Fault:
+def _content(images: Path, image: str) -> Content | Fault:
+    path = images / image
     try:
         return Content(path, read_image_bytes(path))
     except ImageError as error:
-        return Fault(FindingKind.UNREADABLE, str(error))
+        explanation = None if path.exists() else explain_missing(images, image)
+        return Fault(FindingKind.UNREADABLE, str(error) if explanation is None else f"{path}: no such file, but {explanation}")
 
 
 def _on_threads(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,28 +26,34 @@ CONNECT_TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Counts of events. ``lost`` were committed and never received; ``repeats`` arrived again, which consumers must expect.
+    """Counts of events. ``lost`` were committed, never received, and are not in the outbox; ``waiting`` are still there, unreceived.
 
-    ``different`` arrived with another content than was committed, ``out_of_order`` for the first time after a later event.
+    ``repeats`` arrived again, which consumers must expect. ``different`` arrived with another content than was committed, ``out_of_order``
+    for the first time after a later event.
     """
 
     committed: int
     received: int
     lost: int
+    waiting: int
     repeats: int
     different: int
     out_of_order: int
 
     @property
     def holds(self) -> bool:
-        """Whether the promise was kept: nothing lost, nothing different, nothing out of order."""
-        return self.committed > 0 and not (self.lost or self.different or self.out_of_order)
+        """Whether the promise was kept: everything arrived, nothing different, nothing out of order."""
+        return self.committed > 0 and not (self.lost or self.waiting or self.different or self.out_of_order)
 
 
-def compare(committed: Mapping[str, str], received: Sequence[tuple[str, str]]) -> Delivery:
-    """Compare what was committed (SHA-256 by id) with the ids and hashes received, in order. Ids grow in the order of commits."""
+def compare(committed: Mapping[str, str], received: Sequence[tuple[str, str]], in_outbox: Collection[str] = ()) -> Delivery:
+    """Compare what was committed (SHA-256 by id) with the ids and hashes received, in order. Ids grow in the order of commits.
+
+    ``in_outbox`` are the ids that the outbox holds at the end.
+    """
     times = Counter(event_id for event_id, _ in received)
     different = {event_id for event_id, sha256 in received if committed.get(event_id, sha256) != sha256}
+    missing = committed.keys() - times.keys()
     out_of_order, latest = 0, ""
     for event_id in dict.fromkeys(event_id for event_id, _ in received):
         out_of_order += event_id < latest
@@ -55,7 +61,8 @@ def compare(committed: Mapping[str, str], received: Sequence[tuple[str, str]]) -
     return Delivery(
         committed=len(committed),
         received=len(times),
-        lost=len(committed.keys() - times.keys()),
+        lost=len(missing - set(in_outbox)),
+        waiting=len(missing & set(in_outbox)),
         repeats=len(received) - len(times),
         different=len(different),
         out_of_order=out_of_order,

@@ -24,6 +24,7 @@ from edge.publishing.event import CardEvent, WireSize
 from edge.settings.mqtt import HomeAssistantSettings, MqttSettings, OutboxSettings
 
 DEVICE_ID: Final = "chaos"
+OUTBOX_FILE: Final = "outbox.sqlite"
 CLOSE_S: Final = 5.0
 
 
@@ -36,7 +37,7 @@ def main(folder: Path, port: int, events_per_s: float) -> None:
     sink = mqtt_sink(
         MqttSettings(host="127.0.0.1", port=port),
         HomeAssistantSettings(enabled=False),
-        OutboxSettings(file=folder / "outbox.sqlite"),
+        OutboxSettings(file=folder / OUTBOX_FILE),
         device_id=DEVICE_ID,
         device=Device("Chaos", "none", "0"),
         images=False,

@@ -34,6 +34,11 @@ def test_what_is_lost_repeated_different_or_out_of_order_is_counted(received, co
     assert delivery.holds == (not counts or set(counts) == {"repeats"})
 
 
+def test_what_the_outbox_still_holds_is_waiting_not_lost():
+    delivery = compare(COMMITTED, [("1", "a")], ["1", "3"])
+    assert (delivery.lost, delivery.waiting, delivery.holds) == (1, 1, False)
+
+
 def test_a_run_without_events_does_not_hold():
     assert not compare({}, []).holds
 
