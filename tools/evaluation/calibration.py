@@ -30,9 +30,9 @@ from edge.recognition.decision import (
     rank,
 )
 
-LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.58, agreement_lead=0.10, similarity_lead=0.05)
-"""Evidence for a wrong card that one in some 20 strangers reaches against 1,570 cards. It is never enough, also where a small
-index contained no similar card to measure with."""
+LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.69, agreement_lead=0.18, similarity_lead=0.10)
+"""Evidence for a wrong card, each term as high as for one in a hundred views of drawn cards in an index of one other card of their layout
+(120 views). It is never enough, also where a bundle contained no similar card to measure with."""
 LOOK_ALIKE_FACTOR: Final = 3.0
 LONE_FACTOR: Final = 0.5
 """So many times fewer cards may be named where the index has one card of their layout than in the whole index."""
