@@ -57,6 +57,24 @@ def test_the_dashboard_shows_entities_that_exist():
     assert named == announced, "every entity is used in the example, and none that is not there"
 
 
+@pytest.mark.parametrize(
+    ("state", "attributes", "shown"),
+    [
+        ("unknown", {}, "## No card yet"),
+        ("Ember Fox", {"set": None, "number": None, "printings": ["B1-7"], "printing_count": 1}, "## Ember Fox"),
+        ("Ember Fox", {"set": "B1", "number": "7"}, "## Ember Fox B1 7"),
+        ("Ember Fox", {"number": "7", "printings": ["B1-7", "C2-9"], "printing_count": 2}, "## Ember Fox 7, one of B1-7, C2-9"),
+        ("Ember Fox", {"printings": ["B1-7", "C2-9"], "printing_count": 1500}, "## Ember Fox , one of B1-7, C2-9, …"),
+    ],
+)
+def test_the_dashboard_prints_what_is_known_of_the_card_and_no_more(state, attributes, shown):
+    dashboard = yaml.safe_load(re.search(r"```yaml\n(type: vertical-stack.*?)```", GUIDE, re.DOTALL)[1])
+    content = next(card["content"] for card in dashboard["cards"] if card["type"] == "markdown")
+    environment = Environment(autoescape=False)  # noqa: S701  Markdown, not HTML
+    functions = {"states": lambda _: state, "has_value": lambda _: state != "unknown", "state_attr": lambda _, name: attributes.get(name)}
+    assert " ".join(environment.from_string(content).render(functions).split()) == shown
+
+
 def test_the_example_fills_in_every_input_of_the_blueprint(blueprint):
     example = next(yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL) if "use_blueprint" in block)
     assert set(example["use_blueprint"]["input"]) == set(blueprint["blueprint"]["input"])
