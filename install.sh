@@ -29,7 +29,7 @@ source "$HERE/systemd/install/removal.sh"
 
 task=install_service
 purge=no no_start=no with_broker=yes
-wheelhouse='' target='' camera='' cards='' operand='' page=''
+wheelhouse='' target='' camera='' cards='' operand='' page='' with_extras='' without_extras=''
 
 usage() {
     cat <<'TEXT'
@@ -51,6 +51,8 @@ Usage: ./install.sh [TASK] [OPTION...]
 
 Options for installing:
   --wheelhouse DIR    install the Python libraries from DIR, without a network
+  --with ocr          install the reader of collector numbers, too; later versions keep it. With --make-wheelhouse: include its libraries
+  --without ocr       install the new version without it
   --cards BUNDLE      activate this index: a bundle's directory, or the id of a release on the device; the default for a first installation is
                       the sample index
   --camera KIND       picamera2 or v4l2 instead of automatic detection; used when the settings file is first written
@@ -184,6 +186,8 @@ parse() {
             --make-wheelhouse) value_of "$@" && task=make_wheelhouse operand=$2 && shift ;;
             --for) value_of "$@" && target=$2 && shift ;;
             --wheelhouse) value_of "$@" && wheelhouse=$2 && shift ;;
+            --with) value_of "$@" && with_extras+=" $2" && shift ;;
+            --without) value_of "$@" && without_extras+=" $2" && shift ;;
             --cards) value_of "$@" && cards=$2 && shift ;;
             --http) value_of "$@" && page=$2 && shift ;;
             --camera) value_of "$@" && camera=$2 && shift ;;
@@ -200,9 +204,13 @@ parse() {
 
 # Check that the options fit together.
 check_arguments() {
+    local extra
     [ "$purge" = no ] || [ "$task" = uninstall ] || die "$EX_USAGE" "--purge needs --uninstall"
     [ -z "$page" ] || [ "$task" = demo ] || die "$EX_USAGE" "--http needs --demo"
     [ -z "$target" ] || [ "$task" = make_wheelhouse ] || die "$EX_USAGE" "--for needs --make-wheelhouse"
+    for extra in $with_extras $without_extras; do
+        [ "$extra" = ocr ] || die "$EX_USAGE" "--with $extra: the only extra of a scanner is ocr"
+    done
     case $camera in '' | picamera2 | v4l2) ;; *) die "$EX_USAGE" "--camera $camera: must be picamera2 or v4l2; configure other cameras in the settings file" ;; esac
     case $target in '' | bookworm | trixie | bookworm/?* | trixie/?*) ;; *) die "$EX_USAGE" "--for $target: must be bookworm or trixie, as in --for trixie/aarch64" ;; esac
     if [ -n "$wheelhouse" ]; then

@@ -51,6 +51,8 @@ class Resolution:
     pythons: tuple[str, ...] = PYTHONS
     # one version for every Python, so that no entry depends on the Python that reads it
     options: tuple[str, ...] = ("--universal", "--fork-strategy=fewest")
+    beside: tuple[str, ...] = ()
+    """Locks that are installed with it: their versions hold, and their packages are left out."""
 
 
 RESOLUTIONS: Final = (
@@ -63,9 +65,24 @@ RESOLUTIONS: Final = (
         options=(f"--python-platform=x86_64-{SYSTEM}",),
     ),
     Resolution("build", {"numpy": None}, requirements="setuptools>=68\nwheel\npybind11>=2"),
+    Resolution(
+        "ocr",
+        {"colorama": None},  # on Windows alone
+        options=("--universal", "--fork-strategy=fewest", "--extra=ocr"),
+        beside=("scanner", "numpy", "source"),
+    ),
+    Resolution(
+        "ocr-numpy1",
+        {"numpy": None},
+        constraints=f"numpy=={DEBIAN_NUMPY}",
+        pythons=("3.11",),
+        options=(f"--python-platform=x86_64-{SYSTEM}", "--extra=ocr"),
+        beside=("scanner-numpy1", "source"),
+    ),
 )
 """A device installs ``scanner`` and ``numpy``; where Debian's numpy is installed, only ``scanner`` or, with numpy 1, ``scanner-numpy1``.
-``source`` has no wheels and is built with ``build``."""
+``source`` has no wheels and is built with ``build``. ``ocr`` or ``ocr-numpy1`` is installed in addition with
+``install.sh --with ocr``."""
 
 
 class ServiceError(EdgeError):
@@ -104,7 +121,8 @@ def update(packages: Sequence[str] = ()) -> dict[str, str]:
     texts: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for resolution in RESOLUTIONS:
-            texts |= _split(resolution, _resolve(resolution, Path(folder), newest))
+            beside = [text for name, text in texts.items() if name in resolution.beside]
+            texts |= _split(resolution, _resolve(resolution, Path(folder), newest, beside), beside)
         for resolution in RESOLUTIONS:
             for name in {resolution.rest, *resolution.apart.values()} - {None, "source"}:
                 _require_wheels(resolution, texts[str(name)], Path(folder))
@@ -146,12 +164,16 @@ def _lock(name: str) -> Path:
     return LOCKS / f"{name}.txt"
 
 
-def _resolve(resolution: Resolution, folder: Path, newest: Sequence[str]) -> str:
-    """Return the lock of all packages of ``resolution``; versions that need not change are those of the present locks."""
+def _resolve(resolution: Resolution, folder: Path, newest: Sequence[str], beside: Sequence[str]) -> str:
+    """Return the lock of all packages of ``resolution``; versions that need not change are those of the present locks.
+
+    Those of the locks ``beside`` hold.
+    """
     requirements = folder / "requirements.in"
     requirements.write_text(resolution.requirements, encoding="utf-8")
     constraints = folder / "constraints.in"
-    constraints.write_text(resolution.constraints, encoding="utf-8")
+    held = {entry.partition("==")[0]: entry for lock in beside for entry in pinned(lock)}
+    constraints.write_text("\n".join((resolution.constraints, *held.values())), encoding="utf-8")
     locks = [_lock(name) for name in (resolution.rest, *resolution.apart.values()) if name is not None]
     target = folder / "lock"
     target.write_text("".join(lock.read_text(encoding="utf-8") for lock in locks if lock.exists()), encoding="utf-8")
@@ -161,10 +183,11 @@ def _resolve(resolution: Resolution, folder: Path, newest: Sequence[str]) -> str
     return target.read_text(encoding="utf-8")
 
 
-def _split(resolution: Resolution, lock: str) -> dict[str, str]:
-    texts: dict[str, str] = {}
+def _split(resolution: Resolution, lock: str, beside: Sequence[str]) -> dict[str, str]:
+    texts = {resolution.rest: ""}
+    elsewhere = {package for other in beside for package, _ in entries(other)}
     for package, text in entries(lock):
-        name = resolution.apart.get(package, resolution.rest)
+        name = None if package in elsewhere else resolution.apart.get(package, resolution.rest)
         if name is not None:
             texts[name] = texts.get(name, "") + text
     return texts

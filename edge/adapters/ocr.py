@@ -17,7 +17,10 @@ from edge.recognition.collector_number import TextReader
 from edge.recognition.number_text import TextLine
 from edge.vision.frame import RgbImage
 
-INSTALL: Final = "install the extra `ocr` (.venv/bin/pip install -e '.[ocr]' in a clone) or set recognition.read_numbers = \"never\""
+INSTALL: Final = (
+    "install the extra `ocr` (sudo ./install.sh --with ocr on a scanner, .venv/bin/pip install -e '.[ocr]' in a clone) "
+    'or set recognition.read_numbers = "never"'
+)
 _WORK_LENGTH_PX: Final = 1024
 """Longest side at which text is detected: a number band need not be enlarged, which would take twenty times as long."""
 

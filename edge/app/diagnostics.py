@@ -23,6 +23,7 @@ from edge.app.camera import open_camera, source_label
 from edge.app.child_check import check_in_child
 from edge.app.locator import open_locate
 from edge.app.model import load_model
+from edge.app.recognizer import open_text_reader
 from edge.app.storage import memory_storage
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
 from edge.index.releases import check_index
@@ -88,6 +89,7 @@ def run_checks(config: Path, *, at_rest: bool = False, index: Path | None = None
         "network": lambda settings: _model(settings, at_rest=at_rest),
         "index": _index,
         "locator": _locator,
+        "numbers": _numbers,
         "camera": _camera,
         "broker": _broker,
         "outbox": _outbox,
@@ -187,6 +189,19 @@ def _index(settings: Settings) -> Iterator[CheckResult]:
         yield _ok("thresholds", "conservative defaults, not calibrated for this bundle; run tools/calibrate.py on the workstation")
     else:
         yield _ok("thresholds", f"calibrated: {manifest.calibration.source}")
+
+
+def _numbers(settings: Settings) -> Iterator[CheckResult]:
+    reader = open_text_reader(settings.recognition)
+    if reader is None:
+        wanted = settings.recognition.read_numbers
+        missing = "the extra is not installed; sudo ./install.sh --with ocr adds it"
+        why = 'recognition.read_numbers is "never"' if wanted == "never" else missing
+        yield _ok("numbers", f"collector numbers are not read: {why}")
+        return
+    start_s = time.perf_counter()
+    reader.read_text(np.full((155, 1008, 3), 255, dtype=np.uint8))
+    yield _ok("numbers", f"collector numbers are read: RapidOCR {version('rapidocr')} started in {time.perf_counter() - start_s:.1f} s")
 
 
 def _known_model_id(settings: Settings) -> ModelId | None:

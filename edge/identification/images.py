@@ -94,6 +94,16 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
     return ComparedImageAnswer(**dict(answer), expected=expected)
 
 
+def expected_answers(
+    pixels: RgbImage, recognizer: Recognizer, options: IdentifyOptions, expected: Sequence[CardId]
+) -> tuple[ExpectedAnswer, ...]:
+    """Return whether an image shows each of the ``expected`` cards. Raises ``EmbedderError``."""
+    located = options.locate(pixels) if options.locate else _whole_image(pixels)
+    pending = recognizer.submit(pixels, located)
+    sightings = pending.result(RECOGNITION_TIMEOUT_S)
+    return tuple(_expected(pixels, sightings, pending.loaded, card_id) for card_id in expected)
+
+
 def _whole_image(pixels: RgbImage) -> tuple[LocatedCard, ...]:
     return (LocatedCard(whole_image_quad(pixels), BOTH_WAYS, sharpness=0.0),)
 
@@ -110,10 +120,13 @@ def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, options
 
 
 def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGallery, expected: CardId) -> ExpectedAnswer:
-    """Return the answer about the best matching card: a match if there is one, else undecided, else a mismatch."""
+    """Return the answer about the best matching card: a match if there is one, else undecided, else a mismatch.
+
+    An outline that holds no card comes last.
+    """
     gallery = loaded.gallery
     results = [_check(pixels, sighting, loaded, expected) for sighting in sightings]
-    best = min(range(len(results)), key=lambda card: (_ORDER[results[card].verdict], -results[card].agreement), default=None)
+    best = min(range(len(results)), key=lambda card: _order(results[card]), default=None)
     result = None if best is None else results[best]
     decision = None if best is None else sightings[best].decision
     return ExpectedAnswer(
@@ -128,7 +141,11 @@ def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGal
     )
 
 
-_ORDER: Final = {MatchVerdict.MATCH: 0, MatchVerdict.CANNOT_SAY: 1, MatchVerdict.MISMATCH: 2}
+_ORDER: Final = (MatchVerdict.MATCH, MatchVerdict.CANNOT_SAY, MatchVerdict.MISMATCH)
+
+
+def _order(result: ExpectationResult) -> tuple[bool, int, float]:
+    return result.ground is Ground.NOT_A_CARD, _ORDER.index(result.verdict), -result.agreement
 
 
 def _check(pixels: RgbImage, sighting: Sighting, loaded: LoadedGallery, expected: CardId) -> ExpectationResult:

@@ -31,14 +31,17 @@ PYTHON
 # be hidden by another.
 locks() {
     case $(debian_version numpy) in
-        '') printf '%s\n' scanner numpy ;;
-        1.*) printf '%s\n' scanner-numpy1 ;;
-        *) printf '%s\n' scanner ;;
+        '') printf '%s\n' scanner numpy && extras ;;
+        1.*) printf '%s\n' scanner-numpy1 && extras | sed 's/$/-numpy1/' ;;
+        *) printf '%s\n' scanner && extras ;;
     esac
 }
 
-# requirements LOCK...: print pip's options for these locks, one a line.
-requirements() { printf -- "--requirement=$LOCKS/%s.txt\n" "$@" | sort -u; }
+# extras: print the extras that a version gets, each with locks of its own: those of the active version and of --with, without those of --without.
+extras() {
+    if [[ " ${without_extras:-} " == *" ocr "* ]]; then return; fi
+    if [[ " ${with_extras:-} " == *" ocr "* ]] || grep -qsx ocr "$PREFIX/current/extras"; then echo ocr; fi
+}
 
 # pinned LOCK...: print the versions in these locks, without hashes.
 pinned() {

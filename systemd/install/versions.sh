@@ -22,6 +22,7 @@ version_id() {
             # Debian's are used instead of the locked ones
             debian_version numpy
             debian_version hnswlib
+            extras
         } | sha256sum
     )
     printf '%s-%s' "$number" "${hash:0:12}"
@@ -31,6 +32,7 @@ version_id() {
 works() {
     local binding
     as_nobody "$1/bin/python" -c 'import cv2, hnswlib, numpy, onnxruntime, paho.mqtt, PIL, pydantic, ulid, edge.app.daemon' || return 1
+    if grep -qsx ocr "$1/extras"; then as_nobody "$1/bin/python" -c 'from edge.adapters.ocr import RapidOcrReader; RapidOcrReader()' || return 1; fi
     for binding in picamera2 hailo_platform; do
         if imports "$python" "$binding" && ! imports "$1/bin/python" "$binding"; then
             HAILORT_LOGGER_PATH=NONE "$1/bin/python" -c "import $binding" || true
@@ -53,6 +55,8 @@ build() {
     run "$python" -m venv --system-site-packages "$directory"
     copy_tree "$HERE" "$directory" hef systemd
     copy_tree "$HERE/index" "$directory" sample
+    # the next version gets the same ones
+    extras | put_text "$directory/extras" 644
     install_libraries "$directory" "$wheelhouse"
     [ "$dry_run" = no ] || return 0
     works "$directory" || die "$EX_FAILED" "version $(basename "$directory") cannot load its libraries; nothing was changed$(still_active)"

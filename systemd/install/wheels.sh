@@ -16,6 +16,10 @@ make_wheelhouse() {
     if [ -n "$2" ]; then mapfile -t options < <(platform "$2"); fi
     # Debian 12, where numpy may be Debian's numpy 1
     case $2 in bookworm*) names+=(scanner-numpy1) ;; '') if [ "$(python_tag)" = cp311 ]; then names+=(scanner-numpy1); fi ;; esac
+    mapfile -t -O "${#names[@]}" names < <(
+        extras
+        if [[ ${names[*]} == *numpy1* ]]; then extras | sed 's/$/-numpy1/'; fi
+    )
     scratch=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder of now
     trap "rm -rf '$scratch'" EXIT

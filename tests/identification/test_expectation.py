@@ -1,9 +1,11 @@
 """The verdict about an expected card for every kind of decision."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edge.identification.expectation import MATCH_AGREEMENT, MISMATCH_AGREEMENT, check_expectation
+from edge.identification.expectation import CARD_SIMILARITY, MATCH_AGREEMENT, MISMATCH_AGREEMENT, check_expectation
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
@@ -27,8 +29,8 @@ def uncertain(card_id, reason=RejectReason.FAILED_VERIFICATION) -> Uncertain:
     return Uncertain(candidate(card_id, 0.6), 0.1, (card_id,), (candidate(card_id, 0.6),), reason)
 
 
-def unknown(reason=RejectReason.FAILED_VERIFICATION) -> Unknown:
-    return Unknown(reason, 0.1, (candidate("z", 0.2),))
+def unknown(reason=RejectReason.FAILED_VERIFICATION, similarity=0.8) -> Unknown:
+    return Unknown(reason, 0.1, (replace(candidate("z", 0.2), similarity=similarity),))
 
 
 LOW, MIDDLE, HIGH = MISMATCH_AGREEMENT - 0.01, (MISMATCH_AGREEMENT + MATCH_AGREEMENT) / 2, MATCH_AGREEMENT + 0.01
@@ -44,6 +46,10 @@ LOW, MIDDLE, HIGH = MISMATCH_AGREEMENT - 0.01, (MISMATCH_AGREEMENT + MATCH_AGREE
         ("y", identified("x", "x", "x2"), MIDDLE, "mismatch", "another_card"),
         ("x", uncertain("x", RejectReason.NUMBER_DISAGREES), HIGH, "cannot_say", "number_disagrees"),
         ("y", uncertain("y"), MIDDLE, "cannot_say", "weak_evidence"),
+        ("y", uncertain("y"), LOW, "cannot_say", "weak_evidence"),
+        ("y", unknown(similarity=CARD_SIMILARITY - 0.01), LOW, "cannot_say", "not_a_card"),
+        ("y", unknown(similarity=CARD_SIMILARITY - 0.01), HIGH, "match", None),
+        ("y", Unknown(RejectReason.EMPTY_INDEX, 0.0, ()), LOW, "cannot_say", "not_a_card"),
         ("y", uncertain("z"), LOW, "mismatch", "does_not_agree"),
         ("y", unknown(), LOW, "mismatch", "does_not_agree"),
         ("y", unknown(), MIDDLE, "cannot_say", "weak_evidence"),

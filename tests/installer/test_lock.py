@@ -19,6 +19,8 @@ INSTALLED = {
     "without Debian's numpy": (("scanner", "numpy", "source"), None),
     "before Debian's numpy 2": (("scanner", "source"), "2.2.4"),
     "before Debian's numpy 1": (("scanner-numpy1", "source"), DEBIAN_NUMPY),
+    "with the reader of collector numbers": (("scanner", "numpy", "source", "ocr"), None),
+    "with the reader, before Debian's numpy 1": (("scanner-numpy1", "source", "ocr-numpy1"), DEBIAN_NUMPY),
 }
 """The locks of each kind of machine, and Debian's numpy."""
 
@@ -40,6 +42,11 @@ def unmet(requirements, locked):
 @pytest.mark.parametrize("kind", INSTALLED)
 def test_every_requirement_of_the_project_is_met(kind):
     assert unmet(PROJECT["project"]["dependencies"], versions(*INSTALLED[kind])) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in INSTALLED if "ocr" in INSTALLED[kind][0][-1]])
+def test_every_requirement_of_the_extra_is_met(kind):
+    assert unmet(PROJECT["project"]["optional-dependencies"]["ocr"], versions(*INSTALLED[kind])) == []
 
 
 def test_every_requirement_of_a_build_is_met():
