@@ -20,7 +20,8 @@ export class Keyboard {
     remove.append(icon("back"));
     label(remove, translate("keyboard.delete"));
     place.lastElementChild.append(remove);
-    place.append(make("div", {}, space));
+    const hide = this.#key(translate("keyboard.hide"), () => this.#hide(place));
+    place.append(make("div", {}, space, hide));
     within.addEventListener("focusin", ({ target }) => {
       if (!target.matches("input")) return;
       this.#field = target;
@@ -33,6 +34,12 @@ export class Keyboard {
   #key(text, press) {
     // pressing a key must not move the focus away from the field
     return make("button", { type: "button", text, onpointerdown: (event) => event.preventDefault(), onclick: press });
+  }
+
+  /** The field loses the focus, so that touching it again shows the keyboard. */
+  #hide(place) {
+    place.hidden = true;
+    this.#field.blur();
   }
 
   #type(text) {

@@ -101,6 +101,7 @@ export const languages = {
     "keyboard": "On-screen keyboard",
     "keyboard.space": "Space",
     "keyboard.delete": "Delete",
+    "keyboard.hide": "Hide",
 
     "session.title": "This session",
     "session.since": "since {time}",
