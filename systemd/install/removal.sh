@@ -34,7 +34,7 @@ uninstall() {
 # What an installation leaves, whatever it was interrupted at.
 is_anything_installed() {
     local path
-    for path in "$PREFIX" "$STATE" "$CONFIG" "$UNIT" "$ROOT/etc/mosquitto/conf.d/cardedge.conf" "$ROOT/usr/lib/sysusers.d/cardedge.conf"; do
+    for path in "$PREFIX" "$STATE" "$CONFIG" "$ROOT/etc/mosquitto/conf.d/cardedge.conf" "$ROOT/usr/lib/sysusers.d/cardedge.conf"; do
         if [ -e "$path" ]; then return 0; fi
     done
     return 1

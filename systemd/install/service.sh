@@ -109,13 +109,11 @@ ready() {
 
 # report_camera: print whether the running service receives frames: it becomes ready without a camera, and keeps trying.
 report_camera() {
-    local deadline=$((SECONDS + READY_S)) text state
-    while :; do
+    local tries text state
+    for ((tries = 0; tries < 2 * READY_S; tries++)); do
         text=$(property StatusText)
         state=${text#camera } state=${state%%,*}
-        case $state in '' | opening) ;; *) break ;; esac
-        [ "$SECONDS" -lt "$deadline" ] || break
-        sleep 0.5
+        case $state in '' | opening) sleep 0.5 ;; *) break ;; esac
     done
     if [ "$state" = running ]; then
         note "State of the service: $text"

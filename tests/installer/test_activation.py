@@ -25,10 +25,10 @@ def test_the_end_reports_the_camera_and_not_only_the_service(machine, status, re
 
 def test_a_camera_that_is_being_opened_is_waited_for(machine):
     script = """
-    tries=$(mktemp)
+    asked=$(mktemp)
     property() {
-        echo >>$tries
-        if [ $(wc -l <$tries) -gt 1 ]; then printf 'camera running, broker connected'; else printf 'camera opening, x'; fi
+        echo >>$asked
+        if [ $(wc -l <$asked) -gt 1 ]; then printf 'camera running, broker connected'; else printf 'camera opening, x'; fi
     }
     report_camera"""
     assert "State of the service: camera running" in machine.run(script).stderr
