@@ -14,7 +14,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from edge.vision.frame import RgbImage
-from tools.network.locator import LocatorNetwork, LocatorOutput, LocatorSettings
+from tools.network.locator import LocatorNetwork, LocatorOutput, LocatorSettings, turn_free, upward
 from tools.network.locator_weights import read_trainable, settings_of
 from tools.simulation.scenes.compose import Scene, any_frame_size, compose
 from tools.simulation.scenes.material import SceneMaterial
@@ -122,11 +122,10 @@ class LocatorObjective(TrainedObjective):
         """Return the terms of the loss; each is a mean over the cards of the batch."""
         cards = targets.weight.sum().clamp_min(1.0)
         centers = _focal(output.heat, targets) / cards
-        straight, turned = corner_errors(output.corners, targets)
-        corners = (targets.weight * torch.minimum(straight, turned)).sum() / cards
-        own_first = (straight < turned).float().detach()
-        doubt = functional.binary_cross_entropy_with_logits(output.order, own_first, reduction="none")
-        order = (targets.weight * targets.oriented * doubt).sum() / cards
+        error = (output.corners - turn_free(targets.corners)).abs().mean(dim=1, keepdim=True) / targets.size.clamp_min(0.05)
+        corners = (targets.weight * error).sum() / cards
+        astray = (output.order - upward(targets.corners)).abs().mean(dim=1, keepdim=True)
+        order = (targets.weight * targets.oriented * astray).sum() / cards
         unseen = functional.binary_cross_entropy_with_logits(output.visible, targets.visible, reduction="none")
         visible = (targets.weight * unseen).sum() / cards
         weights = self._weights
@@ -138,20 +137,6 @@ class LocatorObjective(TrainedObjective):
             "order": order.detach(),
             "visible": visible.detach(),
         }
-
-
-def corner_errors(corners: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Return the mean error of the corners relative to the card's size per cell (n, 1, h, w): as they are, and with the card turned over.
-
-    The loss takes the smaller one, so the network is free to begin at the card's own top-left corner or at its opposite; which of the two
-    it was is the target of ``order``.
-    """
-    turned = torch.roll(targets.corners, 4, dims=1)
-    size = targets.size.clamp_min(0.05)
-    return (
-        (corners - targets.corners).abs().mean(dim=1, keepdim=True) / size,
-        (corners - turned).abs().mean(dim=1, keepdim=True) / size,
-    )
 
 
 def _focal(logits: Tensor, targets: Targets) -> Tensor:
