@@ -17,7 +17,9 @@ DATA = ["--data", "x", "--out", "x"]
 CARDS = ["--images", ".", "--cards", "cards.csv"]
 RUNS = {
     "training warm": (DATA, "train"),
+    "training locator": (DATA, "train"),
     "export_model": (["--checkpoint", "x", *DATA], "train"),
+    "export_locator": (["--checkpoint", "x", *DATA], "train"),
     "compare_networks": ([*DATA, "--hold-out", "A"], "train"),
     "quantize": (CARDS, "train"),
     "compile_hef": (["--images", "x", "--hold-out", "A"], "train"),
