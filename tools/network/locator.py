@@ -67,6 +67,12 @@ _CERTAINTY: Final = 6.0
 """Logit of ``order`` for a unit vector that points where the first two corners are."""
 
 
+def _points(corners: Tensor) -> Tensor:
+    """Return corners (n, 8, h, w) as points (n, 4, 2, h, w)."""
+    count, _, height, width = corners.shape
+    return corners.reshape(count, 4, 2, height, width)
+
+
 def _turned(x: Tensor, y: Tensor, angle: float) -> tuple[Tensor, Tensor]:
     cosine, sine = math.cos(angle), math.sin(angle)
     return x * cosine - y * sine, x * sine + y * cosine
@@ -79,8 +85,8 @@ def turn_free(corners: Tensor) -> Tensor:
     complex number z, after half a turn -z; its square over its length is the same for both and as long. Channels: that of the diagonals
     of the first and of the second corner, turned so that it is positive for an upright card, then the middles of both diagonals.
     """
-    points = corners.unflatten(1, (4, 2))
-    parts = []
+    points = _points(corners)
+    parts: list[Tensor] = []
     for index, angle in enumerate(_DIAGONALS):
         half = (points[:, index] - points[:, index + 2]) / 2.0
         x, y = half[:, 0], half[:, 1]
@@ -112,9 +118,10 @@ def from_turn_free(encoded: Tensor) -> Tensor:
 
 def upward(corners: Tensor) -> Tensor:
     """Return the unit vector (n, 2, h, w) from the center of each card (n, 8, h, w) to the middle of its first side."""
-    points = corners.unflatten(1, (4, 2))
+    points = _points(corners)
     up = points[:, 0] + points[:, 1] - points[:, 2] - points[:, 3]
-    return up / torch.sqrt((up * up).sum(dim=1, keepdim=True)).clamp_min(1e-6)
+    length: Tensor = torch.sqrt((up * up).sum(dim=1, keepdim=True)).clamp_min(1e-6)
+    return up / length
 
 
 def decoded(output: LocatorOutput) -> LocatorOutput:
