@@ -54,8 +54,11 @@ class NetworkLocator:
         found = non_max_suppression(found, thresholds.overlap)
         found = found.select(np.arange(min(len(found), settings.max_cards)))
         quads = refine_corners(pixels, found.quads) if self.refines else found.quads
-        largest_first = np.argsort(-areas(quads), kind="stable")
-        return tuple(self._located(pixels, quads[row], float(found.order[row]), is_back=bool(found.is_back[row])) for row in largest_first)
+        quads, order = self._short_side_first(pixels, quads, found.order)
+        return tuple(
+            _located(pixels, quads[row], float(order[row]), is_back=bool(found.is_back[row]))
+            for row in np.argsort(-areas(quads), kind="stable")
+        )
 
     def _detect(self, pixels: RgbImage, windows: list[Window], min_score: float) -> Detections:
         """Return the cards proposed in windows of a frame, in frame coordinates, without those that a window cuts."""
@@ -71,15 +74,19 @@ class NetworkLocator:
                 parts.append(replace(proposed, quads=quads).select(whole_card))
         return concatenate(parts)
 
-    def _located(self, pixels: RgbImage, corners: Floats, order: float, *, is_back: bool) -> LocatedCard:
-        """Return the located card, starting with a short side; the order is unknown if the network started with a long one."""
+    def _short_side_first(self, pixels: RgbImage, quads: Floats, order: Floats) -> tuple[Floats, Floats]:
+        """Return the outlines, starting with a short side, and the order, which is unknown if the network started with a long one."""
         height, width = pixels.shape[:2]
         focal_px = self.settings.focal_length_share * max(height, width)
-        ratio = float(estimate_poses(corners[None], Size(width, height), focal_px).ratio[0])
-        if np.log(max(ratio, 1e-6)) > 0.5 * np.log(CARD_RATIO):
-            corners, order = np.roll(corners, -1, axis=0), 0.5
-        quad = Quad.from_array(corners)
-        return LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), order, is_back)
+        ratio = estimate_poses(quads, Size(width, height), focal_px).ratio
+        long_first = np.nan_to_num(ratio, nan=0.0) > CARD_RATIO**0.5
+        turned = np.where(long_first[:, None, None], np.roll(quads, -1, axis=1), quads)
+        return turned, np.where(long_first, np.float32(0.5), order)
+
+
+def _located(pixels: RgbImage, corners: Floats, order: float, *, is_back: bool) -> LocatedCard:
+    quad = Quad.from_array(corners)
+    return LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), order, is_back)
 
 
 def closer_windows(pixels: RgbImage, first: Detections, info: DetectorInfo) -> list[Window]:

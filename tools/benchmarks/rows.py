@@ -27,6 +27,7 @@ from tools.benchmarks.fixed_latency import FixedLatencyEmbedder
 from tools.benchmarks.fixture import Fixture
 from tools.benchmarks.index import measure_building, measure_search
 from tools.benchmarks.libraries import measure_libraries
+from tools.benchmarks.locating import measure_locating, measure_still, nine_cards
 from tools.benchmarks.npu import measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
 from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_session
@@ -74,6 +75,18 @@ def work(fixture: Fixture) -> Iterator[Measurement]:
     frame_s = _cpu_seconds(frame)
     detail = f"{frame_s * 1e3:.1f} ms (locate {stages['locate'] * 1e3:.1f}) against {network_s * 1e3:.0f} ms for both readings of one card"
     yield Measurement("work per frame outside the network / network", frame_s / network_s, "", 0.10, "lower", detail)
+
+
+def locate(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the processor time of locating with the network against the classical locator, and that of a frame of a still scene."""
+    for cards, scene, bound in (("one card", fixture.photo, 1 / 3), ("nine cards", nine_cards(fixture.card), 1 / 2)):
+        figures = measure_locating(scene)
+        found = f"{figures.network_cards} and {figures.classical_cards} cards found"
+        detail = f"{figures.network_s * 1e3:.1f} against {figures.classical_s * 1e3:.1f} ms; {found}"
+        yield Measurement(f"locate, {cards}: network / classical", figures.network_s / figures.classical_s, "", bound, "lower", detail)
+    classical_s, still = measure_locating(fixture.photo).classical_s, measure_still(fixture.photo)
+    detail = f"{still.seconds * 1e3:.2f} ms per frame, {still.searches} searches in {still.frames} frames"
+    yield Measurement("locate, still scene / classical", still.seconds / classical_s, "", 0.10, "lower", detail)
 
 
 def search(fixture: Fixture) -> Iterator[Measurement]:
@@ -199,6 +212,7 @@ def session(fixture: Fixture) -> Iterator[Measurement]:
 
 ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "work": work,
+    "locate": locate,
     "search": search,
     "libraries": libraries,
     "build": build,
