@@ -312,6 +312,13 @@ def test_the_kiosk_has_its_own_keyboard(open_page):
     assert page.input_value("#search input") == "t1"
     page.click(".keyboard button[aria-label=Delete]")
     assert page.input_value("#search input") == "t"
+    page.click("#open-add")
+    page.focus("#add input >> nth=-1")
+    page.locator("#add button[type=submit]").scroll_into_view_if_needed()
+    button, keyboard = (page.locator(place).bounding_box() for place in ("#add button[type=submit]", ".keyboard"))
+    assert button["y"] + button["height"] <= keyboard["y"], "a card can be added"
+    page.click(".keyboard button:text-is('Hide')")
+    assert page.locator(".keyboard").is_hidden()
 
 
 @pytest.fixture
