@@ -12,6 +12,11 @@ def test_a_long_step_reports_what_it_does(machine):
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "  1 s: Downloading numpy\n")
 
 
+def test_a_long_step_may_print_nothing(machine):
+    result = machine.run("watched sleep 1.5; echo went on")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "went on\n", "  1 s\n")
+
+
 def test_a_failed_step_shows_the_end_of_its_output(machine):
     result = machine.run("watched sh -c 'echo no route to host; exit 3' || exit $?")
     assert (result.returncode, result.stderr) == (3, "    no route to host\n")
