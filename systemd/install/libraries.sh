@@ -43,6 +43,9 @@ extras() {
     if [[ " ${with_extras:-} " == *" ocr "* ]] || grep -qsx ocr "$PREFIX/current/extras"; then echo ocr; fi
 }
 
+# requirements LOCK...: print pip's options for these locks, one a line.
+requirements() { printf -- "--requirement=$LOCKS/%s.txt\n" "$@" | sort -u; }
+
 # pinned LOCK...: print the versions in these locks, without hashes.
 pinned() {
     local files=("${@/#/$LOCKS/}")
