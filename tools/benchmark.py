@@ -4,7 +4,7 @@
 
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
-is missing is skipped with a line on standard error.
+is missing is skipped with a line on standard error, as is the row locate without a model of the locator.
 
 Exit status: 0 done, whether or not the bounds are met, 64 usage, 69 an extra that a row of ``--rows`` needs is missing.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.cli.arguments import CommandLineParser, positive_count
-from edge.errors import EdgeError, UsageError
+from edge.errors import EdgeError, ModelError, UsageError
 from edge.recognition.model import find_model, open_model
 from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
@@ -52,7 +52,7 @@ def _measure(args: argparse.Namespace) -> None:
             try:
                 for row in ROWS[name](fixture):
                     print(json.dumps({**asdict(row), "holds": row.holds}) if args.json else _line(row), flush=True)
-            except MissingExtraError as error:
+            except (MissingExtraError, ModelError) as error:
                 if args.rows:
                     raise
                 print(f"benchmark: row {name} skipped: {error}", file=sys.stderr)
