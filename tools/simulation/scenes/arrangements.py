@@ -54,14 +54,14 @@ class Arrangement:
 def any_arrangement(rng: np.random.Generator) -> Arrangement:
     """Return a random arrangement."""
     kinds: list[tuple[float, Callable[[np.random.Generator], Arrangement]]] = [
-        (0.20, _one),
-        (0.26, _loose),
-        (0.20, _binder),
-        (0.13, _display),
-        (0.07, _side_by_side),
-        (0.07, _fan),
-        (0.04, _pile),
-        (0.03, _no_card),
+        (0.17, _one),
+        (0.22, _loose),
+        (0.17, _binder),
+        (0.11, _display),
+        (0.06, _side_by_side),
+        (0.06, _fan),
+        (0.03, _pile),
+        (0.18, _no_card),
     ]
     chosen = rng.random() * sum(share for share, _ in kinds)
     for share, make in kinds:
