@@ -149,7 +149,7 @@ class LocateSection(Schema):
         "onnx", description="What runs the locator's network: `onnx`: the CPU; `hailo`: the NPU, which the embedding model may use too."
     )
     still_interval_s: float = Field(
-        1.0,
+        2.0,
         ge=0,
         le=60,
         description="Time between two searches of a scene in which no pixel changes; a changed frame is searched at once. 0: search every "

@@ -36,7 +36,7 @@ class StillPolicy:
     after a change.
     """
 
-    interval_s: float = 1.0
+    interval_s: float = 2.0
     settle_s: float = 0.5
     change: float = 6.0
 

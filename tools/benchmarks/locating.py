@@ -23,7 +23,9 @@ from edge.vision.network_locator import NetworkLocator
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 REPEATS: Final = 15
-STILL_FRAMES: Final = 150
+STILL_FRAMES: Final = 300
+SETTLING_FRAMES: Final = 15
+"""Frames before those that are measured: the scene is new."""
 STILL_FPS: Final = 15.0
 NOISE: Final = 3.0
 
@@ -80,8 +82,10 @@ def measure_still(scene: RgbImage) -> StillFigures:
             return network.locate(pixels)
 
         locator = CardLocator(locate, still_interval_s=LocateSection().still_interval_s)
-        began_s = time.process_time()
-        for number in range(STILL_FRAMES):
+        began_s = 0.0
+        for number in range(SETTLING_FRAMES + STILL_FRAMES):
+            if number == SETTLING_FRAMES:
+                searches, began_s = 0, time.process_time()
             locator.locate(Frame(frames[number % len(frames)], number, round(number / STILL_FPS * 1e9)))
         return StillFigures((time.process_time() - began_s) / STILL_FRAMES, searches, STILL_FRAMES)
 
