@@ -128,12 +128,12 @@ class OpenDevice:
                 infer_model.output(name).set_format_type(self._platform.FormatType.FLOAT32)
                 shapes.append(tuple(infer_model.output(name).shape))
             operation = "configure"
-            configured = infer_model.configure()
-            self._configured[network] = _Configured(configured, tuple(shapes))
-            configured.set_scheduler_threshold(network.together)
-            configured.set_scheduler_timeout(_NEVER_MS)
-            configured.set_scheduler_priority(network.priority)
-            _check_queue_size(configured.get_async_queue_size(), network)
+            model = infer_model.configure()
+            self._configured[network] = _Configured(model, tuple(shapes))
+            model.set_scheduler_threshold(network.together)
+            model.set_scheduler_timeout(_NEVER_MS)
+            model.set_scheduler_priority(network.priority)
+            _check_queue_size(model.get_async_queue_size(), network)
         except (NpuError, ModelError):
             raise
         except Exception as error:

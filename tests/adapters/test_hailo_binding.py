@@ -70,12 +70,14 @@ BINDING = {
     "VDevice.release": ("(self)", None),
     "InferModel.set_batch_size": ("(self, batch_size)", None),
     "InferModel.input": ("(self, name='')", "InferModel.InferStream"),
+    "InferModel.output_names": ("property", None),
     "InferModel.output": ("(self, name='')", "InferModel.InferStream"),
     "InferModel.configure": ("(self)", "ConfiguredInferModel"),
     "InferModel.InferStream.shape": ("property", None),
     "InferModel.InferStream.set_format_type": ("(self, type)", None),
     "ConfiguredInferModel.set_scheduler_threshold": ("(self, threshold)", None),
     "ConfiguredInferModel.set_scheduler_timeout": ("(self, timeout_ms)", None),
+    "ConfiguredInferModel.set_scheduler_priority": ("(self, priority)", None),
     "ConfiguredInferModel.create_bindings": ("(self, input_buffers=None, output_buffers=None)", "ConfiguredInferModel.Bindings"),
     "ConfiguredInferModel.get_async_queue_size": ("(self)", None),
     "ConfiguredInferModel.wait_for_async_ready": ("(self, timeout_ms=1000, frames_count=1)", None),
@@ -90,10 +92,11 @@ BINDING = {
 
 GIVEN = {
     "platform": MODULE,
+    "self._platform": MODULE,
     "infer_model": "InferModel",
     "completion_info": "AsyncInferCompletionInfo",
     "self._vdevice": "VDevice",
-    "self._configured": "ConfiguredInferModel",
+    "configured.model": "ConfiguredInferModel",
     "self._control": "Device",
 }
 """Types of the adapter's parameters and attributes, which no assignment shows."""
@@ -202,12 +205,12 @@ def test_every_call_of_the_adapter_exists_in_the_runtime_and_matches():
         ("platform.HailoRTDevice()", "hailo_platform.HailoRTDevice is not in the table"),
         ("self._vdevice.load_hef(path)", "VDevice.load_hef is not in the table"),
         ("m = self._vdevice.create_infer_model(p)\nm.infer(x)", "InferModel.infer is not in the table"),
-        ("self._configured.run_async()", "self._configured.run_async() does not fit ConfiguredInferModel.run_async"),
-        ("self._configured.wait_for_async_ready(timeout=3)", "does not fit ConfiguredInferModel.wait_for_async_ready"),
+        ("configured.model.run_async()", "configured.model.run_async() does not fit ConfiguredInferModel.run_async"),
+        ("configured.model.wait_for_async_ready(timeout=3)", "does not fit ConfiguredInferModel.wait_for_async_ready"),
         ("platform.VDevice([1])\nplatform.Device(device='a')", "platform.Device(device='a') does not fit Device.__init__"),
-        ("request = self._configured.create_bindings()\nrequest.input().set_data(x)", "Bindings.InferStream.set_data is not in the table"),
+        ("request = configured.model.create_bindings()\nrequest.input().set_data(x)", "Bindings.InferStream.set_data is not in the table"),
         ("for thing in (self._control, self._vdevice):\n    thing.close()", "Device.close is not in the table"),
-        ("a, b = self._configured, None\na.shutdown()", "ConfiguredInferModel.shutdown is not in the table"),
+        ("a, b = configured.model, None\na.shutdown()", "ConfiguredInferModel.shutdown is not in the table"),
     ],
 )
 def test_a_planted_call_is_found(source, breach):

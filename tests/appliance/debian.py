@@ -112,8 +112,10 @@ def make_root(distribution: Distribution, target: Path) -> None:
 def fetch_packages(distribution: Distribution, target: Path) -> None:
     """Download the locked files that pip needs on a distribution: wheels, and hnswlib's source."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", str(target)]
-    wheels = [f"--requirement={LOCKS / name}.txt" for name in ("scanner", "numpy", "build")]
-    subprocess.run([*pip, "--python-version", distribution.python, "--only-binary=:all:", *wheels], check=True)
+    # one download per lock: two locks may hold different versions of a library
+    for lock in ("scanner", "numpy", "build", *(["scanner-numpy1"] if distribution is BOOKWORM else [])):
+        wheels = ["--python-version", distribution.python, "--only-binary=:all:", f"--requirement={LOCKS / lock}.txt"]
+        subprocess.run([*pip, *wheels], check=True)
     subprocess.run([*pip, "--no-binary=hnswlib", f"--requirement={LOCKS / 'source'}.txt"], check=True)
 
 

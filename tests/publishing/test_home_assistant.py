@@ -27,7 +27,7 @@ LONG_S, SHORT_S = 3600, 0.2
 
 
 def make_sink(folder, port, *, images=True, device_id="scanner-1", prefix="cardedge", **home_assistant):
-    mqtt = MqttSettings(**({"host": "127.0.0.1", "port": port, "prefix": prefix} | QUICK))
+    mqtt = MqttSettings(**({"host": "127.0.0.1", "port": port, "prefix": prefix, "saved_after_s": 0} | QUICK))
     settings = HomeAssistantSettings(**({"birth_delay_s": 0, "birth_wait_s": 0} | home_assistant))
     outbox = OutboxSettings(file=folder / "outbox.sqlite")
     return mqtt_sink(mqtt, settings, outbox, device_id=device_id, device=Device("Card scanner", "bench", "0.1.0"), images=images)

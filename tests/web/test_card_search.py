@@ -18,7 +18,7 @@ LISTED = {
 
 
 class Names:
-    """A bundle that finds cards by the beginning of their id."""
+    """A catalog that finds cards by the beginning of their id."""
 
     def __init__(self, cards):
         self._cards = cards
@@ -30,7 +30,7 @@ class Names:
 @pytest.fixture
 def search():
     cards = {CardId(key): Card(CardId(key), key, key, set=set_code, number=number) for key, (set_code, number) in LISTED.items()}
-    opened = SimpleNamespace(loaded=SimpleNamespace(gallery=SimpleNamespace(cards=cards)), bundles=[Names(cards)])
+    opened = SimpleNamespace(loaded=SimpleNamespace(gallery=SimpleNamespace(cards=cards)), catalogs=[Names(cards)])
     return lambda text, limit=20: [card.card_id for card in CardSearch(lambda: opened).search(text, limit)]
 
 
