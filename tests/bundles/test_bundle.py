@@ -444,7 +444,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
         yield CardId("B1-7"), b"one"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(DataError, match="cannot be written .No space left"):
+    with pytest.raises(DataError, match=r"cannot be written .No space left"):
         write_bundle(tmp_path / "bundle", rich_contents(reference_images=broken_pictures()), write_graph)
     assert list(tmp_path.iterdir()) == []
 
