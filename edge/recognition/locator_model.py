@@ -17,8 +17,8 @@ from edge.recognition.model import (
     Sha256,
     Share,
     check_file,
+    only_folder,
     read_model_json,
-    schema_of,
 )
 from edge.vision.card import Size
 from edge.vision.detector import DetectorInfo, DetectorThresholds
@@ -134,21 +134,13 @@ def find_locator_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLAC
 
     Raises ``ModelError`` if there is none, or if that place holds several.
     """
-    if named is not None:
-        return named
-    for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if schema_of(path.parent).startswith(LOCATOR_SCHEMAS))
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise ModelError(
-                f"{place}: contains several models of the locator ({names}); choose one with locate.model in the settings file"
-            )
-        if found:
-            return found[0]
-    searched = ", ".join(str(place) for place in places)
-    raise ModelError(
-        f"no model of the locator found (searched {searched}); copy the folder hef/card-locator of this version there, name it with "
-        'locate.model, or set locate.method = "classical" in the settings file'
+    return named or only_folder(
+        places,
+        LOCATOR_SCHEMAS,
+        "models of the locator",
+        choose="choose one with locate.model in the settings file",
+        provide="copy the folder hef/card-locator of this version there, name it with locate.model, or set "
+        'locate.method = "classical" in the settings file',
     )
 
 

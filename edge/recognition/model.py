@@ -188,17 +188,24 @@ def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> P
 
     Raises ``ModelError`` if there is none, or if that place holds several.
     """
-    if named is not None:
-        return named
+    option = "--model or network.model in the settings file"
+    return named or only_folder(places, "", "models", choose=f"choose one with {option}", provide=f"set its folder with {option}")
+
+
+def only_folder(places: tuple[Path, ...], schemas: str, kind: str, *, choose: str, provide: str) -> Path:
+    """Return the only folder of a kind of model in the first of ``places`` that holds any.
+
+    ``schemas`` is what the key ``schema`` of that kind begins with; empty for models that embed cards, which have no such key.
+    ``kind`` is a plural for messages. Raises ``ModelError``, ending with ``provide`` if there is none, with ``choose`` if there are several.
+    """
     for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if not schema_of(path.parent))
+        schemas_found = {path.parent: schema_of(path.parent) for path in sorted(place.glob(f"*/{MODEL_FILE}"))}
+        found = [folder for folder, schema in schemas_found.items() if (schema.startswith(schemas) if schemas else not schema)]
         if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise ModelError(f"{place}: contains several models ({names}); choose one with --model or network.model in the settings file")
+            raise ModelError(f"{place}: contains several {kind} ({', '.join(folder.name for folder in found)}); {choose}")
         if found:
             return found[0]
-    searched = ", ".join(str(place) for place in places)
-    raise ModelError(f"no model found (searched {searched}); set its folder with --model or network.model in the settings file")
+    raise ModelError(f"no {kind} found (searched {', '.join(map(str, places))}); {provide}")
 
 
 def schema_of(folder: Path) -> str:

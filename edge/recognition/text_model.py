@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, PositiveInt
 from edge.errors import ModelError
 from edge.recognition.description import TOKENIZER_ID, TextEmbedder, TextEmbedderInfo
 from edge.recognition.embedding import EmbeddingMatrix, ModelId
-from edge.recognition.model import MODEL_FILE, MODEL_PLACES, FileRecord, check_file, read_unit_vectors, read_validated, schema_of
+from edge.recognition.model import MODEL_FILE, MODEL_PLACES, FileRecord, check_file, only_folder, read_unit_vectors, read_validated
 from edge.schema import Schema
 
 SCHEMA_FAMILY: Final = "cardedge.text/"
@@ -79,17 +79,9 @@ def find_text_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES)
 
     Raises ``ModelError`` if there is none, or if that place holds several.
     """
-    if named is not None:
-        return named
-    for place in places:
-        found = sorted(path.parent for path in place.glob(f"*/{MODEL_FILE}") if schema_of(path.parent).startswith(SCHEMA_FAMILY))
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise ModelError(f"{place}: contains several text models ({names}); choose one with --text-model")
-        if found:
-            return found[0]
-    searched = ", ".join(str(place) for place in places)
-    raise ModelError(f"no text model found (searched {searched}); name its folder with --text-model")
+    return named or only_folder(
+        places, SCHEMA_FAMILY, "text models", choose="choose one with --text-model", provide="name a folder with --text-model"
+    )
 
 
 def open_text_model(folder: Path) -> TextModel:

@@ -97,7 +97,7 @@ def test_only_sections_that_need_a_restart_wait():
 def test_the_model_is_the_one_named_or_the_only_one_installed(small_scanner, tmp_path):
     place = tmp_path / "hef"
     assert find_model(tmp_path / "named", (place,)) == tmp_path / "named"
-    with pytest.raises(ModelError, match="no model found"):
+    with pytest.raises(ModelError, match="no models found"):
         find_model(None, (place,))
     shutil.copytree(small_scanner.model, place / "first")
     assert find_model(None, (tmp_path / "none", place)) == place / "first"
