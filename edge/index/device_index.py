@@ -20,7 +20,7 @@ from edge.index import overlay, releases
 from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.loading import image_to_add, load_with_overlay
-from edge.index.trial import utc_now
+from edge.index.trial import read_reverted, utc_now
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -163,7 +163,7 @@ class DeviceIndex:
 
     def latest_id(self) -> str | None:
         """Return the id of the newest readable release that was not just reverted, None if there is none. Raises ``BundleError``."""
-        last = releases.reverted(self._root)
+        last = read_reverted(self._root)
         readable = (release for release in releases.list_releases(self._root) if release.manifest is not None)
         return next((release.bundle_id for release in readable if last is None or release.bundle_id != last.bundle_id), None)
 
@@ -174,7 +174,7 @@ class DeviceIndex:
 
     def reverted(self) -> str | None:
         """Return which release was reverted and why, None once another release has become healthy."""
-        last = releases.reverted(self._root)
+        last = read_reverted(self._root)
         return None if last is None else f"bundle {last.bundle_id} was reverted to {last.back_to_id}: {last.reason}"
 
     def last_push(self) -> AuditLine | None:

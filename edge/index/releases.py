@@ -214,11 +214,6 @@ def awaiting_confirmation(root: Path) -> Trial | None:
     return on_trial if on_trial is not None and on_trial.confirm_within_s is not None else None
 
 
-def reverted(root: Path) -> Reverted | None:
-    """Return the last automatic revert, None once another release has become healthy."""
-    return read_reverted(root)
-
-
 def confirm(root: Path, bundle_id: str) -> None:
     """Confirm the active release, so that it is not reverted. Confirming it again changes nothing.
 

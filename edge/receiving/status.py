@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import BundleError
 from edge.index import releases
 from edge.index.audit import last_line
-from edge.index.trial import utc_now
+from edge.index.trial import read_reverted, utc_now
 from edge.receiving.messages import ReleaseInfo, Status, TrialInfo
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_status(root: Path) -> Status:
 
     Raises ``BundleError`` if ``root`` is not an index folder.
     """
-    on_trial, reverted, line = releases.trial(root), releases.reverted(root), last_line(root)
+    on_trial, reverted, line = releases.trial(root), read_reverted(root), last_line(root)
     installed = {release.bundle_id: release_facts(release) for release in releases.list_releases(root)}
     return Status(
         current=next((release for release in installed.values() if release.current), None),

@@ -196,7 +196,7 @@ def only_folder(places: tuple[Path, ...], schemas: str, kind: str, *, choose: st
     """Return the only folder of a kind of model in the first of ``places`` that holds any.
 
     ``schemas`` is what the key ``schema`` of that kind begins with; empty for models that embed cards, which have no such key.
-    ``kind`` is a plural for messages. Raises ``ModelError``, ending with ``provide`` if there is none, with ``choose`` if there are several.
+    ``kind`` is a plural for messages. Raises ``ModelError`` with ``provide`` if there is none, with ``choose`` if there are several.
     """
     for place in places:
         schemas_found = {path.parent: schema_of(path.parent) for path in sorted(place.glob(f"*/{MODEL_FILE}"))}

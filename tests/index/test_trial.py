@@ -13,6 +13,7 @@ from edge.errors import BundleError
 from edge.index import device_index, releases, trial
 from edge.index.device_index import DeviceIndex
 from edge.index.loading import BundleLoader
+from edge.index.trial import read_reverted
 from edge.recognition.embedding import ModelId
 from edge.settings.sections import IndexSection, Settings
 from edge.vision.locate import locate_cards
@@ -106,7 +107,7 @@ def test_a_daemon_that_dies_within_the_minute_starts_with_the_old_release(scanne
     scanner.store.activate(scanner.new)
     assert scanner.start() == scanner.old
     assert scanner.links == (scanner.old, None)
-    gone = releases.reverted(scanner.root)
+    gone = read_reverted(scanner.root)
     assert (gone.bundle_id, gone.back_to_id) == (scanner.new, scanner.old)
     assert "failed or lost power while opening it" in gone.reason
     assert scanner.new in scanner.store.reverted()
@@ -134,7 +135,7 @@ def test_a_release_that_does_not_load_at_the_start_is_reverted(scanner):
     releases.activate(scanner.root, scanner.new)
     scanner.broken.add(scanner.new)
     assert scanner.start() == scanner.old
-    assert "no room for it" in releases.reverted(scanner.root).reason
+    assert "no room for it" in read_reverted(scanner.root).reason
 
 
 def test_a_release_that_kills_the_process_that_opens_it_is_reverted_by_the_next_start(scanner):
@@ -144,7 +145,7 @@ def test_a_release_that_kills_the_process_that_opens_it_is_reverted_by_the_next_
     assert not releases.trial(scanner.root).loaded, "a push does not confirm what was never opened"
     assert scanner.start_in_a_process() == 0
     assert scanner.links == (scanner.old, None)
-    assert "while opening it" in releases.reverted(scanner.root).reason
+    assert "while opening it" in read_reverted(scanner.root).reason
 
 
 def test_without_a_rollback_target_the_start_fails_with_the_reason(scanner):
