@@ -11,6 +11,7 @@ Exit status: 0 done, 64 usage, 65 bad list, bundle or folder.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -60,8 +61,8 @@ def _measure(args: argparse.Namespace) -> Counter[tuple[str, MatchVerdict]]:
         ):
             counts[result.shown, result.answer.answer] += 1
             if args.json:
-                print(f'{{"shown": "{result.shown}", "image": "{result.image}", "background": "{result.background}", ', end="")
-                print(f'"expected": {result.answer.model_dump_json()}}}', flush=True)
+                record = {"shown": result.shown, "image": result.image, "background": result.background}
+                print(json.dumps(record | {"expected": result.answer.model_dump(mode="json")}), flush=True)
     return counts
 
 
