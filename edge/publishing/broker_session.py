@@ -55,7 +55,7 @@ class Opened:
 class Acknowledged:
     """The broker answered a message sent with QoS 1. ``refusal`` is null if it accepted the message; with MQTT 3.1.1 it always is.
 
-    ``received`` is false if the broker reported that nobody is subscribed to the topic. MQTT 3.1.1 and some brokers never report it.
+    ``received`` is false if the broker reported that no client is subscribed to the topic. MQTT 3.1.1 and some brokers never report it.
     """
 
     message_id: int

@@ -4,7 +4,7 @@ After a broker restart Home Assistant connects again within ten seconds, with a 
 shows that it has subscribed to everything. An event sent earlier may not reach it although the broker acknowledged it. So for
 ``birth_wait_s`` after a connect, and from the moment Home Assistant reports that it stops, events stay in the outbox: those that waited are
 not sent, new ones are sent and kept. The birth message has all of them sent, new ones a second time. Without one, Home Assistant was
-connected all the time or does not exist: then only those that waited are sent. If the broker reports that nobody received an event, the
+connected all the time or does not exist: then only those that waited are sent. If the broker reports that no client received an event, the
 wait begins again.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_CONNECT_WAITS: Final = 3
 """Times ``birth_wait_s`` that events wait at most, however often the connection is lost meanwhile."""
 MAX_UNRECEIVED_WAITS: Final = 20
-"""Times ``birth_wait_s`` that events wait at most while nobody receives them. Home Assistant may take minutes to start."""
+"""Times ``birth_wait_s`` that events wait at most while no client receives them. Home Assistant may take minutes to start."""
 
 
 class HomeAssistant:
@@ -103,7 +103,7 @@ class HomeAssistant:
         return self._settings.enabled and self._settings.birth_wait_s > 0
 
     def _wait(self, waits: int, most: int) -> None:
-        """Keep events for ``waits`` times ``birth_wait_s``, in all at most ``most`` times; then remove those that nobody receives too."""
+        """Keep events for ``waits`` times ``birth_wait_s``, at most ``most`` times; then remove those that no client receives too."""
         now_ns, unit_ns = time.monotonic_ns(), int(self._settings.birth_wait_s * 1e9)
         if self._release_at_ns is None:
             self._born = False

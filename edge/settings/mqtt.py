@@ -148,7 +148,7 @@ class HomeAssistantSettings(Schema):
         ge=0,
         le=3600,
         description="After a connect, stored events wait for the birth message, at most this long, or 20 times as long while the broker "
-        "reports that nobody receives them. New events do not wait. 0: nothing waits.",
+        "reports that no client receives them. New events do not wait. 0: nothing waits.",
     )
     tag: bool = Field(False, description="Send a tag scan for each identified card. Each card becomes a tag in Home Assistant.")
     configuration_url: str | None = Field(

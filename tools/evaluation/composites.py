@@ -1,4 +1,4 @@
-"""Scans pasted into real photos, and whether each is taken for the card that somebody expects."""
+"""Scans pasted into real photos, and whether each is recognized as the expected card."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def check_composites(
         yield CompositeResult("right", row.image, background.name, right)
         yield CompositeResult("other", row.image, background.name, wrong)
         if unknown:
-            stranger = unknown[place % len(unknown)]
-            photo = _composite(read_image(images / stranger.image), read_image(background), view, rng)
-            yield CompositeResult("unknown", stranger.image, background.name, _only(photo, recognizer, options, row.card.card_id))
+            absent = unknown[place % len(unknown)]
+            photo = _composite(read_image(images / absent.image), read_image(background), view, rng)
+            yield CompositeResult("unknown", absent.image, background.name, _only(photo, recognizer, options, row.card.card_id))
 
 
 def _only(photo: RgbImage, recognizer: Recognizer, options: IdentifyOptions, expected: CardId) -> ExpectedAnswer:

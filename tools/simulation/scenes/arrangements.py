@@ -40,7 +40,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Grounds and slots in the order in which they are laid down, and the size of the part to show; ``hand``: somebody holds it."""
+    """Grounds and slots in the order in which they are laid down, and the size of the part to show; ``hand``: a hand holds it."""
 
     slots: tuple[Slot, ...]
     width_mm: float
