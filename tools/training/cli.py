@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from tools.extras import extra_required
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
     try:
+        cv2.setNumThreads(1)  # workers are forked: one that inherits OpenCV's pool without its threads waits for them forever
         with extra_required("training"):
             from tools.training.commands import COMMANDS
             from tools.training.processes import joined_processes
