@@ -44,21 +44,21 @@ class NetworkLocator:
         """Return the cards in a frame, RGB uint8 (height, width, 3), largest first; empty if there are none. Raises ``DetectorError``."""
         if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
             return ()
-        thresholds, settings = self.detector.info.thresholds, self.settings
-        hint = HINT_FACTOR * thresholds.score
+        found = self.propose(pixels, self.detector.info.thresholds.score)
+        located = located_cards(pixels, found.select(np.arange(min(len(found), self.settings.max_cards))), self.settings)
+        return tuple(sorted(located, key=lambda card: -card.quad.area()))
+
+    def propose(self, pixels: RgbImage, min_score: float) -> Detections:
+        """Return the proposed cards of a frame with at least ``min_score``, best first, with refined corners. Raises ``DetectorError``."""
+        thresholds = self.detector.info.thresholds
+        hint = min(HINT_FACTOR * thresholds.score, min_score)
         first = self._detect(pixels, [whole(pixels)], hint)
         windows = closer_windows(pixels, first, self.detector.info)
         found = concatenate([first, self._detect(pixels, windows, hint)]) if windows else first
-        found = found.select((found.score >= thresholds.score) & (found.visible >= thresholds.visible))
-        found = found.select(_lengths(found.quads) >= settings.min_height_share * min(pixels.shape[:2]))
+        found = found.select((found.score >= min_score) & (found.visible >= thresholds.visible))
+        found = found.select(_lengths(found.quads) >= self.settings.min_height_share * min(pixels.shape[:2]))
         found = non_max_suppression(found, thresholds.overlap)
-        found = found.select(np.arange(min(len(found), settings.max_cards)))
-        quads = refine_corners(pixels, found.quads) if self.refines else found.quads
-        quads, order = self._short_side_first(pixels, quads, found.order)
-        return tuple(
-            _located(pixels, quads[row], float(order[row]), is_back=bool(found.is_back[row]))
-            for row in np.argsort(-areas(quads), kind="stable")
-        )
+        return replace(found, quads=refine_corners(pixels, found.quads)) if self.refines else found
 
     def _detect(self, pixels: RgbImage, windows: list[Window], min_score: float) -> Detections:
         """Return the cards proposed in windows of a frame, in frame coordinates, without those that a window cuts."""
@@ -74,19 +74,21 @@ class NetworkLocator:
                 parts.append(replace(proposed, quads=quads).select(whole_card))
         return concatenate(parts)
 
-    def _short_side_first(self, pixels: RgbImage, quads: Floats, order: Floats) -> tuple[Floats, Floats]:
-        """Return the outlines, starting with a short side, and the order, which is unknown if the network started with a long one."""
-        height, width = pixels.shape[:2]
-        focal_px = self.settings.focal_length_share * max(height, width)
-        ratio = estimate_poses(quads, Size(width, height), focal_px).ratio
-        long_first = np.nan_to_num(ratio, nan=0.0) > CARD_RATIO**0.5
-        turned = np.where(long_first[:, None, None], np.roll(quads, -1, axis=1), quads)
-        return turned, np.where(long_first, np.float32(0.5), order)
+
+def located_cards(pixels: RgbImage, found: Detections, settings: LocateSettings) -> tuple[LocatedCard, ...]:
+    """Return the proposed cards of a frame as located cards, in the same order."""
+    height, width = pixels.shape[:2]
+    quads, order = _short_side_first(found, Size(width, height), settings.focal_length_share * max(height, width))
+    rows = zip(map(Quad.from_array, quads), order, found.is_back, strict=True)
+    return tuple(LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), float(sure), bool(back)) for quad, sure, back in rows)
 
 
-def _located(pixels: RgbImage, corners: Floats, order: float, *, is_back: bool) -> LocatedCard:
-    quad = Quad.from_array(corners)
-    return LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), order, is_back)
+def _short_side_first(found: Detections, frame: Size, focal_px: float) -> tuple[Floats, Floats]:
+    """Return the outlines, starting with a short side, and the order, which is unknown if the network started with a long one."""
+    ratio = estimate_poses(found.quads, frame, focal_px).ratio
+    long_first = np.nan_to_num(ratio, nan=0.0) > CARD_RATIO**0.5
+    turned = np.where(long_first[:, None, None], np.roll(found.quads, -1, axis=1), found.quads)
+    return turned, np.where(long_first, np.float32(0.5), found.order)
 
 
 def closer_windows(pixels: RgbImage, first: Detections, info: DetectorInfo) -> list[Window]:
