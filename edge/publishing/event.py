@@ -129,7 +129,8 @@ class CardEvent(Payload):
     ``quad`` runs clockwise from the card's own top-left corner, in pixels of ``frame``. ``similarity``, ``margin`` and ``verification``
     are those of the best candidate, null without candidates. ``printings`` are the cards with the same artwork that remain possible.
     ``number_read`` is the collector number read from the card, null if none was read. ``seq`` counts events per ``boot_id``. ``reason``
-    is why the card is not identified. ``corrects`` is the ``event_id`` of the event that a ``corrected`` event replaces.
+    is why the card is not identified. ``corrects`` is the ``event_id`` of the event that a ``corrected`` event replaces. ``bin`` is where
+    the rules of the active list put the card, null without a rule or without the scanner's page.
     """
 
     schema_: Literal["cardedge.event/1"] = Field(EVENT_SCHEMA, alias="schema")
@@ -158,6 +159,7 @@ class CardEvent(Payload):
     image_id: str | None = None
     number_read: str | None = None
     corrects: str | None = None
+    bin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,18 @@ import asyncio
 import base64
 import json
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from edge.errors import CommandError
 from edge.identification.answer import ImageAnswer
+from edge.lists.commands import Clear, TakeBack
+from edge.web.downloads import download
 from edge.web.models import CorrectionReply, CorrectionRequest, NewCardRequest, Refusal, Reply
-from edge.web.session_list import SessionState
+from edge.web.session_view import SessionState
 from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ def _add_corrections(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/corrections", response_model=CorrectionReply)
     async def correct(correction: CorrectionRequest) -> Response:
         """State which card an event was about."""
-        status, reply = await _execute(page, "correct", correction.model_dump())
+        status, reply = await execute(page, "correct", correction.model_dump())
         if status != 200:
             raise RefusedError(status, reply.get("error") or "the scanner is busy; try again")
         return JSONResponse(reply["data"])
@@ -58,53 +62,52 @@ def _add_corrections(router: APIRouter, page: "PageService") -> None:
             raise RefusedError(404, "event_id: there is no image of this event any more; show the card again")
         image = base64.b64encode(event.crop).decode()
         arguments = {**card.model_dump(exclude={"event_id"}, exclude_none=True), "image": image, "rectified": True}
-        status, reply = await _execute(page, "index/add", arguments)
+        status, reply = await execute(page, "index/add", arguments)
         return JSONResponse(reply, status)
 
 
 def _add_session(router: APIRouter, page: "PageService") -> None:
+    session = page.live_state.session
+
     @router.get("/api/session")
-    async def session() -> SessionState:
-        """Return the list of this session."""
-        return page.session.snapshot()
+    async def whole() -> SessionState:
+        """Return the active list, counted by card."""
+        return session.snapshot()
 
     @router.post("/api/session/undo")
     async def undo() -> SessionState:
-        """Remove the last card from the list."""
-        page.live_state.post_change(page.session.undo())
-        return page.session.snapshot()
+        """Remove the card that the camera counted last."""
+        with suppress(CommandError):  # there is none
+            await page.change_list(page.lists.active_id, TakeBack(do="take_back"))
+        return session.snapshot()
 
     @router.post("/api/session/clear")
     async def clear() -> SessionState:
-        """Start a new list."""
-        page.session.clear()
-        page.live_state.post_session()
-        return page.session.snapshot()
+        """Remove all cards of the active list."""
+        await page.change_list(page.lists.active_id, Clear(do="clear"))
+        page.live_state.post_lists()
+        return session.snapshot()
 
     @router.get("/api/session.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
     async def session_csv() -> Response:
-        """Download the list as CSV."""
-        return _download(page.session.to_csv().encode(), "text/csv; charset=utf-8", "cards.csv")
+        """Download the active list, counted by card, as CSV."""
+        return download(session.to_csv().encode(), "text/csv; charset=utf-8", "cards.csv")
 
     @router.get("/api/session.json", response_model=SessionState)
     async def session_json() -> Response:
-        """Download the list as JSON."""
-        return _download(page.session.snapshot().to_json(), "application/json", "cards.json")
-
-
-def _download(content: bytes, media_type: str, name: str) -> Response:
-    return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+        """Download the active list, counted by card, as JSON."""
+        return download(session.snapshot().to_json(), "application/json", "cards.json")
 
 
 def _add_commands(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/commands/{name:path}", response_model=Reply, responses={202: {"model": Reply}, 409: {"model": Reply}})
     async def command(name: Annotated[str, Path(max_length=64)], arguments: Annotated[dict[str, Any] | None, Body()] = None) -> Response:
         """Execute a command of docs/mqtt.md."""
-        status, reply = await _execute(page, name, arguments or {})
+        status, reply = await execute(page, name, arguments or {})
         return JSONResponse(reply, status)
 
 
-async def _execute(page: "PageService", name: str, arguments: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+async def execute(page: "PageService", name: str, arguments: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Send a command to the daemon; return HTTP status and reply. Raises ``CommandError`` for an invalid command."""
     reply: Future[bytes] = Future()
     page.commands.submit(name, json.dumps(arguments).encode(), reply.set_result)

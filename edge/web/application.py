@@ -17,6 +17,7 @@ from edge import __version__
 from edge.errors import CommandError, DataError, EdgeError
 from edge.web.access import AccessMiddleware
 from edge.web.action_routes import IDENTIFY, action_routes
+from edge.web.list_routes import list_routes
 from edge.web.login_route import login_route
 from edge.web.request_limits import RequestLimits
 from edge.web.uploads import RefusedError
@@ -63,6 +64,7 @@ def _make_routes(page: "PageService") -> FastAPI:
     app.include_router(login_route(page))
     app.include_router(view_routes(page))
     app.include_router(action_routes(page))
+    app.include_router(list_routes(page))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(EdgeError, _edge_error)

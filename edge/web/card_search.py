@@ -29,6 +29,17 @@ class _WantedNumber:
     least: Relation
 
 
+class IndexCatalog:
+    """The cards of the active index, for the lists; without ``opened``, before the page is served, there are none."""
+
+    def __init__(self) -> None:
+        self.opened: Callable[[], OpenedIndex] | None = None
+
+    def card(self, card_id: str) -> Card | None:
+        """Return a card, None if the index does not have it."""
+        return self.opened().loaded.gallery.cards.get(CardId(card_id)) if self.opened else None
+
+
 class CardSearch:
     """Searches the index that ``opened`` returns at each call, so that a change takes effect at once. Any thread may call the methods."""
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge.publishing.event import KEPT_EVENTS, CardEvent
 from edge.publishing.state import CARDS, CONTROLS, HEALTH, INDEX, LAST_CARD, MODEL, HealthState
+from edge.schema import to_json
 from edge.tracking.tracker import Outline, TrackId
 from edge.vision.frame import Frame
 from edge.web.broadcast import Broadcaster, Message
-from edge.web.session_list import SessionChange, SessionList
+from edge.web.session_view import SessionView
 
 if TYPE_CHECKING:
+    from edge.lists.store import ListStore, ListUpdate
     from edge.web.review import ReviewFile
 
 KEPT_CROPS: Final = 100
@@ -51,10 +53,11 @@ class LiveState:
     """Implements ``edge.daemon.ports.Viewer``."""
 
     def __init__(
-        self, broadcaster: Broadcaster, session: SessionList, review: ReviewFile, monotonic_s: Callable[[], float] = time.monotonic
+        self, broadcaster: Broadcaster, lists: ListStore, review: ReviewFile, monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._broadcaster = broadcaster
-        self._session = session
+        self._lists = lists
+        self.session = SessionView(lists)
         self._review = review
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
@@ -95,8 +98,12 @@ class LiveState:
             self._health_posted_at_s = self._health_at_s
             self._broadcaster.post(Message("health", health.to_json))
 
-    def add_event(self, event: CardEvent) -> None:
-        """Add an event: show it, count its card in the session, and store a correction for review."""
+    def count(self, event: CardEvent) -> ListUpdate | None:
+        """Count the card of an event in the active list; return what changed there."""
+        return self._lists.add_event(event)
+
+    def add_event(self, event: CardEvent, update: ListUpdate | None) -> None:
+        """Show an event and the change of the list that it made, and store a correction for review."""
         with self._lock:
             original = self._events.get(event.corrects or "")
             crop = original.crop if original else self._crops.get(event.track_id)
@@ -109,7 +116,8 @@ class LiveState:
         self._broadcaster.post(Message("card", event.to_json, event.event_id))
         if original is not None:
             self._review.store(added, original)
-        self.post_change(self._session.add_event(event))
+        if update is not None:
+            self.post_update(update)
 
     def set_state(self, suffix: str, payload: bytes) -> None:
         """Replace a state, given by its topic suffix. Suffixes that the page does not show are ignored."""
@@ -119,14 +127,17 @@ class LiveState:
 
     # ---- any thread ----
 
-    def post_change(self, change: SessionChange | None) -> None:
-        """Send a change of the session list, if there is one, to all subscribers."""
-        if change is not None:
+    def post_update(self, update: ListUpdate) -> None:
+        """Send a change of a list to all subscribers."""
+        self._broadcaster.post(Message("list_change", update.to_json))
+        if (change := self.session.change(update)) is not None:
             self._broadcaster.post(Message("session_change", change.to_json))
 
-    def post_session(self) -> None:
-        """Send the whole session list to all subscribers."""
-        self._broadcaster.post(Message("session", lambda: self._session.snapshot().to_json()))
+    def post_lists(self) -> None:
+        """Send the overview of the lists, and the session list anew, to all subscribers."""
+        self.session.restart()
+        self._broadcaster.post(Message("lists", lambda: to_json([one.model_dump(mode="json") for one in self._lists.summaries()])))
+        self._broadcaster.post(Message("session", lambda: self.session.snapshot().to_json()))
 
     def newest_health(self) -> tuple[HealthState | None, float | None]:
         """Return the latest health and its age in seconds; both are ``None`` before the first report."""
@@ -138,7 +149,7 @@ class LiveState:
         known = dict(self._states)
         if (health := self._health) is not None:
             known["health"] = health.to_json()
-        return {**known, "session": self._session.snapshot().to_json()}
+        return {**known, "session": self.session.snapshot().to_json()}
 
     def state(self, name: str) -> Any:
         """Return the latest payload of one state, parsed, or ``None`` if there was none so far."""

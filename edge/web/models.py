@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from edge.lists.records import ListKind
 from edge.publishing.event import CardEvent, Payload
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 from edge.schema import Schema
-from edge.web.session_list import SessionState
+from edge.web.session_view import SessionState
 
 
 class Refusal(Payload):
@@ -74,6 +75,13 @@ class NewCardRequest(Schema):
     name: str = Field(min_length=1, max_length=200)
     set: str | None = Field(None, max_length=200)
     number: str | None = Field(None, max_length=200)
+
+
+class NewListRequest(Schema):
+    """A list to begin. Without a name it gets the date as its name."""
+
+    name: str | None = Field(None, min_length=1, max_length=100)
+    kind: ListKind = "counted"
 
 
 class Reply(Payload):

@@ -26,8 +26,8 @@ class PageSink(EventSink):
         self._sink = sink
         self._live_state = live_state
         self._commands = commands
-        self._unstored: dict[str, None] = {}
-        """Ids of the events that are shown but not stored."""
+        self._unstored: dict[str, CardEvent] = {}
+        """The events that are counted and shown but not stored."""
 
     @override
     def start(self) -> None:
@@ -35,20 +35,26 @@ class PageSink(EventSink):
 
     @override
     def publish(self, event: CardEvent) -> None:
-        """Commit an event to the outbox and show it once, also if it cannot be stored and is offered again. Raises ``OutboxError``."""
+        """Count the card of an event, commit the event with its bin to the outbox, and show it. Raises ``OutboxError``.
+
+        An event that cannot be stored and is offered again is counted and shown once.
+        """
+        known = self._unstored.get(event.event_id)
+        update = self._live_state.count(event) if known is None else None
+        event = known or event.model_copy(update={"bin": update.outcome.bin if update and update.outcome else None})
         try:
             self._sink.publish(event)
         except OutboxError:
-            if event.event_id not in self._unstored:
-                self._unstored[event.event_id] = None
-                self._live_state.add_event(event)
+            if known is None:
+                self._unstored[event.event_id] = event
+                self._live_state.add_event(event, update)
             if len(self._unstored) > MAX_UNSTORED:
                 del self._unstored[next(iter(self._unstored))]
             raise
-        if event.event_id in self._unstored:
+        if known is not None:
             del self._unstored[event.event_id]
         else:
-            self._live_state.add_event(event)
+            self._live_state.add_event(event, update)
 
     @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from edge.errors import DataError
+from ulid import ULID
+
 from edge.identification.images import IdentifyOptions
+from edge.lists.store import ListStore
 from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
@@ -21,19 +23,19 @@ from edge.system.worker_pool import start_pool
 from edge.vision.card import Locate
 from edge.web.access import Access, own_names, read_token
 from edge.web.broadcast import Broadcaster
-from edge.web.card_search import CardSearch
+from edge.web.card_search import CardSearch, IndexCatalog
 from edge.web.live_state import LiveState
 from edge.web.log_buffer import LogBuffer
 from edge.web.metrics import Metrics
 from edge.web.page_sink import PageSink
 from edge.web.preview import Preview
 from edge.web.review import ReviewFile
-from edge.web.session_file import SessionFile
-from edge.web.session_list import SessionList
 from edge.web.uploads import UploadIdentifier
 
 if TYPE_CHECKING:
     from edge.index.change import OpenedIndex
+    from edge.lists.store import ListUpdate
+    from edge.publishing.event import CardEvent
     from edge.settings.sections import HttpSection
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,10 @@ _EDGE: Final = logging.getLogger("edge")
 
 MAX_COMMANDS: Final = 16
 """Commands from the page that may wait for the daemon."""
-SAVE_INTERVAL_S: Final = 1.0
+SAVE_INTERVAL_S: Final = 0.2
+"""How long a card may be counted before it is on the disk."""
+LISTS: Final = "lists"
+"""The folder of the lists in ``http.review_dir``."""
 NICENESS: Final = 10
 
 
@@ -71,20 +76,21 @@ class PageService:
         token = read_token(settings)
         self.settings = settings
         self.broadcaster = Broadcaster()
-        self.session = SessionList(lambda: datetime.now(UTC))
+        self.catalog = IndexCatalog()
+        self.lists = ListStore(settings.review_dir / LISTS, self.catalog, lambda: datetime.now(UTC), lambda: str(ULID()))
         self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
-        self.live_state = LiveState(self.broadcaster, self.session, self.review)
+        self.live_state = LiveState(self.broadcaster, self.lists, self.review)
         self.commands = CommandQueue(MAX_COMMANDS)
         self.access = Access(token, own_names(settings))
         self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
         self.metrics = Metrics(self.live_state)
         self.workers = start_pool(2, "page", lower_thread_priority)
         self.preview = Preview(self.live_state, self.broadcaster, self.workers, fps=settings.preview_fps, max_width=settings.preview_width)
-        self._session_file = SessionFile(settings.review_dir, self.session)
         self._has_unsaved = False
 
     def use_for_queries(self, context: ImageQueryContext) -> None:
         """Set the index that is searched and that identifies uploads. Must be called before the page is served."""
+        self.catalog.opened = context.opened
         self.card_search = CardSearch(context.opened)
         self.uploads = UploadIdentifier(context.recognizer, IdentifyOptions(context.locate, context.top_k))
 
@@ -93,11 +99,9 @@ class PageService:
         return PageSink(sink, self.live_state, self.commands)
 
     def open(self) -> None:
-        """Load the list of the last session and start to collect log lines."""
-        try:
-            self._session_file.load()
-        except DataError as error:
-            _log.warning("%s", error)
+        """Load the lists and start to collect log lines."""
+        self.lists.load()
+        self.live_state.session.restart()
         _EDGE.addHandler(self.logs)  # not to the root logger: its handlers are replaced on a reload of the settings
 
     def close(self) -> None:
@@ -105,13 +109,28 @@ class PageService:
         _EDGE.removeHandler(self.logs)
         self.review.close()
         self.workers.shutdown(cancel_futures=True)  # first, because one of them may be saving
-        self._save_session()
+        self._save_lists()
+
+    async def change_list(self, list_id: str, command: Any) -> ListUpdate:
+        """Carry out a command of ``edge.lists.commands``, wait until it is on the disk, and show it. Raises ``CommandError``."""
+        update = self.lists.execute(list_id, command, self._event)
+        await self.save_lists()
+        self.live_state.post_update(update)
+        return update
+
+    async def save_lists(self) -> None:
+        """Write what changed in the lists; a failure is logged, and tried again."""
+        await asyncio.get_running_loop().run_in_executor(self.workers, self._save_lists)
+
+    def _event(self, event_id: str) -> CardEvent | None:
+        kept = self.live_state.event(event_id)
+        return kept.event if kept else None
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """Deliver messages and save the session list every second while the server runs."""
+        """Deliver messages and save the lists soon after each change while the server runs."""
         self.broadcaster.open()
-        saving = asyncio.create_task(self._save_session_regularly())
+        saving = asyncio.create_task(self._save_lists_regularly())
         try:
             yield
         finally:
@@ -119,19 +138,17 @@ class PageService:
             with suppress(asyncio.CancelledError):
                 await saving
 
-    async def _save_session_regularly(self) -> None:
+    async def _save_lists_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
-            await asyncio.get_running_loop().run_in_executor(self.workers, self._save_session)
+            await self.save_lists()
 
-    def _save_session(self) -> None:
+    def _save_lists(self) -> None:
         try:
-            self._session_file.save()
+            self.lists.save()
         except OSError as error:
             if not self._has_unsaved:
-                _log.error(
-                    "%s: the session list cannot be saved (%s); free some space, or set http.review_dir", self.settings.review_dir, error
-                )
+                _log.error("%s: the lists cannot be saved (%s); free some space, or set http.review_dir", self.settings.review_dir, error)
             self._has_unsaved = True
         else:
             self._has_unsaved = False

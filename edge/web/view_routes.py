@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from edge.web.service import PageService
 
 JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}, 404: {"model": Refusal}}
-_ALWAYS: Final = frozenset({"card", "cards", "last_card", "health", "index", "model", "controls", "session", "session_change"})
+_ALWAYS: Final = frozenset(
+    {"card", "cards", "last_card", "health", "index", "model", "controls", "session", "session_change", "list_change", "lists"}
+)
 
 Width = Annotated[int | None, Query(ge=1, le=8192, description="Largest width of the image in pixels.")]
 CardIdInPath = Annotated[str, Path(min_length=1, max_length=128)]

@@ -69,6 +69,7 @@ def test_an_identified_card_has_all_fields():
         "image_id": None,
         "number_read": None,
         "corrects": None,
+        "bin": None,
     }
 
 
