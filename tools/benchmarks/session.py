@@ -1,23 +1,26 @@
-"""What a card costs the page's session list, in a short and in a full list."""
+"""What a card costs a list of the counter, in a short and in a long list."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
+from edge.lists.entry import Line
+from edge.lists.records import Change
+from edge.lists.store import ListStore
 from edge.publishing.event import CardEvent
-from edge.web.session_file import SessionFile
-from edge.web.session_list import MAX_ENTRIES, Appearance, EntryChange, SessionList
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from edge.lists.catalog import CatalogCard
 
 SHORT_ENTRIES: Final = 20
-LONG_ENTRIES: Final = MAX_ENTRIES
+LONG_ENTRIES: Final = 20_000
 _CARDS: Final = 500
-"""Different cards of the list."""
+"""Different cards that are counted."""
 _ADDED: Final = 400
 _REPEATS: Final = 5
 
@@ -41,30 +44,39 @@ def measure_session(folder: Path) -> SessionFigures:
 def _add_cards(folder: Path, entries: int) -> tuple[float, float, float]:
     """Return microseconds, bytes sent and bytes saved per card."""
     now = datetime.now(UTC)
-    session = SessionList(lambda: now)
-    session.replay([EntryChange(revision=0, put=tuple(_entry(number, now) for number in range(entries)), since=now)])
-    file = SessionFile(folder, session)
-    events = [_event(entries + number, now) for number in range(_ADDED)]
-    session.undo()
-    file.save()
-    journal = next(folder.glob("session.journal"))
-    size_before, sent = journal.stat().st_size, 0
-    started_s = time.process_time()
-    for event in events:
-        change = session.add_event(event)
-        sent += len(change.to_json()) if change is not None else 0
-        file.save()
-    cpu_s = time.process_time() - started_s
-    return cpu_s / _ADDED * 1e6, sent / _ADDED, (journal.stat().st_size - size_before) / _ADDED
+    with TemporaryDirectory(dir=folder) as name:
+        store = ListStore(Path(name), _NoCatalog(), lambda: now, lambda: "list")
+        store.active.apply(Change(revision=2, kind="note", put=tuple(_line(number, now) for number in range(1, entries + 1))))
+        events = [_event(number, now) for number in range(_ADDED + 1)]
+        store.add_event(events.pop())
+        store.save()
+        (journal,) = Path(name).glob("*.journal")
+        size_before, sent = journal.stat().st_size, 0
+        started_s = time.process_time()
+        for event in events:
+            update = store.add_event(event)
+            sent += len(update.to_json()) if update is not None else 0
+            store.save()
+        cpu_s = time.process_time() - started_s
+        return cpu_s / _ADDED * 1e6, sent / _ADDED, (journal.stat().st_size - size_before) / _ADDED
 
 
-def _entry(number: int, at: datetime) -> Appearance:
-    return Appearance(
-        event_id=f"{number:026}", track_id=f"T{number:025}", card_id=f"card-{number % _CARDS}", name="A card", set="B1", number="7", at=at
-    )
+class _NoCatalog:
+    def card(self, card_id: str) -> CatalogCard | None:
+        del card_id
+        return None
+
+
+def _line(number: int, at: datetime) -> Line:
+    return Line(id=number, card_id=f"other-{number}", name="A card", set="B1", number="7", first_at=at, at=at)
 
 
 def _event(number: int, at: datetime) -> CardEvent:
     """Return an event with the fields that the list reads."""
-    entry = _entry(number, at)
-    return CardEvent.model_construct(type="identified", **entry.model_dump())
+    names: dict[str, Any] = {
+        "event_id": f"{number:026}",
+        "track_id": f"T{number:025}",
+        "boot_id": "boot",
+        "card_id": f"card-{number % _CARDS}",
+    }
+    return CardEvent.model_construct(type="identified", name="A card", set="B1", number="7", at=at, printings=(), **names)
