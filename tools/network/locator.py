@@ -131,7 +131,7 @@ def decoded(output: LocatorOutput) -> LocatorOutput:
     return LocatorOutput(torch.sigmoid(output.heat), corners, torch.sigmoid(_CERTAINTY * agreement), torch.sigmoid(output.visible))
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Depthwise 5x5, expanding and reducing 1x1 convolutions, plus the input."""
 
     def __init__(self, width: int, expansion: int) -> None:
@@ -144,7 +144,7 @@ class _Block(nn.Module):
         return cast(Tensor, x + self.reduce(torch.relu(self.expand(self.mix(x)))))
 
 
-class _Down(nn.Module):
+class Down(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.convolution = NormedConvolution(channels, width, 3, stride=2)
@@ -165,13 +165,13 @@ class LocatorNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         widths = settings.widths
-        self.stem = nn.Sequential(_Down(3, widths[0]), _Down(widths[0], widths[1]))
+        self.stem = nn.Sequential(Down(3, widths[0]), Down(widths[0], widths[1]))
         self.stages = nn.ModuleList(
-            nn.Sequential(_Down(widths[index + 1], width), *(_Block(width, settings.expansion) for _ in range(depth)))
+            nn.Sequential(Down(widths[index + 1], width), *(Block(width, settings.expansion) for _ in range(depth)))
             for index, (width, depth) in enumerate(zip(widths[2:], settings.depths, strict=True))
         )
         self.laterals = nn.ModuleList(NormedConvolution(width, settings.neck, 1) for width in widths[2:])
-        self.smooth = nn.ModuleList(_Block(settings.neck, settings.expansion) for _ in widths[3:])
+        self.smooth = nn.ModuleList(Block(settings.neck, settings.expansion) for _ in widths[3:])
         self.head = NormedConvolution(settings.neck, settings.neck, 3)
         self.heads = nn.ModuleList(nn.Conv2d(settings.neck, channels, 1) for channels in (len(CLASSES), 8, 2, 1))
         self.prepare: nn.Module = nn.Identity()

@@ -9,6 +9,7 @@
     python -m tools.training teacher --data DIR --out runs/teacher [--weights FILE]         fine-tune a published transformer
     python -m tools.training distill --data DIR --out runs/hailo --teacher runs/teacher/blocks/last.pt --student hailo
     python -m tools.training locator --data DIR --out runs/locator --hold-out A4a,B2a [--start hef/card-locator]   the card locator
+    python -m tools.training corners --data DIR --out runs/corners --hold-out A4a,B2a --proposer hef/card-locator    its closer look
 
 DIR holds cards.csv, its images, negatives/ and optionally same_artwork.json. ``--resume`` continues an interrupted run; with a budget in
 steps the result is that of an uninterrupted run. For several GPUs or processes: torchrun --nproc-per-node N -m tools.training … . A GPU is
@@ -63,8 +64,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "teacher": _stage(commands, "teacher", "fine-tune DINOv3 ViT-L/16 by ArcFace: 5 epochs of the head, 15 of the last four blocks"),
         "distill": _stage(commands, "distill", "train a student to reproduce the teacher's embeddings"),
         "locator": _stage(commands, "locator", "train the network that locates cards, on composed scenes and labeled photos"),
+        "corners": _stage(commands, "corners", "train the network that looks closer at what the locator proposes"),
     }
-    for name in ("direct", "warm", "metric", "refine", "distill", "locator"):
+    for name in ("direct", "warm", "metric", "refine", "distill", "locator", "corners"):
         budget = stages[name].add_mutually_exclusive_group()
         budget.add_argument("--minutes", type=float, help="budget in minutes")
         budget.add_argument("--steps", type=int, help="budget in steps: the same result on every machine")
@@ -72,9 +74,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         stages[name].add_argument(
             "--drawn", type=Path, action="append", default=[], metavar="DIR", help="folder written by tools/make_cards.py; repeat for more"
         )
-    for name in set(stages) - {"locator"}:
+    for name in set(stages) - {"locator", "corners"}:
         stages[name].add_argument("--cutmix", type=float, metavar="P", help="probability of CutMix over a batch")
     stages["locator"].set_defaults(cutmix=0.0)
+    stages["corners"].set_defaults(cutmix=0.0)
+    stages["corners"].add_argument("--proposer", type=Path, required=True, help="model folder of the locator, such as hef/card-locator")
     stages["locator"].add_argument("--start", type=Path, help="network to train further: folder of a model, or last.pt of a run")
     for name in ("direct", "warm"):
         stages[name].add_argument(

@@ -16,6 +16,7 @@ from tools.simulation.scenes.material import read_material
 from tools.training.blend import blended
 from tools.training.chain import Run, finish, run_stage, run_teacher
 from tools.training.checkpoint import open_trained, save_trained, trained_from
+from tools.training.corners import CornerTraining, plan_corners
 from tools.training.dataset import Dataset
 from tools.training.defaults import SERVER_SIDE, STUDENTS, TEACHER
 from tools.training.distill import DistillSettings, open_teacher, plan_distill, server_student, teacher_embeddings
@@ -162,6 +163,15 @@ def locator(args: argparse.Namespace, processes: Processes) -> None:
     _print_result(args.out / "last.pt", processes)
 
 
+def corners(args: argparse.Namespace, processes: Processes) -> None:
+    """Train the network that looks closer at what the locator proposes."""
+    settings, run = CornerTraining(), _run(args, processes)
+    settings = replace(settings, course=_schedule(settings.course, args, args.minutes))
+    held_out = tuple(filter(None, args.hold_out.split(",")))
+    run_stage(plan_corners(settings, read_material(args.data, held_out), args.proposer, held_out), run)
+    _print_result(args.out / "last.pt", processes)
+
+
 def _student(args: argparse.Namespace) -> tuple[DistillSettings, EmbeddingNetwork]:
     losses = tuple(args.loss or [("mse", 1.0)])
     if args.student == "server":
@@ -189,6 +199,7 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace, Processes], None]]] =
     "teacher": teacher,
     "distill": distill,
     "locator": locator,
+    "corners": corners,
     "blend": blend,
     "whiten": whiten,
 }
