@@ -8,21 +8,32 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from edge.adapters.hailo_device import HailoNetwork, Outputs
 from edge.adapters.hailo_npu import HailoNpu, HailoTimeouts
-from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError
+from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, l2_normalize
 from edge.recognition.locator_model import LocatorModel
-from edge.recognition.model import Model
+from edge.recognition.model import MODEL_FILE, Model
 from edge.recognition.recognizer import Embedder
 from edge.system.npu import NpuStatus, ReopenPolicy
-from edge.vision.detector import Detector, DetectorBatch, DetectorInfo, DetectorMaps, check_detector_batch, checked_maps
+from edge.vision.corner_crops import CORNER_CELLS, CROP_SIZE, KINDS, CornerMaps, CropBatch, checked_corners
+from edge.vision.detector import (
+    Detector,
+    DetectorBatch,
+    DetectorInfo,
+    DetectorMaps,
+    check_closer_batch,
+    check_detector_batch,
+    checked_maps,
+)
 
 _EMBEDDED_TOGETHER: Final = 2
 """The two orientations of a card."""
 _DETECTOR_BATCH: Final = 4
+_CROPS: Final = 8
 _DETECTOR_PRIORITY: Final = 17
 """Above the default of 16: a frame waits for the batch of the embedder that runs, not for those that are queued."""
 
@@ -92,7 +103,7 @@ class HailoDetector(Detector):
     """
 
     def __init__(self, model: LocatorModel, *, npu: HailoNpu | None = None, timeouts: HailoTimeouts | None = None) -> None:
-        self._info = model.info("hef", max_batch=_DETECTOR_BATCH)
+        self._info = model.info("hef", max_batch=_DETECTOR_BATCH, max_crops=_CROPS)
         width, height = self._info.input_size
         cells = (height // self._info.stride, width // self._info.stride)
         self._network = HailoNetwork(
@@ -102,10 +113,13 @@ class HailoDetector(Detector):
             _DETECTOR_BATCH,
             priority=_DETECTOR_PRIORITY,
         )
+        self._closer = _closer_network(model)
         self._owns_npu = npu is None
         self._npu = npu or HailoNpu(self._network, timeouts=timeouts)
         if npu is not None:
             npu.add(self._network)
+        if self._closer is not None:
+            self._npu.add(self._closer)
         self._closed = False
 
     @property
@@ -115,20 +129,51 @@ class HailoDetector(Detector):
 
     @override
     def detect(self, batch: DetectorBatch) -> DetectorMaps:
+        check_detector_batch(batch, self._info)
+        # the chip returns its maps with the channels last
+        heat, corners, order, visible = (_channels_first(output) for output in self._outputs(self._network, batch))
+        return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
+
+    @override
+    def look_closer(self, crops: CropBatch) -> CornerMaps:
+        check_closer_batch(crops, self._info)
+        if self._closer is None:
+            raise DetectorError("the model has no HEF of the network that looks closer")
+        corners, kinds = self._outputs(self._closer, crops)
+        return checked_corners(_channels_first(corners), kinds, len(crops))
+
+    def _outputs(self, network: HailoNetwork, batch: NDArray[np.uint8]) -> Outputs:
         if self._closed:
             raise DetectorError("the detector is closed; open it again before locating")
-        check_detector_batch(batch, self._info)
         timeouts = self._npu.timeouts
         try:
-            outputs = self._npu.submit(self._network, batch).result(timeouts.submit_s + timeouts.run_s)
+            return self._npu.submit(network, batch).result(timeouts.submit_s + timeouts.run_s)
         except (EmbedderTimeoutError, FutureTimeoutError) as error:
             raise DetectorError(f"the NPU did not answer within {timeouts.submit_s + timeouts.run_s:g} s; run `cardedge check`") from error
-        # the chip returns its maps with the channels last
-        heat, corners, order, visible = (np.ascontiguousarray(output.transpose(0, 3, 1, 2)) for output in outputs)
-        return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
 
     @override
     def close(self) -> None:
         self._closed = True
         if self._owns_npu:
             self._npu.close()
+
+
+def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(output.transpose(0, 3, 1, 2))
+
+
+def _closer_network(model: LocatorModel) -> HailoNetwork | None:
+    """Return the network that looks closer; None if the model has no HEF of it. Raises ``ModelError`` if its outputs are not named."""
+    artifact = model.closer_artifact("hef")
+    if artifact is None:
+        return None
+    if artifact.outputs is None:
+        raise ModelError(f"{model.folder / MODEL_FILE}: closer.artifacts.hef.outputs: missing; name the outputs for corner maps and kinds")
+    shapes = ((*CORNER_CELLS, 4), (len(KINDS) + 1,))
+    return HailoNetwork(
+        os.fspath(model.folder / artifact.file),
+        (CROP_SIZE.height, CROP_SIZE.width, 3),
+        tuple(zip(artifact.outputs, shapes, strict=True)),
+        _CROPS,
+        priority=_DETECTOR_PRIORITY,
+    )

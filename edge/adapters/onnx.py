@@ -27,7 +27,16 @@ from edge.recognition.locator_model import LocatorModel
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder
 from edge.recognition.text_model import TextModel
-from edge.vision.detector import Detector, DetectorBatch, DetectorInfo, DetectorMaps, check_detector_batch, checked_maps
+from edge.vision.corner_crops import CROP_SIZE, CornerMaps, CropBatch, checked_corners
+from edge.vision.detector import (
+    Detector,
+    DetectorBatch,
+    DetectorInfo,
+    DetectorMaps,
+    check_closer_batch,
+    check_detector_batch,
+    checked_maps,
+)
 
 GraphOptimization: TypeAlias = Literal["none", "basic", "extended", "all"]
 
@@ -42,6 +51,7 @@ _ROWS_AT_ONCE: Final = 4
 _WAITING: Final = 1  # batches accepted in addition to the running ones
 _JOIN_S: Final = 10.0
 _DETECTOR_BATCH: Final = 4
+_CROPS: Final = 16
 _GRANULE: Final = 32
 """Sides of an input that a detector's network of free size takes are multiples of this, the stride of its coarsest layer."""
 
@@ -127,7 +137,8 @@ class OnnxDetector(Detector):
     """
 
     def __init__(self, model: LocatorModel, *, threads: int = 1) -> None:
-        self._info = model.info("onnx", max_batch=_DETECTOR_BATCH)
+        self._model = model
+        self._info = model.info("onnx", max_batch=_DETECTOR_BATCH, max_crops=_CROPS)
         path = model.artifact_path("onnx")
         # a small network that runs in every frame: memory that is kept between runs saves more time than it costs
         session = _load(path, threads=threads, arena=True, graph_optimization="all", spin=False)
@@ -144,6 +155,7 @@ class OnnxDetector(Detector):
             )
         if free:
             self._info = replace(self._info, granule=_GRANULE)
+        self._closer = _open_closer(model, threads)
 
     @property
     @override
@@ -166,8 +178,20 @@ class OnnxDetector(Detector):
         return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
 
     @override
+    def look_closer(self, crops: CropBatch) -> CornerMaps:
+        check_closer_batch(crops, self._info)
+        session, names = self._closer, self._model.manifest.closer
+        if session is None or names is None:
+            raise DetectorError("the detector is closed; open it again before locating")
+        try:
+            corners, kinds = session.run(list(names.outputs), {session.get_inputs()[0].name: np.ascontiguousarray(crops)})
+        except Exception as error:
+            raise DetectorError(f"ONNX Runtime failed: {error}") from error
+        return checked_corners(corners, kinds, len(crops))
+
+    @override
     def close(self) -> None:
-        self._session = None
+        self._session = self._closer = None
 
 
 class OnnxTextEmbedder(TextEmbedder):
@@ -201,6 +225,23 @@ class OnnxTextEmbedder(TextEmbedder):
         except Exception as error:
             raise EmbedderError(f"ONNX Runtime failed: {error}") from error
         return checked_embeddings(output, count=len(texts), dim=self._info.dim)
+
+
+def _open_closer(model: LocatorModel, threads: int) -> onnxruntime.InferenceSession | None:
+    """Load the network that looks closer; None if the model has none. Raises ``ModelError``."""
+    artifact, closer = model.closer_artifact("onnx"), model.manifest.closer
+    if artifact is None or closer is None:
+        return None
+    path = model.folder / artifact.file
+    session = _load(path, threads=threads, arena=True, graph_optimization="all", spin=False)
+    (pixels,), names = session.get_inputs(), {output.name for output in session.get_outputs()}
+    fits = pixels.type == "tensor(uint8)" and list(pixels.shape[1:]) == [CROP_SIZE.height, CROP_SIZE.width, 3]
+    if not fits or isinstance(pixels.shape[0], int) or not names.issuperset(closer.outputs):
+        raise ModelError(
+            f"{path}: takes {pixels.type} {pixels.shape} and returns {', '.join(sorted(names))}, not uint8 (n, {CROP_SIZE.height}, "
+            f"{CROP_SIZE.width}, 3) and {', '.join(closer.outputs)}; export the model again"
+        )
+    return session
 
 
 def _open_session(

@@ -21,7 +21,7 @@ from edge.recognition.model import (
     read_model_json,
 )
 from edge.vision.card import Size
-from edge.vision.detector import DetectorInfo, DetectorThresholds
+from edge.vision.detector import CloserInfo, DetectorInfo, DetectorThresholds
 
 LOCATOR_SCHEMAS: Final = "cardedge.locator/"
 LOCATOR_SCHEMA: Final = f"{LOCATOR_SCHEMAS}1"
@@ -59,6 +59,26 @@ class LocatorThresholds(_Part):
     overlap: float = Field(0.5, gt=0.0, le=1.0)
 
 
+class CloserArtifact(_Part):
+    """A file of the network that looks closer. ``outputs`` are the names of its outputs if they are not those of the manifest."""
+
+    file: PlainFileName
+    sha256: Sha256
+    size: PositiveInt
+    outputs: tuple[str, str] | None = None
+
+
+class CloserManifest(_Part):
+    """The network that looks closer at proposals, see ``edge.vision.corner_crops``. ``outputs`` are the names of corner maps and kinds.
+
+    ``card`` is the least probability of a card.
+    """
+
+    outputs: tuple[str, str]
+    artifacts: dict[ArtifactKind, CloserArtifact]
+    card: float = Field(gt=0.0, lt=1.0)
+
+
 class LocatorManifest(_Part):
     """Content of ``model.json`` of a locator. ``outputs`` are the names of heat map, corners, order and visible share, in this order."""
 
@@ -72,6 +92,7 @@ class LocatorManifest(_Part):
     outputs: tuple[str, str, str, str]
     artifacts: dict[ArtifactKind, LocatorArtifact]
     thresholds: LocatorThresholds
+    closer: CloserManifest | None = None
     trained_on: Any = None
     figures: Any = None
 
@@ -93,7 +114,7 @@ class LocatorModel:
         """Return the path of the artifact of a backend. Raises ``ModelError``, naming the existing ones, if there is none."""
         return self.folder / self._artifact(kind).file
 
-    def info(self, kind: ArtifactKind, *, max_batch: int) -> DetectorInfo:
+    def info(self, kind: ArtifactKind, *, max_batch: int, max_crops: int = 1) -> DetectorInfo:
         """Return the description of a detector that runs the artifact of a backend. Raises ``ModelError`` if there is none."""
         manifest = self.manifest
         return DetectorInfo(
@@ -104,7 +125,17 @@ class LocatorModel:
             manifest.scale_px,
             DetectorThresholds(**manifest.thresholds.model_dump()),
             max_batch,
+            closer=self.closer_info(kind, max_batch=max_crops),
         )
+
+    def closer_artifact(self, kind: ArtifactKind) -> CloserArtifact | None:
+        """Return the artifact of the network that looks closer; None if the model has none for this backend."""
+        return self.manifest.closer.artifacts.get(kind) if self.manifest.closer else None
+
+    def closer_info(self, kind: ArtifactKind, *, max_batch: int) -> CloserInfo | None:
+        """Return the description of that network; None if the model has none for this backend."""
+        closer = self.manifest.closer
+        return CloserInfo(max_batch, closer.card) if closer and kind in closer.artifacts else None
 
     def hef_outputs(self) -> tuple[str, str, str, str]:
         """Return the names of the HEF's outputs: heat map, corners, order and visible share.
@@ -158,6 +189,7 @@ def open_locator_model(folder: Path) -> LocatorModel:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
         raise ModelError(f"{path}: {field}: {first['msg']}; export the model again or copy the folder again") from error
-    for artifact in manifest.artifacts.values():
+    closer = manifest.closer.artifacts.values() if manifest.closer else ()
+    for artifact in (*manifest.artifacts.values(), *closer):
         check_file(folder / artifact.file, sha256=artifact.sha256, size_bytes=artifact.size)
     return LocatorModel(folder, manifest)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import DetectorError
 from edge.vision.card import Quad, Size, rectify
 from edge.vision.frame import RgbImage
 
@@ -54,8 +55,8 @@ _CELL_Y: Final = ((np.arange(CORNER_CELLS[0], dtype=np.float32) + 0.5) * CELL_PX
 class CornerMaps:
     """Outputs of the corner network for n crops, float32.
 
-    ``corners`` (n, 4, 32, 24): logits of the cell in which each corner lies, in the order of the proposal's corners. ``kinds`` (n, 4): logits
-    of ``KINDS``, then of the crop being upright, which means that the proposal's first corner is the card's own top-left one.
+    ``corners`` (n, 4, 32, 24): logits of the cell in which each corner lies, in the order of the proposal's corners. ``kinds`` (n, 4):
+    logits of ``KINDS``, then of the crop being upright, which means that the proposal's first corner is the card's own top-left one.
     """
 
     corners: Floats
@@ -75,6 +76,26 @@ class CloserLook:
     upright: Floats
 
 
+def check_crops(crops: CropBatch, max_batch: int) -> None:
+    """Raise ``DetectorError`` unless ``crops`` are 1 to ``max_batch`` crops."""
+    if crops.shape[1:] != (CROP_SIZE.height, CROP_SIZE.width, 3) or crops.dtype != np.uint8:
+        raise DetectorError(f"crops {crops.dtype}{crops.shape} are not uint8 (n, {CROP_SIZE.height}, {CROP_SIZE.width}, 3)")
+    if not 1 <= len(crops) <= max_batch:
+        raise DetectorError(f"a batch of {len(crops)} crops; pass 1 to {max_batch} at a time")
+
+
+def checked_corners(corners: Floats, kinds: Floats, count: int) -> CornerMaps:
+    """Return the network's outputs for ``count`` crops. Raises ``DetectorError`` for another shape, NaN or infinity."""
+    for name, values, shape in (("corners", corners, (count, 4, *CORNER_CELLS)), ("kinds", kinds, (count, len(KINDS) + 1))):
+        if values.shape != shape:
+            raise DetectorError(
+                f"the network returned `{name}` {values.shape}, expected {shape}; does `model.json` belong to this artifact?"
+            )
+        if not np.isfinite(values).all():
+            raise DetectorError(f"the network returned NaN or infinity in `{name}`; run `cardedge check` to test the backend")
+    return CornerMaps(corners, kinds)
+
+
 def crop_of(pixels: RgbImage, quad: Floats) -> NDArray[np.uint8] | None:
     """Return the crop (128, 96, 3) of a proposal (4, 2), or None where its surroundings reach beyond the horizon of its perspective."""
     outer = _warped(_OUTER, cv2.getPerspectiveTransform(INNER, np.ascontiguousarray(quad, dtype=np.float32)))
@@ -91,7 +112,7 @@ def from_crop(points: Floats, quad: Floats) -> Floats | None:
     return _warped(points, cv2.getPerspectiveTransform(INNER, np.ascontiguousarray(quad, dtype=np.float32)))
 
 
-def _warped(points: Floats, homography: NDArray[np.float64]) -> Floats | None:
+def _warped(points: Floats, homography: NDArray[np.floating | np.integer]) -> Floats | None:
     moved = np.column_stack([points, np.ones(len(points))]) @ homography.T
     if not (moved[:, 2] > 1e-6).all():
         return None
@@ -108,6 +129,4 @@ def look(maps: CornerMaps) -> CloserLook:
     kinds = np.exp(maps.kinds[:, :3] - maps.kinds[:, :3].max(axis=1, keepdims=True))
     kinds /= kinds.sum(axis=1, keepdims=True)
     upright = 1.0 / (1.0 + np.exp(-np.clip(maps.kinds[:, 3], -30.0, 30.0)))
-    return CloserLook(
-        np.asarray(corners, dtype=np.float32), kinds[:, 0], kinds[:, 1], np.asarray(upright, dtype=np.float32)
-    )
+    return CloserLook(np.asarray(corners, dtype=np.float32), kinds[:, 0], kinds[:, 1], np.asarray(upright, dtype=np.float32))

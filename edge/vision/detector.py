@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.errors import DetectorError
 from edge.vision.card import Size
+from edge.vision.corner_crops import CornerMaps, CropBatch, check_crops
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -41,11 +42,19 @@ class DetectorThresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class CloserInfo:
+    """Describes the network that looks closer: the most crops at a time, and the least probability of a card, chosen on training photos."""
+
+    max_batch: int
+    card: float
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorInfo:
     """Describes a detector.
 
     ``input_size`` is the size of its input; if ``granule`` is not 0, an input may also be smaller, in multiples of it. ``stride`` is the
-    size of a cell and ``scale_px`` the unit of the corner offsets. All in pixels.
+    size of a cell and ``scale_px`` the unit of the corner offsets. All in pixels. ``closer`` is None if the detector cannot look closer.
     """
 
     model_id: str
@@ -56,6 +65,7 @@ class DetectorInfo:
     thresholds: DetectorThresholds
     max_batch: int
     granule: int = 0
+    closer: CloserInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +84,7 @@ class DetectorMaps:
 
 
 class Detector(Protocol):
-    """Runs the network of the locator. ``detect`` may be called from any thread."""
+    """Runs the networks of the locator. ``detect`` and ``look_closer`` may be called from any thread."""
 
     @property
     def info(self) -> DetectorInfo:
@@ -88,8 +98,15 @@ class Detector(Protocol):
         """
         ...
 
+    def look_closer(self, crops: CropBatch) -> CornerMaps:
+        """Return the outputs of the second network for 1 to ``info.closer.max_batch`` crops of proposals; blocks until they are there.
+
+        Raises ``DetectorError`` as ``detect`` does, and if ``info.closer`` is None.
+        """
+        ...
+
     def close(self) -> None:
-        """Release the device. May be called twice; ``detect`` raises ``DetectorError`` afterwards."""
+        """Release the device. May be called twice; ``detect`` and ``look_closer`` raise ``DetectorError`` afterwards."""
         ...
 
 
@@ -127,6 +144,13 @@ def check_detector_batch(batch: DetectorBatch, info: DetectorInfo) -> None:
         raise DetectorError(f"input {batch.dtype}{batch.shape} is not uint8 (n, {height}, {width}, 3); prepare it with `letterbox`")
     if not 1 <= len(batch) <= info.max_batch:
         raise DetectorError(f"a batch of {len(batch)} inputs; pass 1 to {info.max_batch} at a time")
+
+
+def check_closer_batch(crops: CropBatch, info: DetectorInfo) -> None:
+    """Raise ``DetectorError`` unless the detector can look closer at ``crops``."""
+    if info.closer is None:
+        raise DetectorError("the model of the locator has no network that looks closer; check `info.closer` first")
+    check_crops(crops, info.closer.max_batch)
 
 
 def checked_maps(heat: Floats, corners: Floats, order: Floats, visible: Floats, *, batch: DetectorBatch, stride: int) -> DetectorMaps:

@@ -1,4 +1,4 @@
-"""Locate the cards in a frame with a network: propose in the whole frame, look closer where cards are small, suppress, refine.
+"""Locate the cards in a frame with a network: propose in the whole frame and, where cards are small, in tiles, suppress, look closer.
 
 The classical locator is ``edge.vision.locate``.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.card import LocatedCard, Quad, Size
+from edge.vision.closer_look import is_convex, look_closer
 from edge.vision.detector import Detections, Detector, DetectorInfo, Floats, concatenate, decode
 from edge.vision.frame import RgbImage
 from edge.vision.locate import BOTH_WAYS, SMALLEST_SIDE_PX, LocateSettings, sharpness
@@ -58,6 +59,9 @@ class NetworkLocator:
         found = found.select((found.score >= min_score) & (found.visible >= thresholds.visible))
         found = found.select(_lengths(found.quads) >= self.settings.min_height_share * min(pixels.shape[:2]))
         found = non_max_suppression(found, thresholds.overlap)
+        if self.detector.info.closer is not None:
+            # two proposals may turn out to be of one card
+            found = non_max_suppression(look_closer(self.detector, pixels, found), thresholds.overlap)
         return replace(found, quads=refine_corners(pixels, found.quads)) if self.refines else found
 
     def _detect(self, pixels: RgbImage, windows: list[Window], min_score: float) -> Detections:
@@ -70,7 +74,7 @@ class NetworkLocator:
             for row, window in enumerate(group):
                 proposed = decode(maps, row, info, min_score=min_score, most=MAX_PROPOSALS)
                 quads = to_frame(proposed.quads, window, info.input_size)
-                whole_card = _is_convex(quads) & ~is_cut(quads, window, frame, CUT_SHARE * _lengths(quads))
+                whole_card = is_convex(quads) & ~is_cut(quads, window, frame, CUT_SHARE * _lengths(quads))
                 parts.append(replace(proposed, quads=quads).select(whole_card))
         return concatenate(parts)
 
@@ -121,13 +125,6 @@ def non_max_suppression(found: Detections, most_overlap: float) -> Detections:
         if all(_overlap(found.quads[row], found.quads[other], area[row] + area[other]) < most_overlap for other in rivals):
             kept.append(row)
     return found.select(np.array(kept, dtype=np.intp))
-
-
-def _is_convex(quads: Floats) -> NDArray[np.bool_]:
-    """Return which quads (k, 4, 2) are convex and clockwise, bool (k,)."""
-    sides = np.roll(quads, -1, axis=1) - quads
-    following = np.roll(sides, -1, axis=1)
-    return np.asarray((sides[..., 0] * following[..., 1] > sides[..., 1] * following[..., 0]).all(axis=1), dtype=np.bool_)
 
 
 def _overlap(first: Floats, second: Floats, area: float) -> float:

@@ -7,21 +7,23 @@ import pytest
 
 from edge.adapters.hailo import HailoDetector
 from edge.adapters.onnx import OnnxDetector
-from edge.errors import DetectorError
+from edge.errors import DetectorError, ModelError
 from edge.recognition.locator_model import open_locator_model
-from edge.vision.detector import decode
+from edge.vision.corner_crops import CROP_SIZE, INNER, crop_of, look
+from edge.vision.detector import CloserInfo, decode
 from edge.vision.windows import Window, letterbox
 from tests.support.hailo_double import Board, install
-from tests.support.hailo_double.model import write_hailo_locator
+from tests.support.hailo_double.model import add_hailo_closer, write_hailo_locator
 from tests.support.hardware import board_locator_model
 from tests.support.scripted_detector import FormulaDetector
-from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, drawn_input, write_locator_model
+from tests.support.small_locator import BACK, CARD, FACE, FACE_TURNED, STRIDE, add_closer, drawn_input, write_locator_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "small-locator"
     write_hailo_locator(folder)
+    add_hailo_closer(folder)
     return open_locator_model(folder)
 
 
@@ -29,7 +31,7 @@ def model(tmp_path_factory):
 def detector(request, model, monkeypatch):
     match request.param:
         case "formula":
-            made = FormulaDetector()
+            made = FormulaDetector(closer=CloserInfo(max_batch=8, card=0.5))
         case "onnx":
             made = OnnxDetector(model)
         case "hailo":
@@ -74,6 +76,43 @@ def test_cards_have_a_place_an_order_and_a_face(detector):
     assert (by_x.visible > 0.9).all()
 
 
+def crops_of(detector, *marks):
+    """Crops of one card with each mark, as the detector proposes it."""
+    made = []
+    for mark in marks:
+        pixels = drawn_input((mark, 5, 5)) if mark else drawn_input()
+        quad = (np.array([5.5, 5.5]) * STRIDE - 0.5 + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array(CARD) / 2).astype(
+            np.float32
+        )
+        made.append(crop_of(pixels, quad))
+    return np.stack(made)
+
+
+def test_a_closer_look_tells_faces_backs_and_nothing_and_where_the_corners_are(detector):
+    crops = crops_of(detector, FACE, BACK, None)
+    seen = look(detector.look_closer(crops))
+    assert seen.face[0] > 0.9
+    assert seen.back[1] > 0.9
+    assert seen.face[2] + seen.back[2] < 0.5
+    assert np.allclose(seen.corners, INNER, atol=0.2)
+    assert (seen.upright > 0.9).all()
+
+
+def test_every_number_of_crops_up_to_the_maximum_gives_the_rows_of_single_looks(detector):
+    crops = crops_of(detector, *([FACE, BACK] * detector.info.closer.max_batch)[: detector.info.closer.max_batch])
+    together = detector.look_closer(crops)
+    for row, crop in enumerate(crops):
+        assert np.allclose(detector.look_closer(crop[None]).kinds[0], together.kinds[row], atol=0.2), "within 8 bits"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((0, 128, 96, 3), np.uint8), ((99, 128, 96, 3), np.uint8), ((1, 96, 128, 3), np.uint8), ((1, 128, 96, 3), float)]
+)
+def test_other_crops_are_rejected(detector, shape, dtype):
+    with pytest.raises(DetectorError, match="crops"):
+        detector.look_closer(np.zeros(shape, dtype))
+
+
 @pytest.mark.parametrize(
     "batch",
     [
@@ -106,6 +145,8 @@ def test_it_cannot_be_used_after_close_which_may_be_called_twice(detector):
     detector.close()
     with pytest.raises(DetectorError, match="closed"):
         detector.detect(drawn_input()[None])
+    with pytest.raises(DetectorError, match="closed"):
+        detector.look_closer(np.zeros((1, CROP_SIZE.height, CROP_SIZE.width, 3), np.uint8))
 
 
 # --- ONNX Runtime only ---
@@ -128,3 +169,18 @@ def test_a_network_of_free_size_runs_only_what_the_frame_fills(tmp_path):
     assert found.quads.mean(axis=(0, 1)) == pytest.approx([4.5 * STRIDE, 2.5 * STRIDE], abs=0.1)
     with pytest.raises(DetectorError, match="letterbox"):
         detector.detect(np.zeros((1, 40, 128, 3), np.uint8))
+
+
+def test_a_model_without_a_second_network_says_so(tmp_path):
+    write_locator_model(tmp_path)
+    detector = OnnxDetector(open_locator_model(tmp_path))
+    assert detector.info.closer is None
+    with pytest.raises(DetectorError, match="no network that looks closer"):
+        detector.look_closer(np.zeros((1, 128, 96, 3), np.uint8))
+
+
+def test_a_second_network_of_another_shape_is_named(tmp_path):
+    write_locator_model(tmp_path)
+    add_closer(tmp_path, batch=1)
+    with pytest.raises(ModelError, match=r"corners\.onnx: takes"):
+        OnnxDetector(open_locator_model(tmp_path))

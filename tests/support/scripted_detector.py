@@ -4,16 +4,24 @@ import numpy as np
 
 from edge.errors import DetectorError
 from edge.vision.card import Size
-from edge.vision.detector import DetectorInfo, DetectorMaps, DetectorThresholds, check_detector_batch, checked_maps
-from tests.support.small_locator import HEIGHT, SCALE_PX, STRIDE, WIDTH, corner_offsets
+from edge.vision.corner_crops import CornerMaps, checked_corners
+from edge.vision.detector import (
+    DetectorInfo,
+    DetectorMaps,
+    DetectorThresholds,
+    check_closer_batch,
+    check_detector_batch,
+    checked_maps,
+)
+from tests.support.small_locator import HEIGHT, NO_CARD, SCALE_PX, STRIDE, UPRIGHT, WIDTH, corner_logits, corner_offsets
 
 
 class FormulaDetector:
     """Finds the cards of ``small_locator.drawn_input``; counts its runs and inputs."""
 
-    def __init__(self, thresholds=None):
+    def __init__(self, thresholds=None, *, closer=None):
         self.info = DetectorInfo(
-            "formula", "0" * 64, Size(WIDTH, HEIGHT), STRIDE, SCALE_PX, thresholds or DetectorThresholds(0.5), max_batch=4
+            "formula", "0" * 64, Size(WIDTH, HEIGHT), STRIDE, SCALE_PX, thresholds or DetectorThresholds(0.5), max_batch=4, closer=closer
         )
         self.runs = []
         self.closed = False
@@ -31,6 +39,14 @@ class FormulaDetector:
         order = sigmoid(0.1 * blue[:, None] - 12.0)
         visible = np.full_like(order, 0.95)
         return checked_maps(heat, corners, order, visible, batch=batch, stride=STRIDE)
+
+    def look_closer(self, crops) -> CornerMaps:
+        if self.closed:
+            raise DetectorError("the detector is closed; open it again before locating")
+        check_closer_batch(crops, self.info)
+        red, green, _ = crops.astype(np.float32).mean(axis=(1, 2)).T
+        kinds = np.stack([2 * (green - red), 2 * (red - green), np.full_like(red, NO_CARD), np.full_like(red, UPRIGHT)], axis=1)
+        return checked_corners(np.repeat(corner_logits()[None], len(crops), axis=0), kinds, len(crops))
 
     def close(self):
         self.closed = True

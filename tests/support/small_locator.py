@@ -6,10 +6,13 @@ are those of an upright card of ``CARD`` input pixels around the center of the c
 
 import hashlib
 import json
+import math
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from edge.vision.corner_crops import CELL_PX, CORNER_CELLS, INNER
 
 WIDTH, HEIGHT, STRIDE, SCALE_PX = 128, 96, 8, 16.0
 CARD = (28.0, 40.0)
@@ -18,6 +21,10 @@ FACE, FACE_TURNED, BACK = (0, 255, 255), (0, 255, 0), (255, 0, 0)
 """Marks of a face the right way up, a face whose first corner is the opposite one, and a back."""
 GROUND, PAPER = (60, 60, 60), (90, 90, 90)
 OUTPUTS = ("heat", "corners", "order", "visible")
+CLOSER_OUTPUTS = ("corners", "kinds")
+NO_CARD = 3.0
+"""Logit of a crop that shows no card; those of a face and a back are the difference of green and red, twice."""
+UPRIGHT = 4.0
 
 
 def corner_offsets():
@@ -65,6 +72,46 @@ def record(path):
     return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
+def corner_logits(points=INNER):
+    """Logits float32 (4, 32, 24) whose mean position are four points of a crop."""
+    logits = np.full((4, *CORNER_CELLS), -40.0, np.float32)
+    for corner, (x, y) in enumerate((points + 0.5) / CELL_PX - 0.5):
+        for row, down in ((math.floor(y), 1 - y % 1), (math.floor(y) + 1, y % 1)):
+            for column, right in ((math.floor(x), 1 - x % 1), (math.floor(x) + 1, x % 1)):
+                logits[corner, row, column] = math.log(max(down * right, 1e-12))
+    return logits
+
+
+def write_closer(path, *, points=INNER, batch="n"):
+    """A network that says that the corners of every card are at ``points`` of its crop, and which side its color means."""
+    constants = {
+        "kinds_w": np.array([[-2, 2, 0], [2, -2, 0], [0, 0, 0], [0, 0, 0]], np.float32).reshape(4, 3, 1, 1),
+        "kinds_b": np.array([0, 0, NO_CARD, UPRIGHT], np.float32),
+        "none_w": np.zeros((4, 3, 1, 1), np.float32),
+        "where": corner_logits(points)[None],
+    }
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["f"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("GlobalAveragePool", ["t"], ["mean"]),
+        helper.make_node("Conv", ["mean", "kinds_w", "kinds_b"], ["k"]),
+        helper.make_node("Flatten", ["k"], [CLOSER_OUTPUTS[1]]),
+        helper.make_node("Conv", ["mean", "none_w"], ["zero"]),
+        helper.make_node("Add", ["zero", "where"], [CLOSER_OUTPUTS[0]]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small_closer",
+        [helper.make_tensor_value_info("crops", TensorProto.UINT8, [batch, 128, 96, 3])],
+        [
+            helper.make_tensor_value_info(CLOSER_OUTPUTS[0], TensorProto.FLOAT, [batch, 4, *CORNER_CELLS]),
+            helper.make_tensor_value_info(CLOSER_OUTPUTS[1], TensorProto.FLOAT, [batch, 4]),
+        ],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+
+
 def write_locator_model(folder, **network):
     """Write the folder; return the content of its ``model.json``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +129,15 @@ def write_locator_model(folder, **network):
         "thresholds": {"score": 0.5},
         "trained_on": "nothing: a test's network",
     }
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def add_closer(folder, **network):
+    """Add a network that looks closer to a folder; return the content of its ``model.json``."""
+    manifest = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    write_closer(folder / "corners.onnx", **network)
+    manifest["closer"] = {"outputs": list(CLOSER_OUTPUTS), "artifacts": {"onnx": record(folder / "corners.onnx")}, "card": 0.5}
     write_manifest(folder, manifest)
     return manifest
 

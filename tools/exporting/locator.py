@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from edge.errors import DataError
 from edge.recognition.locator_model import LOCATOR_SCHEMA
-from edge.recognition.model import MODEL_FILE
+from edge.recognition.model import MODEL_FILE, read_model_json
 from edge.system.files import replacement
 from tools.evaluation.locator_network import measure_locator
 from tools.exporting.onnx_format import OPSET
@@ -49,11 +49,10 @@ class _Deployed(nn.Module):
         return tuple(self.network(pixels.permute(0, 3, 1, 2).float()))
 
 
-def export_locator(checkpoint: Path, data: Path, out: Path, *, score: float, scenes: int) -> dict[str, Any]:
-    """Write the network of ``checkpoint`` into the folder ``out`` and return its ``model.json``.
+def export_locator(checkpoint: Path, out: Path, *, score: float) -> None:
+    """Write the network of ``checkpoint`` into the folder ``out``; a network that looks closer there stays.
 
-    ``score`` is the threshold of a card, ``scenes`` the number of composed scenes to measure on. Raises ``DataError`` if the checkpoint
-    cannot be read, the ONNX file does not agree with it, or data are missing.
+    ``score`` is the threshold of a card. Raises ``DataError`` if the checkpoint cannot be read, or the ONNX file does not agree with it.
     """
     state = load(checkpoint)
     network, side = trained_locator(state), int(state["side"])
@@ -62,9 +61,19 @@ def export_locator(checkpoint: Path, data: Path, out: Path, *, score: float, sce
         write_locator_onnx(network, side, path)
         require_agreement(network, side, path)
     record = _manifest(out / ONNX_FILE, network, side, state, score)
+    if (out / MODEL_FILE).exists() and "closer" in (before := read_model_json(out)):
+        record["closer"] = before["closer"]
     write_manifest(out, record)
-    record["figures"] = measure_locator(out, data, state["held_out"], scenes)
-    write_manifest(out, record)
+
+
+def measure_exported(folder: Path, data: Path, scenes: int) -> dict[str, Any]:
+    """Measure the networks in a folder, write the figures into its ``model.json``, and return that.
+
+    ``scenes`` is the number of composed scenes. Raises ``ModelError`` for an unusable folder and ``DataError`` for missing data.
+    """
+    record: dict[str, Any] = read_model_json(folder)
+    record["figures"] = measure_locator(folder, data, record["trained_on"]["held_out"], scenes)
+    write_manifest(folder, record)
     return record
 
 

@@ -141,15 +141,19 @@ class Block(nn.Module):
         self.reduce = NormedConvolution(width * expansion, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to as many."""
         return cast(Tensor, x + self.reduce(torch.relu(self.expand(self.mix(x)))))
 
 
 class Down(nn.Module):
+    """A 3x3 convolution of stride 2 and ReLU."""
+
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.convolution = NormedConvolution(channels, width, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, h, w) to (n, width, h / 2, w / 2)."""
         return torch.relu(self.convolution(x))
 
 

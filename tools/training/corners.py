@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from edge.adapters.onnx import OnnxDetector
+from edge.errors import DataError
 from edge.recognition.locator_model import open_locator_model
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
 from edge.vision.corner_crops import CELL_PX, CORNER_CELLS, CROP_SIZE, KINDS, crop_of, to_crop
@@ -26,8 +27,9 @@ from edge.vision.detector import Detector, decode
 from edge.vision.frame import RgbImage
 from edge.vision.windows import letterbox, to_frame, whole
 from tools.network.corners import CornerNetwork, CornerOutput, CornerSettings
-from tools.simulation.scenes.compose import Scene, SceneCard
+from tools.simulation.scenes.compose import Scene
 from tools.simulation.scenes.material import SceneMaterial
+from tools.training.checkpoint import State
 from tools.training.cutmix import Mix
 from tools.training.locator import SceneSamples, SceneShares
 from tools.training.loop import StagePlan
@@ -92,7 +94,10 @@ class CropLabels(NamedTuple):
 
 
 class CropSamples:
-    """Maps a number to (crops uint8 (12, 128, 96, 3), corners (12, 4, 2), inside (12, 4), kind (12), upright (12)); the same for one seed."""
+    """Maps a number to (crops uint8 (12, 128, 96, 3), corners (12, 4, 2), inside (12, 4), kind (12), upright (12)).
+
+    Always the same for one seed.
+    """
 
     def __init__(self, scenes: SceneSamples, proposer: Path) -> None:
         self._scenes = scenes
@@ -203,17 +208,17 @@ def label(scene: Scene, quad: Quads) -> CropLabels:
     corners = to_crop(np.roll(card.corners, turn, axis=0), quad)
     if corners is None or card.visible < SURELY_VISIBLE:
         return nothing._replace(kind=-1)
-    inside = ((corners > -1.0) & (corners < np.array(CROP_SIZE, dtype=np.float32))).all(axis=1).astype(np.float32)
+    inside = ((corners > -1.0) & (corners < np.array(CROP_SIZE, dtype=np.float32))).all(axis=1)
     is_card = overlaps[best] >= CARD_OVERLAP
     upright = int(turn == 0) if card.oriented and turn in (0, 2) else -1
-    return CropLabels(corners, inside, KINDS.index(card.side) if is_card else -1, upright if is_card else -1)
+    return CropLabels(corners, np.asarray(inside, dtype=np.float32), KINDS.index(card.side) if is_card else -1, upright if is_card else -1)
 
 
 def _height(corners: Quads) -> float:
     return float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2.0
 
 
-def _overlap(first: Quads, second: NDArray[np.floating]) -> float:
+def _overlap(first: Quads, second: NDArray[np.floating | np.integer]) -> float:
     a, b = np.ascontiguousarray(first, dtype=np.float32), np.ascontiguousarray(second, dtype=np.float32)
     common, _ = cv2.intersectConvexConvex(a, b)
     return float(common / max(cv2.contourArea(a) + cv2.contourArea(b) - common, 1e-6))
@@ -249,17 +254,17 @@ class CornerObjective(TrainedObjective):
     def terms(self, output: CornerOutput, corners: Tensor, inside: Tensor, kinds: Tensor, upright: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss."""
         chance = functional.log_softmax(output.corners.flatten(2), dim=2)
-        maps = chance.exp().unflatten(2, CORNER_CELLS)
+        maps = chance.exp().reshape(*chance.shape[:2], *CORNER_CELLS)
         x, y = (maps.sum(dim=2) * self._x).sum(dim=2), (maps.sum(dim=3) * self._y).sum(dim=2)
         off = (x - corners[:, :, 0]).abs() + (y - corners[:, :, 1]).abs()
         count = inside.sum().clamp_min(1.0)
         positions = (off * inside).sum() / count / CROP_SIZE.height
         spread = -(self._targets(corners) * chance).sum(dim=2)
         spreads = (spread * inside).sum() / count
-        known = kinds >= 0
-        kind = functional.cross_entropy(output.kinds[known, : len(KINDS)], kinds[known]) if bool(known.any()) else positions * 0.0
+        known, nothing = kinds >= 0, positions * 0.0
+        kind = functional.cross_entropy(output.kinds[known, : len(KINDS)], kinds[known]) if bool(known.any()) else nothing
         told = upright >= 0
-        turned = functional.binary_cross_entropy_with_logits(output.kinds[told, -1], upright[told]) if bool(told.any()) else positions * 0.0
+        turned = functional.binary_cross_entropy_with_logits(output.kinds[told, -1], upright[told]) if bool(told.any()) else nothing
         weights = self._weights
         loss = positions + weights.maps * spreads + weights.kinds * kind + weights.upright * turned
         return {"loss": loss, "positions": positions.detach(), "maps": spreads.detach(), "kinds": kind.detach(), "upright": turned.detach()}
@@ -271,6 +276,17 @@ class CornerObjective(TrainedObjective):
         down = torch.exp(-((self._y - corners[:, :, 1:]) ** 2) / (2.0 * sigma**2))
         target = (down[:, :, :, None] * across[:, :, None, :]).flatten(2)
         return target / target.sum(dim=2, keepdim=True).clamp_min(1e-9)
+
+
+def trained_corners(state: State) -> CornerNetwork:
+    """Return the network of a checkpoint's state, with its averaged weights. Raises ``DataError`` if it is another network."""
+    settings = dict(state["network_settings"])
+    if settings.get("kind") != CornerSettings().kind:
+        raise DataError("the checkpoint is not of a network that looks closer; pass the last.pt of `tools.training corners`")
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    network = CornerNetwork(CornerSettings(**values))
+    network.load_state_dict(state["average"])
+    return network.eval()
 
 
 def plan_corners(

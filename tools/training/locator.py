@@ -44,7 +44,7 @@ class LossWeights:
     """Weights of the terms of the loss; that of the centers is 1."""
 
     corners: float = 8.0
-    order: float = 1.0
+    order: float = 2.0
     visible: float = 0.2
 
 

@@ -526,7 +526,8 @@ class ConfiguredInferModel:
         for name, exact in zip(self._infer_model.output_names, session.run(None, {session.get_inputs()[0].name: pixels}), strict=True):
             noise = np.random.default_rng().normal(0.0, 0.05, exact.shape) if BOARD.noise else 0.0
             answers = (exact + noise).astype(np.float32)
-            read = dequantised(answers, BOARD.output_bits) if answers.ndim == 2 else dequantised_maps(answers, BOARD.output_bits)
+            is_embedding = answers.ndim == 2 and len(self._infer_model.output_names) == 1
+            read = dequantised(answers, BOARD.output_bits) if is_embedding else dequantised_maps(answers, BOARD.output_bits)
             for request, answer in zip(bindings, read, strict=True):
                 request.output(name).get_buffer(None)[...] = answer.reshape(request.output(name).get_buffer(None).shape)
         BOARD.pictures += len(bindings)
@@ -548,7 +549,8 @@ def shape_on_chip(answer):
 
 
 def dequantised_maps(values, bits):
-    """Return maps (n, channels, height, width) with their channels last, quantized over the range of their values."""
+    """Return maps (n, channels, height, width) with their channels last, or vectors, quantized over the range of their values."""
     lowest, highest = float(values.min()), float(values.max())
     scale = max(highest - lowest, 1e-6) / (2**bits - 1)
-    return (np.round((values - lowest) / scale) * scale + lowest).astype(np.float32).transpose(0, 2, 3, 1)
+    read = (np.round((values - lowest) / scale) * scale + lowest).astype(np.float32)
+    return read.transpose(0, 2, 3, 1) if read.ndim == 4 else read

@@ -8,6 +8,9 @@ LOCATOR_OUTPUTS = ("locator/conv1", "locator/conv2", "locator/conv3", "locator/c
 """Names in the order of the ONNX's outputs; a compiler makes up its own."""
 
 
+CLOSER_OUTPUTS = ("corners/conv1", "corners/conv2")
+
+
 def write_hailo_model(folder, **hef):
     """Write the folder and return the content of its ``model.json``."""
     manifest = write_model(folder)
@@ -23,5 +26,14 @@ def write_hailo_locator(folder, *, listed=LOCATOR_OUTPUTS, **hef):
     manifest = small_locator.write_locator_model(folder)
     write_hef(folder / "model.hef", folder / "model.onnx", outputs=list(LOCATOR_OUTPUTS), **hef)
     manifest["artifacts"]["hef"] = {**small_locator.record(folder / "model.hef"), "outputs": listed}
+    small_locator.write_manifest(folder, manifest)
+    return manifest
+
+
+def add_hailo_closer(folder, *, listed=CLOSER_OUTPUTS):
+    """Add a network that looks closer, with a HEF, to a model folder of the locator."""
+    manifest = small_locator.add_closer(folder)
+    write_hef(folder / "corners.hef", folder / "corners.onnx", outputs=list(CLOSER_OUTPUTS))
+    manifest["closer"]["artifacts"]["hef"] = {**small_locator.record(folder / "corners.hef"), "outputs": listed}
     small_locator.write_manifest(folder, manifest)
     return manifest

@@ -14,7 +14,7 @@ from edge.recognition.locator_model import open_locator_model
 from edge.vision.detector import decode
 from tests.support.scene_material import drawn_material
 from tools import compile_hef
-from tools.exporting.locator import export_locator
+from tools.exporting.locator import export_locator, measure_exported
 from tools.network.locator import SCALE_PX, LocatorNetwork, LocatorOutput, LocatorSettings, decoded, from_turn_free, turn_free, upward
 from tools.network.locator_weights import read_trainable
 from tools.simulation.scenes.compose import Scene, SceneCard
@@ -159,7 +159,8 @@ def exported(material, tmp_path_factory):
     """A folder with a run of a tiny network, and its export."""
     folder = tmp_path_factory.mktemp("locator")
     run_stage(plan_locator(SETTINGS, material), Run(folder / "run", resume=False, processes=SINGLE_PROCESS))
-    export_locator(folder / "run" / "last.pt", folder, folder / "card-locator", score=0.3, scenes=0)
+    export_locator(folder / "run" / "last.pt", folder / "card-locator", score=0.3)
+    measure_exported(folder / "card-locator", folder, scenes=0)
     return folder
 
 
