@@ -20,9 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from edge.app.locator import open_locate
 from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, ModelError, UsageError
 from edge.recognition.model import find_model, open_model
+from edge.settings.sections import LocateSection
 from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError
@@ -45,9 +47,9 @@ def _measure(args: argparse.Namespace) -> None:
     names = args.rows.split(",") if args.rows else [name for name in ROWS if name != NOT_BY_DEFAULT]
     if unknown := [name for name in names if name not in ROWS]:
         raise UsageError(f"--rows: no row {unknown[0]!r}; known: {', '.join(ROWS)}")
-    with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory:
+    with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory, open_locate(LocateSection()) as locate:
         print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
-        fixture = make_fixture(Path(directory), open_model(find_model(args.model)), args.cards, args.npu_latency)
+        fixture = make_fixture(Path(directory), open_model(find_model(args.model)), locate, args.cards, args.npu_latency)
         for name in names:
             try:
                 for row in ROWS[name](fixture):

@@ -20,10 +20,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.locator import open_locate
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode, UsageError
 from edge.recognition.model import Model, find_model, open_model
 from edge.recognition.recognizer import Embedder
+from edge.settings.sections import LocateSection
 from tools.evaluation.bundle_comparison.comparison import summarize
 from tools.evaluation.bundle_comparison.queried import compare_photos, open_queried_bundle
 from tools.evaluation.bundle_comparison.report import BundlePair, as_record, as_text, write_report
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             photos = list_photos(args.photos)
             known = {*old.bundle.gallery.cards, *new.bundle.gallery.cards}
             truth = truth_in_list(args.truth, args.photos) if args.truth else truth_in_names(known)
-            comparisons = compare_photos(photos, old, new, truth, rectified=args.rectified)
+            locate = None if args.rectified else stack.enter_context(open_locate(LocateSection()))
+            comparisons = compare_photos(photos, old, new, truth, locate)
             compared = list(tqdm(comparisons, total=len(photos), unit="photo", file=sys.stderr, disable=None))
         summary, pair = summarize(compared), BundlePair(old.bundle, new.bundle)
         if args.report:

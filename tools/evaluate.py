@@ -2,6 +2,7 @@
 
     python -m tools.evaluate --acceptance --index BUNDLE --images DIR --cards cards.csv --negatives DIR --sets A,B [--report DIR] [--json]
     python -m tools.evaluate --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--views glare,...] [--json]
+    python -m tools.evaluate --frames --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--locator METHOD] [--json]
     python -m tools.evaluate --lone --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--json]
 
 With ``--acceptance``: the acceptance table, the table of views, and the effect of each stage (``tools/evaluation/acceptance/``), for the
@@ -12,9 +13,12 @@ of typical failures.
 With ``--lone``: 1, 3 and 10 cards of a layout among 113 cards of another, with the thresholds of the model and, if the bundle is
 calibrated, with its own (``tools/evaluation/lone.py``).
 
-Without either, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole index
-and in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1 if a
-bound is missed. 65 bad data, 64 usage, 69 a missing extra.
+With ``--frames``: whole frames, located and recognized (``tools/evaluation/frames.py``): one to eight cards on photographs, pictures
+without a card, and backs of cards; how many cards are named, and in how many frames something else is outlined or named.
+
+Without any of these, quick counts: the scans themselves; simulated views of them (``tools/simulation/camera.py``), searched in the whole
+index and in the index without their artwork; whole photos in which the card has to be located first; images without a card. Exit status 1
+if a bound is missed. 65 bad data, 64 usage, 69 a missing extra.
 """
 
 from __future__ import annotations
@@ -23,22 +27,25 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import cv2
 
 from edge.adapters.onnx import OnnxEmbedder
 from edge.app.index import as_loaded_gallery, make_vector_index, with_projection
+from edge.app.locator import open_locate
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
 from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.model import Model, find_model, open_model
-from edge.recognition.recognizer import NEIGHBORS_K
+from edge.recognition.recognizer import NEIGHBORS_K, Recognizer
+from edge.settings.sections import LocateMethod, LocateSection
 from tools.bundle_build.card_list import images_outside
 from tools.evaluation.acceptance.plan import DISTRACTORS, TRACKS, AcceptancePlan, System
+from tools.evaluation.frames import measure_frames
 from tools.evaluation.lone import LoneMeasurement
 from tools.evaluation.queries import MEASURING, PHOTO_VIEW, Dataset, choose_scans, half_of_negatives
 from tools.evaluation.recognition import as_records, as_table, measure_rows
@@ -75,15 +82,21 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
         views_per_card=args.views_per_card or (2 if args.acceptance else 1),
     )
-    with closing(OnnxEmbedder(model, arena=True, spin=True)) as embedder:
+    with ExitStack() as stack:
+        embedder = stack.enter_context(closing(OnnxEmbedder(model, arena=True, spin=True)))
+        locate = stack.enter_context(open_locate(LocateSection(method=args.locator)))
         if args.acceptance:
-            return _accept(args, System(model, bundle, loaded, embedder), dataset, presets)
+            return _accept(args, System(model, bundle, loaded, embedder, locate), dataset, presets)
         if args.lone:
             default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds
             thresholds = {"uncalibrated": default} | ({} if bundle.thresholds is None else {"calibrated": bundle.thresholds})
             rows = list(LoneMeasurement(bundle, model, embedder, dataset).rows(thresholds))
+        elif args.frames:
+            recognizer = Recognizer(embedder, loaded, neighbors_k=args.neighbors_k)
+            counts = {"scene_count": args.scenes, "picture_count": args.pictures, "back_count": args.backs}
+            rows = list(measure_frames(dataset, recognizer, locate, **counts))
         else:
-            rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k))
+            rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k, locate))
     if args.json:
         for record in as_records(rows):
             print(json.dumps(record))
@@ -150,7 +163,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--views-per-card", type=int, metavar="N", help="simulated views of each card (default 1, acceptance 2)")
     parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbors verified (default {NEIGHBORS_K})")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the views (default 2026)")
+    parser.add_argument(
+        "--locator", choices=get_args(LocateMethod), default=LocateSection().method, help="locator for photos (default: the daemon's)"
+    )
     parser.add_argument("--lone", action="store_true", help="measure a few cards of one layout in an index of another")
+    parser.add_argument("--frames", action="store_true", help="measure whole frames: scenes, pictures without a card, backs")
+    parser.add_argument("--scenes", type=int, default=134, metavar="N", help="with --frames: scenes of one to eight cards (134)")
+    parser.add_argument("--pictures", type=int, default=2000, metavar="N", help="with --frames: pictures without a card (2000)")
+    parser.add_argument("--backs", type=int, default=300, metavar="N", help="with --frames: backs of cards (300)")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
     accepting = parser.add_argument_group("acceptance")
     accepting.add_argument("--acceptance", action="store_true", help="print the acceptance table and the table of views")
@@ -163,8 +183,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     accepting.add_argument("--teacher", type=Path, metavar="ONNX", help="the teacher of the network, exported")
     args = parser.parse_args(arguments)
     needless = [name for name in ("report", "strict", "teacher") if getattr(args, name) and not args.acceptance]
-    if args.lone and args.acceptance:
-        parser.error("--lone and --acceptance are separate measurements; give one of them")
+    if args.lone + args.acceptance + args.frames > 1:
+        parser.error("--acceptance, --lone and --frames are separate measurements; give one of them")
     if needless:
         parser.error(f"--{needless[0]} belongs to --acceptance")
     return args

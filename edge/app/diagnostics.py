@@ -160,7 +160,7 @@ def _locator(settings: Settings) -> Iterator[CheckResult]:
         yield _ok("locator", "classical: needs no model")
         return
     model = open_locator_model(find_locator_model(section.model))
-    name = f"network {model.manifest.model_id} in {model.folder}"
+    name = f"{section.method}, network {model.manifest.model_id} in {model.folder}"
     if section.backend == "hailo":
         yield _ok("locator", f"{name}, on hailo: {model.artifact_path('hef').name} is intact; the daemon opens it")
         return

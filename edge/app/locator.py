@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 def open_locate(settings: LocateSection, npu: HailoNpu | None = None) -> Iterator[Locate]:
     """Open the locator and yield the function that locates cards; close it at the end.
 
-    A network on the NPU shares ``npu`` with the embedder if that runs there. Raises ``ModelError`` if the settings choose the network and
+    A network on the NPU shares ``npu`` with the embedder if that runs there. Raises ``ModelError`` if the method needs the network and
     its model is absent, damaged or unusable, ``NpuError`` if they choose the NPU and it cannot be used.
     """
     if settings.method == "classical":
         yield partial(locate_cards, settings=settings.settings())
         return
     from edge.recognition.locator_model import find_locator_model, open_locator_model
+    from edge.vision.combined_locator import CombinedLocator
     from edge.vision.network_locator import NetworkLocator
 
     model = open_locator_model(find_locator_model(settings.model))
     with closing(_open_detector(model, settings, npu)) as detector:
-        yield NetworkLocator(detector, settings.settings()).locate
+        network = NetworkLocator(detector, settings.settings())
+        yield network.locate if settings.method == "network" else CombinedLocator(network).locate
 
 
 def _open_detector(model: LocatorModel, settings: LocateSection, npu: HailoNpu | None) -> Detector:

@@ -22,7 +22,7 @@ from edge.vision.locate import LocateSettings
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]
 BackendName = Literal["onnx", "hailo"]
 ReadNumbers = Literal["auto", "never", "ambiguous", "always"]
-LocateMethod = Literal["network", "classical"]
+LocateMethod = Literal["combined", "network", "classical"]
 
 _LOCATE: Final = LocateSettings()
 _TRACK: Final = TrackPolicy()
@@ -142,9 +142,13 @@ class LocateSection(Schema):
     """How cards are located in a frame."""
 
     method: LocateMethod = Field(
-        "classical", description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed."
+        "classical",
+        description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed. `combined`: both; "
+        "the network decides what is a card, edges where exactly it is.",
     )
-    model: Path | None = Field(None, description="Folder of the locator's model. If absent: the only one under `hef/`. `network` only.")
+    model: Path | None = Field(
+        None, description="Folder of the locator's model. If absent: the only one under `hef/`. Not used with `classical`."
+    )
     backend: BackendName = Field(
         "onnx", description="What runs the locator's network: `onnx`: the CPU; `hailo`: the NPU, which the embedding model may use too."
     )
@@ -164,13 +168,13 @@ class LocateSection(Schema):
         ge=160,
         le=4096,
         description="Frames are scaled down to this length before the search: a larger value finds smaller cards but is slower. "
-        "`classical` only.",
+        "Not used with `network`.",
     )
     focal_length_share: float = Field(
         _LOCATE.focal_length_share, ge=0.3, le=5, description="Focal length of the camera in pixels, as a share of the frame's longer side."
     )
     weakest_edge: float = Field(
-        _LOCATE.weakest_edge, ge=1, le=255, description="Minimum gray-level gradient of a card's edge. `classical` only."
+        _LOCATE.weakest_edge, ge=1, le=255, description="Minimum gray-level gradient of a card's edge. Not used with `network`."
     )
 
     def settings(self) -> LocateSettings:

@@ -75,27 +75,39 @@ class _View:
 
     def shape_in(self, pixels: RgbImage) -> CardShape:
         """Return the shapes that a card can have in ``pixels``, the frame or its small copy."""
-        height, width = pixels.shape[:2]
-        settings = self.settings
-        longer, shorter = max(width, height), min(width, height)
-        return CardShape(
-            Size(width, height), settings.focal_length_share * longer, settings.min_height_share * shorter, settings.shape_tolerance
-        )
+        return _card_shape(pixels, self.settings)
 
 
 def locate_cards(pixels: RgbImage, settings: LocateSettings = LocateSettings()) -> tuple[LocatedCard, ...]:
     """Return the card-shaped outlines in a frame, RGB uint8 (height, width, 3), largest first; empty if there are none."""
+    quads = non_max_suppression(pixels, fitted_outlines(pixels, settings)).quads
+    return tuple(located_card(pixels, quad, settings) for quad in largest_first(quads, settings.max_cards))
+
+
+def fitted_outlines(pixels: RgbImage, settings: LocateSettings) -> Outlines:
+    """Return all outlines of a frame that can be a card and that the image supports: several for each card, and others."""
     if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
-        return ()
+        return Outlines(np.empty((0, 4, 2), dtype=np.float32), np.empty((0, 4), dtype=np.float32))
     view = _view(pixels, settings)
     found = _candidates(view)
     apart = non_max_suppression(pixels, found, min_evidence=settings.min_support)
     found = concatenate(found, _parts(view, apart))
     for index in range(len(apart.quads)):
         found = concatenate(found, _with_other_sides(view, select(apart, np.array([index]))))
-    found = non_max_suppression(pixels, found)
-    largest_first = np.argsort(-areas(found.quads))[: settings.max_cards]
-    return tuple(_located(view, found.quads[index]) for index in largest_first)
+    return found
+
+
+def largest_first(quads: Quads, most: int) -> Quads:
+    """Return the ``most`` largest quads, largest first."""
+    return np.asarray(quads[np.argsort(-areas(quads), kind="stable")[:most]], dtype=np.float32)
+
+
+def _card_shape(pixels: RgbImage, settings: LocateSettings) -> CardShape:
+    height, width = pixels.shape[:2]
+    longer, shorter = max(width, height), min(width, height)
+    return CardShape(
+        Size(width, height), settings.focal_length_share * longer, settings.min_height_share * shorter, settings.shape_tolerance
+    )
 
 
 def _view(pixels: RgbImage, settings: LocateSettings) -> _View:
@@ -179,9 +191,9 @@ def _plausible(view: _View, outlines: Outlines, pixels: RgbImage, leniency: floa
     )
 
 
-def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
-    """Return the located card: the outline in a portrait orientation and the orientations that are possible."""
-    shape = view.shape_in(view.pixels)
+def located_card(pixels: RgbImage, corners: NDArray[np.float32], settings: LocateSettings) -> LocatedCard:
+    """Return the card at an outline (4, 2) of a frame, in a portrait orientation, with the orientations that are possible."""
+    shape = _card_shape(pixels, settings)
     ratio = float(estimate_poses(corners[None], shape.frame, shape.focal_px).ratio[0])
     if ratio > 1.0:  # the first side is the long one: portrait starts one corner later
         corners = np.roll(corners, -1, axis=0)
@@ -189,7 +201,7 @@ def _located(view: _View, corners: NDArray[np.float32]) -> LocatedCard:
         corners = np.roll(corners, 2, axis=0)
     quad = Quad.from_array(corners)
     certain = abs(np.log(max(ratio, 1e-6))) > 0.5 * np.log(CARD_RATIO)
-    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=sharpness(view.pixels, quad))
+    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=sharpness(pixels, quad))
 
 
 def sharpness(pixels: RgbImage, quad: Quad) -> float:

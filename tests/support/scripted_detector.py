@@ -54,3 +54,31 @@ class FormulaDetector:
 
 def sigmoid(values):
     return (1.0 / (1.0 + np.exp(-values))).astype(np.float32)
+
+
+class ProposingDetector:
+    """Proposes cards whatever it is shown: (quad in frame pixels, score) each, or (quad, score, is_back), in a frame of 1280 x 720."""
+
+    stride = 8
+
+    def __init__(self, *proposals, frame=(1280, 720)):
+        self.info = DetectorInfo("proposing", "0" * 64, Size(256, 256), self.stride, 64.0, DetectorThresholds(0.45), max_batch=16)
+        self.proposals, self.scale = proposals, 256 / frame[0]
+        self.runs = 0
+
+    def detect(self, batch) -> DetectorMaps:
+        self.runs += 1
+        cells = 256 // self.stride
+        heat = np.zeros((len(batch), 2, cells, cells), np.float32)
+        corners = np.zeros((len(batch), 8, cells, cells), np.float32)
+        order, visible = (np.full((len(batch), 1, cells, cells), 0.95, np.float32) for _ in range(2))
+        for quad, score, *back in self.proposals:
+            at = (quad.to_array() + 0.5) * self.scale
+            column, row = (at.mean(axis=0) // self.stride).astype(int)
+            center = (np.array([column, row]) + 0.5) * self.stride
+            heat[0, int(any(back)), row, column] = score
+            corners[0, :, row, column] = ((at - center) / self.info.scale_px).ravel()
+        return DetectorMaps(heat, corners, order, visible)
+
+    def close(self):
+        pass

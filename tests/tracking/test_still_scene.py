@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.daemon.locator import CardLocator
+from edge.settings.sections import CameraSection, LocateSection
 from edge.vision.card import LocatedCard, Point, Quad
 from edge.vision.frame import Frame
 
@@ -70,6 +71,25 @@ def test_a_new_card_is_located_in_the_frame_that_shows_it(place):
     card = card_at(*place)
     assert film.show(with_card(TABLE, card), 1 / FPS, cards=(card,)) == [0]
     assert film.last == (card,)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(1.0, 6.0), st.floats(0.0, 1.0))
+def test_a_new_card_is_located_within_100_ms_whenever_it_is_laid_down(still_s, before_the_next_frame):
+    """At the frame rate of the default settings, with their interval; the card may lie there just after a frame was captured."""
+    fps = CameraSection().fps
+    locator = CardLocator(
+        lambda pixels: (card_at(300, 150),) if pixels is with_it else (), still_interval_s=LocateSection().still_interval_s
+    )
+    with_it = with_card(TABLE, card_at(300, 150))
+    laid_s = (round(still_s * fps) + before_the_next_frame) / fps
+    for number in range(round((still_s + 1.0) * fps)):
+        at_s = number / fps
+        located = locator.locate(Frame(with_it if at_s >= laid_s else TABLE, number, round(at_s * S)))
+        if located:
+            assert 0.0 <= at_s - laid_s <= 0.1
+            return
+    pytest.fail("never located")
 
 
 def test_after_a_change_every_frame_is_searched_for_a_moment_and_then_few():

@@ -22,6 +22,7 @@ from edge.recognition.model import Model
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
+from edge.vision.card import Locate
 from edge.vision.frame import RgbImage
 from tools.benchmarks.npu import NpuFixture, make_npu_fixture
 from tools.benchmarks.vectors import random_vectors
@@ -35,9 +36,13 @@ CATALOG_CARDS: Final = 17_592
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixture:
-    """A model, a drawn card with a photo of it, and a bundle whose first entries are drawn cards; ``folder`` is for temporary files."""
+    """A model, a drawn card with a photo of it, and a bundle whose first entries are drawn cards; ``folder`` is for temporary files.
+
+    ``locate`` is the daemon's default locator.
+    """
 
     model: Model
+    locate: Locate
     bundle: Bundle
     photo: RgbImage
     card: RgbImage
@@ -51,10 +56,10 @@ class Fixture:
     def npu(self) -> NpuFixture:
         """Return the HailoRT test double with a model on it. Raises ``MissingExtraError``, and ``UsageError`` outside a clone."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        return make_npu_fixture(self.model, self.bundle, self.loaded(), self.card, folder, self.npu_latency_ms / 1e3)
+        return make_npu_fixture(self.model, self.locate, self.bundle, self.loaded(), self.card, folder, self.npu_latency_ms / 1e3)
 
 
-def make_fixture(folder: Path, model: Model, cards: int, npu_latency_ms: float) -> Fixture:
+def make_fixture(folder: Path, model: Model, locate: Locate, cards: int, npu_latency_ms: float) -> Fixture:
     """Write a bundle of ``cards`` entries, generated cards first and then random vectors in loose clusters; photograph one of the cards."""
     specs = card_specs(8, 3)
     drawn = [over_white(draw_card(spec)) for spec in specs]
@@ -77,4 +82,4 @@ def make_fixture(folder: Path, model: Model, cards: int, npu_latency_ms: float) 
     table = np.full((720, 1280, 3), (96, 84, 70), np.uint8)
     pose = CardPose(620.0, 360.0, 4.0, roll_deg=12.0, tilt_deg=12.0)
     photo, _ = photograph([(drawn[0], pose)], table, PRESETS["clean"], np.random.default_rng(1))
-    return Fixture(model, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)
+    return Fixture(model, locate, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)

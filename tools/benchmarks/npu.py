@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +36,8 @@ from edge.recognition.model import Artifact, Model
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.settings.sections import CameraSection, NetworkSection, Settings, TrackSection
 from edge.system.clock import Clock
+from edge.vision.card import Locate
 from edge.vision.frame import RgbImage
-from edge.vision.locate import locate_cards
 from tools.extras import extra_required
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
@@ -89,10 +88,11 @@ class EventFigures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NpuFixture:
-    """A model with a HEF for the test double, a gallery, and the card that all its results mean. ``npu`` is the double."""
+    """A model with a HEF for the test double, a gallery, the card that all its results mean, and a locator. ``npu`` is the double."""
 
     npu: Any
     model: Model
+    locate: Locate
     bundle: Bundle
     loaded: LoadedGallery
     card: RgbImage
@@ -115,7 +115,9 @@ class NpuFixture:
         return photograph(poses, table, PRESETS["clean"], np.random.default_rng(1))[0]
 
 
-def make_npu_fixture(model: Model, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float) -> NpuFixture:
+def make_npu_fixture(
+    model: Model, locate: Locate, bundle: Bundle, loaded: LoadedGallery, card: RgbImage, folder: Path, latency_s: float
+) -> NpuFixture:
     """Write the model for the test double. Raises ``UsageError`` if the double is not available."""
     try:
         npu = importlib.import_module("tests.support.hailo_double")
@@ -129,7 +131,7 @@ def make_npu_fixture(model: Model, bundle: Bundle, loaded: LoadedGallery, card: 
     npu.write_hef(folder / "model.hef", folder / "constant.onnx")
     hef = Artifact(file="model.hef", sha256="0" * 64, size_bytes=1, precision="int8", max_batch=MAX_BATCH)
     manifest = model.manifest.model_copy(update={"artefacts": {**model.manifest.artefacts, "hef": hef}})
-    return NpuFixture(npu, replace(model, folder=folder, manifest=manifest), bundle, loaded, card, folder, latency_s)
+    return NpuFixture(npu, replace(model, folder=folder, manifest=manifest), locate, bundle, loaded, card, folder, latency_s)
 
 
 def _write_constant_network(path: Path, answer: EmbeddingMatrix) -> None:
@@ -170,7 +172,7 @@ def measure_share(fixture: NpuFixture, cards: int) -> ShareFigures:
     with fixture.network() as (network, board):
         for _ in range(ROUNDS):
             rates["adapter"].append(_rate(board, _keep_busy(network.embedder, scene, cards)))
-            rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, fixture.loaded), scene)))
+            rates["in turn"].append(_rate(board, _one_after_the_other(Recognizer(network.embedder, fixture.loaded), fixture.locate, scene)))
             with _running(fixture, network, stills, CAMERA_FPS, lambda _: None):
                 time.sleep(WARM_UP_S)
                 rates["daemon"].append(_rate(board, lambda: time.sleep(0.01)))
@@ -198,9 +200,8 @@ def _keep_busy(embedder: Embedder, scene: RgbImage, cards: int) -> Callable[[], 
     return work
 
 
-def _one_after_the_other(recognizer: Recognizer, scene: RgbImage) -> Callable[[], object]:
-    settings = Settings().locate.settings()
-    return lambda: recognizer.recognize(scene, locate_cards(scene, settings))
+def _one_after_the_other(recognizer: Recognizer, locate: Locate, scene: RgbImage) -> Callable[[], object]:
+    return lambda: recognizer.recognize(scene, locate(scene))
 
 
 # --- events under overload ---
@@ -248,7 +249,7 @@ def _running(
         sequential_ids(),
         network,
         OpenedIndex(fixture.loaded, fixture.bundle.manifest, catalogs=(fixture.bundle,)),
-        locate=partial(locate_cards, settings=settings.locate.settings()),
+        locate=fixture.locate,
         camera=camera,
         sink=EventCallbackSink(emit, camera, clock),
         supervisor=NoSupervisor(),

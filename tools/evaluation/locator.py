@@ -17,7 +17,6 @@ from edge.errors import DataError
 from edge.vision.card import Quad, overlap
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import locate_cards
 from tools.evaluation.intervals import wilson_interval
 from tools.labels.photo_outlines import KINDS, LabeledPhoto, ViewKind
 
@@ -96,12 +95,7 @@ class Figures:
     own_top_left: Share
 
 
-def classical_outlines(pixels: RgbImage) -> tuple[Quad, ...]:
-    """Return the outlines that the classical locator finds with default settings."""
-    return tuple(card.quad for card in locate_cards(pixels))
-
-
-def locate_in_photos(photos: Sequence[LabeledPhoto], folder: Path, find: FindOutlines = classical_outlines) -> list[LocatedPhoto]:
+def locate_in_photos(photos: Sequence[LabeledPhoto], folder: Path, find: FindOutlines) -> list[LocatedPhoto]:
     """Locate the cards of every photo in a folder. Raises ``DataError`` if a photo is unreadable or not as large as labeled."""
     located = []
     for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):

@@ -17,7 +17,7 @@ from edge.vision.card import Quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.evaluation.intervals import wilson_interval
-from tools.evaluation.locator import FindOutlines, classical_outlines
+from tools.evaluation.locator import FindOutlines
 from tools.labels.boxes import Box, KnownBox, box_overlap
 
 KNOWN_COLOUR: Final = (40, 200, 40)
@@ -67,7 +67,7 @@ def right_outlines(outlines: Sequence[Box], known: Sequence[Box], min_overlap: f
 
 
 def measure_locator(
-    pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None, find: FindOutlines = classical_outlines
+    pictures: Sequence[tuple[Path, Sequence[KnownBox]]], min_overlap: float, report: Path | None, find: FindOutlines
 ) -> Tally:
     """Locate cards in every image and count; draw each into ``report`` when it is given."""
     tally = Tally()

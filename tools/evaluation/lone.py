@@ -123,7 +123,7 @@ class LoneMeasurement:
             for number in range(len(_PRESETS)) if lone else (row % len(_PRESETS),):
                 rng = np.random.default_rng((self._dataset.seed, row, number))
                 view = degrade(layout.images[row], PRESETS[_PRESETS[number]], rng, self._dataset.background(rng))
-                queries.append(Query(view, layout.cards[row].card_id if lone else None, rectified=True))
+                queries.append(Query(view, layout.cards[row].card_id if lone else None))
         return evaluate_queries(queries, self._embedder, loaded, neighbors_k=NEIGHBORS_K)
 
     def _catalog(self) -> Population:

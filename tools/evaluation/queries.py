@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from edge.errors import DataError, ImageError
 from edge.recognition.neighbors import CardId
-from edge.vision.card import LocatedCard, whole_image_quad
+from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import BOTH_WAYS, locate_cards
+from edge.vision.locate import BOTH_WAYS
 from tools.bundle_build.card_list import IMAGE_SUFFIXES, read_card_list
 from tools.simulation.camera import PRESETS, CardPose, degrade, photograph
 from tools.simulation.card_images import read_card
@@ -31,22 +31,24 @@ MEASURING: Final = 1
 
 _BACKGROUND_MAX_SIDE: Final = 512
 
+Shown = TypeVar("Shown")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """An image and the card it shows (None: no card of the index).
 
-    A ``rectified`` image is one card, edge to edge; in any other image cards have to be located. ``outline`` is where ``card_id`` lies.
+    ``locate`` finds the cards in the image; None if the image is one card, edge to edge. ``outline`` is where ``card_id`` lies.
     """
 
     pixels: RgbImage
     card_id: CardId | None
-    rectified: bool
+    locate: Locate | None = None
     outline: LocatedCard | None = None
 
     def located_cards(self) -> tuple[LocatedCard, ...]:
-        """Return the whole image as one card if it is rectified, else the cards located in it."""
-        return whole_card(self.pixels) if self.rectified else locate_cards(self.pixels)
+        """Return the cards located in the image, or the whole image as one card."""
+        return whole_card(self.pixels) if self.locate is None else self.locate(self.pixels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +131,8 @@ def half_of_negatives(folder: Path, half: int) -> tuple[Path, ...]:
     return paths
 
 
-def with_progress(queries: Iterable[Query], count: int, title: str) -> Iterator[Query]:
-    """Yield ``count`` queries; show progress on standard error."""
+def with_progress(queries: Iterable[Shown], count: int, title: str) -> Iterator[Shown]:
+    """Yield ``count`` queries or frames; show progress on standard error."""
     return iter(tqdm(queries, total=count, desc=title, unit="image", file=sys.stderr, disable=None))
 
 
@@ -140,7 +142,7 @@ def with_progress(queries: Iterable[Query], count: int, title: str) -> Iterator[
 def scans(dataset: Dataset) -> Iterator[Query]:
     """Yield the scans as they are, read as `cardedge identify --rectified` reads them."""
     for card_id, path in dataset.scans:
-        yield Query(read_image(path), card_id, rectified=True)
+        yield Query(read_image(path), card_id)
 
 
 def views(dataset: Dataset, preset: str) -> Iterator[Query]:
@@ -149,10 +151,10 @@ def views(dataset: Dataset, preset: str) -> Iterator[Query]:
         card = read_card(path)
         for view in range(dataset.views_per_card):
             rng = np.random.default_rng((dataset.seed, number, view))
-            yield Query(degrade(card, PRESETS[preset], rng, dataset.background(rng)), card_id, rectified=True)
+            yield Query(degrade(card, PRESETS[preset], rng, dataset.background(rng)), card_id)
 
 
-def photos(dataset: Dataset) -> Iterator[Query]:
+def photos(dataset: Dataset, locate: Locate) -> Iterator[Query]:
     """Yield whole photos of one card each: any rotation, tilt up to 40 degrees, any of the backgrounds."""
     for number, (card_id, path) in enumerate(dataset.scans):
         rng = np.random.default_rng((dataset.seed, number, 1000))
@@ -168,10 +170,10 @@ def photos(dataset: Dataset) -> Iterator[Query]:
             tilt_axis_deg=float(rng.uniform(0, 360)),
         )
         pixels, quads = photograph([(read_card(path), pose)], background, PRESETS[PHOTO_VIEW], rng)
-        yield Query(pixels, card_id, rectified=False, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
+        yield Query(pixels, card_id, locate, outline=LocatedCard(quads[0], BOTH_WAYS, sharpness=0.0))
 
 
-def negatives(dataset: Dataset, *, rectified: bool) -> Iterator[Query]:
-    """Yield the images without a card, each as one card (``rectified``) or as a photo."""
+def negatives(dataset: Dataset, locate: Locate | None) -> Iterator[Query]:
+    """Yield the images without a card, each as a photo or, without ``locate``, as one card."""
     for path in dataset.negatives:
-        yield Query(read_image(path), None, rectified=rectified)
+        yield Query(read_image(path), None, locate)

@@ -13,7 +13,7 @@ from typing import Final
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
-from edge.vision.card import overlap
+from edge.vision.card import Locate, overlap
 from tools.evaluation.cached_embedder import CachedEmbedder
 from tools.evaluation.hidden_artwork import search_with_and_without
 from tools.evaluation.intervals import wilson_interval
@@ -126,7 +126,9 @@ def count_outcome(query: Query, sightings: Sequence[Sighting], gallery: Gallery)
     )
 
 
-def measure_rows(dataset: Dataset, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int) -> Iterator[Row]:
+def measure_rows(
+    dataset: Dataset, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int, locate: Locate
+) -> Iterator[Row]:
     """Yield the rows of the table as they are measured: scans, views of each preset, photos, negatives. Shows progress."""
     count = len(dataset.scans)
     clean = evaluate_queries(with_progress(scans(dataset), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
@@ -136,11 +138,10 @@ def measure_rows(dataset: Dataset, embedder: Embedder, loaded: LoadedGallery, pr
         present, absent = evaluate_with_and_without(queries, embedder, loaded, neighbors_k=neighbors_k)
         yield Row(f"view {preset}", NAMED_RIGHT, present, present.named_right, VIEWS_BOUND if preset == PHOTO_VIEW else None)
         yield Row(f"view {preset}, not in the index", NOTHING_NAMED, absent, absent.asked - absent.named_wrong)
-    found = evaluate_queries(with_progress(photos(dataset), count, "photos"), embedder, loaded, neighbors_k=neighbors_k)
+    found = evaluate_queries(with_progress(photos(dataset, locate), count, "photos"), embedder, loaded, neighbors_k=neighbors_k)
     yield Row(f"photo {PHOTO_VIEW}", NAMED_RIGHT, found, found.named_right)
-    for rectified in (True, False):
-        name = "no card, taken as a card" if rectified else "no card, as a photo"
-        queries = with_progress(negatives(dataset, rectified=rectified), len(dataset.negatives), name)
+    for name, find in (("no card, taken as a card", None), ("no card, as a photo", locate)):
+        queries = with_progress(negatives(dataset, find), len(dataset.negatives), name)
         refused = evaluate_queries(queries, embedder, loaded, neighbors_k=neighbors_k)
         if refused.asked:
             yield Row(name, NOTHING_NAMED, refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)

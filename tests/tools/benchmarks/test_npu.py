@@ -4,8 +4,10 @@ import importlib
 
 import pytest
 
+from edge.app.locator import open_locate
 from edge.errors import UsageError
 from edge.recognition.model import find_model, open_model
+from edge.settings.sections import LocateSection
 from tools.benchmarks import npu as measure_npu
 from tools.benchmarks.fixture import make_fixture
 from tools.benchmarks.npu import measure_events, measure_share
@@ -13,7 +15,8 @@ from tools.benchmarks.npu import measure_events, measure_share
 
 @pytest.fixture(scope="module")
 def fixture(tmp_path_factory):
-    return make_fixture(tmp_path_factory.mktemp("bench"), open_model(find_model(None)), 12, npu_latency_ms=4.0)
+    with open_locate(LocateSection()) as locate:
+        yield make_fixture(tmp_path_factory.mktemp("bench"), open_model(find_model(None)), locate, 12, npu_latency_ms=4.0)
 
 
 @pytest.fixture

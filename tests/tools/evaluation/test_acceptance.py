@@ -177,7 +177,7 @@ def test_the_failures_of_each_view_are_shown_in_turn(small_scanner):
     gallery = open_bundle(small_scanner.index).gallery
     card_id, other, *_ = gallery.cards
     failures = FailureGallery(gallery)
-    query = Query(np.zeros((352, 252, 3), np.uint8), card_id, rectified=True)
+    query = Query(np.zeros((352, 252, 3), np.uint8), card_id)
     for number in range(2 * KEPT_PER_KIND):
         failures.view = "many"
         failures.add(query, named(other, gallery.artwork_group(other), 0.5 + number / 100), indexed=True)

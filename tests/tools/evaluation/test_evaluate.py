@@ -39,14 +39,14 @@ UNKNOWN = Unknown(RejectReason.TOO_FAR, 0.0, ())
 
 
 def test_a_printing_of_the_same_artwork_counts_as_right():
-    query = Query(PICTURE, "a", rectified=True)
+    query = Query(PICTURE, "a")
     assert count_outcome(query, (sighting(named("again")),), GALLERY).named_right == 1
     wrong = count_outcome(query, (sighting(named("b")),), GALLERY)
     assert (wrong.named_right, wrong.named_wrong, wrong.nearest_right) == (0, 1, 0)
 
 
 def test_open_answers_are_neither_right_nor_wrong():
-    query = Query(PICTURE, "a", rectified=True)
+    query = Query(PICTURE, "a")
     best = named("a").best
     uncertain = Uncertain(best, 0.1, ("a", "again"), (best,), RejectReason.FAILED_VERIFICATION)
     assert count_outcome(query, (sighting(uncertain),), GALLERY) == Counts(asked=1, uncertain=1, nearest_right=1, verified_right=1)
@@ -55,7 +55,7 @@ def test_open_answers_are_neither_right_nor_wrong():
 
 
 def test_a_picture_without_a_card_is_wrong_only_when_something_is_named():
-    query = Query(PICTURE, None, rectified=False)
+    query = Query(PICTURE, None, locate=lambda _: ())
     assert count_outcome(query, (), GALLERY) == Counts(asked=1)
     assert count_outcome(query, (sighting(UNKNOWN),), GALLERY) == Counts(asked=1, unknown=1)
     assert count_outcome(query, (sighting(UNKNOWN), sighting(named("b"))), GALLERY) == Counts(asked=1, named_wrong=1)
@@ -63,7 +63,7 @@ def test_a_picture_without_a_card_is_wrong_only_when_something_is_named():
 
 def test_a_card_named_elsewhere_in_the_photo_is_not_the_one_asked_for():
     elsewhere = LocatedCard(whole_image_quad(np.zeros((30, 20, 3), np.uint8)), (0, 180), 0.0)
-    query = Query(PICTURE, "a", rectified=False, outline=OUTLINE)
+    query = Query(PICTURE, "a", locate=lambda _: (), outline=OUTLINE)
     assert count_outcome(query, (sighting(named("a"), elsewhere),), GALLERY).not_located == 1
 
 

@@ -108,13 +108,14 @@ def test_the_network_is_measured_when_it_is_named(photos, tmp_path, capsys):
     x, y, width, height = 6.5 * 80, 6.5 * 80, 280, 400
     boxes = boxes_file(photos, f"card.png,1280,960,ace,{x - width / 2},{y - height / 2},{x + width / 2},{y + height / 2}\n")
     write_locator_model(tmp_path / "locator")
-    for options in ([], ["--locator", "network"], ["--unrefined"]):
+    for options in ([], ["--locator", "network"], ["--unrefined"], ["--locator", "combined"]):
         assert main(["--photos", str(photos), "--boxes", str(boxes), "--json", "--model", str(tmp_path / "locator"), *options]) == 0
         record = json.loads(capsys.readouterr().out)
         assert (record["found"], record["right"]) == (1, 1)
 
 
 def test_options_of_the_network_do_not_fit_the_classical_locator(photos, capsys):
-    with pytest.raises(SystemExit, match="64"):
-        main(["--photos", str(photos), "--locator", "classical", "--unrefined"])
-    assert "for the network" in capsys.readouterr().err
+    for options in (["--unrefined"], ["--model", str(photos)]):
+        with pytest.raises(SystemExit, match="64"):
+            main(["--photos", str(photos), "--locator", "classical", *options])
+        assert "for the network" in capsys.readouterr().err

@@ -197,7 +197,7 @@ def test_absent_photos_a_wrong_size_and_a_wrong_field_end_with_the_status_of_bad
     assert "photos.0.cards.0.kind" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--boxes", "b.csv", "--split", "all"], ["--empty", "d"], ["--min-overlap", "0.5"]])
+@pytest.mark.parametrize("options", [["--boxes", "b.csv", "--labels", "l.json"], ["--empty", "d"], ["--min-overlap", "0.5"]])
 def test_options_of_the_other_kind_of_labels_are_refused(options, tmp_path):
     with pytest.raises(SystemExit) as ended:
         main(["--photos", str(tmp_path), *options])

@@ -21,7 +21,7 @@ def card_backs(dataset: Dataset, count: int) -> Iterator[Query]:
     back, presets = over_white(draw_back()), list(PRESETS.values())
     for number in range(count):
         rng = np.random.default_rng((dataset.seed, number, 3000))
-        yield Query(degrade(back, presets[number % len(presets)], rng, dataset.background(rng)), None, rectified=True)
+        yield Query(degrade(back, presets[number % len(presets)], rng, dataset.background(rng)), None)
 
 
 def drawn_cards(dataset: Dataset, count: int) -> Iterator[Query]:
@@ -30,4 +30,4 @@ def drawn_cards(dataset: Dataset, count: int) -> Iterator[Query]:
     for number, spec in enumerate(card_specs(count, seed=DRAWN_SEED)):
         rng = np.random.default_rng((dataset.seed, number, 4000))
         card = over_white(draw_card(spec))
-        yield Query(degrade(card, presets[number % len(presets)], rng, dataset.background(rng)), None, rectified=True)
+        yield Query(degrade(card, presets[number % len(presets)], rng, dataset.background(rng)), None)

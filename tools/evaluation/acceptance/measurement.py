@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from edge.recognition.recognizer import Embedder, LoadedGallery
 from tools.evaluation.acceptance.answers import Answer, ViewEvaluator, ViewSet
 from tools.evaluation.acceptance.backends import int8_criteria, latency_row, teacher_criterion
 from tools.evaluation.acceptance.distractors import card_backs, drawn_cards
@@ -66,7 +65,7 @@ def measure_acceptance(dataset: Dataset, system: System, plan: AcceptancePlan) -
         count = len(dataset.scans) * dataset.views_per_card
         view_sets.append(evaluator.view_set(preset, with_progress(views(dataset, preset), count, preset)))
     distractors = query_distractors(dataset, evaluator, failures, plan.distractors)
-    photos = photos_named_nothing(dataset, embedder, loaded, plan.neighbors_k)
+    photos = photos_named_nothing(dataset, system, plan.neighbors_k)
     tracks = []
     for preset in (preset for preset in TRACK_PRESETS if preset in plan.presets):
         failures.view = f"{preset}, frame of a track"
@@ -122,7 +121,7 @@ def query_distractors(dataset: Dataset, evaluator: ViewEvaluator, failures: Fail
     """Return the answers to images without an indexed card, by kind; a kind without images has no answers."""
     no_card, backs, drawn = DISTRACTOR_BOUNDS
     queries = {
-        no_card: (negatives(dataset, rectified=True), len(dataset.negatives)),
+        no_card: (negatives(dataset, locate=None), len(dataset.negatives)),
         backs: (card_backs(dataset, count), count),
         drawn: (drawn_cards(dataset, count), count),
     }
@@ -133,10 +132,10 @@ def query_distractors(dataset: Dataset, evaluator: ViewEvaluator, failures: Fail
     return answers
 
 
-def photos_named_nothing(dataset: Dataset, embedder: Embedder, loaded: LoadedGallery, neighbors_k: int) -> Share | None:
+def photos_named_nothing(dataset: Dataset, system: System, neighbors_k: int) -> Share | None:
     """Return the share of photos without a card in which nothing was named; None without such photos."""
     if not dataset.negatives:
         return None
-    queries = with_progress(negatives(dataset, rectified=False), len(dataset.negatives), "photos without a card")
-    counts = evaluate_queries(queries, embedder, loaded, neighbors_k=neighbors_k)
+    queries = with_progress(negatives(dataset, system.locate), len(dataset.negatives), "photos without a card")
+    counts = evaluate_queries(queries, system.embedder, system.loaded, neighbors_k=neighbors_k)
     return Share(counts.asked - counts.named_wrong, counts.asked)

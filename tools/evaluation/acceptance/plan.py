@@ -9,6 +9,7 @@ from typing import Final
 from edge.bundles.bundle import Bundle
 from edge.recognition.model import Model
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
+from edge.vision.card import Locate
 from tools.simulation.camera import PRESETS
 
 TRACKS: Final = 60
@@ -17,12 +18,13 @@ DISTRACTORS: Final = 90
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """What is measured: a model, the embedder that runs it, and a bundle."""
+    """What is measured: a model, the embedder that runs it, a bundle, and the locator for photos."""
 
     model: Model
     bundle: Bundle
     loaded: LoadedGallery
     embedder: Embedder
+    locate: Locate
 
 
 @dataclass(frozen=True, slots=True)

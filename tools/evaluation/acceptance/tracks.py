@@ -72,7 +72,7 @@ def track_views(dataset: Dataset, preset: str, number: int) -> Iterator[Query]:
     rng = np.random.default_rng((dataset.seed, number, 2000))
     settings, background, card = one_scene(PRESETS[preset], rng), dataset.background(rng), read_card(path)
     for _ in range(FRAMES):
-        yield Query(degrade(card, settings, rng, background), CardId(card_id), rectified=True)
+        yield Query(degrade(card, settings, rng, background), CardId(card_id))
 
 
 def one_scene(settings: ViewSettings, rng: np.random.Generator) -> ViewSettings:

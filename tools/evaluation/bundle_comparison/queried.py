@@ -14,10 +14,9 @@ from edge.bundles.bundle import Bundle
 from edge.index.releases import open_index
 from edge.recognition.model import Model
 from edge.recognition.recognizer import Embedder, Recognizer
-from edge.vision.card import LocatedCard
+from edge.vision.card import Locate, LocatedCard
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import LocateSettings, locate_cards
 from tools.evaluation.bundle_comparison.answers import Answer, answer_of
 from tools.evaluation.bundle_comparison.comparison import Compared
 from tools.evaluation.bundle_comparison.truth import Truth
@@ -48,11 +47,13 @@ def open_queried_bundle(path: Path, model: Model, embedder: Embedder) -> Queried
     return QueriedBundle(bundle, Recognizer(embedder, as_loaded_gallery(bundle, index, model.evidence)))
 
 
-def compare_photos(photos: Sequence[Path], old: QueriedBundle, new: QueriedBundle, truth: Truth, *, rectified: bool) -> Iterator[Compared]:
-    """Yield the answers of both bundles to each photo; cards are located once. ``rectified``: each photo is one card, edge to edge."""
+def compare_photos(
+    photos: Sequence[Path], old: QueriedBundle, new: QueriedBundle, truth: Truth, locate: Locate | None
+) -> Iterator[Compared]:
+    """Yield the answers of both bundles to each photo; cards are located once. Without ``locate`` each photo is one card, edge to edge."""
     for photo in photos:
         pixels = read_image(photo)
-        located = whole_card(pixels) if rectified else locate_cards(pixels, LocateSettings())
+        located = whole_card(pixels) if locate is None else locate(pixels)
         yield Compared(photo, truth(photo), old.answer(pixels, located), new.answer(pixels, located), _thumbnail(pixels))
 
 
