@@ -1,6 +1,6 @@
 """What a list needs to know about the cards of the active index."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 
@@ -28,4 +28,8 @@ class Catalog(Protocol):
 
     def card(self, card_id: str) -> CatalogCard | None:
         """Return a card, None if the index does not have it."""
+        ...
+
+    def cards(self) -> Iterable[CatalogCard]:
+        """Return all cards of the index."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -12,6 +12,7 @@ from edge.errors import CommandError
 from edge.lists.draft import Draft
 from edge.lists.entry import MAX_NOTE_CHARS, MAX_QUANTITY, Condition, Finish, Line
 from edge.lists.records import Change, Defaults, Label, ListHeader, Step
+from edge.lists.rules import parse_rules
 from edge.schema import Schema
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ def _add(context: _Context, command: Add) -> Label:
 
 def _count(context: _Context, command: Count) -> Label:
     line = context.draft.line(command.line)
+    if line.waiting:
+        raise CommandError(f"line {line.id} waits for its name; name the card first")
     if command.copies < 0:
         context.draft.take(line.id, -command.copies)
     else:
@@ -254,6 +257,13 @@ _DRAFTS: Final[Mapping[type[_Command], Callable[[_Context, Any], Label]]] = {
 }
 
 
+def imported(state: ListState, lines: Iterable[Line]) -> Change:
+    """Return the change that adds lines that were read from a file. Raises ``CommandError`` if the list gets too long."""
+    draft = Draft(state)
+    copies = sum(draft.put(line) is not None and line.quantity for line in lines)
+    return draft.change(Label(action="import", count=copies))
+
+
 def _step(state: ListState, step: Step | None, kind: Literal["undo", "redo"]) -> Change:
     if step is None:
         raise CommandError(f"there is nothing to {kind}")
@@ -265,6 +275,7 @@ def _step(state: ListState, step: Step | None, kind: Literal["undo", "redo"]) ->
 
 
 def _configured(header: ListHeader, command: Configure) -> ListHeader:
+    parse_rules(command.rules or "")
     return ListHeader.model_validate({**header.model_dump(), **command.model_dump(exclude={"do", "seen"}, exclude_none=True)})
 
 

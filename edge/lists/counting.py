@@ -36,7 +36,8 @@ class Outcome(Payload):
 
     ``counted``; ``again``: the same card was only lifted; ``moved``: a correction moved its copy to another card; ``waiting``: it waits
     for a person; ``to_confirm``: it is counted when a person confirms it; ``outside``: the list is limited to other cards; ``full``:
-    the list has too many lines; ``paused``. ``count`` is the number of copies of this card in the list, ``line`` its line.
+    the list has too many lines; ``paused``. ``count`` is the number of copies of this card in the list, ``line`` its line; ``wanted`` and
+    ``owned`` are the numbers of copies in the lists of these kinds.
     """
 
     kind: OutcomeKind
@@ -46,6 +47,8 @@ class Outcome(Payload):
     line: int | None = None
     count: int = 0
     bin: str | None = None
+    wanted: int = 0
+    owned: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class Draft:
         self._state = state
         self._revision = state.revision + 1
         self._lines: dict[int, Line | None] = {}
+        self._drafted: dict[str, dict[int, None]] = {}
+        """The drafted lines of each card."""
         self._appearances: dict[str, Appearance] = {}
         self._next_line = state.next_line
 
@@ -37,7 +39,7 @@ class Draft:
         if not 1 <= fields.get("quantity", 1) <= MAX_QUANTITY:
             raise CommandError(f"quantity: a line has 1 to {MAX_QUANTITY} copies; remove the line to have none")
         changed = line.model_copy(update={**fields, "revision": self._revision})
-        self._lines[line.id] = changed
+        self._draft(changed)
         return changed
 
     def remove(self, number: int) -> None:
@@ -62,11 +64,11 @@ class Draft:
         if same is not None:
             event_id = copies.event_id or same.event_id
             return self.replace(same, quantity=same.quantity + copies.quantity, at=copies.at, event_id=event_id)
-        if len(self._state.lines) + len(self._lines) >= MAX_LINES:
+        if len(self._state.lines) + self._next_line - self._state.next_line >= MAX_LINES:
             raise CommandError(f"this list has {MAX_LINES} lines, which is the most; export it and start another one")
         line = copies.model_copy(update={"id": self._next_line, "revision": self._revision})
         self._next_line += 1
-        self._lines[line.id] = line
+        self._draft(line)
         return line
 
     def remember(self, appearance: Appearance) -> None:
@@ -90,8 +92,14 @@ class Draft:
             next_line=self._next_line,
         )
 
+    def _draft(self, line: Line) -> None:
+        self._lines[line.id] = line
+        if line.card_id is not None:
+            self._drafted.setdefault(line.card_id, {})[line.id] = None
+
     def _same_kind(self, copies: Line) -> Line | None:
-        known = list(self._state.lines_of(copies.card_id)) if copies.card_id else []
-        drafted = [line for line in self._lines.values() if line is not None]
-        current = [line for line in known if line.id not in self._lines]
-        return next((line for line in (*current, *drafted) if line.holds_same(copies)), None)
+        if copies.card_id is None:
+            return None
+        current = [line for line in self._state.lines_of(copies.card_id) if line.id not in self._lines]
+        drafted = [self._lines[number] for number in self._drafted.get(copies.card_id, ())]
+        return next((line for line in (*current, *drafted) if line is not None and line.holds_same(copies)), None)

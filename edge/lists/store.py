@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
 from edge.errors import CommandError, DataError
-from edge.lists.commands import Confirm, carry_out
+from edge.lists.commands import Confirm, carry_out, imported
 from edge.lists.counting import Counter, Outcome
 from edge.lists.entry import Line
 from edge.lists.file import ListFile
+from edge.lists.prices import PriceBook
 from edge.lists.records import Change, Label, ListHeader, ListKind
+from edge.lists.rules import Facts, choose_bin, parse_rules
 from edge.lists.state import ListState
+from edge.lists.value import Totals, Valuation
 from edge.publishing.event import Instant, Payload, format_instant
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 MAX_LISTS: Final = 500
 SUFFIX: Final = ".journal"
+PRICES: Final = "prices.json"
 
 
 class ListSummary(Payload):
@@ -50,7 +54,8 @@ class ListSummary(Payload):
 class ListUpdate(Payload):
     """What a screen needs to bring the list of revision ``revision - 1`` up to date.
 
-    ``cards`` has the number of copies of each card that the change touches. ``undo`` and ``redo`` name what these would do now, null if
+    ``prices`` are those of one copy of the lines of ``put``, as far as they are known, and ``totals`` what the list is worth. ``cards`` has
+    the number of copies of each card that the change touches. ``undo`` and ``redo`` name what these would do now, null if
     nothing. ``outcome`` is what became of a card event. With ``header``, name or settings changed.
     """
 
@@ -61,6 +66,8 @@ class ListUpdate(Payload):
     removed: tuple[int, ...] = ()
     header: ListHeader | None = None
     cards: dict[str, int] = Field(default_factory=dict)
+    prices: dict[int, float] = Field(default_factory=dict)
+    totals: Totals
     quantity: int
     lines: int
     waiting: int
@@ -82,6 +89,8 @@ class _Held:
     state: ListState
     file: ListFile
     unsaved: list[Change] = field(default_factory=list)
+    valuation: Valuation | None = None
+    """None if the prices have changed since."""
 
 
 class ListStore:
@@ -99,13 +108,18 @@ class ListStore:
         self._lock = threading.RLock()
         self._saving = threading.Lock()
         self._lists: dict[str, _Held] = {}
+        self.prices = PriceBook(folder / PRICES, catalog)
         self._active_id = self._begin("counted", None)
 
     # ---- lists ----
 
     def load(self) -> None:
-        """Replace the lists by those on disk. One that cannot be read is logged, and its file stays."""
+        """Replace the lists and prices by those on disk. A file that cannot be read is logged, and stays."""
         with self._lock:
+            try:
+                self.prices.load()
+            except DataError as error:
+                _log.error("%s", error)
             found: dict[str, _Held] = {}
             for path in sorted(self._folder.glob(f"*{SUFFIX}")):
                 file = ListFile(path)
@@ -159,6 +173,16 @@ class ListStore:
         with self._lock:
             return self._held(list_id).state.lines.get(number)
 
+    def lines(self, list_id: str) -> tuple[Line, ...]:
+        """Return the lines of a list. Raises ``CommandError`` if there is no such list."""
+        with self._lock:
+            return tuple(self._held(list_id).state.lines.values())
+
+    def keeps_pictures(self, list_id: str) -> bool:
+        """Return whether the images of counted cards are kept."""
+        with self._lock:
+            return self._held(list_id).state.header.keep_pictures
+
     def create(self, name: str | None, kind: ListKind = "counted") -> str:
         """Begin a list and return its id; a counted one becomes active. Raises ``CommandError`` if there are too many."""
         with self._lock:
@@ -207,6 +231,19 @@ class ListStore:
             if change.header is not None:
                 self._choose_active()
             return self._update(state, change, cards)
+
+    def add_lines(self, list_id: str, lines: Sequence[Line]) -> ListUpdate:
+        """Add lines that were read from a file. Raises ``CommandError`` if the list gets too long."""
+        with self._lock:
+            state = self._held(list_id).state
+            change = imported(state, lines)
+            return self._update(state, change, self._apply(state, change))
+
+    def revalue(self) -> None:
+        """Look up all prices again: they, or the index, are others now."""
+        with self._lock:
+            for held in self._lists.values():
+                held.valuation = None
 
     def count_of_kind(self, kind: ListKind, card_id: str) -> int:
         """Return how many copies of a card all lists of a kind have."""
@@ -267,10 +304,13 @@ class ListStore:
 
     def _apply_counted(self, state: ListState, event: CardEvent, *, confirmed: bool) -> ListUpdate | None:
         counted = self._counter(state).count(event, confirmed=confirmed)
+        outcome = counted.outcome
+        if outcome is not None and outcome.card_id is not None:
+            numbers = {"wanted": self.count_of_kind("wanted", outcome.card_id), "owned": self.count_of_kind("owned", outcome.card_id)}
+            outcome = outcome.model_copy(update=numbers)
         if counted.change is not None:
-            cards = self._apply(state, counted.change)
-            return self._update(state, counted.change, cards, counted.outcome)
-        return self._update(state, Change(revision=state.revision), (), counted.outcome) if counted.outcome else None
+            return self._update(state, counted.change, self._apply(state, counted.change), outcome)
+        return self._update(state, Change(revision=state.revision), (), outcome) if outcome else None
 
     def _configure(self, state: ListState, **fields: Any) -> None:
         self._apply(state, Change(revision=state.revision + 1, kind="note", header=state.header.model_copy(update=fields)))
@@ -279,11 +319,37 @@ class ListStore:
         """Apply a change and return the ids of the cards that it touches."""
         touched = [state.lines[number] for number in (*change.removed, *(line.id for line in change.put)) if number in state.lines]
         state.apply(change)
-        self._lists[state.header.list_id].unsaved.append(change)
+        held = self._lists[state.header.list_id]
+        held.unsaved.append(change)
+        if held.valuation is not None:
+            held.valuation.update(change.put, change.removed)
         return {line.card_id for line in (*touched, *change.put) if line.card_id is not None}
 
     def _counter(self, state: ListState) -> Counter:
-        return Counter(state, self._catalog, lambda _line, _count: None, self._started_at)
+        rules = parse_rules(state.header.rules)
+
+        def choose(line: Line, count: int) -> str | None:
+            return choose_bin(rules, self._facts(line, count)) if rules else None
+
+        return Counter(state, self._catalog, choose, self._started_at)
+
+    def _facts(self, line: Line, count: int) -> Facts:
+        card_id = line.card_id or ""
+        card, price = self._catalog.card(card_id), self.prices.of(line)
+        return Facts(
+            line=line,
+            count=count,
+            price=price[0] if price else None,
+            wanted=count <= self.count_of_kind("wanted", card_id),
+            owned=self.count_of_kind("owned", card_id) > 0,
+            attributes=card.attributes if card else {},
+        )
+
+    def _totals(self, held: _Held) -> Totals:
+        if held.valuation is None:
+            held.valuation = Valuation(self.prices.of)
+            held.valuation.update(held.state.lines.values(), ())
+        return held.valuation.totals()
 
     def _update(self, state: ListState, change: Change, cards: Iterable[str] = (), outcome: Outcome | None = None) -> ListUpdate:
         undo, redo = state.next_undo, state.next_redo
@@ -295,6 +361,8 @@ class ListStore:
             removed=change.removed,
             header=change.header,
             cards={card_id: state.count(card_id) for card_id in cards},
+            prices={line.id: price[0] for line in change.put if (price := self.prices.of(line)) is not None},
+            totals=self._totals(self._lists[state.header.list_id]),
             quantity=state.quantity,
             lines=len(state.lines),
             waiting=state.waiting,

@@ -279,8 +279,11 @@ class HttpSection(Schema):
     max_upload_mb: int = Field(10, ge=1, le=100, description="Size limit of an uploaded image.")
     preview_fps: float = Field(10.0, gt=0, le=60, description="Frame rate limit of the preview.")
     preview_width: int = Field(960, ge=160, le=4096, description="Maximum width of the preview, in pixels.")
-    review_dir: Path = Field(Path("/var/lib/cardedge/review"), description="Folder for corrections and the lists of the counter.")
+    review_dir: Path = Field(
+        Path("/var/lib/cardedge/review"), description="Folder for corrections, the lists of the counter, and its export profiles."
+    )
     review_max_mb: int = Field(200, ge=1, le=100_000, description="Space for corrections; the oldest are removed beyond it.")
+    pictures_max_mb: int = Field(500, ge=1, le=100_000, description="Space for images of counted cards; the oldest are removed beyond it.")
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:

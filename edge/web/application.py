@@ -20,6 +20,7 @@ from edge.web.action_routes import IDENTIFY, action_routes
 from edge.web.list_routes import list_routes
 from edge.web.login_route import login_route
 from edge.web.request_limits import RequestLimits
+from edge.web.transfer_routes import is_transfer, transfer_routes
 from edge.web.uploads import RefusedError
 from edge.web.view_routes import view_routes
 
@@ -44,7 +45,7 @@ class _RevalidatedFiles(StaticFiles):
 
 def make_application(page: "PageService") -> ASGIApp:
     """Return the ASGI application of a page: its routes, with limits on request bodies and with access control."""
-    bounded = RequestLimits(_make_routes(page), IDENTIFY, page.settings.max_upload_mb * 1_000_000)
+    bounded = RequestLimits(_make_routes(page), lambda path: path == IDENTIFY or is_transfer(path), page.settings.max_upload_mb * 1_000_000)
     return AccessMiddleware(bounded, page.access)
 
 
@@ -65,6 +66,7 @@ def _make_routes(page: "PageService") -> FastAPI:
     app.include_router(view_routes(page))
     app.include_router(action_routes(page))
     app.include_router(list_routes(page))
+    app.include_router(transfer_routes(page))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(EdgeError, _edge_error)

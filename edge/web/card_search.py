@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -38,6 +38,10 @@ class IndexCatalog:
     def card(self, card_id: str) -> Card | None:
         """Return a card, None if the index does not have it."""
         return self.opened().loaded.gallery.cards.get(CardId(card_id)) if self.opened else None
+
+    def cards(self) -> Iterable[Card]:
+        """Return all cards of the index."""
+        return self.opened().loaded.gallery.cards.values() if self.opened else ()
 
 
 class CardSearch:

@@ -39,7 +39,7 @@ def _add_lists(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/lists/{list_id}/resume")
     async def resume(list_id: ListId) -> tuple[ListSummary, ...]:
         """Make a list the active one. Returns the overview."""
-        page.lists.resume(_resolved(page, list_id))
+        page.lists.resume(resolved(page, list_id))
         return await _changed(page)
 
     @router.post("/api/lists/active/pause")
@@ -51,7 +51,7 @@ def _add_lists(router: APIRouter, page: "PageService") -> None:
     @router.post("/api/lists/{list_id}/delete")
     async def delete(list_id: ListId) -> tuple[ListSummary, ...]:
         """Delete a list for good. Returns the overview."""
-        page.lists.delete(_resolved(page, list_id))
+        page.lists.delete(resolved(page, list_id))
         return await _changed(page)
 
 
@@ -59,12 +59,12 @@ def _add_changes(router: APIRouter, page: "PageService") -> None:
     @router.get("/api/lists/{list_id}", response_model=WholeList)
     def whole(list_id: ListId) -> Response:
         """Return a list with all its lines."""
-        return Response(page.lists.whole(_resolved(page, list_id)).to_json(), media_type="application/json")
+        return Response(page.lists.whole(resolved(page, list_id)).to_json(), media_type="application/json")
 
     @router.post("/api/lists/{list_id}/commands")
     async def command(list_id: ListId, command: ListCommand) -> ListUpdate:
         """Change a list; returns the change when it is on the disk."""
-        list_id = _resolved(page, list_id)
+        list_id = resolved(page, list_id)
         if (correction := _correction(page, list_id, command)) is not None:
             status, _ = await execute(page, "correct", correction)
             if status == 200:  # the correction has changed the list
@@ -83,7 +83,8 @@ def _correction(page: "PageService", list_id: str, command: Any) -> dict[str, An
     return {"event_id": line.event_id, "card_id": command.card_id} if is_one_copy else None
 
 
-def _resolved(page: "PageService", list_id: str) -> str:
+def resolved(page: "PageService", list_id: str) -> str:
+    """Return the id of a list that may be given as ``active``."""
     return page.lists.active_id if list_id == "active" else list_id
 
 

@@ -22,6 +22,7 @@ from edge.web.broadcast import Broadcaster, Message
 from edge.web.session_view import SessionView
 
 if TYPE_CHECKING:
+    from edge.lists.pictures import PictureFolder
     from edge.lists.store import ListStore, ListUpdate
     from edge.web.review import ReviewFile
 
@@ -53,12 +54,18 @@ class LiveState:
     """Implements ``edge.daemon.ports.Viewer``."""
 
     def __init__(
-        self, broadcaster: Broadcaster, lists: ListStore, review: ReviewFile, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        broadcaster: Broadcaster,
+        lists: ListStore,
+        review: ReviewFile,
+        pictures: PictureFolder,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broadcaster = broadcaster
         self._lists = lists
         self.session = SessionView(lists)
         self._review = review
+        self._pictures = pictures
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._states: dict[str, bytes] = {}
@@ -117,10 +124,19 @@ class LiveState:
         if original is not None:
             self._review.store(added, original)
         if update is not None:
+            self._keep_picture(event, update, crop)
             self.post_update(update)
+
+    def _keep_picture(self, event: CardEvent, update: ListUpdate, crop: bytes | None) -> None:
+        """Keep the image of a card that waits for a person, and of every counted one if the list wants it."""
+        kind = update.outcome.kind if update.outcome else None
+        if crop and (kind == "waiting" or (kind in ("counted", "moved") and self._lists.keeps_pictures(update.list_id))):
+            self._pictures.keep(event.event_id, crop)
 
     def set_state(self, suffix: str, payload: bytes) -> None:
         """Replace a state, given by its topic suffix. Suffixes that the page does not show are ignored."""
+        if suffix == INDEX:
+            self._lists.revalue()  # the prices may be others now
         if (name := NAMES.get(suffix)) is not None:
             self._states[name] = payload
             self._broadcaster.post(Message(name, payload))

@@ -1,10 +1,13 @@
 """Request and response bodies of the routes, for validation and the OpenAPI document."""
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field
 
+from edge.lists.reading import Unmatched
 from edge.lists.records import ListKind
+from edge.lists.store import ListUpdate
 from edge.publishing.event import CardEvent, Payload
 from edge.publishing.state import CardsState, ControlsState, HealthState, IndexState, LastCardState, ModelState
 from edge.schema import Schema
@@ -82,6 +85,33 @@ class NewListRequest(Schema):
 
     name: str | None = Field(None, min_length=1, max_length=100)
     kind: ListKind = "counted"
+
+
+class ProfileSummary(Payload):
+    """An export profile; ``source`` is where its columns are described, ``checked`` when that was looked up."""
+
+    profile: str
+    name: str
+    kind: Literal["csv", "text", "json"]
+    file: str
+    source: str
+    checked: date | None
+
+
+class ProfilesReply(Payload):
+    """The export profiles, and the files in the folder of profiles that cannot be used."""
+
+    profiles: tuple[ProfileSummary, ...]
+    problems: tuple[str, ...]
+
+
+class ImportReply(Payload):
+    """What an import added, and the rows that have no card in the index."""
+
+    update: ListUpdate
+    rows: int
+    unmatched: int
+    named: tuple[Unmatched, ...]
 
 
 class Reply(Payload):

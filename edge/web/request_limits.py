@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 READ_TIMEOUT_S: Final = 15.0
@@ -20,17 +22,17 @@ _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RequestLimits:
-    """ASGI layer that allows bodies of ``max_upload_bytes`` on ``upload_path`` and of ``MAX_JSON_BYTES`` elsewhere."""
+    """ASGI layer that allows bodies of ``max_upload_bytes`` on the paths for which ``is_upload`` holds, of ``MAX_JSON_BYTES`` elsewhere."""
 
-    def __init__(self, app: ASGIApp, upload_path: str, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, is_upload: Callable[[str], bool], max_upload_bytes: int) -> None:
         self._app = app
-        self._upload_path = upload_path
+        self._is_upload = is_upload
         self._max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI request."""
         if scope["type"] == "http" and scope["method"] not in _NO_BODY:
-            upload = scope["path"] == self._upload_path
+            upload = self._is_upload(scope["path"])
             receive = _LimitedReceive(receive, self._max_upload_bytes if upload else MAX_JSON_BYTES, scope).next
         await self._app(scope, receive, send)
 

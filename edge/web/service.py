@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
+from edge.errors import DataError
 from edge.identification.images import IdentifyOptions
+from edge.lists.pictures import PictureFolder
+from edge.lists.profile import SHIPPED, read_profiles
 from edge.lists.store import ListStore
 from edge.publishing.command import CommandQueue
 from edge.publishing.sink import EventSink
@@ -34,6 +37,9 @@ from edge.web.uploads import UploadIdentifier
 
 if TYPE_CHECKING:
     from edge.index.change import OpenedIndex
+    from edge.lists.entry import Line
+    from edge.lists.prices import PriceFile, PriceSource
+    from edge.lists.profile import Profile
     from edge.lists.store import ListUpdate
     from edge.publishing.event import CardEvent
     from edge.settings.sections import HttpSection
@@ -46,7 +52,9 @@ MAX_COMMANDS: Final = 16
 SAVE_INTERVAL_S: Final = 0.2
 """How long a card may be counted before it is on the disk."""
 LISTS: Final = "lists"
-"""The folder of the lists in ``http.review_dir``."""
+PICTURES: Final = "lists/pictures"
+PROFILES: Final = "profiles"
+"""Folders in ``http.review_dir``."""
 NICENESS: Final = 10
 
 
@@ -78,8 +86,9 @@ class PageService:
         self.broadcaster = Broadcaster()
         self.catalog = IndexCatalog()
         self.lists = ListStore(settings.review_dir / LISTS, self.catalog, lambda: datetime.now(UTC), lambda: str(ULID()))
+        self.pictures = PictureFolder(settings.review_dir / PICTURES, settings.pictures_max_mb * 1_000_000)
         self.review = ReviewFile(settings.review_dir, settings.review_max_mb * 1_000_000)
-        self.live_state = LiveState(self.broadcaster, self.lists, self.review)
+        self.live_state = LiveState(self.broadcaster, self.lists, self.review, self.pictures)
         self.commands = CommandQueue(MAX_COMMANDS)
         self.access = Access(token, own_names(settings))
         self.logs = LogBuffer(self.broadcaster, (*secrets, token or ""))
@@ -108,6 +117,7 @@ class PageService:
         """Stop to collect log lines and write what is to be kept."""
         _EDGE.removeHandler(self.logs)
         self.review.close()
+        self.pictures.close()
         self.workers.shutdown(cancel_futures=True)  # first, because one of them may be saving
         self._save_lists()
 
@@ -117,6 +127,27 @@ class PageService:
         await self.save_lists()
         self.live_state.post_update(update)
         return update
+
+    async def add_lines(self, list_id: str, lines: Sequence[Line]) -> ListUpdate:
+        """Add lines that were read from a file, wait until they are on the disk, and show the list anew. Raises ``CommandError``."""
+        update = self.lists.add_lines(list_id, lines)
+        await self.save_lists()
+        self.live_state.post_lists()  # too long for a message
+        return update.model_copy(update={"put": (), "cards": {}, "prices": {}})
+
+    def read_profiles(self) -> tuple[dict[str, Profile], tuple[str, ...]]:
+        """Return the export profiles by name, read anew so that a file takes effect at once, and the files that cannot be used."""
+        return read_profiles((SHIPPED, self.settings.review_dir / PROFILES))
+
+    def use_prices(self, file: PriceFile | None) -> PriceSource:
+        """Use the prices of a file, or those of the index again, and show all values anew. Raises ``DataError``."""
+        try:
+            self.lists.prices.replace(file)
+        except OSError as error:
+            raise DataError(f"the prices cannot be stored ({error.strerror or error}); free some space") from error
+        self.lists.revalue()
+        self.live_state.post_lists()
+        return self.lists.prices.source()
 
     async def save_lists(self) -> None:
         """Write what changed in the lists; a failure is logged, and tried again."""

@@ -1,5 +1,6 @@
 """Routes that only read: states, events, streams, images, search, health, logs."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -112,7 +113,8 @@ def _add_images(router: APIRouter, page: "PageService") -> None:
     async def crop(event_id: Annotated[str, Path(max_length=64)]) -> Response:
         """Return the camera image of a card, rectified."""
         kept = page.live_state.event(event_id)
-        return _jpeg(kept.crop if kept else None, "there is no image of this event any more", "private, max-age=86400, immutable")
+        image = kept.crop if kept else await asyncio.to_thread(page.pictures.get, event_id)
+        return _jpeg(image, "there is no image of this event any more", "private, max-age=86400, immutable")
 
     @router.get("/api/pictures/{card_id:path}.jpg", response_class=Response, responses=JPEG)
     def reference_image(card_id: CardIdInPath) -> Response:

@@ -19,14 +19,17 @@ class SmallCatalog:
     """Four cards, ``a`` to ``d``, in two sets."""
 
     def __init__(self):
-        self.cards = {
+        self.known = {
             name: Card(name, f"Card {name.upper()}", f"art-{name}", set=set_code, number="7", rarity="rare", language="en",
                        attributes={"game": "G1", "scryfall_id": f"id-{name}", "price_eur": "1.50"})
             for name, set_code in SETS.items()
         }  # fmt: skip
 
     def card(self, card_id):
-        return self.cards.get(card_id)
+        return self.known.get(card_id)
+
+    def cards(self):
+        return self.known.values()
 
 
 class Table:

@@ -29,7 +29,7 @@ from tools.benchmarks.libraries import measure_libraries
 from tools.benchmarks.locating import measure_locating, measure_still, nine_cards
 from tools.benchmarks.npu import measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
-from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_session
+from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_export, measure_session
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.cards import write_cards
@@ -211,6 +211,8 @@ def session(fixture: Fixture) -> Iterator[Measurement]:
     ):
         detail = f"{full:.0f} {unit} at {LONG_ENTRIES} entries, {short:.0f} {unit} at {SHORT_ENTRIES}"
         yield Measurement(f"session list, full / short: {name}", full / short, "times", 2.0, "lower", detail)
+    detail = f"processor time of the slowest shipped profile, {LONG_ENTRIES} lines"
+    yield Measurement("export of a long list", measure_export(), "s", 2.0, "lower", detail)
 
 
 ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {

@@ -10,11 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.lists.entry import Line
+from edge.lists.export import Exporter
+from edge.lists.profile import SHIPPED, read_profiles
 from edge.lists.records import Change
 from edge.lists.store import ListStore
 from edge.publishing.event import CardEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge.lists.catalog import CatalogCard
 
 SHORT_ENTRIES: Final = 20
@@ -41,6 +45,21 @@ def measure_session(folder: Path) -> SessionFigures:
     return SessionFigures((short[0], full[0]), (short[1], full[1]), (short[2], full[2]))
 
 
+def measure_export() -> float:
+    """Return the processor time in seconds of the slowest shipped profile for a list of ``LONG_ENTRIES`` lines, with its check."""
+    now = datetime.now(UTC)
+    lines = [_line(number, now) for number in range(1, LONG_ENTRIES + 1)]
+    profiles, _ = read_profiles((SHIPPED,))
+    return max(_export_s(Exporter(profile, _NoCatalog(), lambda _line: None), lines) for profile in profiles.values())
+
+
+def _export_s(exporter: Exporter, lines: list[Line]) -> float:
+    started_s = time.process_time()
+    exporter.check(lines)
+    exporter.write(lines)
+    return time.process_time() - started_s
+
+
 def _add_cards(folder: Path, entries: int) -> tuple[float, float, float]:
     """Return microseconds, bytes sent and bytes saved per card."""
     now = datetime.now(UTC)
@@ -65,6 +84,9 @@ class _NoCatalog:
     def card(self, card_id: str) -> CatalogCard | None:
         del card_id
         return None
+
+    def cards(self) -> Iterable[CatalogCard]:
+        return ()
 
 
 def _line(number: int, at: datetime) -> Line:
