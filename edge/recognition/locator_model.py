@@ -19,6 +19,7 @@ from edge.recognition.model import (
     check_file,
     only_folder,
     read_model_json,
+    require_chip,
 )
 from edge.vision.card import Size
 from edge.vision.detector import CloserInfo, DetectorInfo, DetectorThresholds
@@ -189,7 +190,9 @@ def open_locator_model(folder: Path) -> LocatorModel:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
         raise ModelError(f"{path}: {field}: {first['msg']}; export the model again or copy the folder again") from error
-    closer = manifest.closer.artifacts.values() if manifest.closer else ()
-    for artifact in (*manifest.artifacts.values(), *closer):
+    closer = manifest.closer.artifacts.items() if manifest.closer else ()
+    for kind, artifact in (*manifest.artifacts.items(), *closer):
         check_file(folder / artifact.file, sha256=artifact.sha256, size_bytes=artifact.size)
+        if kind == "hef":
+            require_chip(folder / artifact.file)
     return LocatorModel(folder, manifest)

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
 
 from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError, ModelMismatchError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
+from edge.recognition.hef_file import CHIP, HEAD_BYTES, architecture_of
 from edge.recognition.model_evidence import ModelEvidence
 from edge.schema import Schema
 
@@ -229,6 +230,8 @@ def open_model(folder: Path) -> Model:
     described = [] if manifest.evidence is None else [manifest.evidence]
     for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings, *described):
         check_file(folder / record.file, sha256=record.sha256, size_bytes=record.size_bytes)
+    if "hef" in manifest.artefacts:
+        require_chip(folder / manifest.artefacts["hef"].file)
     images = np.stack([_read_golden(folder / record.file) for record in manifest.golden.pictures])
     golden = read_unit_vectors(folder / manifest.golden.embeddings.file, len(images), manifest.dim)
     evidence = None if manifest.evidence is None else read_evidence(folder / manifest.evidence.file)
@@ -361,6 +364,21 @@ def check_file(path: Path, *, sha256: str, size_bytes: int) -> None:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the folder of the model again") from error
     if size != size_bytes or digest != sha256:
         raise ModelError(f"{path}: not the file {MODEL_FILE} describes ({size} bytes, sha256 {digest[:12]}…); copy the folder again")
+
+
+def require_chip(path: Path) -> None:
+    """Raise ``ModelError`` unless a file is a HEF for the Hailo-8L; one with a header of a later version is left to HailoRT."""
+    try:
+        with path.open("rb") as file:
+            chip = architecture_of(file.read(HEAD_BYTES))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); copy the folder of the model again") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if chip not in (None, CHIP):
+        raise ModelError(
+            f"{path}: compiled for {chip}, not for {CHIP}; compile it with `python -m tools.compile_hef`, or copy the right file"
+        )
 
 
 def _read_golden(path: Path) -> InputBatch:

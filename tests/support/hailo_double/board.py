@@ -78,12 +78,28 @@ class Board:
             self.journal.append(what)
 
 
-def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits", outputs=None):
-    """Write a HEF for the double: a header with a checksum, and the ONNX that is run instead of the compiled network."""
-    body = json.dumps(
-        {"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output, "outputs": outputs}
-    ).encode()
-    path.write_bytes(struct.pack(">I", MAGIC) + hashlib.md5(body).digest() + body)  # noqa: S324 - HEFs carry an MD5
+ARCHITECTURES = {"HAILO8": 0, "HAILO8L": 3, "HAILO15H": 103}
+HEADER = struct.Struct(">III")
+HEADER_SIZES = {0: 32, 1: 28, 2: 44, 3: 56}
+
+
+def write_hef(path, onnx_file, *, architecture="HAILO8L", compiler=(3, 33), output="logits", outputs=None, version=0):
+    """Write a HEF for the double: header and description with, as its ``mapping``, the ONNX that is run instead of the compiled network."""
+    content = {"onnx": onnx_file.name, "architecture": architecture, "compiler": list(compiler), "output": output, "outputs": outputs}
+    path.write_bytes(hef_bytes(json.dumps(content).encode(), ARCHITECTURES[architecture], version))
+
+
+def hef_bytes(mapping, architecture, version=0):
+    header = (b"\x08" + varint(architecture) if architecture else b"") + b"\x1a\x063.33.0"
+    body = b"\x0a" + varint(len(header)) + header + b"\x1a" + varint(len(mapping)) + mapping
+    start = HEADER.pack(MAGIC, version, len(body))
+    checksum = hashlib.md5(body).digest()  # noqa: S324 - HEFs carry an MD5
+    return start.ljust(HEADER_SIZES[version] - 16, b"\0") + checksum + body
+
+
+def varint(value):
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
 
 
 def read_hef(path):
@@ -92,6 +108,10 @@ def read_hef(path):
         data = path.read_bytes()
     except OSError:
         return 14, None
-    if len(data) < 20 or struct.unpack(">I", data[:4])[0] != MAGIC or hashlib.md5(data[20:]).digest() != data[4:20]:  # noqa: S324
+    if len(data) < HEADER.size or HEADER.unpack_from(data)[0] != MAGIC:
         return 91, None
-    return 0, json.loads(data[20:]) | {"folder": path.parent}
+    start = HEADER_SIZES[HEADER.unpack_from(data)[1]]
+    body = data[start:]
+    if hashlib.md5(body).digest() != data[start - 16 : start]:  # noqa: S324
+        return 91, None
+    return 0, json.loads(body[body.index(b"{") :]) | {"folder": path.parent}
