@@ -88,7 +88,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.acceptance:
             return _accept(args, System(model, bundle, loaded, embedder, locate), dataset, presets)
         if args.lone:
-            default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds
+            default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds_for(bundle.manifest.signature)
             thresholds = {"uncalibrated": default} | ({} if bundle.thresholds is None else {"calibrated": bundle.thresholds})
             rows = list(LoneMeasurement(bundle, model, embedder, dataset).rows(thresholds))
         elif args.frames:

@@ -3,8 +3,8 @@
     python -m tools.model_evidence --catalog BUNDLE IMAGES CARDS [--catalog ...] --negatives DIR [--sets A,B] [--model DIR]
 
 The layouts are drawn at random by this repository. The thresholds are measured like those of a bundle (``tools.calibrate``), with the views
-of all catalogs together. Use at least two games, and cards that the network was not trained on (``--sets``; a catalog without these sets is
-used whole). Exit status: 0 done, 64 usage, 65 bad data, 69 network unavailable.
+of all catalogs together, half of the cards being those with the nearest look-alike. Use at least two games, and cards that the network was
+not trained on (``--sets``; a catalog without these sets is used whole). Exit status: 0 done, 64 usage, 65 bad data, 69 network unavailable.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,7 @@ from edge.recognition.recognizer import Embedder, LoadedGallery
 from edge.system.files import write_atomically
 from tools.bundle_build.card_list import read_card_list
 from tools.evaluation.background import LAYOUTS, drawn_layouts, fit_background
+from tools.evaluation.bundle_calibration import half_look_alikes
 from tools.evaluation.cached_embedder import CachedEmbedder
 from tools.evaluation.calibration import Observation, Outcome, ViewKind, calibrate
 from tools.evaluation.calibration_views import BundleUnderTest, observe_dataset
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cached = CachedEmbedder(embedder)
             observations = [one for catalog in args.catalog for one in _observe(args, catalog, model, cached, background)]
         outcome = calibrate(observations, false_acceptance=FALSE_ACCEPTANCE)
-        write_evidence(model, as_evidence(background, outcome, observations, args.layouts))
+        by_luma = calibrate(without_color(observations), false_acceptance=FALSE_ACCEPTANCE)
+        write_evidence(model, as_evidence(background, outcome, by_luma, observations, args.layouts))
     except EdgeError as error:
         print(f"model_evidence: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -61,17 +64,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(ExitCode.OK)
 
 
-def as_evidence(background: Background, outcome: Outcome, observations: Sequence[Observation], layouts: int) -> ModelEvidence:
-    """Return the content of ``evidence.json``."""
+def without_color(observations: Sequence[Observation]) -> list[Observation]:
+    """Return the observations as a bundle with signatures of luma alone would give them."""
+    return [
+        replace(each, comparisons=tuple(replace(one, color=None) for one in each.comparisons))
+        for each in observations
+        if each.kind is not ViewKind.RECOLORED
+    ]
+
+
+def as_evidence(
+    background: Background, outcome: Outcome, by_luma: Outcome, observations: Sequence[Observation], layouts: int
+) -> ModelEvidence:
+    """Return the content of ``evidence.json``; ``by_luma`` is the outcome without color."""
     counts = {kind: sum(each.kind is kind for each in observations) for kind in ViewKind}
     source = (
         f"{layouts} layouts drawn at random; {counts[ViewKind.KNOWN]} simulated views of indexed cards, the same with their artwork "
-        f"left out, and in an index of one other card; {counts[ViewKind.NEGATIVE]} pictures without a card"
+        f"left out, with it in other colors, and in an index of one other card; {counts[ViewKind.NEGATIVE]} pictures without a card"
     )
     return ModelEvidence(
         places=tuple(round(float(value), 4) for value in background.places),
         slopes=tuple(round(float(value), 4) for value in background.slopes),
         thresholds=outcome.thresholds,
+        luma_thresholds=by_luma.thresholds,
         source=source,
         figures=outcome.figures,
     )
@@ -94,11 +109,13 @@ def _observe(
     sets = tuple(args.sets.split(",")) if args.sets else None
     if sets and not any(row.card.set in sets for row in read_card_list(card_list).rows):
         sets = None
-    scans = choose_scans(card_list, images, frozenset(bundle.gallery.cards), sets=sets, limit=args.limit, seed=args.seed, one_per_card=True)
+    listed = choose_scans(card_list, images, frozenset(bundle.gallery.cards), sets=sets, one_per_card=True)
+    scans, look_alikes = half_look_alikes(bundle, listed, args.limit, seed=args.seed)
     index = with_projection(make_vector_index(bundle, "hnsw"), bundle)
     loaded = LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, AcceptanceThresholds(), background)
     negatives = half_of_negatives(args.negatives, CALIBRATING)
-    return observe_dataset(Dataset(scans, negatives, args.seed, views_per_card=1), BundleUnderTest(embedder, bundle, loaded))
+    dataset = Dataset(scans, negatives, args.seed, views_per_card=1, look_alikes=look_alikes)
+    return observe_dataset(dataset, BundleUnderTest(embedder, bundle, loaded))
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

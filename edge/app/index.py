@@ -53,7 +53,7 @@ def as_loaded_gallery(bundle: Bundle, index: VectorIndex, evidence: ModelEvidenc
 
     ``evidence`` belongs to the model; without it the default thresholds apply, and layouts at large are not known.
     """
-    default = AcceptanceThresholds() if evidence is None else evidence.thresholds
+    default = AcceptanceThresholds() if evidence is None else evidence.thresholds_for(bundle.manifest.signature)
     background = None if evidence is None else evidence.background
     return LoadedGallery(bundle.manifest.bundle_id, bundle.gallery, index, bundle.thresholds or default, background)
 

@@ -26,7 +26,7 @@ from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors
-from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID
+from edge.recognition.verification import SIGNATURE_BYTES, STORED_BYTES
 
 BASE_MEMORY_BYTES: Final = 3 << 29
 """Address space of a process that opens an empty bundle, with libraries, threads and their arenas; most of it is never touched."""
@@ -111,7 +111,8 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     if verify_hashes:
         check_hashes(path, manifest)
     vectors = map_vectors(path, manifest)
-    gallery = read_gallery(path / CARDS_FILE, signature_bytes=SIGNATURE_BYTES if manifest.recognizes else 0)
+    stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
+    gallery = read_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=SIGNATURE_BYTES if stored_bytes else 0)
     _check_counts(path / CARDS_FILE, manifest, gallery)
     return Bundle(path, manifest, gallery, vectors, map_coarse(path, manifest), read_projection(path, manifest))
 
@@ -170,11 +171,11 @@ def _check_code(path: Path, manifest: Manifest, expected_model_id: ModelId | Non
             check_recognizes(path, manifest)
         return
     for what, stored, known in (
-        ("preprocessing", manifest.preprocessing, PREPROCESSING_ID),
-        ("signature", manifest.signature, SIGNATURE_ID),
+        ("preprocessing", manifest.preprocessing, (PREPROCESSING_ID,)),
+        ("signature", manifest.signature, tuple(STORED_BYTES)),
     ):
-        if stored != known:
-            raise ModelMismatchError(f"{path}: its {what} is {stored}, this version computes {known}; build the bundle again")
+        if stored not in known:
+            raise ModelMismatchError(f"{path}: its {what} is {stored}, this version computes {known[0]}; build the bundle again")
 
 
 def _check_size(path: Path, digest: FileDigest) -> None:

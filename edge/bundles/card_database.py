@@ -62,8 +62,11 @@ _STEPS_PER_TICK: Final = 10_000
 _CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
 
 
-def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, bytes]]) -> None:
-    """Write ``cards.sqlite``. ``images`` yields one JPEG per card in any order and is consumed one by one."""
+def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, bytes]], *, signature_bytes: int) -> None:
+    """Write ``cards.sqlite`` with the first ``signature_bytes`` of each signature.
+
+    ``images`` yields one JPEG per card in any order and is consumed one by one.
+    """
     rows = {card_id: row for row, card_id in enumerate(gallery.cards)}
     with closing(sqlite3.connect(path)) as database:
         database.executescript("PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
@@ -75,7 +78,10 @@ def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, byt
         )
         database.executemany(
             "INSERT INTO entry VALUES (?, ?, ?)",
-            ((entry, rows[card_id], gallery.signatures[entry].tobytes()) for entry, card_id in enumerate(gallery.entry_card_ids)),
+            (
+                (entry, rows[card_id], gallery.signatures[entry, :signature_bytes].tobytes())
+                for entry, card_id in enumerate(gallery.entry_card_ids)
+            ),
         )
         database.executemany(
             "INSERT INTO card_text (rowid, card_id, name) VALUES (?, ?, ?)",
@@ -87,21 +93,24 @@ def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, byt
         database.execute("VACUUM")
 
 
-def read_gallery(path: Path, *, signature_bytes: int) -> Gallery:
-    """Return all cards and entries. Raises ``BundleError`` for a damaged database, or signatures not of ``signature_bytes``."""
+def read_gallery(path: Path, *, signature_bytes: int, padded_bytes: int | None = None) -> Gallery:
+    """Return all cards and entries, with each signature padded by zeros to ``padded_bytes``.
+
+    Raises ``BundleError`` for a damaged database, or signatures not of ``signature_bytes``.
+    """
     with _reading(path) as database:
         cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
         # with a condition, because SQLite counts a whole table without a step that the work limit could interrupt
         (count,) = database.execute("SELECT count(*) FROM entry WHERE entry >= 0").fetchone()
         # filled in place: the signatures of a large gallery are 30 MB, and a second copy would stay in memory
-        signatures = np.empty((count, signature_bytes), dtype=np.uint8)
+        signatures = np.zeros((count, padded_bytes or signature_bytes), dtype=np.uint8)
         card_ids = []
         for row, (entry, card, signature) in enumerate(database.execute("SELECT entry, card, signature FROM entry ORDER BY entry")):
             if entry != row or not 0 <= card < len(cards) or len(signature) != signature_bytes:
                 raise BundleError(
                     f"{path}: entry {entry} is out of order, has no card or a signature of another length; build the bundle again"
                 )
-            signatures[row] = np.frombuffer(signature, dtype=np.uint8)
+            signatures[row, :signature_bytes] = np.frombuffer(signature, dtype=np.uint8)
             card_ids.append(cards[card].card_id)
     signatures.flags.writeable = False
     return Gallery(cards={card.card_id: card for card in cards}, entry_card_ids=tuple(card_ids), signatures=signatures)

@@ -40,7 +40,7 @@ from edge.errors import DataError
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection, l2_normalize
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
-from edge.recognition.verification import SIGNATURE_ID
+from edge.recognition.verification import STORED_BYTES, stored_kind
 from edge.system.files import locked, sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
@@ -105,9 +105,11 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
     unit = l2_normalize(contents.vectors) if len(contents.vectors) else contents.vectors
     vectors: StoredVectors = unit.astype(contents.form.dtype)
     reduction, recognizes = contents.reduction, contents.artefact is not None
+    signature = stored_kind(contents.gallery.signatures) if recognizes else None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
-        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images)
+        signature_bytes = 0 if signature is None else STORED_BYTES[signature]
+        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images, signature_bytes=signature_bytes)
         if contents.form.proposals == "int8":
             (directory / GRAPH_FILE).touch()
         if reduction is not None:
@@ -120,7 +122,7 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             model_id=contents.model_id,
             artefact=contents.artefact,
             preprocessing=PREPROCESSING_ID if recognizes else None,
-            signature=SIGNATURE_ID if recognizes else None,
+            signature=signature,
             dim=vectors.shape[1],
             entries=len(vectors),
             cards=len(contents.gallery.cards),

@@ -86,7 +86,7 @@ def card_agreement(
     best = 0.0
     for rotation in located.rotations:
         view = prepare_view(rectify(pixels, located.quad.rotated(rotation)))
-        best = max([best, *(verify(view, reference, weights) for reference, weights in weighted)])
+        best = max([best, *(verify(view, reference, weights).luma for reference, weights in weighted)])
     return best
 
 

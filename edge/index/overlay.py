@@ -29,7 +29,7 @@ from edge.index.releases import LOCK_WAIT_S, locked
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId, l2_normalize, to_input_batch
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID, signature_of
+from edge.recognition.verification import SIGNATURE_BYTES, SIGNATURE_ID, STORED_BYTES, signature_of
 from edge.system.files import sync
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -82,7 +82,8 @@ class Overlay:
     def gallery(self) -> Gallery:
         """The added cards and one entry per image."""
         rows = self.stored.rows
-        signatures = np.frombuffer(b"".join(row.signature for row in rows), dtype=np.uint8).reshape(len(rows), SIGNATURE_BYTES)
+        padded = b"".join(row.signature.ljust(SIGNATURE_BYTES, b"\0") for row in rows)
+        signatures = np.frombuffer(padded, dtype=np.uint8).reshape(len(rows), SIGNATURE_BYTES)
         return Gallery({row.card.card_id: row.card for row in rows}, tuple(row.card.card_id for row in rows), signatures)
 
     @cached_property
@@ -125,13 +126,13 @@ def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Ove
         return None
     path = root / OVERLAY
     _check_model(path, stored.model, expected_model_id)
-    if other := {row.signature_id for row in stored.rows} - {SIGNATURE_ID}:
+    if other := {row.signature_id for row in stored.rows} - STORED_BYTES.keys():
         raise ModelMismatchError(
             f"{path}: the signatures of the added cards are {min(other)}, this version computes {SIGNATURE_ID}; "
             "run `cardedge index refresh`"
         )
-    if any(len(row.signature) != SIGNATURE_BYTES for row in stored.rows):
-        raise BundleError(f"{path}: a signature has another length than {SIGNATURE_BYTES} bytes; {overlay_file.REMOVE_ALL}")
+    if any(len(row.signature) != STORED_BYTES[row.signature_id] for row in stored.rows):
+        raise BundleError(f"{path}: a signature has another length than its kind has; {overlay_file.REMOVE_ALL}")
     return Overlay(path, stored)
 
 

@@ -18,6 +18,7 @@ from edge.index.overlay_file import IMAGES, OVERLAY, REMOVE_ALL, OverlayModel, O
 from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
+from edge.recognition.verification import SIGNATURE_ID, STORED_BYTES
 from edge.system.files import sync
 
 _CURRENT: Final = "current"
@@ -45,10 +46,11 @@ def read_generation(root: Path) -> tuple[OverlayRows, dict[str, Path]] | None:
         raise BundleError(f"{path}: card list and bundle do not belong together; {REMOVE_ALL} and add them again")
     manifest = bundle.manifest
     model = OverlayModel(ModelId(manifest.model_id), manifest.artefact or "", manifest.preprocessing or "", manifest.dim)
+    signature_id = manifest.signature or SIGNATURE_ID
     rows = tuple(
         Row(
-            card, _image_name(path, entry), np.array(bundle.vectors[entry], dtype=np.float32), manifest.signature or "",
-            bundle.gallery.signatures[entry].tobytes(), bundle.reference_image(card.card_id),
+            card, _image_name(path, entry), np.array(bundle.vectors[entry], dtype=np.float32), signature_id,
+            bundle.gallery.signatures[entry, : STORED_BYTES[signature_id]].tobytes(), bundle.reference_image(card.card_id),
         )
         for entry, (card, _) in enumerate(cards)
     )  # fmt: skip

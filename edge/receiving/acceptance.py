@@ -10,7 +10,7 @@ from edge.bundles.signature import Signer, check_signature
 from edge.errors import BundleError, ModelMismatchError, SignatureError
 from edge.index.stamps import Stamp, take_stamp
 from edge.recognition.embedding import PREPROCESSING_ID, ModelId
-from edge.recognition.verification import SIGNATURE_ID
+from edge.recognition.verification import STORED_BYTES
 from edge.settings.sections import PushSection
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class Acceptance:
 
     def _check_model(self, manifest: Manifest) -> None:
         for what, stated, known in (
-            ("embedded by model", manifest.model_id, self.model_id),
-            ("prepared by", manifest.preprocessing, PREPROCESSING_ID),
-            ("given signatures by", manifest.signature, SIGNATURE_ID),
+            ("embedded by model", manifest.model_id, (self.model_id,)),
+            ("prepared by", manifest.preprocessing, (PREPROCESSING_ID,)),
+            ("given signatures by", manifest.signature, tuple(STORED_BYTES)),
         ):
-            if stated != known:
+            if stated not in known:
                 raise ModelMismatchError(
-                    f"{manifest.bundle_id} was {what} {stated}, this device uses {known}; build the bundle for the model of this device"
+                    f"{manifest.bundle_id} was {what} {stated}, this device uses {known[0]}; build the bundle for the model of this device"
                 )
 
     def _check_limits(self, manifest: Manifest) -> None:

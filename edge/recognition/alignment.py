@@ -135,9 +135,9 @@ def _to_card_coordinates(width: int, height: int) -> Homography:
     )
 
 
-def warp(image: Luma, homography: Homography, size: Size) -> Luma:
-    """Return ``image`` warped by ``homography`` to ``size``; pixels from outside of the image are 0, the local mean."""
-    height, width = image.shape
+def warp(image: NDArray[np.float32], homography: Homography, size: Size) -> NDArray[np.float32]:
+    """Return ``image``, of one channel or several, warped by ``homography`` to ``size``; pixels from outside of the image are 0."""
+    height, width = image.shape[:2]
     matrix = np.linalg.inv(_to_card_coordinates(width, height)) @ homography @ _to_card_coordinates(*size)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT), dtype=np.float32)

@@ -1,9 +1,10 @@
 """Open-set identification: from comparisons to candidates to a decision (identified, uncertain or unknown).
 
-The absolute cosine never decides alone, because cards that are not in the index score almost as high as indexed ones. Three terms are
+The absolute cosine never decides alone, because cards that are not in the index score almost as high as indexed ones. Four terms are
 combined: the agreement of the pixels (an independent signal, see ``edge.recognition.verification``), its lead over the best other artwork,
-and the lead of the cosine. Their logistic combination is the *verification*; its weights are calibrated per bundle (``tools.calibrate``).
-In measurements the cosine itself added nothing to the leads: it depends on the quality of the view rather than on the card.
+the agreement of the colors, and the lead of the cosine. Their logistic combination is the *verification*; its weights are calibrated per
+bundle (``tools.calibrate``). In measurements the cosine itself added nothing to the leads: it depends on the quality of the view rather
+than on the card.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class RejectReason(StrEnum):
 class Comparison:
     """Result of comparing a card image in one orientation with one entry.
 
-    ``similarity`` is the cosine of the embeddings, ``agreement`` in [0, 1] that of the aligned pixels (``edge.recognition.verification``).
+    ``similarity`` is the cosine of the embeddings, ``agreement`` in [0, 1] that of the aligned pixels (``edge.recognition.verification``),
+    ``color`` in [0, 1] that of their colors, None for an entry without stored colors.
     """
 
     card_id: CardId
@@ -40,14 +42,19 @@ class Comparison:
     similarity: float
     agreement: float
     rotation: Rotation
+    color: float | None = None
 
 
 class EvidenceTerms(NamedTuple):
-    """Terms of the evidence for one card: agreement of the pixels, and leads of agreement and cosine over the best other artwork."""
+    """Terms of the evidence for one card: agreement of the pixels, leads of agreement and cosine over the best other artwork, color.
+
+    ``color`` is the agreement of the colors, 1 for an entry without stored colors: nothing speaks against it.
+    """
 
     agreement: float
     agreement_lead: float
     similarity_lead: float
+    color: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,9 @@ class EvidenceWeights:
 
     No slope is negative, so better evidence never lowers a verification. Leads are relative to the best other artwork, but at least to
     ``usual_agreement`` and ``usual_similarity``, the values that an unrelated card of a full index reaches; otherwise a small index without
-    similar cards would yield large leads. The defaults rely on the pixels alone, which mean the same for every model; the weight of a lead
-    of the cosine is determined by calibration. Raises ``ValueError`` for weights that are not finite or slopes that are negative.
+    similar cards would yield large leads. The defaults rely on the luma of the pixels alone, which means the same for every model; the
+    weights of color and of the cosine's lead are determined by calibration. A calibration of a version that did not compare colors has the
+    weight 0 for them. Raises ``ValueError`` for weights that are not finite or slopes that are negative.
     """
 
     intercept: float = -9.5
@@ -66,10 +74,11 @@ class EvidenceWeights:
     similarity_lead: float = 0.0
     usual_agreement: float = 0.45
     usual_similarity: float = 0.25
+    color: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the weights."""
-        slopes = (self.agreement, self.agreement_lead, self.similarity_lead)
+        slopes = (self.agreement, self.agreement_lead, self.similarity_lead, self.color)
         if not all(isfinite(value) for value in (self.intercept, self.usual_agreement, self.usual_similarity, *slopes)):
             raise ValueError("evidence weights must be finite numbers; calibrate the bundle again")
         if min(slopes) < 0.0:
@@ -195,6 +204,7 @@ def evidence_log_odds(comparison: Comparison, comparisons: Sequence[Comparison],
         + weights.agreement * terms.agreement
         + weights.agreement_lead * terms.agreement_lead
         + weights.similarity_lead * terms.similarity_lead
+        + weights.color * terms.color
     )
 
 
@@ -209,6 +219,7 @@ def evidence_for(
         comparison.agreement,
         comparison.agreement - max(other_agreement, usual_agreement),
         comparison.similarity - max(other_similarity, usual_similarity),
+        1.0 if comparison.color is None else comparison.color,
     )
 
 

@@ -33,7 +33,7 @@ class Card:
 class Gallery:
     """All cards and entries of an index, in memory.
 
-    ``entry_card_ids[i]`` is the card of row ``i`` of the vectors; ``signatures`` is uint8 (entries, 1728), see
+    ``entry_card_ids[i]`` is the card of row ``i`` of the vectors; ``signatures`` is uint8 (entries, 2112), see
     ``edge.recognition.verification``.
     """
 

@@ -1,11 +1,13 @@
 """Verification: compare the pixels of a card with its nearest entries, a signal that is independent of the embedding.
 
-A signature is the luma of a reference image at 36 x 48 pixels. ``compare_pixels`` chooses which entries to compare: three if the first ones
-agree clearly, normally five, and twelve if none agrees, because with an inaccurate outline the true card is further down the list.
+A signature is the luma of a reference image at 36 x 48 pixels and its color at 12 x 16. ``compare_pixels`` chooses which entries to
+compare: three if the first ones agree clearly, normally five, and twelve if none agrees, because with an inaccurate outline the true card
+is further down the list.
 
 ``verify`` aligns a card image to a signature by a homography (``edge.recognition.alignment``) and correlates the two patch by patch. Only
 discriminative patches count (``edge.recognition.patches``), since an unknown card would agree in the others with any card of its layout.
-The agreement is the mean over the better half of their weight, so that fingers and glare cost little.
+The agreement is the mean over the better half of their weight, so that fingers and glare cost little. The color is compared apart from it
+(``edge.recognition.color``): a drawing in other colors agrees in luma.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from edge.recognition.alignment import (
     view_levels,
     warp,
 )
+from edge.recognition.color import CHROMA_BYTES, Chroma, ColorImage, chroma_bytes, color_agreement, color_image, read_chroma
 from edge.recognition.decision import Comparison
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, Neighbors
@@ -44,11 +47,16 @@ from edge.recognition.patches import (
 from edge.vision.card import CardImage, Rotation
 from edge.vision.frame import RgbImage
 
-SIGNATURE_ID: Final = "luma-36x48/1"
-SIGNATURE_BYTES: Final = SIGNATURE_SIZE.width * SIGNATURE_SIZE.height
+LUMA_BYTES: Final = SIGNATURE_SIZE.width * SIGNATURE_SIZE.height
+SIGNATURE_BYTES: Final = LUMA_BYTES + CHROMA_BYTES
+SIGNATURE_ID: Final = "luma-36x48+chroma-12x16/1"
+LUMA_SIGNATURE_ID: Final = "luma-36x48/1"
+"""The signature of earlier versions: luma alone. Its entries are compared without color."""
+STORED_BYTES: Final[Mapping[str, int]] = {SIGNATURE_ID: SIGNATURE_BYTES, LUMA_SIGNATURE_ID: LUMA_BYTES}
+"""Length of a stored signature of each kind that this version compares."""
 
 Signature: TypeAlias = NDArray[np.uint8]
-"""uint8 (1728,): luma of the reference image, 48 rows of 36."""
+"""uint8 (2112,): luma of the reference image, 48 rows of 36, and its chroma (``chroma_bytes``), all 0 in an entry without."""
 
 EARLY_STOP_AGREEMENT: Final = 0.80
 """At or above this agreement ``MIN_COMPARED`` entries suffice: no unindexed card in 1,440 measured views exceeded 0.74."""
@@ -64,29 +72,36 @@ _MAX_PER_ARTWORK: Final = 2
 
 
 def signature_of(card: RgbImage) -> Signature:
-    """Return the signature of a rectified reference card, uint8 (1728,)."""
-    luma = cv2.cvtColor(card, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(luma, SIGNATURE_SIZE, interpolation=cv2.INTER_AREA), dtype=np.uint8).reshape(-1)
+    """Return the signature of a rectified reference card, uint8 (2112,)."""
+    luma = cv2.resize(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), SIGNATURE_SIZE, interpolation=cv2.INTER_AREA)
+    return np.concatenate([np.asarray(luma, dtype=np.uint8).reshape(-1), chroma_bytes(card)])
+
+
+def stored_kind(signatures: NDArray[np.uint8]) -> str:
+    """Return the id under which signatures, uint8 (entries, 2112), are stored: that of earlier versions if none of them has chroma."""
+    return LUMA_SIGNATURE_ID if len(signatures) and not signatures[:, LUMA_BYTES:].any() else SIGNATURE_ID
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedView:
-    """A card image prepared for ``verify``: locally normalized luma, one float32 image per level."""
+    """A card image prepared for ``verify``: locally normalized luma, one float32 image per level, and its smoothed color."""
 
     levels: tuple[Luma, ...]
+    color: ColorImage
 
 
 def prepare_view(card: RgbImage) -> PreparedView:
     """Prepare a rectified card, upright, of any size, for ``verify``."""
     luma = np.asarray(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return PreparedView(view_levels(luma))
+    return PreparedView(view_levels(luma), color_image(card))
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedReference:
-    """A signature prepared for ``verify``: locally normalized luma, one float32 image per level."""
+    """A signature prepared for ``verify``: locally normalized luma, one float32 image per level, and the chroma if it is stored."""
 
     levels: tuple[Luma, ...]
+    chroma: Chroma | None
 
     @cached_property
     def jacobians(self) -> tuple[NDArray[np.float32], ...]:
@@ -101,8 +116,15 @@ class PreparedReference:
 
 def prepare_reference(signature: Signature) -> PreparedReference:
     """Prepare a stored signature for ``verify``."""
-    luma = signature.reshape(SIGNATURE_SIZE.height, SIGNATURE_SIZE.width)
-    return PreparedReference(reference_levels(luma))
+    luma = signature[:LUMA_BYTES].reshape(SIGNATURE_SIZE.height, SIGNATURE_SIZE.width)
+    return PreparedReference(reference_levels(luma), read_chroma(signature[LUMA_BYTES:]))
+
+
+class PixelAgreement(NamedTuple):
+    """How well an aligned view agrees with an entry, each in [0, 1]; ``color`` is None for an entry without chroma."""
+
+    luma: float
+    color: float | None
 
 
 class _Pair(NamedTuple):
@@ -136,8 +158,8 @@ def compare_pixels(
             references[entry] = prepare_reference(gallery.signatures[entry])
         group = gallery.artwork_group(card_id)
         weights = patch_weights(references[entry].patches, _other_artworks(group, similar, gallery), background)
-        agreement = verify(views[image.rotation], references[entry], weights)
-        comparisons.append(Comparison(card_id, group, similarity, agreement, image.rotation))
+        luma, color = verify(views[image.rotation], references[entry], weights)
+        comparisons.append(Comparison(card_id, group, similarity, luma, image.rotation, color))
     return tuple(comparisons)
 
 
@@ -167,17 +189,20 @@ def _other_artworks(group: str, references: Mapping[int, PreparedReference], gal
     return [reference.patches for entry, reference in references.items() if gallery.artwork_group(gallery.entry_card_ids[entry]) != group]
 
 
-def verify(view: PreparedView, reference: PreparedReference, weights: PatchValues) -> float:
-    """Return the agreement in [0, 1]: weighted mean correlation over the better half of the discriminative patches.
+def verify(view: PreparedView, reference: PreparedReference, weights: PatchValues) -> PixelAgreement:
+    """Return how well the view agrees with the reference: in luma the weighted mean correlation over the better half of the patches.
 
-    ``weights`` comes from ``patch_weights``. Returns 0 if the view cannot be aligned to the reference.
+    ``weights`` comes from ``patch_weights``. The agreement is 0 if the view cannot be aligned to the reference.
     """
     homography = align(view, reference)
     if homography is None:
-        return 0.0
+        return PixelAgreement(0.0, None if reference.chroma is None else 0.0)
     aligned = warp(view.levels[-1], homography, SIGNATURE_SIZE)
     agreement = patch_agreement(normalized_patches(aligned), reference.patches)
-    return float(np.clip(best_weighted_mean(agreement, weights), 0.0, 1.0))
+    luma = float(np.clip(best_weighted_mean(agreement, weights), 0.0, 1.0))
+    if reference.chroma is None:
+        return PixelAgreement(luma, None)
+    return PixelAgreement(luma, color_agreement(view.color, homography, reference.chroma, agreement, weights))
 
 
 def align(view: PreparedView, reference: PreparedReference) -> Homography | None:

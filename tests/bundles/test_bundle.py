@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,11 +22,11 @@ from edge.bundles.calibration import Calibration
 from edge.bundles.manifest import Manifest, read_manifest
 from edge.bundles.writer import BundleContents, set_calibration, write_bundle
 from edge.errors import BundleError, DataError, ExitCode, ModelMismatchError
-from edge.recognition.decision import AcceptanceThresholds
+from edge.recognition.decision import AcceptanceThresholds, EvidenceWeights
 from edge.recognition.embedding import ModelId, l2_normalize
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.verification import SIGNATURE_BYTES
+from edge.recognition.verification import LUMA_BYTES, LUMA_SIGNATURE_ID, SIGNATURE_BYTES, SIGNATURE_ID
 from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
 
@@ -113,6 +115,19 @@ def test_what_was_written_is_read(tmp_path):
     assert (manifest.entries, manifest.cards, manifest.artwork_groups, manifest.dim) == (5, 4, 3, DIM)
 
 
+def test_a_gallery_without_colors_is_stored_as_earlier_versions_did(tmp_path):
+    """Signatures of luma alone: the former id and length, read back with zeros where the chroma would be."""
+    contents = rich_contents()
+    former = contents.gallery.signatures.copy()
+    former[:, LUMA_BYTES:] = 0
+    manifest = write_bundle(tmp_path / "former", replace(contents, gallery=replace(contents.gallery, signatures=former)), write_graph)
+    assert manifest.signature == LUMA_SIGNATURE_ID
+    with closing(sqlite3.connect(tmp_path / "former" / "cards.sqlite")) as database:
+        assert database.execute("SELECT DISTINCT length(signature) FROM entry").fetchall() == [(LUMA_BYTES,)]
+    assert np.array_equal(open_bundle(tmp_path / "former").gallery.signatures, former)
+    assert write_bundle(tmp_path / "rich", contents, write_graph).signature == SIGNATURE_ID
+
+
 def test_reference_images_are_read_by_card(tmp_path):
     write_bundle(tmp_path / "rich", rich_contents(), write_graph)
     bundle = open_bundle(tmp_path / "rich")
@@ -180,6 +195,19 @@ def test_thresholds_are_the_defaults_until_calibrated(path):
     assert after.thresholds == measured
     assert after.manifest.calibration == calibration
     assert after.manifest.bundle_id != before.manifest.bundle_id
+
+
+def test_a_calibration_without_a_weight_of_color_is_read_and_keeps_its_id(path):
+    """As earlier versions wrote it; the weight is stored only where colors were measured."""
+    set_calibration(path, Calibration(thresholds=AcceptanceThresholds(), source="some"))
+    weights = json.loads((path / "manifest.json").read_text())["calibration"]["thresholds"]["weights"]
+    assert "color" not in weights
+    bundle = open_bundle(path)
+    assert bundle.thresholds == AcceptanceThresholds()
+    assert bundle.manifest.content_id() == bundle.manifest.bundle_id
+    measured = AcceptanceThresholds(weights=EvidenceWeights(color=4.5))
+    set_calibration(path, Calibration(thresholds=measured, source="some"))
+    assert open_bundle(path).thresholds == measured
 
 
 @pytest.mark.parametrize("change", [lambda raw: raw.pop("min_margin"), lambda raw: raw.update(min_luck=1.0)], ids=["missing", "unknown"])

@@ -11,7 +11,7 @@ from edge.adapters.hnsw import write_graph
 from edge.bundles.writer import BundleContents, VectorForm, write_bundle
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.gallery import Gallery
-from edge.recognition.verification import signature_of
+from edge.recognition.verification import LUMA_BYTES, signature_of
 
 
 def write_former_overlay(root: Path, images, writer) -> Path:
@@ -28,12 +28,14 @@ def write_former_overlay(root: Path, images, writer) -> Path:
             )
             cv2.imwrite(str(generation / name), cv2.cvtColor(image.pixels, cv2.COLOR_RGB2BGR))
     cards = {image.card.card_id: image.card for image in images}
+    signatures = np.stack([signature_of(image.pixels) for image in images])
+    signatures[:, LUMA_BYTES:] = 0  # no chroma: stored as luma alone
     contents = BundleContents(
         name="cards added on this device",
         model_id=writer.model_id,
         artefact=writer.artefact,
         vectors=writer.embed(to_input_batch([image.pixels for image in images])),
-        gallery=Gallery(cards, tuple(image.card.card_id for image in images), np.stack([signature_of(image.pixels) for image in images])),
+        gallery=Gallery(cards, tuple(image.card.card_id for image in images), signatures),
         reference_images=((card_id, _jpeg(image.pixels)) for card_id, image in {one.card.card_id: one for one in images}.items()),
         created=datetime.now(UTC),
         form=VectorForm(dtype="float32"),

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from edge.errors import DataError
-from edge.recognition import artwork, embedding, verification
+from edge.recognition import artwork, color, embedding, verification
 from edge.vision import card, image_file
 from tools.bundle_build import image_checks, record, reference
 from tools.bundle_build.embedded import EmbeddedImage
@@ -27,7 +27,7 @@ CACHE_FILE: Final = "embeddings.sqlite"
 KEPT_DAYS: Final = 180
 """Records that no build asked for in this time are forgotten."""
 
-_PREPARING: Final = (image_file, card, embedding, verification, artwork, reference, image_checks, record)
+_PREPARING: Final = (image_file, card, embedding, color, verification, artwork, reference, image_checks, record)
 _LIBRARIES: Final = ("numpy", "onnxruntime", "opencv-python-headless", "pillow")
 _BUSY_S: Final = 60.0
 _SCHEMA: Final = """

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.recognition.alignment import SIGNATURE_SIZE
 from edge.recognition.gallery import Gallery
+from edge.recognition.verification import LUMA_BYTES
 from tools.bundle_build.card_list import ListedImage
 from tools.bundle_build.finding import FindingKind, ImageFinding
 from tools.bundle_build.reference import Reference
@@ -117,7 +118,7 @@ def _same_pairs(references: Sequence[Reference]) -> Iterator[tuple[int, int]]:
     """Yield pairs of equal images: every image is compared with all before it, coarsely first."""
     if not references:
         return
-    signatures = np.stack([reference.signature for reference in references])
+    signatures = np.stack([reference.signature[:LUMA_BYTES] for reference in references])
     coarse = _pooled(signatures)
     squares = np.einsum("ij,ij->i", coarse, coarse)
     # averaging can only bring two images closer, so no pair is missed

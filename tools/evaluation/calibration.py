@@ -30,7 +30,7 @@ from edge.recognition.decision import (
     rank,
 )
 
-LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.69, agreement_lead=0.18, similarity_lead=0.10)
+LIKELY_UNKNOWN: Final = EvidenceTerms(agreement=0.69, agreement_lead=0.18, similarity_lead=0.10, color=0.92)
 """Evidence for a wrong card, each term as high as for one in a hundred views of drawn cards in an index of one other card of their layout
 (120 views). It is never enough, also where a bundle contained no similar card to measure with."""
 LOOK_ALIKE_FACTOR: Final = 3.0
@@ -49,13 +49,14 @@ class ViewKind(StrEnum):
     """Kind of a query.
 
     ``KNOWN`` shows an indexed card; ``LEFT_OUT`` the same with its artwork hidden, ``LOOK_ALIKE`` if it was chosen because another card
-    resembles it; ``LONE`` the same with all cards hidden but one of another artwork; ``DISTRACTOR`` shows a card of no index, ``NEGATIVE``
-    no card.
+    resembles it; ``RECOLORED`` the same with its drawing in other colors indexed instead; ``LONE`` the same with all cards hidden but one
+    of another artwork; ``DISTRACTOR`` shows a card of no index, ``NEGATIVE`` no card.
     """
 
     KNOWN = "known"
     LEFT_OUT = "left_out"
     LOOK_ALIKE = "look_alike"
+    RECOLORED = "recolored"
     LONE = "lone"
     DISTRACTOR = "distractor"
     NEGATIVE = "negative"
@@ -63,6 +64,8 @@ class ViewKind(StrEnum):
 
 UNINDEXED: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.LOOK_ALIKE, ViewKind.DISTRACTOR})
 """The kinds of cards that are not in the index, reported together as one rate."""
+_STRANGERS: Final = UNINDEXED | {ViewKind.RECOLORED}
+"""The kinds that true cards are told from."""
 ORDINARY: Final = frozenset({ViewKind.LEFT_OUT, ViewKind.DISTRACTOR})
 
 
@@ -93,7 +96,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     """Return thresholds under which at most ``false_acceptance`` of unknown cards are named, and how well they do.
 
     Unknown cards are counted by card: one that is named in any of its views is named. Of the look-alikes ``LOOK_ALIKE_FACTOR`` times
-    as many may be named, since they are the worst that the index can meet, not its everyday.
+    as many may be named, and of recolored cards, since they are the worst that the index can meet, not its everyday.
 
     Deterministic, and independent of the order of the observations. Raises ``DataError`` when known or unindexed views are missing.
     """
@@ -106,6 +109,7 @@ def calibrate(observations: Sequence[Observation], *, false_acceptance: float) -
     bound = max(
         _bound(_card_scores(seen, ORDINARY, weights), false_acceptance),
         _bound(_card_scores(seen, {ViewKind.LOOK_ALIKE}, weights), LOOK_ALIKE_FACTOR * false_acceptance),
+        _bound(_card_scores(seen, {ViewKind.RECOLORED}, weights), LOOK_ALIKE_FACTOR * false_acceptance),
         _bound(_card_scores(seen, {ViewKind.LONE}, weights), LONE_FACTOR * false_acceptance),
         max((_score(each, weights) for each in seen if each.kind is ViewKind.NEGATIVE), default=-np.inf),
         _likely_unknown_score(weights),
@@ -136,8 +140,8 @@ def fit_weights(observations: Sequence[Observation]) -> EvidenceWeights:
     if not len(true) or not len(false):
         raise DataError("no view of a known card was compared with that card; check that network, bundle and pictures belong together")
     slopes, intercept = _fit(np.concatenate([true, false]), np.repeat([1.0, 0.0], [len(true), len(false)]))
-    agreement, agreement_lead, similarity_lead = (round(float(slope), 4) for slope in slopes)
-    return replace(usual, intercept=intercept, agreement=agreement, agreement_lead=agreement_lead, similarity_lead=similarity_lead)
+    named = EvidenceTerms(*(round(float(slope), 4) for slope in slopes))
+    return replace(usual, intercept=intercept, **named._asdict())
 
 
 def _usual(values: Sequence[float], least: float) -> float:
@@ -145,14 +149,14 @@ def _usual(values: Sequence[float], least: float) -> float:
 
 
 def _evidence(observations: Sequence[Observation], usual: EvidenceWeights, *, known: bool) -> NDArray[np.float64]:
-    """Return the evidence for the true card of each known view, or for the best card of each unindexed view, float64 (n, 3)."""
+    """Return the evidence for the true card of each known view, or for the best card of each unindexed view, float64 (n, 4)."""
     rows = []
     for each in observations:
-        if (each.kind is not ViewKind.KNOWN) if known else (each.kind not in UNINDEXED):
+        if (each.kind is not ViewKind.KNOWN) if known else (each.kind not in _STRANGERS):
             continue
         chosen = [one for one in each.comparisons if not known or one.artwork_group == each.artwork_group]
         if chosen:
-            best = max(chosen, key=lambda one: (one.agreement, one.similarity))
+            best = max(chosen, key=lambda one: (one.agreement, one.similarity, one.color or 0.0))
             rows.append(
                 evidence_for(best, each.comparisons, usual_agreement=usual.usual_agreement, usual_similarity=usual.usual_similarity)
             )
@@ -218,7 +222,8 @@ def _bound(scores: Sequence[float], share: float) -> float:
 
 
 def _likely_unknown_score(weights: EvidenceWeights) -> float:
-    return float(weights.intercept + np.dot((weights.agreement, weights.agreement_lead, weights.similarity_lead), LIKELY_UNKNOWN))
+    slopes = [getattr(weights, term) for term in EvidenceTerms._fields]
+    return float(weights.intercept + np.dot(slopes, LIKELY_UNKNOWN))
 
 
 def _least_similarity(observations: Sequence[Observation], weights: EvidenceWeights, thresholds: AcceptanceThresholds) -> float:
@@ -296,6 +301,7 @@ def _figures(observations: Sequence[Observation], thresholds: AcceptanceThreshol
         ("lone_refused", {ViewKind.LONE}),
         ("ordinary_refused", ORDINARY),
         ("look_alikes_refused", {ViewKind.LOOK_ALIKE}),
+        ("recolored_refused", {ViewKind.RECOLORED}),
     ):
         asked = [each for each in observations if each.kind in kinds]
         if asked:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import product
+from itertools import groupby, islice, product
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -17,20 +18,22 @@ from tqdm import tqdm
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.calibration import Provenance
+from edge.recognition.embedding import to_input_batch
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, card_images
-from edge.recognition.verification import compare_pixels
+from edge.recognition.verification import LUMA_SIGNATURE_ID, compare_pixels, signature_of, stored_kind
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.evaluation.calibration import Observation, ViewKind
-from tools.evaluation.hidden_artwork import LoneEntryIndex, lone_siblings, without_artwork
+from tools.evaluation.hidden_artwork import LoneEntryIndex, OtherEntry, lone_siblings, with_instead, without_artwork
 from tools.evaluation.queries import Dataset, read_background, whole_card
 from tools.simulation.camera import PRESETS, degrade
 from tools.simulation.card_images import read_card
+from tools.simulation.recolor import recolor
 
 _NEGATIVE: Final = "as it is"
-_TIMED_VIEWS: Final = 20
-"""Views after which the time for the rest is estimated."""
+_TIMED_VIEWS: Final = 3
+"""Views that are compared before the calibration starts, to estimate its time; the first one only warms up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +59,11 @@ class BundleUnderTest:
     loaded: LoadedGallery
     look_alikes: frozenset[CardId] = frozenset()
 
-    def observe(self, view: LabeledView, sibling: int | None = None) -> Iterator[Observation]:
+    def observe(self, view: LabeledView, sibling: int | None = None, recolored: LoadedGallery | None = None) -> Iterator[Observation]:
         """Yield the comparisons of a view.
 
-        For a view of an indexed card they are followed by those with its artwork hidden, and by those with the entry ``sibling`` alone.
+        For a view of an indexed card they are followed by those with its artwork hidden, by those with the entry ``sibling`` alone, and by
+        those in ``recolored``, where the card is indexed in other colors instead.
         """
         images = card_images(view.pixels, 0, *whole_card(view.pixels))
         embeddings = self.embedder.submit(np.concatenate([network_input for _, network_input in images])).result()
@@ -77,31 +81,49 @@ class BundleUnderTest:
         yield observation(left_out, without_artwork(self.loaded, view.card_id))
         if sibling is not None:
             yield observation(ViewKind.LONE, replace(self.loaded, index=LoneEntryIndex(self.bundle, sibling)))
+        if recolored is not None:
+            yield observation(ViewKind.RECOLORED, recolored)
+
+    def in_other_colors(self, card_id: CardId, path: Path, seed: int) -> LoadedGallery | None:
+        """Return the gallery with a card recolored; None for a bundle without colors."""
+        if stored_kind(self.bundle.gallery.signatures) == LUMA_SIGNATURE_ID:
+            return None
+        card = recolor(read_card(path), np.random.default_rng((seed, zlib.crc32(card_id.encode()))))
+        embedding = self.embedder.submit(to_input_batch([card])).result()
+        return with_instead(self.loaded, self.bundle, card_id, OtherEntry(signature_of(card), embedding))
 
 
 def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:
-    """Return the observations of all views of a dataset. Shows an estimate and progress on standard error."""
+    """Return the observations of all views of a dataset. Shows an estimate of the time before, then progress, on standard error."""
     total = (len(dataset.scans) + len(dataset.distractors)) * len(PRESETS) * dataset.views_per_card + len(dataset.negatives)
-    views = with_estimate(labeled_views(dataset), total)
     bundle = replace(bundle, look_alikes=dataset.look_alikes)
     siblings = lone_siblings(bundle.loaded.gallery, [card_id for card_id, _ in dataset.scans], seed=dataset.seed)
-    return [
-        observation for view in views for observation in bundle.observe(view, None if view.card_id is None else siblings.get(view.card_id))
-    ]
+    paths = dict(dataset.scans)
+
+    def observed(views: Iterable[LabeledView]) -> Iterator[list[Observation]]:
+        for card_id, of_card in groupby(views, key=lambda view: view.card_id):
+            sibling = None if card_id is None else siblings.get(card_id)
+            recolored = None if card_id is None else bundle.in_other_colors(card_id, paths[card_id], dataset.seed)
+            for view in of_card:
+                yield list(bundle.observe(view, sibling, recolored))
+
+    minutes = total * _seconds_per_view(observed(labeled_views(dataset))) / 60.0
+    print(f"{total} views to compare, about {max(1, round(minutes))} min", file=sys.stderr)
+    return [one for of_view in observed(with_progress(labeled_views(dataset), total)) for one in of_view]
 
 
-def with_estimate(views: Iterable[LabeledView], total: int) -> Iterator[LabeledView]:
-    """Yield the views; show their number, then an estimate of the time after the first ones, then progress.
+def _seconds_per_view(observed: Iterator[list[Observation]]) -> float:
+    """Return the time that a view takes, measured with the first views but one."""
+    began_s, count = monotonic(), 0
+    for number, _ in enumerate(islice(observed, _TIMED_VIEWS)):
+        began_s, count = (monotonic(), 0) if number == 0 else (began_s, number)
+    return (monotonic() - began_s) / max(1, count)
 
-    Without a terminal a line is printed at every tenth of the way instead of a moving bar.
-    """
-    began_s = monotonic()
-    print(f"{total} views to compare", file=sys.stderr)
+
+def with_progress(views: Iterable[LabeledView], total: int) -> Iterator[LabeledView]:
+    """Yield the views; show progress on standard error, without a terminal a line at every tenth instead of a moving bar."""
     shown = 0
     for done, view in enumerate(tqdm(views, total=total, desc="calibrating", unit="view", file=sys.stderr, disable=None)):
-        if done == min(_TIMED_VIEWS, total - 1):
-            left_min = (monotonic() - began_s) / max(1, done) * (total - done) / 60.0
-            print(f"about {max(1, round(left_min))} min left", file=sys.stderr)
         if not sys.stderr.isatty() and done * 10 // total > shown:
             shown = done * 10 // total
             print(f"{done} of {total} views", file=sys.stderr)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from edge.adapters.exact import ExactIndex
+from edge.app.index import with_projection
 from edge.bundles.bundle import Bundle
+from edge.index.joined_index import JoinedIndex
 from edge.recognition.decision import Sighting
 from edge.recognition.embedding import EmbeddingMatrix
-from edge.recognition.gallery import Gallery
+from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors
 from edge.recognition.patches import patch_agreement
 from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer, VectorIndex
-from edge.recognition.verification import prepare_reference
+from edge.recognition.verification import Signature, prepare_reference
 from tools.evaluation.queries import Query
 
 TIMEOUT_S: Final = 120.0
@@ -72,6 +75,28 @@ def lone_siblings(gallery: Gallery, card_ids: Sequence[CardId], *, seed: int) ->
 def without_artwork(loaded: LoadedGallery, card_id: CardId) -> LoadedGallery:
     """Return ``loaded`` with an index that never finds the artwork of ``card_id``."""
     return replace(loaded, index=HiddenArtworkIndex(loaded.index, loaded.gallery, loaded.gallery.artwork_group(card_id)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherEntry:
+    """An entry that a bundle does not have: its signature, uint8 (2112,), and the embedding, float32 (1, dim), before any projection."""
+
+    signature: Signature
+    embedding: EmbeddingMatrix
+
+
+def with_instead(loaded: LoadedGallery, bundle: Bundle, card_id: CardId, other: OtherEntry) -> LoadedGallery:
+    """Return ``loaded`` with another entry in the place of the artwork of ``card_id``."""
+    hidden, gallery = without_artwork(loaded, card_id), loaded.gallery
+    owner = CardId(f"instead of {card_id}")
+    extended = Gallery(
+        {**gallery.cards, owner: Card(owner, owner, owner)},
+        (*gallery.entry_card_ids, owner),
+        np.concatenate([gallery.signatures, other.signature[np.newaxis]]),
+    )
+    rows = other.embedding if bundle.projection is None else bundle.projection.apply(other.embedding)
+    added = with_projection(ExactIndex(rows, (owner,)), bundle)
+    return replace(hidden, gallery=extended, index=JoinedIndex(hidden.index, added, len(gallery.entry_card_ids)))
 
 
 def submit_ahead(queries: Iterable[Query], recognizer: Recognizer) -> Iterator[tuple[Query, PendingSightings]]:

@@ -76,9 +76,9 @@ def test_an_index_without_look_alikes_still_refuses_a_likely_stranger(similarity
     """Left-out cards that resemble nothing would allow any bound; a stranger of the same layout must not profit from it."""
     outcome = calibrate(views(false=(0.15, 0.05), true=(0.7, similarity)), false_acceptance=0.01)
     weights = outcome.thresholds.weights
-    agreement, agreement_lead, similarity_lead = LIKELY_UNKNOWN
+    agreement, agreement_lead, similarity_lead, color = LIKELY_UNKNOWN
     stranger = (
-        comparison("nearest", agreement, 0.4),
+        replace(comparison("nearest", agreement, 0.4), color=color),
         comparison("other", agreement - agreement_lead, 0.4 - similarity_lead),
     )
     assert rank(stranger, weights)[0].verification < outcome.thresholds.min_verification
@@ -107,6 +107,32 @@ def test_look_alikes_and_lone_cards_have_their_own_bound(kind, figure):
     assert accepted(tough, with_them.thresholds, kind) <= 0.06
     assert with_them.figures[figure] >= 0.94
     assert accepted(tough, calibrate(easy, false_acceptance=0.02).thresholds, kind) > 0.06
+
+
+def in_color(observation, rng, level):
+    """The view with colors that agree about as much as ``level`` with its first card, and little with the others."""
+    first, *others = observation.comparisons
+    colored = [replace(first, color=float(np.clip(rng.normal(level, 0.03), 0, 1))), *(replace(other, color=0.5) for other in others)]
+    return replace(observation, comparisons=tuple(colored))
+
+
+def test_a_drawing_in_other_colors_is_refused_by_its_color():
+    """Recolored cards agree in pixels and cosine like the true card does; only the color differs."""
+    rng = np.random.default_rng(8)
+    known = [in_color(view(rng, ViewKind.KNOWN), rng, 0.97) for _ in range(200)]
+    others = [in_color(view(rng, ViewKind.LEFT_OUT), rng, 0.7) for _ in range(200)]
+    recolored = [
+        replace(in_color(view(rng, ViewKind.KNOWN), rng, 0.75), kind=ViewKind.RECOLORED, artwork_group=None, subject=f"card {number}")
+        for number in range(100)
+    ]
+    outcome = calibrate([*known, *others, *recolored], false_acceptance=0.01)
+    assert outcome.thresholds.weights.color > 0.0
+    assert outcome.figures["recolored_refused"] >= 0.97
+    assert outcome.figures["true_accept_rate"] > 0.9
+
+
+def test_a_bundle_without_colors_gives_color_no_weight():
+    assert fit_weights(views(count=50)).color == 0.0
 
 
 def test_the_curve_runs_from_cautious_to_bold():
