@@ -1,8 +1,11 @@
 """Videos whose pixels are not square are shown as they are meant to be."""
 
+import os
+import threading
+
 import pytest
 
-from edge.adapters.video import VideoFileSource
+from edge.adapters.video import StreamSource, VideoFileSource
 
 WIDTH, HEIGHT = 64, 48
 
@@ -23,3 +26,15 @@ def test_a_frame_has_square_pixels(tmp_path, aspect, width):
     source.open()
     assert source.read(1.0).pixels.shape == (HEIGHT, width, 3)
     source.close()
+
+
+def test_a_frame_of_a_stream_has_square_pixels(tmp_path):
+    pipe, video = tmp_path / "camera", write_y4m(tmp_path / "video.y4m", "2:1").read_bytes()
+    os.mkfifo(pipe)
+    camera = threading.Thread(target=pipe.write_bytes, args=(video,))
+    camera.start()
+    source = StreamSource(str(pipe))
+    source.open()
+    assert source.read(10.0).pixels.shape == (HEIGHT, 2 * WIDTH, 3)
+    source.close()
+    camera.join()

@@ -11,7 +11,7 @@ _FOLDERS = 64
 
 
 def explain_missing(images: Path, listed: str) -> str | None:
-    """Return which file below ``images`` a list means and what differs: accents, case, or backslashes. None if there is none."""
+    """Return which file below ``images`` a list means and what differs: spaces, accents, case, or backslashes. None if there is none."""
     found: list[str] = []
     for part in listed.replace("\\", "/").split("/"):
         if part in {"", "."}:
@@ -21,6 +21,8 @@ def explain_missing(images: Path, listed: str) -> str | None:
             return None
         found.append(name)
     there = "/".join(found)
+    if any(name != name.strip() for name in found):
+        return f"the folder has {there!r}: a name that begins or ends with a space, which a list cannot hold; rename the file"
     if "\\" in listed:
         difference = "the list separates folders by backslashes"
     elif unicodedata.normalize("NFC", there) == unicodedata.normalize("NFC", listed.removeprefix("./")):
@@ -31,7 +33,7 @@ def explain_missing(images: Path, listed: str) -> str | None:
 
 
 def _compared(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 @lru_cache(maxsize=_FOLDERS)

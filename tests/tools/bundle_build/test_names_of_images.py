@@ -18,6 +18,8 @@ from tools.bundle_build.similar_names import explain_missing
         ("set/one.png", ".\\SET\\One.png", "by backslashes"),
         ("two.PNG", "two.png", "upper and lower case differ"),
         ("Set/two.png", "./set/two.png", "upper and lower case differ"),
+        (" two.png", "two.png", "begins or ends with a space, which a list cannot hold; rename the file"),
+        ("set /two.png", "set/two.png", "begins or ends with a space"),
     ],
 )
 def test_a_name_that_only_looks_the_same_is_explained(tmp_path, on_disk, listed, says):
