@@ -1,14 +1,16 @@
-"""Compile a model for the Hailo-8L, and verify that its embeddings agree with the ONNX file.
+"""Compile a model for the Hailo-8L, and verify that its results agree with the ONNX file.
 
     python -m tools.compile_hef --plan [--write] [--model DIR]
     python -m tools.compile_hef --model DIR --images DIR --hold-out SET,SET [--negatives DIR]
 
-``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export
-writes the same into ``model.json``, ``--write`` does this for a model that was exported earlier. It also takes the folder of a locator
-network, ``hef/card-locator``. Compiling uses at least 1,024 rectified views of cards outside the held-out sets for calibration and the
-model script ``<name>/<name>.alls``. It stops on log messages that indicate lost accuracy, compares native and quantized emulation with the
-ONNX file on held-out cards, and only then writes ``model.hef`` and the measurements into the model's folder. ``tools/verify_hef.py`` on the
-Pi tests the chip itself.
+``--plan`` needs no compiler: it prints what the network costs per stage and what the PCIe link allows; an export writes the same into
+``model.json``, ``--write`` does this for a model that was exported earlier. Compiling uses at least 1,024 rectified views of cards outside
+the held-out sets for calibration and the model script ``<name>/<name>.alls``. It stops on log messages that indicate lost accuracy,
+compares native and quantized emulation with the ONNX file on held-out cards, and only then writes ``model.hef`` and the measurements into
+the model's folder. ``tools/verify_hef.py`` on the Pi tests the chip itself.
+
+Both take the folder of a locator network, ``hef/card-locator``, too. It is calibrated and checked with composed scenes, for which
+``--images`` is a folder as ``tools.training`` takes it, and the names of the HEF's outputs are written to ``artifacts.hef.outputs``.
 """
 
 from __future__ import annotations
@@ -71,12 +73,22 @@ def _compile(options: argparse.Namespace) -> None:
         raise UsageError("compiling needs --images DIR and --hold-out SETS: cards that prove must not calibrate")
     with extra_required("compiling"):
         from tools.hailo.compilation import HEF_FILE, compile_model
+    if options.model is not None and schema_of(options.model).startswith(LOCATOR_SCHEMAS):
+        _compile_locator(options.model, options.images, held_out, options.calibration)
+        return
     model = open_model(find_model(options.model))
     cards = read_cards(options.images)
     held = np.isin(cards.card_sets, held_out)
     proof = compile_model(model, cards.select(~held), cards.select(held), options.negatives, options.calibration)
     print(table(COLUMNS, [to_cells(name, agreement) for name, agreement in proof.items()]))
     print(f"{model.folder / HEF_FILE}: run tools/verify_hef.py on the Pi before you use it")
+
+
+def _compile_locator(folder: Path, data: Path, held_out: tuple[str, ...], count: int) -> None:
+    from tools.hailo.locator_compilation import compile_locator
+
+    agreement = compile_locator(open_locator_model(folder), data, held_out, count)
+    print(f"outlines in composed scenes: {agreement.expected} of the ONNX file, {agreement.found} quantized, {agreement.same} in both")
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

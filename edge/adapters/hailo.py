@@ -29,6 +29,7 @@ from edge.vision.detector import (
     check_detector_batch,
     checked_maps,
 )
+from edge.vision.detector_heads import Heads, maps_of_heads
 
 _EMBEDDED_TOGETHER: Final = 2
 """The two orientations of a card."""
@@ -109,7 +110,7 @@ class HailoDetector(Detector):
         self._network = HailoNetwork(
             os.fspath(model.artifact_path("hef")),
             (height, width, 3),
-            tuple((name, (*cells, channels)) for name, channels in zip(model.hef_outputs(), (2, 8, 1, 1), strict=True)),
+            tuple((name, (*cells, channels)) for name, channels in zip(model.hef_outputs(), (2, 8, 2, 1), strict=True)),
             _DETECTOR_BATCH,
             priority=_DETECTOR_PRIORITY,
         )
@@ -130,9 +131,9 @@ class HailoDetector(Detector):
     @override
     def detect(self, batch: DetectorBatch) -> DetectorMaps:
         check_detector_batch(batch, self._info)
-        # the chip returns its maps with the channels last
-        heat, corners, order, visible = (_channels_first(output) for output in self._outputs(self._network, batch))
-        return checked_maps(heat, corners, order, visible, batch=batch, stride=self._info.stride)
+        # the chip returns the heads with the channels last
+        heads = Heads(*(_channels_first(output) for output in self._outputs(self._network, batch)))
+        return checked_maps(*maps_of_heads(heads), batch=batch, stride=self._info.stride)
 
     @override
     def look_closer(self, crops: CropBatch) -> CornerMaps:

@@ -139,7 +139,7 @@ class LocatorModel:
         return CloserInfo(max_batch, closer.card) if closer and kind in closer.artifacts else None
 
     def hef_outputs(self) -> tuple[str, str, str, str]:
-        """Return the names of the HEF's outputs: heat map, corners, order and visible share.
+        """Return the names of the HEF's outputs: the heads for heat map, corners, order and visible share.
 
         The compiler renames them, and the last two have the same shape. Raises ``ModelError`` if the manifest does not list them.
         """

@@ -33,14 +33,15 @@ class ClientRunner:
     ):
         loaded = shape_inference.infer_shapes(onnx.load(model))
         nodes = {node.name: node for node in loaded.graph.node}
-        start, end = nodes[start_node_names[0]], nodes[end_node_names[0]]
-        assert net_input_shapes == {start.name: [1, 3, 224, 224]}
-        part = utils.Extractor(loaded).extract_model([start.input[0]], [end.output[0]])
+        start, ends = nodes[start_node_names[0]], [nodes[name] for name in end_node_names]
+        batch, planes, *self._size = net_input_shapes[start.name]
+        assert (batch, planes) == (1, 3)
+        part = utils.Extractor(loaded).extract_model([start.input[0]], [end.output[0] for end in ends])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
         self._layers = {f"{net_name}/conv{number}": {"original_names": [name]} for number, name in enumerate(nodes, 1)}
-        self.calls.append(("translate", start.name, end.name))
+        self.calls.append(("translate", start.name, *end_node_names))
 
     def get_hn(self):
         return {"layers": self._layers}
@@ -50,7 +51,7 @@ class ClientRunner:
 
     def optimize(self, calib_data, data_type=None, work_dir=None):
         assert calib_data.dtype == np.float32, "numbers 0..255 as float32, NHWC"
-        assert calib_data.shape[1:] == (224, 224, 3)
+        assert calib_data.shape[1:] == (*self._size, 3)
         self.calls.append(("optimize", len(calib_data), float(calib_data.max())))
         for line in self.says:
             logging.getLogger("hailo_sdk_client").warning(line)
@@ -65,10 +66,14 @@ class ClientRunner:
     def infer(self, context, dataset):
         batch = np.ascontiguousarray(dataset.transpose(0, 3, 1, 2))
         name = self._session.get_inputs()[0].name
-        answers = np.concatenate([self._session.run(None, {name: row[None]})[0] for row in batch])
+        rows = [self._session.run(None, {name: row[None]}) for row in batch]
+        outputs = [np.concatenate(one) for one in zip(*rows, strict=True)]
         if context is InferenceContext.SDK_QUANTIZED:
-            answers = answers + np.random.default_rng(0).normal(0.0, self.noise, answers.shape) * np.abs(answers).max()
-        return answers.reshape(len(batch), 1, 1, -1)
+            random = np.random.default_rng(0)
+            outputs = [one + random.normal(0.0, self.noise, one.shape) * np.abs(one).max() for one in outputs]
+        # channels last; a list if there are several
+        outputs = [one.transpose(0, 2, 3, 1) if one.ndim == 4 else one.reshape(len(batch), 1, 1, -1) for one in outputs]
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def install(monkeypatch, *, noise=0.0, says=()):

@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.vision.corner_crops import CELL_PX, CORNER_CELLS, INNER
+from edge.vision.detector_heads import CERTAINTY, HALF_DIAGONALS
 
 WIDTH, HEIGHT, STRIDE, SCALE_PX = 128, 96, 8, 16.0
 CARD = (28.0, 40.0)
@@ -32,7 +33,14 @@ def corner_offsets():
     return (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) * half / SCALE_PX).reshape(-1)
 
 
-def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8, sides=(HEIGHT, WIDTH)):
+def encoded_offsets():
+    """The offsets of an upright card as the head of a network has them: the half diagonals squared, as complex numbers, and the middle."""
+    half = corner_offsets().reshape(4, 2)[:2] @ np.array([1, 1j])
+    squares = half**2 / abs(half) * HALF_DIAGONALS.ravel() ** -2
+    return np.stack([[squares.real, squares.imag], np.zeros((2, 2))]).transpose(0, 2, 1).reshape(-1).astype(np.float32)
+
+
+def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8, sides=(HEIGHT, WIDTH), heads=False):
     # heat: a cell of the mark's color against one of the ground's
     heat = np.array([[-0.2, 0.2, 0.0], [0.2, -0.2, 0.0]], np.float32).reshape(2, 3, 1, 1)
     constants = {
@@ -45,6 +53,10 @@ def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8, 
         "visible_w": np.zeros((1, 3, 1, 1), np.float32),
         "visible_b": np.full(1, 3.0, np.float32),
     }
+    if heads:  # an order of 1 points up, one of -1 down
+        constants["corners_b"] = encoded_offsets()
+        constants["order_w"] = np.array([[0, 0, 0], [0, 0, -0.1]], np.float32).reshape(2, 3, 1, 1) / CERTAINTY
+        constants["order_b"] = np.array([0, 12], np.float32) / CERTAINTY
     nodes = [
         helper.make_node("Cast", ["pixels"], ["f"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["f"], ["t"], perm=[0, 3, 1, 2]),
@@ -52,15 +64,16 @@ def write_network(path, *, batch="n", outputs=OUTPUTS, dtype=TensorProto.UINT8, 
         helper.make_node("Conv", ["cells", "corners_w", "corners_b"], [outputs[1]]),
     ]
     for name, output in (("heat", outputs[0]), ("order", outputs[2]), ("visible", outputs[3])):
-        nodes.append(helper.make_node("Conv", ["cells", f"{name}_w", f"{name}_b"], [f"{name}_logit"]))
-        nodes.append(helper.make_node("Sigmoid", [f"{name}_logit"], [output]))
+        nodes.append(helper.make_node("Conv", ["cells", f"{name}_w", f"{name}_b"], [output if heads else f"{name}_logit"]))
+        if not heads:
+            nodes.append(helper.make_node("Sigmoid", [f"{name}_logit"], [output]))
     graph = helper.make_graph(
         nodes,
         "small_locator",
         [helper.make_tensor_value_info("pixels", dtype, [batch, *sides, 3])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, channels, None, None])
-            for name, channels in zip(outputs, (2, 8, 1, 1), strict=True)
+            for name, channels in zip(outputs, (2, 8, 2 if heads else 1, 1), strict=True)
         ],
         [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )

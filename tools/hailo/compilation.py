@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from edge.errors import DataError
-from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix
+from edge.recognition.embedding import INPUT_SIZE, EmbeddingMatrix, InputBatch, l2_normalize
 from edge.recognition.model import Artifact, ArtifactAgreement, Model
 from tools.hailo.agreement import compare_artifacts
 from tools.hailo.compiled_part import write_compiled_part
-from tools.hailo.compiler import Compilation
+from tools.hailo.compiler import Compilation, Emulation
 from tools.hailo.record import write_npu_record
 from tools.hailo.views import views_of
 from tools.network.onnx_file import OnnxFile
@@ -82,12 +82,17 @@ def compare_emulations(
     gallery = reference.embed(list(held_out.pixels))
     expected = reference.run(queries)
     emulated: dict[str, EmbeddingMatrix] = {
-        "native": compilation.emulate(queries, "SDK_NATIVE"),
-        "quantized emulation": compilation.emulate(queries, "SDK_QUANTIZED"),
+        "native": _embeddings(compilation, queries, "SDK_NATIVE"),
+        "quantized emulation": _embeddings(compilation, queries, "SDK_QUANTIZED"),
     }
     cards = np.arange(len(queries)) % len(gallery)
     found = {name: float(np.mean(np.argmax(rows @ gallery.T, axis=1) == cards)) for name, rows in {"ONNX": expected, **emulated}.items()}
     return {name: compare_artifacts(expected, rows, gallery) for name, rows in emulated.items()}, found
+
+
+def _embeddings(compilation: Compilation, queries: InputBatch, kind: Emulation) -> EmbeddingMatrix:
+    (output,) = compilation.emulate(queries, kind)
+    return l2_normalize(output.reshape(len(queries), -1))
 
 
 def write_artifact(model: Model, hef: bytes, emulated: ArtifactAgreement) -> None:

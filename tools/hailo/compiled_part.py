@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, shape_inference
 from onnx.utils import Extractor
 
 from edge.errors import ModelError
+from edge.vision.card import Size
 from tools.network.onnx_weights import single_precision
 
 ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identity", "Div", "LpNormalization"})
@@ -23,12 +24,12 @@ ON_THE_HOST: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Cast", "Identi
 
 @dataclass(frozen=True, slots=True)
 class CompiledPart:
-    """An ONNX file with the compiled part only: its first node ``start``, its last node ``end``, the ``side`` of its input in pixels."""
+    """An ONNX file with the compiled part only: its first node ``start``, its last nodes ``ends``, the size of its input in pixels."""
 
     onnx: Path
     start: str
-    end: str
-    side: int
+    ends: tuple[str, ...]
+    size: Size
 
 
 def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
@@ -40,7 +41,7 @@ def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
     start, end = compiled_range(model, source)
     part = fix_batch_to_one(model)
     onnx.save(Extractor(part).extract_model([start.input[0]], [end.output[0]]), str(target))
-    return CompiledPart(target, start.name, end.name, side)
+    return CompiledPart(target, start.name, (end.name,), Size(side, side))
 
 
 def fix_batch_to_one(model: ModelProto) -> ModelProto:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DataError, DeviceError
-from edge.recognition.embedding import EmbeddingMatrix, InputBatch, l2_normalize
 from tools.hailo.compiled_part import CompiledPart
 from tools.hailo.views import CALIBRATION_IMAGES
 
@@ -36,8 +35,8 @@ LOST_ACCURACY: Final = (
 )
 """Parts of log messages, in lower case, that announce a loss of accuracy."""
 
-EMBEDDING_LAYER: Final = "{embedding_layer}"
-"""Placeholder in a model script for the compiler's name of the layer that computes the embedding."""
+OUTPUT_LAYERS: Final = "{output_layers}"
+"""Placeholder in a model script for the compiler's names of the last layers, separated by commas."""
 
 Emulation: TypeAlias = Literal["SDK_NATIVE", "SDK_FP_OPTIMIZED", "SDK_QUANTIZED"]
 
@@ -63,18 +62,18 @@ class Compilation:
                 str(part.onnx),
                 self._name,
                 start_node_names=[part.start],
-                end_node_names=[part.end],
-                net_input_shapes={part.start: [1, 3, part.side, part.side]},
+                end_node_names=list(part.ends),
+                net_input_shapes={part.start: [1, 3, part.size.height, part.size.width]},
             )
 
-    def optimize(self, script: str, calibration: InputBatch) -> None:
-        """Quantize with ``script``; ``calibration`` is RGB uint8 (n, side, side, 3) with n at least ``CALIBRATION_IMAGES``."""
+    def optimize(self, script: str, calibration: NDArray[np.uint8]) -> None:
+        """Quantize with ``script``; ``calibration`` is RGB uint8 (n, height, width, 3) with n at least ``CALIBRATION_IMAGES``."""
         if len(calibration) < CALIBRATION_IMAGES:
             raise DataError(
                 f"{len(calibration)} images for calibration; the compiler optimizes only with at least {CALIBRATION_IMAGES}; add images"
             )
         with failing_on_lost_accuracy("optimizing"):
-            self._runner.load_model_script(script.replace(EMBEDDING_LAYER, self._embedding_layer()))
+            self._runner.load_model_script(script.replace(OUTPUT_LAYERS, ", ".join(self.output_layers())))
             self._runner.optimize(calibration.astype(np.float32))
 
     def compile(self) -> bytes:
@@ -82,20 +81,23 @@ class Compilation:
         with failing_on_lost_accuracy("compiling"):
             return bytes(self._runner.compile())
 
-    def emulate(self, batch: InputBatch, kind: Emulation) -> EmbeddingMatrix:
-        """Return the embeddings, unit rows float32 (n, dim), that the parsed (native) or the quantized network computes on this machine."""
+    def emulate(self, batch: NDArray[np.uint8], kind: Emulation) -> tuple[NDArray[np.float32], ...]:
+        """Return the outputs, float32 (n, h, w, channels) each, of the parsed (native) or the quantized network, run on this machine."""
         context = getattr(self._sdk.InferenceContext, kind)
         with self._runner.infer_context(context) as opened:
-            answers: NDArray[np.float32] = np.asarray(self._runner.infer(opened, batch.astype(np.float32)))
-        return l2_normalize(answers.reshape(len(batch), -1))
+            outputs = self._runner.infer(opened, batch.astype(np.float32))
+        return tuple(np.asarray(output, dtype=np.float32) for output in (outputs if isinstance(outputs, list) else [outputs]))
 
-    def _embedding_layer(self) -> str:
-        """Return the compiler's name of the last layer, because scripts use its names and not those of the ONNX file."""
+    def output_layers(self) -> tuple[str, ...]:
+        """Return the compiler's names of the last layers, because scripts and the HEF use its names and not those of the ONNX file."""
         layers = self._runner.get_hn()["layers"]
-        found = [name for name, layer in layers.items() if self._part.end in layer.get("original_names", ())]
-        if not found:
-            raise DataError(f"{self._part.onnx}: the compiler has no layer for `{self._part.end}`; its layers: {', '.join(layers)}")
-        return str(found[-1])
+        found = []
+        for end in self._part.ends:
+            names = [name for name, layer in layers.items() if end in layer.get("original_names", ())]
+            if not names:
+                raise DataError(f"{self._part.onnx}: the compiler has no layer for `{end}`; its layers: {', '.join(layers)}")
+            found.append(str(names[-1]))
+        return tuple(found)
 
 
 def load_compiler() -> ModuleType:

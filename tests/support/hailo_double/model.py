@@ -24,7 +24,8 @@ def write_hailo_model(folder, **hef):
 def write_hailo_locator(folder, *, listed=LOCATOR_OUTPUTS, **hef):
     """Write a model folder of the locator with a HEF; ``listed`` are the names of its outputs in ``model.json``."""
     manifest = small_locator.write_locator_model(folder)
-    write_hef(folder / "model.hef", folder / "model.onnx", outputs=list(LOCATOR_OUTPUTS), **hef)
+    small_locator.write_network(folder / "heads.onnx", heads=True)
+    write_hef(folder / "model.hef", folder / "heads.onnx", outputs=list(LOCATOR_OUTPUTS), **hef)
     manifest["artifacts"]["hef"] = {**small_locator.record(folder / "model.hef"), "outputs": listed}
     small_locator.write_manifest(folder, manifest)
     return manifest

@@ -53,7 +53,7 @@ def model(tmp_path):
     manifest = write_model(folder)
     write_convolutions(folder / "model.onnx")
     manifest["artefacts"]["onnx"] |= record(folder / "model.onnx")
-    script_path(folder).write_text("quantization_param({embedding_layer}, precision_mode=a16_w16)\n")
+    script_path(folder).write_text("quantization_param({output_layers}, precision_mode=a16_w16)\n")
     write_manifest(folder, manifest)
     return folder
 
@@ -148,7 +148,7 @@ def test_a_compiled_model_is_checked_and_written(model, cards, capsys, monkeypat
     assert ("ClientRunner", "hailo8l") in calls
     assert ("translate", "stem", "head") in calls
     (script,) = [call[1] for call in calls if call[0] == "script"]
-    assert "{embedding_layer}" not in script
+    assert "{output_layers}" not in script
     (optimized,) = [call for call in calls if call[0] == "optimize"]
     assert optimized[1] == 20
     assert optimized[2] > 1.0, "raw 0..255, mean and deviation are inside the network"
