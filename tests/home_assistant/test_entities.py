@@ -27,7 +27,7 @@ sent = json.load(open(sys.argv[1]))
 names = {"device_automation": ("device_trigger", "TRIGGER_DISCOVERY_SCHEMA"), "tag": ("tag", "DISCOVERY_SCHEMA")}
 
 async def main():
-    HomeAssistant("/srv")  # its schemas ask for the instance of their event loop
+    HomeAssistant("/opt")  # its schemas ask for the instance of their event loop
     DEVICE_DISCOVERY_SCHEMA(json.loads(json.dumps(sent)))
     for level in ("root", "device", "origin"):
         changed = json.loads(json.dumps(sent))
@@ -52,9 +52,9 @@ asyncio.run(main())
 def test_home_assistants_own_schemas_accept_the_announcement(root):
     settings = HomeAssistantSettings(tag=True, configuration_url="http://scanner.local:8080")
     payload = discovery_payload(Topics("cardedge", "kitchen"), Device("Kitchen", "Pi", "1"), settings, images=True)
-    root.at("/srv/announcement.json").write_bytes(payload)
-    root.at("/srv/check.py").write_text(CHECK)
-    lines = root.run("/opt/ha/bin/python", "/srv/check.py", "/srv/announcement.json").splitlines()
+    root.at("/opt/announcement.json").write_bytes(payload)
+    root.at("/opt/check.py").write_text(CHECK)
+    lines = root.run("/opt/ha/bin/python", "/opt/check.py", "/opt/announcement.json").splitlines()
     assert lines == ["closed root", "closed device", "closed origin"] + [f"accepts {key}" for key in json.loads(payload)["components"]]
 
 
