@@ -16,6 +16,7 @@ from edge.errors import BundleError, ExitCode, UsageError
 from edge.index import overlay, releases
 from edge.index.change import NewCard
 from edge.index.loading import image_to_add
+from edge.index.overlay_file import OverlayReader
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.settings.sections import LocateSection, NetworkSection
@@ -63,9 +64,10 @@ def _add(args: argparse.Namespace) -> ExitCode:
     # before the model is loaded, which takes seconds: errors in the arguments or the image are reported at once
     with open_locate(LocateSection()) as locate:
         image = image_to_add(card, _known_cards(root), locate)
+    reader = OverlayReader()
     with load_model(NetworkSection(model=args.model)) as loaded:
-        overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed))
-    added = [card.card_id for card in overlay.added_cards(root)]
+        overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed), reader.rows)
+    added = [card.card_id for card in overlay.added_cards(root, reader.rows)]
     card_id = image.card.card_id
     images, of_card = len(added), added.count(card_id)
     if args.json:

@@ -19,7 +19,7 @@ from edge.errors import BundleError, EdgeError
 from edge.index import overlay, releases
 from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
-from edge.index.loading import image_to_add, load_with_overlay
+from edge.index.loading import KnownOverlay, image_to_add, load_with_overlay
 from edge.index.trial import read_reverted, utc_now
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class DeviceIndex:
         self._trial_s = trial_s
         self._monotonic_s = monotonic_s
         self._audit = AuditReader()
+        self._overlay = KnownOverlay()
         self._loaded_state: tuple[str | None, str | None] = (None, None)
         self._healthy_at_s = self._confirm_by_s = inf
 
@@ -100,7 +101,7 @@ class DeviceIndex:
         else:
             releases.check_release(root, index_id, self._loader.check, expected_model_id=model_id)
             bundle = releases.open_release(root, index_id, expected_model_id=model_id)
-        return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings))
+        return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings), self._overlay)
 
     def activate(self, index_id: str, confirm_within_s: float | None = None) -> None:
         """Make an installed release the active one and start its trial. Raises ``BundleError``, in which case nothing changes."""
@@ -116,7 +117,7 @@ class DeviceIndex:
         """Add a card to the overlay and open the active release with it. Raises ``DataError`` or ``BundleError``."""
         known = releases.open_index(self._root, expected_model_id=self._loader.model_id).gallery.cards
         image = image_to_add(card, known, self._locate)
-        overlay.add_images(self._root, [image], self._loader.overlay_writer(embed))
+        overlay.add_images(self._root, [image], self._loader.overlay_writer(embed), self._overlay.reader.rows)
         return self._load_active()
 
     def remove(self, card_id: str) -> OpenedIndex:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.bundles.bundle import open_bundle
 from edge.bundles.card_text import NotTextError, clean_line
 from edge.errors import DataError, EdgeError
 from edge.index.change import CardCatalog, NewCard, OpenedIndex
-from edge.index.joined_index import join
+from edge.index.joined_index import KnownArtworks, join
 from edge.index.overlay import AddedImage, Embed, OverlayWriter, open_overlay
+from edge.index.overlay_file import OverlayReader
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from edge.vision.single_card import from_photo, from_scan
@@ -54,23 +55,37 @@ class BundleLoader:
         return OverlayWriter(self.model_id, self.artefact, embed)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownOverlay:
+    """What one load of an overlay leaves for the next, whose cost is then that of the cards added since. For one thread at a time."""
+
+    reader: OverlayReader = field(default_factory=OverlayReader)
+    artworks: KnownArtworks = field(default_factory=KnownArtworks)
+
+
 def load_with_overlay(
-    root: Path, bundle: Bundle, settings: Settings, loader: BundleLoader, waiting_settings: tuple[str, ...] = ()
+    root: Path,
+    bundle: Bundle,
+    settings: Settings,
+    loader: BundleLoader,
+    waiting_settings: tuple[str, ...] = (),
+    known: KnownOverlay | None = None,
 ) -> OpenedIndex:
-    """Load a release together with the overlay below ``root``.
+    """Load a release together with the overlay below ``root``, of which ``known`` is what the last load has left.
 
     An overlay that cannot be used is left out and kept on disk; the reason is logged and returned as ``added_problem``.
     Raises ``BundleError`` if the release cannot be used.
     """
+    known = known or KnownOverlay()
     loaded = loader.load(bundle, settings)
     catalogs: tuple[CardCatalog, ...] = (bundle,)
     added_images, problem = 0, None
     try:
-        overlay = open_overlay(root, expected_model_id=loader.model_id)
+        overlay = open_overlay(root, expected_model_id=loader.model_id, read=known.reader.rows)
         if overlay is not None:
             # similarities of both are compared, so the release's projection applies to the overlay too
             index = loader.load_added(overlay.vectors, overlay.gallery.entry_card_ids, bundle.projection)
-            loaded = join(loaded, bundle, overlay, index)
+            loaded = join(loaded, bundle, overlay, index, known.artworks)
             catalogs = (bundle, overlay)
             added_images, problem = len(overlay.vectors), overlay.problem
     except Exception as error:  # noqa: BLE001 - a broken overlay must not keep the release from being used

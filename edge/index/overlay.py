@@ -41,6 +41,8 @@ MAX_IMAGES: Final = 1000
 _COLUMNS: Final = ("card_id", "name", "image", "set", "number", "rarity", "language")
 
 Embed: TypeAlias = Callable[[InputBatch], EmbeddingMatrix]
+ReadRows: TypeAlias = Callable[[Path], OverlayRows | None]
+"""Reads the journal of the overlay below an index folder: ``read_rows``, or ``OverlayReader.rows``, which remembers what it has read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,12 +119,12 @@ def overlay_id(root: Path) -> str | None:
     return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
-def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Overlay | None:
+def open_overlay(root: Path, *, expected_model_id: ModelId | None = None, read: ReadRows = read_rows) -> Overlay | None:
     """Open the overlay; return None without added cards.
 
     Raises ``ModelMismatchError`` for another model than ``expected_model_id``, or signatures of another kind; otherwise ``BundleError``.
     """
-    if (stored := _stored_rows(root)) is None or not stored.rows:
+    if (stored := _stored_rows(root, read)) is None or not stored.rows:
         return None
     path = root / OVERLAY
     _check_model(path, stored.model, expected_model_id)
@@ -136,19 +138,19 @@ def open_overlay(root: Path, *, expected_model_id: ModelId | None = None) -> Ove
     return Overlay(path, stored)
 
 
-def added_cards(root: Path) -> list[Card]:
+def added_cards(root: Path, read: ReadRows = read_rows) -> list[Card]:
     """Return the card of each added image in order of entry, whether or not its embedding fits the model. Raises ``BundleError``."""
-    stored = _stored_rows(root)
+    stored = _stored_rows(root, read)
     return [] if stored is None else [row.card for row in stored.rows]
 
 
-def add_images(root: Path, added: Sequence[AddedImage], writer: OverlayWriter) -> None:
+def add_images(root: Path, added: Sequence[AddedImage], writer: OverlayWriter, read: ReadRows = read_rows) -> None:
     """Add images to the overlay. A card may have several; its metadata must be the same each time.
 
     Raises ``DataError`` or ``BundleError`` and changes nothing then.
     """
     with _changing(root):
-        stored = _stored_rows(root)
+        stored = _stored_rows(root, read)
         if stored is not None:
             _check_model(root / OVERLAY, stored.model, writer.model_id)
         before = () if stored is None else stored.rows
@@ -239,9 +241,9 @@ def export(root: Path, target: Path) -> int:
     return len(stored.rows)
 
 
-def _stored_rows(root: Path) -> OverlayRows | None:
+def _stored_rows(root: Path, read: ReadRows = read_rows) -> OverlayRows | None:
     """Return the rows in the present or the former format, None without added cards. Raises ``BundleError``."""
-    stored = read_rows(root)
+    stored = read(root)
     if stored is None and (former := read_generation(root)) is not None:
         stored = former[0]
     return stored

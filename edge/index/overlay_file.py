@@ -26,7 +26,7 @@ from edge.recognition.neighbors import CardId
 from edge.recognition.vector_bytes import from_bytes, to_bytes
 from edge.schema import Schema
 from edge.system.files import sync
-from edge.system.journal import Record, append_records, read_journal, replace_journal
+from edge.system.journal import JournalContent, JournalPosition, Record, append_records, read_journal, replace_journal
 from edge.vision.card import CARD_SIZE
 from edge.vision.frame import RgbImage
 
@@ -114,17 +114,43 @@ def rows_path(root: Path) -> Path:
     return root / OVERLAY / ROWS_FILE
 
 
+class OverlayReader:
+    """Reads the rows of an overlay; a further time only those that were added since. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._end: JournalPosition | None = None
+        self._stored: OverlayRows | None = None
+
+    def rows(self, root: Path) -> OverlayRows | None:
+        """Return the rows of the overlay, None if there is no journal; a row that was returned before is the same object.
+
+        Raises ``BundleError``.
+        """
+        path = rows_path(root)
+        try:
+            content = read_journal(path, self._end if path == self._path else None)
+        except FileNotFoundError:
+            self._end = None
+            return None
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
+        before = None if content.after is None else self._stored
+        self._end = None  # until all records were understood
+        self._stored = _understood(path, content, before)
+        self._path, self._end = path, content.end
+        return self._stored
+
+
 def read_rows(root: Path) -> OverlayRows | None:
     """Return the rows of the overlay, None if there is no journal. Raises ``BundleError``."""
-    path = rows_path(root)
+    return OverlayReader().rows(root)
+
+
+def _understood(path: Path, content: JournalContent, before: OverlayRows | None) -> OverlayRows:
+    """Return the rows ``before`` the content with what the content adds and removes. Raises ``BundleError``."""
     try:
-        content = read_journal(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
-    try:
-        return _replay(path, content.records, content.damaged)
+        return _replay(path, content, before)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
@@ -192,22 +218,28 @@ def remove_unused_images(root: Path, rows: Iterable[Row]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _replay(path: Path, records: Sequence[Record], damaged: int) -> OverlayRows:
-    if not records or records[0].get("record") != "header":
-        raise BundleError(f"{path}: has no readable header; {REMOVE_ALL}")
-    header = _Header.model_validate(records[0])
-    rows: list[Row] = []
-    removed = 0
-    for number, record in enumerate(records[1:], start=2):
+def _replay(path: Path, content: JournalContent, before: OverlayRows | None) -> OverlayRows:
+    records = content.records
+    if before is None:
+        before, records = _empty(path, records), records[1:]
+    rows, removed = list(before.rows), before.removed
+    for record in records:
         if record.get("record") == "remove":
             card_id = _Removed.model_validate(record).card_id
             kept = [row for row in rows if row.card.card_id != card_id]
             removed += len(rows) - len(kept)
             rows = kept
         else:
-            rows.append(_row(_Added.model_validate(record), header.dim, f"{path}: line {number}"))
-    model = OverlayModel(ModelId(header.model_id), header.artefact, header.preprocessing, header.dim)
-    return OverlayRows(model, tuple(rows), removed, damaged)
+            rows.append(_row(_Added.model_validate(record), before.model.dim, f"{path}: added image {len(rows) + 1}"))
+    return OverlayRows(before.model, tuple(rows), removed, before.damaged + content.damaged)
+
+
+def _empty(path: Path, records: Sequence[Record]) -> OverlayRows:
+    """Return the overlay without rows that a header describes."""
+    if not records or records[0].get("record") != "header":
+        raise BundleError(f"{path}: has no readable header; {REMOVE_ALL}")
+    header = _Header.model_validate(records[0])
+    return OverlayRows(OverlayModel(ModelId(header.model_id), header.artefact, header.preprocessing, header.dim), ())
 
 
 def _row(added: _Added, dim: int, where: str) -> Row:

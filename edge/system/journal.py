@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from edge.schema import to_json
 from edge.system.files import write_atomically
@@ -26,18 +26,47 @@ _TAIL_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class JournalPosition:
+    """How far a journal was read: its inode, and its last complete line with the byte at which that begins."""
+
+    inode: int
+    line_start: int
+    line: bytes
+
+    @property
+    def end(self) -> int:
+        """The byte after the line."""
+        return self.line_start + len(self.line)
+
+
+@dataclass(frozen=True, slots=True)
 class JournalContent:
-    """The readable records of a journal in order; ``damaged`` counts the lines whose checksum does not match."""
+    """Readable records of a journal in order; ``damaged`` counts the lines whose checksum does not match.
+
+    The records are those ``after`` a position, all if it is None. ``end`` is the position after them, None if there is no complete line.
+    """
 
     records: tuple[Record, ...]
     damaged: int
+    after: JournalPosition | None
+    end: JournalPosition | None
 
 
-def read_journal(path: Path) -> JournalContent:
-    """Return what a journal holds. Raises ``OSError``."""
-    lines = path.read_bytes().split(b"\n")[:-1]
+def read_journal(path: Path, after: JournalPosition | None = None) -> JournalContent:
+    """Return what a journal holds after a position; everything if it was replaced since. Raises ``OSError``."""
+    with path.open("rb") as file:
+        inode = os.fstat(file.fileno()).st_ino
+        if after is not None and not (after.inode == inode and _is_at(file, after)):
+            after = None
+        start = 0 if after is None else after.end
+        file.seek(start)
+        lines = file.read().split(b"\n")[:-1]
     records = [_decode(line) for line in lines]
-    return JournalContent(tuple(record for record in records if record is not None), records.count(None))
+    end = after
+    if lines:
+        line = lines[-1] + b"\n"
+        end = JournalPosition(inode, start + sum(map(len, lines)) + len(lines) - len(line), line)
+    return JournalContent(tuple(record for record in records if record is not None), records.count(None), after, end)
 
 
 def append_records(path: Path, records: Iterable[Record]) -> None:
@@ -59,6 +88,12 @@ def append_records(path: Path, records: Iterable[Record]) -> None:
 def replace_journal(path: Path, records: Iterable[Record]) -> None:
     """Write a journal anew, replacing an existing one in one step, durably. Raises ``OSError``."""
     write_atomically(path, b"".join(map(_encode, records)))
+
+
+def _is_at(file: BinaryIO, position: JournalPosition) -> bool:
+    """Return whether the line of a position is still there: an inode is used again for another journal."""
+    file.seek(position.line_start)
+    return file.read(len(position.line)) == position.line
 
 
 def _encode(record: Record) -> bytes:

@@ -1,18 +1,24 @@
 """The index of a running daemon: open, activate, reload."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.app.index import load_gallery, overlay_index
 from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError, ModelError, ModelMismatchError
-from edge.index import releases
+from edge.index import joined_index, releases
+from edge.index.change import NewCard
 from edge.index.device_index import DeviceIndex, waiting_settings
 from edge.index.loading import BundleLoader
+from edge.index.overlay_file import append_rows, read_rows
 from edge.recognition.embedding import ModelId
 from edge.recognition.model import find_model
 from edge.settings.sections import IndexSection, Settings, ThresholdsSection, TrackSection
+from edge.vision.image_file import decode_image
 from edge.vision.locate import locate_cards
 from tests.support.small_scanner import write_index, write_projection_model
 
@@ -64,6 +70,40 @@ def test_a_failed_reload_changes_nothing(store, root, tmp_path):
     with pytest.raises(BundleError):
         store.reload(Settings(index=IndexSection(directory=tmp_path / "none")))
     assert store.latest_id() == releases.current_id(root), "the directory of the settings before is still in use"
+
+
+def test_a_daemon_that_adds_a_card_reads_and_compares_it_alone(store, root, small_scanner, monkeypatch):
+    """At 500 added cards one more costs what it costs at five; reading all of them and comparing their images would take seconds."""
+    decoded = []
+    monkeypatch.setattr(joined_index, "decode_image", lambda *image: decoded.append(image) or decode_image(*image))
+    random = np.random.default_rng(0)
+
+    def embed(batch):
+        rows = random.standard_normal((len(batch), 64)).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def cost_of_one_more(card_id):
+        decoded.clear()
+        before = bytes_read()
+        opened = store.add(NewCard(card_id, card_id, lambda: small_scanner.unknown_card, rectified=True), embed)
+        return opened.added_images, bytes_read() - before, len(decoded)
+
+    for number in range(4):
+        cost_of_one_more(f"first-{number}")
+    images, few_bytes, few_decoded = cost_of_one_more("fifth")
+    assert images == 5
+    row = read_rows(root).rows[0]
+    append_rows(root, [replace(row, card=replace(row.card, card_id=f"more-{number}")) for number in range(495)])
+    store.update_trial()
+    images, many_bytes, many_decoded = cost_of_one_more("last")
+    assert images == 501
+    assert many_bytes <= 1.2 * few_bytes
+    assert many_decoded <= few_decoded + 1
+
+
+def bytes_read():
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
 
 
 def test_another_bundle_is_opened_activated_and_rolled_back(store, root, small_scanner, tmp_path):

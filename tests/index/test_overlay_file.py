@@ -1,16 +1,19 @@
 """What a change of the overlay costs, what an interruption leaves, and the conversion of the former format."""
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge.errors import BundleError, ModelMismatchError
 from edge.index import overlay
 from edge.index.overlay import AddedImage, OverlayWriter
-from edge.index.overlay_file import append_rows, read_rows
+from edge.index.overlay_file import OverlayReader, append_removal, append_rows, read_rows, rows_path, write_rows
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
 from tests.support.former_overlay import write_former_overlay
@@ -126,6 +129,53 @@ def test_a_failed_write_leaves_the_overlay_as_it_was(root, monkeypatch):
     assert overlay.open_overlay(root).gallery.entry_card_ids == ("p0",)
     overlay.add_images(root, [image("p1")], WRITER)
     assert overlay.open_overlay(root).gallery.entry_card_ids == ("p0", "p1")
+
+
+def add(root, number):
+    row = replace(read_rows(root).rows[0], card=image(f"p{number % 5}").card)
+    append_rows(root, [row] * (1 + number % 2))
+
+
+def rewrite(root, number):
+    stored = read_rows(root)
+    write_rows(root, stored.model, stored.rows[: 1 + number])
+
+
+def cut(root, number):
+    """Leave half a record, as a power cut does."""
+    with rows_path(root).open("ab") as journal:
+        journal.write(b"0" * number)
+
+
+def damage(root, number):
+    with rows_path(root).open("ab") as journal:
+        journal.write(b"00000000 damaged %d\n" % number)
+
+
+CHANGES = (add, rewrite, cut, damage, lambda root, number: append_removal(root, f"p{number % 5}"))
+
+
+@given(changes=st.lists(st.tuples(st.sampled_from(CHANGES), st.integers(0, 9), st.booleans()), max_size=12))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_reader_that_goes_on_finds_what_a_new_one_finds(one_card, tmp_path, changes):
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    (root / "overlay" / "pictures").mkdir(parents=True)
+    write_rows(root, *one_card)
+    reader = OverlayReader()
+    for change, number, is_read in changes:
+        change(root, number)
+        if is_read:
+            found, expected = reader.rows(root), read_rows(root)
+            assert [row.card for row in found.rows] == [row.card for row in expected.rows]
+            assert (found.removed, found.damaged) == (expected.removed, expected.damaged)
+
+
+@pytest.fixture
+def one_card(root):
+    """The model and rows of an overlay with one card that no change of the test removes."""
+    overlay.add_images(root, [image("first", np.full_like(PIXELS, 90))], WRITER)
+    stored = read_rows(root)
+    return stored.model, stored.rows
 
 
 def test_each_change_has_another_id(root):
