@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STATIC: Final = Path(__file__).resolve().parent / "static"
-_PAGES: Final = {"/": "kiosk.html", "/status": "status.html", "/login": "login.html"}
+_PAGES: Final = {"/": "kiosk.html", "/counter": "counter.html", "/print": "print.html", "/status": "status.html", "/login": "login.html"}
 
 
 class _RevalidatedFiles(StaticFiles):

@@ -24,12 +24,16 @@ class MjpegServer(ThreadingHTTPServer):
         self, images: list[RgbImage], *, fps: float = 30.0, good: int | None = None, fault: str | None = None, login: str | None = None
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in images]
+        self.show(images)
         self.fps = fps
         self.good = good
         self.fault = fault
         self.login = login
         self.closing = threading.Event()
+
+    def show(self, images: list[RgbImage]) -> None:
+        """Send these images over and over from now on."""
+        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in images]
 
     @property
     def url(self) -> str:
@@ -59,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self.server.closing.wait()
                 if self.server.fault in {"stall", "cut"}:
                     return
-            jpeg = self.server.jpegs[sent % len(self.server.jpegs)]
+            jpegs = self.server.jpegs
+            jpeg = jpegs[sent % len(jpegs)]
             if self.server.fault == "garbage" and sent >= (self.server.good or 0):
                 jpeg = b"\x00\x01" * (len(jpeg) // 2)
             self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n")

@@ -18,15 +18,20 @@ def named(path):
     return path.name
 
 
+def table(code):
+    """Return the texts of a language by key."""
+    return dict(re.findall(r'(?m)^  "([\w.]+)": "(.*)",$', (STATIC / f"texts_{code}.js").read_text()))
+
+
 def texts():
-    return set(re.findall(r'(?m)^    "([\w.]+)":', (STATIC / "texts.js").read_text()))
+    return set(table("en"))
 
 
 def used_texts():
     """Return the keys in the source, and the prefixes of keys that are composed at run time: ``translate(`why.${…}`)``."""
     written, begun = set(), set()
     for path in [*PAGES, *SCRIPTS]:
-        if path.name == "texts.js":
+        if path.name.startswith("texts"):
             continue
         text = path.read_text()
         written |= set(re.findall(r'data-(?:text|label|hint)="([\w.]+)"', text))
@@ -47,6 +52,14 @@ def test_every_used_text_exists():
 def test_every_text_is_used():
     written, begun = used_texts()
     assert {key for key in texts() - written if not any(key.startswith(start) for start in begun)} == set()
+
+
+@pytest.mark.parametrize("code", re.findall(r"languages = {(?: en,)? ?(.*?) }", (STATIC / "texts.js").read_text())[0].split(", "))
+def test_a_language_has_every_text_with_its_placeholders(code):
+    english, other = table("en"), table(code)
+    assert english.keys() == other.keys()
+    for key, text in english.items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", other[key])), key
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

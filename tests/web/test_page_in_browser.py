@@ -1,124 +1,45 @@
-"""The page in a real browser, with the real daemon, a video as its camera, and a real broker.
-
-``CARDEDGE_SCREENSHOTS`` is a folder in which screenshots of all views are kept.
-"""
+"""The page in a real browser, with the real daemon, a video as its camera, and a real broker."""
 
 import csv
 import json
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
 import pytest
 
-from edge.index import releases
-from tests.support.mosquitto import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
-from tests.support.paths import ROOT
+from tests.support.mosquitto import Listener, wait_until
 from tests.support.small_scanner import on_table
+from tests.web.browser import IN_BROWSER, SIZES, Scanner, assert_fits, chromium, link_word, opened_views, screenshot_folder
 from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install playwright`")
-CHROMIUM = shutil.which("chromium")
 BASE = "cardedge/counter"
-LONG_MS = 60_000
-"""Timeout for what another process does."""
-
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-    # as on a kiosk: sounds need no click first
-    "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
-OUTAGE = re.compile(r"net::ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE|CONNECTION_RESET)")
-"""Errors of the browser during an outage that the test causes."""
-
-SIZES = {"7-inch": (800, 480), "phone": (390, 844), "desk": (1920, 1080)}
-FPS = 10
+KIOSK_SIZES = ("7-inch", "phone", "desk")
 FOREIGN = 0
 """Number of a drawn card that the small model, which is barely trained, does not confuse with an indexed one."""
 EMPTY_S = 1.2
+FPS = 10
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_mosquitto,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; `apt install chromium`"),
-]
+pytestmark = IN_BROWSER
 
 
-class Scanner:
-    """A daemon with its broker and the page; it can be stopped and started again."""
-
-    def __init__(self, folder, world):
-        self.folder = folder
-        self.broker = Mosquitto(folder).start()
-        self.address = f"http://127.0.0.1:{free_port()}"
-        self.process = None
-        self.cards = list(world.images)
-        root = folder / "index"
-        root.mkdir()
-        releases.activate(root, releases.install(root, world.index).bundle_id)
-        self.config = folder / "cardedge.toml"
-        self.config.write_text(
-            f"""
-            [device]
-            id = "counter"
-            [camera]
-            kind = "film"
-            source = "{film(folder / "film.avi", world)}"
-            loop = true
-            [network]
-            model = "{world.model}"
-            threads = 1
-            [index]
-            directory = "{root}"
-            [track]
-            removed_after_s = 0.3
-            [mqtt]
-            host = "127.0.0.1"
-            port = {self.broker.port}
-            [outbox]
-            file = "{folder / "outbox.sqlite"}"
-            [http]
-            enabled = true
-            port = {self.address.rsplit(":", 1)[1]}
-            review_dir = "{folder / "review"}"
-            """
-        )
-
-    def start(self):
-        with (self.folder / "stderr").open("a") as errors:
-            command = [sys.executable, "-m", "edge", "run", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
-        return self
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
-        self.broker.stop()
-
-
-def film(path, world):
-    """Write a video: two indexed cards, one that resembles a third, and one of another game, with an empty table between them."""
+def scenes(world):
+    """Two indexed cards, one that resembles a third, and one of another game, with an empty table between them."""
     first, second = list(world.images.values())[:2]
     foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, FOREIGN).image, (252, 352), interpolation=cv2.INTER_AREA)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
-    noise = np.random.default_rng(0)
     # an uncertain or unknown card takes longer to be published
     for card, shown_s in ((first, 2.2), (second, 2.2), (world.unknown_card, 3.2), (foreign, 4.0)):
-        for scene in [on_table()] * round(EMPTY_S * FPS) + [on_table(card)] * round(shown_s * FPS):
+        yield from ((None, EMPTY_S), (card, shown_s))
+
+
+def film(path, scenes):
+    """Write a video of scenes: a card, or None for an empty table, and how many seconds it is shown."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (1280, 720))
+    noise = np.random.default_rng(0)
+    for card, shown_s in scenes:
+        scene = on_table() if card is None else on_table(card)
+        for _ in range(round(shown_s * FPS)):
             frame = np.clip(scene + noise.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
@@ -144,17 +65,17 @@ class EventListener(Listener):
 
 @pytest.fixture(scope="module")
 def scanner(small_scanner, tmp_path_factory):
-    started = Scanner(tmp_path_factory.mktemp("counter"), small_scanner).start()
+    folder = tmp_path_factory.mktemp("counter")
+    camera = f'kind = "film"\nsource = "{film(folder / "film.avi", scenes(small_scanner))}"\nloop = true'
+    started = Scanner(folder, small_scanner, camera).start()
     yield started
     started.close()
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -166,54 +87,17 @@ def event_listener(scanner):
 
 @pytest.fixture
 def open_page(scanner, browser):
-    """Open a view. At the end no view may have written an error to its console."""
-    contexts, errors = [], []
-
-    def open_page(path="/", size="desk", scheme="dark", *, outage_planned=False):
-        width, height = SIZES[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, locale="en", reduced_motion="reduce"
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(LONG_MS)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: line.type in ("error", "warning") and errors.append(f"{line.text} {line.location}"))
-        page.outage_planned = outage_planned
-        wait_for_answer(scanner.address)
-        page.goto(scanner.address + path, wait_until="domcontentloaded")
-        return page
-
-    yield open_page
-    planned = any(page.outage_planned for context in contexts for page in context.pages)
-    unexpected = [text for text in errors if not (planned and OUTAGE.search(text))]  # before closing, which ends requests
-    for context in contexts:
-        context.close()
-    assert unexpected == []
-
-
-def wait_for_answer(address):
-    def answers():
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(address.rsplit(":", 1)[1]))) == 0
-
-    wait_until(answers, 60.0)
+    with opened_views(browser, scanner) as open_page:
+        yield open_page
 
 
 def wait_for_type(page, kind):
     page.wait_for_function("kind => document.body.dataset.type === kind", arg=kind)
 
 
-def link_word(page, word):
-    page.wait_for_selector(f"#link[data-word={word}]")
-
-
 @pytest.fixture(scope="module")
 def screenshots(tmp_path_factory):
-    """Return the folder of the screenshots."""
-    folder = Path(os.environ.get("CARDEDGE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return screenshot_folder(tmp_path_factory)
 
 
 def test_a_card_is_shown_when_its_event_is_published(open_page, event_listener, record_property, capsys):
@@ -424,7 +308,7 @@ def test_the_outline_gives_size_tilt_and_position(open_page):
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", KIOSK_SIZES)
 def test_both_views_fit_the_screen(open_page, screenshots, size, scheme):
     page = open_page("/", size, scheme)
     wait_for_type(page, "identified")
@@ -447,22 +331,12 @@ def test_both_views_fit_the_screen(open_page, screenshots, size, scheme):
     assert_fits(page)
 
 
-def assert_fits(page):
-    """Assert that nothing is wider than the screen, and that every button has a name and is large enough for a finger."""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    buttons = page.evaluate("""() => [...document.querySelectorAll("button, a.quiet, a.button")].filter((each) => each.checkVisibility())
-        .map((each) => [each.getBoundingClientRect(), each.getAttribute("aria-label") ?? each.textContent.trim(), each.className])
-        .map(([box, name, kind]) => [Math.round(Math.min(box.width, box.height)), name, kind])""")
-    assert buttons
-    assert [each for each in buttons if not each[1] or (each[0] < 36 and each[2] != "plain")] == []
-
-
 def test_an_outage_of_the_broker_is_shown_and_its_end_too(open_page, scanner):
     page = open_page()
     link_word(page, "ready")
     scanner.broker.stop()
     link_word(page, "broker")
-    assert "Broker offline" in page.locator("#link").inner_text()
+    assert "(MQTT) not reachable" in page.locator("#link").inner_text()
     wait_for_type(page, "identified")  # cards are still recognized
     scanner.broker.start()
     link_word(page, "ready")

@@ -14,6 +14,11 @@ export async function post(path, body = {}) {
   return parse(await send(path, request));
 }
 
+/** Send a file as the body of a request. */
+export async function postFile(path, file) {
+  return parse(await send(path, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file }));
+}
+
 async function send(path, request) {
   try {
     return await fetch(path, { ...request, credentials: "same-origin", cache: "no-store" });

@@ -1,4 +1,5 @@
-// Synthesized sounds: two rising notes for a named card, one for an uncertain one, two falling notes for an unknown one.
+// Synthesized sounds: two rising notes for a named or counted card, one for an uncertain one or one that waits, two falling notes for an unknown
+// one, a low one for a card that was not counted, and three for one that cannot be counted.
 
 const KEY = "cardedge.sound";
 const NOTES = {
@@ -6,6 +7,14 @@ const NOTES = {
   corrected: [[783.99, 0], [987.8, 0.09]],
   uncertain: [[587.3, 0]],
   unknown: [[329.6, 0], [293.7, 0.12]],
+  counted: [[659.3, 0], [987.8, 0.09]],
+  moved: [[783.99, 0], [987.8, 0.09]],
+  again: [[440, 0]],
+  waiting: [[587.3, 0]],
+  to_confirm: [[587.3, 0], [587.3, 0.12]],
+  outside: [[329.6, 0]],
+  paused: [[329.6, 0]],
+  full: [[329.6, 0], [293.7, 0.12], [261.6, 0.24]],
 };
 const LOUDNESS = 0.07;
 const LENGTH_S = 0.45;

@@ -2,14 +2,25 @@
 
 import { languages } from "./texts.js";
 
-const wanted = [new URLSearchParams(location.search).get("lang"), ...navigator.languages].filter(Boolean);
+const CHOSEN = "cardedge.language";
+const wanted = [new URLSearchParams(location.search).get("lang"), localStorage.getItem(CHOSEN), ...navigator.languages].filter(Boolean);
 const code = wanted.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => tag in languages) ?? "en";
 const texts = { ...languages.en, ...languages[code] };
 
 export const language = code;
+export const languageCodes = Object.keys(languages);
 
-/** Return the text of a key with its {placeholders} filled in. Throws for an unknown key, which is a bug. */
-export function translate(key, values = {}) {
+/** Show the page in another language, now and in future. */
+export function chooseLanguage(other) {
+  localStorage.setItem(CHOSEN, other);
+  const address = new URL(location);
+  address.searchParams.delete("lang");
+  location.assign(address);
+}
+
+/** Return the text of a key with its {placeholders} filled in. Without a `fallback` an unknown key throws: it is a bug. */
+export function translate(key, values = {}, fallback = undefined) {
+  if (!(key in texts) && fallback !== undefined) return fallback;
   if (!(key in texts)) throw new Error(`texts.js has no text ${key}`);
   return texts[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
