@@ -5,10 +5,10 @@
     python -m tools.update_lock --audit              change nothing; only look for known vulnerabilities
 
 The locks in systemd/install/lock/ name each file by version and SHA-256. Before they are written, every library is checked to have a
-wheel for each supported Python and processor. Needs a package index, and pypi.org's service for the vulnerabilities.
+wheel for each supported Python and processor. Needs a package index and, for the vulnerabilities, the service of pypi.org or of osv.dev.
 
 Exit status: 0 done, 64 wrong usage, 65 a library has a known vulnerability or the requirements cannot be met, 69 uv or pip-audit is
-missing, or the service does not answer (the locks are written nevertheless).
+missing, or no service for vulnerabilities knows all libraries (the locks are written nevertheless).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, Final
 
 from edge.cli.arguments import CommandLineParser
 from edge.errors import DataError, EdgeError, ExitCode
@@ -85,10 +85,16 @@ RESOLUTIONS: Final = (
 ``install.sh --with ocr``."""
 
 
-class ServiceError(EdgeError):
-    """The service for vulnerabilities does not answer, or not for every library."""
+SERVICES: Final = ("pypi", "osv")
+"""pip-audit's services for vulnerabilities: pypi.org and osv.dev. The second is asked about a lock that the first does not know."""
 
-    exit_code: ClassVar[ExitCode] = ExitCode.UNAVAILABLE
+
+@dataclass(frozen=True)
+class Audit:
+    """Known vulnerabilities, one line each, and why locks could not be examined, one line per lock."""
+
+    vulnerabilities: tuple[str, ...]
+    unexamined: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,12 +110,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not args.audit:
             for name, text in update(args.package).items():
                 print(f"{name}: {', '.join(pinned(text))}")
-        found = audit()
+        audited = audit()
     except EdgeError as error:
         print(f"update_lock: {error}", file=sys.stderr)
         return int(error.exit_code)
-    print("\n".join(found) or "no known vulnerabilities")
-    return int(ExitCode.BAD_DATA if found else ExitCode.OK)
+    return _report(audited)
+
+
+def _report(audited: Audit) -> int:
+    """Print the result of an audit; return the exit status."""
+    for line in audited.vulnerabilities:
+        print(line)
+    for line in audited.unexamined:
+        print(f"update_lock: {line}", file=sys.stderr)
+    if audited.unexamined:
+        print(
+            "update_lock: vulnerabilities of these libraries are not known; run python -m tools.update_lock --audit on a machine that "
+            "reaches https://pypi.org or https://api.osv.dev itself (a mirror of the package index has no list of vulnerabilities)",
+            file=sys.stderr,
+        )
+    elif not audited.vulnerabilities:
+        print("no known vulnerabilities")
+    if audited.vulnerabilities:
+        return int(ExitCode.BAD_DATA)
+    return int(ExitCode.UNAVAILABLE if audited.unexamined else ExitCode.OK)
 
 
 def update(packages: Sequence[str] = ()) -> dict[str, str]:
@@ -142,22 +166,36 @@ def pinned(lock: str) -> list[str]:
     return [text.split()[0] for _, text in entries(lock)]
 
 
-def audit() -> list[str]:
-    """Return the known vulnerabilities of all locked versions, one line each. Raises ``ServiceError`` if not all could be examined."""
+def audit() -> Audit:
+    """Look for known vulnerabilities among all locked versions. Raises ``DataError`` without pip-audit."""
     found: dict[str, None] = {}
+    unexamined = []
     for lock in sorted(LOCKS.glob("*.txt")):
-        done = _program("pip_audit", "--requirement", lock, "--disable-pip", "--no-deps", "--format=json", "--progress-spinner=off")
-        try:
-            libraries = json.loads(done.stdout)["dependencies"]
-        except (ValueError, KeyError, TypeError):
-            raise ServiceError(f"{lock.name} was not examined: {_last_line(done.stderr)}") from None
-        for library in libraries:
-            if "skip_reason" in library:
-                raise ServiceError(f"{lock.name} was not examined: {library['skip_reason']}")
-            for known in library["vulns"]:
-                fixed = ", ".join(known["fix_versions"]) or "no version yet"
-                found[f"{library['name']} {library['version']}: {known['id']}, fixed in {fixed}"] = None
-    return list(found)
+        reasons = []
+        for service in SERVICES:
+            libraries, reason = _ask(service, lock)
+            for library in libraries:
+                for known in library.get("vulns", ()):
+                    fixed = ", ".join(known["fix_versions"]) or "no version yet"
+                    found[f"{library['name']} {library['version']}: {known['id']}, fixed in {fixed}"] = None
+            if reason is None:
+                break
+            reasons.append(f"{service}: {reason}")
+        else:
+            unexamined.append(f"{lock.name} was not examined ({'; '.join(reasons)})")
+    return Audit(tuple(found), tuple(unexamined))
+
+
+def _ask(service: str, lock: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """Return what a service knows about the libraries of a lock, and why that is not all; None if it is."""
+    options = ("--disable-pip", "--no-deps", "--format=json", "--progress-spinner=off", "--vulnerability-service", service)
+    done = _program("pip_audit", "--requirement", lock, *options)
+    try:
+        libraries: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+        skipped = [str(library["skip_reason"]) for library in libraries if "skip_reason" in library]
+    except (ValueError, KeyError, TypeError):
+        return [], _last_line(done.stderr)
+    return libraries, f"{len(skipped)} of {len(libraries)} libraries are unknown there: {skipped[0]}" if skipped else None
 
 
 def _lock(name: str) -> Path:

@@ -73,13 +73,37 @@ def test_a_known_vulnerability_is_named_with_the_version_that_mends_it(programs,
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("sys.exit('no route to host')", "scanner.txt was not examined: no route to host"),
-        (audit_report(name="other", skip_reason="Dependency not found on PyPI"), "scanner.txt was not examined: Dependency not found"),
+        ("sys.exit('no route to host')", "pypi: no route to host; osv: no route to host"),
+        (audit_report(name="other", skip_reason="not found"), "pypi: 1 of 1 libraries are unknown there: not found; osv: 1 of 1"),
     ],
     ids=["no answer", "unknown there"],
 )
-def test_a_service_that_does_not_answer_is_no_clean_result(programs, capsys, text, reason):
+def test_services_that_do_not_answer_are_no_clean_result(programs, capsys, text, reason):
     (update_lock.LOCKS / "scanner.txt").write_text(f"other==1.0 {HASH}\n")
     programs("pip_audit", text)
     assert update_lock.main(["--audit"]) == 69
-    assert reason in capsys.readouterr().err
+    printed, errors = capsys.readouterr()
+    assert printed == ""
+    assert f"scanner.txt was not examined ({reason}" in errors
+    assert "on a machine that reaches https://pypi.org" in errors
+
+
+def test_the_second_service_examines_what_the_first_does_not_know(programs, capsys):
+    (update_lock.LOCKS / "scanner.txt").write_text(f"other==1.0 {HASH}\n")
+    known = {"id": "CVE-2026-1", "fix_versions": []}
+    answer = audit_report(name="other", version="1.0", vulns=[known])
+    programs("pip_audit", f"if sys.argv[-1] == 'pypi': sys.exit('no route to host')\n{answer}\nsys.exit(1)")
+    assert update_lock.main(["--audit"]) == 65
+    assert capsys.readouterr() == ("other 1.0: CVE-2026-1, fixed in no version yet\n", "")
+
+
+def test_a_vulnerability_is_named_although_another_lock_was_not_examined(programs, capsys):
+    for name in ("build", "scanner"):
+        (update_lock.LOCKS / f"{name}.txt").write_text(f"other==1.0 {HASH}\n")
+    known = {"id": "CVE-2026-1", "fix_versions": ["1.1"]}
+    answer = audit_report(name="other", version="1.0", vulns=[known])
+    programs("pip_audit", f"if 'scanner' in ' '.join(sys.argv): sys.exit('no route to host')\n{answer}\nsys.exit(1)")
+    assert update_lock.main(["--audit"]) == 65
+    printed, errors = capsys.readouterr()
+    assert "CVE-2026-1" in printed
+    assert "scanner.txt was not examined" in errors
