@@ -273,7 +273,7 @@ const move = (rows) => () => {
   if (id !== null) select(id);
 };
 
-fillChoices(find("#defaults"));
+fillChoices(find("#defaults"), true);
 find("#defaults").addEventListener("change", ({ target }) => setDefaults({ [target.name]: target.value || (target.name === "language" ? null : "") }));
 find("#defaults").addEventListener("submit", (event) => event.preventDefault());
 find("#undo").addEventListener("click", () => command({ do: "undo" }));

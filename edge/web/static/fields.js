@@ -42,12 +42,13 @@ export function money(value, currency) {
   return new Intl.NumberFormat(language, { style: "currency", currency }).format(value);
 }
 
-/** Fill the selects of a form that are named finish, condition and language. */
-export function fillChoices(form) {
+/** Fill the selects of a form that are named finish, condition and language; `short` where there is little room. */
+export function fillChoices(form, short = false) {
+  const condition = short ? "condition" : "condition.long";
   const option = (value, text) => make("option", { value, text });
   form.elements.finish.replaceChildren(...FINISHES.map((value) => option(value, translate(`finish.${value}`))));
-  form.elements.condition.replaceChildren(...CONDITIONS.map((value) => option(value, translate(`condition.long.${value}`))));
-  form.elements.language.replaceChildren(option("", translate("field.language.card")), ...LANGUAGES.map((value) => option(value, languageName(value))));
+  form.elements.condition.replaceChildren(...CONDITIONS.map((value) => option(value, translate(`${condition}.${value}`))));
+  form.elements.language.replaceChildren(option("", translate(short ? "field.language.auto" : "field.language.card")), ...LANGUAGES.map((value) => option(value, languageName(value))));
 }
 
 /** Select the value of a field; one that is not among the choices is added. */
