@@ -4,9 +4,10 @@
 
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
-is missing is skipped with a line on standard error, as is the row locate without a model of the locator.
+is missing is skipped with a line on standard error, as are the row locate without a model of the locator and the row delivery without
+Mosquitto.
 
-Exit status: 0 done, whether or not the bounds are met, 64 usage, 69 an extra that a row of ``--rows`` needs is missing.
+Exit status: 0 done, whether or not the bounds are met, 64 usage, 69 what a row of ``--rows`` needs is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final
 
 from edge.app.locator import open_locate
 from edge.cli.arguments import CommandLineParser, positive_count
-from edge.errors import EdgeError, ModelError, UsageError
+from edge.errors import DeviceError, EdgeError, ModelError, UsageError
 from edge.recognition.model import find_model, open_model
 from edge.settings.sections import LocateSection
 from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
@@ -54,7 +55,7 @@ def _measure(args: argparse.Namespace) -> None:
             try:
                 for row in ROWS[name](fixture):
                     print(json.dumps({**asdict(row), "holds": row.holds}) if args.json else _line(row), flush=True)
-            except (MissingExtraError, ModelError) as error:
+            except (MissingExtraError, ModelError, DeviceError) as error:
                 if args.rows:
                     raise
                 print(f"benchmark: row {name} skipped: {error}", file=sys.stderr)

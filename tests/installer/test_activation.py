@@ -79,6 +79,19 @@ def upgraded(machine):
     return machine
 
 
+def test_what_touches_the_state_folder_runs_as_the_services_user(machine):
+    """That user owns the folder and may put links there, which root would follow."""
+    program, log, bundle = machine.version("new") / "bin/cardedge", machine.root / "log", machine.root / "bundle"
+    program.write_text(f'#!/bin/sh\necho "${{RUN_BY:-root}}: $1 $2" >>"{log}"\n')
+    program.chmod(0o755)
+    bundle.mkdir()
+    (bundle / "manifest.json").touch()
+    runuser = 'runuser() { [ "$1 $3" = "--user --" ]; RUN_BY=$2 "${@:4}"; }'
+    result = machine.run(f'{runuser}\nself_test "$VERSIONS/new" "{bundle}"\nactivate "$VERSIONS/new" "{bundle}"')
+    assert result.returncode == 0, result.stderr
+    assert log.read_text().splitlines() == ["cardedge: check --at-rest", "cardedge: index activate"]
+
+
 def test_a_new_version_stays_active_once_it_is_ready(upgraded):
     result = activate(upgraded, 'activate_version "$VERSIONS/new" ""; prune', works="new")
     assert result.returncode == 0, result.stderr

@@ -22,6 +22,7 @@ from edge.adapters.onnx import OnnxEmbedder
 from edge.bundles.bundle import open_bundle
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
+from tools.benchmarks.delivery import PUBLISHED, measure_delivery
 from tools.benchmarks.fixed_latency import FixedLatencyEmbedder
 from tools.benchmarks.fixture import Fixture
 from tools.benchmarks.index import measure_building, measure_search
@@ -215,6 +216,16 @@ def session(fixture: Fixture) -> Iterator[Measurement]:
     yield Measurement("export of a long list", measure_export(), "s", 2.0, "lower", detail)
 
 
+def delivery(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the processor time per event with what makes a kill of the broker harmless against that without."""
+    figures = measure_delivery(fixture.folder)
+    detail = (
+        f"{figures.safe_us:.0f} us per event, {figures.unsafe_us:.0f} us if the broker saves nothing; {PUBLISHED} events a round, rounds "
+        f"{figures.ratios[0]:.3f} to {figures.ratios[-1]:.3f}"
+    )
+    yield Measurement("delivery, broker may be killed / may not", statistics.median(figures.ratios), "times", 1.1, "lower", detail)
+
+
 ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "work": work,
     "locate": locate,
@@ -227,6 +238,7 @@ ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "overload": overload,
     "previews": previews,
     "session": session,
+    "delivery": delivery,
 }
 
 

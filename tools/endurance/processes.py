@@ -87,14 +87,19 @@ def python_program(module: str, arguments: Sequence[str], log: Path) -> Program:
     return Program([sys.executable, "-m", module, *arguments], log)
 
 
-def mosquitto(folder: Path, port: int) -> Program:
-    """Return Mosquitto with the settings of install.sh, on a port of this machine. Raises ``DeviceError`` if it is not installed."""
+def mosquitto(folder: Path, port: int, *, autosave_s: int | None = None) -> Program:
+    """Return Mosquitto with the settings of install.sh, or with another ``autosave_interval``, on a port of this machine.
+
+    Raises ``DeviceError`` if it is not installed.
+    """
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if path is None:
         raise DeviceError("Mosquitto is not installed; install it: sudo apt-get install mosquitto")
     kept = [line for line in BROKER_SETTINGS.read_text().splitlines() if not line.startswith("listener")]
     # started by root, Mosquitto would switch to a user that may not write the folder
     lines = [f"listener {port} {LOCAL}", f"persistence_location {folder}/", *kept, *(["user root"] if os.geteuid() == 0 else [])]
+    if autosave_s is not None:
+        lines = [f"autosave_interval {autosave_s}" if line.startswith("autosave_interval ") else line for line in lines]
     settings = folder / "mosquitto.conf"
     settings.write_text("\n".join(lines) + "\n")
     return Program([path, "-c", str(settings)], folder / "mosquitto.log")

@@ -45,7 +45,7 @@ def main(folder: Path, port: int, events_per_s: float) -> None:
     sink.start()
     number = 0
     while not ending.wait(1.0 / events_per_s if events_per_s else None):
-        event = _event(start, number)
+        event = made_event(start, number)
         number += 1
         try:
             sink.publish(event)
@@ -56,7 +56,8 @@ def main(folder: Path, port: int, events_per_s: float) -> None:
     sink.close(CLOSE_S)
 
 
-def _event(start: int, number: int) -> CardEvent:
+def made_event(start: int, number: int) -> CardEvent:
+    """Return the event ``number`` of a start: its id grows with both, its other values do not matter."""
     return CardEvent(
         type="identified",
         event_id=f"{start:06}{number:020}",
