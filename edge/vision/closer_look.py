@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.corner_crops import CornerMaps, crop_of, from_crop, look
+from edge.vision.corner_crops import CloserLook, crop_of, from_crop, joined, look
 from edge.vision.detector import CloserInfo, Detections, Detector, Floats
 from edge.vision.frame import RgbImage
 
@@ -17,38 +17,46 @@ LOOKS: Final = 2
 
 
 def look_closer(detector: Detector, pixels: RgbImage, found: Detections) -> Detections:
-    """Return the proposals of a frame that are cards, with the corners of the closer look; their score is the probability of a card.
+    """Return the proposals of a frame that are cards, with the corners of the closer look.
 
-    Returns ``found`` if the detector cannot look closer. Raises ``DetectorError``.
+    Score and order are the probabilities of both networks together, as if they erred independently. Returns ``found`` if the detector
+    cannot look closer. Raises ``DetectorError``.
     """
     closer = detector.info.closer
-    if closer is None:
+    if closer is None or len(found) == 0:
         return found
     for _ in range(LOOKS):
-        found = _looked(detector, closer, pixels, found)
-    return found.select(found.score >= closer.card)
-
-
-def _looked(detector: Detector, closer: CloserInfo, pixels: RgbImage, found: Detections) -> Detections:
-    """Return the proposals after one look, without those that have no crop or no longer a convex outline."""
-    crops = [crop_of(pixels, quad) for quad in found.quads]
-    found = found.select(np.array([crop is not None for crop in crops], dtype=bool))
-    seen = [crop for crop in crops if crop is not None]
-    if not seen:
-        return found
-    parts = [detector.look_closer(np.stack(seen[start : start + closer.max_batch])) for start in range(0, len(seen), closer.max_batch)]
-    looks = look(CornerMaps(np.concatenate([part.corners for part in parts]), np.concatenate([part.kinds for part in parts])))
-    moved = [from_crop(corners, quad) for corners, quad in zip(looks.corners, found.quads, strict=True)]
-    quads = np.stack([before if after is None else after for before, after in zip(found.quads, moved, strict=True)])
-    upright = looks.upright >= 0.5
+        found, seen = _looked(detector, closer, pixels, found)
+    upright = _together(found.order, seen.upright)
+    turned = upright < 0.5
     looked = replace(
         found,
-        quads=np.where(upright[:, None, None], quads, np.roll(quads, 2, axis=1)),
-        score=looks.face + looks.back,
-        order=np.where(upright, looks.upright, 1.0 - looks.upright),
-        is_back=looks.back > looks.face,
+        quads=np.where(turned[:, None, None], np.roll(found.quads, 2, axis=1), found.quads),
+        score=_together(found.score, seen.face + seen.back),
+        order=np.where(turned, 1.0 - upright, upright),
+        is_back=seen.back > seen.face,
     )
-    return looked.select(is_convex(looked.quads))
+    return looked.select(looked.score >= closer.card)
+
+
+def _looked(detector: Detector, closer: CloserInfo, pixels: RgbImage, found: Detections) -> tuple[Detections, CloserLook]:
+    """Return the proposals with the corners of one look, and what it saw, without those that have no crop or no longer a convex outline."""
+    crops = [crop_of(pixels, quad) for quad in found.quads]
+    found = found.select(np.array([crop is not None for crop in crops], dtype=bool))
+    shown = [crop for crop in crops if crop is not None]
+    parts = [detector.look_closer(np.stack(shown[start : start + closer.max_batch])) for start in range(0, len(shown), closer.max_batch)]
+    seen = look(joined(parts))
+    moved = [from_crop(corners, quad) for corners, quad in zip(seen.corners, found.quads, strict=True)]
+    quads = np.array([before if after is None else after for before, after in zip(found.quads, moved, strict=True)], dtype=np.float32)
+    found = replace(found, quads=quads.reshape(-1, 4, 2))
+    convex = is_convex(found.quads)
+    return found.select(convex), seen.select(convex)
+
+
+def _together(first: Floats, second: Floats) -> Floats:
+    """Return the probability (k,) of what two independent witnesses say with these probabilities, without knowing it beforehand."""
+    yes, no = first * second, (1.0 - first) * (1.0 - second)
+    return np.asarray(yes / np.maximum(yes + no, 1e-9), dtype=np.float32)
 
 
 def is_convex(quads: Floats) -> NDArray[np.bool_]:

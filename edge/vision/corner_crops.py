@@ -7,6 +7,7 @@ arXiv 1801.07372), and tells faces and backs from what is no card.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -75,6 +76,16 @@ class CloserLook:
     back: Floats
     upright: Floats
 
+    def select(self, rows: NDArray[np.bool_]) -> CloserLook:
+        """Return what was seen in the crops of a mask."""
+        return CloserLook(self.corners[rows], self.face[rows], self.back[rows], self.upright[rows])
+
+
+def joined(parts: Sequence[CornerMaps]) -> CornerMaps:
+    """Return the outputs for the crops of all parts; without parts those of no crop."""
+    none = CornerMaps(np.empty((0, 4, *CORNER_CELLS), np.float32), np.empty((0, len(KINDS) + 1), np.float32))
+    return CornerMaps(*(np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in ("corners", "kinds")))
+
 
 def check_crops(crops: CropBatch, max_batch: int) -> None:
     """Raise ``DetectorError`` unless ``crops`` are 1 to ``max_batch`` crops."""
@@ -122,7 +133,7 @@ def _warped(points: Floats, homography: NDArray[np.floating | np.integer]) -> Fl
 def look(maps: CornerMaps) -> CloserLook:
     """Return what the outputs of the network mean."""
     count = len(maps.corners)
-    flat = maps.corners.reshape(count, 4, -1)
+    flat = maps.corners.reshape(count, 4, CORNER_CELLS[0] * CORNER_CELLS[1])
     chance = np.exp(flat - flat.max(axis=2, keepdims=True))
     chance = (chance / chance.sum(axis=2, keepdims=True)).reshape(maps.corners.shape)
     corners = np.stack([(chance * _CELL_X).sum(axis=(2, 3)), (chance * _CELL_Y).sum(axis=(2, 3))], axis=2)
