@@ -5,10 +5,10 @@
     python -m tools.evaluate --frames --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--locator METHOD] [--json]
     python -m tools.evaluate --lone --index BUNDLE --images DIR --cards cards.csv --negatives DIR [--sets A,B] [--json]
 
-With ``--acceptance``: the acceptance table, the table of views, and the effect of each stage (``tools/evaluation/acceptance/``), for the
-cards of ``--sets`` or, without it, of the sets that were held out of training. Needs the extra ``train``. Exit status 0 also when rows miss
-their bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the tables, the risk-coverage curve and images
-of typical failures.
+With ``--acceptance``: the acceptance table with lone cards, the table of views, and the effect of each stage
+(``tools/evaluation/acceptance/``), for the cards of ``--sets`` or, without it, of the sets that were held out of training. Needs the extra
+``train``. Exit status 0 also when rows miss their bound, with ``--strict`` 1. ``--report DIR`` writes ``DIR/index.html``, one page with the
+tables, the risk-coverage curve and images of typical failures.
 
 With ``--lone``: 1, 3 and 10 cards of a layout among 113 cards of another, with the thresholds of the model and, if the bundle is
 calibrated, with its own (``tools/evaluation/lone.py``).
@@ -39,14 +39,13 @@ from edge.app.locator import open_locate
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
 from edge.index.releases import open_index
-from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.model import Model, find_model, open_model
 from edge.recognition.recognizer import NEIGHBORS_K, Recognizer
 from edge.settings.sections import LocateMethod, LocateSection
 from tools.bundle_build.card_list import images_outside
 from tools.evaluation.acceptance.plan import DISTRACTORS, TRACKS, AcceptancePlan, System
 from tools.evaluation.frames import measure_frames
-from tools.evaluation.lone import LoneMeasurement
+from tools.evaluation.lone import LoneMeasurement, lone_rows, lone_thresholds
 from tools.evaluation.queries import MEASURING, PHOTO_VIEW, Dataset, choose_scans, half_of_negatives
 from tools.evaluation.recognition import as_records, as_table, measure_rows
 from tools.extras import extra_required
@@ -88,9 +87,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         if args.acceptance:
             return _accept(args, System(model, bundle, loaded, embedder, locate), dataset, presets)
         if args.lone:
-            default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds_for(bundle.manifest.signature)
-            thresholds = {"uncalibrated": default} | ({} if bundle.thresholds is None else {"calibrated": bundle.thresholds})
-            rows = list(LoneMeasurement(bundle, model, embedder, dataset).rows(thresholds))
+            outcomes = LoneMeasurement(bundle, model, embedder, dataset).outcomes(lone_thresholds(bundle, model))
+            rows = list(lone_rows(outcomes))
         elif args.frames:
             recognizer = Recognizer(embedder, loaded, neighbors_k=args.neighbors_k)
             counts = {"scene_count": args.scenes, "picture_count": args.pictures, "back_count": args.backs}

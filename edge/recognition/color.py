@@ -4,7 +4,8 @@ Stored and compared is the *chroma*: two differences of the channels relative to
 scale all channels alike and leave it as it is. The color of the light, the white balance and the camera's rendering change it for the whole
 card at once, by about one slope and one offset; both are fitted per view and candidate. The fit is robust (iteratively reweighted least
 squares with Cauchy weights; Holland & Welsch 1977), since glare, foil and fingers change some cells only. What remains is the evidence, as
-far as it contradicts the reference: glare and haze make colors paler, another print gives them another hue.
+far as it contradicts the reference: glare and haze make colors paler, another print gives them another hue. It counts relative to the usual
+contradiction in the same view: foil and colored reflections change all cells a little, another print some cells a lot.
 """
 
 from __future__ import annotations
@@ -35,26 +36,32 @@ _SCALE: Final = 3.0
 _DARK: Final = 60.0  # gray levels, added to the sum of the channels: the chroma of dark cells is noise
 _STEPS_PER_UNIT: Final = 48.0  # of the stored bytes: steps of 0.02 over [-2.6, 2.6]
 _GRAY: Final = 128
-_CONTRADICTION: Final = 0.2  # chroma difference at which a cell agrees by half
+_CLEAR_DIFFERENCE: Final = 0.2  # of chroma
+_CONTRADICTION: Final = 0.1  # chroma difference at which a cell agrees by half, in a view that has no other
+_USUAL_FACTOR: Final = 3.0  # times the median contradiction of the view, added to it
 _FIT_SCALE: Final = 0.1
 _FIT_STEPS: Final = 6
 _PRIOR: Final = 1e-3  # variance of chroma: a gray card says nothing about the slope
 _SLOPES: Final = (0.3, 2.5)  # haze and gamma of a camera stay within these; beyond, anything could be fitted to gray
 _HIDDEN, _VISIBLE = 0.4, 0.8  # agreement of a patch's luma at which something else, or surely the card, is seen there
 _STRONGER: Final = 1.3  # times the expected chroma: as far as light and camera strengthen a color in one place
-_COMMON_WEIGHT: Final = 0.05  # weight of cells whose drawing is shared with other cards, of which color may still be the difference
+_COMMON_WEIGHT: Final = 0.3  # added to the weight of every cell: a drawing shared with other cards may differ in color
 
 
 def chroma_bytes(card: RgbImage) -> NDArray[np.uint8]:
     """Return the stored chroma of a rectified reference card, uint8 (384,): ``Chroma`` in steps of 1/48 about 128, never 0."""
-    cells = cv2.resize(card, CHROMA_SIZE, interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float32)
-    steps = np.rint(_chroma(cells) * _STEPS_PER_UNIT) + _GRAY
+    steps = np.rint(_card_chroma(card) * _STEPS_PER_UNIT) + _GRAY
     return np.asarray(np.clip(steps, 1, 255), dtype=np.uint8).reshape(-1)
 
 
 def read_chroma(stored: NDArray[np.uint8]) -> Chroma | None:
     """Return the chroma of stored bytes, None if all are 0: the signature was computed by a version that did not store it."""
     return (stored.reshape(CHROMA_CELLS, 2).astype(np.float32) - _GRAY) / _STEPS_PER_UNIT if stored.any() else None
+
+
+def recolored_share(first: RgbImage, second: RgbImage) -> float:
+    """Return the share of cells in which two rectified reference cards differ clearly in color, in [0, 1]."""
+    return float(np.mean(np.sum(np.square(_card_chroma(first) - _card_chroma(second)), axis=1) > _CLEAR_DIFFERENCE**2))
 
 
 def color_image(card: RgbImage) -> ColorImage:
@@ -74,8 +81,13 @@ def color_agreement(view: ColorImage, homography: Homography, chroma: Chroma, lu
     visible = np.clip((luma_agreement - _HIDDEN) / (_VISIBLE - _HIDDEN), 0.01, 1.0)
     cell_weights = _per_cell(visible * visible * (weights + _COMMON_WEIGHT)) * _lit(rgb)
     seen, expected = _fitted(_chroma(rgb), chroma, cell_weights)
-    contradiction = np.sum(np.square(seen - _nearest_shade(seen, expected)), axis=1) / _CONTRADICTION**2
-    return float(np.sum(cell_weights / (1.0 + contradiction)) / max(float(cell_weights.sum()), 1e-9))
+    contradiction = np.sqrt(np.sum(np.square(seen - _nearest_shade(seen, expected)), axis=1))
+    scale = _CONTRADICTION + _USUAL_FACTOR * _weighted_median(contradiction, cell_weights)
+    return float(np.sum(cell_weights / (1.0 + np.square(contradiction / scale))) / max(float(cell_weights.sum()), 1e-9))
+
+
+def _card_chroma(card: RgbImage) -> Chroma:
+    return _chroma(cv2.resize(card, CHROMA_SIZE, interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float32))
 
 
 def _chroma(rgb: NDArray[np.float32]) -> Chroma:
@@ -118,3 +130,10 @@ def _nearest_shade(seen: Chroma, expected: Chroma) -> Chroma:
     """Return the expected chroma of each cell, paler or a little stronger, that is nearest to the seen one."""
     part = np.sum(seen * expected, axis=1) / (np.sum(expected * expected, axis=1) + 1e-4)
     return np.asarray(np.clip(part, 0.0, _STRONGER)[:, np.newaxis] * expected, dtype=np.float32)
+
+
+def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """Return the value below which half of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, 0.5 * below[-1])])

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from edge.bundles.bundle import Bundle
 from edge.bundles.calibration import Provenance
+from edge.recognition.color import recolored_share
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, card_images
@@ -32,6 +33,8 @@ from tools.simulation.card_images import read_card
 from tools.simulation.recolor import recolor
 
 _NEGATIVE: Final = "as it is"
+_LEAST_RECOLORED: Final = 0.1
+"""Share of the card's cells whose color must change: of a gray card nobody could tell the copy in other colors."""
 _TIMED_VIEWS: Final = 3
 """Views that are compared before the calibration starts, to estimate its time; the first one only warms up."""
 
@@ -85,12 +88,15 @@ class BundleUnderTest:
             yield observation(ViewKind.RECOLORED, recolored)
 
     def in_other_colors(self, card_id: CardId, path: Path, seed: int) -> LoadedGallery | None:
-        """Return the gallery with a card recolored; None for a bundle without colors."""
+        """Return the gallery with a card recolored; None for a card with hardly any color, or a bundle without colors."""
         if stored_kind(self.bundle.gallery.signatures) == LUMA_SIGNATURE_ID:
             return None
-        card = recolor(read_card(path), np.random.default_rng((seed, zlib.crc32(card_id.encode()))))
-        embedding = self.embedder.submit(to_input_batch([card])).result()
-        return with_instead(self.loaded, self.bundle, card_id, OtherEntry(signature_of(card), embedding))
+        card = read_card(path)
+        recolored = recolor(card, np.random.default_rng((seed, zlib.crc32(card_id.encode()))))
+        if recolored_share(card, recolored) < _LEAST_RECOLORED:
+            return None
+        embedding = self.embedder.submit(to_input_batch([recolored])).result()
+        return with_instead(self.loaded, self.bundle, card_id, OtherEntry(signature_of(recolored), embedding))
 
 
 def observe_dataset(dataset: Dataset, bundle: BundleUnderTest) -> list[Observation]:

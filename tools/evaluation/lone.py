@@ -8,7 +8,7 @@ its cards, and as many of its own cards, by rarity, among drawn cards.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,39 @@ class Population:
         return Gallery(cards, tuple(cards), self.signatures[list(rows)])
 
 
+@dataclass(frozen=True, slots=True)
+class LoneOutcome:
+    """The outcomes with ``count`` cards of ``layout`` in an index of another one: of these cards, and of other cards of the layout.
+
+    ``thresholds`` is the name of the thresholds used.
+    """
+
+    layout: str
+    count: int
+    thresholds: str
+    themselves: Counts
+    others: Counts
+
+    @property
+    def refused(self) -> int:
+        """The number of other cards of the layout for which nothing was named."""
+        return self.others.asked - self.others.named_wrong
+
+
+def lone_thresholds(bundle: Bundle, model: Model) -> dict[str, AcceptanceThresholds]:
+    """Return the thresholds to measure lone cards with: those without a calibration, and the bundle's own if it is calibrated."""
+    default = AcceptanceThresholds() if model.evidence is None else model.evidence.thresholds_for(bundle.manifest.signature)
+    return {"uncalibrated": default} | ({} if bundle.thresholds is None else {"calibrated": bundle.thresholds})
+
+
+def lone_rows(outcomes: Iterable[LoneOutcome]) -> Iterator[Row]:
+    """Yield two rows per outcome: lone cards named, other cards refused."""
+    for each in outcomes:
+        what = f"{each.count} of {each.layout} among {OTHERS}, {each.thresholds}"
+        yield Row(f"{what}: themselves", NAMED_RIGHT, each.themselves, each.themselves.named_right, NAMED_BOUND)
+        yield Row(f"{what}: others of the layout", NOTHING_NAMED, each.others, each.refused, REFUSED_BOUND)
+
+
 class LoneMeasurement:
     """Measures lone cards with one bundle and model. ``dataset`` holds scans of the bundle's cards and the backgrounds of the views."""
 
@@ -74,17 +107,19 @@ class LoneMeasurement:
         self._embedder = CachedEmbedder(embedder)
         self._dataset = dataset
 
-    def rows(self, thresholds: Mapping[str, AcceptanceThresholds]) -> Iterator[Row]:
-        """Yield two rows per layout, number of lone cards and entry of ``thresholds``: lone cards named, other cards refused."""
+    def outcomes(self, thresholds: Mapping[str, AcceptanceThresholds]) -> Iterator[LoneOutcome]:
+        """Yield an outcome per layout, number of lone cards and entry of ``thresholds``."""
         catalog = self._catalog()
         drawn = [self._population(layout, _drawn(layout, UNKNOWN + max(LONE_COUNTS))) for layout in DRAWN_LAYOUTS]
         game = self._population("drawn", [(f"game-{number}", _draw(number)) for number in range(OTHERS)])
         for layout in drawn:
-            yield from self._layout_rows(layout, catalog, thresholds)
+            yield from self._layout_outcomes(layout, catalog, thresholds)
         for layout in _by_rarity(catalog):
-            yield from self._layout_rows(layout, game, thresholds)
+            yield from self._layout_outcomes(layout, game, thresholds)
 
-    def _layout_rows(self, layout: Population, others: Population, thresholds: Mapping[str, AcceptanceThresholds]) -> Iterator[Row]:
+    def _layout_outcomes(
+        self, layout: Population, others: Population, thresholds: Mapping[str, AcceptanceThresholds]
+    ) -> Iterator[LoneOutcome]:
         for count in LONE_COUNTS:
             totals = {name: (Counts(), Counts()) for name in thresholds}
             for number in range(_INDEXES[count]):
@@ -99,11 +134,8 @@ class LoneMeasurement:
                     known += self._counts(layout, order[:count].tolist(), under, lone=True)
                     others_of_layout += self._counts(layout, unknown.tolist(), under, lone=False)
                     totals[name] = known, others_of_layout
-            for name, (known, unknown_counts) in totals.items():
-                what = f"{count} of {layout.name} among {OTHERS}, {name}"
-                yield Row(f"{what}: themselves", NAMED_RIGHT, known, known.named_right, NAMED_BOUND)
-                refused = unknown_counts.asked - unknown_counts.named_wrong
-                yield Row(f"{what}: others of the layout", NOTHING_NAMED, unknown_counts, refused, REFUSED_BOUND)
+            for name, (themselves, other_cards) in totals.items():
+                yield LoneOutcome(layout.name, count, name, themselves, other_cards)
 
     def _loaded(self, others: Population, chosen: Sequence[int], layout: Population, lone: Sequence[int]) -> LoadedGallery:
         first, second = others.gallery(chosen), layout.gallery(lone)

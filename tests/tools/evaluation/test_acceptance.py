@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from edge.recognition.decision import Candidate, Identified, RejectReason, Unknown
+from tests.support.few_lone_cards import measure_few_lone_cards
 from tools import evaluate
 from tools.evaluation.acceptance.failures import KEPT_PER_KIND, FailureGallery
 from tools.evaluation.acceptance.tracks import FRAMES, last_decision, one_scene
@@ -73,6 +74,7 @@ def run(folder, small_scanner, *more):
     with pytest.MonkeyPatch.context() as patch:
         printed = []
         patch.setattr("tools.evaluation.acceptance.backends.CALIBRATION_VIEWS", 12)
+        measure_few_lone_cards(patch)
         patch.setattr("builtins.print", lambda *args, **kwargs: kwargs.get("file") is None and printed.append(" ".join(map(str, args))))
         status = evaluate.main([str(option) for option in options])
     return "\n".join(printed), status
@@ -94,6 +96,12 @@ def test_every_criterion_has_a_row(accepted):
     by_what = {(row["key"], row["what"]): row for row in rows}
     assert by_what["AC-1", "clean: the nearest artwork is the right one"]["n"] == 4
     assert by_what["AC-4", "cards left out of the index: refused"]["n"] == 12
+    lone = {what: row["n"] for (_, what), row in by_what.items() if what.startswith("lone cards")}
+    assert {what: n > 0 for what, n in lone.items()} == {
+        f"lone cards of {layout}, uncalibrated: {answer}": True
+        for layout in ("spell", "catalog")
+        for answer in ("named", "others of the layout refused")
+    }
     assert by_what["AC-6", "two views of one card: cosine > 0.8"]["n"] == 2
     assert by_what["AC-8", "student and teacher: mean cosine"]["value"] is None
     assert by_what["int8", "mean cosine of 8 bits to single precision"]["value"] > 0.9

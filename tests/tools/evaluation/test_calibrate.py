@@ -92,7 +92,7 @@ def test_half_of_the_cards_are_the_nearest_look_alikes_and_their_risk_is_told(ma
     assert main(arguments(material, bundle)) == ExitCode.OK
     assert "of the nearest look-alikes" in capsys.readouterr().out
     opened = open_bundle(bundle)
-    assert {"ordinary_refused", "look_alikes_refused", "lone_refused"} <= set(opened.manifest.calibration.figures)
+    assert {"ordinary_refused", "look_alikes_refused", "recolored_refused", "lone_refused"} <= set(opened.manifest.calibration.figures)
     assert "of the nearest look-alikes" in bundle_text(opened)
     scans = [(card_id, material) for card_id in opened.gallery.cards]
     chosen, look_alikes = half_look_alikes(opened, scans, 4, seed=1)

@@ -9,9 +9,10 @@ from PIL import Image
 
 from edge.errors import ExitCode
 from edge.recognition.model import open_model
+from edge.recognition.verification import LUMA_SIGNATURE_ID, SIGNATURE_ID
+from tests.support.few_lone_cards import measure_few_lone_cards
 from tests.support.small_scanner import make_small_scanner
 from tools import evaluate, model_evidence
-from tools.evaluation import lone
 from tools.evaluation.hidden_artwork import lone_siblings
 
 
@@ -35,16 +36,7 @@ def material(tmp_path_factory):
 
 def test_each_layout_is_measured_among_other_cards(material, monkeypatch, capsys):
     world, folder = material
-    few = {
-        "OTHERS": 2,
-        "LONE_COUNTS": (1, 2),
-        "UNKNOWN": 2,
-        "DRAWN_LAYOUTS": ("spell",),
-        "_INDEXES": {1: 2, 2: 1},
-        "_LEAST_UNKNOWN": 1,
-    }
-    for name, value in few.items():
-        monkeypatch.setattr(lone, name, value)
+    measure_few_lone_cards(monkeypatch, LONE_COUNTS=(1, 2), _INDEXES={1: 2, 2: 1})
     places = ["--index", world.index, "--model", world.model, "--images", folder, "--cards", folder / "cards.csv"]
     evaluate.main([*map(str, places), "--negatives", str(folder / "negatives"), "--lone", "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -76,5 +68,7 @@ def test_the_evidence_of_a_model_is_written_beside_it_and_keeps_its_id(material,
     after = open_model(world.model)
     assert before.evidence is None
     assert after.evidence.figures == figures
-    assert "lone_refused" in figures
+    assert {"lone_refused", "recolored_refused"} <= set(figures)
+    assert after.evidence.thresholds_for(SIGNATURE_ID) == after.evidence.thresholds
+    assert after.evidence.thresholds_for(LUMA_SIGNATURE_ID).weights.color == 0.0
     assert after.model_id == before.model_id

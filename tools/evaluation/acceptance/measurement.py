@@ -24,10 +24,12 @@ from tools.evaluation.acceptance.figures import (
     pair_rows,
     refusal_rows,
     risk_coverage,
+    share_row,
     view_figures,
 )
 from tools.evaluation.acceptance.plan import AcceptancePlan, System
 from tools.evaluation.acceptance.tracks import TRACK_PRESETS, TrackFigures, measure_tracks
+from tools.evaluation.lone import NAMED_BOUND, REFUSED_BOUND, LoneMeasurement, LoneOutcome, lone_thresholds
 from tools.evaluation.queries import Dataset, negatives, views, with_progress
 from tools.evaluation.recognition import evaluate_queries
 
@@ -73,6 +75,7 @@ def measure_acceptance(dataset: Dataset, system: System, plan: AcceptancePlan) -
     criteria = [
         *view_criteria(view_sets, evaluator),
         *refusal_rows(view_sets, distractors, DISTRACTOR_BOUNDS, photos),
+        *lone_criteria(dataset, system),
         latency,
         *int8_criteria(dataset, model, view_sets, evaluator, plan.calibration),
         teacher_criterion(dataset, view_sets, plan.teacher),
@@ -91,6 +94,23 @@ def _curve(view_sets: Sequence[ViewSet], distractors: Mapping[str, tuple[Answer,
     answers = [answer for view_set in view_sets for answer in view_set.answers]
     others = [answer for answers_of_kind in distractors.values() for answer in answers_of_kind]
     return risk_coverage([answer.present for answer in answers], [*(answer.absent for answer in answers), *others], bound)
+
+
+def lone_criteria(dataset: Dataset, system: System) -> list[Criterion]:
+    """Return two rows of AC-4 per layout and set of thresholds: lone cards named, and other cards of their layout refused."""
+    measurement = LoneMeasurement(system.bundle, system.model, system.embedder, dataset)
+    outcomes: dict[tuple[str, str], list[LoneOutcome]] = {}
+    for outcome in measurement.outcomes(lone_thresholds(system.bundle, system.model)):
+        outcomes.setdefault((outcome.layout, outcome.thresholds), []).append(outcome)
+    rows = []
+    for (layout, thresholds), of_layout in outcomes.items():
+        what = f"lone cards of {layout}, {thresholds}"
+        named = Share(sum(one.themselves.named_right for one in of_layout), sum(one.themselves.asked for one in of_layout))
+        refused = Share(sum(one.refused for one in of_layout), sum(one.others.asked for one in of_layout))
+        note = f"{', '.join(str(one.count) for one in of_layout)} in an index of others"
+        rows.append(share_row("AC-4", f"{what}: named", named, NAMED_BOUND, note))
+        rows.append(share_row("AC-4", f"{what}: others of the layout refused", refused, REFUSED_BOUND, note))
+    return rows
 
 
 def some_scans(dataset: Dataset, count: int) -> Dataset:
