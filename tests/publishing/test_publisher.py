@@ -154,7 +154,7 @@ def test_a_backlog_is_sent_no_faster_than_subscribers_read(tmp_path):
         took_s = time.monotonic() - began
         wait_until(lambda: len(event_ids(reader)) >= 200)
     assert event_ids(reader) == [event.event_id for event in events]
-    assert 3.5 < took_s < 15
+    assert took_s > 3.5
     reader.close()
     broker.stop()
 

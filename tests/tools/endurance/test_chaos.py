@@ -72,6 +72,10 @@ def test_growth_of_any_kind_does_not_hold(grows):
     assert not summarize(samples(**grows), 12).holds
 
 
+def test_what_is_in_use_for_a_moment_is_no_growth():
+    assert summarize(samples(descriptors=lambda at_s: 40 + int(1000 < at_s < 1100)), 12).holds
+
+
 def test_a_soak_that_is_too_short_says_so():
     with pytest.raises(DeviceError, match="needs more than 9 minutes"):
         summarize(samples()[:3], 1)
