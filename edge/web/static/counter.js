@@ -26,6 +26,7 @@ const picker = new CardPicker();
 const list = new ListView(model, (id) => select(id));
 const filter = { waiting: false, words: "" };
 let overview = [];
+let shown = ""; // the outcome that was shown last: a command's comes with its response and over the stream
 
 // --- commands -------------------------------------------------------------------------------------------------------------------------
 
@@ -211,13 +212,16 @@ async function applyUpdate(update) {
   if (update.header) drawHeader();
   drawSums();
   drawList([...update.removed, ...update.put.map((line) => line.id)]);
-  if (update.outcome) return showOutcome(update.outcome);
+  if (update.outcome) return showOutcome(update.outcome, update.revision);
   const line = current();
   if (line && update.put.some(({ id }) => id === line.id)) now.showLine(line);
   else if (!line) select(model.newest[0]);
 }
 
-function showOutcome(outcome) {
+function showOutcome(outcome, revision) {
+  const name = `${revision} ${outcome.kind} ${outcome.event_id}`;
+  if (name === shown) return;
+  shown = name;
   const line = outcome.line === null ? null : model.lines.get(outcome.line);
   if (line && !document.querySelector("dialog[open]")) list.select(line.id);
   now.showOutcome(outcome, line);

@@ -4,6 +4,7 @@ import { icon, make } from "./page.js";
 import { label, translate } from "./words.js";
 
 const ROWS = ["1234567890", "qwertyuiop", "asdfghjkl-", "zxcvbnm/'."];
+const ACCENTS = ["àáâãäåæçèé", "êëìíîïñòóô", "õöøœùúûüýß", "°&+!?:,()\""];
 
 export class Keyboard {
   #field = null;
@@ -13,7 +14,10 @@ export class Keyboard {
     if (!new URLSearchParams(location.search).has("kiosk")) return;
     label(place, translate("keyboard"));
     place.setAttribute("role", "group");
-    place.append(...ROWS.map((row) => make("div", {}, ...[...row].map((letter) => this.#key(letter, () => this.#type(letter))))));
+    const rows = (letters, kind) => letters.map((row) => make("div", { class: kind }, ...[...row].map((letter) => this.#key(letter, () => this.#type(letter)))));
+    place.append(...rows(ACCENTS, "accents"), ...rows(ROWS, "letters"));
+    const other = this.#key("äé?", () => place.classList.toggle("accented"));
+    label(other, translate("keyboard.accents"));
     const space = this.#key(translate("keyboard.space"), () => this.#type(" "));
     space.className = "space";
     const remove = this.#key("", () => this.#remove());
@@ -21,7 +25,7 @@ export class Keyboard {
     label(remove, translate("keyboard.delete"));
     place.lastElementChild.append(remove);
     const hide = this.#key(translate("keyboard.hide"), () => this.#hide(place));
-    place.append(make("div", {}, space, hide));
+    place.append(make("div", {}, other, space, hide));
     within.addEventListener("focusin", ({ target }) => {
       if (!target.matches("input")) return;
       this.#field = target;

@@ -25,8 +25,7 @@ export class ListModel {
 
   /** Apply a change; return false if one before it was missed, so that the list has to be loaded again. */
   apply(update) {
-    if (update.list_id !== this.id || (update.revision <= this.summary.revision && update.put.length + update.removed.length === 0)) return true;
-    if (update.revision <= this.summary.revision) return true;
+    if (update.list_id !== this.id || update.revision <= this.summary.revision) return true;
     if (update.revision !== this.summary.revision + 1) return false;
     const touched = new Set([...update.removed, ...update.put.map((line) => line.id)]);
     const moved = update.put.filter((line) => this.#isNewer(line)).map((line) => line.id);

@@ -19,7 +19,7 @@ export function outcomeText(outcome) {
 export class NowView {
   #find = (selector) => document.querySelector(`.now ${selector}`);
 
-  /** `settle(line, card)` names a waiting card; `actions` are the buttons {key, text, run, needs} of the toolbar. */
+  /** `settle(line, card)` names a waiting card; `actions` are the buttons {icon, text, title?, run} of the toolbar. */
   constructor(model, settle, actions) {
     this.model = model;
     this.settle = settle;

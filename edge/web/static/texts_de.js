@@ -22,6 +22,7 @@ export const de = {
   "nav.sound.on": "Ton an",
   "nav.sound.off": "Ton aus",
   "nav.status": "Zustand des Scanners",
+  "nav.counter": "Karten in Listen zählen",
   "nav.scan": "Noch einmal erkennen",
 
   "preview": "Kamerabild",
@@ -72,7 +73,6 @@ export const de = {
   "strip.empty": "Hier erscheinen die letzten Karten.",
   "strip.uncertain": "Nicht sicher",
   "strip.unknown": "Unbekannt",
-
   "say.identified": "Erkannt: {name}. {words}.",
   "say.uncertain": "Nicht sicher. Vielleicht {name}.",
   "say.unknown": "Unbekannte Karte. {why}",
@@ -94,8 +94,8 @@ export const de = {
   "add.id": "Kennung der Karte",
   "add.submit": "Karte anlegen",
   "add.done": "Angelegt: {name}",
-
   "keyboard": "Bildschirmtastatur",
+  "keyboard.accents": "Buchstaben mit Akzent, und Zeichen",
   "keyboard.space": "Leertaste",
   "keyboard.delete": "Löschen",
   "keyboard.hide": "Ausblenden",
@@ -114,7 +114,6 @@ export const de = {
 
   "error.network": "Der Scanner antwortet nicht. Ist er eingeschaltet und mit diesem Netz verbunden?",
   "error.status": "Der Scanner meldet Fehler {status}.",
-
   "login.title": "An diesem Scanner anmelden",
   "login.help": "Das Kennwort aus den Einstellungen des Scanners eingeben (http.token oder http.token_file, oder das Credential http-token).",
   "login.token": "Kennwort",
@@ -356,7 +355,6 @@ export const de = {
   "export.gap.empty": "{column}: in {count} Zeilen leer, weil die Kartendaten es nicht enthalten.",
   "export.gap.unmapped": "{column}: {count} Zeilen mit {value} werden als „{word}“ geschrieben.",
   "export.imported": "{rows} Zeilen importiert, {unmatched} ohne Karte.",
-
   "print.now": "Drucken",
   "print.picture": "Bild",
   "print.card": "Karte",

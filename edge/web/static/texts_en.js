@@ -22,6 +22,7 @@ export const en = {
   "nav.sound.on": "Sound on",
   "nav.sound.off": "Sound off",
   "nav.status": "Scanner status",
+  "nav.counter": "Count cards into lists",
   "nav.scan": "Scan again",
 
   "preview": "Live camera image",
@@ -72,7 +73,6 @@ export const en = {
   "strip.empty": "Recent cards appear here.",
   "strip.uncertain": "Not sure",
   "strip.unknown": "Unknown",
-
   "say.identified": "Recognized: {name}. {words}.",
   "say.uncertain": "Not sure. It may be {name}.",
   "say.unknown": "Unknown card. {why}",
@@ -94,8 +94,8 @@ export const en = {
   "add.id": "Card ID",
   "add.submit": "Add card",
   "add.done": "Added: {name}",
-
   "keyboard": "On-screen keyboard",
+  "keyboard.accents": "Letters with accents, and signs",
   "keyboard.space": "Space",
   "keyboard.delete": "Delete",
   "keyboard.hide": "Hide",
@@ -114,7 +114,6 @@ export const en = {
 
   "error.network": "The scanner does not respond. Is it switched on and connected to this network?",
   "error.status": "The scanner returned error {status}.",
-
   "login.title": "Sign in to this scanner",
   "login.help": "Enter the token from the scanner's settings (http.token or http.token_file) or from the credential http-token.",
   "login.token": "Token",
@@ -356,7 +355,6 @@ export const en = {
   "export.gap.empty": "{column}: empty in {count} lines, because the card data does not have it.",
   "export.gap.unmapped": "{column}: {count} lines with {value} are written as “{word}”.",
   "export.imported": "{rows} rows imported, {unmatched} without a card.",
-
   "print.now": "Print",
   "print.picture": "Picture",
   "print.card": "Card",
