@@ -1,86 +1,45 @@
 """A page of a binder in front of the camera, on the scanner's page in a real browser: nine outlines with the names of the cards."""
 
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import cv2
 import pytest
 
-from edge.index import releases
-from tests.support.mosquitto import Mosquitto, free_port, needs_mosquitto
-from tests.support.paths import ROOT
-from tests.web.test_page_in_browser import CHROMIUM, OPTIONS, playwright, screenshots, wait_for_answer
+from edge.recognition.model import find_model
+from tests.web.browser import IN_BROWSER, Scanner, chromium, opened_views, screenshot_folder
 from tools.demo_video.binder import BinderPace, binder_frames
 from tools.sample_bundle import SAMPLE_DIRECTORY, sample_video_cards
 
-__all__ = ["screenshots"]
+pytestmark = IN_BROWSER
+WAIT_MS = 240_000
+"""Timeout for nine cards to be recognized by the real model."""
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_mosquitto,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; `apt install chromium`"),
-]
+
+@pytest.fixture(scope="module")
+def cards():
+    return sample_video_cards(9)
 
 
 @pytest.fixture
-def scanner(tmp_path):
-    """A daemon that watches a still page; the addresses of its page, and the cards in the pockets."""
-    cards = sample_video_cards(9)
-    frame = next(binder_frames([[card.image for card in cards]], BinderPace()))
-    stills = tmp_path / "stills"
-    stills.mkdir()
-    cv2.imwrite(str(stills / "page.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    root = tmp_path / "index"
-    root.mkdir()
-    releases.activate(root, releases.install(root, SAMPLE_DIRECTORY).bundle_id)
-    broker, port = Mosquitto(tmp_path).start(), free_port()
-    config = tmp_path / "cardedge.toml"
-    config.write_text(
-        f"""
-        [camera]
-        kind = "stills"
-        source = "{stills}"
-        loop = true
-        fps = 5
-        [network]
-        threads = 1
-        [locate]
-        method = "combined"
-        [index]
-        directory = "{root}"
-        [mqtt]
-        host = "127.0.0.1"
-        port = {broker.port}
-        [outbox]
-        file = "{tmp_path / "outbox.sqlite"}"
-        [http]
-        enabled = true
-        port = {port}
-        review_dir = "{tmp_path / "review"}"
-        """
-    )
-    with (tmp_path / "stderr").open("a") as errors:
-        command = [sys.executable, "-m", "edge", "run", "--config", str(config)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
-    yield f"http://127.0.0.1:{port}", cards
-    process.terminate()
-    process.wait(20)
-    broker.stop()
+def scanner(tmp_path, cards):
+    """A daemon in front of a table on which the page is laid again and again: what is there at the start might become background."""
+    page, *_, empty = binder_frames([[card.image for card in cards]], BinderPace(empty_s=0.1, rest_s=0.1, turn_s=0.1))
+    for number, frame in enumerate((empty, page)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    world = SimpleNamespace(images={card.card_id: card.image for card in cards}, index=SAMPLE_DIRECTORY, model=find_model(None))
+    camera = f'kind = "stills"\nsource = "{tmp_path}"\nloop = true\nfps = 5\nseconds_per_still = 15\n[locate]\nmethod = "combined"'
+    started = Scanner(tmp_path, world, camera).start()
+    yield started
+    started.close()
 
 
-def test_nine_outlines_with_their_names(scanner, screenshots):
-    address, cards = scanner
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en", reduced_motion="reduce")
-        page.set_default_timeout(300_000)
-        wait_for_answer(address)
-        page.goto(address, wait_until="domcontentloaded")
-        named = """names => {
+def test_nine_outlines_with_their_names(scanner, cards, tmp_path_factory):
+    with chromium() as browser, opened_views(browser, scanner) as open_page:
+        page = open_page("/", "laptop")
+        all_named = """names => {
             const shown = [...document.querySelectorAll(".preview .mark")].map((mark) => mark.textContent);
-            return shown.length === 9 && names.every((name) => shown.some((text) => text.includes(name)));
+            return shown.length === names.length && names.every((name) => shown.includes(name));
         }"""
-        page.wait_for_function(named, arg=[card.name for card in cards])
+        page.wait_for_function(all_named, arg=[card.name for card in cards], timeout=WAIT_MS)
         assert page.locator(".preview .mark polygon").count() == 9
-        page.screenshot(path=screenshots / "binder.png")
-        browser.close()
+        page.screenshot(path=screenshot_folder(tmp_path_factory) / "binder.png")
