@@ -9,6 +9,7 @@ its confidence is high and it differs from every printing's number by more than 
 
 from __future__ import annotations
 
+import string
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,25 +88,30 @@ def settle_printing(decision: Identified, frames: Sequence[Sequence[TextLine]], 
 
 
 def needs_another_frame(decision: Identified, frames: Sequence[Sequence[TextLine]], cards: Mapping[CardId, Card]) -> bool:
-    """Return whether the text of these frames leaves the printing open: no number, one that OCR may confuse, or one that belongs to none.
+    """Return whether the text of these frames leaves the printing open.
 
-    A second frame that says the same settles the last two.
+    It does without a number, if several printings match, if OCR may confuse the number, and if it belongs to none. A second frame that says
+    the same settles the last two.
     """
     printings = [cards[card_id] for card_id in decision.printings if card_id in cards]
     matches = [match_number(lines, printings) for lines in frames] if printings else []
     read = [match for match in matches if match.text is not None]
-    return not any(match.certain for match in read) and len({match.agreeing for match in read}) == len(read)
+    if any(match.certain and len(match.agreeing) == 1 for match in read):
+        return False
+    return any(len(match.agreeing) > 1 for match in read) or len({match.agreeing for match in read}) == len(read)
 
 
 def vote(matches: Sequence[NumberMatch]) -> NumberMatch:
     """Return what most of the matches of one card in several frames say; at least one is required.
 
     Frames in which no number was read do not vote. A number of one of the printings outweighs any that belongs to none, which is what a
-    misread number looks like. Without a majority no number counts as read.
+    misread number looks like; one that leaves fewer printings outweighs one that leaves these and others. Without a majority no number
+    counts as read.
     """
     votes = [match for match in matches if match.text is not None and match.agreeing] or [match for match in matches if match.contradicts]
     if not votes:
         return matches[0]
+    votes = [match for match in votes if not any(set(other.agreeing) < set(match.agreeing) for other in votes)] or votes
     (most, count), *others = Counter(match.agreeing for match in votes).most_common(2)
     if others and others[0][1] == count:
         return NumberMatch(None, max((match.agreeing for match in matches), key=len))
@@ -209,13 +215,13 @@ def _number_costs(found: FoundNumber, printing: _Listed, known: Collection[str])
     letters = listed.label
     number = found.number
     digits_alone = number.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    variants = {number, digits_alone, number[:-1] if number[-1:].isalpha() and len(number) > 1 else number}
-    without = min(_cost_of_digits(variant, listed) for variant in variants if variant)
+    variants = {number, digits_alone, number.rstrip(string.ascii_uppercase), number[:-1] if number[-1:].isalpha() else number} - {""}
     labels = found.labels
     if labels and letters:
         in_full = min(_cost_of_digits(label + number, listed, letters) for label in labels)
-        without = _DIFFERENT_COST if in_full > MAX_EQUAL_COST else without
+        without = min(_cost_of_digits(label + variant, listed, letters) for label in labels for variant in variants)
     else:
+        without = min(_cost_of_digits(variant, listed) for variant in variants)
         in_full = _cost_of_digits(number, listed, letters)
     return _Costs(in_full, without, _total_agrees(found, listed), _comparable(found, printing, known))
 

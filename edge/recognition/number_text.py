@@ -22,6 +22,9 @@ LETTER_FOR_DIGIT: Final = 0.2
 MIN_TOTAL_DIGITS: Final = 2
 """A total of one digit is a creature's strength and toughness."""
 
+MIN_JOINED_CODE: Final = 3
+"""Shorter codes of sets are not looked for without a separator behind them."""
+
 _SIMILAR_DIGITS: Final = 0.6
 _REPLACEMENT_COSTS: Final = {
     **dict.fromkeys(("O0", "D0", "Q0", "I1", "L1", "|1", "!1", "Z2", "S5", "G6", "B8"), LETTER_FOR_DIGIT),
@@ -35,6 +38,7 @@ _DIGITS: Final = str.maketrans("ODQIL|!ZSGB", "00011112568")
 _LETTERS: Final = str.maketrans("01568", "OISGB")
 _ZERO: Final = re.compile(r"[ODQ](?=\d)")
 _WORD: Final = re.compile(_ALNUM + "+")
+_JOINED_NUMBER: Final = re.compile(r"\d{2,3}[A-Z]{0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,13 @@ class FoundNumber:
     def labels(self) -> tuple[str, ...]:
         """Return the normal label of the code in each way it may be meant; empty without a code.
 
-        As read, with zeros for letters that look like them before a digit, and as two letters before digits, such as ``OP01``.
+        As read, with zeros for letters that look like them before a digit, as two letters before digits, such as ``OP01``, and with one
+        letter for a digit that looks like it, such as ``P4/S08`` for ``P4/508``.
         """
         code = self.set_code
         two_letters = code[:2].translate(_LETTERS) + code[2:].translate(_DIGITS)
-        return tuple(dict.fromkeys(normal_label(each) for each in (code, _ZERO.sub("0", code), two_letters) if each))
+        one_letter = (code[:place] + code[place].translate(_LETTERS) + code[place + 1 :] for place in range(len(code)))
+        return tuple(dict.fromkeys(normal_label(each) for each in (code, _ZERO.sub("0", code), two_letters, *one_letter) if each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +89,19 @@ class NumberText:
 
 
 def find_numbers(lines: Sequence[TextLine], set_codes: Collection[str]) -> NumberText:
-    """Return the numbers in ``lines``. A number behind one of the ``set_codes`` and a space is found too: ``A1 007``."""
+    """Return the numbers in ``lines``; those behind one of the ``set_codes``, too, as in ``A1 007`` and ``BT14078``."""
+    codes = {"".join(_WORD.findall(code)) for code in set_codes}
     numbers: list[FoundNumber] = []
     words: list[TextLine] = []
     for line in lines:
         text = normal_text(line.text)
         rest = text
         for found, start, end in _in_formats(text, line.confidence):
+            if found.shape is Shape.JOINED and found.text in codes:  # the code of a set alone
+                continue
             numbers.append(found)
             rest = f"{rest[:start]}{' ' * (end - start)}{rest[end:]}"
-        numbers += _behind_set_codes(rest, line.confidence, set_codes)
+        numbers += _behind_set_codes(rest, line.confidence, codes)
         words += [TextLine(word, line.confidence) for word in _WORD.findall(rest)]
     return NumberText(tuple(numbers), tuple(words))
 
@@ -132,6 +141,12 @@ def _behind_set_codes(text: str, confidence: float, set_codes: Collection[str]) 
     for code, number in pairwise(_WORD.findall(text)):
         if _has_digit(number) and any(text_cost(code, known) <= MAX_EQUAL_COST for known in set_codes) and f"{number}/" not in text:
             yield FoundNumber(code, number, "", None, Shape.CODE, f"{code} {number}", confidence)
+    for word in _WORD.findall(text):
+        for known in set_codes:
+            code, number = word[: len(known)], word[len(known) :]
+            long_enough = len(known) >= MIN_JOINED_CODE and any(character.isalpha() for character in known)
+            if long_enough and _JOINED_NUMBER.fullmatch(number) and text_cost(code, known) <= MAX_EQUAL_COST:
+                yield FoundNumber(code, number, "", None, Shape.CODE, word, confidence)
 
 
 def _has_digit(text: str) -> bool:
@@ -150,7 +165,7 @@ def _tolerant(pattern: str, shape: Shape) -> re.Pattern[str]:
         return _ALNUM if part[0].startswith("[A-Z") else _LOOKALIKES.get(part[0], part[0])
 
     before = r"\d" if shape is Shape.FRACTION else r"[A-Z\d]"
-    behind = r"[A-Z\d]" if shape is Shape.JOINED else r"\d"
+    behind = r"-?[A-Z\d]" if shape is Shape.JOINED else r"\d"
     return re.compile(rf"(?<!{before})(?:{_PATTERN_PART.sub(widened, pattern)})(?!{behind})")
 
 

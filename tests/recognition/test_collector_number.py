@@ -154,6 +154,37 @@ def test_the_mark_of_the_language_narrows_the_printings():
     assert match_number(read("LOB-DE001"), listed).agreeing == ("LOB-LOB-DE001",)
 
 
+@pytest.mark.parametrize("text", ["BD/W54-031R", "BD/W54-031 R", "BD/W54-031SR", "BD/WS4-031R", "BDW54-031R"])
+def test_the_rarity_behind_a_number_may_touch_it(text):
+    printings = [
+        card("BD/W54", "BD/W54-031", card_id="a"),
+        card("BD/W54", "BD/W54-037", card_id="b"),
+        card("LB/W21", "LB/W21-031", card_id="c"),
+    ]
+    assert match_number(read(text), printings).agreeing == ("a",)
+
+
+@pytest.mark.parametrize("text", ["BT14-078U", "BT14078U", "8T14078", "BT14 078"])
+def test_the_dash_behind_a_code_may_be_lost(text):
+    printings = [card("BT14", "BT14-078"), card("BT14", "BT14-070"), card("ST1", "ST1-09")]
+    assert match_number(read("Drawnmon", text), printings).agreeing == ("BT14-BT14-078",)
+
+
+def test_a_digit_of_a_code_may_be_a_letter_that_looks_like_it():
+    printings = [card("S08", "P4/S08-077"), card("S08", "P4/S08-071")]
+    assert match_number(read("P4/508-077U"), printings).agreeing == ("S08-P4/S08-077",)
+
+
+def test_a_set_that_leaves_several_printings_needs_another_frame_which_outweighs_it():
+    printings = {each.card_id: each for each in (card("TWI", "57"), card("TWI", "42"), card("SOR", "9"))}
+    decision = fox(*printings)
+    only_set, whole = read("067/204 TWI"), read("057/204 TWI")
+    assert needs_another_frame(decision, [only_set], printings)
+    assert not needs_another_frame(decision, [only_set, whole], printings)
+    assert settle_printing(decision, [only_set, only_set, whole], printings).printings == ("TWI-57",)
+    assert settle_printing(decision, [only_set], printings).printings == ("TWI-57", "TWI-42")
+
+
 def test_frames_vote():
     printings = [OLD, NEW]
     old, new, none, another = (match_number(read(text), printings) for text in ("053/120", "007/120", "HP 20", "121/150"))

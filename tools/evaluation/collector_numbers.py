@@ -1,27 +1,30 @@
-"""Photograph printed cards with the simulated camera, read their collector numbers and count the outcomes."""
+"""Photograph numbered cards with the simulated camera and read their numbers as the daemon does: in up to three frames, with votes."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from edge.recognition.collector_number import TextReader, match_number
+from edge.daemon.number_queue import MAX_FRAMES
+from edge.recognition.collector_number import TextReader, needs_another_frame, settle_printing
+from edge.recognition.decision import Candidate, Identified, Uncertain
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
-from edge.recognition.number_band import number_band
+from edge.recognition.number_band import number_band, regions_of
+from edge.recognition.number_text import TextLine
 from edge.vision.card import CARD_WIDTH_MM, Quad, Size
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
 from tools.bundle_build.card_list import read_card_list
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
-from tools.drawing.spec import CardSpec, card_specs, reprint
+from tools.drawing.numbered import Numbering, NumberStyle, print_number
+from tools.drawing.spec import CardSpec, card_spec
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
 FRAME: Final = Size(1280, 960)
@@ -35,7 +38,7 @@ OUTCOMES: Final = ("right", "nothing", "wrong", "none")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Print:
+class NumberedCard:
     """An image of a card, the printing it shows, and all printings of its artwork."""
 
     image: RgbImage
@@ -43,43 +46,84 @@ class Print:
     printings: tuple[Card, ...]
 
 
-def drawn_prints(count: int, seed: int) -> Iterator[Print]:
-    """Yield drawn cards, every other one a reprint of an artwork."""
-    for place, spec in enumerate(card_specs(count, seed)):
-        printings = (spec, reprint(spec, place + 37))  # another set and another number
-        shown = printings[place % 2]
-        yield Print(over_white(draw_card(shown, PRINT_SIZE)), CardId(shown.card_id), tuple(map(_card, printings)))
+def drawn_cards(style: NumberStyle, count: int, seed: int) -> Iterator[NumberedCard]:
+    """Yield drawn cards with a number in the style of a game, each with two more printings of its artwork.
+
+    Of these one is of another set, if the game has codes of sets, and has another number; the other differs from the card in one digit.
+    """
+    for place in range(count):
+        rng = np.random.default_rng((seed, place, *map(ord, style.game)))
+        spec = card_spec(seed, place)
+        shown = style.numbering(rng)
+        others = (style.numbering(rng), replace(shown, number=_one_digit_apart(shown.number, rng)))
+        numberings = [shown, *(each for each in others if _is_another(each, shown))]
+        printings = tuple(_printing(spec, style, numberings[rank], rank) for rank in rng.permutation(len(numberings)).tolist())
+        card = over_white(draw_card(spec, PRINT_SIZE))
+        yield NumberedCard(print_number(card, style, style.printed(shown)), CardId("0"), printings)
 
 
-def scanned_prints(images: Path, card_list: Path, count: int) -> Iterator[Print]:
+def _printing(spec: CardSpec, style: NumberStyle, numbering: Numbering, rank: int) -> Card:
+    return Card(CardId(f"{rank}"), spec.name, spec.artwork_group, set=numbering.set_code, number=style.listed(numbering))
+
+
+def _is_another(numbering: Numbering, shown: Numbering) -> bool:
+    return (numbering.set_code, numbering.number) != (shown.set_code, shown.number)
+
+
+def _one_digit_apart(number: int, rng: np.random.Generator) -> int:
+    """Return a number that differs from ``number`` in the last digit."""
+    other = number // 10 * 10 + (number % 10 + int(rng.integers(1, 10))) % 10
+    return other or 10  # no number is 0
+
+
+def scanned_cards(images: Path, card_list: Path, count: int) -> Iterator[NumberedCard]:
     """Yield evenly chosen scans, each with itself and its neighbor in the list as printings."""
     rows = [row for row in read_card_list(card_list).rows if row.card.number]
     for place in np.linspace(0, len(rows) - 2, min(count, len(rows) - 1)).astype(int):
         row = rows[place]
-        yield Print(read_image(images / row.image), row.card.card_id, (row.card, rows[place + 1].card))
+        yield NumberedCard(read_image(images / row.image), row.card.card_id, (row.card, rows[place + 1].card))
 
 
-def photograph_and_read(cards: Iterable[Print], view: str, width_px: int, reader: TextReader, seed: int) -> tuple[Counter[str], float]:
-    """Photograph each card once and count the outcomes; the second value is the median milliseconds of processor time per card."""
+def photograph_and_read(
+    cards: Iterable[NumberedCard], view: str, width_px: int, reader: TextReader, seed: int
+) -> tuple[Counter[str], float]:
+    """Photograph each card in up to three frames and count the outcomes; the second value is the mean of the frames read per card."""
     outcomes: Counter[str] = Counter()
-    times_ms = []
-    for place, printed in enumerate(cards):
+    frames = 0
+    for place, card in enumerate(cards):
         rng = np.random.default_rng((seed, place, width_px))
-        photo, quad = _photo(printed.image, view, width_px, rng)
-        band = number_band(photo, quad)
-        began_s = time.process_time()
-        match = match_number(reader.read_text(band) if band is not None else (), printed.printings)
-        times_ms.append((time.process_time() - began_s) * 1e3)
-        outcomes[_outcome(match.text, match.agreeing, printed.card_id)] += 1
-    return outcomes, float(np.median(times_ms))
+        texts = _read_frames(card, view, width_px, reader, rng)
+        frames += len(texts)
+        outcomes[_outcome(card, texts)] += 1
+    return outcomes, frames / max(outcomes.total(), 1)
 
 
-def _outcome(text: str | None, agreeing: tuple[CardId, ...], card_id: CardId) -> str:
-    if text is None or len(agreeing) > 1:
-        return "nothing"
-    if not agreeing:
+def _read_frames(card: NumberedCard, view: str, width_px: int, reader: TextReader, rng: np.random.Generator) -> list[tuple[TextLine, ...]]:
+    """Return the text read in the frames that the daemon would read; the first in which the card is too small ends the search."""
+    decision, cards = _identified(card), {each.card_id: each for each in card.printings}
+    texts: list[tuple[TextLine, ...]] = []
+    while len(texts) < MAX_FRAMES and (not texts or needs_another_frame(decision, texts, cards)):
+        photo, quad = _photo(card.image, view, width_px, rng)
+        band = number_band(photo, quad, regions_of(card.printings))
+        if band is None:
+            break
+        texts.append(reader.read_text(band))
+    return texts
+
+
+def _identified(card: NumberedCard) -> Identified:
+    """Return the decision before the number is read: the artwork is known, and its first printing named."""
+    best = Candidate(card.printings[0].card_id, card.printings[0].artwork_group, 0.9, 0.9, 0)
+    return Identified(best, 0.3, tuple(each.card_id for each in card.printings), (best,))
+
+
+def _outcome(card: NumberedCard, texts: Sequence[tuple[TextLine, ...]]) -> str:
+    decision = settle_printing(_identified(card), texts, {each.card_id: each for each in card.printings})
+    if isinstance(decision, Uncertain):
         return "none"
-    return "right" if agreeing[0] == card_id else "wrong"
+    if len(decision.printings) > 1:
+        return "nothing"
+    return "right" if decision.printings == (card.card_id,) else "wrong"
 
 
 def _photo(card: RgbImage, view: str, width_px: int, rng: np.random.Generator) -> tuple[RgbImage, Quad]:
@@ -96,7 +140,3 @@ def _photo(card: RgbImage, view: str, width_px: int, rng: np.random.Generator) -
     photo, (quad,) = photograph([(card, pose)], table, PRESETS[view], rng)
     size = np.array([width_px, width_px * PRINT_SIZE.height / PRINT_SIZE.width])
     return photo, Quad.from_array(quad.to_array() + rng.uniform(-CORNER_ERROR, CORNER_ERROR, (4, 2)) * size)
-
-
-def _card(spec: CardSpec) -> Card:
-    return Card(CardId(spec.card_id), spec.name, spec.artwork_group, set=spec.set_code, number=str(spec.number))
