@@ -16,14 +16,15 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from edge.app.locator import open_locate
-from edge.app.recognizer import open_recognizer
+from edge.app.recognizer import open_recognizer_with_images
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, ExitCode
 from edge.identification.expectation import MatchVerdict
 from edge.identification.images import IdentifyOptions
-from edge.settings.sections import IndexSection, NetworkSection, Settings
+from edge.settings.sections import IndexSection, LocateMethod, LocateSection, NetworkSection, Settings
 from tools.bundle_build.card_list import read_card_list
 from tools.evaluation.composites import background_images, check_composites
 from tools.reports import markdown
@@ -48,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> Counter[tuple[str, MatchVerdict]]:
     backgrounds = [path for folder in args.backgrounds for path in background_images(folder)]
-    settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
+    locate = LocateSection(method=args.locate) if args.locate else LocateSection()
+    settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index), locate=locate)
     counts: Counter[tuple[str, MatchVerdict]] = Counter()
-    with open_locate(settings.locate) as locate, open_recognizer(settings) as recognizer:
+    with open_locate(settings.locate) as locate, open_recognizer_with_images(settings) as (recognizer, reference_image):
         cards = recognizer.loaded.gallery.cards
         rows = read_card_list(args.cards).rows
         known = [row for row in rows if row.card.card_id in cards]
         unknown = [row for row in rows if row.card.card_id not in cards]
-        options = IdentifyOptions(locate=locate, top_k=3)
+        options = IdentifyOptions(locate=locate, top_k=3, reference_image=reference_image)
         for result in check_composites(
             known, unknown, args.images, backgrounds, recognizer, options, count=args.count, seed=args.seed, view=args.view
         ):
@@ -73,6 +75,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="list of the cards; those not in the bundle are unknown")
     parser.add_argument("--backgrounds", type=Path, required=True, nargs="+", metavar="DIR", help="folders of photos")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
+    parser.add_argument("--locate", choices=get_args(LocateMethod), metavar="METHOD", help="locator (default: that of the settings)")
     parser.add_argument("--count", type=int, default=100, metavar="N", help="composites per kind (default 100)")
     parser.add_argument("--view", choices=tuple(PRESETS), default="camera-4", help="preset of the simulated camera")
     parser.add_argument("--seed", type=int, default=1)

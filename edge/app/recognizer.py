@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
 
 from edge.app.index import open_gallery
 from edge.app.model import load_model
+from edge.index.change import CardCatalog
 from edge.recognition.collector_number import TextReader
+from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import Recognizer
 from edge.settings.sections import RecognitionSection, Settings
+from edge.vision.frame import RgbImage
+from edge.vision.image_file import decode_image
+
+ReferenceImage: TypeAlias = Callable[[CardId], RgbImage]
+"""Returns the reference image of a card of the index. Raises ``BundleError``, or ``ImageError`` if it is damaged."""
 
 
 @contextmanager
 def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
     """Open model and index and yield a recognizer; close both at the end. Raises ``ModelError``, ``BundleError`` or ``EmbedderError``."""
+    with open_recognizer_with_images(settings) as (recognizer, _):
+        yield recognizer
+
+
+@contextmanager
+def open_recognizer_with_images(settings: Settings) -> Iterator[tuple[Recognizer, ReferenceImage]]:
+    """Open model and index as ``open_recognizer`` does; yield the reference images of the index, too."""
     with load_model(settings.network) as loaded:
-        yield Recognizer(loaded.embedder, open_gallery(settings, loaded).loaded, neighbors_k=settings.recognition.neighbors_k)
+        opened = open_gallery(settings, loaded)
+        recognizer = Recognizer(loaded.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
+        yield recognizer, partial(_reference_image, opened.catalogs)
+
+
+def _reference_image(catalogs: Sequence[CardCatalog], card_id: CardId) -> RgbImage:
+    catalog = next(each for each in catalogs if card_id in each.gallery.cards)
+    return decode_image(catalog.reference_image(card_id), f"reference image of {card_id}")
 
 
 def open_text_reader(settings: RecognitionSection) -> TextReader | None:

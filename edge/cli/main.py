@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.app.replay import ReplayedEvent
+    from edge.identification.card_class import CardClass
+    from edge.recognition.neighbors import CardId
     from edge.settings.sections import Settings
 
 log = logging.getLogger(__name__)
@@ -155,10 +157,16 @@ def _add_identify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image file of any format that Pillow reads")
     _add_recognition_options(parser)
     parser.add_argument("--rectified", action="store_true", help="each image is a single upright card, cropped to its edges")
-    parser.add_argument(
+    expected = parser.add_mutually_exclusive_group()
+    expected.add_argument(
         "--expect",
         metavar="CARD_ID",
         help="report whether each image shows this card; exit status 0: all match, 1: a mismatch, 2: undecided",
+    )
+    expected.add_argument(
+        "--expect-class",
+        metavar="COLUMN=VALUE",
+        help="report whether each image shows a card with this value in a column of the card list, such as set=B1; exit status as above",
     )
     parser.add_argument("--top-k", type=positive_count, default=5, metavar="K", help="list up to K candidates per card (default: 5)")
 
@@ -219,20 +227,30 @@ def _check(args: argparse.Namespace) -> ExitCode:
 
 def _identify(args: argparse.Namespace) -> ExitCode:
     from edge.app.locator import open_locate
-    from edge.app.recognizer import open_recognizer, open_text_reader
+    from edge.app.recognizer import open_recognizer_with_images, open_text_reader
     from edge.identification.answer import answer_text
-    from edge.identification.images import IdentifyOptions, exit_code, identify_images
-    from edge.recognition.neighbors import CardId
+    from edge.identification.card_class import parse_class
+    from edge.identification.images import IdentifyOptions, exit_code, expected_card, identify_images
 
     settings = _recognition_settings(args)
     statuses = []
-    with nullcontext() if args.rectified else open_locate(settings.locate) as locate, open_recognizer(settings) as recognizer:
+    with (
+        nullcontext() if args.rectified else open_locate(settings.locate) as locate,
+        open_recognizer_with_images(settings) as (recognizer, reference_image),
+    ):
+        gallery = recognizer.loaded.gallery
+        expected: CardId | CardClass | None = None
+        if args.expect is not None:
+            expected = expected_card(args.expect, gallery)
+        elif args.expect_class is not None:
+            expected = parse_class(args.expect_class, gallery)
         options = IdentifyOptions(
             locate=locate,
             top_k=args.top_k,
             reader=open_text_reader(settings.recognition),
             read_always=settings.recognition.read_numbers == "always",
-            expected=None if args.expect is None else CardId(args.expect),
+            expected=expected,
+            reference_image=reference_image,
         )
         for answer in identify_images(args.images, recognizer, options):
             print_line(answer.model_dump_json() if args.json else answer_text(answer))

@@ -84,10 +84,31 @@ class ExpectedAnswer(Schema):
     other: CandidateAnswer | None
 
 
+class ExpectedClassAnswer(Schema):
+    """Whether an image shows a card of the claimed class: one whose ``column`` of the card list is ``value``.
+
+    ``card`` and ``ground`` are as in ``ExpectedAnswer``. ``found`` are the values of the printings that remain possible, without repeats;
+    empty if no card was identified.
+    """
+
+    column: str
+    value: str
+    answer: MatchVerdict
+    ground: Ground | None
+    card: int | None
+    found: tuple[str, ...]
+
+
 class ComparedImageAnswer(ImageAnswer):
     """The cards in one image, and whether it shows the expected card."""
 
     expected: ExpectedAnswer
+
+
+class ClassifiedImageAnswer(ImageAnswer):
+    """The cards in one image, and whether it shows a card of the claimed class."""
+
+    expected_class: ExpectedClassAnswer
 
 
 class ImageFailure(Schema):
@@ -107,6 +128,8 @@ def answer_text(answer: ImageAnswer | ImageFailure) -> str:
         lines.append(f"  {len(answer.backs)} face down")
     if isinstance(answer, ComparedImageAnswer):
         lines.append(_expected_text(answer.expected))
+    if isinstance(answer, ClassifiedImageAnswer):
+        lines.append(_expected_class_text(answer.expected_class))
     return "\n".join(lines)
 
 
@@ -118,6 +141,12 @@ def _expected_text(expected: ExpectedAnswer) -> str:
     if expected.other is not None:
         line += f"  best other {expected.other.card_id}  {expected.other.name} {expected.other.verification:.2f}"
     return line
+
+
+def _expected_class_text(expected: ExpectedClassAnswer) -> str:
+    ground = f" ({expected.ground.replace('_', ' ')})" if expected.ground else ""
+    found = f"  found {', '.join(expected.found)}" if expected.found else ""
+    return f"  {expected.answer.replace('_', ' ')}{ground}  expected {expected.column} {expected.value}{found}"
 
 
 def nearest_rotation(quad: Quad) -> Rotation:

@@ -6,6 +6,7 @@ The card is recognized as usual. In addition the references of X are compared wi
 match    the decision identifies X alone; or the agreement with X is high and no other card is identified
 mismatch another artwork is identified; the collector number is that of another printing; or the outline holds a card that is more
          similar to others, and the agreement with X is low
+         ; or the card was looked for in the whole photo and is not found, and an outline may be another card
 else     cannot say: several printings remain possible, image and number disagree, the evidence is weak, or the outline holds no card
 ======== ===========================================================================================================================
 """
@@ -13,7 +14,7 @@ else     cannot say: several printings remain possible, image and number disagre
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -49,12 +50,15 @@ class Ground(StrEnum):
 
     ANOTHER_CARD = "another_card"
     ANOTHER_PRINTING = "another_printing"
+    ANOTHER_CLASS = "another_class"
+    CLASS_NOT_LISTED = "class_not_listed"
     DOES_NOT_AGREE = "does_not_agree"
     PRINTING_OPEN = "printing_open"
     NUMBER_DISAGREES = "number_disagrees"
     WEAK_EVIDENCE = "weak_evidence"
     NOT_A_CARD = "not_a_card"
     NO_CARD_FOUND = "no_card_found"
+    NOT_FOUND = "not_found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,18 @@ def check_expectation(decision: Decision, agreement: float, gallery: Gallery, ex
     other = next((candidate for candidate in decision.candidates if candidate.artwork_group != group), None)
     verdict, ground = _verdict(decision, agreement, gallery, expected)
     return ExpectationResult(verdict, ground, agreement, other)
+
+
+def check_absence(result: ExpectationResult, decision: Decision, gallery: Gallery, expected: CardId) -> ExpectationResult:
+    """Return the verdict about a located card of a photo in which the expected card was looked for everywhere and not found.
+
+    What the outline alone leaves open is a mismatch, unless the expected card is the most similar one.
+    """
+    nearest = max(decision.candidates, key=lambda candidate: candidate.similarity, default=None)
+    left_open = result.ground in {Ground.NOT_A_CARD, Ground.WEAK_EVIDENCE}
+    if not left_open or (nearest is not None and nearest.artwork_group == gallery.artwork_group(expected)):
+        return result
+    return replace(result, verdict=MatchVerdict.MISMATCH, ground=Ground.NOT_FOUND)
 
 
 def _verdict(decision: Decision, agreement: float, gallery: Gallery, expected: CardId) -> tuple[MatchVerdict, Ground | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -10,8 +10,10 @@ from typing import Final
 
 from edge.errors import ExitCode, ImageError, UsageError
 from edge.identification.answer import (
+    ClassifiedImageAnswer,
     ComparedImageAnswer,
     ExpectedAnswer,
+    ExpectedClassAnswer,
     ImageAnswer,
     ImageFailure,
     StageTimes,
@@ -20,7 +22,16 @@ from edge.identification.answer import (
     corners,
     rounded,
 )
-from edge.identification.expectation import ExpectationResult, Ground, MatchVerdict, card_agreement, check_expectation
+from edge.identification.card_class import CardClass, check_class
+from edge.identification.expectation import (
+    MISMATCH_AGREEMENT,
+    ExpectationResult,
+    Ground,
+    MatchVerdict,
+    card_agreement,
+    check_absence,
+    check_expectation,
+)
 from edge.recognition.collector_number import TextReader, needs_number, settle_printing
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
@@ -30,7 +41,8 @@ from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import BOTH_WAYS
+from edge.vision.locate import BOTH_WAYS, LocateSettings, fitted_outlines, sharpness
+from edge.vision.reference_search import Features, card_features, find_card
 
 RECOGNITION_TIMEOUT_S: Final = 60.0
 """How long the recognition of one image may take."""
@@ -41,20 +53,20 @@ class IdentifyOptions:
     """How images are processed. Without ``locate`` each image is a scan of one card, upright or upside down.
 
     At most ``top_k`` candidates are listed per card. ``reader`` reads the collector number of each identified card whose printing is
-    undecided, or of every identified card with ``read_always``. ``expected`` is the card that each image is compared with.
+    undecided, or of every identified card with ``read_always``. ``expected`` is the card or the class that each image is compared with.
+    ``reference_image`` returns the reference image of a card; with it an expected card is looked for where nothing was located, too.
     """
 
     locate: Locate | None
     top_k: int
     reader: TextReader | None = None
     read_always: bool = False
-    expected: CardId | None = None
+    expected: CardId | CardClass | None = None
+    reference_image: Callable[[CardId], RgbImage] | None = None
 
 
 def identify_images(paths: Iterable[Path], recognizer: Recognizer, options: IdentifyOptions) -> Iterator[ImageAnswer | ImageFailure]:
-    """Yield the answer for each image in turn. Raises ``UsageError`` if the expected card is not in the index."""
-    if options.expected is not None and options.expected not in recognizer.loaded.gallery.cards:
-        raise UsageError(f"--expect {options.expected}: no such card in the index; find its id with `cardedge index search`")
+    """Yield the answer for each image in turn."""
     for path in paths:
         try:
             pixels = read_image(path)
@@ -74,6 +86,9 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
     decided_s = perf_counter()
     gallery = pending.loaded.gallery
     sightings = tuple(_with_number(sighting, pixels, gallery, options) for sighting in sightings)
+    absent = False
+    if options.expected is not None and not isinstance(options.expected, CardClass):
+        sightings, absent = _search(pixels, Features.of(pixels), sightings, recognizer, options, options.expected)
     ended_s = perf_counter()
     answer = ImageAnswer(
         image=image,
@@ -90,8 +105,17 @@ def identify_pixels(image: str, pixels: RgbImage, recognizer: Recognizer, option
     )
     if options.expected is None:
         return answer
-    expected = _expected(pixels, sightings, pending.loaded, options.expected)
+    if isinstance(options.expected, CardClass):
+        return ClassifiedImageAnswer(**dict(answer), expected_class=_expected_class(sightings, gallery, options.expected))
+    expected = _expected(pixels, sightings, pending.loaded, options.expected, absent=absent)
     return ComparedImageAnswer(**dict(answer), expected=expected)
+
+
+def expected_card(text: str, gallery: Gallery) -> CardId:
+    """Return the id of the card that ``--expect`` names. Raises ``UsageError`` if it is not in the gallery."""
+    if text not in gallery.cards:
+        raise UsageError(f"--expect {text}: no such card in the index; find its id with `cardedge index search`")
+    return CardId(text)
 
 
 def expected_answers(
@@ -101,7 +125,42 @@ def expected_answers(
     located = options.locate(pixels) if options.locate else _whole_image(pixels)
     pending = recognizer.submit(pixels, located)
     sightings = pending.result(RECOGNITION_TIMEOUT_S)
-    return tuple(_expected(pixels, sightings, pending.loaded, card_id) for card_id in expected)
+    photo = Features.of(pixels)
+    answers = []
+    for card_id in expected:
+        found, absent = _search(pixels, photo, sightings, recognizer, options, card_id)
+        answers.append(_expected(pixels, found, pending.loaded, card_id, absent=absent))
+    return tuple(answers)
+
+
+def _search(
+    pixels: RgbImage,
+    photo: Features,
+    sightings: tuple[Sighting, ...],
+    recognizer: Recognizer,
+    options: IdentifyOptions,
+    expected: CardId,
+) -> tuple[tuple[Sighting, ...], bool]:
+    """Look for the expected card where nothing was located, too.
+
+    Returns the sightings, with one more if the card was found, and whether it is absent: looked for in the whole photo and not found.
+    """
+    identified = (sighting.decision.printings for sighting in sightings if isinstance(sighting.decision, Identified))
+    if options.locate is None or options.reference_image is None or any(expected in printings for printings in identified):
+        return sightings, False
+    card = card_features(options.reference_image(expected))
+    if not card.suffice or not photo.suffice:
+        return sightings, False
+    quad = find_card(photo, card)
+    if quad is None:
+        return sightings, True
+    located = LocatedCard(quad, (0,), sharpness(pixels, quad))
+    loaded = recognizer.loaded
+    [sighting] = recognizer.recognize(pixels, [located], RECOGNITION_TIMEOUT_S)
+    agreement = card_agreement(pixels, located, sighting.decision, loaded.gallery, expected, loaded.background)
+    if agreement < MISMATCH_AGREEMENT:  # the features are those of a frame that the cards of a game share
+        return sightings, True
+    return (*sightings, _with_number(sighting, pixels, loaded.gallery, options)), False
 
 
 def _whole_image(pixels: RgbImage) -> tuple[LocatedCard, ...]:
@@ -119,21 +178,27 @@ def _with_number(sighting: Sighting, pixels: RgbImage, gallery: Gallery, options
     return replace(sighting, decision=settle_printing(decision, (options.reader.read_text(band),), gallery.cards))
 
 
-def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGallery, expected: CardId) -> ExpectedAnswer:
+def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGallery, expected: CardId, *, absent: bool) -> ExpectedAnswer:
     """Return the answer about the best matching card: a match if there is one, else undecided, else a mismatch.
 
-    An outline that holds no card comes last.
+    An outline that holds no card comes last. If the card is ``absent`` from the photo, an outline that would leave it undecided is a
+    mismatch.
     """
     gallery = loaded.gallery
     results = [_check(pixels, sighting, loaded, expected) for sighting in sightings]
-    best = min(range(len(results)), key=lambda card: _order(results[card]), default=None)
+    if absent:
+        results = [check_absence(result, sightings[card].decision, gallery, expected) for card, result in enumerate(results)]
+    best = min(
+        range(len(results)), key=lambda card: (*_rank(results[card].verdict, results[card].ground), -results[card].agreement), default=None
+    )
     result = None if best is None else results[best]
     decision = None if best is None else sightings[best].decision
+    verdict, ground = (result.verdict, result.ground) if result else _without_outline(pixels, absent=absent)
     return ExpectedAnswer(
         card_id=expected,
         name=gallery.cards[expected].name,
-        answer=result.verdict if result else MatchVerdict.CANNOT_SAY,
-        ground=result.ground if result else Ground.NO_CARD_FOUND,
+        answer=verdict,
+        ground=ground,
         card=best,
         agreement=rounded(result.agreement) if result else None,
         number_read=None if decision is None or isinstance(decision, Unknown) else decision.number_read,
@@ -141,11 +206,31 @@ def _expected(pixels: RgbImage, sightings: Sequence[Sighting], loaded: LoadedGal
     )
 
 
+def _without_outline(pixels: RgbImage, *, absent: bool) -> tuple[MatchVerdict, Ground]:
+    """Return the verdict about a photo in which no card was located; a mismatch needs an outline that may be one."""
+    if absent and len(fitted_outlines(pixels, LocateSettings()).quads):
+        return MatchVerdict.MISMATCH, Ground.NOT_FOUND
+    return MatchVerdict.CANNOT_SAY, Ground.NO_CARD_FOUND
+
+
+def _expected_class(sightings: Sequence[Sighting], gallery: Gallery, card_class: CardClass) -> ExpectedClassAnswer:
+    """Return the answer about the card that fits the class best, as ``_expected`` does."""
+    verdicts = [check_class(sighting.decision, gallery, card_class) for sighting in sightings]
+    best = min(range(len(verdicts)), key=lambda card: _rank(*verdicts[card]), default=None)
+    verdict, ground = (MatchVerdict.CANNOT_SAY, Ground.NO_CARD_FOUND) if best is None else verdicts[best]
+    decision = None if best is None else sightings[best].decision
+    printings = decision.printings if isinstance(decision, Identified) else ()
+    found = dict.fromkeys(value for card_id in printings if (value := card_class.value_of(gallery.cards[card_id])))
+    return ExpectedClassAnswer(
+        column=card_class.column, value=card_class.value, answer=verdict, ground=ground, card=best, found=tuple(found)
+    )
+
+
 _ORDER: Final = (MatchVerdict.MATCH, MatchVerdict.CANNOT_SAY, MatchVerdict.MISMATCH)
 
 
-def _order(result: ExpectationResult) -> tuple[bool, int, float]:
-    return result.ground is Ground.NOT_A_CARD, _ORDER.index(result.verdict), -result.agreement
+def _rank(verdict: MatchVerdict, ground: Ground | None) -> tuple[bool, int]:
+    return ground is Ground.NOT_A_CARD, _ORDER.index(verdict)
 
 
 def _check(pixels: RgbImage, sighting: Sighting, loaded: LoadedGallery, expected: CardId) -> ExpectationResult:
@@ -159,6 +244,8 @@ def exit_code(answer: ImageAnswer | ImageFailure) -> ExitCode:
         return ExitCode.BAD_DATA
     if isinstance(answer, ComparedImageAnswer):
         return _EXIT_CODES[answer.expected.answer]
+    if isinstance(answer, ClassifiedImageAnswer):
+        return _EXIT_CODES[answer.expected_class.answer]
     return ExitCode.OK
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.identification.expectation import CARD_SIMILARITY, MATCH_AGREEMENT, MISMATCH_AGREEMENT, check_expectation
+from edge.identification.expectation import CARD_SIMILARITY, MATCH_AGREEMENT, MISMATCH_AGREEMENT, check_absence, check_expectation
 from edge.recognition.decision import Candidate, Identified, RejectReason, Uncertain, Unknown
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
@@ -66,3 +66,20 @@ def test_the_verdict_follows_from_decision_and_agreement(expected, decision, agr
 def test_the_result_holds_the_best_candidate_of_another_artwork():
     assert check_expectation(identified("x", "x"), 0.9, GALLERY, CardId("x2")).other.card_id == "z"
     assert check_expectation(uncertain("y"), 0.5, GALLERY, CardId("y")).other is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "decision", "agreement", "verdict", "ground"),
+    [
+        ("y", unknown(similarity=CARD_SIMILARITY - 0.01), LOW, "mismatch", "not_found"),
+        ("y", unknown(), MIDDLE, "mismatch", "not_found"),
+        ("z", unknown(), MIDDLE, "cannot_say", "weak_evidence"),
+        ("y", uncertain("y", RejectReason.NUMBER_DISAGREES), HIGH, "cannot_say", "number_disagrees"),
+        ("y", identified("x", "x"), LOW, "mismatch", "another_card"),
+        ("y", unknown(), HIGH, "match", None),
+    ],
+)
+def test_a_card_that_is_nowhere_in_the_photo_settles_what_an_outline_leaves_open(expected, decision, agreement, verdict, ground):
+    result = check_expectation(decision, agreement, GALLERY, CardId(expected))
+    after = check_absence(result, decision, GALLERY, CardId(expected))
+    assert (after.verdict, after.ground) == (verdict, ground)

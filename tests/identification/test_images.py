@@ -10,6 +10,8 @@ from edge.cli.main import main
 from edge.errors import ExitCode
 from edge.identification.answer import answer_text, nearest_rotation
 from edge.identification.images import IdentifyOptions, identify_pixels
+from edge.recognition.gallery import Card
+from edge.recognition.neighbors import CardId
 from edge.settings.sections import IndexSection, NetworkSection, Settings
 from edge.vision.card import LocatedCard, Point, Quad
 from tests.support.small_scanner import on_table, save, write_index
@@ -232,3 +234,80 @@ def test_a_card_face_down_is_not_recognized_but_reported(small_scanner):
     assert answer.cards == ()
     assert answer.backs == (((800, 200), (926, 200), (926, 376), (800, 376)),)
     assert answer_text(answer).splitlines()[1:] == ["  1 face down"]
+
+
+# --- --expect-class ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classified(small_scanner, tmp_path, capsys):
+    """Run the command with a claimed class on an image of the first card, of set X, on an index in which others are of set Y."""
+    cards = list(small_scanner.images)
+    sets = dict.fromkeys(cards, "Y") | {cards[0]: "X"}
+    gallery = {CardId(each): Card(CardId(each), f"Name {each}", each, set=sets[each], attributes={"foil": "yes"}) for each in cards}
+    write_index(tmp_path / "index", small_scanner.model, small_scanner.images, cards=gallery)
+
+    def run(claimed, image=small_scanner.images[cards[0]]):
+        path = save(tmp_path / "a.png", image)
+        arguments = ["--rectified", "--index", str(tmp_path / "index"), "--model", str(small_scanner.model), "--json"]
+        status = main(["identify", str(path), "--expect-class", claimed, *arguments])
+        output = capsys.readouterr()
+        return status, json.loads(output.out)["expected_class"] if output.out else output.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("claimed", "status", "verdict", "ground", "found"),
+    [
+        ("set=X", ExitCode.OK, "match", None, ["X"]),
+        ("set=Y", ExitCode.MISMATCH, "mismatch", "another_class", ["X"]),
+        ("foil=yes", ExitCode.OK, "match", None, ["yes"]),
+    ],
+)
+def test_a_card_is_of_the_claimed_class_or_is_not(classified, claimed, status, verdict, ground, found):
+    ended, answer = classified(claimed)
+    assert ended == status
+    column, value = claimed.split("=")
+    assert answer == {"column": column, "value": value, "answer": verdict, "ground": ground, "card": 0, "found": found}
+
+
+def test_nothing_is_said_about_the_class_of_an_unknown_card(classified, small_scanner):
+    status, answer = classified("set=Y", small_scanner.unknown_card)
+    assert (status, answer["answer"], answer["found"]) == (ExitCode.CANNOT_SAY, "cannot_say", [])
+
+
+@pytest.mark.parametrize(
+    ("claimed", "message"),
+    [
+        ("set", "write COLUMN=VALUE; the columns of this index are artwork_group, foil, language, name, rarity, set"),
+        ("game=X", "write COLUMN=VALUE"),
+        ("set=Z", "no card of the index has this set; it has X, Y"),
+        ("language=en", "no card has a value in this column"),
+    ],
+)
+def test_a_class_that_the_index_lacks_is_a_usage_error(classified, claimed, message):
+    status, error = classified(claimed)
+    assert status == ExitCode.USAGE
+    assert f"--expect-class {claimed}: " in error
+    assert message in error
+
+
+def test_the_text_contains_the_verdict_about_the_class(small_scanner, tmp_path, capsys):
+    card_id, card = first_cards(small_scanner, 1)[0]
+    image = save(tmp_path / "a.png", card)
+    claimed = f"name=Name {card_id}"
+    main(
+        [
+            "identify",
+            str(image),
+            "--rectified",
+            "--index",
+            str(small_scanner.index),
+            "--model",
+            str(small_scanner.model),
+            "--expect-class",
+            claimed,
+        ]
+    )
+    assert f"  match  expected name Name {card_id}  found Name {card_id}" in capsys.readouterr().out

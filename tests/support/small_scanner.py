@@ -80,8 +80,8 @@ def write_projection_model(folder: Path, *, seed: int = 0, note: str = NOTE) -> 
     return folder
 
 
-def write_index(path: Path, model_folder: Path, images: dict) -> Path:
-    """Write a bundle of the cards in ``images`` (by card id), embedded by the model in ``model_folder``."""
+def write_index(path: Path, model_folder: Path, images: dict, cards: dict | None = None) -> Path:
+    """Write a bundle of ``images`` (by card id), embedded by the model in ``model_folder``; ``cards`` are listed instead of the default."""
     model = open_model(model_folder)
     embedder = OnnxEmbedder(model, threads=1)
     try:
@@ -89,8 +89,9 @@ def write_index(path: Path, model_folder: Path, images: dict) -> Path:
     finally:
         embedder.close()
     signatures = [signature_of(image) for image in images.values()]
+    listed = {CardId(card_id): Card(CardId(card_id), f"Name {card_id}", f"art-{card_id}", set="T", number=card_id) for card_id in images}
     gallery = Gallery(
-        {CardId(card_id): Card(CardId(card_id), f"Name {card_id}", f"art-{card_id}", set="T", number=card_id) for card_id in images},
+        cards or listed,
         tuple(CardId(card_id) for card_id in images),
         np.stack(signatures) if images else np.empty((0, SIGNATURE_BYTES), dtype=np.uint8),
     )
