@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from edge.daemon.announcer import EventContext
 from edge.errors import TextReaderError
-from edge.recognition.collector_number import TextReader, needs_another_frame, needs_number, settle_printing
+from edge.recognition.collector_number import MAX_FRAMES, TextReader, needs_another_frame, needs_number, settle_printing
 from edge.recognition.decision import Identified
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
@@ -30,8 +30,6 @@ from edge.vision.frame import RgbImage
 _log = logging.getLogger(__name__)
 
 MAX_QUEUED: Final = 4
-MAX_FRAMES: Final = 3
-"""Frames in which the number of one card is read; those after the first only if the ones before leave the printing open."""
 MAX_WAIT_S: Final = 2.0
 """How long an identified card waits for its number; a Raspberry Pi 5 reads one in a fraction of this."""
 

@@ -27,6 +27,8 @@ MIN_CONFIDENCE: Final = 0.6
 """Lines of lower confidence are ignored."""
 HIGH_CONFIDENCE: Final = 0.85
 """Confidence required of a line that contradicts the printings, or that distinguishes numbers which OCR confuses."""
+MAX_FRAMES: Final = 3
+"""Frames in which the number of one card is read; those after the first only if the ones before leave the printing open."""
 
 _DIFFERENT_COST: Final = 1.0
 _MIN_TOTAL: Final = 20

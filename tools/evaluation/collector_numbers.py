@@ -10,8 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.daemon.number_queue import MAX_FRAMES
-from edge.recognition.collector_number import TextReader, needs_another_frame, settle_printing
+from edge.recognition.collector_number import MAX_FRAMES, TextReader, needs_another_frame, settle_printing
 from edge.recognition.decision import Candidate, Identified, Uncertain
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
