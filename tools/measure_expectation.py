@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> Counter[tuple[str, MatchVerdict]]:
     backgrounds = [path for folder in args.backgrounds for path in background_images(folder)]
-    locate = LocateSection(method=args.locate) if args.locate else LocateSection()
-    settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index), locate=locate)
+    section = LocateSection(method=args.locate) if args.locate else LocateSection()
+    settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index), locate=section)
     counts: Counter[tuple[str, MatchVerdict]] = Counter()
     with open_locate(settings.locate) as locate, open_recognizer_with_images(settings) as (recognizer, reference_image):
         cards = recognizer.loaded.gallery.cards

@@ -38,7 +38,7 @@ class Features:
     @classmethod
     def of(cls, pixels: RgbImage) -> Features:
         """Return at most 4000 features of an image, RGB uint8."""
-        detector = cv2.SIFT_create(nfeatures=_MAX_FEATURES, contrastThreshold=_CONTRAST)
+        detector = cv2.SIFT.create(nfeatures=_MAX_FEATURES, contrastThreshold=_CONTRAST)
         keypoints, descriptors = detector.detectAndCompute(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), None)
         points = np.array([keypoint.pt for keypoint in keypoints], dtype=np.float32).reshape(-1, 2)
         return cls(points, np.empty((0, 128), dtype=np.float32) if descriptors is None else descriptors.astype(np.float32))
