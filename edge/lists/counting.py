@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from edge.errors import CommandError
 from edge.lists.draft import Draft
 from edge.lists.entry import Line
-from edge.lists.records import Appearance, Change, Label
+from edge.lists.records import Action, Appearance, Change, Label
 from edge.publishing.event import Payload
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Counter:
         draft = Draft(self._state)
         if known is not None and known.line in self._state.lines and self._state.lines[known.line].waiting:
             draft.remove(known.line)
-        return self._put(draft, event, card_id, "counted")
+        return self._put(draft, event, card_id, "counted", "count")
 
     def _renamed(self, event: CardEvent, card_id: str, known: Appearance) -> Counted:
         """Move the copy of a card that is another than was thought before, unless a person took it from the list."""
@@ -135,14 +135,16 @@ class Counter:
             return Counted()
         draft = Draft(self._state)
         draft.take(line.id, 1)
-        fields = {} if line.waiting else {"finish": line.finish, "condition": line.condition, "note": line.note}
-        return self._put(draft, event, card_id, "counted" if line.waiting else "moved", **fields)
+        if line.waiting:
+            return self._put(draft, event, card_id, "counted", "settle")
+        kept = {"finish": line.finish, "condition": line.condition, "note": line.note}
+        return self._put(draft, event, card_id, "moved", "edit", **kept)
 
-    def _put(self, draft: Draft, event: CardEvent, card_id: str, kind: OutcomeKind, **fields: str) -> Counted:
+    def _put(self, draft: Draft, event: CardEvent, card_id: str, kind: OutcomeKind, action: Action, **fields: str) -> Counted:
         copy = self.copy_of(card_id, event.at, event).model_copy(update=fields)
         line = draft.put(copy)
         draft.remember(_appearance(event, card_id, line.id))
-        change = draft.change(Label(action="count", name=line.name))
+        change = draft.change(Label(action=action, name=line.name))
         count = self._state.count(card_id) + 1
         return Counted(change, _outcome(kind, event, card_id=card_id, name=line.name, line=line.id, count=count, bin=copy.bin))
 

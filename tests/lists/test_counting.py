@@ -55,7 +55,7 @@ def test_a_correction_moves_one_copy_and_keeps_its_finish(table):
     table.lay("a")
     table.do("configure", defaults={})
     _, update = table.lay("b", track, "corrected")
-    assert (update.outcome.kind, update.cards) == ("moved", {"a": 1, "b": 1})
+    assert (update.outcome.kind, update.cards, update.undo.action) == ("moved", {"a": 1, "b": 1}, "edit")
     assert [(line.card_id, line.finish) for line in table.store.active.lines.values()] == [("a", "foil"), ("b", "foil")]
 
 

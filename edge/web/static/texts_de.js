@@ -295,7 +295,7 @@ export const de = {
   "condition.long.played": "Bespielt (PL)",
   "condition.long.poor": "Schlecht (PO)",
   "field.finish": "Ausführung",
-  "field.condition": "Zustand der Karte",
+  "field.condition": "Zustand",
   "field.language": "Sprache",
   "field.language.card": "Sprache der Karte",
   "field.language.auto": "Auto",
