@@ -85,7 +85,7 @@ def start(config, tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_card_is_published_and_sigterm_ends_cleanly(small_scanner, start, list
     health = json.loads(listener.on(f"{BASE}/health")[-1])
     assert health["camera"]["source"] == f"film {tmp_path / 'video.avi'}"
     daemon.send_signal(signal.SIGTERM)
-    output, _ = daemon.communicate(timeout=20)
+    output, _ = daemon.communicate(timeout=60)
     assert daemon.returncode == ExitCode.OK
     assert output == b""
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
@@ -188,7 +188,7 @@ def test_what_remains_on_the_broker_after_a_stop_a_crash_and_a_start(start, conf
     daemon = start_and_show()
     count = len(listener.messages)
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(20) == ExitCode.OK
+    assert daemon.wait(60) == ExitCode.OK
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")
     assert topics_since(count)[-1] == "availability"
     assert "event" not in topics_since(count)
@@ -264,7 +264,7 @@ def test_a_daemon_without_free_file_descriptors_keeps_running(busy, start, liste
     before = len(events(listener))
     wait_until(lambda: len(events(listener)) >= before + 4)  # the video, a file, was opened again
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(20) == ExitCode.OK
+    assert daemon.wait(60) == ExitCode.OK
 
 
 def test_sighup_loads_a_new_bundle_and_new_thresholds(small_scanner, start, config, listener, tmp_path):
@@ -310,14 +310,14 @@ def test_systemd_is_notified_when_the_daemon_is_ready_alive_and_stopping(start, 
         daemon.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in messages:
             messages += systemd.recv(4096).decode() + "\n"
-        assert daemon.wait(20) == ExitCode.OK
+        assert daemon.wait(60) == ExitCode.OK
 
 
 def test_an_abort_prints_the_stack_of_every_thread(start, listener, tmp_path):
     daemon = start()
     wait_until(lambda: events(listener))
     daemon.send_signal(signal.SIGABRT)
-    assert daemon.wait(20) == -signal.SIGABRT
+    assert daemon.wait(60) == -signal.SIGABRT
     output = (tmp_path / "stderr").read_text()
     assert "Fatal Python error: Aborted" in output
     assert len(re.findall(r"^(Current thread|Thread) 0x", output, re.MULTILINE)) >= 4
@@ -330,5 +330,5 @@ def test_the_journal_gets_priorities_and_no_times(start, config, tmp_path):
     errors.touch()
     status = errors.stat()
     daemon = start(JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
-    assert daemon.wait(20) == ExitCode.CONFIG
+    assert daemon.wait(60) == ExitCode.CONFIG
     assert re.match(r"<3>cardedge: .*unknown key devise", errors.read_text())

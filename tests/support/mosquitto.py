@@ -93,7 +93,7 @@ class Mosquitto:
             self._process.send_signal(number)
             if number is signal.SIGTERM:
                 self._process.send_signal(signal.SIGCONT)
-            self._process.wait(10)
+            self._process.wait(WAIT_S)
             self._process = None
 
     def _is_running(self) -> bool:
