@@ -212,7 +212,9 @@ async function applyUpdate(update) {
   if (update.header) drawHeader();
   drawSums();
   drawList([...update.removed, ...update.put.map((line) => line.id)]);
-  if (update.outcome) return showOutcome(update.outcome, update.revision);
+  if (update.outcome) showOutcome(update.outcome, update.revision);
+  if (filter.waiting) return selectWaiting();
+  if (update.outcome) return undefined;
   const line = current();
   if (line && update.put.some(({ id }) => id === line.id)) now.showLine(line);
   else if (!line) select(model.newest[0]);
@@ -223,12 +225,21 @@ function showOutcome(outcome, revision) {
   if (name === shown) return;
   shown = name;
   const line = outcome.line === null ? null : model.lines.get(outcome.line);
-  if (line && !document.querySelector("dialog[open]")) list.select(line.id);
-  now.showOutcome(outcome, line);
   sound.play(outcome.kind);
   const text = `${outcome.name ?? translate("counter.unnamed")}: ${outcomeText(outcome)}${outcome.bin ? ` ${translate("counter.in_bin", { bin: outcome.bin })}` : ""}`;
   find("#spoken").textContent = text;
+  if (filter.waiting) toast(text); // the card that is being named stays in view
+  else {
+    if (line && !document.querySelector("dialog[open]")) list.select(line.id);
+    now.showOutcome(outcome, line);
+  }
   if (isSpoken()) speak(outcome.bin ?? outcomeText(outcome));
+}
+
+/** Go on with the next card without a name when the selected one has got its name. */
+function selectWaiting() {
+  const ids = model.visible(filter);
+  if (ids.length > 0 && !ids.includes(list.selected)) select(ids[0]);
 }
 
 function speak(text) {
@@ -255,8 +266,7 @@ function setFilter(fields) {
   find("#show-all").setAttribute("aria-pressed", !filter.waiting);
   find("#show-waiting").setAttribute("aria-pressed", filter.waiting);
   drawList([]);
-  const first = model.visible(filter)[0];
-  if (filter.waiting && first !== undefined) select(first);
+  if (filter.waiting) selectWaiting();
 }
 
 function updateSoundButton() {
