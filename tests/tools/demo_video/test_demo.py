@@ -50,6 +50,7 @@ def test_a_broker_that_does_not_start_is_named(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(280)
 def test_the_demo_ends_with_a_correct_tally():
     done = subprocess.run([sys.executable, "-m", "edge", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=270, check=False)
