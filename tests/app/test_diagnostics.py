@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.adapters import ocr
 from edge.app.storage import memory_storage
 from edge.bundles.calibration import Calibration
 from edge.bundles.writer import set_calibration
@@ -223,3 +224,25 @@ def test_another_index_is_checked_instead_of_the_one_in_the_settings(check, smal
     assert (status, results["index"]["level"]) == (ExitCode.OK, OK)
     status, results = check("--at-rest", "--index", tmp_path / "none")
     assert (status, results["index"]["level"]) == (ExitCode.BAD_DATA, FAIL)
+
+
+def test_the_reader_of_collector_numbers_is_started(check):
+    pytest.importorskip("rapidocr", reason="the extra ocr is not installed")
+    _, results = check()
+    assert results["numbers"]["level"] == OK
+    assert "collector numbers are read: RapidOCR" in results["numbers"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "level", "said"),
+    [
+        ("auto", OK, "the extra is not installed; sudo ./install.sh --with ocr adds it"),
+        ("never", OK, 'recognition.read_numbers is "never"'),
+        ("always", FAIL, "sudo ./install.sh --with ocr"),
+    ],
+)
+def test_without_the_extra_the_check_says_how_to_add_it(check, monkeypatch, wanted, level, said):
+    monkeypatch.setattr(ocr, "find_spec", lambda _: None)
+    _, results = check(recognition={"read_numbers": wanted})
+    assert results["numbers"]["level"] == level
+    assert said in results["numbers"]["message"]

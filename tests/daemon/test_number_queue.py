@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edge.daemon.announcer import EventContext
-from edge.daemon.number_queue import MAX_FRAMES, MAX_QUEUED, CollectorNumberQueue, TextReaderThread, read_synchronously
+from edge.daemon.number_queue import MAX_QUEUED, CollectorNumberQueue, TextReaderThread, read_synchronously
 from edge.errors import TextReaderError
+from edge.recognition.collector_number import MAX_FRAMES
 from edge.recognition.decision import AcceptanceThresholds, Candidate, Identified, RejectReason
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
