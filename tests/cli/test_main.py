@@ -70,7 +70,7 @@ def test_a_bug_is_reported_in_one_line_and_with_a_traceback_if_verbose(small_sca
     def broken(*_):
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(recognizer, "open_recognizer", broken)
+    monkeypatch.setattr(recognizer, "open_recognizer_with_images", broken)
     arguments = ["identify", str(tmp_path), "--index", str(small_scanner.index)]
     assert main(arguments) == ExitCode.SOFTWARE
     short = capsys.readouterr().err
@@ -84,7 +84,7 @@ def test_an_interrupt_ends_with_the_status_of_a_shell(small_scanner, monkeypatch
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recognizer, "open_recognizer", interrupted)
+    monkeypatch.setattr(recognizer, "open_recognizer_with_images", interrupted)
     assert main(["identify", "a.png", "--index", str(small_scanner.index)]) == ExitCode.INTERRUPTED
 
 

@@ -140,7 +140,7 @@ def test_the_compiled_part_has_only_operations_an_npu_supports(settings, side, t
     assert [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input] == [[1, 3, side, side]]
     assert all(weight.data_type == onnx.TensorProto.FLOAT for weight in graph.initializer)
     nodes = [node.name for node in onnx.load(str(source)).graph.node]
-    outside = {node.op_type for node in onnx.load(str(source)).graph.node[nodes.index(part.end) + 1 :]}
+    outside = {node.op_type for node in onnx.load(str(source)).graph.node[nodes.index(part.ends[0]) + 1 :]}
     assert outside <= {"Flatten", "Cast", "ReduceL2", "Constant", "Clip", "Div"}
 
 
