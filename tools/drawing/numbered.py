@@ -1,7 +1,8 @@
 """Draw collector numbers onto card images as real games print them: place, size, width and weight of the type, color and ground.
 
-Sizes and places are those of current cards, to about a tenth of a millimeter: capitals are 1.2 to 1.8 mm high. Each number stands among the
-text that surrounds it on such cards, because OCR reads that too. Sans-serif is Pillow's own typeface, narrowed where the game's is narrow.
+Sizes and places are like those of current cards, estimated and not measured on cards: capitals are 1.2 to 1.8 mm high. Each number stands
+among the text that surrounds it on such cards, because OCR reads that too. Sans-serif is Pillow's own typeface, narrowed where the game's
+is narrow.
 """
 
 from __future__ import annotations
