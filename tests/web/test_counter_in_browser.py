@@ -66,6 +66,10 @@ class Table:
     def lines(self):
         return self.list()["update"]["put"]
 
+    def begin_list(self):
+        """Count into a new list from now on."""
+        self.client.post("/api/lists", json={}).raise_for_status()
+
     def counted(self):
         """Return the number of cards that are in the list, also of those without a name."""
         return sum(line["quantity"] for line in self.lines())
@@ -101,6 +105,15 @@ def table(small_scanner, tmp_path_factory):
         scanner.close()
 
 
+@pytest.fixture
+def counted(table, small_scanner):
+    """The table after all cards were dealt: by the test that deals them, or here if that test has not run yet."""
+    if not table.lines():
+        for card in dealt(small_scanner):
+            table.deal(card)
+    return table
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as started:
@@ -126,6 +139,7 @@ def shown_lines(page):
 
 def test_dealt_cards_are_counted_without_touching_the_page(open_page, table, small_scanner):
     """In the middle the page is loaded again, the broker is gone, and the daemon is killed; one run of cards is foil."""
+    table.begin_list()
     cards = dealt(small_scanner)
     foil = range(CARDS // 2, CARDS // 2 + max(2, CARDS // 6))
     first, second = (open_page("/counter", size, outage_planned=True) for size in ("laptop", "phone"))
@@ -169,10 +183,10 @@ def restart(scanner, page):
     link_word(page, "ready")
 
 
-def test_a_person_settles_edits_merges_and_undoes_by_keyboard_alone(open_page, table):
+def test_a_person_settles_edits_merges_and_undoes_by_keyboard_alone(open_page, counted):
     page = open_page("/counter")
     page.wait_for_selector("#lines .line")
-    before = {line["id"]: (line["quantity"], line["finish"]) for line in table.lines()}
+    before = {line["id"]: (line["quantity"], line["finish"]) for line in counted.lines()}
     press = page.keyboard.press
 
     def undone():
@@ -204,7 +218,7 @@ def test_a_person_settles_edits_merges_and_undoes_by_keyboard_alone(open_page, t
     assert "merging" in undone()
     for _ in range(6):
         press("u")
-    wait_until(lambda: {line["id"]: (line["quantity"], line["finish"]) for line in table.lines()} == before, 20.0)
+    wait_until(lambda: {line["id"]: (line["quantity"], line["finish"]) for line in counted.lines()} == before, 20.0)
     press("?")
     page.wait_for_selector("#keys-dialog[open] kbd")
 
@@ -231,12 +245,12 @@ def views(page):
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", VIEWS)
-def test_the_counter_fits_the_screen(open_page, screenshots, table, size, scheme):
+def test_the_counter_fits_the_screen(open_page, screenshots, counted, size, scheme):
     page = open_page("/counter", size, scheme, locale="de" if scheme == "light" else "en")
     for name in views(page):
         page.screenshot(path=screenshots / f"counter-{name}-{size}-{scheme}.png")
         assert_fits(page, least=44)
-    page.goto(f"{table.scanner.address}/print")
+    page.goto(f"{counted.scanner.address}/print")
     page.wait_for_selector("tbody tr")
     page.screenshot(path=screenshots / f"print-{size}-{scheme}.png")
 
@@ -244,6 +258,7 @@ def test_the_counter_fits_the_screen(open_page, screenshots, table, size, scheme
 @pytest.mark.skipif("CARDEDGE_AXE" not in os.environ, reason="CARDEDGE_AXE is not axe.min.js; `npm install axe-core`")
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", VIEWS)
+@pytest.mark.usefixtures("counted")
 def test_axe_finds_no_violation(open_page, size, scheme):
     page = open_page("/counter", size, scheme)
     script = Path(os.environ["CARDEDGE_AXE"]).read_text()
@@ -253,7 +268,7 @@ def test_axe_finds_no_violation(open_page, size, scheme):
         assert [(name, one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
-def test_the_list_is_exported_for_manabox(open_page, table, tmp_path):
+def test_the_list_is_exported_for_manabox(open_page, counted, tmp_path):
     page = open_page("/counter", "laptop")
     page.wait_for_selector("#lines .line")
     page.click("#open-export")
@@ -263,4 +278,4 @@ def test_the_list_is_exported_for_manabox(open_page, table, tmp_path):
         page.click("#download")
     download.value.save_as(tmp_path / "manabox.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "manabox.csv").read_text())))
-    assert sum(int(row["Quantity"]) for row in rows) == sum(line["quantity"] for line in table.lines() if not line["waiting"])
+    assert sum(int(row["Quantity"]) for row in rows) == sum(line["quantity"] for line in counted.lines() if not line["waiting"])
