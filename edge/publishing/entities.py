@@ -29,7 +29,7 @@ CORRECTION_ATTRIBUTES: Final = ("event_id", "name")
 TEXTS: Final = ("card_id", "name", "set", "number")
 """Attributes whose length the scanner does not limit."""
 MAX_PRINTINGS: Final = 20
-MAX_PRINTING_CHARS: Final = 128
+MAX_PRINTING_CHARS: Final = 64
 MAX_PROBLEMS: Final = 10
 RECENT_EVENTS: Final = 20
 """Ids of earlier events that the event entity remembers. As many can be sent again after a reconnect (``mqtt.max_in_flight``)."""
