@@ -5,22 +5,42 @@ from typing import Protocol
 
 
 class CatalogCard(Protocol):
-    """A card of the index; ``attributes`` are the further columns of its ``cards.csv``."""
+    """A card of the index."""
 
     @property
-    def card_id(self) -> str: ...  # noqa: D102
+    def card_id(self) -> str:
+        """Its id."""
+        ...
+
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Its name."""
+        ...
+
     @property
-    def set(self) -> str | None: ...  # noqa: D102
+    def set(self) -> str | None:
+        """The code of its set."""
+        ...
+
     @property
-    def number(self) -> str | None: ...  # noqa: D102
+    def number(self) -> str | None:
+        """Its collector number as listed."""
+        ...
+
     @property
-    def rarity(self) -> str | None: ...  # noqa: D102
+    def rarity(self) -> str | None:
+        """Its rarity."""
+        ...
+
     @property
-    def language(self) -> str | None: ...  # noqa: D102
+    def language(self) -> str | None:
+        """Its language."""
+        ...
+
     @property
-    def attributes(self) -> Mapping[str, str]: ...  # noqa: D102
+    def attributes(self) -> Mapping[str, str]:
+        """The further columns of ``cards.csv``."""
+        ...
 
 
 class Catalog(Protocol):

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from edge.lists.commands import Confirm, carry_out, imported
 from edge.lists.counting import Counter, Outcome
 from edge.lists.entry import Line
 from edge.lists.file import ListFile
+from edge.lists.former_session import former_lines
 from edge.lists.prices import PriceBook
 from edge.lists.records import Change, Label, ListHeader, ListKind
 from edge.lists.rules import Facts, choose_bin, parse_rules
@@ -134,6 +136,8 @@ class ListStore:
             if found:
                 self._lists = found
             self._choose_active()
+            if not found:
+                self._carry_over()
 
     @property
     def active_id(self) -> str:
@@ -262,7 +266,7 @@ class ListStore:
             failure: OSError | None = None
             for held, unsaved in changed:
                 try:
-                    held.file.save(unsaved, lambda state=held.state: self._whole_change(state))  # type: ignore[misc]
+                    held.file.save(unsaved, partial(self._whole_change, held.state))
                 except OSError as error:
                     failure = error
             if failure is not None:
@@ -288,6 +292,16 @@ class ListStore:
     def _choose_active(self) -> None:
         counted = [held.state.header for held in self._lists.values() if held.state.header.kind == "counted"]
         self._active_id = max(counted, key=lambda header: header.resumed_at).list_id if counted else self._begin("counted", None)
+
+    def _carry_over(self) -> None:
+        """Begin with the list of an earlier version, if there is one."""
+        try:
+            lines = former_lines(self._folder.parent)
+        except DataError as error:
+            _log.error("%s", error)
+            return
+        if lines:
+            self._apply(self.active, imported(self.active, lines))
 
     def _held(self, list_id: str) -> _Held:
         if (held := self._lists.get(list_id)) is None:
