@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.vision.corner_crops import CloserLook, crop_of, from_crop, joined, look
 from edge.vision.detector import CloserInfo, Detections, Detector, Floats
 from edge.vision.frame import RgbImage
+from edge.vision.pose import is_convex
 
 LOOKS: Final = 2
 """The second look starts from the corners of the first, so that the card fills its crop as it should."""
@@ -57,10 +57,3 @@ def _together(first: Floats, second: Floats) -> Floats:
     """Return the probability (k,) of what two independent witnesses say with these probabilities, without knowing it beforehand."""
     yes, no = first * second, (1.0 - first) * (1.0 - second)
     return np.asarray(yes / np.maximum(yes + no, 1e-9), dtype=np.float32)
-
-
-def is_convex(quads: Floats) -> NDArray[np.bool_]:
-    """Return which quads (k, 4, 2) are convex and clockwise, bool (k,)."""
-    sides = np.roll(quads, -1, axis=1) - quads
-    following = np.roll(sides, -1, axis=1)
-    return np.asarray((sides[..., 0] * following[..., 1] > sides[..., 1] * following[..., 0]).all(axis=1), dtype=np.bool_)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.card import LocatedCard, Quad, Size
-from edge.vision.closer_look import is_convex, look_closer
+from edge.vision.closer_look import look_closer
 from edge.vision.detector import Detections, Detector, DetectorInfo, Floats, concatenate, decode
 from edge.vision.frame import RgbImage
 from edge.vision.locate import BOTH_WAYS, SMALLEST_SIDE_PX, LocateSettings, sharpness
-from edge.vision.pose import CARD_RATIO, areas, estimate_poses
+from edge.vision.pose import CARD_RATIO, areas, estimate_poses, is_convex
 from edge.vision.refine import refine_corners
 from edge.vision.windows import Window, is_cut, letterbox, tiles, to_frame, whole
 

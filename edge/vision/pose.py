@@ -98,3 +98,10 @@ def areas(quads: NDArray[np.floating]) -> NDArray[np.float32]:
 def px_per_mm(quads: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the mean scale (k,) of cards with outlines ``quads`` (k, 4, 2), in pixels per millimeter of the card."""
     return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
+
+
+def is_convex(quads: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which quads (k, 4, 2) are convex and clockwise, bool (k,)."""
+    sides = np.roll(quads, -1, axis=1) - quads
+    following = np.roll(sides, -1, axis=1)
+    return np.asarray((sides[..., 0] * following[..., 1] > sides[..., 1] * following[..., 0]).all(axis=1), dtype=np.bool_)

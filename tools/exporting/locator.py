@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import onnx
-import onnxruntime
 import torch
-from torch import Tensor, nn
 
-from edge.errors import DataError
 from edge.recognition.locator_model import LOCATOR_SCHEMA
 from edge.recognition.model import MODEL_FILE, read_model_json
 from edge.system.files import replacement
+from edge.vision.card import Size
 from tools.evaluation.locator_network import measure_locator
-from tools.exporting.onnx_format import OPSET
+from tools.exporting.folded_onnx import outputs_on_noise, require_equal, write_folded_onnx
 from tools.hailo.plan import read_plan, to_json_dict
 from tools.network.contract import parameter_count
 from tools.network.locator import CLASSES, SCALE_PX, STRIDE, LocatorNetwork, LocatorOutput, decoded, turn_free
-from tools.network.locator_weights import PREFIX
 from tools.training.checkpoint import State, load
 from tools.training.locator import trained_locator
 
 ONNX_FILE: Final = "model.onnx"
 ARCHITECTURE: Final = "CenterNet-like: depthwise 5x5 blocks, BatchNorm, ReLU, maps of strides 8, 16 and 32 added at stride 8"
-MAX_DIFFERENCE: Final = 1e-3
-"""Most that an output of the ONNX file may differ from the trained network's; folding and another order of sums cost less."""
-
-
-class _Deployed(nn.Module):
-    """uint8 (n, height, width, 3) → the maps of a folded network."""
-
-    def __init__(self, network: LocatorNetwork) -> None:
-        super().__init__()
-        self.network = network
-        if next(iter(self.state_dict())).split(".")[0] + "." != PREFIX:
-            raise TypeError("the names of the weights no longer begin as reading them back expects")
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(pixels.permute(0, 3, 1, 2).float()))
 
 
 def export_locator(checkpoint: Path, out: Path, *, score: float) -> None:
@@ -79,38 +57,14 @@ def measure_exported(folder: Path, data: Path, scenes: int) -> dict[str, Any]:
 
 def write_locator_onnx(network: LocatorNetwork, side: int, path: Path) -> None:
     """Write the folded network as an ONNX file for uint8 (n, ``side``, ``side``, 3) with any n; ``network`` stays as it is."""
-    folded = copy.deepcopy(network).eval()
-    folded.fold()
-    pixels = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    names = list(LocatorOutput._fields)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the tracing exporter being deprecated; it keeps the names of the weights
-        torch.onnx.export(
-            _Deployed(folded),
-            (pixels,),
-            str(path),
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=names,
-            dynamic_axes={name: {0: "n"} for name in ("pixels", *names)},
-            dynamo=False,
-        )
-    onnx.checker.check_model(onnx.load(str(path)), full_check=True)
+    write_folded_onnx(network, Size(side, side), LocatorOutput._fields, path)
 
 
 @torch.no_grad()
 def require_agreement(network: LocatorNetwork, side: int, path: Path) -> None:
     """Raise ``DataError`` unless the ONNX file gives what the network gives, on noise of any contrast."""
-    generator = np.random.default_rng(1)
-    frames = generator.integers(0, 256, (4, side, side, 3)) * np.array([0.1, 0.4, 0.7, 1.0])[:, None, None, None]
-    pixels = frames.astype(np.uint8)
-    output = network.eval()(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = LocatorOutput(*(torch.from_numpy(maps) for maps in session.run(list(LocatorOutput._fields), {"pixels": pixels})))
-    for name, expected, got in zip(LocatorOutput._fields, _without_order(decoded(output)), _without_order(found), strict=True):
-        difference = float((expected - got).abs().max())
-        if difference > MAX_DIFFERENCE:
-            raise DataError(f"{path}: `{name}` differs by {difference:.1e} from the trained network (at most {MAX_DIFFERENCE:g})")
+    expected, found = (LocatorOutput(*outputs) for outputs in outputs_on_noise(network, Size(side, side), LocatorOutput._fields, path))
+    require_equal(path, _without_order(decoded(expected))._asdict(), _without_order(found)._asdict())
 
 
 def _without_order(output: LocatorOutput) -> LocatorOutput:

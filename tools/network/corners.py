@@ -9,15 +9,15 @@ regression", Nibali et al. 2018, arXiv 1801.07372). A network for the corners of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.vision.corner_crops import KINDS
-from tools.network.contract import IMAGENET_MEAN, IMAGENET_STD, init_weights
-from tools.network.locator import Block, Down
+from tools.network.contract import init_weights
+from tools.network.locator_parts import Block, Down, FoldableNetwork
 from tools.network.regnet import NormedConvolution
 
 CORNERS: Final = 4
@@ -41,17 +41,12 @@ class CornerOutput(NamedTuple):
     kinds: Tensor
 
 
-class CornerNetwork(nn.Module):
+class CornerNetwork(FoldableNetwork):
     """RGB 0..255 (n, 3, 128, 96) → ``CornerOutput``."""
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, settings: CornerSettings | None = None) -> None:
         super().__init__()
         self.settings = settings = settings or CornerSettings()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         widths = settings.widths
         self.stem = Down(3, widths[0])
         self.stages = nn.ModuleList(
@@ -62,13 +57,11 @@ class CornerNetwork(nn.Module):
         self.smooth = nn.ModuleList(Block(settings.neck, settings.expansion) for _ in widths[1:])
         self.map = nn.Conv2d(settings.neck, CORNERS, 3, padding=1)
         self.kinds = nn.Conv2d(widths[-1], len(KINDS) + 1, 1)
-        self.prepare: nn.Module = nn.Identity()
-        self.folded = False
         self.apply(init_weights)
 
     def forward(self, pixels: Tensor) -> CornerOutput:
         """Return the maps of a batch."""
-        x = self.stem(self.prepare(pixels if self.folded else (pixels - self.mean) / self.std))
+        x = self.stem(self.normalized(pixels))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -80,15 +73,3 @@ class CornerNetwork(nn.Module):
             y = self.smooth[index](y)
         kinds = functional.adaptive_avg_pool2d(x, 1)
         return CornerOutput(self.map(y), self.kinds(kinds).flatten(1))
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Fold every BatchNorm into its convolution and apply mean and standard deviation in a 1x1 convolution. For deployment only."""
-        scale = nn.Conv2d(3, 3, 1, groups=3)
-        scale.weight.copy_((1.0 / self.std).view(3, 1, 1, 1))
-        cast(Tensor, scale.bias).copy_(-(self.mean / self.std).flatten())
-        self.prepare = scale
-        for module in self.modules():
-            if isinstance(module, NormedConvolution):
-                module.fold()
-        self.folded = True

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
-from tools.network.contract import IMAGENET_MEAN, IMAGENET_STD, init_weights
+from tools.network.contract import init_weights
+from tools.network.locator_parts import Block, Down, FoldableNetwork
 from tools.network.regnet import NormedConvolution
 
 STRIDE: Final = 8
@@ -131,43 +132,12 @@ def decoded(output: LocatorOutput) -> LocatorOutput:
     return LocatorOutput(torch.sigmoid(output.heat), corners, torch.sigmoid(_CERTAINTY * agreement), torch.sigmoid(output.visible))
 
 
-class Block(nn.Module):
-    """Depthwise 5x5, expanding and reducing 1x1 convolutions, plus the input."""
-
-    def __init__(self, width: int, expansion: int) -> None:
-        super().__init__()
-        self.mix = NormedConvolution(width, width, 5, groups=width)
-        self.expand = NormedConvolution(width, width * expansion, 1)
-        self.reduce = NormedConvolution(width * expansion, width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, width, h, w) to as many."""
-        return cast(Tensor, x + self.reduce(torch.relu(self.expand(self.mix(x)))))
-
-
-class Down(nn.Module):
-    """A 3x3 convolution of stride 2 and ReLU."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.convolution = NormedConvolution(channels, width, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, channels, h, w) to (n, width, h / 2, w / 2)."""
-        return torch.relu(self.convolution(x))
-
-
-class LocatorNetwork(nn.Module):
+class LocatorNetwork(FoldableNetwork):
     """RGB 0..255 (n, 3, height, width), both multiples of 32, → ``LocatorOutput``."""
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, settings: LocatorSettings | None = None) -> None:
         super().__init__()
         self.settings = settings = settings or LocatorSettings()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         widths = settings.widths
         self.stem = nn.Sequential(Down(3, widths[0]), Down(widths[0], widths[1]))
         self.stages = nn.ModuleList(
@@ -178,14 +148,12 @@ class LocatorNetwork(nn.Module):
         self.smooth = nn.ModuleList(Block(settings.neck, settings.expansion) for _ in widths[3:])
         self.head = NormedConvolution(settings.neck, settings.neck, 3)
         self.heads = nn.ModuleList(nn.Conv2d(settings.neck, channels, 1) for channels in (len(CLASSES), 8, 2, 1))
-        self.prepare: nn.Module = nn.Identity()
-        self.folded = False
         self.apply(init_weights)
         nn.init.constant_(cast(Tensor, cast(nn.Conv2d, self.heads[0]).bias), _PRIOR)
 
     def forward(self, pixels: Tensor) -> LocatorOutput:
         """Return the maps of a batch."""
-        x = self.stem(self.prepare(pixels if self.folded else (pixels - self.mean) / self.std))
+        x = self.stem(self.normalized(pixels))
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -199,18 +167,3 @@ class LocatorNetwork(nn.Module):
         y = torch.relu(self.head(y))
         output = LocatorOutput(*(head(y) for head in self.heads))
         return decoded(output) if self.folded else output
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Fold every BatchNorm into its convolution and apply mean and standard deviation in a 1x1 convolution. For deployment only.
-
-        The mean cannot be folded into the first convolution, which pads with zeros.
-        """
-        scale = nn.Conv2d(3, 3, 1, groups=3)
-        scale.weight.copy_((1.0 / self.std).view(3, 1, 1, 1))
-        cast(Tensor, scale.bias).copy_(-(self.mean / self.std).flatten())
-        self.prepare = scale
-        for module in self.modules():
-            if isinstance(module, NormedConvolution):
-                module.fold()
-        self.folded = True
