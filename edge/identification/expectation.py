@@ -89,7 +89,7 @@ def card_agreement(
     weighted = [(reference, patch_weights(reference.patches, other_patches, background)) for reference in _references(gallery, {expected})]
     best = 0.0
     for rotation in located.rotations:
-        view = prepare_view(rectify(pixels, located.quad.rotated(rotation)))
+        view = prepare_view(rectify(pixels, located.quad.rotated(rotation)), with_color=False)
         best = max([best, *(verify(view, reference, weights).luma for reference, weights in weighted)])
     return best
 

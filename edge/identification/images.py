@@ -123,7 +123,7 @@ def expected_answers(
 ) -> tuple[ExpectedAnswer, ...]:
     """Return whether an image shows each of the ``expected`` cards. Raises ``EmbedderError``."""
     located = options.locate(pixels) if options.locate else _whole_image(pixels)
-    pending = recognizer.submit(pixels, located)
+    pending = recognizer.submit(pixels, [card for card in located if not card.is_back])
     sightings = pending.result(RECOGNITION_TIMEOUT_S)
     photo = Features.of(pixels)
     answers = []

@@ -161,9 +161,12 @@ class PendingSightings:
         searched_s = perf_counter()
         sightings = []
         loaded = self.loaded
+        gallery, thresholds = loaded.gallery, loaded.thresholds
+        weighs_color = thresholds.weights.color > 0.0
         for number, located in enumerate(self._located):
             images = [(image, near) for image, near in zip(self._images, neighbors, strict=True) if image.card == number]
-            decision = decide(compare_pixels(images, loaded.gallery, loaded.background), loaded.thresholds, loaded.gallery.printings)
+            compared = compare_pixels(images, gallery, loaded.background, with_color=weighs_color)
+            decision = decide(compared, thresholds, gallery.printings)
             quad = located.quad if isinstance(decision, Unknown) else located.quad.rotated(decision.best.rotation)
             sightings.append(Sighting(located, quad, decision))
         self._timing_ms = {

@@ -84,16 +84,16 @@ def stored_kind(signatures: NDArray[np.uint8]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class PreparedView:
-    """A card image prepared for ``verify``: locally normalized luma, one float32 image per level, and its smoothed color."""
+    """A card image prepared for ``verify``: locally normalized luma, one float32 image per level, and its smoothed color if it counts."""
 
     levels: tuple[Luma, ...]
-    color: ColorImage
+    color: ColorImage | None
 
 
-def prepare_view(card: RgbImage) -> PreparedView:
+def prepare_view(card: RgbImage, *, with_color: bool = True) -> PreparedView:
     """Prepare a rectified card, upright, of any size, for ``verify``."""
     luma = np.asarray(cv2.cvtColor(card, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return PreparedView(view_levels(luma), color_image(card))
+    return PreparedView(view_levels(luma), color_image(card) if with_color else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def prepare_reference(signature: Signature) -> PreparedReference:
 
 
 class PixelAgreement(NamedTuple):
-    """How well an aligned view agrees with an entry, each in [0, 1]; ``color`` is None for an entry without chroma."""
+    """How well an aligned view agrees with an entry, each in [0, 1]; ``color`` is None if it was not compared."""
 
     luma: float
     color: float | None
@@ -137,12 +137,12 @@ class _Pair(NamedTuple):
 
 
 def compare_pixels(
-    images: Sequence[tuple[CardImage, Neighbors]], gallery: Gallery, background: Background | None = None
+    images: Sequence[tuple[CardImage, Neighbors]], gallery: Gallery, background: Background | None = None, *, with_color: bool = True
 ) -> tuple[Comparison, ...]:
     """Compare one located card, given by its images in all orientations, with its nearest entries.
 
-    ``background`` is the model's knowledge about layouts; without it the index alone tells which patches are discriminative. Returns the
-    comparisons, most similar entry first; empty only if there are no neighbors.
+    ``background`` is the model's knowledge about layouts; without it the index alone tells which patches are discriminative. Colors are
+    compared ``with_color``, where they are stored. Returns the comparisons, most similar entry first; empty only if there are no neighbors.
     """
     nearest = _nearest_pairs(images, gallery)
     similar = {pair.entry: prepare_reference(gallery.signatures[pair.entry]) for pair in nearest[:SIMILAR_CARDS]}
@@ -153,7 +153,7 @@ def compare_pixels(
         if number >= _count_to_compare(comparisons):
             break
         if image.rotation not in views:
-            views[image.rotation] = prepare_view(image.pixels)
+            views[image.rotation] = prepare_view(image.pixels, with_color=with_color)
         if entry not in references:
             references[entry] = prepare_reference(gallery.signatures[entry])
         group = gallery.artwork_group(card_id)
@@ -196,11 +196,11 @@ def verify(view: PreparedView, reference: PreparedReference, weights: PatchValue
     """
     homography = align(view, reference)
     if homography is None:
-        return PixelAgreement(0.0, None if reference.chroma is None else 0.0)
+        return PixelAgreement(0.0, None if view.color is None or reference.chroma is None else 0.0)
     aligned = warp(view.levels[-1], homography, SIGNATURE_SIZE)
     agreement = patch_agreement(normalized_patches(aligned), reference.patches)
     luma = float(np.clip(best_weighted_mean(agreement, weights), 0.0, 1.0))
-    if reference.chroma is None:
+    if view.color is None or reference.chroma is None:
         return PixelAgreement(luma, None)
     return PixelAgreement(luma, color_agreement(view.color, homography, reference.chroma, agreement, weights))
 

@@ -100,7 +100,7 @@ def px_per_mm(quads: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(np.maximum(areas(quads), 1.0) / (CARD_WIDTH_MM * CARD_HEIGHT_MM)), dtype=np.float32)
 
 
-def is_convex(quads: NDArray[np.float32]) -> NDArray[np.bool_]:
+def is_convex(quads: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which quads (k, 4, 2) are convex and clockwise, bool (k,)."""
     sides = np.roll(quads, -1, axis=1) - quads
     following = np.roll(sides, -1, axis=1)

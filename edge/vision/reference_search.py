@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.vision.card import CARD_SIZE, Quad
 from edge.vision.frame import RgbImage
+from edge.vision.pose import is_convex
 
 MIN_INLIERS: Final = 12
 """Least number of features that one homography must explain."""
@@ -73,9 +74,7 @@ def _outline(homography: NDArray[np.float64]) -> Quad | None:
     corners = np.array([[[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]]])
     behind = np.concatenate([corners[0], np.ones((4, 1))], axis=1) @ homography[2]
     quad = cv2.perspectiveTransform(corners, homography)[0]
-    sides = np.roll(quad, -1, axis=0) - quad
-    following = np.roll(sides, -1, axis=0)
-    is_convex = bool((sides[:, 0] * following[:, 1] > sides[:, 1] * following[:, 0]).all())
-    if not is_convex or behind.min() <= 0.0 or np.linalg.norm(sides, axis=1).min() < _MIN_SIDE_PX:
+    shortest = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1).min()
+    if not is_convex(quad[None]).all() or behind.min() <= 0.0 or shortest < _MIN_SIDE_PX:
         return None
     return Quad.from_array(quad)

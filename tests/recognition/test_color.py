@@ -94,5 +94,6 @@ def test_an_entry_without_chroma_is_compared_in_luma_alone(cards):
     assert [one.agreement for one in new] == [one.agreement for one in old]
     assert all(one.color is not None for one in new)
     assert [one.color for one in old] == [None, None]
+    assert compare_pixels(images, with_color, with_color=False) == old, "what no weight asks for is not computed"
     thresholds = AcceptanceThresholds(weights=EvidenceWeights(intercept=-25.0, color=16.0))
     assert isinstance(decide(old, thresholds, former.printings), Identified)
