@@ -14,6 +14,7 @@ from edge.recognition.neighbors import CardId, Neighbors, check_queries, exact_s
 from edge.recognition.recognizer import VectorIndex
 
 _BLOCK_ROWS = 1024
+_BLOCK_QUERIES = 64
 
 
 class ExactIndex(VectorIndex):
@@ -48,6 +49,18 @@ def ranked(
         best = top_k(similarities, k)[0]
         found.append(to_neighbors(entries[best], similarities[0, best], card_ids))
     return tuple(found)
+
+
+def nearest_entries(queries: EmbeddingMatrix, vectors: StoredVectors, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the ``k`` nearest entries of each query and their cosines, each (queries, k), nearest first; compares all, a few at a time."""
+    k = min(k, len(vectors))
+    entries, cosines = np.empty((len(queries), k), dtype=np.int64), np.empty((len(queries), k), dtype=np.float32)
+    for start in range(0, len(queries), _BLOCK_QUERIES):
+        similarities = all_similarities(queries[start : start + _BLOCK_QUERIES], vectors)
+        found = top_k(similarities, k)
+        entries[start : start + len(found)] = found
+        cosines[start : start + len(found)] = np.take_along_axis(similarities, found, axis=1)
+    return entries, cosines
 
 
 def all_similarities(queries: EmbeddingMatrix, vectors: StoredVectors) -> EmbeddingMatrix:

@@ -1,25 +1,32 @@
-"""Vector index on an HNSW graph (hnswlib): the graph proposes entries, and their similarities are computed exactly."""
+"""Vector index on an HNSW graph (hnswlib): the graph proposes entries, and their similarities are computed exactly.
+
+Entries with equal vectors are one node of the graph. Hundreds of copies of one image, such as a placeholder, would otherwise link to each
+other only and cut other entries off, which no longer candidate list makes up for.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import hnswlib
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from edge.adapters.exact import all_similarities, ranked
+from edge.adapters.exact import nearest_entries, ranked
+from edge.adapters.graph_projection import fit_graph_projection, project_rows, rows_confused
 from edge.adapters.hnsw_file import read_state
 from edge.bundles.bundle import Bundle
-from edge.bundles.manifest import GraphParameters, MeasuredRecall
-from edge.bundles.vector_files import StoredVectors
+from edge.bundles.manifest import GRAPH_PROJECTION_FILE, GraphNodes, GraphParameters, MeasuredRecall
+from edge.bundles.vector_files import GraphProjection, StoredVectors, distinct_rows
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
-from edge.recognition.neighbors import Neighbors, check_queries, top_k
+from edge.recognition.neighbors import Neighbor, Neighbors, check_queries
 from edge.recognition.recognizer import VectorIndex
 
 GRAPH_SEED: Final = 1
@@ -29,12 +36,18 @@ RECALL_K: Final = 10
 QUERY_SIMILARITY: Final = 0.8
 """Cosine between a recall query and the entry it was made from: about that between the camera's view of a card and its scan."""
 
+MIN_PROPOSED: Final = 32
+"""The nearest row may be further down among the projected ones; converting and comparing this many takes half as long as the walk."""
+
+TIE: Final = 1e-5
+"""Cosines that differ by less are equal: rounding in another order of the sum changes them by as much."""
+
 _MAX_EXPANSION_SEARCH = 1024
 _INSERT_ROWS = 2048
 
 
 class HnswIndex(VectorIndex):
-    """Gets twice as many entries as requested from the graph and ranks them by their exact cosine from ``vectors.npy``.
+    """Ranks what the graph proposes, twice ``k`` entries but at least ``MIN_PROPOSED``, by their exact cosine from ``vectors.npy``.
 
     If the graph would visit half of the gallery or more, every entry is compared instead. ``threads`` share a batch of queries. Raises
     ``BundleError`` if the graph does not belong to the vectors.
@@ -45,40 +58,71 @@ class HnswIndex(VectorIndex):
         self._card_ids = bundle.gallery.entry_card_ids
         self._expansion = bundle.manifest.graph.expansion_search
         self._graph_path = bundle.graph_path
-        self._graph = None if len(self._vectors) == 0 else _load(bundle.graph_path, self._vectors, self._expansion, threads)
+        self._projection = bundle.graph_projection
+        nodes = bundle.manifest.graph_nodes or GraphNodes(count=max(1, len(self._vectors)), dim=self._vectors.shape[1])
+        self._distinct = distinct_rows(self._vectors) if nodes.count < len(self._vectors) else None
+        self._nodes = len(self._vectors) if self._distinct is None else len(self._distinct.first)
+        self._graph = _load(bundle.graph_path, self._nodes, nodes, self._expansion, threads) if self._nodes else None
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
         check_queries(queries, self._vectors.shape[1])
-        proposed = 2 * k
-        if self._graph is None or 2 * max(self._expansion, proposed) >= len(self._vectors):
-            everything = np.broadcast_to(np.arange(len(self._vectors)), (len(queries), len(self._vectors)))
-            return ranked(queries, everything, k, self._vectors, self._card_ids)
+        proposed = self._proposed(queries, max(MIN_PROPOSED, 2 * k))
+        if self._distinct is None:
+            return ranked(queries, proposed, k, self._vectors, self._card_ids)
+        nearest = ranked(queries, self._distinct.first[proposed], k, self._vectors, self._card_ids)
+        return tuple(self._with_copies(neighbors, self._distinct.copies, k) for neighbors in nearest)
+
+    def _proposed(self, queries: EmbeddingMatrix, count: int) -> NDArray[np.int64]:
+        """Return the nodes to compare exactly, (queries, proposals), each row in ascending order."""
+        if self._graph is None or 2 * max(self._expansion, count) >= self._nodes:
+            return np.broadcast_to(np.arange(self._nodes), (len(queries), self._nodes))
+        walked = queries if self._projection is None else queries @ self._projection.T
         try:
-            entries, _ = self._graph.knn_query(queries, k=proposed)
+            nodes, _ = self._graph.knn_query(walked, k=count)
         except RuntimeError as error:
-            raise BundleError(f"{self._graph_path}: the graph reaches fewer than {proposed} entries; build the bundle again") from error
-        return ranked(queries, np.sort(entries.astype(np.int64), axis=1), k, self._vectors, self._card_ids)
+            raise BundleError(f"{self._graph_path}: the graph reaches fewer than {count} entries; build the bundle again") from error
+        return np.sort(nodes.astype(np.int64), axis=1)
+
+    def _with_copies(self, nearest: Neighbors, copies: Mapping[int, tuple[int, ...]], k: int) -> Neighbors:
+        """Return the ``k`` nearest after each neighbor was joined by the entries with the same vector."""
+        found = [
+            Neighbor(entry, self._card_ids[entry], near.similarity)
+            for near in nearest
+            for entry in copies.get(near.entry, (near.entry,))[:k]
+        ]
+        return tuple(sorted(found, key=lambda near: (-near.similarity, near.entry))[:k])
 
 
 def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
     """Build the graph of rows of unit length, write it to ``path``, and return its parameters and measured recall.
 
-    Entries are inserted in order by one thread with a fixed seed, so that the same vectors give the same file. ``expansion_search`` is
-    doubled, up to 1024, until recall@1 reaches ``MIN_RECALL``. Raises ``OSError`` if the file cannot be written.
+    Equal rows are one node. A projection of the nodes (``edge.adapters.graph_projection``) is written beside ``path``. Nodes are inserted
+    in order by one thread with a fixed seed, so that the same vectors give the same file. ``expansion_search`` is doubled, up to 1024,
+    until recall@1 reaches ``MIN_RECALL``. Raises ``OSError`` if a file cannot be written.
     """
     if len(vectors) == 0:
         path.write_bytes(b"")
         return BuiltGraph(parameters, None)
-    graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    graph.init_index(max_elements=len(vectors), M=parameters.connectivity, ef_construction=parameters.expansion_add, random_seed=GRAPH_SEED)
-    for start in range(0, len(vectors), _INSERT_ROWS):
-        block = vectors[start : start + _INSERT_ROWS].astype(np.float32)
+    first = distinct_rows(vectors).first
+    rows: StoredVectors = vectors if len(first) == len(vectors) else vectors[first]
+    components = fit_graph_projection(rows)
+    walked = rows if components is None else project_rows(rows, components)
+    if walked is None:
+        components, walked = None, rows
+    graph = hnswlib.Index(space="ip", dim=walked.shape[1])
+    graph.init_index(max_elements=len(walked), M=parameters.connectivity, ef_construction=parameters.expansion_add, random_seed=GRAPH_SEED)
+    for start in range(0, len(walked), _INSERT_ROWS):
+        block = walked[start : start + _INSERT_ROWS].astype(np.float32)
         graph.add_items(block, np.arange(start, start + len(block)), num_threads=1)
     graph.save_index(str(path))
     if path.stat().st_size != graph.index_file_size():  # hnswlib does not notice a full disk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    return _measured(graph, vectors, parameters)
+    if components is not None:
+        np.save(path.with_name(GRAPH_PROJECTION_FILE), components)
+    nodes = GraphNodes(count=len(walked), dim=walked.shape[1])
+    built = _measured(graph, rows, components, parameters)
+    return built if (nodes.count, nodes.dim) == vectors.shape else built._replace(nodes=nodes)
 
 
 def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float = QUERY_SIMILARITY, seed: int = 0) -> EmbeddingMatrix:
@@ -89,30 +133,38 @@ def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float =
     return l2_normalize(vectors[chosen].astype(np.float32) + np.sqrt(1.0 / similarity**2 - 1.0) * l2_normalize(noise))
 
 
-def _measured(graph: hnswlib.Index, vectors: StoredVectors, parameters: GraphParameters) -> BuiltGraph:
-    queries = disturbed_entries(vectors, RECALL_QUERIES)
-    k = min(RECALL_K, len(vectors))
-    truth = top_k(all_similarities(queries, vectors), k)
+def _measured(graph: hnswlib.Index, rows: StoredVectors, components: GraphProjection | None, parameters: GraphParameters) -> BuiltGraph:
+    queries = disturbed_entries(rows, RECALL_QUERIES)
+    if components is not None:  # half of the queries are disturbed in a way that the projection keeps
+        queries = np.concatenate([queries[::2], rows_confused(rows, RECALL_QUERIES // 2, similarity=QUERY_SIMILARITY)])
+    k = min(RECALL_K, len(rows))
+    wanted = nearest_entries(queries, rows, k)[1] - TIE
+    walked = queries if components is None else queries @ components.T
     expansion = parameters.expansion_search
     while True:
-        graph.set_ef(max(expansion, k))
-        found = graph.knn_query(queries, k=k, num_threads=1)[0].astype(np.int64)
-        at_1 = float(np.mean([expected[0] in row for expected, row in zip(truth, found, strict=True)]))
+        count = min(max(MIN_PROPOSED, 2 * k), len(rows))
+        graph.set_ef(max(expansion, count))
+        proposed = graph.knn_query(walked, k=count, num_threads=1)[0].astype(np.int64)
+        pairs = zip(queries, proposed, strict=True)
+        found = np.stack([nearest_entries(query[None], rows[entries], k)[1][0] for query, entries in pairs])
+        at_1 = float(np.mean(found[:, 0] >= wanted[:, 0]))
         if at_1 >= MIN_RECALL or 2 * expansion > _MAX_EXPANSION_SEARCH:
             break
         expansion *= 2
-    at_k = float(np.mean([len(set(expected) & set(row)) / k for expected, row in zip(truth.tolist(), found.tolist(), strict=True)]))
-    recall = MeasuredRecall(queries=len(queries), k=k, at_1=at_1, at_k=at_k)
+    recall = MeasuredRecall(queries=len(queries), k=k, at_1=at_1, at_k=float(np.mean(found >= wanted)))
     return BuiltGraph(parameters.model_copy(update={"expansion_search": expansion}), recall)
 
 
-def _load(path: Path, vectors: StoredVectors, expansion: int, threads: int) -> hnswlib.Index:
+def _load(path: Path, count: int, nodes: GraphNodes, expansion: int, threads: int) -> hnswlib.Index:
+    """Load the graph of a gallery with ``count`` different rows, which its manifest describes as ``nodes``. Raises ``BundleError``."""
+    if count != nodes.count:
+        raise BundleError(f"{path.parent}: has {count} different vectors, the manifest says {nodes.count}; build the bundle again")
     try:
-        state = read_state(path, vectors.shape[1], expansion=expansion, threads=threads)
+        state = read_state(path, nodes.dim, expansion=expansion, threads=threads)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: is not a graph of these vectors ({error}); build the bundle again") from error
-    if state["cur_element_count"] != len(vectors):
-        raise BundleError(f"{path}: contains {state['cur_element_count']} entries, {len(vectors)} expected; build the bundle again")
+    if state["cur_element_count"] != count:
+        raise BundleError(f"{path}: contains {state['cur_element_count']} entries, {count} expected; build the bundle again")
     try:
         return hnswlib.Index(params=state)
     except RuntimeError as error:

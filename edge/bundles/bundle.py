@@ -20,7 +20,15 @@ import numpy as np
 from edge.bundles.card_database import read_gallery, read_reference_image
 from edge.bundles.card_names import CardNames
 from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileDigest, Manifest, read_manifest
-from edge.bundles.vector_files import CoarseVectors, StoredVectors, map_coarse, map_vectors, read_projection
+from edge.bundles.vector_files import (
+    CoarseVectors,
+    GraphProjection,
+    StoredVectors,
+    map_coarse,
+    map_vectors,
+    read_graph_projection,
+    read_projection,
+)
 from edge.errors import BundleError, ModelMismatchError
 from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection
@@ -46,7 +54,7 @@ class Bundle:
     """An open bundle. ``path`` is its directory with all links resolved, so replacing the link ``current`` does not affect it.
 
     ``coarse`` are the rows that are scanned for candidates if the bundle has no graph. ``projection`` is None if the rows of ``vectors``
-    are embeddings, otherwise it maps an embedding to such a row.
+    are embeddings, otherwise it maps an embedding to such a row. ``graph_projection`` is None if the graph has the dimensions of the rows.
     """
 
     path: Path
@@ -55,6 +63,7 @@ class Bundle:
     vectors: StoredVectors
     coarse: CoarseVectors | None = None
     projection: Projection | None = None
+    graph_projection: GraphProjection | None = None
 
     @property
     def graph_path(self) -> Path:
@@ -114,7 +123,12 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
     gallery = read_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=SIGNATURE_BYTES if stored_bytes else 0)
     _check_counts(path / CARDS_FILE, manifest, gallery)
-    return Bundle(path, manifest, gallery, vectors, map_coarse(path, manifest), read_projection(path, manifest))
+    coarse, projection, graph_projection = (
+        map_coarse(path, manifest),
+        read_projection(path, manifest),
+        read_graph_projection(path, manifest),
+    )
+    return Bundle(path, manifest, gallery, vectors, coarse, projection, graph_projection)
 
 
 def check_recognizes(path: Path, manifest: Manifest) -> None:

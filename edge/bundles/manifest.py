@@ -20,7 +20,7 @@ from edge.bundles.calibration import Calibration, Share
 from edge.errors import BundleError
 from edge.schema import Schema
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """The newest format this version reads. A manifest has the lowest format that can express it, so that older devices accept it."""
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -29,8 +29,9 @@ GRAPH_FILE: Final = "hnsw.bin"
 CARDS_FILE: Final = "cards.sqlite"
 COARSE_FILE: Final = "coarse.npy"
 PROJECTION_FILE: Final = "projection.npy"
+GRAPH_PROJECTION_FILE: Final = "graph_projection.npy"
 
-DataFile: TypeAlias = Literal["vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy"]
+DataFile: TypeAlias = Literal["vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy", "graph_projection.npy"]
 """The only names a manifest may list, so that it cannot refer to files outside the bundle."""
 
 DATA_FILES: Final[tuple[DataFile, ...]] = (VECTORS_FILE, GRAPH_FILE, CARDS_FILE)
@@ -66,8 +67,21 @@ class GraphParameters(Schema):
     expansion_search: PositiveInt = 64
 
 
+class GraphNodes(Schema):
+    """What the nodes of the graph are: one for each of ``count`` different rows, in the order of their first entry, in ``dim`` dimensions.
+
+    Fewer dimensions than the rows have are projections by ``graph_projection.npy``, scaled to unit length.
+    """
+
+    count: PositiveInt
+    dim: PositiveInt
+
+
 class MeasuredRecall(Schema):
-    """Agreement of the graph search with exact search, measured at build time with ``queries`` perturbed entries."""
+    """Agreement of the graph search with exact search, measured at build time with ``queries`` perturbed entries.
+
+    An entry that is as near as the best one counts as the best.
+    """
 
     queries: PositiveInt
     k: PositiveInt
@@ -95,11 +109,11 @@ class Manifest(Schema):
 
     ``artefact`` is the SHA-256 of the model file that embedded the cards. ``preprocessing`` and ``signature`` name the code that prepared
     the model's input and computed the signatures; all three are null for imported vectors. ``recall`` is null only for an empty gallery,
-    ``calibration`` until thresholds were measured. ``vectors``, ``proposals`` and ``projection`` are omitted from the file if they have
-    their default values.
+    ``calibration`` until thresholds were measured. ``vectors``, ``proposals``, ``projection`` and ``graph_nodes`` are omitted from the file
+    if they have their default values; that of ``graph_nodes`` is a node for each entry, in the dimensions of the rows.
     """
 
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = 1
     bundle_id: BundleId
     created: AwareDatetime
     name: str = Field(min_length=1, max_length=200)
@@ -120,10 +134,18 @@ class Manifest(Schema):
     vectors: VectorDtype = "float16"
     proposals: Proposals = "graph"
     projection: ProjectionInfo | None = None
+    graph_nodes: GraphNodes | None = None
+
+    @model_validator(mode="after")
+    def _possible_nodes(self) -> "Manifest":
+        nodes = self.graph_nodes
+        if nodes and (self.proposals != "graph" or nodes.count > self.entries or nodes.dim > self.dim):
+            raise ValueError(f"graph_nodes: {nodes.count} nodes of {nodes.dim} numbers for {self.entries} rows of {self.dim}")
+        return self
 
     @model_validator(mode="after")
     def _every_file(self) -> "Manifest":
-        wanted = file_names(self.proposals, projected=self.projection is not None)
+        wanted = file_names(self.proposals, projected=self.projection is not None, graph_projected=self.graph_projected)
         missing, surplus = set(wanted) - set(self.files), set(self.files) - set(wanted)
         if missing:
             raise ValueError(f"files: {', '.join(sorted(missing))} not listed")
@@ -134,7 +156,7 @@ class Manifest(Schema):
     @model_serializer(mode="wrap")
     def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return {field: value for field, value in content.items() if field not in _SINCE_FORMAT_2 or value != _SINCE_FORMAT_2[field]}
+        return {field: value for field, value in content.items() if field not in _ADDED or value != _ADDED[field]}
 
     @property
     def recognizes(self) -> bool:
@@ -142,8 +164,15 @@ class Manifest(Schema):
         return self.signature is not None
 
     @property
-    def lowest_format(self) -> Literal[1, 2]:
+    def graph_projected(self) -> bool:
+        """Whether the nodes of the graph have fewer dimensions than the rows."""
+        return self.graph_nodes is not None and self.graph_nodes.dim < self.dim
+
+    @property
+    def lowest_format(self) -> Literal[1, 2, 3]:
         """The oldest format that can express this manifest."""
+        if self.graph_nodes is not None:
+            return 3
         added = any(getattr(self, field) != default for field, default in _SINCE_FORMAT_2.items())
         return 2 if added or None in {self.artefact, self.preprocessing, self.signature} else 1
 
@@ -168,13 +197,16 @@ class Manifest(Schema):
 UNSEALED: Final[BundleId] = "0" * 16
 
 _SINCE_FORMAT_2: Final[dict[str, object]] = {"vectors": "float16", "proposals": "graph", "projection": None}
+_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None}
+"""Fields that the first format does not have, with their default values."""
 
 
-def file_names(proposals: Proposals, *, projected: bool) -> tuple[DataFile, ...]:
+def file_names(proposals: Proposals, *, projected: bool, graph_projected: bool) -> tuple[DataFile, ...]:
     """Return the names of the data files of a bundle."""
     coarse: tuple[DataFile, ...] = (COARSE_FILE,) if proposals == "int8" else ()
     projection: tuple[DataFile, ...] = (PROJECTION_FILE,) if projected else ()
-    return (*DATA_FILES, *coarse, *projection)
+    graph_projection: tuple[DataFile, ...] = (GRAPH_PROJECTION_FILE,) if graph_projected else ()
+    return (*DATA_FILES, *coarse, *projection, *graph_projection)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -206,7 +238,9 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         field = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleError(f"{where}: {field}: {first['msg']}; build or copy the bundle again") from error
     if manifest.format_version < manifest.lowest_format:
-        raise BundleError(f"{where}: states format {manifest.format_version} but uses fields of format 2; build the bundle again")
+        raise BundleError(
+            f"{where}: states format {manifest.format_version} but uses fields of format {manifest.lowest_format}; build the bundle again"
+        )
     if manifest.bundle_id != manifest.content_id():
         raise BundleError(f"{where}: bundle_id does not match the content, so the manifest was altered; copy the bundle again")
     return manifest

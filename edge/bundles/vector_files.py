@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundles.manifest import COARSE_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
+from edge.bundles.manifest import COARSE_FILE, GRAPH_PROJECTION_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
 from edge.errors import BundleError
 from edge.recognition.embedding import Projection, first_invalid_row
 
@@ -18,8 +21,33 @@ StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 CoarseVectors: TypeAlias = NDArray[np.int8]
 """The same rows as int8 (entries, dim), each scaled so that its largest magnitude is 127; only their direction is meaningful."""
 
+GraphProjection: TypeAlias = NDArray[np.float32]
+"""Orthonormal rows (nodes' dim, dim): their products with a row of the vectors are the direction of the node that stands for it."""
+
 _BLOCK_ROWS: Final = 2048
+_DIGEST_BYTES: Final = 16
 _ORTHONORMAL_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistinctRows:
+    """The different rows of vectors: ``first`` is the first entry of each, ascending.
+
+    ``copies`` has, for a row that several entries have, all these entries, ascending, under the first of them.
+    """
+
+    first: NDArray[np.int64]
+    copies: Mapping[int, tuple[int, ...]]
+
+
+def distinct_rows(vectors: StoredVectors) -> DistinctRows:
+    """Return which rows differ. Rows are equal if all their bytes are; they are told apart by a hash of 128 bits."""
+    entries: dict[bytes, list[int]] = {}
+    for entry, row in enumerate(vectors):
+        entries.setdefault(hashlib.blake2b(row, digest_size=_DIGEST_BYTES).digest(), []).append(entry)
+    groups = entries.values()
+    first = np.fromiter((group[0] for group in groups), dtype=np.int64, count=len(groups))
+    return DistinctRows(first, {group[0]: tuple(group) for group in groups if len(group) > 1})
 
 
 def coarse_rows(vectors: StoredVectors) -> CoarseVectors:
@@ -60,11 +88,26 @@ def read_projection(directory: Path, manifest: Manifest) -> Projection | None:
         return None
     path = directory / PROJECTION_FILE
     stored = np.array(_mapped(path, np.dtype(np.float32), (1 + manifest.dim, manifest.projection.input_dim)))
-    products = stored[1:] @ stored[1:].T
-    # NaN fails the comparison, too
-    if not (np.all(np.isfinite(stored[0])) and np.abs(products - np.eye(manifest.dim)).max() <= _ORTHONORMAL_TOLERANCE):
-        raise BundleError(f"{path}: its components are not orthonormal; build the bundle again")
+    if not np.all(np.isfinite(stored[0])):
+        raise BundleError(f"{path}: its mean is not finite; build the bundle again")
+    _check_orthonormal(path, stored[1:])
     return Projection.from_array(stored)
+
+
+def read_graph_projection(directory: Path, manifest: Manifest) -> GraphProjection | None:
+    """Read ``graph_projection.npy``; return None if the graph has the rows' dimensions. Raises ``BundleError`` if it is not orthonormal."""
+    if manifest.graph_nodes is None or not manifest.graph_projected:
+        return None
+    path = directory / GRAPH_PROJECTION_FILE
+    stored: GraphProjection = np.array(_mapped(path, np.dtype(np.float32), (manifest.graph_nodes.dim, manifest.dim)))
+    _check_orthonormal(path, stored)
+    return stored
+
+
+def _check_orthonormal(path: Path, components: NDArray[np.float32]) -> None:
+    difference = np.abs(components @ components.T - np.eye(len(components))).max()
+    if not difference <= _ORTHONORMAL_TOLERANCE:  # NaN fails the comparison, too
+        raise BundleError(f"{path}: its components are not orthonormal; build the bundle again")
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray[Any]:

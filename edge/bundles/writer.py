@@ -25,6 +25,7 @@ from edge.bundles.manifest import (
     PROJECTION_FILE,
     UNSEALED,
     VECTORS_FILE,
+    GraphNodes,
     GraphParameters,
     Manifest,
     MeasuredRecall,
@@ -49,14 +50,20 @@ SELF_TEST_LEAD: Final = 0.01
 
 
 class BuiltGraph(NamedTuple):
-    """A written search structure: the parameters to search it with, and its measured recall (None for an empty gallery)."""
+    """A written search structure: the parameters to search it with, and its measured recall (None for an empty gallery).
+
+    ``nodes`` is None unless it is a graph that has other nodes than one for each entry, in the dimensions of the rows.
+    """
 
     parameters: GraphParameters
     recall: MeasuredRecall | None
+    nodes: GraphNodes | None = None
 
 
 GraphWriter: TypeAlias = Callable[[StoredVectors, GraphParameters, Path], BuiltGraph]
-"""Writes the search structure of vectors to a file: ``edge.adapters.hnsw.write_graph`` or ``edge.adapters.int8.write_coarse``."""
+"""Writes the search structure of vectors to a file: ``edge.adapters.hnsw.write_graph`` or ``edge.adapters.int8.write_coarse``.
+
+If the nodes of a graph have fewer dimensions than the rows, the projection is written beside it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +122,8 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
         if reduction is not None:
             np.save(directory / PROJECTION_FILE, reduction.projection.to_array())
         graph = write_graph(vectors, contents.graph, directory / (COARSE_FILE if contents.form.proposals == "int8" else GRAPH_FILE))
+        graph_projected = graph.nodes is not None and graph.nodes.dim < vectors.shape[1]
+        names = file_names(contents.form.proposals, projected=reduction is not None, graph_projected=graph_projected)
         manifest = Manifest(
             bundle_id=UNSEALED,
             created=contents.created,
@@ -131,10 +140,11 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             recall=graph.recall,
             calibration=contents.calibration,
             self_test=_self_test_queries(vectors, contents.gallery),
-            files=digest_files(directory, file_names(contents.form.proposals, projected=reduction is not None)),
+            files=digest_files(directory, names),
             vectors=contents.form.dtype,
             proposals=contents.form.proposals,
             projection=reduction.info if reduction is not None else None,
+            graph_nodes=graph.nodes,
         ).sealed()
         (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -258,8 +258,8 @@ def test_other_preprocessing_or_signatures_are_refused(path, field):
 
 
 def test_a_newer_format_is_named_as_such_whatever_else_it_holds(path):
-    (path / "manifest.json").write_text(json.dumps({"format_version": 3, "shards": 7}))
-    with pytest.raises(BundleError, match=r"manifest\.json: format 3 is newer than 2, which this version reads; update cardedge"):
+    (path / "manifest.json").write_text(json.dumps({"format_version": 4, "shards": 7}))
+    with pytest.raises(BundleError, match=r"manifest\.json: format 4 is newer than 3, which this version reads; update cardedge"):
         open_bundle(path)
 
 

@@ -97,10 +97,10 @@ def test_another_model(cardedge, image, index, tmp_path):
 
 def test_a_newer_format(identify, index):
     manifest = json.loads((index / "manifest.json").read_text())
-    (index / "manifest.json").write_text(json.dumps(manifest | {"format_version": 3}))
+    (index / "manifest.json").write_text(json.dumps(manifest | {"format_version": 4}))
     status, answers, errors = identify()
     assert (status, answers) == (ExitCode.BAD_DATA, "")
-    assert "format 3 is newer" in errors
+    assert "format 4 is newer" in errors
     assert "update cardedge" in errors
 
 
