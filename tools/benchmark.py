@@ -1,11 +1,15 @@
 """Measure the performance targets as ratios within one run on this machine.
 
     python -m tools.benchmark [--rows NAME,NAME …] [--cards N] [--npu-latency MS] [--json]
+    python -m tools.benchmark --against CHECKOUT [--rows NAME,NAME …] [--rounds N] [--json]
 
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
 is missing is skipped with a line on standard error, as are the row locate without a model of the locator and the row delivery without
 Mosquitto.
+
+With ``--against`` this build and another checkout run in turn, each in processes of its own with this Python, on bundles that each makes of
+the same drawn cards; the values are ratios of this build to the other, with the right decisions of both beside them.
 
 Exit status: 0 done, whether or not the bounds are met, 64 usage, 69 what a row of ``--rows`` needs is missing.
 """
@@ -16,7 +20,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -26,6 +30,8 @@ from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import DeviceError, EdgeError, ModelError, UsageError
 from edge.recognition.model import find_model, open_model
 from edge.settings.sections import LocateSection
+from tools.benchmarks.against import AGAINST
+from tools.benchmarks.builds import make_pair
 from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError
@@ -37,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status, which does not depend on the figures."""
     args = _arguments(arguments)
     try:
-        _measure(args)
+        if args.against is None:
+            _measure(args)
+        else:
+            _compare(args)
     except EdgeError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -45,20 +54,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> None:
-    names = args.rows.split(",") if args.rows else [name for name in ROWS if name != NOT_BY_DEFAULT]
-    if unknown := [name for name in names if name not in ROWS]:
-        raise UsageError(f"--rows: no row {unknown[0]!r}; known: {', '.join(ROWS)}")
+    names = _names(args, ROWS) or [name for name in ROWS if name != NOT_BY_DEFAULT]
     with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory, open_locate(LocateSection()) as locate:
         print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
         fixture = make_fixture(Path(directory), open_model(find_model(args.model)), locate, args.cards, args.npu_latency)
         for name in names:
             try:
                 for row in ROWS[name](fixture):
-                    print(json.dumps({**asdict(row), "holds": row.holds}) if args.json else _line(row), flush=True)
+                    _print(row, args)
             except (MissingExtraError, ModelError, DeviceError) as error:
                 if args.rows:
                     raise
                 print(f"benchmark: row {name} skipped: {error}", file=sys.stderr)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    names = _names(args, AGAINST) or list(AGAINST)
+    with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory:
+        print("making a bundle with either build ...", file=sys.stderr)
+        pair = make_pair(Path(directory), args.against, args.rounds)
+        for name in names:
+            for row in AGAINST[name](pair):
+                _print(row, args)
+
+
+def _names(args: argparse.Namespace, known: Iterable[str]) -> list[str]:
+    """Return the rows that the command line names. Raises ``UsageError`` for an unknown one."""
+    names = args.rows.split(",") if args.rows else []
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"--rows: no row {unknown[0]!r}; known: {', '.join(known)}")
+    return names
+
+
+def _print(row: Measurement, args: argparse.Namespace) -> None:
+    print(json.dumps({**asdict(row), "holds": row.holds}) if args.json else _line(row), flush=True)
 
 
 def _line(row: Measurement) -> str:
@@ -70,6 +99,8 @@ def _line(row: Measurement) -> str:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLineParser(prog="benchmark", description="Measure the design's budgets on this machine.")
     parser.add_argument("--rows", metavar="NAMES", help=f"comma-separated: {', '.join(ROWS)} (default all but {NOT_BY_DEFAULT})")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help=f"compare with another build; rows: {', '.join(AGAINST)}")
+    parser.add_argument("--rounds", type=positive_count, default=3, metavar="N", help="with --against: how often both run (default 3)")
     parser.add_argument(
         "--cards", type=positive_count, default=CATALOG_CARDS, metavar="N", help=f"entries of the bundle (default {CATALOG_CARDS})"
     )
