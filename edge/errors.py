@@ -68,6 +68,10 @@ class SignatureError(BundleError):
     """A bundle is not signed, or not by a trusted signer."""
 
 
+class RevokedKeyError(SignatureError):
+    """A bundle was signed by a key that is revoked, or a technician whose access is revoked has connected."""
+
+
 class ProtocolError(DataError):
     """The peer of a push violated the protocol."""
 

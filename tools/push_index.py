@@ -3,6 +3,7 @@
     python -m tools.push_index BUNDLE HOST... [--inventory FILE] [--dry-run] [--canary N] [--parallel N] [--json]
     python -m tools.push_index status | list | rollback HOST... [--inventory FILE] [--json]
     python -m tools.push_index prune --keep N HOST... [--inventory FILE] [--json]
+    python -m tools.push_index signers SIGNERS.json HOST... [--inventory FILE] [--json]
 
 HOST is a host as for ssh, whose configuration, agent, jump hosts and known hosts are used. It never prompts, so it can be run by cron.
 Only files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
@@ -32,11 +33,12 @@ from tools.push.host_push import HostPush, HostReport, PushOptions
 from tools.push.inventory import all_hosts
 from tools.push.local_bundle import read_bundle, sign_bundle
 from tools.push.rollout import Rollout, request_status, status_of, worst
+from tools.push.signer_list import push_signers
 
 _Told: TypeAlias = tuple[dict[str, Any], str]
 """An answer for programs and for people."""
 
-VERBS: Final = ("status", "list", "rollback", "prune")
+VERBS: Final = ("status", "list", "rollback", "prune", "signers")
 _printing = threading.Lock()
 
 
@@ -123,7 +125,13 @@ def _prune(host: str, args: argparse.Namespace) -> _Told:
     return done.model_dump(mode="json", exclude={"kind"}), f"removed {', '.join(done.removed) or 'nothing'}"
 
 
-_ASKING: Final = {"status": _status, "list": _list, "rollback": _rollback, "prune": _prune}
+def _signers(host: str, args: argparse.Namespace) -> _Told:
+    installed = push_signers(host, _ssh(args), args.file)
+    changed = "installed" if installed.changed else "was installed already"
+    return installed.model_dump(mode="json", exclude={"kind"}), f"version {installed.version} of the list of signers {changed}"
+
+
+_ASKING: Final = {"status": _status, "list": _list, "rollback": _rollback, "prune": _prune, "signers": _signers}
 
 
 def describe_report(report: HostReport) -> str:
@@ -167,7 +175,9 @@ def _push_parser() -> argparse.ArgumentParser:
         "--canary", type=positive_count, default=1, metavar="N", help="hosts that must succeed before the others (default 1)"
     )
     parser.add_argument("--soak-s", type=_seconds, default=0.0, metavar="S", help="time the canaries must run with it first (default 0)")
-    parser.add_argument("--allow-downgrade", action="store_true", help="push a bundle older than the active one")
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="for devices of version 0.1.0; later ones decide by their own setting"
+    )
     parser.add_argument(
         "--confirm-within-s",
         type=_seconds,
@@ -182,6 +192,8 @@ def _push_parser() -> argparse.ArgumentParser:
 
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
     parser = CommandLineParser(prog=f"push_index {verb}")
+    if verb == "signers":
+        parser.add_argument("file", type=Path, help="the list of signers, made by tools.sign_signers")
     _common(parser)
     if verb == "prune":
         parser.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N, and those in use")

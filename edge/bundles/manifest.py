@@ -45,7 +45,7 @@ BUNDLE_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
 BundleId: TypeAlias = Annotated[str, Field(pattern=BUNDLE_ID_PATTERN)]
 """The first 64 bits of a SHA-256 over the manifest without the id and the dates (``created``, the day of calibration).
 
-It is the name of the release's directory."""
+What belongs to its distribution (counter, date of expiry) is left out too. It is the name of the release's directory."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -110,7 +110,9 @@ class Manifest(Schema):
     ``artefact`` is the SHA-256 of the model file that embedded the cards. ``preprocessing`` and ``signature`` name the code that prepared
     the model's input and computed the signatures; all three are null for imported vectors. ``recall`` is null only for an empty gallery,
     ``calibration`` until thresholds were measured. ``vectors``, ``proposals``, ``projection`` and ``graph_nodes`` are omitted from the file
-    if they have their default values; that of ``graph_nodes`` is a node for each entry, in the dimensions of the rows.
+    if they have their default values; that of ``graph_nodes`` is a node for each entry, in the dimensions of the rows. So are ``counter``
+    and ``expires``, with which a bundle is published (``tools.sign_bundle``): a larger counter is a newer bundle, and after ``expires``
+    scanners warn, and go on using it.
     """
 
     format_version: Literal[1, 2, 3] = 1
@@ -135,6 +137,8 @@ class Manifest(Schema):
     proposals: Proposals = "graph"
     projection: ProjectionInfo | None = None
     graph_nodes: GraphNodes | None = None
+    counter: PositiveInt | None = None
+    expires: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _possible_nodes(self) -> "Manifest":
@@ -171,18 +175,23 @@ class Manifest(Schema):
     @property
     def lowest_format(self) -> Literal[1, 2, 3]:
         """The oldest format that can express this manifest."""
-        if self.graph_nodes is not None:
+        if self.graph_nodes is not None or any(getattr(self, field) is not None for field in _DISTRIBUTION):
             return 3
         added = any(getattr(self, field) != default for field, default in _SINCE_FORMAT_2.items())
         return 2 if added or None in {self.artefact, self.preprocessing, self.signature} else 1
 
     def content_id(self) -> BundleId:
         """Return the bundle id of this content; it covers the data files through their hashes."""
-        content = self.model_dump(mode="json", exclude={"bundle_id", "created"})
+        content = self.without_distribution().model_dump(mode="json", exclude={"bundle_id", "created"})
         if self.calibration and self.calibration.provenance:
             del content["calibration"]["provenance"]["measured"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def without_distribution(self) -> "Manifest":
+        """Return the manifest of the same bundle, with the same id, without counter and expiry, in the lowest possible format."""
+        manifest = self.model_copy(update=_DISTRIBUTION)
+        return manifest.model_copy(update={"format_version": manifest.lowest_format}) if self.format_version > 2 else manifest
 
     def sealed(self) -> "Manifest":
         """Return the manifest with the lowest possible format version and the id of its content."""
@@ -197,7 +206,9 @@ class Manifest(Schema):
 UNSEALED: Final[BundleId] = "0" * 16
 
 _SINCE_FORMAT_2: Final[dict[str, object]] = {"vectors": "float16", "proposals": "graph", "projection": None}
-_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None}
+_DISTRIBUTION: Final[dict[str, object]] = {"counter": None, "expires": None}
+"""Fields of format 3 that say how a bundle is published. They are not part of its content, so the id does not depend on them."""
+_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None, **_DISTRIBUTION}
 """Fields that the first format does not have, with their default values."""
 
 

@@ -56,9 +56,11 @@ def _receive(args: argparse.Namespace) -> ExitCode:
     _check_owner(root)
     revert_if_overdue(root)
     acceptance = Acceptance(
+        root,
         rules,
         ModelId(read_model_manifest(find_model(settings.network.model)).model_id),
         partial(check_in_child, search=settings.index.search),
+        settings.index.allow_downgrade,
     )
     channel = Channel(sys.stdin.fileno(), sys.stdout.fileno(), REQUESTS, idle_s=rules.idle_s, session_s=rules.session_s)
     audit = Audit(root, os.environ, technician=args.technician)

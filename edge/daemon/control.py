@@ -268,7 +268,7 @@ class CommandHandler:
         return self._store
 
     def _index_problem(self) -> str | None:
-        return self.index_problem or (self._store.reverted() if self._store else None)
+        return self.index_problem or (self._store.reverted() or self._store.warning() if self._store else None)
 
     def _last_push(self) -> AuditLine | None:
         return self._store.last_push() if self._store else None

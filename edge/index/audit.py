@@ -34,7 +34,9 @@ class AuditLine(Schema):
     at: AwareDatetime
     action: str
     bundle_id: str | None = None
-    result: str = Field(description="`activated`, `confirmed`, `rolled_back`, `pruned`, `unchanged`, `refused` or `cut`.")
+    result: str = Field(
+        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `refused` or `cut`."
+    )
     reason: str | None = None
     principal: str | None = None
     key: str | None = None
@@ -52,7 +54,7 @@ class Audit:
 
     def __init__(self, root: Path, environment: Mapping[str, str], *, technician: str | None, journal: str = JOURNAL) -> None:
         self._file = root / AUDIT_FILE
-        self._technician = technician
+        self.technician = technician
         self._peer = (environment.get("SSH_CONNECTION") or "").split(" ")[0] or None
         self._journal = Path(journal)
 
@@ -68,7 +70,7 @@ class Audit:
             reason=reason,
             principal=signer.principal if signer else None,
             key=signer.fingerprint if signer else None,
-            technician=self._technician,
+            technician=self.technician,
             peer=self._peer,
         )
         text = json.dumps(line.to_json_dict(), ensure_ascii=False)

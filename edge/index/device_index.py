@@ -20,6 +20,8 @@ from edge.index import overlay, releases
 from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.loading import KnownOverlay, image_to_add, load_with_overlay
+from edge.index.signers import refuse_revoked
+from edge.index.standing import Standing
 from edge.index.trial import read_reverted, utc_now
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class DeviceIndex:
         self._monotonic_s = monotonic_s
         self._audit = AuditReader()
         self._overlay = KnownOverlay()
+        self._standing = Standing()
         self._loaded_state: tuple[str | None, str | None] = (None, None)
         self._healthy_at_s = self._confirm_by_s = inf
 
@@ -99,6 +102,7 @@ class DeviceIndex:
         if index_id is None:
             bundle = releases.open_index(root, expected_model_id=model_id)
         else:
+            refuse_revoked(root, index_id, settings.push)
             releases.check_release(root, index_id, self._loader.check, expected_model_id=model_id)
             bundle = releases.open_release(root, index_id, expected_model_id=model_id)
         return load_with_overlay(root, bundle, settings, self._loader, waiting_settings(self._started, settings), self._overlay)
@@ -131,7 +135,8 @@ class DeviceIndex:
         Quick enough to be called several times a second.
         """
         now_s = self._monotonic_s()
-        return now_s >= self._healthy_at_s or now_s >= self._confirm_by_s or self._disk_state() != self._loaded_state
+        is_time = now_s >= self._healthy_at_s or now_s >= self._confirm_by_s
+        return is_time or self._disk_state() != self._loaded_state or self._standing.is_outdated(self._root)
 
     def update_trial(self) -> OpenedIndex | None:
         """End an expired trial (keep or revert) and load a release or overlay that another process activated.
@@ -149,6 +154,7 @@ class DeviceIndex:
             self._healthy_at_s = inf
         if now_s >= self._confirm_by_s:
             self._confirm_by_s = inf
+        self._standing.update(self._root, self._settings.push)
         return self._load_active() if self._disk_state() != before else None
 
     def stop(self) -> None:
@@ -177,6 +183,10 @@ class DeviceIndex:
         """Return which release was reverted and why, None once another release has become healthy."""
         last = read_reverted(self._root)
         return None if last is None else f"bundle {last.bundle_id} was reverted to {last.back_to_id}: {last.reason}"
+
+    def warning(self) -> str | None:
+        """Return why the active release should be replaced soon, None if it need not: it has expired, or its signer was revoked."""
+        return self._standing.warning(utc_now())
 
     def last_push(self) -> AuditLine | None:
         """Return the newest line of the audit, None if there is none. Quick enough to be called for every frame."""
@@ -226,6 +236,7 @@ class DeviceIndex:
             self._start_trial(opening=True)
             return self.open()
         self._record_opened()
+        self._standing.update(self._root, self._settings.push)
         return opened
 
     def _record_opened(self) -> None:

@@ -4,9 +4,8 @@ Below the index folder (``root``), ``releases/<bundle_id>/`` holds the releases;
 Links are replaced by rename(2), so a reader always finds the old release or the new one.
 
 ``<bundle_id>.verified`` beside a release is its stamp (``edge.index.stamps``). While it holds, the hashes of the release are not verified
-again when it is opened or activated, which saves reading some hundred megabytes; the gallery and all vectors are still checked. A missing
-or outdated stamp costs one full check. A stamp does not detect bits that decay on the medium: ``cardedge index verify`` and a rollback
-always verify all hashes.
+again when it is opened or activated; the gallery and all vectors are still checked. A missing or outdated stamp costs one full check. It
+does not detect bits that decay on the medium: ``cardedge index verify`` and a rollback always verify all hashes.
 
 A release that becomes active is *on trial* until a daemon has used it for a minute without failing and, where required, it was confirmed.
 Otherwise it is reverted to the last healthy release. ``edge.index.trial`` holds the record, ``edge.index.device_index`` runs the trial.
@@ -24,6 +23,7 @@ from typing import Final, Protocol
 from edge.bundles.bundle import Bundle, check_recognizes, open_bundle
 from edge.bundles.manifest import BUNDLE_ID_PATTERN, MANIFEST_FILE, Manifest, read_manifest
 from edge.errors import BundleError
+from edge.index.proven import add_proven
 from edge.index.stamps import Stamp, stamp_holds, stamp_path, take_stamp, write_stamp
 from edge.index.trial import (
     REVERTED_FILE,
@@ -280,6 +280,8 @@ def _switch(root: Path, bundle_id: str, confirm_within_s: float | None) -> None:
         if on_trial is not None and confirm_within_s is None:
             _save_trial(root, on_trial.model_copy(update={"confirm_within_s": None}))
         return
+    if on_trial is None and active is not None:
+        add_proven(root, root / RELEASES / active)
     healthy_id = on_trial.previous_id if on_trial else active
     if healthy_id is not None and healthy_id != bundle_id:
         former = on_trial.former_id if on_trial else previous_id(root)
@@ -307,6 +309,7 @@ def _update_trial(root: Path, change: Callable[[Trial], Trial]) -> None:
 def _save_trial(root: Path, on_trial: Trial) -> None:
     """Save a changed trial, or end it if the release is healthy and needs no confirmation."""
     if on_trial.healthy and on_trial.confirm_within_s is None:
+        add_proven(root, root / RELEASES / on_trial.bundle_id)
         remove_record(root / TRIAL_FILE)
         remove_record(root / REVERTED_FILE)
     else:

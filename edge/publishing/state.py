@@ -63,8 +63,10 @@ class PushNote(Payload):
     """The last attempt to change the bundles over SSH, from the device's audit log."""
 
     at: Instant
-    action: str = Field(description="`push`, `confirm`, `rollback` or `prune`.")
-    result: str = Field(description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `pruned`, `refused` or `cut`.")
+    action: str = Field(description="`push`, `confirm`, `rollback`, `reject`, `prune` or `signers`.")
+    result: str = Field(
+        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `refused` or `cut`."
+    )
     bundle_id: str | None = None
     reason: str | None = Field(None, max_length=MAX_STATE_CHARS)
     principal: str | None = Field(None, description="Signer of the bundle, from the device's list of allowed signers.")

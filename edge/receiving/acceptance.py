@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.bundles.manifest import Manifest, parse_manifest
-from edge.bundles.signature import Signer, check_signature
+from edge.bundles.signature import Signer
 from edge.errors import BundleError, ModelMismatchError, SignatureError
+from edge.index.proven import DowngradeRule, check_downgrade
+from edge.index.signers import signer_of
 from edge.index.stamps import Stamp, take_stamp
 from edge.recognition.embedding import PREPROCESSING_ID, ModelId
 from edge.recognition.verification import STORED_BYTES
@@ -33,27 +35,29 @@ class VerifiedOffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Acceptance:
-    """The acceptance rules of a device. ``model_id`` is the model in use; ``check`` opens a bundle and runs its self-test."""
+    """The acceptance rules of a device.
 
+    ``root`` is the index folder, ``model_id`` the model in use; ``check`` opens a bundle and runs its self-test. ``downgrades`` is the
+    setting ``index.allow_downgrade``.
+    """
+
+    root: Path
     rules: PushSection
     model_id: ModelId
     check: BundleCheck
+    downgrades: DowngradeRule = "proven"
 
-    def check_offer(self, manifest: bytes, signature: bytes, active: Manifest | None, *, allow_downgrade: bool) -> VerifiedOffer:
+    def check_offer(self, manifest: bytes, signature: bytes, active: Manifest | None) -> VerifiedOffer:
         """Return a verified offer. ``active`` is the manifest of the active release.
 
         Raises ``SignatureError``, ``ModelMismatchError`` or ``BundleError`` with the reason if the bundle is not acceptable.
         """
-        signer = self._signer(manifest, signature)  # first: an unsigned manifest is not even parsed
+        signer = self.check_signer(manifest, signature)  # first: an unsigned manifest is not even parsed
         offer = VerifiedOffer(parse_manifest(manifest, "manifest.json"), manifest, signature, signer)
         self._check_model(offer.manifest)
         self._check_limits(offer.manifest)
         self._check_recall(offer.manifest)
-        if active is not None and offer.manifest.created < active.created and not allow_downgrade:
-            raise BundleError(
-                f"{offer.manifest.bundle_id} was built {offer.manifest.created:%Y-%m-%d %H:%M}, before the active {active.bundle_id} "
-                f"({active.created:%Y-%m-%d %H:%M}); push it with --allow-downgrade to install it anyway"
-            )
+        check_downgrade(self.root, offer.manifest, active, self.downgrades)
         return offer
 
     def check_files(self, folder: Path) -> Stamp:
@@ -62,9 +66,10 @@ class Acceptance:
         self.check(folder, expected_model_id=self.model_id, verify_hashes=True)
         return stamp
 
-    def _signer(self, manifest: bytes, signature: bytes) -> Signer | None:
+    def check_signer(self, manifest: bytes, signature: bytes) -> Signer | None:
+        """Return the signer, None if unsigned bundles are accepted. Raises ``SignatureError`` or ``SettingsError``."""
         if signature:
-            return check_signature(manifest, signature, self.rules.allowed_signers)
+            return signer_of(self.root, self.rules, manifest, signature)
         if not self.rules.allow_unsigned:
             raise SignatureError(
                 "the bundle is not signed and this device accepts only signed ones; sign it with tools.sign_bundle "

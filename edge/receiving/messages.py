@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
 from edge.bundles.manifest import MANIFEST_MAX_BYTES, BundleId, DataFile, Sha256
+from edge.bundles.signers import SIGNERS_MAX_BYTES
 from edge.schema import Schema
 
 PROTOCOL: Final = "cardedge-push/1"
@@ -124,6 +125,15 @@ class Completed(Schema):
     audit: dict[str, str | None] | None = None
 
 
+class SignersInstalled(Schema):
+    """The device trusts this ``version`` of the list of signers; ``changed`` is false if it did before."""
+
+    kind: Literal["signers"] = "signers"
+    version: PositiveInt
+    changed: bool
+    audit: dict[str, str | None] | None = None
+
+
 class Refused(Schema):
     """The request was refused and nothing was changed. ``exit_code`` is the exit status the device's own command would have."""
 
@@ -148,7 +158,10 @@ class ListRequest(Schema):
 
 
 class Offer(Schema):
-    """Offer a bundle. The payload is the manifest followed by the signature (0 bytes: unsigned)."""
+    """Offer a bundle. The payload is the manifest followed by the signature (0 bytes: unsigned).
+
+    ``allow_downgrade`` is read by version 0.1.0 only; since then the setting ``index.allow_downgrade`` of the device decides.
+    """
 
     kind: Literal["offer"] = "offer"
     manifest_bytes: int = Field(ge=1, le=MANIFEST_MAX_BYTES)
@@ -185,6 +198,21 @@ class RollbackRequest(Schema):
     kind: Literal["rollback"] = "rollback"
 
 
+class OfferSigners(Schema):
+    """Install the list of signers in the payload (``signers.json``)."""
+
+    kind: Literal["offer_signers"] = "offer_signers"
+    list_bytes: int = Field(ge=1, le=SIGNERS_MAX_BYTES)
+
+
+class RejectRequest(Schema):
+    """Revert the active release because it recognizes badly, although it may have completed its trial."""
+
+    kind: Literal["reject"] = "reject"
+    bundle_id: BundleId
+    reason: Reason
+
+
 class PruneRequest(Schema):
     """Remove old releases; keep the newest ``keep`` and those in use."""
 
@@ -192,8 +220,10 @@ class PruneRequest(Schema):
     keep: PositiveInt
 
 
-Response: TypeAlias = Hello | Status | Releases | TransferPlan | Stored | Step | Completed | Refused
-Request: TypeAlias = StatusRequest | ListRequest | Offer | Chunk | Commit | ConfirmRequest | RollbackRequest | PruneRequest
+Response: TypeAlias = Hello | Status | Releases | TransferPlan | Stored | Step | Completed | SignersInstalled | Refused
+Request: TypeAlias = (
+    StatusRequest | ListRequest | Offer | Chunk | Commit | ConfirmRequest | RollbackRequest | RejectRequest | OfferSigners | PruneRequest
+)
 Message: TypeAlias = Response | Request
 
 RESPONSES: Final[TypeAdapter[Response]] = TypeAdapter(Annotated[Response, Field(discriminator="kind")])

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge import __version__
 from edge.bundles.manifest import read_manifest
-from edge.errors import BundleError, ConnectionLostError, DeviceError, EdgeError, ExitCode, ProtocolError
+from edge.errors import BundleError, ConnectionLostError, DeviceError, EdgeError, ExitCode, ProtocolError, RevokedKeyError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.index.pruning import prune
+from edge.index.rejection import reject
+from edge.index.signers import install_signers, read_signers, refuse_revoked, revert_revoked_trial
 from edge.receiving import staging
 from edge.receiving.messages import (
     Chunk,
@@ -21,11 +23,14 @@ from edge.receiving.messages import (
     Hello,
     ListRequest,
     Offer,
+    OfferSigners,
     PruneRequest,
     Refused,
+    RejectRequest,
     Releases,
     Request,
     RollbackRequest,
+    SignersInstalled,
     StatusRequest,
     Step,
     Stored,
@@ -65,6 +70,7 @@ class Receiver:
         try:
             while (received := self.channel.receive_if_any()) is not None:
                 revert_if_overdue(self.root)
+                self._check_technician(received.message)
                 self._execute(received.message, received.payload)
         except ConnectionLostError:
             raise
@@ -85,6 +91,10 @@ class Receiver:
                 self._confirm_or_roll_back("confirm", "confirmed", bundle_id)
             case RollbackRequest():
                 self._confirm_or_roll_back("rollback", "rolled_back", None)
+            case RejectRequest():
+                self._reject(request)
+            case OfferSigners():
+                self._install_signers(request, payload)
             case PruneRequest(keep=keep):
                 staging.remove_leftovers(self.root)  # first: refused while a push is under way
                 removed = prune(self.root, keep)
@@ -93,12 +103,45 @@ class Receiver:
             case Chunk() | Commit():
                 raise ProtocolError(f"{request.kind} is valid only after an accepted offer; start the push again")
 
+    def _check_technician(self, request: Request) -> None:
+        """Raise ``RevokedKeyError`` if the client's access is revoked. A list of signers is accepted from anyone: its signature counts."""
+        if self.audit.technician is None or isinstance(request, OfferSigners):
+            return
+        installed = read_signers(self.root)
+        if installed is not None and self.audit.technician in installed.revoked_technicians:
+            raise RevokedKeyError(f"the access of {self.audit.technician} is revoked on this device; connect with another SSH key")
+
+    def _install_signers(self, offer: OfferSigners, payload: bytes) -> None:
+        """Install a list of signers; a release on trial that a revoked key has signed is reverted."""
+        if len(payload) != offer.list_bytes:
+            raise ProtocolError("the payload of the list of signers does not have the stated length; push it again")
+        try:
+            new, signer, changed = install_signers(self.root, payload, self.acceptance.rules)
+        except EdgeError as error:
+            self.audit.write("signers", None, "refused", reason=str(error))
+            raise
+        reverted = revert_revoked_trial(self.root, self.acceptance.rules)
+        reason = f"version {new.version}" + (f", {reverted} was reverted" if reverted else "")
+        line = self.audit.write("signers", reverted, "installed" if changed else "unchanged", reason=reason, signer=signer)
+        self.channel.send(SignersInstalled(version=new.version, changed=changed, audit=line.to_json_dict()))
+
+    def _reject(self, request: RejectRequest) -> None:
+        try:
+            record = reject(self.root, request.bundle_id, request.reason)
+        except EdgeError as error:
+            self.audit.write("reject", request.bundle_id, "refused", reason=str(error))
+            raise
+        line = self.audit.write("reject", request.bundle_id, "rejected", reason=request.reason)
+        self.channel.send(Completed(result="rolled_back", bundle_id=record.back_to_id, audit=line.to_json_dict()))
+
     def _confirm_or_roll_back(self, action: str, result: Literal["confirmed", "rolled_back"], bundle_id: str | None) -> None:
         """Confirm the release ``bundle_id``, or roll back if it is None; record the outcome in the audit."""
         try:
             if bundle_id is not None:
                 releases.confirm(self.root, bundle_id)
             else:
+                if (previous := releases.previous_id(self.root)) is not None:
+                    refuse_revoked(self.root, previous, self.acceptance.rules)
                 bundle_id = releases.rollback(self.root, expected_model_id=self.acceptance.model_id).bundle_id
         except EdgeError as error:
             self.audit.write(action, bundle_id, "refused", reason=str(error))
@@ -113,7 +156,7 @@ class Receiver:
             if len(payload) != offer.manifest_bytes + offer.signature_bytes:
                 raise ProtocolError("the payload of the offer does not have the stated length; start the push again")
             manifest, signature = payload[: offer.manifest_bytes], payload[offer.manifest_bytes :]
-            verified = self.acceptance.check_offer(manifest, signature, active_manifest(self.root), allow_downgrade=offer.allow_downgrade)
+            verified = self.acceptance.check_offer(manifest, signature, active_manifest(self.root))
             bundle_id = verified.manifest.bundle_id
             if offer.dry_run:
                 self.channel.send(self._plan(verified, Staging(self.root, verified), planning=True))
@@ -140,6 +183,7 @@ class Receiver:
         else:
             self.channel.send(self._plan(verified, None))
             self._receive_chunks(None)
+        self.acceptance.check_signer(verified.manifest_bytes, verified.signature_bytes)  # a key may have been revoked during the transfer
         was_current = releases.current_id(self.root) == bundle_id
         self._step("activate")
         releases.activate(self.root, bundle_id, expected_model_id=self.acceptance.model_id, confirm_within_s=offer.confirm_within_s)

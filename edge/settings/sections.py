@@ -120,13 +120,26 @@ class IndexSection(Schema):
     search: Literal["hnsw", "exact"] = Field(
         "hnsw", description="`hnsw`: graph search, nearest entries rescored exactly. `exact`: compare every entry."
     )
+    allow_downgrade: Literal["never", "proven", "always"] = Field(
+        "proven",
+        description="Which pushed bundles may be older than the newest one so far. `proven`: those that completed a trial on this scanner.",
+    )
 
 
 class PushSection(Schema):
     """Which bundles may be pushed to this scanner over SSH, see docs/updating.md."""
 
     allowed_signers: Path = Field(
-        Path("/etc/cardedge/allowed_signers"), description="File of trusted signers, in the format of ssh-keygen(1), ALLOWED SIGNERS."
+        Path("/etc/cardedge/allowed_signers"),
+        description="File of trusted signers, in the format of ssh-keygen(1), ALLOWED SIGNERS. A pushed list of signers replaces it.",
+    )
+    root_signers: Path | None = Field(
+        None,
+        description="File of the keys that may sign a list of signers, in the same format; best one key that is kept offline. If absent: "
+        "signers whose line permits the namespace `cardedge-signers`.",
+    )
+    revoked_keys: Path | None = Field(
+        None, description="Keys that are not accepted: a key revocation list of ssh-keygen(1), or a public key per line."
     )
     allow_unsigned: bool = Field(False, description="Accept unsigned bundles. A wrong signature is refused even then.")
     min_recall: float = Field(

@@ -57,6 +57,7 @@ class Scanner:
     root: object
     rules: PushSection = UNSIGNED
     model_id: str = PROJECTION_MODEL_ID
+    downgrades: str = "proven"
 
     def serving(self, folder):
         """Install and activate a bundle without a trial."""
@@ -68,7 +69,7 @@ class Scanner:
 
     def receiver(self, read_fd, write_fd, *, idle_s=20.0):
         channel = Channel(read_fd, write_fd, REQUESTS, idle_s=idle_s, session_s=60.0)
-        acceptance = Acceptance(self.rules, self.model_id, open_and_test)
+        acceptance = Acceptance(self.root, self.rules, self.model_id, open_and_test, self.downgrades)
         audit = Audit(self.root, {"SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}, technician="lab", journal="/nonexistent")
         return Receiver(channel, self.root, "bench", acceptance, audit)
 

@@ -186,15 +186,6 @@ def test_a_second_push_at_the_same_time_is_refused(scanner, new, old):
         assert caught.value.status is ExitCode.UNAVAILABLE
 
 
-def test_an_older_bundle_needs_allow_downgrade(scanner, tmp_path):
-    older = bundle(tmp_path / "older", seed=5, created=day(1) - timedelta(days=9))
-    status, reason = refused(scanner, lambda device: offer(device, read_bundle(older)))
-    assert status is ExitCode.BAD_DATA
-    assert "--allow-downgrade" in reason
-    with scanner.talking() as device:
-        assert push(device, older, allow_downgrade=True).result == "activated"
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

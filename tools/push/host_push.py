@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,9 @@ RETRY_AFTER_S: Final = (1.0, 5.0, 15.0)
 """Pauses before an interrupted push is resumed."""
 
 POLL_S: Final = 0.5
+_NEWER_FORMAT: Final = re.compile(r"format \d+ is newer than \d+")
+"""How every version refuses a manifest that it cannot read."""
+
 _BEYOND_DEADLINE_S: Final = 20.0
 
 
@@ -83,7 +87,7 @@ class HostPush:
         """Push and return the report; never raises ``EdgeError``."""
         began_s = time.monotonic()
         try:
-            self._push_with_retries()
+            self._push_in_a_known_format()
         except HostRefusedError as error:
             self._update(result="refused", exit_code=error.status, reason=str(error))
         except ConnectionLostError as error:
@@ -95,6 +99,18 @@ class HostPush:
 
     def _update(self, **changes: object) -> None:
         self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # callers name fields
+
+    def _push_in_a_known_format(self) -> None:
+        """Push the bundle; to a device that does not know its format, the same bundle as that version can read it, if it can."""
+        try:
+            self._push_with_retries()
+        except HostRefusedError as error:
+            former = self._bundle.for_former_version() if _NEWER_FORMAT.search(str(error)) else None
+            if former is None:
+                raise
+            self._report_progress("the device has an earlier version; offering the bundle without counter and expiry")
+            self._bundle = former
+            self._push_with_retries()
 
     def _push_with_retries(self) -> None:
         for pause_s in (*self._options.retry_after_s, None):
