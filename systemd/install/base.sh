@@ -53,7 +53,7 @@ watched() {
     exec {ended}< <("$@" >"$log" 2>&1 && echo 0 || echo $?)
     until read -r -t "$PROGRESS_S" -u "$ended" status; do
         [ $? -gt 128 ] || break # it was killed; above 128 the time is over
-        last=$(grep -v '^WARNING' "$log" | tail -n 1 | cut -c 1-120) || last='' # nothing was printed yet
+        last=$(grep -v '^WARNING' "$log" | tail -n 1 | tr -d '\r' | cut -c 1-120) || last='' # nothing was printed yet
         note "$((SECONDS - started)) s${last:+: $last}"
     done
     exec {ended}<&-

@@ -80,6 +80,26 @@ def test_tools_and_modules_exist(document):
     assert missing == []
 
 
+def bare_tools(document: Path) -> list[str]:
+    """Command lines of a document that need the environment of the clone, where neither they nor the document name it."""
+    text = document.read_text(encoding="utf-8")
+    lines = [line.strip() for line in code_in(document) if line.startswith("    ")]
+    return [line for line in lines if re.match(r"(?:python -m (?:tools|edge)|pytest)\b", line) and "source .venv/bin/activate" not in text]
+
+
+@each_document
+def test_command_lines_of_a_clone_name_its_environment(document):
+    assert bare_tools(document) == []
+
+
+def test_a_command_line_without_its_environment_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("    .venv/bin/python -m tools.film\n    python -m tools.film\n    pytest -m slow\n")
+    assert bare_tools(page) == ["python -m tools.film", "pytest -m slow"]
+    page.write_text("Run `source .venv/bin/activate`, then\n\n    python -m tools.film\n")
+    assert bare_tools(page) == []
+
+
 @each_document
 def test_settings_keys_exist(document):
     sections = "|".join(Settings.model_fields)

@@ -49,6 +49,15 @@ def test_a_broker_that_does_not_start_is_named(monkeypatch):
         pass
 
 
+@pytest.mark.parametrize(
+    ("delays_ms", "says"), [((300.0, 400.0, 5000.0), None), ((300.0, 2100.0, 5000.0), "took 2.1 s (median)"), ((), None)]
+)
+def test_a_machine_that_is_too_busy_for_a_video_is_told(delays_ms, says):
+    events = [{"type": "identified", "timing_ms": {"capture_to_event": delay}} for delay in delays_ms]
+    note = demo.busy_note([*events, {"type": "removed", "timing_ms": {"capture_to_event": 9000.0}}])
+    assert note is None if says is None else says in note
+
+
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(280)
