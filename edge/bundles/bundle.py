@@ -25,6 +25,7 @@ from edge.bundles.vector_files import (
     GraphProjection,
     StoredVectors,
     map_coarse,
+    map_signatures,
     map_vectors,
     read_graph_projection,
     read_projection,
@@ -121,7 +122,11 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
         check_hashes(path, manifest)
     vectors = map_vectors(path, manifest)
     stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
-    gallery = read_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=SIGNATURE_BYTES if stored_bytes else 0)
+    signatures = map_signatures(path, manifest, stored_bytes)
+    if signatures is not None:
+        gallery = read_gallery(path / CARDS_FILE, signatures=signatures)
+    else:
+        gallery = read_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=SIGNATURE_BYTES if stored_bytes else 0)
     _check_counts(path / CARDS_FILE, manifest, gallery)
     coarse, projection, graph_projection = (
         map_coarse(path, manifest),

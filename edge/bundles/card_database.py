@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -23,6 +24,8 @@ from edge.recognition.neighbors import CardId
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 REFERENCE_WIDTH: Final = 126
 REFERENCE_HEIGHT: Final = 176
@@ -59,6 +62,7 @@ MAX_VALUE_BYTES: Final = 16 << 20
 """The longest text or image that is read."""
 
 _STEPS_PER_TICK: Final = 10_000
+_TEXT_OR_NONE: Final = frozenset({str, NoneType})
 _CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
 
 
@@ -93,24 +97,31 @@ def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, byt
         database.execute("VACUUM")
 
 
-def read_gallery(path: Path, *, signature_bytes: int, padded_bytes: int | None = None) -> Gallery:
+def read_gallery(
+    path: Path, *, signature_bytes: int = 0, padded_bytes: int | None = None, signatures: NDArray[np.uint8] | None = None
+) -> Gallery:
     """Return all cards and entries, with each signature padded by zeros to ``padded_bytes``.
 
-    Raises ``BundleError`` for a damaged database, or signatures not of ``signature_bytes``.
+    ``signatures`` are those of the entries if the bundle has them in a file of their own. Raises ``BundleError`` for a damaged database, or
+    signatures not of ``signature_bytes``.
     """
     with _reading(path) as database:
         cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
         # with a condition, because SQLite counts a whole table without a step that the work limit could interrupt
         (count,) = database.execute("SELECT count(*) FROM entry WHERE entry >= 0").fetchone()
-        # filled in place: the signatures of a large gallery are 30 MB, and a second copy would stay in memory
-        signatures = np.zeros((count, padded_bytes or signature_bytes), dtype=np.uint8)
+        if signatures is None:
+            # filled in place: the signatures of a large gallery are 37 MB, and a second copy would stay in memory
+            signatures = np.zeros((count, padded_bytes or signature_bytes), dtype=np.uint8)
+        elif count != len(signatures):
+            raise BundleError(f"{path}: has {count} entries and {len(signatures)} signatures; build the bundle again")
         card_ids = []
         for row, (entry, card, signature) in enumerate(database.execute("SELECT entry, card, signature FROM entry ORDER BY entry")):
             if entry != row or not 0 <= card < len(cards) or len(signature) != signature_bytes:
                 raise BundleError(
                     f"{path}: entry {entry} is out of order, has no card or a signature of another length; build the bundle again"
                 )
-            signatures[row, :signature_bytes] = np.frombuffer(signature, dtype=np.uint8)
+            if signature_bytes:
+                signatures[row, :signature_bytes] = np.frombuffer(signature, dtype=np.uint8)
             card_ids.append(cards[card].card_id)
     signatures.flags.writeable = False
     return Gallery(cards={card.card_id: card for card in cards}, entry_card_ids=tuple(card_ids), signatures=signatures)
@@ -170,10 +181,11 @@ def _card_row(card: Card) -> Sequence[str | None]:
     return (card.card_id, card.name, card.artwork_group, card.set, card.number, card.rarity, card.language, attributes)
 
 
-def _card(row: Sequence[str]) -> Card:
+def _card(row: tuple[str, ...]) -> Card:
     card_id, name, artwork_group, set_, number, rarity, language, attributes = row
     extra = json.loads(attributes) if attributes else {}
-    texts = [card_id, name, artwork_group, *(value for value in (set_, number, rarity, language) if value is not None)]
-    if not isinstance(extra, dict) or not all(isinstance(value, str) for value in (*texts, *extra.values())):
+    if not {*map(type, row)} <= _TEXT_OR_NONE or None in row[:3]:
         raise ValueError(f"a value of card {card_id!r} is no text")
+    if not isinstance(extra, dict) or not all(isinstance(value, str) for value in extra.values()):
+        raise ValueError(f"an attribute of card {card_id!r} is no text")
     return Card(CardId(card_id), name, artwork_group, set_, number, rarity, language, extra)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -30,10 +30,14 @@ CARDS_FILE: Final = "cards.sqlite"
 COARSE_FILE: Final = "coarse.npy"
 PROJECTION_FILE: Final = "projection.npy"
 GRAPH_PROJECTION_FILE: Final = "graph_projection.npy"
+SIGNATURES_FILE: Final = "signatures.npy"
 
-DataFile: TypeAlias = Literal["vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy", "graph_projection.npy"]
+DataFile: TypeAlias = Literal[
+    "vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy", "graph_projection.npy", "signatures.npy"
+]
 """The only names a manifest may list, so that it cannot refer to files outside the bundle."""
 
+ALL_FILES: Final[tuple[DataFile, ...]] = get_args(DataFile)
 DATA_FILES: Final[tuple[DataFile, ...]] = (VECTORS_FILE, GRAPH_FILE, CARDS_FILE)
 """The files of every bundle; ``Manifest.files`` lists all files of one bundle."""
 
@@ -109,8 +113,9 @@ class Manifest(Schema):
 
     ``artefact`` is the SHA-256 of the model file that embedded the cards. ``preprocessing`` and ``signature`` name the code that prepared
     the model's input and computed the signatures; all three are null for imported vectors. ``recall`` is null only for an empty gallery,
-    ``calibration`` until thresholds were measured. ``vectors``, ``proposals``, ``projection`` and ``graph_nodes`` are omitted from the file
-    if they have their default values; that of ``graph_nodes`` is a node for each entry, in the dimensions of the rows. So are ``counter``
+    ``calibration`` until thresholds were measured. ``mapped_signatures`` says that signatures are in a file of their own, not in the
+    database. ``vectors`` and what follows it are omitted from the file if they have their default values; that of ``graph_nodes`` is a node
+    for each entry, in the dimensions of the rows. So are ``counter``
     and ``expires``, with which a bundle is published (``tools.sign_bundle``): a larger counter is a newer bundle, and after ``expires``
     scanners warn, and go on using it.
     """
@@ -137,6 +142,7 @@ class Manifest(Schema):
     proposals: Proposals = "graph"
     projection: ProjectionInfo | None = None
     graph_nodes: GraphNodes | None = None
+    mapped_signatures: bool = False
     counter: PositiveInt | None = None
     expires: AwareDatetime | None = None
 
@@ -149,7 +155,7 @@ class Manifest(Schema):
 
     @model_validator(mode="after")
     def _every_file(self) -> "Manifest":
-        wanted = file_names(self.proposals, projected=self.projection is not None, graph_projected=self.graph_projected)
+        wanted = _file_names(self)
         missing, surplus = set(wanted) - set(self.files), set(self.files) - set(wanted)
         if missing:
             raise ValueError(f"files: {', '.join(sorted(missing))} not listed")
@@ -175,7 +181,7 @@ class Manifest(Schema):
     @property
     def lowest_format(self) -> Literal[1, 2, 3]:
         """The oldest format that can express this manifest."""
-        if self.graph_nodes is not None or any(getattr(self, field) is not None for field in _DISTRIBUTION):
+        if self.graph_nodes is not None or self.mapped_signatures or any(getattr(self, field) is not None for field in _DISTRIBUTION):
             return 3
         added = any(getattr(self, field) != default for field, default in _SINCE_FORMAT_2.items())
         return 2 if added or None in {self.artefact, self.preprocessing, self.signature} else 1
@@ -208,16 +214,19 @@ UNSEALED: Final[BundleId] = "0" * 16
 _SINCE_FORMAT_2: Final[dict[str, object]] = {"vectors": "float16", "proposals": "graph", "projection": None}
 _DISTRIBUTION: Final[dict[str, object]] = {"counter": None, "expires": None}
 """Fields of format 3 that say how a bundle is published. They are not part of its content, so the id does not depend on them."""
-_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None, **_DISTRIBUTION}
+_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None, "mapped_signatures": False, **_DISTRIBUTION}
 """Fields that the first format does not have, with their default values."""
 
 
-def file_names(proposals: Proposals, *, projected: bool, graph_projected: bool) -> tuple[DataFile, ...]:
-    """Return the names of the data files of a bundle."""
-    coarse: tuple[DataFile, ...] = (COARSE_FILE,) if proposals == "int8" else ()
-    projection: tuple[DataFile, ...] = (PROJECTION_FILE,) if projected else ()
-    graph_projection: tuple[DataFile, ...] = (GRAPH_PROJECTION_FILE,) if graph_projected else ()
-    return (*DATA_FILES, *coarse, *projection, *graph_projection)
+def _file_names(manifest: Manifest) -> tuple[DataFile, ...]:
+    """Return the names of the data files of a bundle, whatever its manifest lists."""
+    further: dict[DataFile, bool] = {
+        COARSE_FILE: manifest.proposals == "int8",
+        PROJECTION_FILE: manifest.projection is not None,
+        GRAPH_PROJECTION_FILE: manifest.graph_projected,
+        SIGNATURES_FILE: manifest.mapped_signatures,
+    }
+    return (*DATA_FILES, *(name for name, used in further.items() if used))
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundles.manifest import COARSE_FILE, GRAPH_PROJECTION_FILE, PROJECTION_FILE, VECTORS_FILE, Manifest
+from edge.bundles.manifest import COARSE_FILE, GRAPH_PROJECTION_FILE, PROJECTION_FILE, SIGNATURES_FILE, VECTORS_FILE, Manifest
 from edge.errors import BundleError
 from edge.recognition.embedding import Projection, first_invalid_row
 
@@ -25,6 +26,8 @@ GraphProjection: TypeAlias = NDArray[np.float32]
 """Orthonormal rows (nodes' dim, dim): their products with a row of the vectors are the direction of the node that stands for it."""
 
 _BLOCK_ROWS: Final = 2048
+_CHECKED_ROWS: Final = 128
+"""Few enough to stay in a processor's cache, and to keep the interpreter lock for less than a millisecond."""
 _DIGEST_BYTES: Final = 16
 _ORTHONORMAL_TOLERANCE: Final = 1e-3
 
@@ -63,11 +66,29 @@ def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
     """Map ``vectors.npy`` and check every row. Raises ``BundleError`` naming the first bad entry."""
     path = directory / VECTORS_FILE
     vectors: StoredVectors = _mapped(path, np.dtype(manifest.vectors), (manifest.entries, manifest.dim))
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        wrong = first_invalid_row(vectors[start : start + _BLOCK_ROWS].astype(np.float32))
+    for start in range(0, len(vectors), _CHECKED_ROWS):
+        wrong = first_invalid_row(vectors[start : start + _CHECKED_ROWS].astype(np.float32))
         if wrong is not None:
             raise BundleError(f"{path}: entry {start + wrong[0]} {wrong[1]}; build the bundle again")
+    release_pages(vectors)
     return vectors
+
+
+def map_signatures(directory: Path, manifest: Manifest, row_bytes: int) -> NDArray[np.uint8] | None:
+    """Map ``signatures.npy``, uint8 (entries, row_bytes); return None if the database has the signatures. Raises ``BundleError``."""
+    if not manifest.mapped_signatures:
+        return None
+    signatures: NDArray[np.uint8] = _mapped(directory / SIGNATURES_FILE, np.dtype(np.uint8), (manifest.entries, row_bytes))
+    return signatures
+
+
+def release_pages(mapped: NDArray[Any]) -> None:
+    """Release the memory of a mapped file after it was read as a whole; what is used later is read again, from the system's cache."""
+    owner: Any = mapped
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def map_coarse(directory: Path, manifest: Manifest) -> CoarseVectors | None:
@@ -118,4 +139,4 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray
         raise BundleError(f"{path}: not a NumPy array ({error}); copy the bundle again") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise BundleError(f"{path}: expected {dtype} {shape}; build the bundle again")
-    return array
+    return np.asarray(array)

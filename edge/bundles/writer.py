@@ -18,11 +18,13 @@ from edge.bundles.bundle import digest_files
 from edge.bundles.calibration import Calibration
 from edge.bundles.card_database import write_cards
 from edge.bundles.manifest import (
+    ALL_FILES,
     CARDS_FILE,
     COARSE_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
     PROJECTION_FILE,
+    SIGNATURES_FILE,
     UNSEALED,
     VECTORS_FILE,
     GraphNodes,
@@ -33,7 +35,6 @@ from edge.bundles.manifest import (
     Proposals,
     SelfTestQuery,
     VectorDtype,
-    file_names,
     read_manifest,
 )
 from edge.bundles.vector_files import StoredVectors
@@ -41,7 +42,7 @@ from edge.errors import DataError
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection, l2_normalize
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
-from edge.recognition.verification import STORED_BYTES, stored_kind
+from edge.recognition.verification import SIGNATURE_ID, STORED_BYTES, stored_kind
 from edge.system.files import locked, sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
@@ -115,15 +116,17 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
     signature = stored_kind(contents.gallery.signatures) if recognizes else None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
-        signature_bytes = 0 if signature is None else STORED_BYTES[signature]
-        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images, signature_bytes=signature_bytes)
         if contents.form.proposals == "int8":
             (directory / GRAPH_FILE).touch()
         if reduction is not None:
             np.save(directory / PROJECTION_FILE, reduction.projection.to_array())
         graph = write_graph(vectors, contents.graph, directory / (COARSE_FILE if contents.form.proposals == "int8" else GRAPH_FILE))
-        graph_projected = graph.nodes is not None and graph.nodes.dim < vectors.shape[1]
-        names = file_names(contents.form.proposals, projected=reduction is not None, graph_projected=graph_projected)
+        # a bundle that earlier versions cannot read has its signatures mapped, which saves the memory and the time of reading them
+        mapped = graph.nodes is not None and signature == SIGNATURE_ID
+        if mapped:
+            np.save(directory / SIGNATURES_FILE, contents.gallery.signatures)
+        signature_bytes = 0 if signature is None or mapped else STORED_BYTES[signature]
+        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images, signature_bytes=signature_bytes)
         manifest = Manifest(
             bundle_id=UNSEALED,
             created=contents.created,
@@ -140,11 +143,12 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             recall=graph.recall,
             calibration=contents.calibration,
             self_test=_self_test_queries(vectors, contents.gallery),
-            files=digest_files(directory, names),
+            files=digest_files(directory, [name for name in ALL_FILES if (directory / name).exists()]),
             vectors=contents.form.dtype,
             proposals=contents.form.proposals,
             projection=reduction.info if reduction is not None else None,
             graph_nodes=graph.nodes,
+            mapped_signatures=mapped,
         ).sealed()
         (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

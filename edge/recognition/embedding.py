@@ -82,7 +82,7 @@ def l2_normalize(vectors: NDArray[np.floating]) -> EmbeddingMatrix:
 
 def first_invalid_row(vectors: NDArray[np.floating]) -> tuple[int, str] | None:
     """Return the first row of ``vectors`` (n, dim) that is not finite or not of unit length, and what is wrong; None if there is none."""
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.promote_types(vectors.dtype, np.float32)))
     invalid = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
     if not invalid.size:
         return None

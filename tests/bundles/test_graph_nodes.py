@@ -1,6 +1,8 @@
 """Graphs whose nodes are not the entries: equal rows are one node, and nodes may have fewer dimensions than rows."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from edge.bundles.vector_files import distinct_rows
 from edge.bundles.writer import digest_files
 from edge.errors import BundleError
 from edge.recognition.embedding import l2_normalize
+from edge.recognition.verification import SIGNATURE_BYTES
 from tests.support.stand_ins import write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
 
@@ -142,3 +145,25 @@ def test_a_projection_that_is_not_listed_is_refused(projected):
     (projected / "manifest.json").write_text(json.dumps(raw))
     with pytest.raises(BundleError, match=r"files: graph_projection\.npy not listed"):
         open_bundle(projected)
+
+
+def test_signatures_of_such_a_bundle_are_mapped(projected):
+    bundle = open_bundle(projected)
+    assert bundle.manifest.mapped_signatures
+    assert np.array_equal(bundle.gallery.signatures, np.load(projected / "signatures.npy"))
+    assert bundle.gallery.signatures.shape == (900, SIGNATURE_BYTES)
+    with closing(sqlite3.connect(projected / "cards.sqlite")) as database:
+        assert database.execute("SELECT max(length(signature)) FROM entry").fetchone() == (0,)
+
+
+def test_mapped_signatures_of_another_shape_are_refused(projected):
+    np.save(projected / "signatures.npy", np.zeros((899, SIGNATURE_BYTES), dtype=np.uint8))
+    with pytest.raises(BundleError, match=rf"signatures\.npy: expected uint8 \(900, {SIGNATURE_BYTES}\)"):
+        open_bundle(resealed(projected))
+
+
+def test_signatures_in_both_places_are_refused(projected):
+    with closing(sqlite3.connect(projected / "cards.sqlite")) as database, database:
+        database.execute("UPDATE entry SET signature = x'00' WHERE entry = 5")
+    with pytest.raises(BundleError, match=r"cards\.sqlite: entry 5 .* a signature of another length"):
+        open_bundle(resealed(projected))
