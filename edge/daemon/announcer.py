@@ -37,8 +37,8 @@ from edge.publishing.state import (
 from edge.recognition.gallery import Card
 from edge.recognition.recognizer import LoadedGallery
 from edge.system.clock import NS_PER_MS, Clock
-from edge.tracking.tracker import ChangeKind, TrackChange
-from edge.vision.card import Size
+from edge.tracking.tracker import ChangeKind, TrackChange, TrackId
+from edge.vision.card import Quad, Size
 from edge.vision.card_jpeg import card_jpeg, image_id
 from edge.vision.frame import Frame
 
@@ -154,6 +154,11 @@ class Announcer:
                 image_id=published_id,
             )
             self._publish(event.model_copy(update=self._corrections.get(event.track_id, {})))
+
+    def show_undecided(self, track_id: TrackId, quad: Quad, frame: Frame) -> None:
+        """Pass the image of a card that was not published yet to the viewer: it may be gone before it is."""
+        if self._viewer is not None and track_id not in self._in_view:
+            self._viewer.on_crop(track_id, card_jpeg(frame, quad))
 
     def correct(self, event_id: str, card: Card) -> CardEvent:
         """Publish and return an event that corrects an earlier one: it showed ``card``. Raises ``CommandError`` for too old an event."""

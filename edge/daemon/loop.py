@@ -254,6 +254,8 @@ class Daemon:
         for request, sighting in zip(oldest.requests, sightings, strict=True):
             self._locator.learn(sighting)
             changes = self._tracker.conclude(request.track_id, sighting.decision, sighting.quad, oldest.frame.captured_ns)
+            if not changes:
+                self._announcer.show_undecided(request.track_id, sighting.quad, oldest.frame)
             self._announcer.publish_changes(self._numbers.add(changes, context, self._recognized_ns))
 
     def _fail(self, requests: Sequence[RecognitionRequest], error: DetectorError | EmbedderError) -> None:

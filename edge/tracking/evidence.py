@@ -32,6 +32,7 @@ No rule identified a known card wrongly. The sum is better only if frames are in
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import IntEnum
 from math import log
@@ -98,6 +99,10 @@ class Evidence:
         """Whether any image was identified as a card."""
         return any(isinstance(decision, Identified) for decision in self._decisions)
 
+    def names_any(self, groups: Container[str]) -> bool:
+        """Return whether the best candidate of any decision is one of these artwork groups."""
+        return any(best_artwork_group(decision) in groups for decision in self._decisions)
+
     def verdict(self, published: Claim) -> tuple[Claim, Decision] | None:
         """Return the strongest claim that the evidence supports and the best decision for it, or ``None`` while it is too early.
 
@@ -106,20 +111,43 @@ class Evidence:
         leader, lead = self._leader()
         if leader and lead >= (self._policy.revise_votes if published is Claim.UNKNOWN else self._policy.confirm_votes):
             return Claim.IDENTIFIED, leader
-        if not self._lasted(self._policy.settle_decisions, self._policy.settle_s):
+        return self._without_name(RejectReason.AMBIGUOUS) if self.is_settled else None
+
+    def last_verdict(self, seen_s: float) -> tuple[Claim, Decision] | None:
+        """Return the claim about a card that left before there was a verdict, at most ``UNCERTAIN``; ``None`` if there is too little.
+
+        An image that was accepted as a card, or any decision about an outline seen for more than ``settle_s``, says that a card was there:
+        an outline of the scene becomes background earlier.
+        """
+        if self._count == 0 or not (self.has_identification or seen_s > self._policy.settle_s):
             return None
+        if self.has_identification:
+            return Claim.UNCERTAIN, self._newest_uncertain(RejectReason.FAILED_VERIFICATION)
+        return self._without_name(RejectReason.FAILED_VERIFICATION)
+
+    def shows_another_card(self, *, disturbed: bool, returned: bool) -> bool:
+        """Return whether these decisions, none of which confirms the identified card, prove another card in its place.
+
+        They do if they agree on one other artwork, or if the card has not resembled itself for a while: as long as a new card is observed
+        if it was absent before (``returned``), longer if its outline only jumped (``disturbed``).
+        """
+        _, lead = self._leader()
+        return (
+            lead >= self._policy.revise_votes
+            or (returned and self.is_settled)
+            or (disturbed and self._lasted(self._policy.replaced_decisions, self._policy.replaced_s))
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there are enough decisions to call a card unknown or uncertain."""
+        return self._lasted(self._policy.settle_decisions, self._policy.settle_s)
+
+    def _without_name(self, reason: RejectReason) -> tuple[Claim, Decision]:
         unknown = [decision for decision in self._decisions if isinstance(decision, Unknown)]
         if 2 * len(unknown) >= len(self._decisions):
             return Claim.UNKNOWN, unknown[-1]
-        return Claim.UNCERTAIN, self._newest_uncertain()
-
-    def shows_another_card(self, *, disturbed: bool) -> bool:
-        """Return whether these decisions, none of which confirms the identified card, prove another card in its place.
-
-        They do if they agree on one other artwork, or if the outline was ``disturbed`` and the card has not resembled itself for a while.
-        """
-        _, lead = self._leader()
-        return lead >= self._policy.revise_votes or (disturbed and self._lasted(self._policy.replaced_decisions, self._policy.replaced_s))
+        return Claim.UNCERTAIN, self._newest_uncertain(reason)
 
     def _lasted(self, decisions: int, seconds: float) -> bool:
         return self._count >= decisions and self._last_ns - self._first_ns >= seconds * NS_PER_S
@@ -145,12 +173,12 @@ class Evidence:
         # with an acceptance threshold lower than the usual one, an accepted image still has one whole vote
         return min(max(1.0, lead / _log_odds(policy.unit_verification)), policy.confirm_votes)
 
-    def _newest_uncertain(self) -> Uncertain:
-        """Return the newest decision with a best candidate as an uncertain one; identifications that disagree are ambiguous."""
+    def _newest_uncertain(self, reason: RejectReason) -> Uncertain:
+        """Return the newest decision with a best candidate as an uncertain one; ``reason`` is why an identification is not enough."""
         newest = next(decision for decision in reversed(self._decisions) if not isinstance(decision, Unknown))
         if isinstance(newest, Uncertain):
             return newest
-        return Uncertain(newest.best, newest.margin, newest.printings, newest.candidates, RejectReason.AMBIGUOUS)
+        return Uncertain(newest.best, newest.margin, newest.printings, newest.candidates, reason)
 
 
 def _log_odds(probability: float) -> float:

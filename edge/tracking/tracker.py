@@ -11,17 +11,22 @@ each other, so two good pairs hardly ever compete, and an optimal assignment wou
 which claim the evidence supports; the transitions are::
 
     published, evidence  a group leads    mostly uncertain    mostly unknown    absent too long    another card proven in its place
-    tentative            identified       uncertain           unknown           (forgotten)        -
-    unknown              identified       uncertain           -                 removed            -
-    uncertain            identified       -                   -                 removed            -
+    tentative            identified       uncertain           unknown           see below          -
+    unknown              identified       uncertain           -                 removed            removed, a new track begins
+    uncertain            identified       -                   -                 removed            removed, a new track begins
     identified           -                -                   -                 removed            removed, a new track begins
 
 An identified card stays identified if later images merely fail to confirm it. It is **disturbed** when its outline jumped or was absent
 for a moment: another card may be there now, so it is re-checked at once, and a card that stops resembling itself counts as another one.
+A card without a name that was absent for a moment has **returned**: it is judged anew, and counts as another one if none of its images
+comes closest to a candidate of the decision that was published.
 
-**Requests.** The next image of a track is due ``evidence_interval_s`` after the last one while nothing is published about it or while an
-identified card is disturbed or contradicted; otherwise after ``retry_s`` (unknown, uncertain) or ``recheck_s`` (identified). A due track is
-recognized when its outline is still and sharp, or has waited ``unready_wait_s`` for that.
+A tentative track that is absent too long is forgotten, unless a card was there: then ``uncertain`` or ``unknown`` is published, and its
+removal. So a card that is taken away too early, or for which a busy machine had too little time, is not lost.
+
+**Requests.** The next image of a track is due ``evidence_interval_s`` after the last one while nothing is published about it, while an
+identified card is disturbed or contradicted, or while a card that returned is judged anew; otherwise after ``retry_s`` (unknown, uncertain)
+or ``recheck_s`` (identified). A due track is recognized when its outline is still and sharp, or has waited ``unready_wait_s`` for that.
 """
 
 from __future__ import annotations
@@ -140,6 +145,7 @@ class _Track:
     published: Decision | None = None
     missing_since_ns: int | None = None
     disturbed_ns: int | None = None
+    returned: bool = False
     requested_ns: int | None = None
     pending: int = 0
     forced: bool = False
@@ -149,7 +155,7 @@ class _Track:
         """Whether its next image is due soon."""
         if self.claim is Claim.IDENTIFIED:
             return self.disturbed_ns is not None or self.evidence.has_identification
-        return self.claim is Claim.TENTATIVE
+        return self.claim is Claim.TENTATIVE or self.returned
 
 
 class Tracker:
@@ -190,12 +196,14 @@ class Tracker:
         if track.claim is not Claim.IDENTIFIED:
             track.evidence.add(decision, at_ns)
         elif self._recheck(track, decision, at_ns):
-            removed = self._remove((track,), at_ns)
-            track = replace(track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, pending=0)
-            self._tracks[track.track_id] = track
+            removed, track = self._replace(track, at_ns)
         else:
             return ()
         verdict = track.evidence.verdict(track.claim)
+        if track.returned and verdict is not None:
+            track.returned = False
+            if not track.evidence.names_any(_artwork_groups(track.published)):
+                removed, track = self._replace(track, at_ns)
         if verdict is None or verdict[0] <= track.claim:
             return removed
         track.claim, track.published = verdict
@@ -250,7 +258,9 @@ class Tracker:
         policy, absent_s = self._policy, (self._now_ns - track.seen_ns) / NS_PER_S
         quad, moved = _aligned(track.quad, card.quad)
         still = moved <= (policy.jitter_ratio + policy.speed_ratio_per_s * absent_s) * abs(quad.area()) ** 0.5
-        if not still or absent_s >= policy.blink_s:
+        if absent_s >= policy.blink_s:
+            self._return(track)
+        elif not still:
             self._disturb(track)
         track.quad, track.seen_ns, track.missing_since_ns = quad, self._now_ns, None
         track.best_sharpness = max(track.best_sharpness, card.sharpness)
@@ -264,6 +274,13 @@ class Tracker:
             track.evidence.clear()  # from this point it is about the card there now, the same or another
         track.disturbed_ns = self._now_ns
         track.best_sharpness = 0.0
+
+    def _return(self, track: _Track) -> None:
+        """Note that a card was absent for a moment: another one may be there now."""
+        self._disturb(track)
+        track.returned = track.published is not None
+        if track.claim in (Claim.UNKNOWN, Claim.UNCERTAIN):
+            track.evidence.clear()  # as for an identified card
 
     def _due_ns(self, track: _Track) -> int:
         if track.requested_ns is None:
@@ -284,15 +301,36 @@ class Tracker:
         return tuple(RecognitionRequest(track.track_id, card) for track, card in chosen)
 
     def _age(self, tracks: Iterable[_Track]) -> tuple[TrackChange, ...]:
-        """Remove tracks absent for too long. Absence counts from the first frame without them, so a stalled camera removes nothing."""
-        gone = []
+        """Remove tracks absent for too long, and return the changes; what was not published about a card that was there, comes first.
+
+        Absence counts from the first frame without a card, so a stalled camera removes nothing.
+        """
+        gone, late = [], []
         for track in tracks:
             if track.missing_since_ns is None:
                 track.missing_since_ns = self._now_ns
             bound_s = self._policy.forgotten_after_s if track.published is None else self._policy.removed_after_s
             if self._now_ns - track.missing_since_ns >= bound_s * NS_PER_S:
                 gone.append(track)
-        return self._remove(gone, self._now_ns)
+                late += self._conclude_late(track)
+        return (*late, *self._remove(gone, self._now_ns))
+
+    def _conclude_late(self, track: _Track) -> tuple[TrackChange, ...]:
+        """Return what is to be published about a card that left before it had a claim."""
+        verdict = track.evidence.last_verdict((track.seen_ns - track.began_ns) / NS_PER_S) if track.published is None else None
+        if verdict is None:
+            return ()
+        track.claim, track.published = verdict
+        return (TrackChange(_KINDS[track.claim], track.track_id, track.published, track.quad, track.seen_ns),)
+
+    def _replace(self, track: _Track, at_ns: int) -> tuple[tuple[TrackChange, ...], _Track]:
+        """End a track because another card is in its place now; return the changes and the track of that card."""
+        removed = self._remove((track,), at_ns)
+        new = replace(
+            track, track_id=self._new_track_id(), claim=Claim.TENTATIVE, published=None, disturbed_ns=None, returned=False, pending=0
+        )
+        self._tracks[new.track_id] = new
+        return removed, new
 
     def _remove(self, tracks: Iterable[_Track], at_ns: int) -> tuple[TrackChange, ...]:
         changes = []
@@ -307,10 +345,14 @@ class Tracker:
         if track.published is not None and best_artwork_group(decision) == best_artwork_group(track.published):
             track.evidence.clear()
             if track.disturbed_ns is not None and at_ns >= track.disturbed_ns:
-                track.disturbed_ns = None
+                track.disturbed_ns, track.returned = None, False
             return False
         track.evidence.add(decision, at_ns)
-        return track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None)
+        return track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None, returned=track.returned)
+
+
+def _artwork_groups(published: Decision | None) -> frozenset[str]:
+    return frozenset(candidate.artwork_group for candidate in published.candidates) if published is not None else frozenset()
 
 
 def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:

@@ -700,6 +700,13 @@ def test_a_viewer_receives_frames_only_while_it_is_watched():
     assert viewer.healths[-1].state == "stopping"
 
 
+def test_a_viewer_has_the_image_of_a_card_before_there_is_an_event_about_it():
+    viewer = ListViewer()
+    scripted = ScriptedDaemon(Script().show(0.5, {20: "x"}).show(2), viewer=viewer)
+    assert scripted.run().published() == []
+    assert {track_id for track_id, _ in viewer.crops} == {"t0"}
+
+
 def test_a_viewer_receives_frames_while_recognition_is_paused():
     viewer = ListViewer()
     viewer.watched = True

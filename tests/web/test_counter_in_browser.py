@@ -94,7 +94,7 @@ class Table:
 
 @pytest.fixture(scope="module")
 def table(small_scanner, tmp_path_factory):
-    with mjpeg_server(noisy(on_table()), fps=5) as server:
+    with mjpeg_server(noisy(on_table()), fps=10) as server:
         camera = f'kind = "stream"\nsource = "{server.url}"'
         scanner = Scanner(tmp_path_factory.mktemp("counter"), small_scanner, camera, settle_s=0.6).start()
         wait_for_answer(scanner.address)

@@ -1,0 +1,61 @@
+"""Cards that are dealt onto one place, as fast as a person does it."""
+
+from itertools import count
+
+import pytest
+
+from edge.tracking.tracker import Tracker, TrackPolicy
+from tests.tracking.table import (
+    IDENTIFIED,
+    REMOVED,
+    UNCERTAIN,
+    UNKNOWN,
+    Table,
+    always,
+    card_at,
+    in_turn,
+    kinds,
+    named,
+    nothing,
+    strong,
+    unsure,
+)
+
+CARDS_IN_TURN = pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param(strong("a"), nothing("x"), [REMOVED, UNKNOWN], id="an unknown card after a known one"),
+        pytest.param(nothing("x"), strong("a"), [REMOVED, IDENTIFIED], id="a known card after an unknown one"),
+        pytest.param(unsure("b"), strong("a"), [REMOVED, IDENTIFIED], id="a known card after an uncertain one"),
+        pytest.param(nothing("x"), nothing("y"), [REMOVED, UNKNOWN], id="an unknown card after another"),
+        pytest.param(unsure("a"), strong("a"), [IDENTIFIED], id="the same card, laid down better"),
+        pytest.param(nothing("a"), strong("a"), [IDENTIFIED], id="the same card, after glare"),
+        pytest.param(nothing("x"), nothing("x"), [], id="the same unknown card"),
+    ],
+)
+
+
+@CARDS_IN_TURN
+def test_cards_dealt_faster_than_they_count_as_removed_are_told_apart(first, second, expected):
+    """Every two seconds a card lies in the same place for 1.5 s."""
+    table = Table()
+    table.show(1.5, card_at(0), recognize=always(first))
+    table.show(0.5)
+    assert kinds(table.show(1.5, card_at(5), recognize=always(second))) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "decisions", "expected"),
+    [
+        pytest.param(0.3, [named("a"), nothing()], [UNCERTAIN, REMOVED], id="named once, too weakly"),
+        pytest.param(1.2, [unsure("a")], [UNCERTAIN, REMOVED], id="recognition was slow"),
+        pytest.param(1.2, [nothing()], [UNKNOWN, REMOVED], id="recognition of an unknown card was slow"),
+        pytest.param(0.3, [unsure("a")], [], id="an outline that passes by"),
+        pytest.param(0.3, [nothing()], [], id="an unknown outline that passes by"),
+    ],
+)
+def test_a_card_that_leaves_before_it_is_decided_is_published(seconds, decisions, expected):
+    policy = TrackPolicy(evidence_interval_s=0.1 if len(decisions) > 1 else 10.0)
+    table = Table(tracker=Tracker(map(str, count()).__next__, policy), latency_s=0.0)
+    table.show(seconds, card_at(0), recognize=in_turn(*decisions))
+    assert kinds(table.show(5.0)) == expected
