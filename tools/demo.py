@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,6 +47,7 @@ name = "Demo scanner"
 [camera]
 kind = "film"
 source = "{film}"
+loop = {loop}
 
 [index]
 directory = "{index}"
@@ -89,7 +90,7 @@ class Inbox:
 
 
 def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> int:
-    """Play the demo, with the scanner's page at ``http`` if given.
+    """Play the demo, with the scanner's page at ``http`` if given; then the video starts over until Ctrl+C.
 
     Return 0 only if every card was named right, every unknown one refused and nothing else named.
     """
@@ -114,7 +115,17 @@ def _play(story: Truth, folder: Path, broker: DemoBroker, http: tuple[str, int] 
             raise EdgeError("the daemon published nothing over MQTT; its output is above")
         _say("The video runs. Each event as it arrives from MQTT, and what is true:\n")
         events = list(_follow(inbox, story, inbox.started_at, daemon))
-    result = tally(story, events, inbox.started_at)
+        code = _summarize(story, events, inbox.started_at)
+        if http is not None:
+            _say(f"The video starts over; the page stays at http://{http[0]}:{http[1]}/ until you press Ctrl+C.")
+            with suppress(KeyboardInterrupt):
+                daemon.wait()
+    return code
+
+
+def _summarize(story: Truth, events: Sequence[Mapping[str, object]], started_at: datetime) -> int:
+    """Print the tally and return the exit status."""
+    result = tally(story, events, started_at)
     print(f"\n{result.summary()}", flush=True)
     for appearance, verdict in zip(story.appearances, result.verdicts, strict=True):
         if verdict in (Verdict.WRONG, Verdict.MISSED, Verdict.FALSE_ALARM):
@@ -148,6 +159,7 @@ def _daemon(folder: Path, broker: DemoBroker, http: tuple[str, int] | None) -> I
         SETTINGS.format(
             device=DEVICE,
             film=folder / "demo.mp4",
+            loop="false" if http is None else "true",
             index=SAMPLE_DIRECTORY,
             host=LOCAL,
             port=broker.port,
@@ -178,15 +190,20 @@ def _wait_until_running(inbox: Inbox, daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _follow(inbox: Inbox, story: Truth, started_at: datetime, daemon: subprocess.Popen[bytes]) -> Iterator[Mapping[str, object]]:
-    """Yield and print the events until the video is over."""
+    """Yield and print the events until the video is over; it may have started over by then."""
     ends_at = started_at + timedelta(seconds=story.seconds + AFTER_FILM_S)
     while (left_s := (ends_at - datetime.now(ends_at.tzinfo)).total_seconds()) > 0 and daemon.poll() is None:
         try:
             event = inbox.events.get(timeout=min(left_s, 0.5))
         except queue.Empty:
             continue
-        print(_line(event, story, started_at), flush=True)
-        yield event
+        if _at_s(event, started_at) <= story.seconds:
+            print(_line(event, story, started_at), flush=True)
+            yield event
+
+
+def _at_s(event: Mapping[str, Any], started_at: datetime) -> float:
+    return (datetime.fromisoformat(event["at"]) - started_at).total_seconds()
 
 
 def busy_note(events: Iterable[Mapping[str, Any]]) -> str | None:
@@ -203,7 +220,7 @@ def busy_note(events: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def _line(event: Mapping[str, Any], story: Truth, started_at: datetime) -> str:
-    at_s = (datetime.fromisoformat(event["at"]) - started_at).total_seconds()
+    at_s = _at_s(event, started_at)
     what = f"{event['card_id']} {event['name']}" if event["card_id"] else f"({event.get('reason') or '-'})"
     scores = f"verification {event['verification']:.2f}" if event["verification"] is not None and event["type"] != "removed" else ""
     place = appearance_of(story, ReportedEvent.model_validate(event), at_s)

@@ -77,7 +77,8 @@ class Counter:
         known = self._state.appearance(event.track_id)
         if event.type == "removed":
             return self._removed(event, known)
-        if self._state.header.paused and not confirmed:
+        by_person = confirmed or (event.type == "corrected" and known is not None)
+        if self._state.header.paused and not by_person:
             return Counted(outcome=_outcome("paused", event)) if known is None else Counted()
         try:
             if event.card_id is None:

@@ -102,10 +102,14 @@ def _has(address: str, distribution: Distribution) -> bool:
 def make_root(distribution: Distribution, target: Path) -> None:
     """Write a minimal root file system with systemd and, not installed, the packages that install.sh may need."""
     fetch = f'chroot "$1" apt-get install -qq --download-only --no-install-recommends {" ".join(distribution.packages)} >/dev/null'
-    fast = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/fast"'
     names = f'printf "127.0.0.1 localhost\\n::1 localhost\\n" >"$1/etc/hosts"; echo {distribution.name} >"$1/etc/hostname"'
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}"]
-    hooks = [f"--customize-hook={each}" for each in (fetch, fast, names)]
+    # the options stay in the root: without fsync after each file and without documents and translations, dpkg is several times as fast
+    fast = [
+        f"--dpkgopt={each}"
+        for each in ("force-unsafe-io", *(f"path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")))
+    ]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}", *fast]
+    hooks = [f"--customize-hook={each}" for each in (fetch, names)]
     subprocess.run([*command, *hooks, distribution.name, str(target), str(mirror())], check=True)
 
 

@@ -29,7 +29,10 @@ class Installed:
 
 
 class Machines:
-    """Sets up the named distributions in parallel threads, so that tests of one run while the other is being set up."""
+    """Sets up the named distributions in parallel threads, so that tests of one run while the other is being set up.
+
+    Trixie is ready first: only bookworm needs a wheelhouse.
+    """
 
     def __init__(self, folder: Path, names: Collection[str]) -> None:
         self._folder = folder
@@ -37,9 +40,9 @@ class Machines:
         self._machines: list[Container] = []
         self._shared = folder / "shared"
         self.clone = make_clone(self._shared / "clone")
-        self._threads = ThreadPoolExecutor(2)
+        self._threads = ThreadPoolExecutor(5)  # a video, and two for each distribution
+        self._installed = {each.name: self._threads.submit(self._install, each) for each in (TRIXIE, BOOKWORM) if each.name in names}
         self._card_ids = self._threads.submit(make_video, self._video)
-        self._installed = {each.name: self._threads.submit(self._install, each) for each in (BOOKWORM, TRIXIE) if each.name in names}
 
     @property
     def _video(self) -> Path:
@@ -61,8 +64,9 @@ class Machines:
 
     def _install(self, distribution: Distribution) -> Installed:
         """Install on a new machine: on bookworm from a wheelhouse, on trixie from a package index."""
+        fetched = self._threads.submit(self._made, f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
         root = self._made(f"root-{distribution.name}", lambda target: make_root(distribution, target))
-        packages = self._made(f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
+        packages = fetched.result()
         wheels = None
         if distribution is BOOKWORM:
             wheels = self._made(f"wheels-{distribution.name}", lambda target: self._make_wheelhouse(root, packages, target))

@@ -12,9 +12,8 @@ from tests.support.paths import ROOT
 ORDER = ("base", "packages", "libraries", "hardware", "versions", "service", "wheels", "people", "removal")
 
 
-@pytest.fixture
-def machine(tmp_path):
-    """A file system for the installer's functions, and a way to run scripts that use them."""
+def make_machine(tmp_path):
+    """Return a file system for the installer's functions, and a way to run scripts that use them."""
     for folder in (
         "dev",
         "sys/bus/pci/devices",
@@ -66,3 +65,8 @@ def machine(tmp_path):
             (tmp_path / "proc/device-tree/model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
 
     return Machine()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return make_machine(tmp_path)

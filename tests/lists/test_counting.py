@@ -119,6 +119,16 @@ def test_a_paused_list_counts_nothing(table):
     assert table.lines == [("b", 1)]
 
 
+def test_while_a_list_is_paused_a_person_may_name_and_correct_what_is_in_it(table):
+    waiting, _ = table.lay(None, kind="unknown", candidates=candidates("a"))
+    wrong, _ = table.lay("b")
+    table.store.pause()
+    for track in (waiting, wrong):
+        table.lay("c", track, "corrected")
+    assert table.lines == [("c", 2)]
+    assert table.store.add_event(table.event("corrected", "d", "T99")).outcome.kind == "paused"
+
+
 def test_by_key_a_card_is_counted_when_a_person_confirms_it(table):
     table.do("configure", by_key=True)
     event = table.event("identified", "a", "T1")

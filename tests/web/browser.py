@@ -107,8 +107,8 @@ def chromium():
 
 
 @contextmanager
-def opened_views(browser, scanner):
-    """Yield a function that opens a view. At the end no view may have written an error to its console."""
+def opened_views(browser, scanner, expected=None):
+    """Yield a function that opens a view. At the end no view may have written an error to its console but ``expected`` ones (a pattern)."""
     contexts, errors = [], []
 
     def open_page(path="/", size="desk", scheme="dark", *, outage_planned=False, locale="en"):
@@ -128,7 +128,8 @@ def opened_views(browser, scanner):
 
     yield open_page
     planned = any(page.outage_planned for context in contexts for page in context.pages)
-    unexpected = [text for text in errors if not (planned and OUTAGE.search(text))]  # before closing, which ends requests
+    known = [*([OUTAGE] if planned else []), *([re.compile(expected)] if expected else [])]
+    unexpected = [text for text in errors if not any(each.search(text) for each in known)]  # before closing, which ends requests
     for context in contexts:
         context.close()
     assert unexpected == []

@@ -160,9 +160,10 @@ function drawSums() {
   const { quantity, lines, waiting, undo, redo } = model.summary;
   find("#quantity").textContent = translate(quantity === 1 ? "session.total.one" : "session.total", { count: quantity });
   const value = money(model.totals.value, model.totals.currency);
-  const unpriced = model.totals.unpriced > 0 ? ` ${translate("counter.unpriced", { count: model.totals.unpriced })}` : "";
-  find("#value").textContent = value ? value + unpriced : "";
-  find("#value").title = model.totals.bins.map((bin) => `${bin.bin ?? translate("counter.no_bin")}: ${bin.copies} · ${money(bin.value, model.totals.currency)}`).join("\n");
+  const unpriced = value && model.totals.unpriced > 0 ? translate("counter.unpriced", { count: model.totals.unpriced }) : "";
+  find("#value").textContent = value;
+  find("#unpriced").textContent = unpriced;
+  find(".sum").title = [unpriced, ...model.totals.bins.map((bin) => `${bin.bin ?? translate("counter.no_bin")}: ${bin.copies} · ${money(bin.value, model.totals.currency)}`)].filter(Boolean).join("\n");
   find("#show-all .count").textContent = lines;
   find("#show-waiting .count").textContent = waiting;
   find("#show-waiting").dataset.some = waiting > 0;
@@ -178,7 +179,7 @@ function changeText({ action, name, count }) {
 
 function drawHeader() {
   const { header } = model;
-  find("#open-lists span").textContent = header.name;
+  find("#open-lists span").textContent = find("#open-lists").title = header.name;
   label(find("#pause"), translate(header.paused ? "counter.resume" : "counter.pause"));
   find("#pause").replaceChildren(icon(header.paused ? "play" : "pause"));
   document.body.classList.toggle("paused", header.paused);
@@ -230,7 +231,7 @@ function showOutcome(outcome, revision) {
   find("#spoken").textContent = text;
   if (filter.waiting) toast(text); // the card that is being named stays in view
   else {
-    if (line && !document.querySelector("dialog[open]")) list.select(line.id);
+    if (!document.querySelector("dialog[open]")) list.select(line?.id ?? null); // the buttons change the card that is shown, or nothing
     now.showOutcome(outcome, line);
   }
   if (isSpoken()) speak(outcome.bin ?? outcomeText(outcome));

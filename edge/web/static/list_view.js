@@ -119,8 +119,7 @@ export class ListView {
       },
       make("span", { class: "frame" }, line.waiting ? imageElement(cropUrl(line.event_id), "") : imageElement(referenceUrl(line.card_id), "")),
       make("span", { class: "line-words" }, make("b", { text: name }), make("small", { text: under })),
-      make("span", { class: "line-price", text: price }),
-      make("span", { class: "line-times", text: line.waiting ? "?" : `${line.quantity}×` }),
+      make("span", { class: "line-numbers" }, make("span", { class: "line-price", text: price }), make("span", { class: "line-times", text: line.waiting ? "?" : `${line.quantity}×` })),
     );
   }
 }
