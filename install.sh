@@ -60,7 +60,7 @@ Options for installing:
   --no-start          enable the service, but do not start it before the next boot
 
 Option for the demo:
-  --http ADDRESS:PORT show the scanner's page at this address meanwhile, for example 127.0.0.1:8080
+  --http ADDRESS:PORT show the scanner's page at this address, for example 127.0.0.1:8080, and repeat the video until Ctrl+C
 
   --dry-run           print what would be done, change nothing
 

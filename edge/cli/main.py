@@ -139,7 +139,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=positive_number, metavar="S", help="stop after S seconds of video")
-    parser.add_argument("--http", type=address, metavar="HOST:PORT", help="serve the web page at this address, such as 127.0.0.1:8080")
+    parser.add_argument(
+        "--http",
+        type=address,
+        metavar="HOST:PORT",
+        help="serve the web page at this address, such as 127.0.0.1:8080, and repeat the video until Ctrl+C",
+    )
 
 
 def _add_check_options(parser: argparse.ArgumentParser) -> None:

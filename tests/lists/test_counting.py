@@ -120,7 +120,7 @@ def test_a_paused_list_counts_nothing(table):
 
 
 def test_while_a_list_is_paused_a_person_may_name_and_correct_what_is_in_it(table):
-    waiting, _ = table.lay(None, kind="unknown", candidates=candidates("a"))
+    waiting, _ = table.lay(None, None, "unknown")
     wrong, _ = table.lay("b")
     table.store.pause()
     for track in (waiting, wrong):
