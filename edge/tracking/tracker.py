@@ -305,7 +305,8 @@ class Tracker:
 
         Absence counts from the first frame without a card, so a stalled camera removes nothing.
         """
-        gone, late = [], []
+        gone: list[_Track] = []
+        late: list[TrackChange] = []
         for track in tracks:
             if track.missing_since_ns is None:
                 track.missing_since_ns = self._now_ns
