@@ -108,6 +108,10 @@ class ConnectionLostError(DeviceError):
     """The peer of a push disconnected, went silent, or exceeded its time limit."""
 
 
+class CounterBusyError(DeviceError):
+    """A bundle is not activated yet because cards are being counted."""
+
+
 class DriverHungError(DeviceError):
     """A driver call did not return within its timeout."""
 

@@ -24,9 +24,9 @@ from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, ExitCode
 from tools.drawing.numbered import NUMBER_STYLES
 from tools.evaluation.collector_numbers import OUTCOMES, NumberedCard, drawn_cards, photograph_and_read, scanned_cards
-from tools.evaluation.intervals import wilson_interval
 from tools.extras import missing_extra
 from tools.reports import markdown
+from tools.reports.intervals import wilson_interval
 from tools.simulation.camera import PRESETS
 
 GAMES = tuple(style.game for style in NUMBER_STYLES)

@@ -4,6 +4,8 @@
     python -m tools.push_index status | list | rollback HOST... [--inventory FILE] [--json]
     python -m tools.push_index prune --keep N HOST... [--inventory FILE] [--json]
     python -m tools.push_index signers SIGNERS.json HOST... [--inventory FILE] [--json]
+    python -m tools.push_index apply FLEET.toml [--dry-run] [--wait-s S] [--html FILE] [--json]
+    python -m tools.push_index status --fleet FLEET.toml [--html FILE] [--json]
 
 HOST is a host as for ssh, whose configuration, agent, jump hosts and known hosts are used. It never prompts, so it can be run by cron.
 Only files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
@@ -28,6 +30,7 @@ from edge.cli.arguments import CommandLineParser, positive_count
 from edge.errors import EdgeError, ExitCode
 from edge.receiving.messages import REMOTE_COMMAND, Completed, ListRequest, PruneRequest, Releases, RollbackRequest
 from edge.receiving.status import describe_status
+from tools.fleet.commands import add_apply_options, add_page_option, apply_fleet, fleet_status
 from tools.push.connection import SshOptions, request_one
 from tools.push.host_push import HostPush, HostReport, PushOptions
 from tools.push.inventory import all_hosts
@@ -38,7 +41,7 @@ from tools.push.signer_list import push_signers
 _Told: TypeAlias = tuple[dict[str, Any], str]
 """An answer for programs and for people."""
 
-VERBS: Final = ("status", "list", "rollback", "prune", "signers")
+VERBS: Final = ("status", "list", "rollback", "prune", "signers", "apply")
 _printing = threading.Lock()
 
 
@@ -48,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = words.pop(0) if words and words[0] in VERBS else "push"
     try:
         args = (_push_parser() if verb == "push" else _verb_parser(verb)).parse_args(words)
+        if verb == "apply":
+            return int(apply_fleet(args, _ssh(args)))
+        if verb == "status" and args.fleet is not None:
+            return int(fleet_status(args, _ssh(args)))
         hosts = all_hosts(args.hosts, args.inventory)
         return int(_push(args, hosts) if verb == "push" else _ask_all(verb, args, hosts))
     except SystemExit as leaving:
@@ -194,7 +201,14 @@ def _verb_parser(verb: str) -> argparse.ArgumentParser:
     parser = CommandLineParser(prog=f"push_index {verb}")
     if verb == "signers":
         parser.add_argument("file", type=Path, help="the list of signers, made by tools.sign_signers")
+    if verb == "apply":
+        add_apply_options(parser)
+        _connection_options(parser)
+        return parser
     _common(parser)
+    if verb == "status":
+        parser.add_argument("--fleet", type=Path, metavar="FLEET.toml", help="one table of all scanners of a fleet, see docs/fleet.md")
+        add_page_option(parser)
     if verb == "prune":
         parser.add_argument("--keep", type=positive_count, required=True, metavar="N", help="keep the newest N, and those in use")
     return parser
@@ -204,6 +218,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="*", metavar="HOST", help="as you would give it to ssh")
     parser.add_argument("--inventory", type=Path, metavar="FILE", help="more hosts, one a line, # begins a comment")
     parser.add_argument("--parallel", type=positive_count, default=4, metavar="N", help="hosts at a time (default 4)")
+    _connection_options(parser)
+
+
+def _connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-F", "--ssh-config", type=Path, metavar="FILE", help="ssh config to use instead of your own")
     parser.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="option for ssh, as its -o")
     parser.add_argument("--remote-command", default=REMOTE_COMMAND, metavar="COMMAND", help=f"default: {REMOTE_COMMAND}")

@@ -31,6 +31,7 @@ from edge.app.model import LoadedModel, load_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
 from edge.app.storage import memory_storage
+from edge.daemon.activity_sink import ActivitySink
 from edge.daemon.announcer import Announcer, Identity
 from edge.daemon.control import CommandHandler
 from edge.daemon.health import DeviceInfo, HealthReporter
@@ -40,6 +41,8 @@ from edge.daemon.number_queue import CollectorNumberQueue, ReadText, TextReaderT
 from edge.daemon.ports import Camera
 from edge.daemon.shared_embedder import SharedEmbedder
 from edge.daemon.supervision import NoSupervisor, Supervisor
+from edge.index import releases
+from edge.index.activity import ActivityLog
 from edge.index.change import OpenedIndex
 from edge.index.device_index import DeviceIndex
 from edge.logs import set_up_logging
@@ -126,7 +129,7 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
-        sink = mqtt_sink(
+        sink: EventSink = mqtt_sink(
             settings.mqtt,
             settings.home_assistant,
             settings.outbox,
@@ -134,6 +137,8 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
             device=device,
             images=settings.image.enabled,
         )
+        if releases.is_root(settings.index.directory):
+            sink = ActivitySink(sink, ActivityLog(settings.index.directory))
         stack.callback(sink.close, 0.0)  # if start-up fails; the daemon itself closes it and leaves time to send
         camera = open_camera(settings.camera)
         read_text = None

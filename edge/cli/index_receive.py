@@ -61,6 +61,7 @@ def _receive(args: argparse.Namespace) -> ExitCode:
         ModelId(read_model_manifest(find_model(settings.network.model)).model_id),
         partial(check_in_child, search=settings.index.search),
         settings.index.allow_downgrade,
+        settings.http.review_dir if settings.http.enabled else None,
     )
     channel = Channel(sys.stdin.fileno(), sys.stdout.fileno(), REQUESTS, idle_s=rules.idle_s, session_s=rules.session_s)
     audit = Audit(root, os.environ, technician=args.technician)

@@ -35,7 +35,8 @@ class AuditLine(Schema):
     action: str
     bundle_id: str | None = None
     result: str = Field(
-        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `refused` or `cut`."
+        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `waiting`, `refused` or "
+        "`cut`."
     )
     reason: str | None = None
     principal: str | None = None

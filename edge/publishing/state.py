@@ -65,7 +65,8 @@ class PushNote(Payload):
     at: Instant
     action: str = Field(description="`push`, `confirm`, `rollback`, `reject`, `prune` or `signers`.")
     result: str = Field(
-        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `refused` or `cut`."
+        description="`activated`, `unchanged`, `confirmed`, `rolled_back`, `rejected`, `pruned`, `installed`, `waiting`, `refused` or "
+        "`cut`."
     )
     bundle_id: str | None = None
     reason: str | None = Field(None, max_length=MAX_STATE_CHARS)

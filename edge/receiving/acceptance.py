@@ -38,7 +38,7 @@ class Acceptance:
     """The acceptance rules of a device.
 
     ``root`` is the index folder, ``model_id`` the model in use; ``check`` opens a bundle and runs its self-test. ``downgrades`` is the
-    setting ``index.allow_downgrade``.
+    setting ``index.allow_downgrade``. ``review_dir`` has the lists of the counter, None without a page.
     """
 
     root: Path
@@ -46,6 +46,7 @@ class Acceptance:
     model_id: ModelId
     check: BundleCheck
     downgrades: DowngradeRule = "proven"
+    review_dir: Path | None = None
 
     def check_offer(self, manifest: bytes, signature: bytes, active: Manifest | None) -> VerifiedOffer:
         """Return a verified offer. ``active`` is the manifest of the active release.

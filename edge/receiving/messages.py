@@ -9,6 +9,9 @@ from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, Positi
 
 from edge.bundles.manifest import MANIFEST_MAX_BYTES, BundleId, DataFile, Sha256
 from edge.bundles.signers import SIGNERS_MAX_BYTES
+from edge.index.activity import Activity
+from edge.index.counter_session import Waiting
+from edge.index.renames import Renames
 from edge.schema import Schema
 
 PROTOCOL: Final = "cardedge-push/1"
@@ -19,6 +22,13 @@ SIGNATURE_MAX_BYTES: Final = 1 << 16
 """A signature by the largest RSA key has about 6 kB."""
 
 Reason: TypeAlias = Annotated[str, Field(max_length=4000)]
+
+
+class SignersInfo(Schema):
+    """The list of signers in force; ``version`` is None if the device has only the file of its settings."""
+
+    version: PositiveInt | None
+    problem: Reason | None = None
 
 
 class ReleaseInfo(Schema):
@@ -69,6 +79,26 @@ class Status(Schema):
     reverted: Reason | None
     free_bytes: NonNegativeInt
     last: dict[str, str | None] | None = Field(None, description="The newest line of the audit.")
+
+
+class DeviceReport(Schema):
+    """Everything a fleet is managed by. ``activity`` is what the daemon wrote last, ``daemon_runs`` whether it still writes.
+
+    ``reverted_id`` is the release of ``status.reverted``. ``waiting`` is a bundle that waits while cards are counted. ``renames`` compares
+    the active with the previous release if that was requested.
+    """
+
+    kind: Literal["report"] = "report"
+    status: Status
+    signers: SignersInfo
+    counter: PositiveInt | None = Field(description="Counter of the active bundle.")
+    expires: AwareDatetime | None = Field(description="Date of expiry of the active bundle.")
+    reverted_id: BundleId | None
+    waiting: Waiting | None
+    counter_session: bool = Field(description="Cards are being counted.")
+    activity: Activity | None
+    daemon_runs: bool
+    renames: Renames | None
 
 
 class Releases(Schema):
@@ -151,6 +181,13 @@ class StatusRequest(Schema):
     kind: Literal["status?"] = "status?"
 
 
+class ReportRequest(Schema):
+    """Request ``DeviceReport``, with the comparison of names if ``compare``."""
+
+    kind: Literal["report?"] = "report?"
+    compare: bool = False
+
+
 class ListRequest(Schema):
     """Request ``Releases``."""
 
@@ -220,9 +257,19 @@ class PruneRequest(Schema):
     keep: PositiveInt
 
 
-Response: TypeAlias = Hello | Status | Releases | TransferPlan | Stored | Step | Completed | SignersInstalled | Refused
+Response: TypeAlias = Hello | Status | DeviceReport | Releases | TransferPlan | Stored | Step | Completed | SignersInstalled | Refused
 Request: TypeAlias = (
-    StatusRequest | ListRequest | Offer | Chunk | Commit | ConfirmRequest | RollbackRequest | RejectRequest | OfferSigners | PruneRequest
+    StatusRequest
+    | ReportRequest
+    | ListRequest
+    | Offer
+    | Chunk
+    | Commit
+    | ConfirmRequest
+    | RollbackRequest
+    | RejectRequest
+    | OfferSigners
+    | PruneRequest
 )
 Message: TypeAlias = Response | Request
 

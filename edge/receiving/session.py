@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge import __version__
-from edge.bundles.manifest import read_manifest
-from edge.errors import BundleError, ConnectionLostError, DeviceError, EdgeError, ExitCode, ProtocolError, RevokedKeyError
+from edge.errors import BundleError, ConnectionLostError, CounterBusyError, DeviceError, EdgeError, ExitCode, ProtocolError, RevokedKeyError
 from edge.index import releases
 from edge.index.audit import Audit
+from edge.index.counter_session import wait_for_counter
 from edge.index.pruning import prune
 from edge.index.rejection import reject
 from edge.index.signers import install_signers, read_signers, refuse_revoked, revert_revoked_trial
@@ -20,6 +20,7 @@ from edge.receiving.messages import (
     Commit,
     Completed,
     ConfirmRequest,
+    DeviceReport,
     Hello,
     ListRequest,
     Offer,
@@ -28,21 +29,23 @@ from edge.receiving.messages import (
     Refused,
     RejectRequest,
     Releases,
+    ReportRequest,
     Request,
     RollbackRequest,
     SignersInstalled,
+    Status,
     StatusRequest,
     Step,
     Stored,
     TransferPlan,
 )
+from edge.receiving.report import read_report
 from edge.receiving.staging import Staging
-from edge.receiving.status import MAX_REASON, free_bytes, manifest_facts, read_status, release_facts, revert_if_overdue
+from edge.receiving.status import MAX_REASON, active_manifest, free_bytes, manifest_facts, read_status, release_facts, revert_if_overdue
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.bundles.manifest import Manifest
     from edge.receiving.acceptance import Acceptance, VerifiedOffer
     from edge.receiving.transfer import Channel
 
@@ -81,10 +84,8 @@ class Receiver:
 
     def _execute(self, request: Request, payload: bytes) -> None:
         match request:
-            case StatusRequest():
-                self.channel.send(read_status(self.root))
-            case ListRequest():
-                self.channel.send(Releases(releases=tuple(map(release_facts, releases.list_releases(self.root)))))
+            case StatusRequest() | ReportRequest() | ListRequest():
+                self.channel.send(self._read(request))
             case Offer():
                 self._handle_offer(request, payload)
             case ConfirmRequest(bundle_id=bundle_id):
@@ -102,6 +103,15 @@ class Receiver:
                 self.channel.send(Completed(result="pruned", bundle_id=None, removed=removed, audit=line.to_json_dict()))
             case Chunk() | Commit():
                 raise ProtocolError(f"{request.kind} is valid only after an accepted offer; start the push again")
+
+    def _read(self, request: StatusRequest | ReportRequest | ListRequest) -> Status | DeviceReport | Releases:
+        match request:
+            case StatusRequest():
+                return read_status(self.root)
+            case ReportRequest(compare=compare):
+                return read_report(self.root, self.acceptance.rules, self.acceptance.review_dir, compare=compare)
+            case ListRequest():
+                return Releases(releases=tuple(map(release_facts, releases.list_releases(self.root))))
 
     def _check_technician(self, request: Request) -> None:
         """Raise ``RevokedKeyError`` if the client's access is revoked. A list of signers is accepted from anyone: its signature counts."""
@@ -168,7 +178,7 @@ class Receiver:
             raise
         except EdgeError as error:
             if not offer.dry_run:
-                self.audit.write("push", bundle_id, "refused", reason=str(error))
+                self.audit.write("push", bundle_id, "waiting" if isinstance(error, CounterBusyError) else "refused", reason=str(error))
             raise
 
     def _receive_bundle(self, offer: Offer, verified: VerifiedOffer) -> None:
@@ -185,6 +195,8 @@ class Receiver:
             self._receive_chunks(None)
         self.acceptance.check_signer(verified.manifest_bytes, verified.signature_bytes)  # a key may have been revoked during the transfer
         was_current = releases.current_id(self.root) == bundle_id
+        if not was_current and self.acceptance.review_dir is not None:
+            wait_for_counter(self.root, bundle_id, self.acceptance.review_dir, self.acceptance.rules)
         self._step("activate")
         releases.activate(self.root, bundle_id, expected_model_id=self.acceptance.model_id, confirm_within_s=offer.confirm_within_s)
         result: Literal["activated", "unchanged"] = "unchanged" if was_current else "activated"
@@ -245,15 +257,6 @@ class Receiver:
     def _step(self, step: str) -> None:
         _log.info("%s", step)
         self.channel.send(Step(step=step))
-
-
-def active_manifest(root: Path) -> Manifest | None:
-    """Return the manifest of the active release, None if there is none or it cannot be read."""
-    active = releases.current_id(root)
-    try:
-        return read_manifest(root / releases.RELEASES / active) if active else None
-    except BundleError:
-        return None
 
 
 def _is_intact(root: Path, bundle_id: str) -> bool:

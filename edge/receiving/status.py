@@ -6,6 +6,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from edge.bundles.manifest import read_manifest
 from edge.errors import BundleError
 from edge.index import releases
 from edge.index.audit import last_line
@@ -70,6 +71,15 @@ def revert_if_overdue(root: Path) -> None:
             releases.revert(root, "not confirmed in time")
         except BundleError as error:
             _log.warning("%s", error)  # reverted by the daemon in the meantime
+
+
+def active_manifest(root: Path) -> Manifest | None:
+    """Return the manifest of the active release, None if there is none or it cannot be read."""
+    active = releases.current_id(root)
+    try:
+        return read_manifest(root / releases.RELEASES / active) if active else None
+    except BundleError:
+        return None
 
 
 def release_facts(release: releases.Release) -> ReleaseInfo:

@@ -147,6 +147,12 @@ class PushSection(Schema):
     )
     max_bundle_mb: int = Field(2000, ge=1, le=100_000, description="Size limit of a bundle.")
     keep_free_mb: int = Field(200, ge=0, le=100_000, description="Disk space that must remain free after a bundle is stored.")
+    counter_quiet_s: float = Field(
+        300.0, ge=0, le=3600, description="A pushed bundle is not activated while cards are counted into a list: until this long after it."
+    )
+    counter_wait_s: float = Field(
+        7200.0, ge=0, le=86_400, description="How long a pushed bundle waits for that at most. 0: it does not wait."
+    )
     idle_s: float = Field(60.0, ge=1, le=600, description="A client that sends nothing for this long is disconnected.")
     session_s: float = Field(3600.0, ge=10, le=86_400, description="Time limit of one push; an interrupted push can be resumed.")
 

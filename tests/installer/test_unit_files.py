@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+from edge.errors import ExitCode
 from tests.support.paths import ROOT
+from tools import push_index
 
 SYSTEMD = ROOT / "systemd"
 UNIT = SYSTEMD / "cardedge.service"
@@ -41,6 +43,27 @@ def test_systemd_accepts_the_kiosk(unit, tmp_path):
     kiosk.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", (SYSTEMD / "cardedge-kiosk.service").read_text()))
     result = run("systemd-analyze", "verify", "--recursive-errors=yes", unit, kiosk)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@needs_systemd
+def test_systemd_accepts_the_timer_of_the_workstation(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # which a user's systemd looks for
+    source = SYSTEMD / "workstation"
+    service = tmp_path / "cardedge-fleet.service"
+    service.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", (source / service.name).read_text()))
+    timer = tmp_path / "cardedge-fleet.timer"
+    timer.write_text((source / timer.name).read_text())
+    result = run("systemd-analyze", "verify", "--user", "--recursive-errors=yes", service, timer)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_unit_of_the_workstation_gives_options_that_the_tool_has(tmp_path):
+    """The command line of the unit, for a fleet file that does not exist: 64 would be an unknown option."""
+    text = (SYSTEMD / "workstation" / "cardedge-fleet.service").read_text()
+    command = re.search(r"(?m)^ExecStart=(.+)$", text)[1].replace("%h", str(tmp_path)).split()
+    assert command[1:3] == ["-m", "tools.push_index"]
+    assert push_index.main(command[3:]) == ExitCode.BAD_DATA
+    assert re.search(r"(?m)^SuccessExitStatus=(\d+)$", text)[1] == str(int(ExitCode.UNAVAILABLE))
 
 
 @pytest.mark.parametrize("wish", [r"--kiosk\b", r"http://127\.0\.0\.1:8080/\?kiosk=1", "--autoplay-policy=no-user-gesture-required"])

@@ -58,6 +58,7 @@ class Scanner:
     rules: PushSection = UNSIGNED
     model_id: str = PROJECTION_MODEL_ID
     downgrades: str = "proven"
+    review_dir: object = None
 
     def serving(self, folder):
         """Install and activate a bundle without a trial."""
@@ -69,7 +70,7 @@ class Scanner:
 
     def receiver(self, read_fd, write_fd, *, idle_s=20.0):
         channel = Channel(read_fd, write_fd, REQUESTS, idle_s=idle_s, session_s=60.0)
-        acceptance = Acceptance(self.root, self.rules, self.model_id, open_and_test, self.downgrades)
+        acceptance = Acceptance(self.root, self.rules, self.model_id, open_and_test, self.downgrades, self.review_dir)
         audit = Audit(self.root, {"SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}, technician="lab", journal="/nonexistent")
         return Receiver(channel, self.root, "bench", acceptance, audit)
 

@@ -15,7 +15,7 @@ from edge.errors import DataError
 from edge.recognition.description import TextEmbedder, embed_description
 from edge.recognition.embedding import ModelId
 from tools.drawing.wording import Attributes, full_description, is_held_out, main_subject, short_description
-from tools.evaluation.intervals import wilson_interval
+from tools.reports.intervals import wilson_interval
 from tools.reports.markdown import table
 
 TOP: Final = 10

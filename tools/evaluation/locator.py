@@ -17,8 +17,8 @@ from edge.errors import DataError
 from edge.vision.card import Quad, overlap
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools.evaluation.intervals import wilson_interval
 from tools.labels.photo_outlines import KINDS, LabeledPhoto, ViewKind
+from tools.reports.intervals import wilson_interval
 
 OVERLAPS: Final = (0.5, 0.7, 0.85)
 """Intersection over union from which an outline is right, smallest first; corners and order are measured from the smallest."""

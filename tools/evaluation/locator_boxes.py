@@ -16,9 +16,9 @@ from tqdm import tqdm
 from edge.vision.card import Quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from tools.evaluation.intervals import wilson_interval
 from tools.evaluation.locator import FindOutlines
 from tools.labels.boxes import Box, KnownBox, box_overlap
+from tools.reports.intervals import wilson_interval
 
 KNOWN_COLOUR: Final = (40, 200, 40)
 

@@ -16,8 +16,8 @@ from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
 from edge.vision.card import Locate, overlap
 from tools.evaluation.cached_embedder import CachedEmbedder
 from tools.evaluation.hidden_artwork import search_with_and_without
-from tools.evaluation.intervals import wilson_interval
 from tools.evaluation.queries import PHOTO_VIEW, Dataset, Query, negatives, photos, scans, views, with_progress
+from tools.reports.intervals import wilson_interval
 from tools.reports.markdown import table
 
 SAME_CARD_OVERLAP: Final = 0.5

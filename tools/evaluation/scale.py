@@ -26,9 +26,9 @@ from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery
 from tools.evaluation.cached_embedder import CachedEmbedder
 from tools.evaluation.hidden_artwork import search_with_and_without
-from tools.evaluation.intervals import wilson_interval
 from tools.evaluation.queries import Dataset, Query, views, with_progress
 from tools.evaluation.recognition import Counts, count_outcome
+from tools.reports.intervals import wilson_interval
 from tools.reports.markdown import table
 
 ANY: Final = "any card"

@@ -16,8 +16,10 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_][^\s'\"]*")
 def all_hosts(named: Sequence[str], inventory: Path | None) -> tuple[str, ...]:
     """Return the named hosts in order, followed by those of the file. Raises ``UsageError`` or ``DataError``."""
     for host in named:
-        if not _HOST.fullmatch(host):
-            raise UsageError(f"{host!r} is not a host; give a destination of ssh: HOST, USER@HOST or a name from your ssh configuration")
+        try:
+            check_host(host)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     hosts = [*named, *(read_inventory(inventory) if inventory else ())]
     if not hosts:
         raise UsageError("no host given; name at least one, or a file of hosts with --inventory")
@@ -25,6 +27,12 @@ def all_hosts(named: Sequence[str], inventory: Path | None) -> tuple[str, ...]:
     if twice:
         raise UsageError(f"named twice: {', '.join(twice)}; name each host once")
     return tuple(hosts)
+
+
+def check_host(host: str) -> None:
+    """Raise ``ValueError`` unless ``host`` can be a destination of ssh."""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host; give a destination of ssh: HOST, USER@HOST or a name from your ssh configuration")
 
 
 def read_inventory(path: Path) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from edge.recognition.neighbors import Neighbor
 from edge.vision.card import LocatedCard, whole_image_quad
 from tools import evaluate
 from tools.evaluation.hidden_artwork import HiddenArtworkIndex
-from tools.evaluation.intervals import wilson_interval
 from tools.evaluation.queries import Query
 from tools.evaluation.recognition import Counts, Row, as_table, count_outcome
+from tools.reports.intervals import wilson_interval
 
 PICTURE = np.zeros((352, 252, 3), np.uint8)
 OUTLINE = LocatedCard(whole_image_quad(PICTURE), (0, 180), 0.0)

@@ -17,7 +17,7 @@ from tools.evaluation.acceptance.figures import (
     view_figures,
 )
 from tools.evaluation.acceptance.tables import bound_text, holds_text, interval_text, value_text
-from tools.evaluation.intervals import wilson_interval
+from tools.reports.intervals import wilson_interval
 
 
 def answer(status="identified", score=0.9, *, right=True):

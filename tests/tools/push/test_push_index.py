@@ -18,83 +18,21 @@ import pytest
 from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ExitCode
 from edge.index import releases
-from edge.recognition.model import read_model_manifest
-from tests.receiving.scanner import change_manifest, day
 from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
 from tests.support.paths import ROOT
-from tests.support.small_scanner import on_table, write_index
-from tests.support.ssh_server import Sshd, make_key, needs_sshd, public_key
-from tests.support.stand_ins import write_vectors_bundle
+from tests.support.small_scanner import on_table
+from tests.support.ssh_fleet import ScannerFleet
+from tests.support.ssh_server import make_key, needs_sshd
 from tools import push_index, sign_bundle
-from tools.benchmarks.vectors import random_vectors
 
 HOSTS = ("pi-1", "pi-2", "pi-3")
 
 pytestmark = needs_sshd
 
 
-class Fleet:
-    """Three scanners that serve the same bundle; ``F`` are the words by which push_index reaches them."""
-
-    def __init__(self, folder, world):
-        self.folder = folder
-        self.world = world
-        self.key = make_key(folder / "technician")
-        (folder / "allowed_signers").write_text(f"alice@lab {public_key(self.key)}\n")
-        old = write_index(folder / "old", world.model, dict(list(world.images.items())[:4]))
-        self.old_id = change_manifest(old, created=day(1)).bundle_id
-        self.servers = {host: self._scanner(host, old) for host in HOSTS}
-        self.write_ssh_config()
-        self.F = ("-F", str(folder / "ssh_config"))
-
-    def _scanner(self, host, old):
-        folder = self.folder / host
-        folder.mkdir()
-        self.root(host).mkdir()
-        releases.activate(self.root(host), releases.install(self.root(host), old).bundle_id)
-        settings = folder / "cardedge.toml"
-        settings.write_text(
-            f'[device]\nid = "{host}"\n[network]\nmodel = "{self.world.model}"\nthreads = 1\n[index]\ndirectory = "{self.root(host)}"\n'
-            f'[push]\nallowed_signers = "{self.folder / "allowed_signers"}"\nkeep_free_mb = 0\n'
-            f'[camera]\nkind = "film"\nsource = "{self.folder / "film.avi"}"\nloop = true\n[outbox]\nfile = "{folder / "outbox.sqlite"}"\n'
-        )
-        command = f"cd {ROOT} && exec {sys.executable} -m edge index receive --config {settings} --technician alice"
-        return Sshd(self.folder / f"sshd-{host}", host, self.key, command).start()
-
-    def write_ssh_config(self):
-        (self.folder / "ssh_config").write_text("".join(server.config.read_text() for server in self.servers.values()))
-
-    def root(self, host):
-        return self.folder / host / "index"
-
-    def serving(self):
-        return [releases.current_id(self.root(host)) for host in HOSTS]
-
-    def new_bundle(self, name, *, signed=True, **changes):
-        """A signed bundle of this fleet's network, newer than the one that serves."""
-        pictures = dict(list(self.world.images.items())[1:])
-        folder = write_index(self.folder / name, self.world.model, pictures)
-        change_manifest(folder, **{"name": name, "created": day(2), **changes})
-        if signed:
-            assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0
-        return folder
-
-    def large_bundle(self, name, *, megabytes):
-        """A signed bundle that takes a while to send; no daemon could use it."""
-        folder = self.folder / name
-        write_vectors_bundle(folder, random_vectors(200, 16), image=os.urandom(megabytes * 5000))
-        change_manifest(folder, model_id=read_model_manifest(self.world.model).model_id, created=day(2))
-        assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0
-        return folder
-
-    def stop(self):
-        for server in self.servers.values():
-            server.stop()
-
-
 @pytest.fixture
 def fleet(small_scanner, tmp_path):
-    made = Fleet(tmp_path, small_scanner)
+    made = ScannerFleet(tmp_path, small_scanner, HOSTS)
     yield made
     made.stop()
 

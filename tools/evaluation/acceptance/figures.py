@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tools.evaluation.acceptance.answers import Answer, ViewAnswer, ViewSet
 from tools.evaluation.embedding import FALSE_ACCEPTANCE, flags_by_similarity
-from tools.evaluation.intervals import wilson_interval
+from tools.reports.intervals import wilson_interval
 
 Unit: TypeAlias = Literal["share", "cosine", "ms", "points"]
 Interval: TypeAlias = tuple[float, float]

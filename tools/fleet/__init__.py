@@ -1,0 +1,1 @@
+"""The wanted state of a fleet of scanners, and what it takes to reach it."""
