@@ -63,7 +63,7 @@ def test_the_canary_is_first():
 def test_the_others_follow_when_the_canary_has_soaked_and_passed():
     assert canary(after=tally(200)) == {"a": "current", "b": "outdated", "c": "outdated"}
     assert canary(after=tally(5, seconds=500))["a"] == "soaking"
-    assert canary(after=tally(5)) == {"a": "in_gate", "b": "waiting_for_canary", "c": "waiting_for_canary"}
+    assert canary(after=tally(5, seconds=7200)) == {"a": "in_gate", "b": "waiting_for_canary", "c": "waiting_for_canary"}
 
 
 @pytest.mark.parametrize("fields", [{"after": tally(200, unknown=150, seconds=60)}, {"renames": Renames(shared=10, renamed=10)}])
