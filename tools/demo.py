@@ -33,7 +33,7 @@ from tools.sample_bundle import SAMPLE_DIRECTORY, sample_video_cards
 
 DEVICE: Final = "demo"
 FILM_SEED: Final = 7
-START_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 120.0
 AFTER_FILM_S: Final = 3.0
 """The last card's events still come after the video's last frame."""
 BUSY_S: Final = 1.0
@@ -112,7 +112,7 @@ def _play(story: Truth, folder: Path, broker: DemoBroker, http: tuple[str, int] 
     with _listener(broker) as inbox, _daemon(folder, broker, http) as daemon:
         _wait_until_running(inbox, daemon)
         if inbox.started_at is None:
-            raise EdgeError("the daemon published nothing over MQTT; its output is above")
+            raise EdgeError(f"the daemon published nothing over MQTT within {START_TIMEOUT_S:g} s; its output is above")
         _say("The video runs. Each event as it arrives from MQTT, and what is true:\n")
         events = list(_follow(inbox, story, inbox.started_at, daemon))
         code = _summarize(story, events, inbox.started_at)

@@ -37,5 +37,5 @@ allow_technician() {
     # sshd runs a forced command through the user's shell; nologin would refuse it
     run usermod --shell /bin/sh cardedge
     if systemd_runs || [ "$dry_run" = yes ]; then run systemctl reload ssh; fi
-    say "Done. From the workstation: python -m tools.push_index BUNDLE cardedge@$(uname -n)"
+    say "Done. From the workstation: .venv/bin/python -m tools.push_index BUNDLE cardedge@$(uname -n)"
 }

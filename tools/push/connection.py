@@ -101,7 +101,7 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
         except ConnectionLostError as error:
             _end(process)
             otherwise = str(error) if device else "cannot be reached"
-            raise ConnectionLostError(_failure_reason(process.returncode, errors, otherwise)) from error
+            raise ConnectionLostError(_failure_reason(host, process.returncode, errors, otherwise)) from error
         except ProtocolError as error:
             _end(process)
             raise ProtocolError(f"{error}{_stderr_tail(errors)}") from error
@@ -120,14 +120,31 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _failure_reason(status: int, errors: IO[bytes], otherwise: str) -> str:
+def _failure_reason(host: str, status: int, errors: IO[bytes], otherwise: str) -> str:
     if status == _COMMAND_NOT_FOUND:
         return f"command not found on the device{_stderr_tail(errors)}; install cardedge there, or give its path with --remote-command"
-    return f"{otherwise}{_stderr_tail(errors)}"
+    return f"{otherwise}{_stderr_tail(errors)}{_advice(host, _stderr(errors))}"
+
+
+def _advice(host: str, stderr: str) -> str:
+    """Return what to do about an error of ssh that a first push meets, empty for others."""
+    name = host.rpartition("@")[2]
+    if "HOST IDENTIFICATION HAS CHANGED" in stderr:
+        return f"; the host has another key than the stored one; if it was set up again, `ssh-keygen -R {name}`, then compare the new one"
+    if "Host key verification failed" in stderr:
+        return f"; store the host's key with `ssh-keyscan -t ed25519 {name} >> ~/.ssh/known_hosts`, and compare it as in docs/updating.md"
+    if "Permission denied" in stderr:
+        user = "" if "@" in host else f"give the host as cardedge@{name}, and "
+        return f"; {user}allow your key on the scanner: sudo ./install.sh --allow-technician KEY.pub"
+    return ""
+
+
+def _stderr(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode(errors="replace")
 
 
 def _stderr_tail(errors: IO[bytes]) -> str:
     """Return the last two lines of standard error in parentheses, empty without output."""
-    errors.seek(0)
-    lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in _stderr(errors).splitlines() if line.strip()]
     return f" ({'; '.join(lines[-2:])})" if lines else ""
