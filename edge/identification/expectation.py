@@ -22,7 +22,7 @@ from edge.recognition.decision import Candidate, Decision, Identified, RejectRea
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId
 from edge.recognition.patches import Background, patch_weights
-from edge.recognition.verification import PreparedReference, prepare_reference, prepare_view, verify
+from edge.recognition.verification import PreparedReference, prepare_view, verify
 from edge.vision.card import LocatedCard, rectify
 from edge.vision.frame import RgbImage
 
@@ -95,7 +95,7 @@ def card_agreement(
 
 
 def _references(gallery: Gallery, card_ids: Collection[CardId]) -> list[PreparedReference]:
-    return [prepare_reference(gallery.signatures[entry]) for entry, card_id in enumerate(gallery.entry_card_ids) if card_id in card_ids]
+    return [PreparedReference(gallery.signatures[entry]) for entry, card_id in enumerate(gallery.entry_card_ids) if card_id in card_ids]
 
 
 def check_expectation(decision: Decision, agreement: float, gallery: Gallery, expected: CardId) -> ExpectationResult:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import cv2
@@ -53,13 +54,18 @@ def view_levels(luma: NDArray[np.uint8]) -> tuple[Luma, ...]:
     return tuple(_level_image(luma, level, _OVERSAMPLING) for level in _LEVELS)
 
 
-def reference_levels(luma: NDArray[np.uint8]) -> tuple[Luma, ...]:
-    """Return the levels of a signature's luma, uint8 (48, 36), locally normalized."""
-    return tuple(_level_image(luma, level, 1) for level in _LEVELS)
+def coarse_reference(luma: NDArray[np.uint8]) -> Luma:
+    """Return the coarse level of a signature's luma, uint8 (48, 36), locally normalized."""
+    return _level_image(luma, _LEVELS[0], 1)
+
+
+def fine_reference(luma: NDArray[np.uint8]) -> Luma:
+    """Return the fine level of a signature's luma, uint8 (48, 36), locally normalized, of the same size."""
+    return _level_image(luma, _LEVELS[1], 1)
 
 
 def reference_jacobians(levels: Sequence[Luma]) -> tuple[NDArray[np.float32], ...]:
-    """Return the derivative of each pixel of ``reference_levels`` by each parameter of the warp, float32 (pixels, 8) per level."""
+    """Return the derivative of each pixel of a reference's levels by each parameter of the warp, float32 (8, pixels) per level."""
     return tuple(_jacobian(image) for image in levels)
 
 
@@ -67,7 +73,7 @@ def align_levels(view: Sequence[Luma], reference: Sequence[Luma], jacobians: Seq
     """Return the homography that aligns the levels of a view to those of a reference, None if it exceeds any error of the locator."""
     homography: Homography = np.eye(3)
     for level, target, jacobian, image in zip(_LEVELS, reference, jacobians, view, strict=True):
-        homography = _refine(homography, level, target, jacobian[:, : level.parameters], image)
+        homography = _refine(homography, level, target, jacobian[: level.parameters], image)
     return homography if _is_plausible(homography) else None
 
 
@@ -76,11 +82,11 @@ def _refine(homography: Homography, level: _Level, target: Luma, jacobian: NDArr
     flat_target = target.reshape(-1)
     for _ in range(level.iterations):
         residual = warp(image, homography, level.size).reshape(-1) - flat_target
-        weighted = jacobian / (1.0 + np.square(residual / _CAUCHY_SCALE))[:, np.newaxis]
-        curvature = (weighted.T @ jacobian).astype(np.float64)
-        curvature[np.diag_indices_from(curvature)] += _DAMPING * np.trace(curvature) / level.parameters + 1e-9
+        weighted = jacobian / (1.0 + np.square(residual / _CAUCHY_SCALE))
+        curvature = (weighted @ jacobian.T).astype(np.float64)
+        curvature.flat[:: level.parameters + 1] += _DAMPING * np.trace(curvature) / level.parameters + 1e-9  # the diagonal
         step = np.zeros(8)
-        step[: level.parameters] = np.linalg.solve(curvature, (weighted.T @ residual).astype(np.float64))
+        step[: level.parameters] = np.linalg.solve(curvature, (weighted @ residual).astype(np.float64))
         if not np.all(np.abs(step) < 1.0):  # divergence; NaN fails the comparison too
             return homography
         increment = np.array([[1.0 + step[0], step[1], step[2]], [step[3], 1.0 + step[4], step[5]], [step[6], step[7], 1.0]])
@@ -111,7 +117,7 @@ def _level_image(luma: NDArray[np.uint8], level: _Level, oversampling: int) -> L
 
 
 def _jacobian(image: Luma) -> NDArray[np.float32]:
-    """Return d(image)/d(warp parameters), float32 (pixels, 8), in card coordinates."""
+    """Return d(image)/d(warp parameters), float32 (8, pixels), in card coordinates."""
     height, width = image.shape
     per_unit_x, per_unit_y = width / (2.0 * _HALF_WIDTH), height / 2.0
     gradient_x = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=per_unit_x / 8.0)
@@ -122,9 +128,10 @@ def _jacobian(image: Luma) -> NDArray[np.float32]:
     )
     radial = gradient_x * x + gradient_y * y
     columns = (gradient_x * x, gradient_x * y, gradient_x, gradient_y * x, gradient_y * y, gradient_y, -radial * x, -radial * y)
-    return np.stack(columns, axis=-1).reshape(-1, 8).astype(np.float32)
+    return np.stack(columns).reshape(8, -1)
 
 
+@lru_cache(maxsize=16)
 def _to_card_coordinates(width: int, height: int) -> Homography:
     return np.array(
         [
@@ -135,9 +142,14 @@ def _to_card_coordinates(width: int, height: int) -> Homography:
     )
 
 
+@lru_cache(maxsize=16)
+def _to_pixels(width: int, height: int) -> Homography:
+    return np.asarray(np.linalg.inv(_to_card_coordinates(width, height)))
+
+
 def warp(image: NDArray[np.float32], homography: Homography, size: Size) -> NDArray[np.float32]:
     """Return ``image``, of one channel or several, warped by ``homography`` to ``size``; pixels from outside of the image are 0."""
     height, width = image.shape[:2]
-    matrix = np.linalg.inv(_to_card_coordinates(width, height)) @ homography @ _to_card_coordinates(*size)
+    matrix = _to_pixels(width, height) @ homography @ _to_card_coordinates(*size)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT), dtype=np.float32)

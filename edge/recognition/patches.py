@@ -89,9 +89,14 @@ def patch_weights(patches: Patches, similar: Sequence[Patches], background: Back
 
     A patch that any of them shares has almost no weight. Without either, all patches have equal weight.
     """
-    if not similar and background is None:
+    return weights_beside(patches, similar, None if background is None else background.shared(patches))
+
+
+def weights_beside(patches: Patches, similar: Sequence[Patches], layout: PatchValues | None) -> PatchValues:
+    """Return ``patch_weights`` with what the background says about this reference, ``Background.shared``, or None without a background."""
+    if not similar and layout is None:
         return np.ones(PATCH_COUNT, dtype=np.float32)
-    shared = np.zeros(PATCH_COUNT, dtype=np.float32) if background is None else background.shared(patches)
+    shared = np.zeros(PATCH_COUNT, dtype=np.float32) if layout is None else layout
     if similar:
         shared = np.maximum(shared, patch_agreement(patches, np.stack(similar)).max(axis=0))
     difference = 1.0 - np.clip(shared, 0.0, 1.0)

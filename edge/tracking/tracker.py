@@ -40,7 +40,7 @@ from typing import Final, NewType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.decision import Decision, Identified, Uncertain
+from edge.recognition.decision import Decision, Identified, Uncertain, Unknown
 from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
 from edge.vision.card import LocatedCard, Quad, Rotation, overlap
@@ -48,6 +48,8 @@ from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 TrackId = NewType("TrackId", str)
 
 _ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
+_DECIDED_ORDER: Final = 0.99
+"""Probability that a card still lies the way up that an earlier decision found."""
 
 
 class ChangeKind(StrEnum):
@@ -78,7 +80,10 @@ class TrackChange:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionRequest:
-    """A located card to recognize now; pass its ``track_id`` to ``conclude`` with the decision, or to ``abandon``."""
+    """A located card to recognize now; pass its ``track_id`` to ``conclude`` with the decision, or to ``abandon``.
+
+    ``located`` starts at the card's own top-left corner, as far as earlier decisions tell.
+    """
 
     track_id: TrackId
     located: LocatedCard
@@ -133,7 +138,10 @@ class TrackPolicy:
 
 @dataclass(slots=True)
 class _Track:
-    """One card in view. ``published`` is the decision published last; ``quad`` keeps its first corner from frame to frame."""
+    """One card in view. ``published`` is the decision published last; ``quad`` keeps its first corner from frame to frame.
+
+    It is the card's own top-left corner if the track ``is_upright``.
+    """
 
     track_id: TrackId
     quad: Quad
@@ -149,6 +157,7 @@ class _Track:
     requested_ns: int | None = None
     pending: int = 0
     forced: bool = False
+    is_upright: bool = False
 
     @property
     def is_urgent(self) -> bool:
@@ -192,6 +201,9 @@ class Tracker:
         if track is None:
             return ()
         track.pending -= 1
+        if not isinstance(decision, Unknown):
+            track.quad, _ = _aligned(quad, track.quad)
+            track.is_upright = True
         removed: tuple[TrackChange, ...] = ()
         if track.claim is not Claim.IDENTIFIED:
             track.evidence.add(decision, at_ns)
@@ -209,7 +221,6 @@ class Tracker:
         track.claim, track.published = verdict
         if track.claim is Claim.IDENTIFIED:
             track.evidence.clear()  # from this point it collects the decisions that contradict this card
-            track.quad, _ = _aligned(quad, track.quad)
         return (*removed, TrackChange(_KINDS[track.claim], track.track_id, track.published, quad, at_ns))
 
     def revise(self, track_id: TrackId, decision: Identified | Uncertain) -> None:
@@ -298,7 +309,7 @@ class Tracker:
         for track, _ in chosen:
             track.requested_ns, track.forced = self._now_ns, False
             track.pending += 1
-        return tuple(RecognitionRequest(track.track_id, card) for track, card in chosen)
+        return tuple(RecognitionRequest(track.track_id, _upright(track, card)) for track, card in chosen)
 
     def _age(self, tracks: Iterable[_Track]) -> tuple[TrackChange, ...]:
         """Remove tracks absent for too long, and return the changes; what was not published about a card that was there, comes first.
@@ -359,6 +370,18 @@ def _artwork_groups(published: Decision | None) -> frozenset[str]:
 def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
     """Return ``now`` rotated so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
     return min(((rotated, _movement(before, rotated)) for rotated in map(now.rotated, _ROTATIONS)), key=lambda pair: pair[1])
+
+
+def _upright(track: _Track, card: LocatedCard) -> LocatedCard:
+    """Return the card with the outline of its track, if that is known to start at the card's own top-left corner and is possible."""
+    if not track.is_upright:
+        return card
+    turned = next(rotation for rotation in _ROTATIONS if card.quad.rotated(rotation) == track.quad)
+    if turned not in card.rotations:
+        return card
+    remaining = {(rotation - turned) % 360 for rotation in card.rotations}
+    rotations = tuple(rotation for rotation in _ROTATIONS if rotation in remaining)
+    return replace(card, quad=track.quad, rotations=rotations, order_confidence=_DECIDED_ORDER)
 
 
 def _movement(before: Quad, now: Quad) -> float:

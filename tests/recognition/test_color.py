@@ -11,7 +11,7 @@ from edge.recognition.decision import AcceptanceThresholds, EvidenceWeights, Ide
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbor
 from edge.recognition.patches import patch_weights
-from edge.recognition.verification import LUMA_BYTES, compare_pixels, prepare_reference, prepare_view, signature_of, verify
+from edge.recognition.verification import LUMA_BYTES, PreparedReference, compare_pixels, prepare_view, signature_of, verify
 from edge.vision.card import CardImage
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
@@ -36,7 +36,7 @@ def in_other_colors(card, share=1.0):
 
 
 def agreement(view, card):
-    reference = prepare_reference(signature_of(card))
+    reference = PreparedReference(signature_of(card))
     return verify(prepare_view(view), reference, patch_weights(reference.patches, [], None))
 
 

@@ -11,7 +11,7 @@ from edge.recognition.model import find_model, read_evidence
 from edge.recognition.model_evidence import EVIDENCE_FILE
 from edge.recognition.neighbors import CardId, Neighbor
 from edge.recognition.patches import PATCH_COLUMNS, PATCH_ROWS, appearance, patch_weights
-from edge.recognition.verification import compare_pixels, prepare_reference, signature_of
+from edge.recognition.verification import PreparedReference, compare_pixels, signature_of
 from edge.vision.card import CardImage
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
@@ -58,7 +58,7 @@ def test_a_lone_card_does_not_agree_with_its_siblings(background, layout):
 def test_frames_and_bars_of_layouts_never_seen_are_known_as_shared(background):
     """The middle of the illustration tells a card of a framed layout, its border does not."""
     for card in of_layout("creature", 4):
-        shared = background.shared(prepare_reference(signature_of(card)).patches).reshape(PATCH_ROWS, PATCH_COLUMNS)
+        shared = background.shared(PreparedReference(signature_of(card)).patches).reshape(PATCH_ROWS, PATCH_COLUMNS)
         border = np.concatenate([shared[0], shared[-1], shared[:, 0], shared[:, -1]])
         assert shared[1:4, 1:-1].mean() < 0.5 * border.mean()
         assert np.all((shared > 0.0) & (shared < 1.0))
@@ -66,14 +66,14 @@ def test_frames_and_bars_of_layouts_never_seen_are_known_as_shared(background):
 
 def test_similar_cards_of_the_index_count_beside_the_background(background):
     first, twin = of_layout("spell", 2)
-    own, other = (prepare_reference(signature_of(card)).patches for card in (first, twin))
+    own, other = (PreparedReference(signature_of(card)).patches for card in (first, twin))
     alone, both = patch_weights(own, [], background), patch_weights(own, [other], background)
     assert np.all(both <= alone)
     assert patch_weights(own, [own], background).mean() < 0.01
 
 
 def test_the_mirrored_card_has_the_mirrored_appearance():
-    patches = prepare_reference(signature_of(of_layout("creature", 1)[0])).patches
+    patches = PreparedReference(signature_of(of_layout("creature", 1)[0])).patches
     mirrored = patches.reshape(PATCH_ROWS, PATCH_COLUMNS, 6, 6)[:, ::-1, :, ::-1].reshape(patches.shape)
     expected = appearance(patches).reshape(PATCH_ROWS, PATCH_COLUMNS, -1)[:, ::-1].reshape(patches.shape[0], -1)
     assert np.allclose(appearance(mirrored), expected, atol=1e-5)
@@ -83,7 +83,7 @@ def test_fitting_learns_what_the_cards_of_a_layout_share():
     learned = fit_background(drawn_layouts(8, seed=5000))
     errors, guesses = [], []
     for cards in drawn_layouts(3, seed=9000):
-        own, *others = (prepare_reference(signature_of(card)).patches for card in cards)
+        own, *others = (PreparedReference(signature_of(card)).patches for card in cards)
         shared = np.clip([np.sum(own * other, axis=1) / own.shape[1] for other in others], 0.0, 1.0).mean(axis=0)
         errors.append(np.abs(learned.shared(own) - shared).mean())
         guesses.append(np.abs(shared.mean() - shared).mean())
@@ -92,5 +92,5 @@ def test_fitting_learns_what_the_cards_of_a_layout_share():
 
 def test_nothing_known_about_layouts_changes_nothing(background):
     ignorant = replace(background, places=np.full_like(background.places, -50.0), slopes=np.zeros_like(background.slopes))
-    own, other = (prepare_reference(signature_of(card)).patches for card in of_layout("creature", 2))
+    own, other = (PreparedReference(signature_of(card)).patches for card in of_layout("creature", 2))
     assert np.allclose(patch_weights(own, [other], ignorant), patch_weights(own, [other], None))

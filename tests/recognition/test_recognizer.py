@@ -90,6 +90,88 @@ def test_all_printings_of_an_artwork_are_rerotated(specs, images, loaded):
     assert set(decision.printings) == {specs[3].card_id, specs[10].card_id}
 
 
+@pytest.mark.parametrize(
+    ("upside_down", "order_confidence", "pictures"), [(False, 0.5, 1), (True, 0.5, 2), (True, 0.1, 1), (False, 0.1, 2)]
+)
+def test_a_card_is_embedded_once_if_its_likelier_orientation_is_right(images, loaded, upside_down, order_confidence, pictures):
+    embedder = Counted()
+    image = np.ascontiguousarray(images[1][::-1, ::-1]) if upside_down else images[1]
+    card = LocatedCard(whole_image_quad(image), (0, 180), 0.0, order_confidence)
+    sighting = Recognizer(embedder, loaded).recognize(image, [card])[0]
+    assert isinstance(sighting.decision, Identified)
+    assert sighting.decision.best.rotation == (180 if upside_down else 0)
+    assert embedder.sizes == [1] * pictures
+
+
+def test_a_card_that_is_not_indexed_is_looked_at_in_every_orientation(specs, images, loaded):
+    hidden = HiddenArtworkIndex(loaded.index, loaded.gallery, specs[2].artwork_group)
+    embedder = Counted()
+    recognizer = Recognizer(embedder, LoadedGallery("without", loaded.gallery, hidden, loaded.thresholds))
+    recognizer.recognize(images[2], [whole(images[2]), whole(images[2], (0, 90, 180, 270))])
+    assert embedder.sizes == [2, 4]
+
+
+def test_a_pending_card_submits_its_second_orientation_itself_and_is_done_after_it(images, loaded):
+    image = np.ascontiguousarray(images[1][::-1, ::-1])
+    embedder = Later()
+    pending = Recognizer(embedder, loaded).submit(image, [whole(image)])
+    assert not pending.done()
+    embedder.finish()
+    assert not pending.done()
+    assert len(embedder.waiting) == 1, "the second orientation was submitted without a call of result"
+    embedder.finish()
+    assert pending.done()
+    assert isinstance(pending.result(0.0)[0].decision, Identified)
+    assert set(pending.timing_ms) == {"embed", "search", "verify"}
+
+
+def test_an_embedder_that_does_not_take_the_second_orientation_is_an_error_of_the_result(images, loaded):
+    class Full(Later):
+        def submit(self, batch):
+            if self.batches:
+                raise EmbedderTimeoutError("the embedder is full")
+            return super().submit(batch)
+
+    image = np.ascontiguousarray(images[1][::-1, ::-1])
+    embedder = Full()
+    pending = Recognizer(embedder, loaded).submit(image, [whole(image)])
+    embedder.finish()
+    assert pending.done()
+    with pytest.raises(EmbedderTimeoutError, match="full"):
+        pending.result(1.0)
+
+
+class Counted(ProjectionEmbedder):
+    """Keeps the size of each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def submit(self, batch):
+        self.sizes.append(len(batch))
+        return super().submit(batch)
+
+
+class Later(ProjectionEmbedder):
+    """Answers when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = []
+        self.batches = 0
+
+    def submit(self, batch):
+        self.batches += 1
+        future = Future()
+        self.waiting.append((future, batch))
+        return future
+
+    def finish(self):
+        future, batch = self.waiting.pop()
+        future.set_result(super().submit(batch).result())
+
+
 def test_many_cards_are_embedded_in_bounded_batches_and_rerotated_in_order(specs, images, loaded):
     sizes = []
 
@@ -103,7 +185,7 @@ def test_many_cards_are_embedded_in_bounded_batches_and_rerotated_in_order(specs
     base = whole_image_quad(images[0]).to_array()
     located = [LocatedCard(Quad.from_array(np.add(base, (number * width, 0))), (0, 180), 0.0) for number in range(10)]
     sightings = Recognizer(Counting(max_batch=8), loaded).recognize(frame, located)
-    assert sizes == [8, 8, 4]
+    assert sizes == [8, 2], "every card is identified in the orientation that is looked at first"
     assert [sighting.decision.best.artwork_group for sighting in sightings] == [spec.artwork_group for spec in specs[:10]]
     assert [sighting.located for sighting in sightings] == located
 

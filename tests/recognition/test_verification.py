@@ -15,9 +15,9 @@ from edge.recognition.verification import (
     MAX_COMPARED,
     MIN_COMPARED,
     SIGNATURE_BYTES,
+    PreparedReference,
     align,
     compare_pixels,
-    prepare_reference,
     prepare_view,
     signature_of,
     verify,
@@ -40,7 +40,7 @@ def cards():
 
 @pytest.fixture(scope="module")
 def references(cards):
-    return [prepare_reference(signature_of(card)) for card in cards]
+    return [PreparedReference(signature_of(card)) for card in cards]
 
 
 def scores(view, references):
@@ -85,16 +85,16 @@ def test_alignment_finds_a_known_shift(cards):
     card = cards[0]
     shift = round(0.04 * card.shape[1])
     shifted = np.roll(card, shift, axis=1)
-    homography = align(prepare_view(shifted), prepare_reference(signature_of(card)))
-    assert homography is not None
-    assert homography[0, 2] == pytest.approx(1.4 * shift / card.shape[1], abs=0.012)
-    assert homography[1, 2] == pytest.approx(0.0, abs=0.012)
+    aligned = align(prepare_view(shifted), PreparedReference(signature_of(card)))
+    assert aligned is not None
+    assert aligned.homography[0, 2] == pytest.approx(1.4 * shift / card.shape[1], abs=0.012)
+    assert aligned.homography[1, 2] == pytest.approx(0.0, abs=0.012)
 
 
 def test_patches_shared_with_similar_cards_have_little_weight(cards, references):
     twin = cards[0].copy()
     twin[: twin.shape[0] // 2] = cards[1][: twin.shape[0] // 2]
-    weights = patch_weights(references[0].patches, [prepare_reference(signature_of(twin)).patches], None)
+    weights = patch_weights(references[0].patches, [PreparedReference(signature_of(twin)).patches], None)
     upper, lower = weights[: PATCH_COUNT // 2 - 6], weights[PATCH_COUNT // 2 + 6 :]
     assert upper.mean() > 10 * lower.mean()
     assert np.array_equal(patch_weights(references[0].patches, [], None), np.ones(PATCH_COUNT, np.float32))

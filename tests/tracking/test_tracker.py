@@ -399,3 +399,25 @@ def test_of_many_new_cards_a_few_are_recognized_per_frame_and_none_waits_for_the
     at, track_ids = [at_s for at_s, _ in table.requested], [request.track_id for _, request in table.requested]
     assert max(at.count(at_s) for at_s in at) == TrackPolicy().max_requests_per_frame
     assert len(set(track_ids[:40])) == 40
+
+
+@pytest.mark.parametrize("decision", [strong("a"), unsure("a")])
+def test_a_request_starts_at_the_corner_that_an_earlier_decision_found(decision):
+    """The locator cannot tell which way up a card lies and begins at another corner in every frame; the decision says upside down."""
+    tracker, upright, asked = Tracker(map("t{}".format, count()).__next__), card_at(0, turned=180).quad, []
+    for number in range(180):
+        at_ns = number * S // 15
+        for request in tracker.observe([card_at(0, turned=180 * (number % 2))], at_ns).requests:
+            asked.append(request.located)
+            tracker.conclude(request.track_id, decision, upright, at_ns)
+    known = [located for located in asked if located.order_confidence > 0.5]
+    assert asked[0].order_confidence == 0.5
+    assert len(known) >= 2
+    assert {located.quad for located in known} == {upright}
+    assert {located.rotations for located in known} == {(0, 180)}
+
+
+def test_an_unknown_card_gives_no_hint_about_its_orientation():
+    table = Table()
+    table.show(4.0, card_at(0), recognize=lambda _: nothing())
+    assert {request.located.order_confidence for _, request in table.requested} == {0.5}

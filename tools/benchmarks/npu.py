@@ -41,9 +41,6 @@ from edge.vision.frame import RgbImage
 from tools.extras import extra_required
 from tools.simulation.camera import PRESETS, CardPose, photograph
 
-ORIENTATIONS: Final = 2
-"""Images of one card: both ways up."""
-
 MAX_BATCH: Final = 8
 CAMERA_FPS: Final = 30.0
 CALM_LOAD: Final = 0.5
@@ -189,7 +186,7 @@ def _rate(board: Any, work: Callable[[], object]) -> float:
 
 
 def _keep_busy(embedder: Embedder, scene: RgbImage, cards: int) -> Callable[[], object]:
-    batch = np.repeat(to_input_batch([scene]), ORIENTATIONS * cards, axis=0)
+    batch = np.repeat(to_input_batch([scene]), cards, axis=0)
     submitted: deque[Future[EmbeddingMatrix]] = deque()
 
     def work() -> None:
@@ -211,7 +208,7 @@ def measure_events(fixture: NpuFixture, *, overloaded: bool) -> EventFigures:
     """Measure the latency of events of two cards that come and go beside two that stay, all submitted whenever there is capacity."""
     places = _POSES[4]
     stills = _stills(fixture.folder / f"coming-{overloaded}", fixture.scene(places), fixture.scene(places[::2]))
-    frame_s = len(places) * ORIENTATIONS * fixture.latency_s
+    frame_s = len(places) * fixture.latency_s
     fps = max(CAMERA_FPS, 2.0 / frame_s) if overloaded else CALM_LOAD / frame_s
     events: list[ReplayedEvent] = []
     with fixture.network() as (network, board), _running(fixture, network, stills, fps, events.append) as camera:

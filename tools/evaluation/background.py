@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.recognition.patches import PLACES, Background, appearance, patch_agreement
-from edge.recognition.verification import prepare_reference, signature_of
+from edge.recognition.verification import PreparedReference, signature_of
 from edge.vision.frame import RgbImage
 from tools.drawing.random_layouts import random_layout
 
@@ -35,7 +35,7 @@ def fit_background(layouts: Iterable[list[RgbImage]]) -> Background:
     """Return the background learned from the cards of each layout; at least two cards per layout."""
     designs, shares = [], []
     for cards in layouts:
-        patches = [prepare_reference(signature_of(card)).patches for card in cards]
+        patches = [PreparedReference(signature_of(card)).patches for card in cards]
         designs.append(_design(appearance(patches[0])))
         shares.append(patch_agreement(patches[0], np.stack(patches[1:])).mean(axis=0))
     solution = _fit(np.concatenate(designs), np.clip(np.concatenate(shares), 0.0, 1.0).astype(np.float64))

@@ -21,7 +21,7 @@ from edge.bundles.calibration import Provenance
 from edge.recognition.color import recolored_share
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.neighbors import CardId
-from edge.recognition.recognizer import NEIGHBORS_K, Embedder, LoadedGallery, card_images
+from edge.recognition.recognizer import NEIGHBORS_K, CardViews, Embedder, LoadedGallery
 from edge.recognition.verification import LUMA_SIGNATURE_ID, compare_pixels, signature_of, stored_kind
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
@@ -68,7 +68,9 @@ class BundleUnderTest:
         For a view of an indexed card they are followed by those with its artwork hidden, by those with the entry ``sibling`` alone, and by
         those in ``recolored``, where the card is indexed in other colors instead.
         """
-        images = card_images(view.pixels, 0, *whole_card(view.pixels))
+        (card,) = whole_card(view.pixels)
+        views = CardViews(view.pixels, 0, card)
+        images = [views.image(rotation) for rotation in card.rotations]
         embeddings = self.embedder.submit(np.concatenate([network_input for _, network_input in images])).result()
 
         def observation(kind: ViewKind, loaded: LoadedGallery, group: str | None = None) -> Observation:

@@ -19,7 +19,7 @@ from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors, exact_similarities, to_neighbors
 from edge.recognition.patches import patch_agreement
 from edge.recognition.recognizer import Embedder, LoadedGallery, PendingSightings, Recognizer, VectorIndex
-from edge.recognition.verification import Signature, prepare_reference
+from edge.recognition.verification import PreparedReference, Signature
 from tools.evaluation.queries import Query
 
 TIMEOUT_S: Final = 120.0
@@ -67,7 +67,7 @@ def lone_siblings(gallery: Gallery, card_ids: Sequence[CardId], *, seed: int) ->
         if not len(others):
             continue
         chosen = np.random.default_rng((seed, number, 5000)).permutation(others)[:_SIBLING_CHOICE]
-        own, *patches = (prepare_reference(gallery.signatures[entry]).patches for entry in (own_entries[card_id], *chosen))
+        own, *patches = (PreparedReference(gallery.signatures[entry]).patches for entry in (own_entries[card_id], *chosen))
         siblings[card_id] = int(chosen[np.argmax(patch_agreement(own, np.stack(patches)).mean(axis=1))])
     return siblings
 

@@ -27,7 +27,7 @@ def brief(monkeypatch):
 
 
 @pytest.mark.usefixtures("brief")
-def test_every_card_in_view_is_asked_both_ways_up_two_submissions_at_a_time(fixture):
+def test_every_card_in_view_is_submitted_two_batches_at_a_time(fixture):
     figures = measure_share(fixture.npu(), 2)
     assert figures.deepest == 2
     assert figures.npu_per_s == 250.0

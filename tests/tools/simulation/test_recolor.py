@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from edge.recognition.color import recolored_share
-from edge.recognition.verification import prepare_reference, prepare_view, signature_of, verify
+from edge.recognition.verification import PreparedReference, prepare_view, signature_of, verify
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_spec
@@ -18,7 +18,7 @@ def test_the_drawing_stays_and_its_colors_change():
         assert changed.shape == card.shape
         assert np.abs(changed.astype(int) - card).max() > 40
         assert recolored_share(card, changed) > recolored_share(card, card) == 0.0
-        own = verify(prepare_view(card), prepare_reference(signature_of(changed)), np.ones(48, np.float32))
+        own = verify(prepare_view(card), PreparedReference(signature_of(changed)), np.ones(48, np.float32))
         assert own.luma > 0.6
 
 
