@@ -34,7 +34,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import dist
 from typing import Final, NewType
 
 import numpy as np
@@ -43,13 +42,10 @@ from numpy.typing import NDArray
 from edge.recognition.decision import Decision, Identified, Uncertain, Unknown
 from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
-from edge.vision.card import LocatedCard, Quad, Rotation, overlap
+from edge.tracking.outlines import aligned, starting_at
+from edge.vision.card import LocatedCard, Quad, overlap
 
 TrackId = NewType("TrackId", str)
-
-_ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
-_DECIDED_ORDER: Final = 0.99
-"""Probability that a card still lies the way up that an earlier decision found."""
 
 
 class ChangeKind(StrEnum):
@@ -202,7 +198,7 @@ class Tracker:
             return ()
         track.pending -= 1
         if not isinstance(decision, Unknown):
-            track.quad, _ = _aligned(quad, track.quad)
+            track.quad, _ = aligned(quad, track.quad)
             track.is_upright = True
         removed: tuple[TrackChange, ...] = ()
         if track.claim is not Claim.IDENTIFIED:
@@ -267,7 +263,7 @@ class Tracker:
     def _update(self, track: _Track, card: LocatedCard) -> bool:
         """Move the track to its new outline and return whether it is to be recognized now."""
         policy, absent_s = self._policy, (self._now_ns - track.seen_ns) / NS_PER_S
-        quad, moved = _aligned(track.quad, card.quad)
+        quad, moved = aligned(track.quad, card.quad)
         still = moved <= (policy.jitter_ratio + policy.speed_ratio_per_s * absent_s) * abs(quad.area()) ** 0.5
         if absent_s >= policy.blink_s:
             self._return(track)
@@ -309,7 +305,9 @@ class Tracker:
         for track, _ in chosen:
             track.requested_ns, track.forced = self._now_ns, False
             track.pending += 1
-        return tuple(RecognitionRequest(track.track_id, _upright(track, card)) for track, card in chosen)
+        return tuple(
+            RecognitionRequest(track.track_id, starting_at(card, track.quad) if track.is_upright else card) for track, card in chosen
+        )
 
     def _age(self, tracks: Iterable[_Track]) -> tuple[TrackChange, ...]:
         """Remove tracks absent for too long, and return the changes; what was not published about a card that was there, comes first.
@@ -365,33 +363,6 @@ class Tracker:
 
 def _artwork_groups(published: Decision | None) -> frozenset[str]:
     return frozenset(candidate.artwork_group for candidate in published.candidates) if published is not None else frozenset()
-
-
-def _aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
-    """Return ``now`` rotated so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
-    return min(((rotated, _movement(before, rotated)) for rotated in map(now.rotated, _ROTATIONS)), key=lambda pair: pair[1])
-
-
-def _upright(track: _Track, card: LocatedCard) -> LocatedCard:
-    """Return the card with the outline of its track, if that is known to start at the card's own top-left corner and is possible."""
-    if not track.is_upright:
-        return card
-    turned = next(rotation for rotation in _ROTATIONS if card.quad.rotated(rotation) == track.quad)
-    if turned not in card.rotations:
-        return card
-    remaining = {(rotation - turned) % 360 for rotation in card.rotations}
-    rotations = tuple(rotation for rotation in _ROTATIONS if rotation in remaining)
-    return replace(card, quad=track.quad, rotations=rotations, order_confidence=_DECIDED_ORDER)
-
-
-def _movement(before: Quad, now: Quad) -> float:
-    pairs = (
-        (before.top_left, now.top_left),
-        (before.top_right, now.top_right),
-        (before.bottom_right, now.bottom_right),
-        (before.bottom_left, now.bottom_left),
-    )
-    return max(dist(corner, moved) for corner, moved in pairs)
 
 
 def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap: float) -> dict[int, _Track]:
