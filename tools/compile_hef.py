@@ -41,7 +41,8 @@ def _print_plan(named: Path | None, *, write: bool) -> None:
     if named is not None and schema_of(named).startswith(LOCATOR_SCHEMAS):
         if write:
             raise UsageError("--write is for embedding models; the export of a locator network writes its plan")
-        print(as_markdown(read_plan(open_locator_model(named).artifact_path("onnx"))))
+        locator = open_locator_model(named)
+        print(as_markdown(read_plan(locator.artifact_path("onnx"), locator.info("onnx", max_batch=1).input_size)))
         return
     model = open_model(find_model(named))
     plan = read_plan(model.artifact_path("onnx"))

@@ -161,7 +161,7 @@ class LocateSection(Schema):
     """How cards are located in a frame."""
 
     method: LocateMethod = Field(
-        "classical",
+        "network",
         description="`network`: a trained network proposes cards. `classical`: edges and corners do; no model is needed. `combined`: both; "
         "the network decides what is a card, edges where exactly it is.",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from edge.vision.corner_crops import CloserLook, crop_of, from_crop, joined, loo
 from edge.vision.detector import CloserInfo, Detections, Detector, Floats
 from edge.vision.frame import RgbImage
 from edge.vision.pose import is_convex
-
-LOOKS: Final = 2
-"""The second look starts from the corners of the first, so that the card fills its crop as it should."""
 
 
 def look_closer(detector: Detector, pixels: RgbImage, found: Detections) -> Detections:
@@ -25,8 +21,8 @@ def look_closer(detector: Detector, pixels: RgbImage, found: Detections) -> Dete
     closer = detector.info.closer
     if closer is None or len(found) == 0:
         return found
-    for _ in range(LOOKS):
-        found, seen = _looked(detector, closer, pixels, found)
+    # once: a second look from these corners was no better on training photos, found more that is no card, and costs as much again
+    found, seen = _looked(detector, closer, pixels, found)
     upright = _together(found.order, seen.upright)
     turned = upright < 0.5
     looked = replace(

@@ -12,8 +12,9 @@ from tools.hailo.locator_part import write_locator_part
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """The heads of the shipped network for two images, and the outputs of its ONNX file for them."""
-    source = open_locator_model(find_locator_model(None)).artifact_path("onnx")
-    part = write_locator_part(source, tmp_path_factory.mktemp("part") / "part.onnx")
+    model = open_locator_model(find_locator_model(None))
+    source = model.artifact_path("onnx")
+    part = write_locator_part(source, tmp_path_factory.mktemp("part") / "part.onnx", model.info("onnx", max_batch=1).input_size)
     pixels = np.random.default_rng(1).integers(0, 256, (2, part.size.height, part.size.width, 3)).astype(np.uint8)
     pixels[1] //= 3
     whole = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])

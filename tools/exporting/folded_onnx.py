@@ -41,10 +41,16 @@ class _Deployed(nn.Module):
         return tuple(self.network(pixels.permute(0, 3, 1, 2).float()))
 
 
-def write_folded_onnx(network: FoldableNetwork, size: Size, outputs: Sequence[str], path: Path) -> None:
-    """Write the folded network as an ONNX file for uint8 (n, height, width, 3) with any n; ``network`` stays as it is."""
+def write_folded_onnx(network: FoldableNetwork, size: Size, outputs: Sequence[str], path: Path, *, any_size: bool = False) -> None:
+    """Write the folded network as an ONNX file for uint8 (n, height, width, 3) with any n; ``network`` stays as it is.
+
+    With ``any_size`` height and width are free as well; the outputs are then maps (n, channels, rows, columns).
+    """
     folded = copy.deepcopy(network).eval()
     folded.fold()
+    axes = {name: {0: "n"} for name in (INPUT, *outputs)}
+    if any_size:
+        axes = {name: {0: "n", 2: "rows", 3: "columns"} for name in outputs} | {INPUT: {0: "n", 1: "height", 2: "width"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the tracing exporter being deprecated; it keeps the names of the weights
         torch.onnx.export(
@@ -54,7 +60,7 @@ def write_folded_onnx(network: FoldableNetwork, size: Size, outputs: Sequence[st
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=list(outputs),
-            dynamic_axes={name: {0: "n"} for name in (INPUT, *outputs)},
+            dynamic_axes=axes,
             dynamo=False,
         )
     onnx.checker.check_model(onnx.load(str(path)), full_check=True)

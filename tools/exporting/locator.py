@@ -56,15 +56,19 @@ def measure_exported(folder: Path, data: Path, scenes: int) -> dict[str, Any]:
 
 
 def write_locator_onnx(network: LocatorNetwork, side: int, path: Path) -> None:
-    """Write the folded network as an ONNX file for uint8 (n, ``side``, ``side``, 3) with any n; ``network`` stays as it is."""
-    write_folded_onnx(network, Size(side, side), LocatorOutput._fields, path)
+    """Write the folded network as an ONNX file for uint8 (n, ``side``, ``side``, 3) with any n; ``network`` stays as it is.
+
+    Smaller images are taken too, with sides in multiples of the network's coarsest stride.
+    """
+    write_folded_onnx(network, Size(side, side), LocatorOutput._fields, path, any_size=True)
 
 
 @torch.no_grad()
 def require_agreement(network: LocatorNetwork, side: int, path: Path) -> None:
-    """Raise ``DataError`` unless the ONNX file gives what the network gives, on noise of any contrast."""
-    expected, found = (LocatorOutput(*outputs) for outputs in outputs_on_noise(network, Size(side, side), LocatorOutput._fields, path))
-    require_equal(path, _without_order(decoded(expected))._asdict(), _without_order(found)._asdict())
+    """Raise ``DataError`` unless the ONNX file gives what the network gives, on noise of any contrast, square and of half the height."""
+    for size in (Size(side, side), Size(side, side // 2)):
+        expected, found = (LocatorOutput(*outputs) for outputs in outputs_on_noise(network, size, LocatorOutput._fields, path))
+        require_equal(path, _without_order(decoded(expected))._asdict(), _without_order(found)._asdict())
 
 
 def _without_order(output: LocatorOutput) -> LocatorOutput:
@@ -90,7 +94,7 @@ def _manifest(path: Path, network: LocatorNetwork, side: int, state: State, scor
         "artifacts": {"onnx": {"file": path.name, "sha256": digest, "size": len(content)}},
         "thresholds": {"score": score, "visible": 0.0, "overlap": 0.5},
         "trained_on": {"held_out": list(state["held_out"]), "steps": int(state["step"]), "stages": stages},
-        "npu": {"plan": to_json_dict(read_plan(path))},
+        "npu": {"plan": to_json_dict(read_plan(path, Size(side, side)))},
     }
 
 

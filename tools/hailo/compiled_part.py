@@ -39,15 +39,21 @@ def write_compiled_part(source: Path, target: Path, side: int) -> CompiledPart:
     """
     model = single_precision(onnx.load(str(source)))
     start, end = compiled_range(model, source)
-    part = fix_batch_to_one(model)
+    part = fix_shapes(model)
     onnx.save(Extractor(part).extract_model([start.input[0]], [end.output[0]]), str(target))
     return CompiledPart(target, start.name, (end.name,), Size(side, side))
 
 
-def fix_batch_to_one(model: ModelProto) -> ModelProto:
-    """Return the graph with batch size 1 and all shapes inferred, because compiled networks are static. Changes ``model``."""
+def fix_shapes(model: ModelProto, size: Size | None = None) -> ModelProto:
+    """Return the graph with batch size 1 and all shapes inferred, because compiled networks are static. Changes ``model``.
+
+    ``size`` is the size of the images, (1, height, width, 3), for a network that takes any; else it stays as it is.
+    """
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
+    if size is not None:
+        _, height, width, _ = model.graph.input[0].type.tensor_type.shape.dim
+        height.dim_value, width.dim_value = size.height, size.width
     del model.graph.value_info[:]
     return shape_inference.infer_shapes(model, strict_mode=True)
 

@@ -63,7 +63,7 @@ def compile_locator(model: LocatorModel, data: Path, held_out: Sequence[str], co
     source, info = model.artifact_path("onnx"), model.info("onnx", max_batch=1)
     name = model.folder.name
     with tempfile.TemporaryDirectory() as folder:
-        compilation = Compilation(write_locator_part(source, Path(folder) / source.name), name)
+        compilation = Compilation(write_locator_part(source, Path(folder) / source.name, info.input_size), name)
         compilation.translate()
     compilation.optimize(script, _scenes(read_material(data, held_out), count, info.input_size, seed=1))
     queries = _scenes(read_material(data, held_out, half=1), CHECKED_SCENES, info.input_size, seed=2)

@@ -14,13 +14,13 @@ from onnx.utils import Extractor
 
 from edge.errors import ModelError
 from edge.vision.card import Size
-from tools.hailo.compiled_part import CompiledPart, fix_batch_to_one
+from tools.hailo.compiled_part import CompiledPart, fix_shapes
 
 HEADS: Final = 4
 
 
-def write_locator_part(source: Path, target: Path) -> CompiledPart:
-    """Write the compiled part of ``source`` to ``target``: float32 (1, 3, height, width) in, the heads out.
+def write_locator_part(source: Path, target: Path, size: Size) -> CompiledPart:
+    """Write the compiled part of ``source`` to ``target``: float32 (1, 3, height, width) of ``size`` in, the heads out.
 
     The heads are in the order of the model's outputs. Raises ``ModelError`` if ``source`` has no such part.
     """
@@ -29,10 +29,9 @@ def write_locator_part(source: Path, target: Path) -> CompiledPart:
     heads = _heads(model)
     if start is None or len(heads) != HEADS:
         raise ModelError(f"{source}: {len(heads)} heads, expected {HEADS}; name the ONNX file of a network of the locator")
-    _, height, width, _ = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)
-    part = fix_batch_to_one(model)
+    part = fix_shapes(model, size)
     onnx.save(Extractor(part).extract_model([start.input[0]], [head.output[0] for head in heads]), str(target))
-    return CompiledPart(target, start.name, tuple(head.name for head in heads), Size(width, height))
+    return CompiledPart(target, start.name, tuple(head.name for head in heads), size)
 
 
 def _heads(model: ModelProto) -> list[NodeProto]:

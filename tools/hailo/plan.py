@@ -17,7 +17,8 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from edge.errors import ModelError
-from tools.hailo.compiled_part import fix_batch_to_one
+from edge.vision.card import Size
+from tools.hailo.compiled_part import fix_shapes
 
 PCIE_GB_PER_S: Final = {"Gen2 x1": 0.5, "Gen3 x1": 0.985}
 BATCHES: Final = (1, 2, 4, 8)
@@ -87,10 +88,10 @@ class CompilePlan:
         return self.weight_bytes(four_bit=four_bit) / (PCIE_GB_PER_S[link] * 1e9) * 1e3 / batch
 
 
-def read_plan(path: Path) -> CompilePlan:
-    """Return the plan of an ONNX file. Raises ``ModelError`` if it cannot be read or has no layers with weights."""
+def read_plan(path: Path, size: Size | None = None) -> CompilePlan:
+    """Return the plan of an ONNX file, for images of ``size`` if the network takes any. Raises ``ModelError`` if it cannot be read or has no layers with weights."""
     try:
-        model = fix_batch_to_one(onnx.load(str(path)))
+        model = fix_shapes(onnx.load(str(path)), size)
     except Exception as error:  # protobuf and onnx raise classes without a common base
         raise ModelError(f"{path}: not a readable ONNX file ({error}); export the network again") from error
     shapes = _shapes(model)

@@ -12,6 +12,7 @@ from edge.adapters.onnx import OnnxDetector
 from edge.errors import ExitCode
 from edge.recognition.locator_model import find_locator_model, open_locator_model
 from edge.recognition.model import read_model_json
+from edge.vision.card import Size
 from edge.vision.locate import LocateSettings
 from edge.vision.network_locator import NetworkLocator
 from tests.support import hailo_sdk_double
@@ -23,6 +24,7 @@ from tests.vision.test_locate import GREEN, drawn_card, scene, seen_from
 from tools.compile_hef import main
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
+from tools.hailo.compiled_part import fix_shapes
 from tools.hailo.locator_part import write_locator_part
 
 HEADS = ["heads.0", "heads.1", "heads.2", "heads.3"]
@@ -82,11 +84,12 @@ def test_quantization_that_moves_outlines_fails_and_writes_nothing(model, data, 
 
 def test_the_shipped_network_locates_on_the_npus_double_what_it_locates_on_the_cpu(model, monkeypatch):
     """With its heads in 16 bits, as the model script says."""
-    part = write_locator_part(model / "model.onnx", model / "part.onnx")
+    part = write_locator_part(model / "model.onnx", model / "part.onnx", Size(256, 256))
     assert part.size == (256, 256)
     names = [f"card-locator/conv{number}" for number in (61, 62, 63, 64)]
     heads = [output.name for output in onnx.load(str(part.onnx)).graph.output]
-    onnx.utils.extract_model(str(model / "model.onnx"), str(model / "heads.onnx"), ["pixels"], heads)
+    whole = fix_shapes(onnx.load(str(model / "model.onnx")), Size(256, 256))
+    onnx.save(onnx.utils.Extractor(whole).extract_model(["pixels"], heads), str(model / "heads.onnx"))
     write_hef(model / "model.hef", model / "heads.onnx", outputs=names)
     manifest = read_model_json(model)
     manifest["artifacts"]["hef"] = {**record(model / "model.hef"), "outputs": names}
