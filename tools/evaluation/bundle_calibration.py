@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +28,8 @@ from tools.evaluation.scale import with_nearest_look_alike
 
 CARDS: Final = 200
 """Cards that a calibration measures by default: 1 % of ordinary unknown cards is one of them, 3 % of the look-alikes are three."""
+FEW_NAMED: Final = 0.7
+"""Share of the views of indexed cards below which a calibration is told to be too strict to be of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ class CalibrationPlan:
 
 
 def calibrate_bundle(path: Path, model: Model, plan: CalibrationPlan, *, day: date, write: bool = True) -> tuple[Calibration, Manifest]:
-    """Return the calibration of a bundle and its manifest, with ``write`` the new one. Shows an estimate and progress on standard error.
+    """Return the calibration of a bundle and its manifest, with ``write`` the new one.
 
+    Shows an estimate and progress on standard error, and a warning if the thresholds refuse many indexed cards.
     Raises ``BundleError``, ``DataError`` or ``ImageError`` and changes nothing then.
     """
     bundle = open_bundle(path, expected_model_id=model.model_id)
@@ -62,7 +66,20 @@ def calibrate_bundle(path: Path, model: Model, plan: CalibrationPlan, *, day: da
         observations = observe_dataset(dataset, BundleUnderTest(embedder, bundle, loaded))
     outcome = calibrate(observations, false_acceptance=plan.false_acceptance)
     calibration = _as_calibration(outcome, provenance(dataset, observations, plan.false_acceptance, day))
+    if warning := strictness_warning(calibration.figures, plan.false_acceptance):
+        print(f"{path}: {warning}", file=sys.stderr)
     return calibration, set_calibration(bundle.path, calibration) if write else bundle.manifest
+
+
+def strictness_warning(figures: Mapping[str, float], false_acceptance: float) -> str | None:
+    """Return what to do if few views of indexed cards are named, as in a bundle of nearly equal artworks; otherwise None."""
+    named = figures["true_accept_rate"]
+    if named >= FEW_NAMED:
+        return None
+    return (
+        f"only {100 * named:.0f} % of the views of its own cards are named, because its cards look too much alike for "
+        f"{100 * false_acceptance:g} % of false acceptance; calibrate with a larger --false-acceptance, or leave the bundle uncalibrated"
+    )
 
 
 def _dataset(plan: CalibrationPlan, bundle: Bundle) -> Dataset:

@@ -89,7 +89,10 @@ class CompilePlan:
 
 
 def read_plan(path: Path, size: Size | None = None) -> CompilePlan:
-    """Return the plan of an ONNX file, for images of ``size`` if the network takes any. Raises ``ModelError`` if it cannot be read or has no layers with weights."""
+    """Return the plan of an ONNX file, for images of ``size`` if the network takes any.
+
+    Raises ``ModelError`` if it cannot be read or has no layers with weights.
+    """
     try:
         model = fix_shapes(onnx.load(str(path)), size)
     except Exception as error:  # protobuf and onnx raise classes without a common base

@@ -17,7 +17,7 @@ from tools.calibrate import main
 from tools.drawing.cards import over_white
 from tools.drawing.layout import draw_card
 from tools.drawing.spec import card_specs
-from tools.evaluation.bundle_calibration import half_look_alikes
+from tools.evaluation.bundle_calibration import half_look_alikes, strictness_warning
 from tools.evaluation.scale import with_nearest_look_alike
 from tools.simulation.camera import PRESETS
 
@@ -142,3 +142,9 @@ def test_a_false_acceptance_that_is_none_is_refused(material, bundle, share):
     with pytest.raises(SystemExit) as caught:
         main(arguments(material, bundle, "--false-acceptance", share))
     assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(("named", "says"), [(0.95, None), (0.7, None), (0.31, "only 31 % of the views of its own cards are named")])
+def test_thresholds_that_refuse_the_bundles_own_cards_are_told(named, says):
+    warning = strictness_warning({"true_accept_rate": named}, 0.01)
+    assert warning is None if says is None else (warning.startswith(says) and "--false-acceptance" in warning)
