@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.vision.frame import RgbImage
 
 Rotation: TypeAlias = Literal[0, 90, 180, 270]
+_Vertex: TypeAlias = "tuple[float, float]"
 
 
 class Point(NamedTuple):
@@ -114,10 +115,47 @@ class CardImage:
 
 def overlap(first: Quad, second: Quad) -> float:
     """Return intersection over union of two convex quads, in [0, 1]."""
-    a, b = first.to_array(), second.to_array()
-    intersection, _ = cv2.intersectConvexConvex(a, b)
+    intersection = common_area(first.to_array(), second.to_array())
     union = abs(first.area()) + abs(second.area()) - intersection
-    return float(intersection / union) if union > 0.0 else 0.0
+    return float(min(1.0, intersection / union)) if union > 0.0 else 0.0
+
+
+def common_area(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the area of the intersection of two convex polygons (n, 2).
+
+    ``first`` is clipped by one side of ``second`` after the other (Sutherland and Hodgman, "Reentrant polygon clipping", 1974).
+    ``cv2.intersectConvexConvex`` returns half of the area or 0 for some outlines that nearly coincide.
+    """
+    left, top = float(first[0, 0]), float(first[0, 1])  # the origin: products of small numbers lose no digits
+    polygon = [(float(x) - left, float(y) - top) for x, y in first]
+    sides = [(float(x) - left, float(y) - top) for x, y in second]
+    if _signed_area(sides) < 0.0:
+        sides.reverse()
+    start = sides[-1]
+    for end in sides:
+        polygon = _clipped(polygon, start, end)
+        start = end
+    return abs(_signed_area(polygon))
+
+
+def _clipped(polygon: list[_Vertex], start: _Vertex, end: _Vertex) -> list[_Vertex]:
+    """Return the part of a polygon to the right of a line, as seen in the frame."""
+    across_x, across_y = start[1] - end[1], end[0] - start[0]
+    depths = [across_x * (x - start[0]) + across_y * (y - start[1]) for x, y in polygon]
+    kept: list[_Vertex] = []
+    for index, (vertex, depth) in enumerate(zip(polygon, depths, strict=True)):
+        before, depth_before = polygon[index - 1], depths[index - 1]
+        if (depth < 0.0) != (depth_before < 0.0):
+            share = depth_before / (depth_before - depth)
+            kept.append((before[0] + share * (vertex[0] - before[0]), before[1] + share * (vertex[1] - before[1])))
+        if depth >= 0.0:
+            kept.append(vertex)
+    return kept
+
+
+def _signed_area(polygon: list[_Vertex]) -> float:
+    """Return the area of a polygon, positive for corners that are clockwise in the frame."""
+    return 0.5 * sum(polygon[index - 1][0] * y - x * polygon[index - 1][1] for index, (x, y) in enumerate(polygon))
 
 
 def rectify(pixels: RgbImage, quad: Quad, size: Size = CARD_SIZE) -> RgbImage:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import LocatedCard, Rotation
+from edge.vision.card import LocatedCard, Rotation, common_area
 from edge.vision.detector import Detections, Floats
 from edge.vision.frame import RgbImage
 from edge.vision.locate import SMALLEST_SIDE_PX, fitted_outlines, located_card
@@ -70,7 +69,7 @@ def _common_areas(first: Floats, second: Floats) -> Floats:
     near = (first.min(axis=1)[:, None] < second.max(axis=1)) & (second.min(axis=1) < first.max(axis=1)[:, None])
     common = np.zeros((len(first), len(second)), dtype=np.float32)
     for row, column in np.argwhere(near.all(axis=2)):
-        common[row, column] = cv2.intersectConvexConvex(first[row], second[column])[0]
+        common[row, column] = common_area(first[row], second[column])
     return common
 
 

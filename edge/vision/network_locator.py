@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import LocatedCard, Quad, Size
+from edge.vision.card import LocatedCard, Quad, Size, common_area
 from edge.vision.closer_look import look_closer
 from edge.vision.detector import Detections, Detector, DetectorInfo, Floats, concatenate, decode
 from edge.vision.frame import RgbImage
@@ -129,7 +128,7 @@ def non_max_suppression(found: Detections, most_overlap: float) -> Detections:
 
 def _overlap(first: Floats, second: Floats, area: float) -> float:
     """Return intersection over union of two convex quads with ``area`` together."""
-    common, _ = cv2.intersectConvexConvex(first, second)
+    common = common_area(first, second)
     return float(common / max(area - common, 1e-6))
 
 

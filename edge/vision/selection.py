@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, common_area
 from edge.vision.frame import RgbImage
 from edge.vision.outline import Outlines, crossings
 from edge.vision.pose import areas
@@ -185,9 +185,8 @@ def starting_with_long_side(outline: Outlines) -> Outlines:
 
 def overlap_of_smaller(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Return the area of the intersection over the smaller area, in [0, 1]."""
-    common, _ = cv2.intersectConvexConvex(first, second)
     smaller = min(cv2.contourArea(first), cv2.contourArea(second))
-    return float(common / smaller) if smaller > 0.0 else 0.0
+    return common_area(first, second) / smaller if smaller > 0.0 else 0.0
 
 
 def select(outlines: Outlines, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Outlines:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vision.card import CARD_SIZE, Point, Quad, Size, overlap, rectify, whole_image_quad
+from edge.vision.card import CARD_SIZE, Point, Quad, Size, common_area, overlap, rectify, whole_image_quad
 
 ROTATIONS = (0, 90, 180, 270)
 
@@ -57,8 +57,27 @@ def test_rotating_changes_neither_area_nor_direction(quad, rotation):
 @given(quads(), quads())
 def test_overlap_is_symmetric_and_in_0_1(first, second):
     value = overlap(first, second)
-    assert 0.0 <= value <= 1.0 + 1e-6
+    assert 0.0 <= value <= 1.0
     assert value == pytest.approx(overlap(second, first), abs=1e-4)
+
+
+@given(quads(), st.lists(st.floats(-1e-3, 1e-3), min_size=8, max_size=8))
+def test_an_outline_overlaps_one_that_nearly_coincides(quad, errors):
+    other = Quad.from_array(quad.to_array().astype(np.float64) + np.array(errors).reshape(4, 2))
+    assert overlap(quad, other) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_outlines_that_opencv_takes_for_disjoint_overlap():
+    """`cv2.intersectConvexConvex` returns 0 for these (findings/opencv_intersection_of_equal_outlines.sh)."""
+    first = [[588.74103, 220.10304], [974.33575, 221.06500], [973.64172, 594.41815], [588.90491, 595.14734]]
+    second = [[588.74103, 220.10300], [974.33594, 221.06493], [973.64178, 594.41809], [588.90491, 595.14734]]
+    assert overlap(Quad.from_array(first), Quad.from_array(second)) > 0.999
+
+
+@pytest.mark.parametrize(("shift", "common"), [((0, 0), 8.0), ((1, 0), 4.0), ((1, 2), 2.0), ((2, 0), 0.0), ((5, 5), 0.0)])
+def test_the_common_area_of_rectangles(shift, common):
+    first = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 4.0], [0.0, 4.0]])
+    assert common_area(first, first + shift) == common_area(first, (first + shift)[::-1]) == pytest.approx(common)
 
 
 @given(quads(), st.sampled_from(ROTATIONS))

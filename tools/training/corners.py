@@ -21,7 +21,7 @@ from typing_extensions import override
 from edge.adapters.onnx import OnnxDetector
 from edge.errors import DataError
 from edge.recognition.locator_model import open_locator_model
-from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, common_area
 from edge.vision.corner_crops import CELL_PX, CORNER_CELLS, CROP_SIZE, KINDS, crop_of, to_crop
 from edge.vision.detector import Detector, decode
 from edge.vision.frame import RgbImage
@@ -220,7 +220,7 @@ def _height(corners: Quads) -> float:
 
 def _overlap(first: Quads, second: NDArray[np.floating | np.integer]) -> float:
     a, b = np.ascontiguousarray(first, dtype=np.float32), np.ascontiguousarray(second, dtype=np.float32)
-    common, _ = cv2.intersectConvexConvex(a, b)
+    common = common_area(a, b)
     return float(common / max(cv2.contourArea(a) + cv2.contourArea(b) - common, 1e-6))
 
 

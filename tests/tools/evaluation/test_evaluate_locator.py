@@ -53,7 +53,7 @@ def test_counts_are_shares_with_intervals():
 
 def test_boxes_of_a_shrunk_copy_are_scaled_to_the_photo(photos, capsys):
     boxes = boxes_file(photos, "card.png,320,180,ace,100,50,163,138\n")
-    assert main(["--photos", str(photos), "--boxes", str(boxes), "--json"]) == 0
+    assert main(["--photos", str(photos), "--boxes", str(boxes), "--json", "--locator", "classical"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["known"], record["found"], record["right"], record["recall"]) == (1, 1, 1, 1.0)
 

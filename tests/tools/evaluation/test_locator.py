@@ -154,7 +154,7 @@ def write_labels(folder, photos):
 
 
 def run(photos, *arguments):
-    return main(["--photos", str(photos), "--labels", str(photos / "labels.json"), *arguments])
+    return main(["--photos", str(photos), "--labels", str(photos / "labels.json"), "--locator", "classical", *arguments])
 
 
 def test_the_locator_is_measured_on_drawn_scenes(photos, capsys):

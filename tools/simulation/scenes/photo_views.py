@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.vision.card import common_area
 from tools.simulation.camera import resize
 from tools.simulation.effects import FloatImage
 from tools.simulation.scenes.compose import MAX_CARD_PX, REACH, Scene, SceneCard, finished, is_reasonable, project
@@ -50,8 +51,7 @@ def share_inside(corners: NDArray[np.float32], width: int, height: int) -> float
     """Return the share of a convex quad that lies in a frame."""
     frame = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]], dtype=np.float32)
     area = float(cv2.contourArea(corners))
-    inside, _ = cv2.intersectConvexConvex(corners, frame)
-    return min(1.0, float(inside) / area) if area > 0.0 else 0.0
+    return min(1.0, common_area(corners, frame) / area) if area > 0.0 else 0.0
 
 
 def _card_height(card: KnownOutline) -> float:
