@@ -10,6 +10,7 @@ import faulthandler
 import os
 import platform
 import signal
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from edge.app.camera import open_camera, source_label
 from edge.app.child_check import check_in_child
 from edge.app.index import bundle_loader
 from edge.app.locator import open_locate
-from edge.app.model import LoadedModel, load_model
+from edge.app.model import LoadedModel, start_model
 from edge.app.page import open_page, serve_page
 from edge.app.recognizer import open_text_reader
 from edge.app.storage import memory_storage
@@ -65,6 +66,11 @@ RECOGNITION_TIMEOUT_S: Final[dict[BackendName, float]] = {"onnx": 9.0, "hailo": 
 """How long the embeddings of a frame may take: a busy CPU is slow, a silent NPU hangs. Below the watchdog's bound of the recognizer."""
 
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may keep the interpreter while another waits for it. A frame waits after each of its dozens of calls into a library:
+with Python's 5 ms, a bundle that is loaded meanwhile would hold up several frames."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdSource:
     """The identity of the scanner and the functions that make ids of tracks and events."""
@@ -81,6 +87,7 @@ def run_daemon(config: Path, *, verbose: bool = False) -> None:
     """
     settings = load_settings(config)
     set_up_logging("debug" if verbose else settings.log.level)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     faulthandler.enable()  # on SIGABRT from the supervisor, print the stack of every thread
     with open_daemon(config, settings, open_supervisor()) as daemon:
 
@@ -122,12 +129,14 @@ def open_daemon(config: Path, settings: Settings, supervisor: Supervisor) -> Ite
 
     identity = Identity(settings.device.id or derive_device_id(), boot_id=str(ULID()))
     with ExitStack() as stack:
+        starting = stack.enter_context(start_model(settings.network))
         page = stack.enter_context(open_page(settings)) if settings.http.enabled else None
-        model = stack.enter_context(load_model(settings.network))
-        locate = stack.enter_context(open_locate(settings.locate, model.npu))
-        store = DeviceIndex(settings, bundle_loader(model, partial(check_in_child, search=settings.index.search)), locate)
+        locate = stack.enter_context(open_locate(settings.locate, starting.result().npu if settings.network.backend == "hailo" else None))
+        check = partial(check_in_child, search=settings.index.search)
+        store = DeviceIndex(settings, bundle_loader(starting.model, starting.artifact_sha256, check), locate)
         supervisor.extend_start(store.opening_s())
         opened = store.open_active()
+        model = starting.result()
         device = Device(settings.device.name, f"{machine.board_name()}, {settings.network.backend}", __version__)
         sink: EventSink = mqtt_sink(
             settings.mqtt,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from edge.app.model import LoadedModel
 from edge.bundles.bundle import Bundle, open_bundle, run_self_test
 from edge.bundles.writer import GraphWriter
 from edge.index.change import OpenedIndex
@@ -14,7 +13,7 @@ from edge.index.loading import BundleLoader, load_with_overlay
 from edge.index.releases import BundleCheck, open_index
 from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.embedding import EmbeddingMatrix, Projection
-from edge.recognition.model import check_pairing
+from edge.recognition.model import Model, check_pairing
 from edge.recognition.model_evidence import ModelEvidence
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
@@ -73,15 +72,14 @@ def graph_writer() -> GraphWriter:
     return write_graph
 
 
-def bundle_loader(loaded: LoadedModel, check: BundleCheck = open_bundle) -> BundleLoader:
-    """Return the loader of bundles and added cards for the model in use; it opens a release only after ``check`` did."""
-    manifest, artifact_sha256 = loaded.model.manifest, loaded.embedder.info.artifact_sha256
+def bundle_loader(model: Model, artifact_sha256: str, check: BundleCheck = open_bundle) -> BundleLoader:
+    """Return the loader of bundles and added cards for a model and its file in use; it opens a release only after ``check`` did."""
 
     def load(bundle: Bundle, settings: Settings) -> LoadedGallery:
-        check_pairing(manifest, bundle.manifest.artefact, artifact_sha256)
-        return load_gallery(bundle, settings, loaded.model.evidence)
+        check_pairing(model.manifest, bundle.manifest.artefact, artifact_sha256)
+        return load_gallery(bundle, settings, model.evidence)
 
-    return BundleLoader(loaded.model.model_id, artifact_sha256, load, overlay_index, check)
+    return BundleLoader(model.model_id, artifact_sha256, load, overlay_index, check)
 
 
 def overlay_index(vectors: EmbeddingMatrix, card_ids: Sequence[CardId], projection: Projection | None) -> VectorIndex:
@@ -95,7 +93,7 @@ def overlay_index(vectors: EmbeddingMatrix, card_ids: Sequence[CardId], projecti
     return ProjectedIndex(ExactIndex(projection.apply(vectors), card_ids), projection)
 
 
-def open_gallery(settings: Settings, loaded: LoadedModel) -> OpenedIndex:
+def open_gallery(settings: Settings, model: Model, artifact_sha256: str) -> OpenedIndex:
     """Open the bundle or device index that the settings name, with the cards added on the device. Raises ``BundleError``."""
-    bundle = open_index(settings.index.directory, expected_model_id=loaded.model.model_id)
-    return load_with_overlay(settings.index.directory, bundle, settings, bundle_loader(loaded))
+    bundle = open_index(settings.index.directory, expected_model_id=model.model_id)
+    return load_with_overlay(settings.index.directory, bundle, settings, bundle_loader(model, artifact_sha256))

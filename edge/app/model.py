@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +21,7 @@ from edge.system.npu import NpuStatus
 if TYPE_CHECKING:
     from edge.adapters.hailo_npu import HailoNpu
 
+_START_S: Final = 5.0
 EMBED_TIMEOUT_S: Final = 60.0
 """How long a command waits for the embeddings of one batch."""
 
@@ -37,28 +40,83 @@ class LoadedModel:
     npu_status: Callable[[], NpuStatus] | None = None
     npu: HailoNpu | None = None
 
+    @property
+    def artifact_sha256(self) -> str:
+        """SHA-256 of the file that runs."""
+        return self.embedder.info.artifact_sha256
+
     def embed(self, batch: InputBatch) -> EmbeddingMatrix:
         """Return the embeddings of at most ``embedder.info.max_batch`` inputs. Raises ``EmbedderError`` or ``TimeoutError``."""
         return self.embedder.submit(batch).result(EMBED_TIMEOUT_S)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StartingModel:
+    """A verified model whose backend is being started by a thread of its own, so that the caller can open the index meanwhile.
+
+    ``artifact_sha256`` is the SHA-256 of the file that will run.
+    """
+
+    model: Model
+    artifact_sha256: str
+    _started: Future[LoadedModel]
+
+    def result(self) -> LoadedModel:
+        """Return the model when its embedder runs and has passed the self-test. Raises ``ModelError`` or ``EmbedderError``."""
+        return self._started.result()
+
+
+@contextmanager
+def start_model(settings: NetworkSection) -> Iterator[StartingModel]:
+    """Verify the model's folder, start its backend in a thread, and close it at the end. Raises ``ModelError``."""
+    model = open_model(find_model(settings.model))
+    artifact = model.artifact("hef" if settings.backend == "hailo" else "onnx")
+    started: Future[LoadedModel] = Future()
+
+    def start() -> None:
+        try:
+            started.set_result(_start_backend(model, settings))
+        except BaseException as error:  # noqa: BLE001 - any error goes to the caller of `result`
+            started.set_exception(error)
+
+    thread = threading.Thread(target=start, name="model start", daemon=True)
+    thread.start()
+    try:
+        yield StartingModel(model, artifact.sha256, started)
+    finally:
+        thread.join(_START_S)  # a runtime that is still starting while the process ends may crash it
+        started.add_done_callback(_close)
+
+
 @contextmanager
 def load_model(settings: NetworkSection) -> Iterator[LoadedModel]:
     """Load the model, run the self-test, and close the backend at the end. Raises ``ModelError`` or ``EmbedderError``."""
-    model = open_model(find_model(settings.model))
-    if settings.backend == "hailo":
-        from edge.adapters.hailo import HailoEmbedder
+    with start_model(settings) as starting:
+        yield starting.result()
 
-        with closing(HailoEmbedder(model)) as on_npu:
-            yield LoadedModel(model, on_npu, self_test(on_npu.submit, model, kind="hef"), on_npu.status, on_npu.npu)
-        return
-    from edge.adapters.onnx import OnnxEmbedder
 
-    embedder = OnnxEmbedder(
-        model, threads=settings.threads, arena=settings.arena, spin=settings.spin, graph_optimization=settings.graph_optimization
-    )
-    with closing(embedder):
-        yield LoadedModel(model, embedder, self_test(embedder.submit, model, kind="onnx"))
+def _start_backend(model: Model, settings: NetworkSection) -> LoadedModel:
+    with ExitStack() as stack:
+        if settings.backend == "hailo":
+            from edge.adapters.hailo import HailoEmbedder
+
+            on_npu = stack.enter_context(closing(HailoEmbedder(model)))
+            loaded = LoadedModel(model, on_npu, self_test(on_npu.submit, model, kind="hef"), on_npu.status, on_npu.npu)
+        else:
+            from edge.adapters.onnx import OnnxEmbedder
+
+            embedder = OnnxEmbedder(
+                model, threads=settings.threads, arena=settings.arena, spin=settings.spin, graph_optimization=settings.graph_optimization
+            )
+            stack.enter_context(closing(embedder))
+            loaded = LoadedModel(model, embedder, self_test(embedder.submit, model, kind="onnx"))
+        stack.pop_all()
+    return loaded
+
+
+def _close(started: Future[LoadedModel]) -> None:
+    if started.exception() is None:
+        started.result().embedder.close()
 
 
 def load_text_embedder(folder: Path | None) -> TextEmbedder:

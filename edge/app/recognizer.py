@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
-from edge.app.index import open_gallery
-from edge.app.model import load_model
+from edge.app.model import start_model
 from edge.index.change import CardCatalog
 from edge.recognition.collector_number import TextReader
 from edge.recognition.neighbors import CardId
@@ -31,9 +30,11 @@ def open_recognizer(settings: Settings) -> Iterator[Recognizer]:
 @contextmanager
 def open_recognizer_with_images(settings: Settings) -> Iterator[tuple[Recognizer, ReferenceImage]]:
     """Open model and index as ``open_recognizer`` does; yield the reference images of the index, too."""
-    with load_model(settings.network) as loaded:
-        opened = open_gallery(settings, loaded)
-        recognizer = Recognizer(loaded.embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
+    with start_model(settings.network) as starting:
+        from edge.app.index import open_gallery  # here, because importing it takes as long as a fifth of the model's start
+
+        opened = open_gallery(settings, starting.model, starting.artifact_sha256)
+        recognizer = Recognizer(starting.result().embedder, opened.loaded, neighbors_k=settings.recognition.neighbors_k)
         yield recognizer, partial(_reference_image, opened.catalogs)
 
 

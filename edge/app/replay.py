@@ -73,7 +73,7 @@ def replay(source: str, settings: Settings, emit: Callable[[ReplayedEvent], None
         if not realtime:
             model = replace(model, embedder=BlockingEmbedder(model.embedder))
         locate = stack.enter_context(open_locate(settings.locate, model.npu))
-        opened = open_gallery(settings, model)
+        opened = open_gallery(settings, model.model, model.artifact_sha256)
         sink = EventCallbackSink(emit, camera, clock)
         reader = open_text_reader(settings.recognition)
         daemon = assemble(

@@ -66,7 +66,7 @@ def _add(args: argparse.Namespace) -> ExitCode:
         image = image_to_add(card, _known_cards(root), locate)
     reader = OverlayReader()
     with load_model(NetworkSection(model=args.model)) as loaded:
-        overlay.add_images(root, [image], bundle_loader(loaded).overlay_writer(loaded.embed), reader.rows)
+        overlay.add_images(root, [image], bundle_loader(loaded.model, loaded.artifact_sha256).overlay_writer(loaded.embed), reader.rows)
     added = [card.card_id for card in overlay.added_cards(root, reader.rows)]
     card_id = image.card.card_id
     images, of_card = len(added), added.count(card_id)
@@ -120,7 +120,7 @@ def _export(args: argparse.Namespace) -> ExitCode:
 def _refresh(args: argparse.Namespace) -> ExitCode:
     root = _root(args)
     with load_model(NetworkSection(model=args.model)) as loaded:
-        images = overlay.refresh(root, bundle_loader(loaded).overlay_writer(loaded.embed))
+        images = overlay.refresh(root, bundle_loader(loaded.model, loaded.artifact_sha256).overlay_writer(loaded.embed))
         model_id = loaded.model.model_id
     if args.json:
         print_json({"refreshed": images, "model_id": model_id})

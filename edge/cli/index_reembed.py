@@ -28,7 +28,7 @@ def _reembed(args: argparse.Namespace) -> ExitCode:
     with load_model(settings.network) as loaded:
         backend = EmbeddingBackend(
             loaded.model.model_id,
-            loaded.embedder.info.artifact_sha256,
+            loaded.artifact_sha256,
             loaded.embedder.info.dim,
             loaded.embedder.info.max_batch,
             loaded.embed,

@@ -221,16 +221,16 @@ def serve_page(*arguments):
         time.sleep(600)
         yield url
 
-def load_model(_settings):
+def start_model(_settings):
     print("loading", flush=True)
     time.sleep(600)
 
-setattr(daemon, sys.argv[1], {"serve_page": serve_page, "load_model": load_model}[sys.argv[1]])
+setattr(daemon, sys.argv[1], {"serve_page": serve_page, "start_model": start_model}[sys.argv[1]])
 sys.exit(main(["run", "--config", sys.argv[2]]))
 """
 
 
-@pytest.mark.parametrize("step", ["load_model", "serve_page"])
+@pytest.mark.parametrize("step", ["start_model", "serve_page"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_while_the_daemon_opens_ends_it_cleanly(config, step, number, status, tmp_path):
     config.write_text(config.read_text() + f"""[http]\nenabled = true\nport = {free_port()}\nreview_dir = "{tmp_path / "review"}"\n""")

@@ -92,7 +92,7 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
     settings = Settings(index=IndexSection(directory=root), network=NetworkSection(model=small_scanner.model, threads=1))
     scenes = [on_table(image) for image in list(small_scanner.images.values())[:4]]
     with load_model(settings.network) as network:
-        store = DeviceIndex(settings, bundle_loader(network), locate_cards)
+        store = DeviceIndex(settings, bundle_loader(network.model, network.artifact_sha256), locate_cards)
         camera = EndlessCamera(scenes)
         sink = SwappingSink(ids)
         daemon = assemble(

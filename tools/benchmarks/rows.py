@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from edge.adapters.onnx import OnnxEmbedder
+from edge.app.daemon import SWITCH_INTERVAL_S
 from edge.bundles.bundle import open_bundle
 from edge.recognition.embedding import to_input_batch
 from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
@@ -38,7 +39,7 @@ from tools.drawing.spec import card_specs
 
 REPEATS: Final = 15
 
-FRAME_S: Final = 1.0 / 15.0
+FRAME_S: Final = 1.0 / 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +123,24 @@ def build(fixture: Fixture) -> Iterator[Measurement]:
 
 def start(fixture: Fixture) -> Iterator[Measurement]:
     """Measure the time from the start of a process to its first decision, and its resident memory at that point."""
-    photo = fixture.folder / "photo.png"
-    cv2.imwrite(str(photo), cv2.cvtColor(fixture.photo, cv2.COLOR_RGB2BGR))
-    places = ["--index", str(fixture.bundle.path), "--model", str(fixture.model.folder), str(photo)]
+    frame = fixture.folder / "frame.npy"
+    np.save(frame, fixture.photo)
+    places = ["--index", str(fixture.bundle.path), "--model", str(fixture.model.folder), str(frame)]
     command = [sys.executable, "-m", "tools.benchmarks.first_decision", *places]
+    # modules are compiled, as on a scanner, where the installer does it; the first run does it here
+    compiled = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(fixture.folder / "compiled")}
     runs = []
-    for _ in range(3):
+    for _ in range(4):
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2])
-        runs.append((time.perf_counter() - started, float(done.stdout.split()[-1])))
-    seconds, memory_mb = min(runs)[0], max(memory for _, memory in runs)
-    detail = f"{len(fixture.bundle.vectors)} entries, process start to decision, best of 3"
-    yield Measurement("start to first decision", seconds, "s", 2.0, "lower", detail)
-    yield Measurement("resident memory, CPU backend", memory_mb, "MB", 400.0, "lower", "after the first decision")
+        root = Path(__file__).resolve().parents[2]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=compiled)
+        status, *figures = done.stdout.split()
+        runs.append((time.perf_counter() - started, *map(float, figures)))
+    seconds, cpu_s = min(run[0] for run in runs[1:]), min(run[2] for run in runs[1:])
+    detail = f"{status}, {len(fixture.bundle.vectors)} entries, process start to decision, best of 3; {cpu_s:.2f} s of processor time"
+    yield Measurement("start to first decision", seconds, "s", 1.2, "lower", detail)
+    resident_mb = max(run[1] for run in runs)
+    yield Measurement("resident memory, CPU backend", resident_mb, "MB", 300.0, "lower", "after the first decision")
 
 
 def swap(fixture: Fixture) -> Iterator[Measurement]:
@@ -142,6 +148,7 @@ def swap(fixture: Fixture) -> Iterator[Measurement]:
     answer = fixture.bundle.vectors[:1].astype(np.float32)
     recognizer = Recognizer(FixedLatencyEmbedder(0.005, answer), fixture.loaded())
     located = fixture.locate(fixture.photo)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gaps_s, swaps, unanswered = [], 0, 0
     loading: Future[LoadedGallery] | None = None
     deadline_s = time.perf_counter() + 8.0
