@@ -159,6 +159,11 @@ def _spread_text(spread: Spread | None, absent: str) -> str:
     )
 
 
+def _publication(manifest: Manifest) -> str:
+    counter = f", counter {manifest.counter}" if manifest.counter else ""
+    return counter + (f", expires {manifest.expires:%Y-%m-%d %H:%M %Z}" if manifest.expires else "")
+
+
 def bundle_text(bundle: Bundle) -> str:
     """Return what a bundle contains and how it was made as lines of text."""
     manifest = bundle.manifest
@@ -167,7 +172,7 @@ def bundle_text(bundle: Bundle) -> str:
     lines = {
         "bundle": f"{manifest.bundle_id}  {manifest.name}",
         "path": str(bundle.path),
-        "created": f"{manifest.created:%Y-%m-%d %H:%M %Z}",
+        "created": f"{manifest.created:%Y-%m-%d %H:%M %Z}{_publication(manifest)}",
         "holds": f"{manifest.cards} cards, {manifest.artwork_groups} artworks, {manifest.entries} entries, {size_mb:.1f} MB",
         "model": f"{manifest.model_id}  ({_origin(manifest)}, {_dimensions(manifest)})",
         "vectors": f"{manifest.vectors}, proposed by {_proposals(manifest)}",

@@ -17,6 +17,7 @@ from edge.errors import CounterBusyError
 from edge.index.trial import remove_record, utc_now
 from edge.schema import Schema
 from edge.system.files import write_atomically
+from edge.system.journal import read_journal
 
 if TYPE_CHECKING:
     from edge.settings.sections import PushSection
@@ -41,16 +42,19 @@ def read_waiting(root: Path) -> Waiting | None:
         return None
 
 
-def last_counted(review_dir: Path) -> datetime | None:
-    """Return when a list changed last, None if there is no list."""
-    times = [path.stat().st_mtime for path in review_dir.glob(LISTS)]
-    return datetime.fromtimestamp(max(times), UTC) if times else None
-
-
 def is_open(review_dir: Path, rules: PushSection, now: datetime) -> bool:
-    """Return whether a session is open."""
-    last = last_counted(review_dir)
-    return last is not None and abs(now - last) < timedelta(seconds=rules.counter_quiet_s)
+    """Return whether a session is open: a list with cards changed less than ``push.counter_quiet_s`` ago."""
+    quiet = timedelta(seconds=rules.counter_quiet_s)
+    changed = (path for path in review_dir.glob(LISTS) if abs(now - datetime.fromtimestamp(path.stat().st_mtime, UTC)) < quiet)
+    return any(_has_cards(path) for path in changed)
+
+
+def _has_cards(list_file: Path) -> bool:
+    """Return whether a list has ever had a line; the empty one that a daemon begins when it starts has none."""
+    try:
+        return any(record.get("put") for record in read_journal(list_file).records)
+    except OSError:
+        return False
 
 
 def wait_for_counter(root: Path, bundle_id: str, review_dir: Path, rules: PushSection) -> None:

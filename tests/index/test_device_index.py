@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_a_reload_applies_thresholds_and_names_settings_that_need_a_restart(stor
     opened = store.reload(Settings.model_validate(settings))
     assert opened.loaded.thresholds.min_margin == 0.2
     assert opened.waiting_settings == ("track.recheck_s", "mqtt.tls.enabled")
+
+
+def test_an_expired_bundle_is_used_with_a_warning(store, root):
+    store.open_active()
+    assert store.warning() is None
+    folder = root / "releases" / releases.current_id(root)
+    manifest = read_manifest(folder).model_copy(update={"expires": datetime(2026, 1, 2, tzinfo=UTC)}).sealed()
+    (folder / "manifest.json").write_text(manifest.to_json())
+    assert store.open_active().manifest.expires == manifest.expires
+    assert "expired at 2026-01-02 00:00 UTC" in store.warning()
 
 
 def test_a_failed_reload_changes_nothing(store, root, tmp_path):

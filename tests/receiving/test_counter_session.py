@@ -10,6 +10,7 @@ from edge.errors import ExitCode
 from edge.index import releases
 from edge.index.counter_session import read_waiting
 from edge.receiving.messages import DeviceReport, ReportRequest
+from tests.lists.cards import Table
 from tests.receiving.scanner import UNSIGNED, Scanner, bundle, day, push
 from tools.push.connection import HostRefusedError
 
@@ -18,9 +19,10 @@ from tools.push.connection import HostRefusedError
 def scanner(tmp_path):
     scanner = Scanner(tmp_path / "index", rules=UNSIGNED, review_dir=tmp_path / "review")
     scanner.serving(bundle(tmp_path / "old", seed=1, created=day(1)))
-    scanner.list = tmp_path / "review" / "lists" / "one.journal"
-    scanner.list.parent.mkdir(parents=True)
-    scanner.list.write_text("{}")
+    (tmp_path / "review" / "lists").mkdir(parents=True)
+    scanner.table = Table(tmp_path / "review" / "lists")
+    scanner.table.deal("a")
+    scanner.table.store.save()
     return scanner
 
 
@@ -30,7 +32,8 @@ def new(tmp_path):
 
 
 def counted(scanner, seconds_ago):
-    os.utime(scanner.list, (time.time() - seconds_ago,) * 2)
+    (journal,) = scanner.table.folder.glob("*.journal")
+    os.utime(journal, (time.time() - seconds_ago,) * 2)
 
 
 def report(scanner):
@@ -81,3 +84,11 @@ def test_a_scanner_can_be_told_not_to_wait(scanner, new, changes):
 def test_the_active_bundle_is_confirmed_again_while_cards_are_counted(scanner, tmp_path):
     with scanner.talking() as device:
         assert push(device, tmp_path / "old").result == "unchanged"
+
+
+def test_the_empty_list_of_a_daemon_that_has_just_started_is_no_session(scanner, new, tmp_path):
+    (tmp_path / "empty" / "lists").mkdir(parents=True)
+    Table(tmp_path / "empty" / "lists").store.save()
+    scanner.review_dir = tmp_path / "empty"
+    with scanner.talking() as device:
+        assert push(device, new).result == "activated"

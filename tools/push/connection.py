@@ -18,6 +18,8 @@ _Wanted = TypeVar("_Wanted", bound=Response)
 
 _END_TIMEOUT_S: Final = 10.0
 _COMMAND_NOT_FOUND: Final = 127
+_NOT_SET_UP: Final = (ExitCode.USAGE, ExitCode.BAD_DATA, ExitCode.SOFTWARE, ExitCode.CONFIG)
+"""How ``cardedge index receive`` ends if settings or model of the device are wrong. ssh itself ends with 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ def request_one(host: str, ssh: SshOptions, request: Message, kind: type[_Wanted
 
 @contextmanager
 def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
-    """Yield a connection to a host. Raises ``ConnectionLostError`` with the error output of ssh, or ``ProtocolError``."""
+    """Yield a connection to a host.
+
+    Raises ``ConnectionLostError`` with the error output of ssh, ``HostRefusedError`` if the device is not set up, or ``ProtocolError``.
+    """
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(ssh.command(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
@@ -100,6 +105,9 @@ def connected(host: str, ssh: SshOptions) -> Iterator[Connection]:
             yield device
         except ConnectionLostError as error:
             _end(process)
+            if device is None and process.returncode in _NOT_SET_UP:
+                reason = f"its receiver cannot start{_stderr_tail(errors)}; mend that on the device"
+                raise HostRefusedError(Refused(reason=reason, exit_code=ExitCode.CONFIG)) from error
             otherwise = str(error) if device else "cannot be reached"
             raise ConnectionLostError(_failure_reason(host, process.returncode, errors, otherwise)) from error
         except ProtocolError as error:

@@ -130,6 +130,14 @@ def test_a_bundle_that_names_badly_goes_back_from_the_canary_without_a_person(fl
     assert releases.current_id(fleet.root("pi-1")) != bad_id
 
 
+def test_a_scanner_with_wrong_settings_is_named_as_such_and_the_others_are_planned(fleet, apply):
+    (fleet.folder / "pi-2" / "cardedge.toml").write_text("[index]\nfolder = 1\n")
+    status, rows = apply(fleet.world.index, "--dry-run")
+    assert (status, states(rows)) == (ExitCode.CONFIG, ["outdated", "not set up", "waiting for canary"])
+    assert "index.folder" in rows["pi-2"]["problem"]
+    assert "mend its settings" in rows["pi-2"]["problem"]
+
+
 def test_the_program_reports_a_wrong_file(tmp_path):
     (tmp_path / "fleet.toml").write_text("[groups.shop]\nhosts = []\nbundle = 'x'\n")
     command = [sys.executable, "-m", "tools.push_index", "apply", str(tmp_path / "fleet.toml")]

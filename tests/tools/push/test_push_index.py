@@ -11,17 +11,15 @@ import threading
 import time
 from functools import partial
 
-import cv2
-import numpy as np
 import pytest
 
 from edge.bundles.manifest import MeasuredRecall, SelfTestQuery, read_manifest
 from edge.errors import ExitCode
 from edge.index import releases
-from tests.support.mosquitto import Listener, Mosquitto, needs_mosquitto, wait_until
+from tests.support.mosquitto import needs_mosquitto, wait_until
 from tests.support.paths import ROOT
 from tests.support.small_scanner import on_table
-from tests.support.ssh_fleet import ScannerFleet
+from tests.support.ssh_fleet import ScannerFleet, running_daemons
 from tests.support.ssh_server import make_key, needs_sshd
 from tools import push_index, sign_bundle
 
@@ -230,31 +228,10 @@ def test_the_key_opens_nothing_else(fleet):
 
 
 @pytest.fixture
-def daemons(fleet, small_scanner, tmp_path):
+def daemons(fleet, small_scanner):
     """The three scanners run, each telling the same broker under a topic of its own; yields what the house hears."""
-    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (1280, 720))
-    noise = np.random.default_rng(0)
-    table = on_table(list(small_scanner.images.values())[2])
-    for _ in range(5):
-        film.write(cv2.cvtColor(np.clip(table + noise.normal(0, 3, table.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
-    film.release()
-    broker = Mosquitto(tmp_path).start()
-    listener = Listener(broker.port)
-    running = []
-    for host in HOSTS:
-        settings = tmp_path / host / "cardedge.toml"
-        settings.write_text(settings.read_text() + f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
-        with (tmp_path / host / "stderr").open("w") as errors:
-            command = [sys.executable, "-m", "edge", "run", "--config", str(settings)]
-            running.append(subprocess.Popen(command, cwd=ROOT, stderr=errors))
-    wait_until(lambda: all(told(listener, host) for host in HOSTS), timeout_s=90)
-    yield listener
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(30)
-    listener.close()
-    broker.stop()
+    with running_daemons(fleet, [on_table(list(small_scanner.images.values())[2])]) as listener:
+        yield listener
 
 
 def told(listener, host):
