@@ -114,13 +114,14 @@ def make_root(distribution: Distribution, target: Path) -> None:
 
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:
-    """Download the locked files that pip needs on a distribution: wheels, and hnswlib's source."""
+    """Download the locked files that pip needs on a distribution; trixie has packages of numpy and hnswlib, of which there is no wheel."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", str(target)]
     # one download per lock: two locks may hold different versions of a library
-    for lock in ("scanner", "numpy", "build", *(["scanner-numpy1"] if distribution is BOOKWORM else [])):
+    for lock in ("scanner", "build", *(["numpy", "scanner-numpy1"] if distribution is BOOKWORM else [])):
         wheels = ["--python-version", distribution.python, "--only-binary=:all:", f"--requirement={LOCKS / lock}.txt"]
         subprocess.run([*pip, *wheels], check=True)
-    subprocess.run([*pip, "--no-binary=hnswlib", f"--requirement={LOCKS / 'source'}.txt"], check=True)
+    if distribution is BOOKWORM:
+        subprocess.run([*pip, "--no-binary=hnswlib", f"--requirement={LOCKS / 'source'}.txt"], check=True)
 
 
 def make_clone(target: Path) -> Path:
