@@ -114,13 +114,15 @@ class Evidence:
         return self._without_name(RejectReason.AMBIGUOUS) if self.is_settled else None
 
     def last_verdict(self, seen_s: float) -> tuple[Claim, Decision] | None:
-        """Return the claim about a card that left before there was a verdict, at most ``UNCERTAIN``; ``None`` if there is too little.
+        """Return the claim about a card that left before there was a verdict; ``None`` if there is too little evidence that it was one.
 
         An image that was accepted as a card, or any decision about an outline seen for more than ``settle_s``, says that a card was there:
         an outline of the scene becomes background earlier.
         """
         if self._count == 0 or not (self.has_identification or seen_s > self._policy.settle_s):
             return None
+        if (verdict := self.verdict(Claim.TENTATIVE)) is not None:
+            return verdict
         if self.has_identification:
             return Claim.UNCERTAIN, self._newest_uncertain(RejectReason.FAILED_VERIFICATION)
         return self._without_name(RejectReason.FAILED_VERIFICATION)

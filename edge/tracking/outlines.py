@@ -1,12 +1,16 @@
-"""Outlines of one card in successive frames: which corners belong together."""
+"""Outlines in successive frames: which belong to one card, and which of their corners belong together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import dist
 from typing import Final
 
-from edge.vision.card import LocatedCard, Quad, Rotation
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 
 _ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 _DECIDED_ORDER: Final = 0.99
@@ -39,3 +43,33 @@ def _movement(before: Quad, now: Quad) -> float:
         (before.bottom_left, now.bottom_left),
     )
     return max(dist(corner, moved) for corner, moved in pairs)
+
+
+def matches(known: Sequence[Quad], located: Sequence[Quad], min_overlap: float) -> dict[int, int]:
+    """Return the known outline that each located one continues, both by their index: greedily, largest overlap first.
+
+    Outlines that overlap less than ``min_overlap`` are different cards.
+    """
+    near = _boxes_intersect(known, located)
+    pairs = [
+        (shared, int(index), int(row))
+        for row, index in zip(*np.nonzero(near), strict=True)
+        if (shared := overlap(known[row], located[index])) >= min_overlap
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1]))
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, index, row in pairs:
+        if index not in found and row not in taken:
+            found[index] = row
+            taken.add(row)
+    return found
+
+
+def _boxes_intersect(first: Sequence[Quad], second: Sequence[Quad]) -> NDArray[np.bool_]:
+    """Return for each pair whether the bounding boxes intersect, bool (first, second): a cheap test that rejects most of them."""
+    if not first or not second:
+        return np.zeros((len(first), len(second)), dtype=np.bool_)
+    a, b = (np.stack([quad.to_array() for quad in quads]) for quads in (first, second))
+    low_a, high_a, low_b, high_b = a.min(axis=1), a.max(axis=1), b.min(axis=1), b.max(axis=1)
+    return np.asarray(((high_a[:, None] >= low_b) & (high_b >= low_a[:, None])).all(axis=2), dtype=np.bool_)

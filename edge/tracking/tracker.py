@@ -21,8 +21,9 @@ for a moment: another card may be there now, so it is re-checked at once, and a 
 A card without a name that was absent for a moment has **returned**: it is judged anew, and counts as another one if none of its images
 comes closest to a candidate of the decision that was published.
 
-A tentative track that is absent too long is forgotten, unless a card was there: then ``uncertain`` or ``unknown`` is published, and its
-removal. So a card that is taken away too early, or for which a busy machine had too little time, is not lost.
+A tentative track that is absent too long is forgotten, unless a card was there: then what the evidence supports is published, and its
+removal. So is the card that was in the place of another, with too few images to notice it. A card that is taken away too early, or for
+which a busy machine had too little time, is not lost.
 
 **Requests.** The next image of a track is due ``evidence_interval_s`` after the last one while nothing is published about it, while an
 identified card is disturbed or contradicted, or while a card that returned is judged anew; otherwise after ``retry_s`` (unknown, uncertain)
@@ -36,14 +37,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NewType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge.recognition.decision import Decision, Identified, Uncertain, Unknown
 from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
-from edge.tracking.outlines import aligned, starting_at
-from edge.vision.card import LocatedCard, Quad, overlap
+from edge.tracking.outlines import aligned, matches, starting_at
+from edge.vision.card import LocatedCard, Quad
 
 TrackId = NewType("TrackId", str)
 
@@ -179,12 +177,14 @@ class Tracker:
     def observe(self, located: Sequence[LocatedCard], at_ns: int, *, may_request: bool = True) -> Observation:
         """Update the tracks by the outlines of a frame captured at ``at_ns``; without ``may_request``, due cards stay due."""
         self._now_ns = max(at_ns, self._now_ns)
-        matches = _match(self._tracks.values(), located, self._policy.min_overlap)
-        seen = {track.track_id for track in matches.values()}
+        known = list(self._tracks.values())
+        found = matches([track.quad for track in known], [card.quad for card in located], self._policy.min_overlap)
+        continued = {index: known[row] for index, row in found.items()}
+        seen = {track.track_id for track in continued.values()}
         changes = self._age([track for track in self._tracks.values() if track.track_id not in seen])
-        due = [(track, located[index]) for index, track in matches.items() if self._update(track, located[index])]
+        due = [(track, located[index]) for index, track in continued.items() if self._update(track, located[index])]
         for index, card in enumerate(located):
-            if index not in matches:
+            if index not in continued:
                 self._begin(card)
         return Observation(changes, self._requests(due) if may_request else ())
 
@@ -321,17 +321,24 @@ class Tracker:
                 track.missing_since_ns = self._now_ns
             bound_s = self._policy.forgotten_after_s if track.published is None else self._policy.removed_after_s
             if self._now_ns - track.missing_since_ns >= bound_s * NS_PER_S:
-                gone.append(track)
-                late += self._conclude_late(track)
+                changes, last = self._conclude_late(track)
+                late += changes
+                gone.append(last)
         return (*late, *self._remove(gone, self._now_ns))
 
-    def _conclude_late(self, track: _Track) -> tuple[TrackChange, ...]:
-        """Return what is to be published about a card that left before it had a claim."""
-        verdict = track.evidence.last_verdict((track.seen_ns - track.began_ns) / NS_PER_S) if track.published is None else None
-        if verdict is None:
-            return ()
+    def _conclude_late(self, track: _Track) -> tuple[tuple[TrackChange, ...], _Track]:
+        """Return what is to be published about a card that left before it had a claim or was noticed in place of another; and its track."""
+        if track.published is not None and not track.returned:
+            return (), track
+        began_ns = track.began_ns if track.disturbed_ns is None or track.published is None else track.disturbed_ns
+        verdict = track.evidence.last_verdict((track.seen_ns - began_ns) / NS_PER_S)
+        if verdict is None or track.evidence.names_any(_artwork_groups(track.published)):
+            return (), track
+        removed: tuple[TrackChange, ...] = ()
+        if track.published is not None:
+            removed, track = self._replace(track, track.seen_ns)
         track.claim, track.published = verdict
-        return (TrackChange(_KINDS[track.claim], track.track_id, track.published, track.quad, track.seen_ns),)
+        return (*removed, TrackChange(_KINDS[track.claim], track.track_id, track.published, track.quad, track.seen_ns)), track
 
     def _replace(self, track: _Track, at_ns: int) -> tuple[tuple[TrackChange, ...], _Track]:
         """End a track because another card is in its place now; return the changes and the track of that card."""
@@ -363,31 +370,3 @@ class Tracker:
 
 def _artwork_groups(published: Decision | None) -> frozenset[str]:
     return frozenset(candidate.artwork_group for candidate in published.candidates) if published is not None else frozenset()
-
-
-def _match(tracks: Iterable[_Track], located: Sequence[LocatedCard], min_overlap: float) -> dict[int, _Track]:
-    """Return the track that each outline (by its index) continues; matched greedily, largest overlap first."""
-    known = list(tracks)
-    near = _boxes_intersect([track.quad for track in known], [card.quad for card in located])
-    pairs = [
-        (shared, int(index), known[row])
-        for row, index in zip(*np.nonzero(near), strict=True)
-        if (shared := overlap(known[row].quad, located[index].quad)) >= min_overlap
-    ]
-    pairs.sort(key=lambda pair: (-pair[0], pair[1]))
-    matches: dict[int, _Track] = {}
-    taken: set[TrackId] = set()
-    for _, index, track in pairs:
-        if index not in matches and track.track_id not in taken:
-            matches[index] = track
-            taken.add(track.track_id)
-    return matches
-
-
-def _boxes_intersect(first: Sequence[Quad], second: Sequence[Quad]) -> NDArray[np.bool_]:
-    """Return for each pair whether the bounding boxes intersect, bool (first, second): a cheap test that rejects most of them."""
-    if not first or not second:
-        return np.zeros((len(first), len(second)), dtype=np.bool_)
-    a, b = (np.stack([quad.to_array() for quad in quads]) for quads in (first, second))
-    low_a, high_a, low_b, high_b = a.min(axis=1), a.max(axis=1), b.min(axis=1), b.max(axis=1)
-    return np.asarray(((high_a[:, None] >= low_b) & (high_b >= low_a[:, None])).all(axis=2), dtype=np.bool_)

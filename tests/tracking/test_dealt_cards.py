@@ -59,3 +59,27 @@ def test_a_card_that_leaves_before_it_is_decided_is_published(seconds, decisions
     table = Table(tracker=Tracker(map(str, count()).__next__, policy), latency_s=0.0)
     table.show(seconds, card_at(0), recognize=in_turn(*decisions))
     assert kinds(table.show(5.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param(strong("a"), nothing("x"), [REMOVED, UNKNOWN, REMOVED], id="an unknown card after a known one"),
+        pytest.param(strong("a"), strong("b"), [REMOVED, IDENTIFIED, REMOVED], id="two known cards"),
+        pytest.param(strong("a"), named("b"), [REMOVED, UNCERTAIN, REMOVED], id="named too weakly after a known one"),
+        pytest.param(nothing("x"), strong("b"), [REMOVED, IDENTIFIED, REMOVED], id="a known card after an unknown one"),
+        pytest.param(strong("a"), nothing("a"), [REMOVED], id="the same card again"),
+    ],
+)
+def test_cards_dealt_to_a_machine_with_time_for_one_image_of_each_are_told_apart(first, second, expected):
+    table = Table(latency_s=0.0)
+    table.show(1.5, card_at(0), recognize=always(first))
+    table.show(0.5)
+    decided = False
+    for _ in range(18):
+        table.frame(card_at(5), recognize=always(second))
+        if decided:
+            table.pending.clear()  # no answer comes
+        decided = decided or bool(table.pending)
+    table.show(4.0)
+    assert kinds(table.changes[1:]) == expected
