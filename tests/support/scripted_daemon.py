@@ -325,6 +325,9 @@ class ScriptedStore:
     def reverted(self):
         return self.reverted_because
 
+    def warning(self):
+        return None
+
     def last_push(self):
         return self.pushed
 
