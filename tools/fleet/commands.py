@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.cli.arguments import positive_number
-from edge.errors import BrokerError, ExitCode
+from edge.errors import BrokerError, ExitCode, UsageError
 from tools.fleet.convergence import Convergence, FleetState
 from tools.fleet.file import Fleet, read_fleet
 from tools.fleet.mqtt_states import RetainedStates, read_retained
@@ -28,6 +28,9 @@ def add_apply_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``apply``."""
     parser.add_argument("fleet", type=Path, help="the wanted state, fleet.toml")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    parser.add_argument(
+        "--accept", action="append", default=[], metavar="GROUP", help="take its bundle for good, whatever the gate says or reverted"
+    )
     parser.add_argument("--wait-s", type=positive_number, metavar="S", help="go on until all scanners are as wanted, at most S seconds")
     add_page_option(parser)
 
@@ -46,9 +49,11 @@ def apply_fleet(args: argparse.Namespace, ssh: SshOptions) -> ExitCode:
             with _printing:
                 print(f"{host}: {text}", file=sys.stderr, flush=True)
 
+    if unknown := sorted(set(args.accept) - set(fleet.groups)):
+        raise UsageError(f"--accept: {', '.join(unknown)} is not a group of {args.fleet}; its groups: {', '.join(fleet.groups)}")
     give_up_s = time.monotonic() + (args.wait_s or 0.0)
     while True:
-        run = Convergence(fleet, passed, ssh, say)
+        run = Convergence(fleet, passed, ssh, say, args.accept)
         state = run.look() if args.dry_run else run.run()
         if args.dry_run or time.monotonic() >= give_up_s or all(one.state == "current" for one in state.planned):
             return _print(args, fleet, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,14 +37,18 @@ class FleetState:
 
 
 class Convergence:
-    """One run of ``apply``. Each step is taken at most once with each scanner, so that a bad one cannot keep the run busy."""
+    """One run of ``apply``. Each step is taken at most once with each scanner, so that a bad one cannot keep the run busy.
 
-    def __init__(self, fleet: Fleet, passed: Passed, ssh: SshOptions, say: Say) -> None:
+    ``accepted`` are groups whose bundle a person accepts whatever the gate says, and also where it was reverted.
+    """
+
+    def __init__(self, fleet: Fleet, passed: Passed, ssh: SshOptions, say: Say, accepted: Collection[str] = ()) -> None:
         self._fleet = fleet
         self._passed = passed
         self._ssh = ssh
         self._say = say
         self._bundles = {name: read_bundle(group.bundle, check=False) for name, group in fleet.groups.items()}
+        self._accepted = accepted
         self._groups = {host: name for name, group in fleet.groups.items() for host in group.hosts}
         self._canaries = {host for group in fleet.groups.values() for host in group.first_hosts}
         self._failed: dict[str, Planned] = {}
@@ -56,6 +60,8 @@ class Convergence:
 
     def run(self) -> FleetState:
         """Do what can be done now, and return the state after it."""
+        for name in self._accepted:
+            self._passed.add(name, self._bundles[name].manifest.bundle_id)
         state = self.look()
         self._failed = self._install_signers(state.seen)
         while steps := [one for one in state.planned if self._is_due(one)]:
@@ -66,7 +72,8 @@ class Convergence:
         return self._state(state.seen)
 
     def _is_due(self, one: Planned) -> bool:
-        return one.state in _ACTED_ON and one.host not in self._failed and (one.host, one.state) not in self._done
+        is_wanted = one.state in _ACTED_ON or (one.state == "stopped" and one.group in self._accepted)
+        return is_wanted and one.host not in self._failed and (one.host, one.state) not in self._done
 
     def _observe(self, hosts: Iterable[str]) -> dict[str, Observation]:
         def one(host: str) -> Observation:

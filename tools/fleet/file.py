@@ -39,13 +39,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class GateRules(Schema):
-    """When a bundle is bad: its canaries recognize worse than before, with a confidence of 95 %.
+    """When a bundle is bad: its canaries recognize worse than before. Fewer than ``min_cards`` decisions decide nothing.
 
     ``max_increase`` is for the shares of unknown and uncertain decisions, and of corrected ones among the identified. ``max_renamed`` is
     for the share of pictures that get another name. ``max_events_factor`` is for events per hour.
     """
 
     enabled: bool = True
+    min_cards: PositiveInt = 20
     max_increase: Share = 0.10
     max_renamed: Share = 0.05
     max_events_factor: float = Field(5.0, gt=1)

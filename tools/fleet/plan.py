@@ -35,12 +35,12 @@ NEXT: Final[dict[State, str]] = {
     "outdated": "push the bundle",
     "unconfirmed": "confirm it once the daemon has loaded it",
     "bad": "revert it",
-    "stopped": "push another bundle, or this one again with push_index BUNDLE HOST",
+    "stopped": "name another bundle in the file, or take this one with --accept GROUP",
     "unreachable": "it is served when it is back",
     "refused": "see the reason",
     "not_ready": "it is tried again",
     "not_set_up": "mend its settings",
-    "gate_timeout": "decide: push it to the others with push_index BUNDLE HOST..., or push_index rollback HOST",
+    "gate_timeout": "decide: take it with --accept GROUP, or name another bundle in the file",
     "unchecked": "mend the list of signers",
 }
 
@@ -154,6 +154,6 @@ def _undecided(one: Planned, judgment: Judgment, used_s: float, wish: Wish) -> P
 
 def _reverted_somewhere(wish: Wish, seen: Mapping[str, Observation]) -> str | None:
     for host in wish.rules.hosts:
-        if seen[host].reverted_id == wish.bundle_id:
+        if seen[host].reverted_id == wish.bundle_id and seen[host].active_id != wish.bundle_id:
             return f"the bundle was reverted on {host}"
     return None

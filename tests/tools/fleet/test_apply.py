@@ -128,6 +128,14 @@ def test_a_bundle_that_names_badly_goes_back_from_the_canary_without_a_person(fl
     assert apply(folder, gate="")[0] == ExitCode.BAD_DATA
     assert audit(fleet, "pi-1") == again, "a reverted bundle is not pushed again"
     assert releases.current_id(fleet.root("pi-1")) != bad_id
+    if shuffled == "pictures":  # a person says that they are right
+        status, rows = apply(folder, "--accept", "shop", gate="")
+        assert (status, states(rows)) == (0, ["current"] * 3)
+        assert fleet.serving() == [bad_id] * 3
+
+
+def test_accepting_a_group_that_is_not_in_the_file_is_refused(fleet, apply):
+    assert apply(fleet.world.index, "--accept", "shops")[0] == ExitCode.USAGE
 
 
 def test_a_scanner_with_wrong_settings_is_named_as_such_and_the_others_are_planned(fleet, apply):

@@ -25,6 +25,9 @@ def tally(identified, uncertain=0, unknown=0, corrected=0, seconds=3600.0):
         (tally(70, 30, 0), "failed", "uncertain: 30 of 100, before 20 of 1000"),
         (tally(100, corrected=30), "failed", "corrected: 30 of 100, before 10 of 930"),
         (tally(3), "undecided", "unknown: 0 of 3"),
+        (tally(0, 0, 1), "undecided", "unknown: 1 of 1"),  # one card of another game proves nothing
+        (tally(0, 0, 19), "undecided", "unknown: 19 of 19"),
+        (tally(0, 0, 20), "failed", "unknown: 20 of 20"),
         (tally(8, 0, 2), "undecided", "unknown: 2 of 10"),
         (tally(4000, seconds=600.0), "failed", "24000 events per hour, before 100"),
         (tally(100, seconds=36_000.0), "passed", ""),  # a quiet night is not the bundle's fault

@@ -16,7 +16,7 @@ from tests.support.ssh_server import needs_sshd
 from tools import push_index, sign_bundle
 
 HOSTS = ("pi-1", "pi-2")
-CARDS = 5
+CARDS = 8
 """Events with each bundle that tell "all identified" from "all unknown"."""
 
 pytestmark = [needs_sshd, needs_mosquitto, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -25,6 +25,9 @@ pytestmark = [needs_sshd, needs_mosquitto, pytest.mark.slow, pytest.mark.timeout
 @pytest.fixture
 def fleet(small_scanner, tmp_path):
     made = ScannerFleet(tmp_path, small_scanner, HOSTS)
+    for host in HOSTS:  # a card that is lifted is gone at once, so that laying it down again is another event
+        with (tmp_path / host / "cardedge.toml").open("a") as settings:
+            settings.write("[track]\nremoved_after_s = 0.5\n")
     yield made
     made.stop()
 
@@ -41,7 +44,7 @@ def test_a_bundle_that_recognizes_worse_is_reverted_by_the_next_run(fleet, capsy
     assert sign_bundle.main([str(others), "--key", str(fleet.key)]) == 0
     assert bad_id == read_manifest(others).bundle_id
     file = fleet.folder / "fleet.toml"
-    file.write_text(f'[groups.shop]\nhosts = ["pi-1", "pi-2"]\nbundle = "{others}"\nsoak_s = 86400\n')
+    file.write_text(f'[groups.shop]\nhosts = ["pi-1", "pi-2"]\nbundle = "{others}"\nsoak_s = 86400\ngate.min_cards = {CARDS}\n')
 
     def apply():
         capsys.readouterr()

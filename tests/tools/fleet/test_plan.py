@@ -93,6 +93,11 @@ def test_a_reverted_bundle_stops_the_group():
     }  # fmt: skip
 
 
+def test_a_revert_that_a_person_has_overruled_stops_nobody():
+    late = replace(WISH, passed=True)
+    assert states(seen("a", NEW, reverted=NEW), seen("b"), seen("c", NEW), wish=late) == {"a": "current", "b": "outdated", "c": "current"}
+
+
 def test_outside_its_window_nothing_is_changed_and_what_is_there_stays():
     wish = replace(WISH, passed=True, rules=GROUP.model_copy(update={"windows": ("22:00-06:00",)}))
     planned = plan(wish, {one.host: one for one in (seen("a", NEW), seen("b"), seen("c", trial=None))})
