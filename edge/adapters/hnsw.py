@@ -19,10 +19,10 @@ from typing_extensions import override
 
 from edge.adapters.exact import nearest_entries, ranked
 from edge.adapters.graph_projection import fit_graph_projection, project_rows, rows_confused
-from edge.adapters.hnsw_file import read_state
+from edge.adapters.hnsw_file import read_links_state, read_state
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GRAPH_PROJECTION_FILE, GraphNodes, GraphParameters, MeasuredRecall
-from edge.bundles.vector_files import GraphProjection, StoredVectors, distinct_rows
+from edge.bundles.vector_files import DistinctRows, GraphProjection, StoredVectors, distinct_rows
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
@@ -62,7 +62,7 @@ class HnswIndex(VectorIndex):
         nodes = bundle.manifest.graph_nodes or GraphNodes(count=max(1, len(self._vectors)), dim=self._vectors.shape[1])
         self._distinct = distinct_rows(self._vectors) if nodes.count < len(self._vectors) else None
         self._nodes = len(self._vectors) if self._distinct is None else len(self._distinct.first)
-        self._graph = _load(bundle.graph_path, self._nodes, nodes, self._expansion, threads) if self._nodes else None
+        self._graph = _load(bundle, self._distinct, nodes, threads) if self._nodes else None
 
     @override
     def search(self, queries: EmbeddingMatrix, k: int) -> tuple[Neighbors, ...]:
@@ -155,12 +155,21 @@ def _measured(graph: hnswlib.Index, rows: StoredVectors, components: GraphProjec
     return BuiltGraph(parameters.model_copy(update={"expansion_search": expansion}), recall)
 
 
-def _load(path: Path, count: int, nodes: GraphNodes, expansion: int, threads: int) -> hnswlib.Index:
-    """Load the graph of a gallery with ``count`` different rows, which its manifest describes as ``nodes``. Raises ``BundleError``."""
+def _load(bundle: Bundle, distinct: DistinctRows | None, nodes: GraphNodes, threads: int) -> hnswlib.Index:
+    """Load the graph of a bundle, which has the ``distinct`` rows if not all are, and whose manifest describes ``nodes``.
+
+    Raises ``BundleError``.
+    """
+    path, expansion = bundle.graph_path, bundle.manifest.graph.expansion_search
+    rows: StoredVectors = bundle.vectors if distinct is None else bundle.vectors[distinct.first]
+    count = len(rows)
     if count != nodes.count:
         raise BundleError(f"{path.parent}: has {count} different vectors, the manifest says {nodes.count}; build the bundle again")
     try:
-        state = read_state(path, nodes.dim, expansion=expansion, threads=threads)
+        if bundle.manifest.chunks is None:
+            state = read_state(path, nodes.dim, expansion=expansion, threads=threads)
+        else:
+            state = read_links_state(path, _node_vectors(bundle, rows), expansion=expansion, threads=threads)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: is not a graph of these vectors ({error}); build the bundle again") from error
     if state["cur_element_count"] != count:
@@ -169,3 +178,13 @@ def _load(path: Path, count: int, nodes: GraphNodes, expansion: int, threads: in
         return hnswlib.Index(params=state)
     except RuntimeError as error:
         raise BundleError(f"{path}: is refused by hnswlib ({error}); build the bundle again") from error
+
+
+def _node_vectors(bundle: Bundle, rows: StoredVectors) -> StoredVectors:
+    """Return the vectors of the nodes that stand for different rows. Raises ``ValueError`` if a row has almost no component in the space."""
+    if bundle.graph_projection is None:
+        return rows
+    projected = project_rows(rows, bundle.graph_projection)
+    if projected is None:
+        raise ValueError("a vector has no component in the space of its projection")
+    return projected

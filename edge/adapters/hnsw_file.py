@@ -7,24 +7,20 @@ unpickled from, so that only one copy in memory happens under the lock.
 The library trusts what it is given, so all that it uses as an index or a size is checked here first: sizes, entry point, labels, levels
 and every link.
 
-The layout is that of ``HierarchicalNSW::saveIndex`` (hnswlib 0.8, ``hnswalg.h``), unchanged since 0.4; the names of the state are those of
-``Index.__getstate__``, serialization version 1.
+``edge.bundles.graph_links`` describes the layout. The names of the state are those of ``Index.__getstate__``, serialization version 1.
 """
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-_HEAD: Final = struct.Struct("<6QiI3QdQ")
-_LINK_BYTES: Final = 4
-_LABEL_BYTES: Final = 8
-_MAX_LINKS: Final = 10_000
-"""hnswlib's own limit, beyond which it silently uses this one."""
+from edge.bundles.graph_links import GRAPH_HEAD, LABEL_BYTES, LINK_BYTES, MAX_LINKS, read_graph
+from edge.bundles.vector_files import StoredVectors
 
+_Content: TypeAlias = np.ndarray[Any, np.dtype[np.int8]]
 _Lists: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 
 
@@ -33,10 +29,18 @@ def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[st
 
     Raises ``OSError``, or ``ValueError`` for any other file and for one that would make hnswlib read or write outside its memory.
     """
-    if (found := path.stat().st_size) < _HEAD.size:
+    if (found := path.stat().st_size) < GRAPH_HEAD.size:
         raise ValueError(f"{found} bytes are too few for a graph")
-    raw = np.memmap(path, dtype=np.int8, mode="r")
-    head = _HEAD.unpack(raw[: _HEAD.size].tobytes())
+    return _state(np.memmap(path, dtype=np.int8, mode="r"), dim, expansion=expansion, threads=threads)
+
+
+def read_links_state(path: Path, vectors: StoredVectors, *, expansion: int, threads: int) -> dict[str, Any]:
+    """Return the state of an inner product index over ``vectors`` whose links are in ``path``. Raises like ``read_state``."""
+    return _state(read_graph(path, vectors), vectors.shape[1], expansion=expansion, threads=threads)
+
+
+def _state(raw: _Content, dim: int, *, expansion: int, threads: int) -> dict[str, Any]:
+    head = GRAPH_HEAD.unpack(raw[: GRAPH_HEAD.size].tobytes())
     (
         level0,
         most,
@@ -52,18 +56,18 @@ def read_state(path: Path, dim: int, *, expansion: int, threads: int) -> dict[st
         level_factor,
         expansion_add,
     ) = head
-    end = _HEAD.size + most * size
-    if labels_at - vectors_at != 4 * dim or size != labels_at + _LABEL_BYTES or count > most or end > len(raw):
+    end = GRAPH_HEAD.size + most * size
+    if labels_at - vectors_at != 4 * dim or size != labels_at + LABEL_BYTES or count > most or end > len(raw):
         raise ValueError(f"it contains {count} elements of {size} bytes, not of {dim} dimensions")
-    sizes_fit = level0 == 0 and most_links == links and most_links0 == 2 * links and vectors_at == _LINK_BYTES * (1 + most_links0)
-    if not sizes_fit or not 1 <= links <= _MAX_LINKS:
+    sizes_fit = level0 == 0 and most_links == links and most_links0 == 2 * links and vectors_at == LINK_BYTES * (1 + most_links0)
+    if not sizes_fit or not 1 <= links <= MAX_LINKS:
         raise ValueError(f"its lists of {links}, {most_links} and {most_links0} links do not fit elements of {size} bytes")
-    data = raw[_HEAD.size : end]
+    data = raw[GRAPH_HEAD.size : end]
     labels = np.ascontiguousarray(data.reshape(most, size)[:count, labels_at:]).view(np.uint64).ravel()
     if not np.array_equal(np.sort(labels), np.arange(count, dtype=np.uint64)):
         raise ValueError(f"its labels are not the numbers from 0 to {count - 1}")
-    _check_lists(data.view(np.uint32).reshape(most, size // _LINK_BYTES)[:count, : 1 + most_links0], count)
-    per_level = most_links * _LINK_BYTES + _LINK_BYTES
+    _check_lists(data.view(np.uint32).reshape(most, size // LINK_BYTES)[:count, : 1 + most_links0], count)
+    per_level = most_links * LINK_BYTES + LINK_BYTES
     levels, link_lists = _upper_levels(raw[end:].tobytes(), count, per_level)
     if not 0 <= entry_point < count or not levels[entry_point] == levels.max() == top_level:
         raise ValueError(f"its entry point, element {entry_point} of {count}, is not on its highest level, {top_level}")
@@ -108,10 +112,10 @@ def _upper_levels(tail: bytes, count: int, per_level: int) -> tuple[np.ndarray[A
     parts: list[bytes] = []
     at = 0
     for element in range(count):
-        if at + _LINK_BYTES > len(tail):
+        if at + LINK_BYTES > len(tail):
             raise ValueError(f"it ends within the links of element {element}")
-        length = int.from_bytes(tail[at : at + _LINK_BYTES], "little")
-        at += _LINK_BYTES
+        length = int.from_bytes(tail[at : at + LINK_BYTES], "little")
+        at += LINK_BYTES
         if length:
             if length % per_level:
                 raise ValueError(f"the links of element {element} take {length} bytes, not a multiple of {per_level}")

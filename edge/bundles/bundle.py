@@ -17,9 +17,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from edge.bundles.card_database import read_gallery, read_reference_image
+from edge.bundles.card_database import read_cards, read_picture_place
 from edge.bundles.card_names import CardNames
-from edge.bundles.manifest import CARDS_FILE, DATA_FILES, GRAPH_FILE, DataFile, FileDigest, Manifest, read_manifest
+from edge.bundles.former_database import read_former_gallery, read_former_image
+from edge.bundles.manifest import CARDS_FILE, GRAPH_FILE, LINKS_FILE, PICTURES_FILE, DataFile, FileDigest, Manifest, read_manifest
+from edge.bundles.pictures import read_picture
 from edge.bundles.vector_files import (
     CoarseVectors,
     GraphProjection,
@@ -68,8 +70,8 @@ class Bundle:
 
     @property
     def graph_path(self) -> Path:
-        """Path of the HNSW graph."""
-        return self.path / GRAPH_FILE
+        """Path of the HNSW graph: ``links.bin`` in a bundle with chunks, otherwise a file of hnswlib."""
+        return self.path / (GRAPH_FILE if self.manifest.chunks is None else LINKS_FILE)
 
     @property
     def thresholds(self) -> AcceptanceThresholds | None:
@@ -78,7 +80,9 @@ class Bundle:
 
     def reference_image(self, card_id: CardId) -> bytes:
         """Return the reference image of a card, a JPEG of 126x176 pixels; it is read from disk on each call. Raises ``BundleError``."""
-        return read_reference_image(self.path / CARDS_FILE, card_id)
+        if self.manifest.chunks is None:
+            return read_former_image(self.path / CARDS_FILE, card_id)
+        return read_picture(self.path / PICTURES_FILE, read_picture_place(self.path / CARDS_FILE, card_id))
 
     def search_names(self, text: str, limit: int = 20) -> tuple[Card, ...]:
         """Return the cards whose name or id matches the words of ``text``, best match first; see ``CardNames.search``."""
@@ -121,12 +125,7 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     if verify_hashes:
         check_hashes(path, manifest)
     vectors = map_vectors(path, manifest)
-    stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
-    signatures = map_signatures(path, manifest, stored_bytes)
-    if signatures is not None:
-        gallery = read_gallery(path / CARDS_FILE, signatures=signatures)
-    else:
-        gallery = read_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=SIGNATURE_BYTES if stored_bytes else 0)
+    gallery = _read_gallery(path, manifest)
     _check_counts(path / CARDS_FILE, manifest, gallery)
     coarse, projection, graph_projection = (
         map_coarse(path, manifest),
@@ -134,6 +133,15 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
         read_graph_projection(path, manifest),
     )
     return Bundle(path, manifest, gallery, vectors, coarse, projection, graph_projection)
+
+
+def _read_gallery(path: Path, manifest: Manifest) -> Gallery:
+    if manifest.chunks is None:
+        stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
+        padded_bytes = SIGNATURE_BYTES if stored_bytes else 0
+        return read_former_gallery(path / CARDS_FILE, signature_bytes=stored_bytes, padded_bytes=padded_bytes)
+    cards, entry_card_ids = read_cards(path / CARDS_FILE)
+    return Gallery({card.card_id: card for card in cards}, entry_card_ids, map_signatures(path, manifest))
 
 
 def check_recognizes(path: Path, manifest: Manifest) -> None:
@@ -227,6 +235,6 @@ def digest_file(path: Path) -> FileDigest:
     return FileDigest(sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
-def digest_files(directory: Path, names: Iterable[DataFile] = DATA_FILES) -> dict[DataFile, FileDigest]:
+def digest_files(directory: Path, names: Iterable[DataFile]) -> dict[DataFile, FileDigest]:
     """Return hash and size of data files of a bundle, as listed in its manifest."""
     return {name: digest_file(directory / name) for name in names}

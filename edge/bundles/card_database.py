@@ -1,59 +1,32 @@
-"""``cards.sqlite`` of a bundle: cards, entries with their signatures, reference images, and a full-text index of names.
+"""``cards.sqlite`` of a bundle with chunks: cards, their entries, and the sizes of their pictures.
 
 The file is written once, in a fixed order and without times or random numbers: equal content gives equal bytes (with the same SQLite).
+``edge.bundles.former_database`` has the database of formats 1 and 2.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from types import NoneType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
-
-import numpy as np
 
 from edge.errors import BundleError
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
 
 if TYPE_CHECKING:
+    import re
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 REFERENCE_WIDTH: Final = 126
 REFERENCE_HEIGHT: Final = 176
 """Size of the reference images in pixels: half that of a rectified card."""
-
-# images have their own table, written last, so that reading the cards at start-up does not touch their pages
-_SCHEMA: Final = """
-CREATE TABLE card (
-    card INTEGER PRIMARY KEY,
-    card_id TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    artwork_group TEXT NOT NULL,
-    "set" TEXT, number TEXT, rarity TEXT, language TEXT,
-    attributes TEXT NOT NULL
-);
-CREATE TABLE entry (entry INTEGER PRIMARY KEY, card INTEGER NOT NULL REFERENCES card (card), signature BLOB NOT NULL);
-CREATE TABLE picture (card INTEGER PRIMARY KEY REFERENCES card (card), image BLOB NOT NULL);
-CREATE VIRTUAL TABLE card_text USING fts5 (card_id, name, content = '', tokenize = 'unicode61 remove_diacritics 2');
-"""
-_TABLES: Final = {
-    statement.removeprefix("CREATE VIRTUAL ").removeprefix("CREATE ").split()[1]: " ".join(statement.split())
-    for statement in map(str.strip, _SCHEMA.split(";"))
-    if statement
-}
-_INNER_TABLE: Final = re.compile(
-    r"CREATE TABLE '?card_text_(data|idx|content|docsize|config)'? ?\((?!.* AS )[\w ,()]*\)( WITHOUT ROWID)?", re.IGNORECASE
-)
-"""The tables in which FTS5 keeps its index; versions of SQLite declare them differently."""
 
 BASE_STEPS: Final = 1_000_000
 """Steps of SQLite's machine that a small database may take; a larger one gets one more per byte, several times what its rows need."""
@@ -61,96 +34,136 @@ BASE_STEPS: Final = 1_000_000
 MAX_VALUE_BYTES: Final = 16 << 20
 """The longest text or image that is read."""
 
+CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
+
 _STEPS_PER_TICK: Final = 10_000
 _TEXT_OR_NONE: Final = frozenset({str, NoneType})
-_CARD_COLUMNS: Final = 'card_id, name, artwork_group, "set", number, rarity, language, attributes'
+
+_SCHEMA: Final = """
+CREATE TABLE card (
+    card INTEGER PRIMARY KEY,
+    card_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    artwork_group TEXT NOT NULL,
+    "set" TEXT, number TEXT, rarity TEXT, language TEXT,
+    attributes TEXT NOT NULL,
+    picture_bytes INTEGER
+);
+CREATE TABLE entry (entry INTEGER PRIMARY KEY, card INTEGER NOT NULL REFERENCES card (card));
+"""
 
 
-def write_cards(path: Path, gallery: Gallery, images: Iterable[tuple[CardId, bytes]], *, signature_bytes: int) -> None:
-    """Write ``cards.sqlite`` with the first ``signature_bytes`` of each signature.
+class StoredCards(NamedTuple):
+    """The cards of a database in their order, and the card of each entry."""
 
-    ``images`` yields one JPEG per card in any order and is consumed one by one.
+    cards: tuple[Card, ...]
+    entry_card_ids: tuple[CardId, ...]
+
+
+class PicturePlace(NamedTuple):
+    """Where ``pictures.bin`` has the picture of a card."""
+
+    offset: int
+    size_bytes: int
+
+
+def write_cards(path: Path, gallery: Gallery, picture_sizes: Mapping[CardId, int]) -> None:
+    """Write ``cards.sqlite``. ``picture_sizes`` has the size of the picture of each card that has one.
+
+    The pictures are stored one after the other in the order of the cards. The database has their sizes and not their places, so that
+    another picture of one card changes the row of this card only.
     """
     rows = {card_id: row for row, card_id in enumerate(gallery.cards)}
+    with new_database(path, _SCHEMA) as database:
+        database.executemany(
+            "INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((rows[card.card_id], *card_row(card), picture_sizes.get(card.card_id)) for card in gallery.cards.values()),
+        )
+        database.executemany(
+            "INSERT INTO entry VALUES (?, ?)", ((entry, rows[card_id]) for entry, card_id in enumerate(gallery.entry_card_ids))
+        )
+
+
+def read_cards(path: Path) -> StoredCards:
+    """Return all cards and entries. Raises ``BundleError`` for a damaged database."""
+    with reading(path, TABLES) as database:
+        cards = read_card_rows(database)
+        entries: list[CardId] = []
+        for entry, card in database.execute("SELECT entry, card FROM entry ORDER BY entry"):
+            if entry != len(entries) or not 0 <= card < len(cards):
+                raise BundleError(f"{path}: entry {entry} is out of order or has no card; build the bundle again")
+            entries.append(cards[card].card_id)
+    return StoredCards(cards, tuple(entries))
+
+
+def read_picture_place(path: Path, card_id: CardId) -> PicturePlace:
+    """Return where the picture of a card is. Raises ``BundleError`` if the card is not in the bundle or has no picture."""
+    with reading(path, TABLES) as database:
+        row = database.execute("SELECT card, picture_bytes FROM card WHERE card_id = ?", (card_id,)).fetchone()
+        if row is None or row[1] is None:
+            raise no_image(path, card_id)
+        (offset,) = database.execute("SELECT coalesce(sum(picture_bytes), 0) FROM card WHERE card < ?", row[:1]).fetchone()
+    if not isinstance(row[1], int) or not isinstance(offset, int) or not 0 <= row[1] <= MAX_VALUE_BYTES or offset < 0:
+        raise BundleError(f"{path}: the size of the picture of card {card_id!r} is no size; build the bundle again")
+    return PicturePlace(offset, row[1])
+
+
+def no_image(path: Path, card_id: CardId) -> BundleError:
+    """Return the error for a card that is not in the bundle, or has no picture there."""
+    return BundleError(f"{path}: no image of card {card_id!r}; list its cards with `cardedge index search`")
+
+
+def declared_tables(schema: str) -> dict[str, str]:
+    """Return the statements of a schema by the name of the table that each declares, with single spaces."""
+    return {
+        statement.removeprefix("CREATE VIRTUAL ").removeprefix("CREATE ").split()[1]: " ".join(statement.split())
+        for statement in map(str.strip, schema.split(";"))
+        if statement
+    }
+
+
+TABLES: Final = declared_tables(_SCHEMA)
+
+
+@contextmanager
+def new_database(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
+    """Yield a new database with the tables of ``schema``, in a transaction; it is written compactly when the block ends."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript("PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-        database.executescript(_SCHEMA)
+        database.executescript(schema)
         database.execute("BEGIN")
-        database.executemany(
-            "INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            ((rows[card.card_id], *_card_row(card)) for card in gallery.cards.values()),
-        )
-        database.executemany(
-            "INSERT INTO entry VALUES (?, ?, ?)",
-            (
-                (entry, rows[card_id], gallery.signatures[entry, :signature_bytes].tobytes())
-                for entry, card_id in enumerate(gallery.entry_card_ids)
-            ),
-        )
-        database.executemany(
-            "INSERT INTO card_text (rowid, card_id, name) VALUES (?, ?, ?)",
-            ((rows[card.card_id], card.card_id, card.name) for card in gallery.cards.values()),
-        )
-        database.execute("INSERT INTO card_text (card_text) VALUES ('optimize')")
-        database.executemany("INSERT INTO picture VALUES (?, ?)", ((rows[card_id], image) for card_id, image in images))
+        yield database
         database.commit()
         database.execute("VACUUM")
 
 
-def read_gallery(
-    path: Path, *, signature_bytes: int = 0, padded_bytes: int | None = None, signatures: NDArray[np.uint8] | None = None
-) -> Gallery:
-    """Return all cards and entries, with each signature padded by zeros to ``padded_bytes``.
-
-    ``signatures`` are those of the entries if the bundle has them in a file of their own. Raises ``BundleError`` for a damaged database, or
-    signatures not of ``signature_bytes``.
-    """
-    with _reading(path) as database:
-        cards = [_card(row) for row in database.execute(f"SELECT {_CARD_COLUMNS} FROM card ORDER BY card")]  # noqa: S608 a constant
-        # with a condition, because SQLite counts a whole table without a step that the work limit could interrupt
-        (count,) = database.execute("SELECT count(*) FROM entry WHERE entry >= 0").fetchone()
-        if signatures is None:
-            # filled in place: the signatures of a large gallery are 37 MB, and a second copy would stay in memory
-            signatures = np.zeros((count, padded_bytes or signature_bytes), dtype=np.uint8)
-        elif count != len(signatures):
-            raise BundleError(f"{path}: has {count} entries and {len(signatures)} signatures; build the bundle again")
-        card_ids = []
-        for row, (entry, card, signature) in enumerate(database.execute("SELECT entry, card, signature FROM entry ORDER BY entry")):
-            if entry != row or not 0 <= card < len(cards) or len(signature) != signature_bytes:
-                raise BundleError(
-                    f"{path}: entry {entry} is out of order, has no card or a signature of another length; build the bundle again"
-                )
-            if signature_bytes:
-                signatures[row, :signature_bytes] = np.frombuffer(signature, dtype=np.uint8)
-            card_ids.append(cards[card].card_id)
-    signatures.flags.writeable = False
-    return Gallery(cards={card.card_id: card for card in cards}, entry_card_ids=tuple(card_ids), signatures=signatures)
-
-
-def read_reference_image(path: Path, card_id: CardId) -> bytes:
-    """Return the reference image of a card as JPEG. Raises ``BundleError`` if the card is not in the bundle."""
-    with _reading(path) as database:
-        row = database.execute("SELECT image FROM picture JOIN card USING (card) WHERE card_id = ?", (card_id,)).fetchone()
-    if row is None:
-        raise BundleError(f"{path}: no image of card {card_id!r}; list its cards with `cardedge index search`")
-    if not isinstance(row[0], bytes):
-        raise BundleError(f"{path}: the image of card {card_id!r} is no image; build the bundle again")
-    return row[0]
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database so that content made to do harm cannot run code of its schema, nor read or compute without end."""
+def reading(path: Path, tables: Mapping[str, str], inner: re.Pattern[str] | None = None) -> Iterator[sqlite3.Connection]:
+    """Open the database so that content made to do harm cannot run code of its schema, nor read or compute without end.
+
+    ``tables`` are the statements that declare its tables, by name; ``inner`` matches those of further tables that it may have.
+    """
     # immutable: nothing writes to a release, so SQLite needs neither locks nor a journal
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as database:
             _restrict(database, BASE_STEPS + path.stat().st_size)
-            _check_schema(path, database)
+            _check_schema(path, database, tables, inner)
             yield database
     except (sqlite3.Error, ValueError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: unreadable ({error}); copy the bundle again") from error
     except OSError as error:
         raise BundleError(f"{path}: unreadable ({error.strerror}); copy the bundle again") from error
+
+
+def read_card_rows(database: sqlite3.Connection) -> tuple[Card, ...]:
+    """Return all cards in the order of their rows."""
+    return tuple(_card(row) for row in database.execute(f"SELECT {CARD_COLUMNS} FROM card ORDER BY card"))  # noqa: S608 a constant
+
+
+def card_row(card: Card) -> Sequence[str | None]:
+    """Return the values of ``CARD_COLUMNS`` of a card."""
+    attributes = json.dumps(dict(card.attributes), sort_keys=True, ensure_ascii=False) if card.attributes else ""
+    return (card.card_id, card.name, card.artwork_group, card.set, card.number, card.rarity, card.language, attributes)
 
 
 def _restrict(database: sqlite3.Connection, most_steps: int) -> None:
@@ -163,22 +176,17 @@ def _restrict(database: sqlite3.Connection, most_steps: int) -> None:
     database.set_progress_handler(lambda: next(ticks) * _STEPS_PER_TICK > most_steps, _STEPS_PER_TICK)
 
 
-def _check_schema(path: Path, database: sqlite3.Connection) -> None:
+def _check_schema(path: Path, database: sqlite3.Connection, tables: Mapping[str, str], inner: re.Pattern[str] | None) -> None:
     """Raise ``BundleError`` unless the database has the tables of a bundle and nothing else that SQLite would execute."""
-    missing = set(_TABLES)
+    missing = set(tables)
     for name, stored in database.execute("SELECT name, sql FROM sqlite_schema"):
         sql = " ".join((stored or "").split())
-        if _TABLES.get(name) == sql:
+        if tables.get(name) == sql:
             missing.discard(name)
-        elif name in _TABLES or (sql and not _INNER_TABLE.fullmatch(sql)):
+        elif name in tables or (sql and not (inner and inner.fullmatch(sql))):
             raise BundleError(f"{path}: has {name!r} ({sql[:60]}), which no bundle has; build the bundle again")
     if missing:
         raise BundleError(f"{path}: has no table {min(missing)}; build the bundle again")
-
-
-def _card_row(card: Card) -> Sequence[str | None]:
-    attributes = json.dumps(dict(card.attributes), sort_keys=True, ensure_ascii=False) if card.attributes else ""
-    return (card.card_id, card.name, card.artwork_group, card.set, card.number, card.rarity, card.language, attributes)
 
 
 def _card(row: tuple[str, ...]) -> Card:

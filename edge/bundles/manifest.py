@@ -30,16 +30,30 @@ CARDS_FILE: Final = "cards.sqlite"
 COARSE_FILE: Final = "coarse.npy"
 PROJECTION_FILE: Final = "projection.npy"
 GRAPH_PROJECTION_FILE: Final = "graph_projection.npy"
+LINKS_FILE: Final = "links.bin"
 SIGNATURES_FILE: Final = "signatures.npy"
+PICTURES_FILE: Final = "pictures.bin"
+CHUNKS_FILE: Final = "chunks.bin"
 
 DataFile: TypeAlias = Literal[
-    "vectors.npy", "hnsw.bin", "cards.sqlite", "coarse.npy", "projection.npy", "graph_projection.npy", "signatures.npy"
+    "vectors.npy",
+    "hnsw.bin",
+    "cards.sqlite",
+    "coarse.npy",
+    "projection.npy",
+    "graph_projection.npy",
+    "links.bin",
+    "signatures.npy",
+    "pictures.bin",
+    "chunks.bin",
 ]
 """The only names a manifest may list, so that it cannot refer to files outside the bundle."""
 
-ALL_FILES: Final[tuple[DataFile, ...]] = get_args(DataFile)
-DATA_FILES: Final[tuple[DataFile, ...]] = (VECTORS_FILE, GRAPH_FILE, CARDS_FILE)
-"""The files of every bundle; ``Manifest.files`` lists all files of one bundle."""
+DATA_FILES: Final[tuple[DataFile, ...]] = get_args(DataFile)
+"""All of these names; ``Manifest.files`` lists the files of one bundle."""
+
+CHUNK_RECORD_BYTES: Final = 16
+"""Size of a record of ``chunks.bin``, see ``edge.bundles.chunks``."""
 
 VectorDtype: TypeAlias = Literal["float16", "float32"]
 Proposals: TypeAlias = Literal["graph", "int8"]
@@ -113,11 +127,11 @@ class Manifest(Schema):
 
     ``artefact`` is the SHA-256 of the model file that embedded the cards. ``preprocessing`` and ``signature`` name the code that prepared
     the model's input and computed the signatures; all three are null for imported vectors. ``recall`` is null only for an empty gallery,
-    ``calibration`` until thresholds were measured. ``mapped_signatures`` says that signatures are in a file of their own, not in the
-    database. ``vectors`` and what follows it are omitted from the file if they have their default values; that of ``graph_nodes`` is a node
-    for each entry, in the dimensions of the rows. So are ``counter``
-    and ``expires``, with which a bundle is published (``tools.sign_bundle``): a larger counter is a newer bundle, and after ``expires``
-    scanners warn, and go on using it.
+    ``calibration`` until thresholds were measured. ``chunks`` has the number of chunks of each file in ``chunks.bin``; it is null for a
+    bundle whose files are those of earlier formats. ``vectors``, ``proposals``, ``projection``, ``graph_nodes`` and ``chunks`` are omitted
+    from the file if they have their default values; that of ``graph_nodes`` is a node for each entry, in the dimensions of the rows. So are
+    ``counter`` and ``expires``, with which a bundle is published (``tools.sign_bundle``): a larger counter is a newer bundle, and after
+    ``expires`` scanners warn, and go on using it.
     """
 
     format_version: Literal[1, 2, 3] = 1
@@ -142,7 +156,7 @@ class Manifest(Schema):
     proposals: Proposals = "graph"
     projection: ProjectionInfo | None = None
     graph_nodes: GraphNodes | None = None
-    mapped_signatures: bool = False
+    chunks: dict[DataFile, NonNegativeInt] | None = None
     counter: PositiveInt | None = None
     expires: AwareDatetime | None = None
 
@@ -155,12 +169,21 @@ class Manifest(Schema):
 
     @model_validator(mode="after")
     def _every_file(self) -> "Manifest":
-        wanted = _file_names(self)
+        wanted = file_names(
+            self.proposals,
+            projected=self.projection is not None,
+            graph_projected=self.graph_projected,
+            chunked=self.chunks is not None,
+        )
         missing, surplus = set(wanted) - set(self.files), set(self.files) - set(wanted)
         if missing:
             raise ValueError(f"files: {', '.join(sorted(missing))} not listed")
         if surplus:
             raise ValueError(f"files: {', '.join(sorted(surplus))} listed, but not used by anything in the manifest")
+        if self.chunks is not None and set(self.chunks) != set(wanted) - {CHUNKS_FILE}:
+            raise ValueError(f"chunks: must list every file but {CHUNKS_FILE}")
+        if self.chunks is not None and self.files[CHUNKS_FILE].size_bytes != CHUNK_RECORD_BYTES * sum(self.chunks.values()):
+            raise ValueError(f"chunks: {sum(self.chunks.values())} chunks do not fit the size of {CHUNKS_FILE}")
         return self
 
     @model_serializer(mode="wrap")
@@ -181,7 +204,7 @@ class Manifest(Schema):
     @property
     def lowest_format(self) -> Literal[1, 2, 3]:
         """The oldest format that can express this manifest."""
-        if self.graph_nodes is not None or self.mapped_signatures or any(getattr(self, field) is not None for field in _DISTRIBUTION):
+        if any(getattr(self, field) != default for field, default in _SINCE_FORMAT_3.items()):
             return 3
         added = any(getattr(self, field) != default for field, default in _SINCE_FORMAT_2.items())
         return 2 if added or None in {self.artefact, self.preprocessing, self.signature} else 1
@@ -214,19 +237,21 @@ UNSEALED: Final[BundleId] = "0" * 16
 _SINCE_FORMAT_2: Final[dict[str, object]] = {"vectors": "float16", "proposals": "graph", "projection": None}
 _DISTRIBUTION: Final[dict[str, object]] = {"counter": None, "expires": None}
 """Fields of format 3 that say how a bundle is published. They are not part of its content, so the id does not depend on them."""
-_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, "graph_nodes": None, "mapped_signatures": False, **_DISTRIBUTION}
+_SINCE_FORMAT_3: Final[dict[str, object]] = {"graph_nodes": None, "chunks": None, **_DISTRIBUTION}
+_ADDED: Final[dict[str, object]] = {**_SINCE_FORMAT_2, **_SINCE_FORMAT_3}
 """Fields that the first format does not have, with their default values."""
 
 
-def _file_names(manifest: Manifest) -> tuple[DataFile, ...]:
-    """Return the names of the data files of a bundle, whatever its manifest lists."""
-    further: dict[DataFile, bool] = {
-        COARSE_FILE: manifest.proposals == "int8",
-        PROJECTION_FILE: manifest.projection is not None,
-        GRAPH_PROJECTION_FILE: manifest.graph_projected,
-        SIGNATURES_FILE: manifest.mapped_signatures,
-    }
-    return (*DATA_FILES, *(name for name, used in further.items() if used))
+def file_names(proposals: Proposals, *, projected: bool, graph_projected: bool, chunked: bool) -> tuple[DataFile, ...]:
+    """Return the names of the data files of a bundle, with ``chunks.bin`` last."""
+    coarse: tuple[DataFile, ...] = (COARSE_FILE,) if proposals == "int8" else ()
+    projection: tuple[DataFile, ...] = (PROJECTION_FILE,) if projected else ()
+    graph_projection: tuple[DataFile, ...] = (GRAPH_PROJECTION_FILE,) if graph_projected else ()
+    arrays = (*coarse, *projection, *graph_projection)
+    if not chunked:
+        return (VECTORS_FILE, GRAPH_FILE, CARDS_FILE, *arrays)
+    links: tuple[DataFile, ...] = (LINKS_FILE,) if proposals == "graph" else ()
+    return (VECTORS_FILE, *links, CARDS_FILE, SIGNATURES_FILE, PICTURES_FILE, *arrays, CHUNKS_FILE)
 
 
 def read_manifest(directory: Path) -> Manifest:

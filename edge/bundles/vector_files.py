@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.bundles.manifest import COARSE_FILE, GRAPH_PROJECTION_FILE, PROJECTION_FILE, SIGNATURES_FILE, VECTORS_FILE, Manifest
 from edge.errors import BundleError
 from edge.recognition.embedding import Projection, first_invalid_row
+from edge.recognition.verification import SIGNATURE_BYTES, STORED_BYTES
 
 StoredVectors: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 """Unit rows (entries, dim); row i is entry i. Read-only, mapped from the file."""
@@ -74,14 +75,6 @@ def map_vectors(directory: Path, manifest: Manifest) -> StoredVectors:
     return vectors
 
 
-def map_signatures(directory: Path, manifest: Manifest, row_bytes: int) -> NDArray[np.uint8] | None:
-    """Map ``signatures.npy``, uint8 (entries, row_bytes); return None if the database has the signatures. Raises ``BundleError``."""
-    if not manifest.mapped_signatures:
-        return None
-    signatures: NDArray[np.uint8] = _mapped(directory / SIGNATURES_FILE, np.dtype(np.uint8), (manifest.entries, row_bytes))
-    return signatures
-
-
 def release_pages(mapped: NDArray[Any]) -> None:
     """Release the memory of a mapped file after it was read as a whole; what is used later is read again, from the system's cache."""
     owner: Any = mapped
@@ -101,6 +94,18 @@ def map_coarse(directory: Path, manifest: Manifest) -> CoarseVectors | None:
     if empty.size:
         raise BundleError(f"{path}: entry {empty[0]} is all zeros; build the bundle again")
     return coarse
+
+
+def map_signatures(directory: Path, manifest: Manifest) -> NDArray[np.uint8]:
+    """Map ``signatures.npy``, uint8 (entries, 2112), or (entries, 0) for imported vectors; shorter ones are padded with zeros in memory."""
+    stored_bytes = 0 if manifest.signature is None else STORED_BYTES[manifest.signature]
+    stored: NDArray[np.uint8] = _mapped(directory / SIGNATURES_FILE, np.dtype(np.uint8), (manifest.entries, stored_bytes))
+    if stored_bytes in {0, SIGNATURE_BYTES}:
+        return stored
+    padded = np.zeros((len(stored), SIGNATURE_BYTES), dtype=np.uint8)
+    padded[:, :stored_bytes] = stored
+    padded.flags.writeable = False
+    return padded
 
 
 def read_projection(directory: Path, manifest: Manifest) -> Projection | None:

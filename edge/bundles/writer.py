@@ -17,12 +17,16 @@ import numpy as np
 from edge.bundles.bundle import digest_files
 from edge.bundles.calibration import Calibration
 from edge.bundles.card_database import write_cards
+from edge.bundles.chunks import write_chunk_list
+from edge.bundles.former_database import write_former_cards
+from edge.bundles.graph_links import write_links
 from edge.bundles.manifest import (
-    ALL_FILES,
     CARDS_FILE,
     COARSE_FILE,
     GRAPH_FILE,
+    LINKS_FILE,
     MANIFEST_FILE,
+    PICTURES_FILE,
     PROJECTION_FILE,
     SIGNATURES_FILE,
     UNSEALED,
@@ -35,14 +39,16 @@ from edge.bundles.manifest import (
     Proposals,
     SelfTestQuery,
     VectorDtype,
+    file_names,
     read_manifest,
 )
+from edge.bundles.pictures import write_pictures
 from edge.bundles.vector_files import StoredVectors
 from edge.errors import DataError
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection, l2_normalize
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
-from edge.recognition.verification import SIGNATURE_ID, STORED_BYTES, stored_kind
+from edge.recognition.verification import STORED_BYTES, stored_kind
 from edge.system.files import locked, sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
@@ -89,7 +95,8 @@ class BundleContents:
 
     ``vectors`` are unit rows, float32 (entries, dim); row i belongs to ``gallery.entry_card_ids[i]``. ``reference_images`` yields one JPEG
     of 126x176 pixels per card and is consumed once. ``artefact`` is the SHA-256 of the model file that embedded the cards; None for
-    imported vectors, whose ``gallery`` has signatures of zero bytes. ``reduction`` was applied to ``vectors`` already.
+    imported vectors, whose ``gallery`` has signatures of zero bytes. ``reduction`` was applied to ``vectors`` already. Without ``chunks``
+    the files are those of formats 1 and 2, for devices that do not know format 3.
     """
 
     name: str
@@ -103,6 +110,7 @@ class BundleContents:
     calibration: Calibration | None = None
     form: VectorForm = field(default_factory=VectorForm)
     reduction: Reduction | None = None
+    chunks: bool = True
 
 
 def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWriter) -> Manifest:
@@ -116,17 +124,18 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
     signature = stored_kind(contents.gallery.signatures) if recognizes else None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
-        if contents.form.proposals == "int8":
-            (directory / GRAPH_FILE).touch()
+        signature_bytes = 0 if signature is None else STORED_BYTES[signature]
+        picture_sizes = _write_gallery(directory, contents, signature_bytes)
         if reduction is not None:
             np.save(directory / PROJECTION_FILE, reduction.projection.to_array())
-        graph = write_graph(vectors, contents.graph, directory / (COARSE_FILE if contents.form.proposals == "int8" else GRAPH_FILE))
-        # a bundle that earlier versions cannot read has its signatures mapped, which saves the memory and the time of reading them
-        mapped = graph.nodes is not None and signature == SIGNATURE_ID
-        if mapped:
-            np.save(directory / SIGNATURES_FILE, contents.gallery.signatures)
-        signature_bytes = 0 if signature is None or mapped else STORED_BYTES[signature]
-        write_cards(directory / CARDS_FILE, contents.gallery, contents.reference_images, signature_bytes=signature_bytes)
+        graph = _write_proposals(directory, contents, vectors, write_graph)
+        names = file_names(
+            contents.form.proposals,
+            projected=reduction is not None,
+            graph_projected=graph.nodes is not None and graph.nodes.dim < vectors.shape[1],
+            chunked=contents.chunks,
+        )
+        chunks = write_chunk_list(directory, names[:-1], picture_sizes) if contents.chunks else None
         manifest = Manifest(
             bundle_id=UNSEALED,
             created=contents.created,
@@ -143,15 +152,41 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
             recall=graph.recall,
             calibration=contents.calibration,
             self_test=_self_test_queries(vectors, contents.gallery),
-            files=digest_files(directory, [name for name in ALL_FILES if (directory / name).exists()]),
+            files=digest_files(directory, names),
             vectors=contents.form.dtype,
             proposals=contents.form.proposals,
             projection=reduction.info if reduction is not None else None,
             graph_nodes=graph.nodes,
-            mapped_signatures=mapped,
+            chunks=chunks,
         ).sealed()
         (directory / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def _write_gallery(directory: Path, contents: BundleContents, signature_bytes: int) -> list[int]:
+    """Write cards, signatures and pictures; return the sizes of the pictures in ``pictures.bin``."""
+    gallery = contents.gallery
+    if not contents.chunks:
+        write_former_cards(directory / CARDS_FILE, gallery, contents.reference_images, signature_bytes=signature_bytes)
+        return []
+    sizes = write_pictures(directory / PICTURES_FILE, gallery.cards, dict(contents.reference_images))
+    write_cards(directory / CARDS_FILE, gallery, sizes)
+    np.save(directory / SIGNATURES_FILE, np.ascontiguousarray(gallery.signatures[:, :signature_bytes]))
+    return list(sizes.values())
+
+
+def _write_proposals(directory: Path, contents: BundleContents, vectors: StoredVectors, write_graph: GraphWriter) -> BuiltGraph:
+    """Write what selects the entries for an exact comparison: the graph or its links, or rows of int8."""
+    graph = directory / GRAPH_FILE
+    if contents.form.proposals == "int8":
+        if not contents.chunks:
+            graph.touch()
+        return write_graph(vectors, contents.graph, directory / COARSE_FILE)
+    built = write_graph(vectors, contents.graph, graph)
+    if contents.chunks:
+        write_links(graph, directory / LINKS_FILE)
+        graph.unlink()
+    return built
 
 
 def set_calibration(path: Path, calibration: Calibration) -> Manifest:

@@ -117,7 +117,11 @@ class WantedFile(Schema):
 
 
 class TransferPlan(Schema):
-    """The offer is accepted; the files ``wanted`` are missing. ``free_bytes`` is the free space before the transfer."""
+    """The offer is accepted; the files ``wanted`` are missing. ``free_bytes`` is the free space before the transfer.
+
+    For a bundle with chunks that is not installed, ``wanted`` is empty, and the payload has a bit per chunk, 1 for those to send (as by
+    ``numpy.packbits``). It is then sent again after a commit if the assembled files are wrong.
+    """
 
     kind: Literal["plan"] = "plan"
     bundle_id: BundleId
@@ -135,6 +139,26 @@ class Stored(Schema):
     kind: Literal["stored"] = "stored"
     name: DataFile
     size_bytes: NonNegativeInt
+
+
+class OutlineRequest(Schema):
+    """The offered bundle is acceptable and has chunks: request ``Outline``."""
+
+    kind: Literal["outline?"] = "outline?"
+
+
+class GroupsRequest(Schema):
+    """Request ``Groups``. The payload has a bit per group of the outline, 1 for those to send (as by ``numpy.packbits``)."""
+
+    kind: Literal["groups?"] = "groups?"
+    bytes_wanted: NonNegativeInt
+
+
+class BlocksStored(Schema):
+    """The chunks of a packet were written; ``missing`` chunks are still wanted."""
+
+    kind: Literal["blocks-stored"] = "blocks-stored"
+    missing: NonNegativeInt
 
 
 class Step(Schema):
@@ -216,6 +240,26 @@ class Chunk(Schema):
     offset: NonNegativeInt
 
 
+class Outline(Schema):
+    """The outline of the bundle's chunk list: the payload has a record (``edge.bundles.chunks``) of each of its groups."""
+
+    kind: Literal["outline"] = "outline"
+
+
+class Groups(Schema):
+    """Groups of the chunk list that were requested, one after the other; cut into as many packets as needed."""
+
+    kind: Literal["groups"] = "groups"
+
+
+class Blocks(Schema):
+    """The next ``count`` chunks that are wanted, at most 1 MiB together; the payload is compressed where that makes it smaller."""
+
+    kind: Literal["blocks"] = "blocks"
+    count: PositiveInt
+    encoding: Literal["plain", "bzip2"] = "plain"
+
+
 class Commit(Schema):
     """Check and activate the bundle; everything was sent."""
 
@@ -257,13 +301,30 @@ class PruneRequest(Schema):
     keep: PositiveInt
 
 
-Response: TypeAlias = Hello | Status | DeviceReport | Releases | TransferPlan | Stored | Step | Completed | SignersInstalled | Refused
+Response: TypeAlias = (
+    Hello
+    | Status
+    | DeviceReport
+    | Releases
+    | OutlineRequest
+    | GroupsRequest
+    | TransferPlan
+    | Stored
+    | BlocksStored
+    | Step
+    | Completed
+    | SignersInstalled
+    | Refused
+)
 Request: TypeAlias = (
     StatusRequest
     | ReportRequest
     | ListRequest
     | Offer
+    | Outline
+    | Groups
     | Chunk
+    | Blocks
     | Commit
     | ConfirmRequest
     | RollbackRequest

@@ -14,17 +14,22 @@ from edge.index.counter_session import wait_for_counter
 from edge.index.pruning import prune
 from edge.index.rejection import reject
 from edge.index.signers import install_signers, read_signers, refuse_revoked, revert_revoked_trial
-from edge.receiving import staging
+from edge.receiving.assembly import Assembly
+from edge.receiving.chunk_list import receive_chunk_list
+from edge.receiving.incoming import Wanted, exclusive_push, remove_leftovers
 from edge.receiving.messages import (
+    Blocks,
     Chunk,
     Commit,
     Completed,
     ConfirmRequest,
     DeviceReport,
+    Groups,
     Hello,
     ListRequest,
     Offer,
     OfferSigners,
+    Outline,
     PruneRequest,
     Refused,
     RejectRequest,
@@ -36,7 +41,6 @@ from edge.receiving.messages import (
     Status,
     StatusRequest,
     Step,
-    Stored,
     TransferPlan,
 )
 from edge.receiving.report import read_report
@@ -46,6 +50,7 @@ from edge.receiving.status import MAX_REASON, active_manifest, free_bytes, manif
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.index.stamps import Stamp
     from edge.receiving.acceptance import Acceptance, VerifiedOffer
     from edge.receiving.transfer import Channel
 
@@ -97,11 +102,11 @@ class Receiver:
             case OfferSigners():
                 self._install_signers(request, payload)
             case PruneRequest(keep=keep):
-                staging.remove_leftovers(self.root)  # first: refused while a push is under way
+                remove_leftovers(self.root)  # first: refused while a push is under way
                 removed = prune(self.root, keep)
                 line = self.audit.write("prune", None, "pruned", reason=f"removed {', '.join(removed) or 'nothing'}")
                 self.channel.send(Completed(result="pruned", bundle_id=None, removed=removed, audit=line.to_json_dict()))
-            case Chunk() | Commit():
+            case Chunk() | Outline() | Groups() | Blocks() | Commit():
                 raise ProtocolError(f"{request.kind} is valid only after an accepted offer; start the push again")
 
     def _read(self, request: StatusRequest | ReportRequest | ListRequest) -> Status | DeviceReport | Releases:
@@ -169,9 +174,10 @@ class Receiver:
             verified = self.acceptance.check_offer(manifest, signature, active_manifest(self.root))
             bundle_id = verified.manifest.bundle_id
             if offer.dry_run:
-                self.channel.send(self._plan(verified, Staging(self.root, verified), planning=True))
+                installed = _is_intact(self.root, bundle_id)
+                self._send_plan(verified, None if installed else self._incoming(verified), planning=True)
                 return
-            with staging.exclusive_push(self.root):
+            with exclusive_push(self.root):
                 self._receive_bundle(offer, verified)
         except ConnectionLostError as error:
             self.audit.write("push", bundle_id, "cut", reason=str(error))
@@ -184,15 +190,15 @@ class Receiver:
     def _receive_bundle(self, offer: Offer, verified: VerifiedOffer) -> None:
         bundle_id = verified.manifest.bundle_id
         if not _is_intact(self.root, bundle_id):
-            incoming = Staging(self.root, verified)
+            incoming = self._incoming(verified)
             self._check_free_space(incoming)
             incoming.prepare()
-            self.channel.send(self._plan(verified, incoming))
-            self._receive_chunks(incoming)
-            self._verify_and_install(incoming, bundle_id)
+            stamp = self._receive_files(verified, incoming)
+            self._step("install")
+            releases.adopt(self.root, incoming.folder.path, bundle_id, stamp)
         else:
-            self.channel.send(self._plan(verified, None))
-            self._receive_chunks(None)
+            self._send_plan(verified, None)
+            self._receive_until_commit(None)
         self.acceptance.check_signer(verified.manifest_bytes, verified.signature_bytes)  # a key may have been revoked during the transfer
         was_current = releases.current_id(self.root) == bundle_id
         if not was_current and self.acceptance.review_dir is not None:
@@ -206,53 +212,66 @@ class Receiver:
             Completed(result=result, bundle_id=bundle_id, confirm_before=on_trial.deadline if on_trial else None, audit=line.to_json_dict())
         )
 
-    def _plan(self, verified: VerifiedOffer, incoming: Staging | None, *, planning: bool = False) -> TransferPlan:
-        """Return the files to send; ``incoming`` is None if the bundle is installed already."""
-        installed = incoming is None or _is_intact(self.root, verified.manifest.bundle_id)
-        wanted = {} if installed or incoming is None else incoming.wanted(planning=planning)
+    def _incoming(self, verified: VerifiedOffer) -> Assembly | Staging:
+        """Return what receives the files; the chunk list of a bundle with chunks is requested first."""
+        if verified.manifest.chunks is None:
+            return Staging(self.root, verified)
+        return Assembly(self.root, verified, receive_chunk_list(self.channel, self.root, verified.manifest))
+
+    def _send_plan(self, verified: VerifiedOffer, incoming: Assembly | Staging | None, *, planning: bool = False) -> None:
+        """Send what is to be sent; ``incoming`` is None if the bundle is installed already."""
+        wanted = incoming.wanted(planning=planning) if incoming else Wanted({}, b"", 0)
         active = active_manifest(self.root)
-        return TransferPlan(
+        plan = TransferPlan(
             bundle_id=verified.manifest.bundle_id,
             current=manifest_facts(active) if active else None,
             signer=verified.signer.principal if verified.signer else None,
-            wanted=wanted,
-            bytes_wanted=sum(file.size_bytes - file.offset for file in wanted.values()),
+            wanted=wanted.files,
+            bytes_wanted=wanted.size_bytes,
             free_bytes=free_bytes(self.root),
-            installed=installed,
+            installed=incoming is None,
         )
+        self.channel.send(plan, wanted.chunks)
 
-    def _check_free_space(self, incoming: Staging) -> None:
-        missing, free, keep = incoming.missing_bytes(), free_bytes(self.root), self.acceptance.rules.keep_free_mb * _MB
-        if free < missing + keep:
+    def _check_free_space(self, incoming: Assembly | Staging) -> None:
+        needed, free, keep = incoming.needed_bytes(), free_bytes(self.root), self.acceptance.rules.keep_free_mb * _MB
+        if free < needed + keep:
             raise DeviceError(
-                f"{self.root}: {free / _MB:.0f} MB free, {missing / _MB:.1f} needed and {keep / _MB:.0f} to be kept free; "
+                f"{self.root}: {free / _MB:.0f} MB free, {needed / _MB:.1f} needed and {keep / _MB:.0f} to be kept free; "
                 "remove old bundles with `push_index prune --keep 2 HOST`"
             )
 
-    def _receive_chunks(self, incoming: Staging | None) -> None:
-        """Store chunks until the client commits; ``incoming`` is None if no file is wanted."""
+    def _receive_until_commit(self, incoming: Assembly | Staging | None) -> None:
+        """Store chunks until the client commits; ``incoming`` is None if nothing is wanted."""
         while True:
             received = self.channel.receive()
             match received.message:
-                case Chunk(name=name, offset=offset) if incoming is not None:
-                    self.channel.send(Stored(name=name, size_bytes=incoming.write(name, offset, received.payload)))
+                case Chunk() | Blocks() if incoming is not None:
+                    self.channel.send(incoming.store(received.message, received.payload))
                 case Commit():
                     return
                 case other:
                     raise ProtocolError(f"{other.kind} during a push; start the push again")
 
-    def _verify_and_install(self, incoming: Staging, bundle_id: str) -> None:
-        """Check the received files and move them to the releases."""
-        self._step("sync")
-        incoming.finish()
-        self._step("verify")
-        try:
-            stamp = self.acceptance.check_files(incoming.folder)
-        except BundleError:
-            incoming.discard()
-            raise
-        self._step("install")
-        releases.adopt(self.root, incoming.folder, bundle_id, stamp)
+    def _receive_files(self, verified: VerifiedOffer, incoming: Assembly | Staging) -> Stamp:
+        """Receive what is missing and check the files; return their stamp.
+
+        Files that were assembled from a release may be wrong, because a part of it has decayed; what is wrong is then requested once.
+        """
+        for last in (False, True):
+            self._send_plan(verified, incoming)
+            self._receive_until_commit(incoming)
+            incoming.require_complete()
+            self._step("sync")
+            incoming.folder.finish(verified)
+            self._step("verify")
+            try:
+                return self.acceptance.check_files(incoming.folder.path)
+            except BundleError:
+                if last or not incoming.find_damage():
+                    incoming.folder.discard()
+                    raise
+        raise AssertionError
 
     def _step(self, step: str) -> None:
         _log.info("%s", step)

@@ -5,7 +5,7 @@
     header    a message as JSON, UTF-8
     payload   raw bytes, if the message has any
 
-There is no compression and no archive format: every byte counted is a byte stored, and a packet cannot name a path.
+There is no archive format, and a packet cannot name a path.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Channel(Generic[_Incoming]):
     """One end of a connection, on two file descriptors. ``expected`` parses the messages that the peer may send.
 
     ``idle_s`` bounds each wait for the peer, ``session_s`` the whole connection. All methods raise ``ConnectionLostError`` if the peer is
-    gone, silent or out of time; receiving raises ``ProtocolError`` for anything but an expected message.
+    gone, silent or out of time; receiving raises ``ProtocolError`` for anything but an expected message. ``bytes_sent`` and
+    ``bytes_received`` count all bytes so far, with the headers of the packets.
     """
 
     def __init__(self, read_fd: int, write_fd: int, expected: TypeAdapter[_Incoming], *, idle_s: float, session_s: float) -> None:
@@ -60,6 +61,8 @@ class Channel(Generic[_Incoming]):
         self._expected = expected
         self._idle_s = idle_s
         self._ends_at = time.monotonic() + session_s
+        self.bytes_sent = 0
+        self.bytes_received = 0
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
 
@@ -110,6 +113,7 @@ class Channel(Generic[_Incoming]):
             if not part:
                 raise ConnectionLostError(DISCONNECTED)
             data += part
+            self.bytes_received += len(part)
         return bytes(data)
 
     def _write(self, data: bytes | memoryview) -> None:
@@ -117,11 +121,13 @@ class Channel(Generic[_Incoming]):
         while rest:
             self._wait([], [self._write_fd])
             try:
-                rest = rest[os.write(self._write_fd, rest) :]
+                written = os.write(self._write_fd, rest)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise ConnectionLostError(f"the connection broke ({error.strerror}); push again to resume") from error
+            rest = rest[written:]
+            self.bytes_sent += written
 
     def _wait(self, reading: list[int], writing: list[int]) -> None:
         session_s = self._ends_at - time.monotonic()

@@ -13,7 +13,7 @@ from edge.errors import EdgeError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.receiving.acceptance import Acceptance
-from edge.receiving.messages import REQUESTS, Chunk, Commit, Completed, Offer, Stored, TransferPlan
+from edge.receiving.messages import REQUESTS, Chunk, Completed, Offer, Stored, TransferPlan
 from edge.receiving.session import Receiver
 from edge.receiving.transfer import Channel
 from edge.settings.sections import PushSection
@@ -21,13 +21,14 @@ from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
 from tools.push.connection import Connection
 from tools.push.local_bundle import LocalBundle, read_bundle
+from tools.push.sending import Transfer
 
 UNSIGNED = PushSection(allow_unsigned=True, keep_free_mb=0)
 
 
-def bundle(folder, *, seed=0, cards=20, created=None):
+def bundle(folder, *, seed=0, cards=20, created=None, chunks=False):
     """Write a bundle of ``cards`` random vectors; another ``seed`` gives another bundle."""
-    write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), image=f"jpeg {seed}".encode())
+    write_vectors_bundle(folder, random_vectors(cards, 16, seed=seed), image=f"jpeg {seed}".encode(), chunks=chunks)
     if created is not None:
         change_manifest(folder, created=created)
     return folder
@@ -120,8 +121,9 @@ def send_wanted(connection, folder, plan):
 
 
 def push(connection, folder, **options) -> Completed:
-    """Push a complete bundle, each file in one chunk."""
-    plan = offer(connection, read_bundle(folder, check=False), **options)
-    send_wanted(connection, folder, plan)
-    connection.send(Commit())
-    return connection.expect(Completed, [])
+    """Push a complete bundle, as the tool does."""
+    local = read_bundle(folder, check=False)
+    transfer = Transfer(connection, local)
+    sizes = {"manifest_bytes": len(local.manifest_bytes), "signature_bytes": len(local.signature)}
+    transfer.send(transfer.offer(Offer(**sizes, **options)))
+    return transfer.commit([])

@@ -114,11 +114,16 @@ def write_vectors_bundle(
     artwork_groups: Sequence[str] | None = None,
     graph: GraphParameters | None = None,
     image: bytes = b"",
+    images: Sequence[bytes] | None = None,
     form: VectorForm | None = None,
     reduction: Reduction | None = None,
     write: GraphWriter = write_graph,
+    chunks: bool = True,
 ) -> Manifest:
-    """Write a bundle around vectors: row i is card ``card-i`` of artwork ``art-i`` unless named otherwise; signatures are random."""
+    """Write a bundle around vectors: row i is card ``card-i`` of artwork ``art-i`` unless named otherwise; signatures are random.
+
+    ``images`` are the pictures of the cards, otherwise each has ``image``.
+    """
     ids = [CardId(card_id) for card_id in card_ids] if card_ids is not None else [CardId(f"card-{row}") for row in range(len(vectors))]
     groups = artwork_groups if artwork_groups is not None else [f"art-{card_id}" for card_id in ids]
     cards = {
@@ -132,10 +137,11 @@ def write_vectors_bundle(
         artefact=PROJECTION_ARTEFACT,
         vectors=vectors,
         gallery=Gallery(cards, tuple(ids), signatures),
-        reference_images=((card_id, image) for card_id in cards),
+        reference_images=zip(cards, images or [image] * len(cards), strict=True),
         created=_CREATED,
         graph=graph or GraphParameters(),
         form=form or VectorForm(),
         reduction=reduction,
+        chunks=chunks,
     )
     return write_bundle(path, contents, write)

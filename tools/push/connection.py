@@ -12,7 +12,8 @@ from typing import IO, Final, TypeVar
 
 from edge.errors import ConnectionLostError, EdgeError, ExitCode, ProtocolError, UsageError
 from edge.receiving.messages import PROTOCOL, REMOTE_COMMAND, RESPONSES, Hello, Message, Refused, Response, Step
-from edge.receiving.transfer import Channel
+from edge.receiving.transfer import Channel, ReceivedMessage
+from edge.schema import Schema
 
 _Wanted = TypeVar("_Wanted", bound=Response)
 
@@ -66,16 +67,22 @@ class Connection(Channel[Response]):
 
         Raises ``HostRefusedError`` for a refusal, ``ProtocolError`` for any other response, or ``ConnectionLostError``.
         """
+        response = self.expect_one((kind,), steps).message
+        assert isinstance(response, kind)  # noqa: S101 - the only kind expected
+        return response
+
+    def expect_one(self, kinds: tuple[type[Schema], ...], steps: list[str] | None = None) -> ReceivedMessage[Response]:
+        """Return the next response with its payload, which must be of one of ``kinds``; raises like ``expect``."""
         while True:
-            response = self.receive().message
-            if isinstance(response, kind):
-                return response
+            received = self.receive()
+            response = received.message
+            if isinstance(response, kinds):
+                return received
             if isinstance(response, Refused):
                 raise HostRefusedError(response)
             if steps is None or not isinstance(response, Step):
-                raise ProtocolError(
-                    f"the device answered {response.kind} instead of {kind.__name__}; update the older of client and device"
-                )
+                expected = " or ".join(kind.__name__ for kind in kinds)
+                raise ProtocolError(f"the device answered {response.kind} instead of {expected}; update the older of client and device")
             steps.append(response.step)
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from edge.bundles.manifest import DataFile
-from edge.errors import BundleError, ConnectionLostError, EdgeError, ExitCode
-from edge.receiving.messages import Chunk, Commit, Completed, ConfirmRequest, Offer, Status, StatusRequest, Stored, TransferPlan, WantedFile
-from edge.receiving.transfer import CHUNK_BYTES
+from edge.errors import ConnectionLostError, EdgeError, ExitCode
+from edge.receiving.messages import Completed, ConfirmRequest, Offer, Status, StatusRequest, TransferPlan
 from tools.push.connection import Connection, HostRefusedError, SshOptions, connected
 from tools.push.local_bundle import LocalBundle
+from tools.push.sending import Transfer
 
 PushResult: TypeAlias = Literal["planned", "activated", "unchanged", "refused", "reverted", "unreachable", "not_tried"]
 ReportProgress: TypeAlias = Callable[[str], None]
-
-MAX_UNACKNOWLEDGED: Final = 4
-"""Chunks sent before the first one is acknowledged: hides the round trip and limits what an interruption can lose."""
 
 RETRY_AFTER_S: Final = (1.0, 5.0, 15.0)
 """Pauses before an interrupted push is resumed."""
@@ -49,7 +44,11 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """The outcome for one host. ``before`` and ``after`` are the active bundles; ``audit`` contains the audit lines of the device."""
+    """The outcome for one host.
+
+    ``before`` and ``after`` are the active bundles; ``audit`` contains the audit lines of the device. ``bytes_wanted`` is the size of what
+    the device lacked, ``bytes_sent`` counts all bytes that were sent to transfer it, with the manifest and after compression.
+    """
 
     host: str
     result: PushResult
@@ -82,6 +81,7 @@ class HostPush:
         self._options = options
         self._report_progress = report_progress
         self._report = HostReport(host, "unreachable")
+        self._stored_bytes = 0
 
     def run(self) -> HostReport:
         """Push and return the report; never raises ``EdgeError``."""
@@ -130,7 +130,7 @@ class HostPush:
     def _push(self) -> Completed | None:
         """Offer the bundle and send what is missing; return the device's final response, None for a dry run."""
         bundle, options = self._bundle, self._options
-        with connected(self._host, self._ssh) as device:
+        with connected(self._host, self._ssh) as device, self._counted(device):
             self._update(device_id=device.hello.device_id)
             offer = Offer(
                 manifest_bytes=len(bundle.manifest_bytes),
@@ -139,20 +139,26 @@ class HostPush:
                 dry_run=options.dry_run,
                 confirm_within_s=options.confirm_within_s,
             )
-            device.send(offer, bundle.manifest_bytes + bundle.signature)
-            plan = device.expect(TransferPlan)
-            self._add_plan(plan)
+            transfer = Transfer(device, bundle, self._report_stored)
+            plan = transfer.offer(offer)
+            self._add_plan(plan.message)
             if options.dry_run:
                 self._update(result="planned", after=self._report.before)
                 return None
-            self._report_progress(f"{plan.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
-            for name, wanted in plan.wanted.items():
-                self._send_file(device, name, wanted, plan.bytes_wanted)
-            device.send(Commit())
+            self._report_progress(f"{plan.message.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
+            transfer.send(plan)
             steps: list[str] = []
-            done = device.expect(Completed, steps)
+            done = transfer.commit(steps)
             self._report_progress(f"{', '.join(steps)}: {done.result}")
         return done
+
+    @contextmanager
+    def _counted(self, device: Connection) -> Iterator[None]:
+        """Add what was sent over a connection to the report, also if it breaks."""
+        try:
+            yield
+        finally:
+            self._update(bytes_sent=self._report.bytes_sent + device.bytes_sent)
 
     def _add_plan(self, plan: TransferPlan) -> None:
         # a resumed push keeps the active bundle and the bytes wanted from its first attempt
@@ -160,28 +166,10 @@ class HostPush:
         wanted = self._report.bytes_wanted or plan.bytes_wanted
         self._update(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
 
-    def _send_file(self, device: Connection, name: DataFile, wanted: WantedFile, total_bytes: int) -> None:
-        """Send a file from the end of the part that the device has, a few chunks ahead of the acknowledgments."""
-        unacknowledged: deque[int] = deque()
-        with (self._bundle.folder / name).open("rb") as file:
-            offset = wanted.offset if hashlib.sha256(file.read(wanted.offset)).hexdigest() == wanted.sha256 else 0
-            file.seek(offset)
-            while content := file.read(CHUNK_BYTES):
-                device.send(Chunk(name=name, offset=offset), content)
-                offset += len(content)
-                unacknowledged.append(len(content))
-                if len(unacknowledged) > MAX_UNACKNOWLEDGED:
-                    self._receive_acknowledgment(device, unacknowledged, total_bytes)
-            while unacknowledged:
-                self._receive_acknowledgment(device, unacknowledged, total_bytes)
-        if offset != wanted.size_bytes:
-            raise BundleError(f"{file.name}: {offset} bytes, but the manifest has {wanted.size_bytes}; build the bundle again")
-
-    def _receive_acknowledgment(self, device: Connection, unacknowledged: deque[int], total_bytes: int) -> None:
-        device.expect(Stored)
-        before = self._report.bytes_sent
-        self._update(bytes_sent=before + unacknowledged.popleft())
-        quarters = [4 * sent // max(total_bytes, 1) for sent in (before, self._report.bytes_sent)]
+    def _report_stored(self, size_bytes: int) -> None:
+        before, total_bytes = self._stored_bytes, self._report.bytes_wanted
+        self._stored_bytes += size_bytes
+        quarters = [4 * stored // max(total_bytes, 1) for stored in (before, self._stored_bytes)]
         if quarters[0] != quarters[1]:
             self._report_progress(f"{min(25 * quarters[1], 100)} % sent")
 
