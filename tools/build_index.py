@@ -1,7 +1,7 @@
 """Build a bundle from images of cards and a card list.
 
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
-                                [--calibrate --negatives DIR]
+                                [--previous BUNDLE] [--calibrate --negatives DIR]
 
 The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
 are kept as attributes. Image paths are relative to --images. Images that cannot be used are listed and left out; nothing in the folder is
@@ -86,7 +86,14 @@ def _run(args: argparse.Namespace) -> Built:
     if args.pca is not None:
         check_dimensions(args.pca, len(card_list.rows), model.manifest.dim)
     settings = BuildSettings(
-        args.name or args.out.name, args.threads, args.strict, args.min_recall, args.report, vectors=args.vectors, pca=args.pca
+        args.name or args.out.name,
+        args.threads,
+        args.strict,
+        args.min_recall,
+        args.report,
+        vectors=args.vectors,
+        pca=args.pca,
+        previous=args.previous,
     )
     with ExitStack() as stack:
         stack.enter_context(claimed(args.out))
@@ -135,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cards", type=Path, required=True, metavar="CSV", help="the card list")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle's directory; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
+    parser.add_argument(
+        "--previous",
+        type=Path,
+        metavar="BUNDLE",
+        help="the bundle that the scanners have: cards in both keep their place, so that the update sends less",
+    )
     parser.add_argument("--name", help="what people call the bundle (default: the name of --out)")
     parser.add_argument(
         "--threads",

@@ -7,6 +7,7 @@ are then ranked by their exact cosine, so that the projection cannot change a si
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -32,21 +33,18 @@ _MIN_LENGTH: Final = 0.05
 _BLOCK_ROWS: Final = 2048
 
 
-def fit_graph_projection(rows: StoredVectors) -> GraphProjection | None:
+def fit_graph_projection(rows: StoredVectors, known: GraphProjection | None = None) -> GraphProjection | None:
     """Return orthonormal components, float32 (dim, row length), in which the nearest rows are still found; None if there are none.
 
     The components are the principal ones of the rows about the origin, because products are to be kept, not distances from the mean. They
-    are used if in the projection the nearest row to a query is among the ``_RANK`` nearest, for ``_MIN_FOUND`` of the queries.
+    are used if in the projection the nearest row to a query is among the ``_RANK`` nearest, for ``_MIN_FOUND`` of the queries. The
+    components ``known`` from other rows are tried first: kept, they leave the nodes of the rows as they are that both have.
     """
     if len(rows) < MIN_ROWS:
         return None
     queries = rows_confused(rows, _TRIED_QUERIES, similarity=TRIED_SIMILARITY)
     nearest, _ = nearest_entries(queries, rows, 1)
-    directions = _principal_directions(rows)
-    for dim in DIMENSIONS:
-        components = np.ascontiguousarray(directions[:dim], dtype=np.float32)
-        if 2 * dim > rows.shape[1]:
-            break
+    for components in _candidates(rows, known):
         projected = project_rows(rows, components)
         if projected is None:
             continue
@@ -54,6 +52,16 @@ def fit_graph_projection(rows: StoredVectors) -> GraphProjection | None:
         if np.mean((found == nearest).any(axis=1)) >= _MIN_FOUND:
             return components
     return None
+
+
+def _candidates(rows: StoredVectors, known: GraphProjection | None) -> Iterator[GraphProjection]:
+    """Yield the components to try, in order."""
+    if known is not None and known.shape[1] == rows.shape[1]:
+        yield known
+    directions = _principal_directions(rows)
+    for dim in DIMENSIONS:
+        if 2 * dim <= rows.shape[1]:
+            yield np.ascontiguousarray(directions[:dim], dtype=np.float32)
 
 
 def project_rows(rows: StoredVectors, components: GraphProjection) -> EmbeddingMatrix | None:

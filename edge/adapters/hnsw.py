@@ -94,19 +94,22 @@ class HnswIndex(VectorIndex):
         return tuple(sorted(found, key=lambda near: (-near.similarity, near.entry))[:k])
 
 
-def write_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
+def write_graph(
+    vectors: StoredVectors, parameters: GraphParameters, path: Path, *, known_projection: GraphProjection | None = None
+) -> BuiltGraph:
     """Build the graph of rows of unit length, write it to ``path``, and return its parameters and measured recall.
 
-    Equal rows are one node. A projection of the nodes (``edge.adapters.graph_projection``) is written beside ``path``. Nodes are inserted
-    in order by one thread with a fixed seed, so that the same vectors give the same file. ``expansion_search`` is doubled, up to 1024,
-    until recall@1 reaches ``MIN_RECALL``. Raises ``OSError`` if a file cannot be written.
+    Equal rows are one node. A projection of the nodes (``edge.adapters.graph_projection``) is written beside ``path``;
+    ``known_projection``, that of an earlier bundle, is kept if it is still good enough. Nodes are inserted in order by one thread with a
+    fixed seed, so that the same vectors give the same file. ``expansion_search`` is doubled, up to 1024, until recall@1 reaches
+    ``MIN_RECALL``. Raises ``OSError`` if a file cannot be written.
     """
     if len(vectors) == 0:
         path.write_bytes(b"")
         return BuiltGraph(parameters, None)
     first = distinct_rows(vectors).first
     rows: StoredVectors = vectors if len(first) == len(vectors) else vectors[first]
-    components = fit_graph_projection(rows)
+    components = fit_graph_projection(rows, known_projection)
     walked = rows if components is None else project_rows(rows, components)
     if walked is None:
         components, walked = None, rows
@@ -181,7 +184,7 @@ def _load(bundle: Bundle, distinct: DistinctRows | None, nodes: GraphNodes, thre
 
 
 def _node_vectors(bundle: Bundle, rows: StoredVectors) -> StoredVectors:
-    """Return the vectors of the nodes that stand for different rows. Raises ``ValueError`` if a row has almost no component in the space."""
+    """Return the vectors of the nodes of different rows. Raises ``ValueError`` if a row has almost no component in the space."""
     if bundle.graph_projection is None:
         return rows
     projected = project_rows(rows, bundle.graph_projection)

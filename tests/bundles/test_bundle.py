@@ -30,7 +30,7 @@ from edge.recognition.verification import LUMA_BYTES, LUMA_SIGNATURE_ID, SIGNATU
 from tests.support.stand_ins import PROJECTION_MODEL_ID, write_vectors_bundle
 from tools.benchmarks.vectors import random_vectors
 
-FILES = ["vectors.npy", "hnsw.bin", "cards.sqlite"]
+FILES = ["vectors.npy", "links.bin", "cards.sqlite", "signatures.npy", "pictures.bin", "chunks.bin"]
 DIM = 16
 ENTRIES = 40
 
@@ -39,6 +39,13 @@ ENTRIES = 40
 def path(tmp_path):
     write_vectors_bundle(tmp_path / "bundle", random_vectors(ENTRIES, DIM), image=b"a jpeg")
     return tmp_path / "bundle"
+
+
+@pytest.fixture
+def former(tmp_path):
+    """A bundle whose files are those of earlier formats: signatures and pictures are in the database."""
+    write_vectors_bundle(tmp_path / "former", random_vectors(ENTRIES, DIM), image=b"a jpeg", chunks=False)
+    return tmp_path / "former"
 
 
 def edit_manifest(path, change, *, seal=True):
@@ -56,6 +63,13 @@ def put_file(path, name, content):
     (path / name).write_bytes(content)
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     edit_manifest(path, lambda raw: raw["files"].update({name: facts}))
+
+
+def change_database(path, statements):
+    """Change the database and update its hash in the manifest."""
+    with closing(sqlite3.connect(path / "cards.sqlite")) as database:
+        database.executescript(statements)
+    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
 
 
 def put_vectors(path, vectors):
@@ -100,8 +114,9 @@ def rich_contents(**changes):
     return BundleContents(**{**facts, **changes})
 
 
-def test_what_was_written_is_read(tmp_path):
-    contents = rich_contents()
+@pytest.mark.parametrize("chunks", [True, False])
+def test_what_was_written_is_read(tmp_path, chunks):
+    contents = rich_contents(chunks=chunks)
     manifest = write_bundle(tmp_path / "rich", contents, write_graph)
     bundle = open_bundle(tmp_path / "rich", expected_model_id=ModelId("m1"))
     assert bundle.manifest == manifest
@@ -115,21 +130,26 @@ def test_what_was_written_is_read(tmp_path):
     assert (manifest.entries, manifest.cards, manifest.artwork_groups, manifest.dim) == (5, 4, 3, DIM)
 
 
-def test_a_gallery_without_colors_is_stored_as_earlier_versions_did(tmp_path):
+@pytest.mark.parametrize("chunks", [True, False])
+def test_a_gallery_without_colors_is_stored_as_earlier_versions_did(tmp_path, chunks):
     """Signatures of luma alone: the former id and length, read back with zeros where the chroma would be."""
-    contents = rich_contents()
+    contents = rich_contents(chunks=chunks)
     former = contents.gallery.signatures.copy()
     former[:, LUMA_BYTES:] = 0
     manifest = write_bundle(tmp_path / "former", replace(contents, gallery=replace(contents.gallery, signatures=former)), write_graph)
     assert manifest.signature == LUMA_SIGNATURE_ID
-    with closing(sqlite3.connect(tmp_path / "former" / "cards.sqlite")) as database:
-        assert database.execute("SELECT DISTINCT length(signature) FROM entry").fetchall() == [(LUMA_BYTES,)]
+    if chunks:
+        assert np.load(tmp_path / "former" / "signatures.npy").shape == (5, LUMA_BYTES)
+    else:
+        with closing(sqlite3.connect(tmp_path / "former" / "cards.sqlite")) as database:
+            assert database.execute("SELECT DISTINCT length(signature) FROM entry").fetchall() == [(LUMA_BYTES,)]
     assert np.array_equal(open_bundle(tmp_path / "former").gallery.signatures, former)
     assert write_bundle(tmp_path / "rich", contents, write_graph).signature == SIGNATURE_ID
 
 
-def test_reference_images_are_read_by_card(tmp_path):
-    write_bundle(tmp_path / "rich", rich_contents(), write_graph)
+@pytest.mark.parametrize("chunks", [True, False])
+def test_reference_images_are_read_by_card(tmp_path, chunks):
+    write_bundle(tmp_path / "rich", rich_contents(chunks=chunks), write_graph)
     bundle = open_bundle(tmp_path / "rich")
     assert bundle.reference_image(CardId("B1-8")) == b"picture of B1-8"
     with pytest.raises(BundleError, match="no image of card 'nope'"):
@@ -295,14 +315,14 @@ def test_an_edited_manifest_does_not_match_its_id(path):
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "sub/vectors.npy", "extra.bin"])
 def test_a_manifest_cannot_name_other_files(path, name):
-    edit_manifest(path, lambda raw: raw["files"].update({name: raw["files"]["hnsw.bin"]}), seal=False)
+    edit_manifest(path, lambda raw: raw["files"].update({name: raw["files"]["links.bin"]}), seal=False)
     with pytest.raises(BundleError, match=r"manifest\.json: files"):
         open_bundle(path)
 
 
 def test_a_manifest_without_one_of_the_files_is_refused(path):
-    edit_manifest(path, lambda raw: raw["files"].pop("hnsw.bin"), seal=False)
-    with pytest.raises(BundleError, match=r"files: hnsw\.bin not listed"):
+    edit_manifest(path, lambda raw: raw["files"].pop("links.bin"), seal=False)
+    with pytest.raises(BundleError, match=r"files: links\.bin not listed"):
         open_bundle(path)
 
 
@@ -356,10 +376,7 @@ def test_a_file_that_is_not_an_array_is_refused(path):
     ids=["entries", "cards", "groups"],
 )
 def test_counts_must_agree(path, statement):
-    with sqlite3.connect(path / "cards.sqlite") as database:
-        database.execute(statement)
-    database.close()
-    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    change_database(path, statement)
     with pytest.raises(BundleError, match=r"cards\.sqlite: "):
         open_bundle(path)
 
@@ -369,16 +386,27 @@ def test_counts_must_agree(path, statement):
     [
         "UPDATE entry SET entry = 99 WHERE entry = 3",
         "UPDATE entry SET card = -1 WHERE entry = 3",
-        "UPDATE entry SET signature = x'00'",
         "DROP TABLE entry",
     ],
 )
-def test_a_damaged_database_is_refused(path, statement):
-    with sqlite3.connect(path / "cards.sqlite") as database:
-        database.execute(statement)
-    database.close()
-    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+def test_a_damaged_database_is_refused(path, former, statement):
+    for bundle in (path, former):
+        change_database(bundle, statement)
+        with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+            open_bundle(bundle)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE entry SET signature = x'00'", "UPDATE entry SET signature = 12 WHERE entry = 2"])
+def test_a_signature_of_another_length_or_type_is_refused(former, statement):
+    change_database(former, statement)
     with pytest.raises(BundleError, match=r"cards\.sqlite: "):
+        open_bundle(former)
+
+
+def test_signatures_of_another_shape_are_refused(path):
+    np.save(path / "new.npy", np.load(path / "signatures.npy")[:, :-1])
+    put_file(path, "signatures.npy", (path / "new.npy").read_bytes())
+    with pytest.raises(BundleError, match=r"signatures\.npy: expected uint8 \(40, 2112\)"):
         open_bundle(path)
 
 
@@ -390,15 +418,14 @@ def test_a_damaged_database_is_refused(path, statement):
         "CREATE TRIGGER more AFTER INSERT ON card BEGIN SELECT 1; END",
         "CREATE VIRTUAL TABLE more USING fts5 (name)",
         "CREATE INDEX more ON card (lower(name))",
-        "DROP TABLE picture; CREATE TABLE picture (card INTEGER PRIMARY KEY, image BLOB AS (zeroblob(9)))",
+        "DROP TABLE entry; CREATE TABLE entry (entry INTEGER PRIMARY KEY, card INTEGER AS (entry))",
     ],
     ids=["view", "another-view", "trigger", "virtual-table", "index", "computed-column"],
 )
-def test_a_database_that_sqlite_would_compute_with_is_refused(path, statements):
-    with sqlite3.connect(path / "cards.sqlite") as database:
-        database.executescript(statements)
-    database.close()
-    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+@pytest.mark.parametrize("kind", ["path", "former"])
+def test_a_database_that_sqlite_would_compute_with_is_refused(request, kind, statements):
+    path = request.getfixturevalue(kind)
+    change_database(path, statements)
     with pytest.raises(BundleError, match=r"cards\.sqlite: has .*which no bundle has"):
         open_bundle(path)
 
@@ -409,27 +436,38 @@ def test_a_database_that_sqlite_would_compute_with_is_refused(path, statements):
         "UPDATE card SET name = x'00ff' WHERE card = 2",
         "UPDATE card SET attributes = '[1]' WHERE card = 2",
         "UPDATE card SET attributes = '{\"foil\": 1}' WHERE card = 2",
-        "UPDATE entry SET signature = 12 WHERE entry = 2",
         "UPDATE entry SET card = 'first' WHERE entry = 2",
     ],
 )
 def test_a_value_of_another_type_is_refused(path, statement):
-    with sqlite3.connect(path / "cards.sqlite") as database:
-        database.execute(statement)
-    database.close()
-    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
+    change_database(path, statement)
     with pytest.raises(BundleError, match=r"cards\.sqlite: "):
         open_bundle(path)
 
 
-def test_an_image_of_another_type_is_refused(path):
-    with sqlite3.connect(path / "cards.sqlite") as database:
-        database.execute("UPDATE picture SET image = 1000")
-    database.close()
-    put_file(path, "cards.sqlite", (path / "cards.sqlite").read_bytes())
-    bundle = open_bundle(path)
+def test_an_image_of_another_type_is_refused(former):
+    change_database(former, "UPDATE picture SET image = 1000")
+    bundle = open_bundle(former)
     with pytest.raises(BundleError, match="is no image"):
         bundle.reference_image(next(iter(bundle.gallery.cards)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE card SET picture_bytes = -1 WHERE card = 39", "is no size"),
+        ("UPDATE card SET picture_bytes = 'many' WHERE card = 39", "is no size"),
+        ("UPDATE card SET picture_bytes = 1 << 40 WHERE card = 39", "is no size"),
+        ("UPDATE card SET picture_bytes = 7 WHERE card = 39", "ends within a picture"),
+        ("UPDATE card SET picture_bytes = NULL WHERE card = 39", "no image of card"),
+        ("UPDATE card SET picture_bytes = 0.5 WHERE card = 3", "is no size"),
+    ],
+)
+def test_a_picture_that_is_not_where_the_database_says_is_refused(path, change, reason):
+    change_database(path, change)
+    bundle = open_bundle(path)
+    with pytest.raises(BundleError, match=reason):
+        bundle.reference_image(CardId(f"card-{ENTRIES - 1}"))
 
 
 def test_the_work_of_reading_a_database_is_limited(path, monkeypatch):
@@ -453,8 +491,8 @@ def test_a_self_test_of_a_missing_entry_is_refused(path):
 
 
 def test_a_graph_that_hnswlib_cannot_read_is_refused(path):
-    put_file(path, "hnsw.bin", b"no graph" * 1000)
-    with pytest.raises(BundleError, match=r"hnsw\.bin: "):
+    put_file(path, "links.bin", b"no graph" * 1000)
+    with pytest.raises(BundleError, match=r"links\.bin: "):
         HnswIndex(open_bundle(path))
 
 

@@ -25,10 +25,10 @@ from tools.vectors.reduction import describe_reduction, fit_pca, measure_reducti
 DIM = 48
 
 
-def write(path, vectors, *, kind="float16", reduction=None):
+def write(path, vectors, *, kind="float16", reduction=None, chunks=True):
     form = VectorForm("float32" if kind == "float32" else "float16", "int8" if kind == "int8" else "graph")
     rows = reduction.projection.apply(vectors) if reduction else vectors
-    write_vectors_bundle(path, rows, form=form, reduction=reduction, write=write_coarse if kind == "int8" else write_graph)
+    write_vectors_bundle(path, rows, form=form, reduction=reduction, write=write_coarse if kind == "int8" else write_graph, chunks=chunks)
     return path
 
 
@@ -85,7 +85,7 @@ def test_int8_rows_keep_directions(vectors):
 
 def test_an_int8_bundle_holds_no_graph_and_a_scan_over_few_entries_finds_all(tmp_path):
     bundle = open_bundle(write(tmp_path / "bundle", random_vectors(5, DIM), kind="int8"))
-    assert bundle.graph_path.read_bytes() == b""
+    assert not bundle.graph_path.exists()
     (answer,) = make_vector_index(bundle, "hnsw").search(random_vectors(1, DIM, seed=9), 50)
     assert sorted(neighbor.entry for neighbor in answer) == list(range(5))
 
@@ -97,23 +97,25 @@ def test_an_empty_gallery_has_every_form(tmp_path, form):
 
 
 def test_only_new_features_raise_the_format_version(tmp_path, vectors):
-    plain = json.loads((write(tmp_path / "plain", vectors[:50]) / "manifest.json").read_text())
+    plain = json.loads((write(tmp_path / "plain", vectors[:50], chunks=False) / "manifest.json").read_text())
     assert plain["format_version"] == 1
     assert not {"vectors", "proposals", "projection"} & set(plain)
     for form in ("float32", "int8"):
-        raised = json.loads((write(tmp_path / form, vectors[:50], kind=form) / "manifest.json").read_text())
+        raised = json.loads((write(tmp_path / form, vectors[:50], kind=form, chunks=False) / "manifest.json").read_text())
         assert raised["format_version"] == 2
+    chunked = json.loads((write(tmp_path / "chunked", vectors[:50]) / "manifest.json").read_text())
+    assert chunked["format_version"] == 3
 
 
 def test_format_1_readers_refuse_format_2_by_its_number(tmp_path, vectors, monkeypatch):
-    path = write(tmp_path / "bundle", vectors[:50], kind="int8")
+    path = write(tmp_path / "bundle", vectors[:50], kind="int8", chunks=False)
     monkeypatch.setattr(manifests, "FORMAT_VERSION", 1)
     with pytest.raises(BundleError, match="format 2 is newer than 1, which this version reads; update cardedge"):
         open_bundle(path)
 
 
 def test_format_1_cannot_use_fields_of_format_2(tmp_path, vectors):
-    path = write(tmp_path / "bundle", vectors[:50], kind="int8")
+    path = write(tmp_path / "bundle", vectors[:50], kind="int8", chunks=False)
     raw = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(raw | {"format_version": 1}))
     with pytest.raises(BundleError, match="states format 1 but uses fields of format 2"):
@@ -121,7 +123,7 @@ def test_format_1_cannot_use_fields_of_format_2(tmp_path, vectors):
 
 
 def test_unused_files_are_refused(tmp_path, vectors):
-    path = write(tmp_path / "bundle", vectors[:50], kind="int8")
+    path = write(tmp_path / "bundle", vectors[:50], kind="int8", chunks=False)
     raw = json.loads((path / "manifest.json").read_text())
     del raw["proposals"]
     (path / "manifest.json").write_text(json.dumps(raw))

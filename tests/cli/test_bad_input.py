@@ -55,7 +55,7 @@ def identify(cardedge, small_scanner, image, index):
 
 def reseal(index):
     """Write the hashes of modified files to the manifest, as a faulty builder of bundles would."""
-    manifest = read_manifest(index).model_copy(update={"files": digest_files(index)}).sealed()
+    manifest = read_manifest(index).model_copy(update={"files": digest_files(index, read_manifest(index).files)}).sealed()
     (index / "manifest.json").write_text(manifest.to_json())
 
 

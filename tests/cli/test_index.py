@@ -59,7 +59,7 @@ def test_verify_reports_entries_and_queries(cardedge, bundle):
     assert (answer["status"], answer["entries"], answer["self_test_queries"]) == ("ok", 30, 16)
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "hnsw.bin", "cards.sqlite", "manifest.json"])
+@pytest.mark.parametrize("name", ["vectors.npy", "links.bin", "cards.sqlite", "pictures.bin", "manifest.json"])
 def test_verify_of_a_damaged_bundle_names_the_file(cardedge, bundle, name):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -30,7 +31,7 @@ from edge.adapters.hnsw import write_graph
 from edge.bundles.bundle import check_hashes, open_bundle
 from edge.bundles.card_database import REFERENCE_HEIGHT, REFERENCE_WIDTH
 from edge.bundles.manifest import CHUNKS_FILE, read_manifest
-from edge.bundles.writer import BundleContents, write_bundle
+from edge.bundles.writer import BundleContents, GraphWriter, write_bundle
 from edge.errors import DeviceError
 from edge.index import releases
 from edge.index.audit import Audit
@@ -62,6 +63,8 @@ _MODEL: Final = ModelId("benchmark")
 _SIDE_SIMILARITY: Final = 0.95
 """Cosine between the embeddings of a card's first scan and of a better one."""
 
+_SPECTRUM_DECAY: Final = 20.0
+_SPECTRUM_FLOOR: Final = 0.01
 _DRAWN: Final = 48
 _NOISE: Final = 2.0
 _JPEG_QUALITY: Final = 80
@@ -131,13 +134,15 @@ def measure_updates(folder: Path, cards: int, dim: int) -> Iterator[UpdateFigure
         f"{NEW_CARDS} new cards between the others": everything.only(between),
         f"{CORRECTED} corrected pictures": first.corrected(CORRECTED),
     }
-    for chunks in (True, False):
-        _write(folder / _folder("old", chunks=chunks), first, created=_CREATED, chunks=chunks)
+    old = folder / _folder("old", chunks=True)
+    _write(old, first, write_graph, created=_CREATED)
+    known = open_bundle(old).graph_projection
+    write_next_graph = partial(write_graph, known_projection=known)
+    _write(folder / _folder("old", chunks=False), first, write_next_graph, created=_CREATED, chunks=False)
     for number, (name, catalog) in enumerate(updates.items()):
         new = {chunks: folder / _folder(f"new-{number}", chunks=chunks) for chunks in (True, False)}
         for chunks, path in new.items():
-            _write(path, catalog, created=_CREATED + timedelta(days=1), chunks=chunks)
-        old = folder / _folder("old", chunks=True)
+            _write(path, catalog, write_next_graph, created=_CREATED + timedelta(days=1), chunks=chunks)
         yield UpdateFigures(
             name,
             _size_bytes(new[True]),
@@ -280,7 +285,14 @@ def _output(command: list[str]) -> str | None:
 
 def _catalog(cards: int, dim: int) -> _Catalog:
     signatures = np.random.default_rng(1).integers(0, 256, (cards, SIGNATURE_BYTES), dtype=np.uint8)
-    return _Catalog(tuple(range(cards)), random_vectors(cards, dim), signatures, tuple(_pictures(cards, seed=0)))
+    return _Catalog(tuple(range(cards)), _vectors(cards, dim), signatures, tuple(_pictures(cards, seed=0)))
+
+
+def _vectors(count: int, dim: int) -> EmbeddingMatrix:
+    """Return unit rows, float32 (count, dim), in clusters and close to a space of fewer dimensions, as the embeddings of one game are."""
+    spectrum = np.exp(-np.arange(dim) / _SPECTRUM_DECAY) + _SPECTRUM_FLOOR
+    rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((dim, dim)))[0]
+    return l2_normalize((random_vectors(count, dim) * spectrum.astype(np.float32)) @ rotation.astype(np.float32))
 
 
 def _pictures(count: int, *, seed: int) -> Iterator[bytes]:
@@ -296,7 +308,7 @@ def _pictures(count: int, *, seed: int) -> Iterator[bytes]:
         yield encoded.tobytes()
 
 
-def _write(path: Path, catalog: _Catalog, *, created: datetime, chunks: bool) -> None:
+def _write(path: Path, catalog: _Catalog, write: GraphWriter, *, created: datetime, chunks: bool = True) -> None:
     ids = [CardId(f"S{number // 200:03d}-{number % 200:03d}") for number in catalog.numbers]
     cards = {
         card_id: Card(card_id, f"The Card of Number {number}", str(card_id), f"S{number // 200:03d}", str(number % 200), "common", "en")
@@ -312,7 +324,7 @@ def _write(path: Path, catalog: _Catalog, *, created: datetime, chunks: bool) ->
         created=created,
         chunks=chunks,
     )
-    write_bundle(path, contents, write_graph)
+    write_bundle(path, contents, write)
 
 
 def _folder(name: str, *, chunks: bool) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.adapters.hnsw import MIN_RECALL
+from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import GraphParameters, Manifest
 from edge.bundles.vector_files import StoredVectors
 from edge.bundles.writer import BuiltGraph, BundleContents, GraphWriter, check_new, write_bundle
@@ -49,7 +50,8 @@ class Built:
 class BuildSettings:
     """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written.
 
-    ``vectors`` names one of ``tools.vectors.forms.FORMS``; ``pca`` is how many principal components are kept.
+    ``vectors`` names one of ``tools.vectors.forms.FORMS``; ``pca`` is how many principal components are kept. ``previous`` is an earlier
+    bundle of the same model: what both have stays where it is there, so that an update of a device sends less.
     """
 
     name: str
@@ -59,6 +61,7 @@ class BuildSettings:
     report: Path | None = None
     vectors: str = "float16"
     pca: int | None = None
+    previous: Path | None = None
 
 
 def build_index(
@@ -77,6 +80,9 @@ def build_index(
     ``engine`` reads and embeds elsewhere, with the model of ``embedder``; ``images`` and ``cache`` are then not used.
     """
     check_new(out)
+    previous = open_bundle(settings.previous, expected_model_id=embedder.info.model_id) if settings.previous else None
+    if previous:
+        card_list = card_list.in_order_of(previous.gallery.entry_card_ids)
     started = time.monotonic()
     if engine is not None:
         entries = engine(card_list.rows)
@@ -103,7 +109,7 @@ def build_index(
         form=FORMS[settings.vectors],
         reduction=reduction,
     )
-    manifest = write_bundle(out, contents, with_recall_bound(proposal_writer(contents.form), settings.min_recall))
+    manifest = write_bundle(out, contents, with_recall_bound(proposal_writer(contents.form, previous), settings.min_recall))
     groups = [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids]
     cost = measure_reduction(entries.vectors, groups, reduction) if reduction else None
     return Built(manifest, findings, embedded, images_per_s, cost)

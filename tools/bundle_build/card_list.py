@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -54,6 +54,11 @@ class CardList:
     def row_count(self) -> int:
         """Return the number of all rows, usable or not."""
         return len(self.rows) + len(self.unusable)
+
+    def in_order_of(self, card_ids: Sequence[CardId]) -> CardList:
+        """Return the list with the rows of these cards first, in this order; the other rows follow as they are listed."""
+        places = {card_id: place for place, card_id in reversed(tuple(enumerate(card_ids)))}
+        return replace(self, rows=tuple(sorted(self.rows, key=lambda row: places.get(row.card.card_id, len(card_ids)))))
 
 
 def read_card_list(path: Path) -> CardList:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Final
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.int8 import write_coarse
+from edge.bundles.bundle import Bundle
 from edge.bundles.writer import GraphWriter, VectorForm
 from edge.cli.arguments import positive_count
 
@@ -34,6 +36,8 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def proposal_writer(form: VectorForm) -> GraphWriter:
-    """Return the function that writes the search structure of a form."""
-    return write_coarse if form.proposals == "int8" else write_graph
+def proposal_writer(form: VectorForm, previous: Bundle | None = None) -> GraphWriter:
+    """Return the function that writes the search structure of a form. It keeps what it can of that of the ``previous`` bundle."""
+    if form.proposals == "int8":
+        return write_coarse
+    return partial(write_graph, known_projection=previous.graph_projection) if previous else write_graph
