@@ -186,7 +186,7 @@ def _device(root: Path) -> Iterator[Connection]:
 
     def serve() -> None:
         channel = Channel(device_in, device_out, REQUESTS, idle_s=_TIMEOUT_S, session_s=_TIMEOUT_S)
-        acceptance = Acceptance(PushSection(allow_unsigned=True, keep_free_mb=0), _MODEL, open_bundle)
+        acceptance = Acceptance(root, PushSection(allow_unsigned=True, keep_free_mb=0), _MODEL, open_bundle)
         Receiver(channel, root, "benchmark", acceptance, Audit(root, {}, technician=None)).serve()
         os.close(device_out)
 
