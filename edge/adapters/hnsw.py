@@ -22,7 +22,7 @@ from edge.adapters.graph_projection import fit_graph_projection, project_rows, r
 from edge.adapters.hnsw_file import read_links_state, read_state
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GRAPH_PROJECTION_FILE, GraphNodes, GraphParameters, MeasuredRecall
-from edge.bundles.vector_files import DistinctRows, GraphProjection, StoredVectors, distinct_rows
+from edge.bundles.vector_files import DistinctRows, GraphProjection, StoredVectors, distinct_rows, release_pages
 from edge.bundles.writer import BuiltGraph
 from edge.errors import BundleError
 from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
@@ -188,6 +188,7 @@ def _node_vectors(bundle: Bundle, rows: StoredVectors) -> StoredVectors:
     if bundle.graph_projection is None:
         return rows
     projected = project_rows(rows, bundle.graph_projection)
+    release_pages(bundle.vectors)
     if projected is None:
         raise ValueError("a vector has no component in the space of its projection")
     return projected

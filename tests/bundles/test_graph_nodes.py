@@ -1,8 +1,6 @@
 """Graphs whose nodes are not the entries: equal rows are one node, and nodes may have fewer dimensions than rows."""
 
 import json
-import sqlite3
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -147,23 +145,14 @@ def test_a_projection_that_is_not_listed_is_refused(projected):
         open_bundle(projected)
 
 
-def test_signatures_of_such_a_bundle_are_mapped(projected):
+def test_signatures_are_mapped(projected):
     bundle = open_bundle(projected)
-    assert bundle.manifest.mapped_signatures
+    assert isinstance(bundle.gallery.signatures.base, np.memmap)
     assert np.array_equal(bundle.gallery.signatures, np.load(projected / "signatures.npy"))
     assert bundle.gallery.signatures.shape == (900, SIGNATURE_BYTES)
-    with closing(sqlite3.connect(projected / "cards.sqlite")) as database:
-        assert database.execute("SELECT max(length(signature)) FROM entry").fetchone() == (0,)
 
 
 def test_mapped_signatures_of_another_shape_are_refused(projected):
     np.save(projected / "signatures.npy", np.zeros((899, SIGNATURE_BYTES), dtype=np.uint8))
     with pytest.raises(BundleError, match=rf"signatures\.npy: expected uint8 \(900, {SIGNATURE_BYTES}\)"):
-        open_bundle(resealed(projected))
-
-
-def test_signatures_in_both_places_are_refused(projected):
-    with closing(sqlite3.connect(projected / "cards.sqlite")) as database, database:
-        database.execute("UPDATE entry SET signature = x'00' WHERE entry = 5")
-    with pytest.raises(BundleError, match=r"cards\.sqlite: entry 5 .* a signature of another length"):
         open_bundle(resealed(projected))
