@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tools.push.connection import Connection
     from tools.push.local_bundle import LocalBundle
 
+_WORTH_COMPRESSING: Final = 0.9
+"""A packet that is less reduced costs the device more time to decompress than a network to carry. Pictures and vectors are not reduced."""
+
 ChunkNumbers: TypeAlias = NDArray[np.int64]
 """Numbers of chunks in the order of the chunk list, ascending."""
 
@@ -161,7 +164,7 @@ def chunk_packets(bundle: LocalBundle, numbers: ChunkNumbers) -> Iterator[ChunkP
 def _packet(parts: list[bytes]) -> ChunkPacket:
     content = b"".join(parts)
     compressed = bz2.compress(content)
-    if len(compressed) < len(content):
+    if len(compressed) < _WORTH_COMPRESSING * len(content):
         return ChunkPacket(Blocks(count=len(parts), encoding="bzip2"), compressed, len(content))
     return ChunkPacket(Blocks(count=len(parts)), content, len(content))
 
