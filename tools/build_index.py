@@ -1,7 +1,7 @@
 """Build a bundle from images of cards and a card list.
 
     python -m tools.build_index --images DIR --cards cards.csv --out DIR [--model DIR] [--name NAME] [--report FILE] [--strict] [--json]
-                                [--previous BUNDLE] [--calibrate --negatives DIR]
+                                [--previous BUNDLE] [--format 2] [--calibrate --negatives DIR]
 
 The list is CSV with a header row: card_id, name, image required; set, number, rarity, language, artwork_group, face known; other columns
 are kept as attributes. Image paths are relative to --images. Images that cannot be used are listed and left out; nothing in the folder is
@@ -94,6 +94,7 @@ def _run(args: argparse.Namespace) -> Built:
         vectors=args.vectors,
         pca=args.pca,
         previous=args.previous,
+        chunks=args.format == 3,
     )
     with ExitStack() as stack:
         stack.enter_context(claimed(args.out))
@@ -147,6 +148,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="BUNDLE",
         help="the bundle that the scanners have: cards in both keep their place, so that the update sends less",
+    )
+    parser.add_argument(
+        "--format",
+        type=int,
+        choices=(2, 3),
+        default=3,
+        help="2: for scanners with a version before 0.2, which know no later format (default 3)",
     )
     parser.add_argument("--name", help="what people call the bundle (default: the name of --out)")
     parser.add_argument(

@@ -8,7 +8,7 @@
     python -m tools.push_index status --fleet FLEET.toml [--html FILE] [--json]
 
 HOST is a host as for ssh, whose configuration, agent, jump hosts and known hosts are used. It never prompts, so it can be run by cron.
-Only files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
+Only chunks of files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
 its self-test, activates the bundle on trial, and rolls back unless this tool confirms over a new connection that the daemon has loaded it.
 
 Exit status, the gravest of all hosts: 0 done, 64 usage, 65 the bundle is bad or a device refused or reverted it,

@@ -113,19 +113,33 @@ def write_graph(
     walked = rows if components is None else project_rows(rows, components)
     if walked is None:
         components, walked = None, rows
-    graph = hnswlib.Index(space="ip", dim=walked.shape[1])
-    graph.init_index(max_elements=len(walked), M=parameters.connectivity, ef_construction=parameters.expansion_add, random_seed=GRAPH_SEED)
-    for start in range(0, len(walked), _INSERT_ROWS):
-        block = walked[start : start + _INSERT_ROWS].astype(np.float32)
-        graph.add_items(block, np.arange(start, start + len(block)), num_threads=1)
-    graph.save_index(str(path))
-    if path.stat().st_size != graph.index_file_size():  # hnswlib does not notice a full disk
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    graph = _built(walked, parameters, path)
     if components is not None:
         np.save(path.with_name(GRAPH_PROJECTION_FILE), components)
     nodes = GraphNodes(count=len(walked), dim=walked.shape[1])
     built = _measured(graph, rows, components, parameters)
     return built if (nodes.count, nodes.dim) == vectors.shape else built._replace(nodes=nodes)
+
+
+def write_former_graph(vectors: StoredVectors, parameters: GraphParameters, path: Path) -> BuiltGraph:
+    """Do the same as ``write_graph`` for a bundle of format 1 or 2: each row is a node, in all dimensions."""
+    if len(vectors) == 0:
+        path.write_bytes(b"")
+        return BuiltGraph(parameters, None)
+    return _measured(_built(vectors, parameters, path), vectors, None, parameters)
+
+
+def _built(nodes: StoredVectors, parameters: GraphParameters, path: Path) -> hnswlib.Index:
+    """Build the graph of nodes and write it to ``path``."""
+    graph = hnswlib.Index(space="ip", dim=nodes.shape[1])
+    graph.init_index(max_elements=len(nodes), M=parameters.connectivity, ef_construction=parameters.expansion_add, random_seed=GRAPH_SEED)
+    for start in range(0, len(nodes), _INSERT_ROWS):
+        block = nodes[start : start + _INSERT_ROWS].astype(np.float32)
+        graph.add_items(block, np.arange(start, start + len(block)), num_threads=1)
+    graph.save_index(str(path))
+    if path.stat().st_size != graph.index_file_size():  # hnswlib does not notice a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return graph
 
 
 def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float = QUERY_SIMILARITY, seed: int = 0) -> EmbeddingMatrix:

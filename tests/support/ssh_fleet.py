@@ -75,7 +75,7 @@ class ScannerFleet:
     def large_bundle(self, name, *, megabytes):
         """A signed bundle that takes a while to send; no daemon could use it."""
         folder = self.folder / name
-        write_vectors_bundle(folder, random_vectors(200, 16), image=os.urandom(megabytes * 5000))
+        write_vectors_bundle(folder, random_vectors(200, 16), images=[os.urandom(megabytes * 5000) for _ in range(200)])
         change_manifest(folder, model_id=read_model_manifest(self.world.model).model_id, created=day(2))
         assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0
         return folder

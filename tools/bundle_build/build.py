@@ -51,7 +51,8 @@ class BuildSettings:
     """How to build. ``strict`` refuses a list with mistakes; a bundle below ``min_recall`` against exact search is not written.
 
     ``vectors`` names one of ``tools.vectors.forms.FORMS``; ``pca`` is how many principal components are kept. ``previous`` is an earlier
-    bundle of the same model: what both have stays where it is there, so that an update of a device sends less.
+    bundle of the same model: what both have stays where it is there, so that an update of a device sends less. Without ``chunks`` the
+    bundle is of format 1 or 2, for devices that know no later one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class BuildSettings:
     vectors: str = "float16"
     pca: int | None = None
     previous: Path | None = None
+    chunks: bool = True
 
 
 def build_index(
@@ -108,8 +110,10 @@ def build_index(
         created=datetime.now(UTC).replace(microsecond=0),
         form=FORMS[settings.vectors],
         reduction=reduction,
+        chunks=settings.chunks,
     )
-    manifest = write_bundle(out, contents, with_recall_bound(proposal_writer(contents.form, previous), settings.min_recall))
+    writer = proposal_writer(contents.form, previous, chunks=settings.chunks)
+    manifest = write_bundle(out, contents, with_recall_bound(writer, settings.min_recall))
     groups = [gallery.artwork_group(card_id) for card_id in gallery.entry_card_ids]
     cost = measure_reduction(entries.vectors, groups, reduction) if reduction else None
     return Built(manifest, findings, embedded, images_per_s, cost)

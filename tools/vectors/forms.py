@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import Final
 
-from edge.adapters.hnsw import write_graph
+from edge.adapters.hnsw import write_former_graph, write_graph
 from edge.adapters.int8 import write_coarse
 from edge.bundles.bundle import Bundle
 from edge.bundles.writer import GraphWriter, VectorForm
@@ -36,8 +36,13 @@ def add_form_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def proposal_writer(form: VectorForm, previous: Bundle | None = None) -> GraphWriter:
-    """Return the function that writes the search structure of a form. It keeps what it can of that of the ``previous`` bundle."""
+def proposal_writer(form: VectorForm, previous: Bundle | None = None, *, chunks: bool = True) -> GraphWriter:
+    """Return the function that writes the search structure of a form, for a bundle with ``chunks`` or of an earlier format.
+
+    It keeps what it can of that of the ``previous`` bundle.
+    """
     if form.proposals == "int8":
         return write_coarse
+    if not chunks:
+        return write_former_graph
     return partial(write_graph, known_projection=previous.graph_projection) if previous else write_graph

@@ -34,7 +34,9 @@ def fails_with(error):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_a_disk_that_takes_no_more_is_65_and_leaves_nothing(tmp_path, options, capsys, monkeypatch, number):
-    monkeypatch.setattr("tools.bundle_build.build.proposal_writer", lambda form, previous: fails_with(OSError(number, os.strerror(number))))
+    monkeypatch.setattr(
+        "tools.bundle_build.build.proposal_writer", lambda form, previous, chunks: fails_with(OSError(number, os.strerror(number)))
+    )
     status, printed, errors = run(capsys, monkeypatch, *options)
     assert (status, printed, len(errors.splitlines())) == (ExitCode.BAD_DATA, "", 1)
     assert f"out: cannot be written ({os.strerror(number)}); nothing was kept of it" in errors
