@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         choices=(2, 3),
         default=3,
-        help="2: for scanners with a version before 0.2, which know no later format (default 3)",
+        help="2: for scanners of version 0.1.0, which know no later format (default 3)",
     )
     parser.add_argument("--name", help="what people call the bundle (default: the name of --out)")
     parser.add_argument(

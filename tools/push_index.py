@@ -8,8 +8,9 @@
     python -m tools.push_index status --fleet FLEET.toml [--html FILE] [--json]
 
 HOST is a host as for ssh, whose configuration, agent, jump hosts and known hosts are used. It never prompts, so it can be run by cron.
-Only chunks of files that a device lacks are sent, and an interrupted push resumes. The device checks the signature, every hash, the vector index and
-its self-test, activates the bundle on trial, and rolls back unless this tool confirms over a new connection that the daemon has loaded it.
+Only what a device lacks is sent, chunk by chunk, and an interrupted push resumes. The device checks the signature, every hash, the vector
+index and its self-test, activates the bundle on trial, and rolls back unless this tool confirms over a new connection that the daemon has
+loaded it.
 
 Exit status, the gravest of all hosts: 0 done, 64 usage, 65 the bundle is bad or a device refused or reverted it,
 69 a host is not reachable, 70 bug, 78 a device's settings are wrong.

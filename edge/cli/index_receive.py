@@ -16,8 +16,8 @@ from edge.errors import BundleError, DeviceError, ExitCode, UsageError
 from edge.index import releases
 from edge.index.audit import Audit
 from edge.index.pruning import prune
-from edge.receiving import staging
 from edge.receiving.acceptance import Acceptance
+from edge.receiving.incoming import remove_leftovers
 from edge.receiving.messages import REMOTE_COMMAND, REQUESTS
 from edge.receiving.session import Receiver
 from edge.receiving.status import describe_status, read_status, revert_if_overdue
@@ -87,7 +87,7 @@ def _confirm(args: argparse.Namespace) -> ExitCode:
 
 
 def _prune(args: argparse.Namespace) -> ExitCode:
-    staging.remove_leftovers(args.index)  # first, because it fails while a push is in progress
+    remove_leftovers(args.index)  # first, because it fails while a push is in progress
     removed = prune(args.index, args.keep)
     print_line(json.dumps({"removed": removed}) if args.json else f"removed: {', '.join(removed) or 'nothing'}")
     return ExitCode.OK
