@@ -6,7 +6,7 @@
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
 is missing is skipped with a line on standard error, as are the row locate without a model of the locator and the row delivery without
-Mosquitto.
+Mosquitto. The row updates compares with rsync and casync where they are installed.
 
 With ``--against`` this build and another checkout run in turn, each in processes of its own with this Python, on bundles that each makes of
 the same drawn cards; the values are ratios of this build to the other, with the right decisions of both beside them.
@@ -36,7 +36,8 @@ from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError
 
-NOT_BY_DEFAULT: Final = "libraries"
+NOT_BY_DEFAULT: Final = ("libraries", "updates")
+"""Rows that need programs of others, or minutes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> None:
-    names = _names(args, ROWS) or [name for name in ROWS if name != NOT_BY_DEFAULT]
+    names = _names(args, ROWS) or [name for name in ROWS if name not in NOT_BY_DEFAULT]
     with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory, open_locate(LocateSection()) as locate:
         print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
         fixture = make_fixture(Path(directory), open_model(find_model(args.model)), locate, args.cards, args.npu_latency)
@@ -98,7 +99,9 @@ def _line(row: Measurement) -> str:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLineParser(prog="benchmark", description="Measure the design's budgets on this machine.")
-    parser.add_argument("--rows", metavar="NAMES", help=f"comma-separated: {', '.join(ROWS)} (default all but {NOT_BY_DEFAULT})")
+    parser.add_argument(
+        "--rows", metavar="NAMES", help=f"comma-separated: {', '.join(ROWS)} (default all but {' and '.join(NOT_BY_DEFAULT)})"
+    )
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help=f"compare with another build; rows: {', '.join(AGAINST)}")
     parser.add_argument("--rounds", type=positive_count, default=3, metavar="N", help="with --against: how often both run (default 3)")
     parser.add_argument(

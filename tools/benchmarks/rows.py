@@ -32,12 +32,16 @@ from tools.benchmarks.locating import measure_locating, measure_still, nine_card
 from tools.benchmarks.npu import measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
 from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_export, measure_session
+from tools.benchmarks.updates import measure_assembly, measure_updates
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
 
 REPEATS: Final = 15
+
+MAX_NEW_SHARE: Final = 0.03
+MAX_CORRECTED_SHARE: Final = 0.005
 
 FRAME_S: Final = 1.0 / 30.0
 
@@ -233,6 +237,24 @@ def delivery(fixture: Fixture) -> Iterator[Measurement]:
     yield Measurement("delivery, broker may be killed / may not", statistics.median(figures.ratios), "times", 1.1, "lower", detail)
 
 
+def updates(fixture: Fixture) -> Iterator[Measurement]:
+    """Measure the bytes that updates of a catalog send, against the bundle, and the time to assemble it, against copying its files."""
+    folder = fixture.folder / "updates"
+    folder.mkdir()
+    for figures in measure_updates(folder, len(fixture.bundle.vectors), fixture.model.manifest.dim):
+        others = {"file by file": figures.files, "rsync": figures.rsync, "casync": figures.casync}
+        ratios = ", ".join(f"{figures.chunks / sent:.3f} of {name}" for name, sent in others.items() if sent)
+        detail = f"{figures.chunks / 1e6:.2f} of {figures.bundle_bytes / 1e6:.1f} MB; {ratios}"
+        bound = MAX_CORRECTED_SHARE if "corrected" in figures.name else MAX_NEW_SHARE
+        yield Measurement(f"update, {figures.name}: sent / bundle", figures.chunks / figures.bundle_bytes, "", bound, "lower", detail)
+    assembly = measure_assembly(folder)
+    detail = (
+        f"{assembly.assembly_s:.2f} against {assembly.copy_s:.2f} s for {assembly.bundle_bytes / 1e6:.1f} MB, both flushed to the disk; "
+        f"verifying the hashes takes {assembly.verify_s:.2f} s"
+    )
+    yield Measurement("update: assembling / copying", assembly.assembly_s / assembly.copy_s, "times", 1.5, "lower", detail)
+
+
 ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "work": work,
     "locate": locate,
@@ -246,6 +268,7 @@ ROWS: Final[dict[str, Callable[[Fixture], Iterator[Measurement]]]] = {
     "previews": previews,
     "session": session,
     "delivery": delivery,
+    "updates": updates,
 }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from edge.errors import ConnectionLostError, EdgeError, ExitCode
+from edge.errors import ConnectionLostError, DeviceError, EdgeError, ExitCode
 from edge.receiving.messages import Completed, ConfirmRequest, Offer, Status, StatusRequest, TransferPlan
 from tools.push.connection import Connection, HostRefusedError, SshOptions, connected
 from tools.push.local_bundle import LocalBundle
@@ -101,13 +101,18 @@ class HostPush:
         self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # callers name fields
 
     def _push_in_a_known_format(self) -> None:
-        """Push the bundle; to a device that does not know its format, the same bundle as that version can read it, if it can."""
+        """Push the bundle; to a device that does not know its format, the same bundle as that version can read it.
+
+        Raises ``DeviceError`` if that version cannot read it at all.
+        """
         try:
             self._push_with_retries()
         except HostRefusedError as error:
-            former = self._bundle.for_former_version() if _NEWER_FORMAT.search(str(error)) else None
-            if former is None:
+            if not _NEWER_FORMAT.search(str(error)):
                 raise
+            former = self._bundle.for_former_version()
+            if former is None:  # no fault of the bundle: the other hosts may have it
+                raise DeviceError(f"{error} on the scanner, or push a bundle to it that was built with --format 2") from error
             self._report_progress("the device has an earlier version; offering the bundle without counter and expiry")
             self._bundle = former
             self._push_with_retries()

@@ -32,7 +32,7 @@ class LocalBundle:
     def for_former_version(self) -> LocalBundle | None:
         """Return the same bundle as a device of version 0.1.0 can read it, None if there is nothing else to offer."""
         former = self.manifest.without_distribution()
-        if former == self.manifest or (self.signature and not self.former_signature):
+        if former == self.manifest or former.format_version > 2 or (self.signature and not self.former_signature):
             return None
         return replace(self, manifest=former, manifest_bytes=former.to_json().encode(), signature=self.former_signature)
 
@@ -73,7 +73,7 @@ def sign_bundle(folder: Path, key: Path, *, counter: int | None = None, expires:
     content = published.to_json().encode() if changes else (folder / MANIFEST_FILE).read_bytes()
     signature = sign(content, key, NAMESPACE)
     former = published.without_distribution()
-    former_signature = sign(former.to_json().encode(), key, NAMESPACE) if former != published else None
+    former_signature = sign(former.to_json().encode(), key, NAMESPACE) if former != published and former.format_version < 3 else None
     (folder / SIGNATURE_FILE).unlink(missing_ok=True)  # a signature never belongs to another manifest, also after a power cut
     (folder / FORMER_SIGNATURE_FILE).unlink(missing_ok=True)
     if changes:

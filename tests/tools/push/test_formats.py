@@ -1,6 +1,7 @@
 """A bundle with counter and expiry, and devices of version 0.1.0, which do not know them."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -8,9 +9,12 @@ from edge.bundles import manifest as manifests
 from edge.bundles.manifest import read_manifest
 from edge.bundles.signature import TrustedKeys, check_signature
 from edge.errors import ExitCode
+from edge.receiving.messages import Hello, Refused
 from tests.receiving.scanner import bundle
 from tests.support.ssh_server import make_key, needs_sshd, public_key
 from tools import sign_bundle
+from tools.push.connection import HostRefusedError, SshOptions
+from tools.push.host_push import HostPush, PushOptions
 from tools.push.local_bundle import read_bundle
 
 pytestmark = needs_sshd
@@ -75,3 +79,33 @@ def test_a_former_device_reads_the_former_manifest_only(tmp_path, key, monkeypat
         manifests.parse_manifest(local.manifest_bytes, "manifest.json")
     former = local.for_former_version()
     assert manifests.parse_manifest(former.manifest_bytes, "manifest.json") == former.manifest
+
+
+def test_a_former_device_is_left_out_if_it_cannot_read_the_bundle_at_all(tmp_path, monkeypatch):
+    @contextmanager
+    def former_device(host, ssh):
+        yield FormerDevice()
+
+    class FormerDevice:
+        hello = Hello(device_id="pi-1", version="0.1.0", model_id="m")
+        bytes_sent = 7
+
+        def send(self, message, payload=b""):
+            pass
+
+        def expect_one(self, kinds, steps=None):
+            reason = "manifest.json: format 3 is newer than 2, which this version reads; update cardedge"
+            raise HostRefusedError(Refused(reason=reason, exit_code=65))
+
+    monkeypatch.setattr("tools.push.host_push.connected", former_device)
+    bundle_with_chunks = read_bundle(bundle(tmp_path / "bundle", chunks=True))
+    report = HostPush("pi-1", bundle_with_chunks, SshOptions(), PushOptions(), print).run()
+    assert (report.result, report.exit_code, report.bytes_sent) == ("refused", ExitCode.UNAVAILABLE, 7)
+    assert report.reason.endswith("update cardedge on the scanner, or push a bundle to it that was built with --format 2")
+
+
+def test_a_bundle_with_chunks_has_no_former_manifest(tmp_path, key):
+    folder = bundle(tmp_path / "bundle", chunks=True)
+    assert sign(folder, key, "--counter", "7") == 0
+    assert read_bundle(folder).for_former_version() is None
+    assert not (folder / "manifest-2.json.sig").exists()
