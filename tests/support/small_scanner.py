@@ -80,7 +80,7 @@ def write_projection_model(folder: Path, *, seed: int = 0, note: str = NOTE) -> 
     return folder
 
 
-def write_index(path: Path, model_folder: Path, images: dict, cards: dict | None = None) -> Path:
+def write_index(path: Path, model_folder: Path, images: dict, cards: dict | None = None, *, chunks: bool = True) -> Path:
     """Write a bundle of ``images`` (by card id), embedded by the model in ``model_folder``; ``cards`` are listed instead of the default."""
     model = open_model(model_folder)
     embedder = OnnxEmbedder(model, threads=1)
@@ -103,6 +103,7 @@ def write_index(path: Path, model_folder: Path, images: dict, cards: dict | None
         gallery=gallery,
         reference_images=((CardId(card_id), _jpeg(image)) for card_id, image in images.items()),
         created=CREATED,
+        chunks=chunks,
     )
     write_bundle(path, contents, write_graph)
     return path

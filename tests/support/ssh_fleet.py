@@ -23,10 +23,11 @@ from tools.benchmarks.vectors import random_vectors
 class ScannerFleet:
     """Scanners behind sshd on the loopback that use the same bundle, each with settings and state folder of its own.
 
-    ``F`` are the words by which push_index reaches them. ``commands`` are the forced commands of scanners that do not run the usual one.
+    ``F`` are the words by which push_index reaches them. ``commands`` are the forced commands of scanners that do not run the usual one. Those
+    in ``former`` have a bundle of an earlier format.
     """
 
-    def __init__(self, folder, world, hosts, commands=None):
+    def __init__(self, folder, world, hosts, commands=None, former=()):
         self.folder = folder
         self.hosts = hosts
         self.world = world
@@ -35,7 +36,8 @@ class ScannerFleet:
         (folder / "allowed_signers").write_text(f"alice@lab {public_key(self.key)}\n")
         old = write_index(folder / "old", world.model, dict(list(world.images.items())[:4]))
         self.old_id = change_manifest(old, created=day(1)).bundle_id
-        self.servers = {host: self._scanner(host, old) for host in self.hosts}
+        former_old = write_index(folder / "former-old", world.model, dict(list(world.images.items())[:4]), chunks=False)
+        self.servers = {host: self._scanner(host, former_old if host in former else old) for host in self.hosts}
         self.write_ssh_config()
         self.F = ("-F", str(folder / "ssh_config"))
 
@@ -63,10 +65,10 @@ class ScannerFleet:
     def serving(self):
         return [releases.current_id(self.root(host)) for host in self.hosts]
 
-    def new_bundle(self, name, *, signed=True, **changes):
+    def new_bundle(self, name, *, signed=True, chunks=True, **changes):
         """A signed bundle of this fleet's network, newer than the one that serves."""
         pictures = dict(list(self.world.images.items())[1:])
-        folder = write_index(self.folder / name, self.world.model, pictures)
+        folder = write_index(self.folder / name, self.world.model, pictures, chunks=chunks)
         change_manifest(folder, **{"name": name, "created": day(2), **changes})
         if signed:
             assert sign_bundle.main([str(folder), "--key", str(self.key)]) == 0

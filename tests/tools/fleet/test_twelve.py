@@ -18,7 +18,7 @@ from tools.push.host_push import PushOptions
 HOSTS = tuple(f"pi-{number}" for number in range(1, 13))
 OFF, FULL, FORMER, MORTAL = HOSTS[2:6], HOSTS[6:8], "pi-9", "pi-10"
 DIES_BEFORE_CHANGE = 12
-"""While the files are moved to the releases; what is before it is receiving."""
+"""While the files are assembled."""
 
 COMMANDS = {
     FORMER: "exec {python} -m tests.support.former_receiver index receive --config {settings} --technician alice",
@@ -34,13 +34,14 @@ pytestmark = [needs_sshd, pytest.mark.slow, pytest.mark.timeout(1200)]
 class Timer:
     """What the timer of a workstation runs: ``apply``, again and again."""
 
-    def __init__(self, fleet, bundle, capsys):
+    def __init__(self, fleet, bundle, former_bundle, capsys):
         self.fleet = fleet
         self._capsys = capsys
         self._file = fleet.folder / "fleet.toml"
         self._file.write_text(
-            f'need_daemon = false\nparallel = 6\n[groups.shops]\nhosts = {json.dumps(HOSTS)}\nbundle = "{bundle}"\nsoak_s = 0\n'
-            "gate.enabled = false\n"
+            f"need_daemon = false\nparallel = 6\n[groups.shops]\nhosts = {json.dumps([host for host in HOSTS if host != FORMER])}\n"
+            f'bundle = "{bundle}"\nsoak_s = 0\ngate.enabled = false\n'
+            f'[groups.former]\nhosts = ["{FORMER}"]\nbundle = "{former_bundle}"\nsoak_s = 0\ngate.enabled = false\n'
         )
 
     def run(self, *words):
@@ -59,7 +60,7 @@ class Timer:
 
 @pytest.fixture
 def fleet(small_scanner, tmp_path):
-    made = ScannerFleet(tmp_path, small_scanner, HOSTS, COMMANDS)
+    made = ScannerFleet(tmp_path, small_scanner, HOSTS, COMMANDS, former={FORMER})
     for host in OFF:
         made.servers[host].stop()
     for host in FULL:
@@ -81,11 +82,15 @@ def test_all_that_can_be_served_is_and_the_table_is_right_at_each_step(fleet, ca
     new = fleet.new_bundle("new", signed=False)
     assert sign_bundle.main([str(new), "--key", str(fleet.key), "--counter", "2"]) == 0
     new_id = read_manifest(new).bundle_id
-    timer = Timer(fleet, new, capsys)
+    former = fleet.new_bundle("former", signed=False, chunks=False)
+    assert sign_bundle.main([str(former), "--key", str(fleet.key), "--counter", "2"]) == 0
+    former_id = read_manifest(former).bundle_id
+    wanted = [former_id if host == FORMER else new_id for host in HOSTS]
+    timer = Timer(fleet, new, former, capsys)
 
     assert timer.run("--dry-run") == ExitCode.UNAVAILABLE
     waiting = "waiting for canary"
-    assert timer.states() == ["outdated", waiting, *["unreachable"] * 4, *[waiting] * 6]
+    assert timer.states() == ["outdated", waiting, *["unreachable"] * 4, waiting, waiting, "outdated", *[waiting] * 3]
     assert timer.audits() == [""] * 12
 
     assert timer.run() == ExitCode.UNAVAILABLE
@@ -100,7 +105,8 @@ def test_all_that_can_be_served_is_and_the_table_is_right_at_each_step(fleet, ca
         "current",
         "current",
     ]
-    assert fleet.serving() == [new_id if state == "current" else fleet.old_id for state in timer.states()]
+    states = zip(timer.states(), wanted, strict=True)
+    assert fleet.serving() == [bundle_id if state == "current" else fleet.old_id for state, bundle_id in states]
     assert all("MB free" in timer.rows[host]["problem"] for host in FULL)
     assert "update CardEdge on it" in timer.rows[FORMER]["problem"]
     assert (timer.rows["pi-1"]["counter"], timer.rows[FORMER]["counter"]) == ("2", "")
@@ -113,7 +119,7 @@ def test_all_that_can_be_served_is_and_the_table_is_right_at_each_step(fleet, ca
     (fleet.folder / MORTAL / "mortal").unlink()
     assert timer.run() == 0
     assert timer.states() == ["current"] * 12
-    assert fleet.serving() == [new_id] * 12
+    assert fleet.serving() == wanted
 
     before = timer.audits()
     assert timer.run() == 0
