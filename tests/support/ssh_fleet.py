@@ -23,8 +23,8 @@ from tools.benchmarks.vectors import random_vectors
 class ScannerFleet:
     """Scanners behind sshd on the loopback that use the same bundle, each with settings and state folder of its own.
 
-    ``F`` are the words by which push_index reaches them. ``commands`` are the forced commands of scanners that do not run the usual one. Those
-    in ``former`` have a bundle of an earlier format.
+    ``F`` are the words by which push_index reaches them. ``commands`` are the forced commands of scanners that do not run the usual one.
+    Scanners in ``former`` have a bundle of an earlier format.
     """
 
     def __init__(self, folder, world, hosts, commands=None, former=()):
