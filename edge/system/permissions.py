@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
+from typing import Final
 
 from edge.errors import EdgeError
+
+FIRST_LOGIN_UID: Final = 1000
+"""Users below are those of services, in Debian Policy 9.2.2."""
 
 
 def error_message(error: EdgeError | PermissionError) -> str:
@@ -32,11 +36,12 @@ def _explanation(error: BaseException) -> str:
     except OSError:
         return f": {place}: user {user} may not access it; run the command with sudo"
     owner = _user_name(status.st_uid)
+    denial = f": {place} belongs to {owner} (mode {status.st_mode & 0o7777:04o}), and user {user} may not access it; "
+    if place.is_file() and os.geteuid() < FIRST_LOGIN_UID:
+        # a service cannot be run as another user: its files, such as that of a password, must be its own
+        return f"{denial}make it that user's: sudo chown {user} {place}"
     who = "root (with sudo)" if owner in {"root", user} else f"{owner} (sudo -u {owner}) or root (with sudo)"
-    return (
-        f": {place} belongs to {owner} (mode {status.st_mode & 0o7777:04o}), and user {user} may not access it; "
-        f"run the command as {who}, or copy the files to a folder that {user} can use"
-    )
+    return f"{denial}run the command as {who}, or copy the files to a folder that {user} can use"
 
 
 def _denying(path: Path) -> Path:

@@ -20,6 +20,13 @@ OTHER_USER = 65534 if os.geteuid() == 0 else None
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
+def user_name(user_id):
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
+
+
 def reaches_python():
     """Return whether the user of the commands can start this Python: not if it is in the home of another user."""
     try:
@@ -34,11 +41,11 @@ def reaches_python():
 pytestmark = pytest.mark.skipif(not reaches_python(), reason="other users cannot reach the Python of these tests: put the clone elsewhere")
 
 
-def run(*arguments):
+def run(*arguments, user=OTHER_USER):
     """Run a command as another user than root; return its exit status and all it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "edge", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-        user=OTHER_USER, env={"PATH": os.environ["PATH"], "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"},
+        user=user, env={"PATH": os.environ["PATH"], "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -102,3 +109,14 @@ def test_check_reports_the_other_parts_too(commands):
     assert "FAIL index" in output
     assert "FAIL outbox" in output
     assert "OK   backend" in output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a command as the user of a service")
+def test_a_service_is_told_how_it_gets_its_password_file(place):
+    password, settings = place / "mqtt.pw", place / "cardedge.toml"
+    password.write_text("secret")
+    password.chmod(0o600)
+    settings.write_text(f'[mqtt]\nusername = "x"\npassword_file = "{password}"\n')
+    _, output = run("check", "--config", settings, user=998)
+    assert f"mqtt.password_file: {password}" in output
+    assert f"sudo chown {user_name(998)} {password}" in output

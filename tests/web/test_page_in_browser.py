@@ -276,6 +276,15 @@ def test_the_status_view_is_live(open_page, pause):
         page.wait_for_selector("#toast.shown[data-kind=good]")
 
 
+def test_the_latencies_fit_their_tile(open_page, screenshots):
+    page = open_page("/status", "laptop")
+    page.wait_for_function("() => document.querySelectorAll('.latencies tbody tr').length >= 5")
+    page.screenshot(path=screenshots / "status-laptop.png", full_page=True)
+    table, tile = (page.locator(place).bounding_box() for place in (".latencies table", ".latencies"))
+    assert table["x"] >= tile["x"]
+    assert table["x"] + table["width"] <= tile["x"] + tile["width"]
+
+
 def test_the_certainty_depends_on_the_threshold(open_page):
     page = open_page("/login")
     levels = page.evaluate("""async () => {
