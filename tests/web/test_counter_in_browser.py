@@ -23,10 +23,9 @@ from tests.support.small_scanner import on_table
 from tests.web.browser import IN_BROWSER, Scanner, assert_fits, chromium, link_word, opened_views, screenshot_folder, wait_for_answer
 from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
 
-pytestmark = IN_BROWSER
-
 CARDS = int(os.environ.get("CARDEDGE_COUNTER_CARDS", "8"))
 RATE = float(os.environ.get("CARDEDGE_COUNTER_RATE", "0"))
+pytestmark = [*IN_BROWSER, pytest.mark.timeout(300 + (CARDS * 90 / RATE if RATE else 0))]
 LAID_SHARE = 0.7
 """Share of the time per card for which it lies on the table."""
 VIEWS = ("7-inch", "phone", "laptop")
@@ -258,14 +257,21 @@ def test_the_counter_fits_the_screen(open_page, screenshots, counted, size, sche
 @pytest.mark.skipif("CARDEDGE_AXE" not in os.environ, reason="CARDEDGE_AXE is not axe.min.js; `npm install axe-core`")
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", VIEWS)
-@pytest.mark.usefixtures("counted")
-def test_axe_finds_no_violation(open_page, size, scheme):
-    page = open_page("/counter", size, scheme)
+def test_axe_finds_no_violation(open_page, counted, size, scheme):
+    page = open_page("/counter", size, scheme, locale="de" if scheme == "light" else "en")
     script = Path(os.environ["CARDEDGE_AXE"]).read_text()
-    page.evaluate(script)
-    for name in views(page):
+
+    def violations(name):
+        page.evaluate(script)
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-        assert [(name, one["id"], one["nodes"][0]["html"]) for one in found] == []
+        return [(name, one["id"], one["nodes"][0]["html"]) for one in found]
+
+    for name in views(page):
+        assert violations(name) == []
+    for path, shown in {"/print": "tbody tr", "/": "#link[data-word=ready]", "/status": "#link[data-word=ready]", "/login": "form"}.items():
+        page.goto(counted.scanner.address + path)
+        page.wait_for_selector(shown)
+        assert violations(path) == []
 
 
 def test_the_list_is_exported_for_manabox(open_page, counted, tmp_path):
