@@ -96,7 +96,9 @@ class IndexState(Payload):
         None, ge=0, le=100, description="Progress of the change in percent; null if there is no change or its progress is not known."
     )
     problem: str | None = Field(
-        None, description="Why the last change of the bundle failed or was rolled back; the previous one is active."
+        None,
+        description="Why the last change of the bundle failed or was rolled back (the previous one is active), or why the active one "
+        "should be replaced: it has expired, or the key that signed it was revoked.",
     )
     added: int = Field(0, ge=0, description="Number of images of cards that were added on this device.")
     last_push: PushNote | None = Field(None, description="The last attempt to change the bundles over SSH; null if there was none.")
