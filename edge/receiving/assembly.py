@@ -7,8 +7,8 @@ the chunks that are wrong are requested too. The same finds out what an interrup
 
 from __future__ import annotations
 
-import bz2
 import os
+import zlib
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +22,7 @@ from edge.bundles.manifest import CHUNKS_FILE
 from edge.errors import BundleError, ProtocolError
 from edge.index import releases
 from edge.receiving.incoming import INCOMING, IncomingFolder, Wanted, write_at
-from edge.receiving.messages import Blocks, BlocksStored, Chunk
+from edge.receiving.messages import PLANES, Blocks, BlocksStored, Chunk
 from edge.receiving.staging import files_in_releases
 from edge.receiving.transfer import CHUNK_BYTES
 
@@ -99,10 +99,12 @@ class Assembly:
             if chunk_record(content[start:end]) != self._chunks.table[chunk].tobytes():
                 name = self._chunks.names[self._chunks.file[chunk]]
                 raise BundleError(f"{name}: its content differs from {CHUNKS_FILE}; check the bundle with `cardedge index verify`")
-        for run in _runs(chosen, self._chunks.file[chosen]):
-            first = chosen[run.start]
-            part = content[ends[run.start] - sizes[run.start] : ends[run.stop - 1]]
-            self._folder.write(self._chunks.names[self._chunks.file[first]], int(self._chunks.offset[first]), part)
+        for file in np.unique(self._chunks.file[chosen]):
+            place = np.flatnonzero(self._chunks.file[chosen] == file)
+            with self._folder.opened(self._chunks.names[file]) as descriptor:
+                for run in _runs(chosen[place]):
+                    first, last = place[run.start], place[run.stop - 1]
+                    write_at(descriptor, content[ends[first] - sizes[first] : ends[last]], int(self._chunks.offset[chosen[first]]))
         self._missing[chosen] = False
         return BlocksStored(missing=int(self._missing.sum()))
 
@@ -224,13 +226,17 @@ def _copy(file: BinaryIO, descriptor: int, source: int, target: int, length: int
 def _decoded(message: Blocks, payload: bytes, size_bytes: int) -> memoryview:
     """Return the content of a packet. Raises ``BundleError`` unless it has this size."""
     content = payload
-    if message.encoding == "bzip2":
+    if message.encoding != "plain":
         try:
-            content = bz2.BZ2Decompressor().decompress(payload, size_bytes + 1)
-        except (OSError, ValueError) as error:
+            content = zlib.decompressobj().decompress(payload, size_bytes + 1)
+        except zlib.error as error:
             raise BundleError(f"a packet cannot be decompressed ({error}); push again") from error
     if len(content) != size_bytes:
         raise BundleError(f"a packet has {len(content)} bytes of {message.count} chunks, {size_bytes} expected; push again")
+    if message.encoding == "zlib-planes":
+        if size_bytes % PLANES:
+            raise BundleError(f"a packet of {size_bytes} bytes cannot have been sent in {PLANES} planes; push again")
+        content = np.frombuffer(content, dtype=np.uint8).reshape(PLANES, -1).T.tobytes()
     return memoryview(content)
 
 

@@ -21,6 +21,10 @@ REMOTE_COMMAND: Final = "cardedge index receive"
 SIGNATURE_MAX_BYTES: Final = 1 << 16
 """A signature by the largest RSA key has about 6 kB."""
 
+Encoding: TypeAlias = Literal["plain", "zlib", "zlib-planes"]
+PLANES: Final = 4
+"""Bytes of a number in ``Blocks`` with the encoding ``zlib-planes``."""
+
 Reason: TypeAlias = Annotated[str, Field(max_length=4000)]
 
 
@@ -253,11 +257,15 @@ class Groups(Schema):
 
 
 class Blocks(Schema):
-    """The next ``count`` chunks that are wanted, at most 1 MiB together; the payload is compressed where that makes it smaller."""
+    """The next ``count`` chunks that are wanted, at most 1 MiB together; the payload is compressed where that pays.
+
+    With ``zlib-planes``, all first bytes of the 4-byte numbers are compressed first, then all second ones, and so on: the upper bytes of
+    small numbers are alike.
+    """
 
     kind: Literal["blocks"] = "blocks"
     count: PositiveInt
-    encoding: Literal["plain", "bzip2"] = "plain"
+    encoding: Encoding = "plain"
 
 
 class Commit(Schema):

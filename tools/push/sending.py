@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
 import hashlib
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ from edge.bundles.chunks import chunk_record, groups, read_chunk_list
 from edge.bundles.manifest import CHUNKS_FILE, DataFile
 from edge.errors import BundleError
 from edge.receiving.messages import (
+    PLANES,
     Blocks,
     BlocksStored,
     Chunk,
     Commit,
     Completed,
+    Encoding,
     Groups,
     GroupsRequest,
     Offer,
@@ -163,9 +165,12 @@ def chunk_packets(bundle: LocalBundle, numbers: ChunkNumbers) -> Iterator[ChunkP
 
 def _packet(parts: list[bytes]) -> ChunkPacket:
     content = b"".join(parts)
-    compressed = bz2.compress(content)
+    encoded: dict[Encoding, bytes] = {"zlib": zlib.compress(content, 9)}
+    if len(content) % PLANES == 0:
+        encoded["zlib-planes"] = zlib.compress(np.frombuffer(content, dtype=np.uint8).reshape(-1, PLANES).T.tobytes(), 9)
+    encoding, compressed = min(encoded.items(), key=lambda one: len(one[1]))
     if len(compressed) < _WORTH_COMPRESSING * len(content):
-        return ChunkPacket(Blocks(count=len(parts), encoding="bzip2"), compressed, len(content))
+        return ChunkPacket(Blocks(count=len(parts), encoding=encoding), compressed, len(content))
     return ChunkPacket(Blocks(count=len(parts)), content, len(content))
 
 
