@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.vision.corner_crops import CloserLook, crop_of, from_crop, joined, look
 from edge.vision.detector import CloserInfo, Detections, Detector, Floats
@@ -22,15 +21,13 @@ def look_closer(detector: Detector, pixels: RgbImage, found: Detections) -> Dete
     closer = detector.info.closer
     if closer is None or len(found) == 0:
         return found
-    first, _, _ = _looked(detector, closer, pixels, found)
-    # a second look, at the card filling its crop, sees best whether it is one; the mean of both looks' corners is nearer than either
-    found, seen, kept = _looked(detector, closer, pixels, first)
-    quads = (first.select(kept).quads + found.quads) / np.float32(2.0)
+    # once: a second look from these corners finds a few more cards and more that is none, and costs as much again (hef/README.md)
+    found, seen = _looked(detector, closer, pixels, found)
     upright = _together(found.order, seen.upright)
     turned = upright < 0.5
     looked = replace(
         found,
-        quads=np.where(turned[:, None, None], np.roll(quads, 2, axis=1), quads),
+        quads=np.where(turned[:, None, None], np.roll(found.quads, 2, axis=1), found.quads),
         score=_together(found.score, seen.face + seen.back),
         order=np.where(turned, 1.0 - upright, upright),
         is_back=seen.back > seen.face,
@@ -38,16 +35,10 @@ def look_closer(detector: Detector, pixels: RgbImage, found: Detections) -> Dete
     return looked.select(looked.score >= closer.card)
 
 
-def _looked(
-    detector: Detector, closer: CloserInfo, pixels: RgbImage, found: Detections
-) -> tuple[Detections, CloserLook, NDArray[np.bool_]]:
-    """Return the proposals with the corners of one look, what it saw, and which of ``found`` they are.
-
-    Those that have no crop, or no convex outline any more, are left out.
-    """
+def _looked(detector: Detector, closer: CloserInfo, pixels: RgbImage, found: Detections) -> tuple[Detections, CloserLook]:
+    """Return the proposals with the corners of one look, and what it saw, without those that have no crop or no longer a convex outline."""
     crops = [crop_of(pixels, quad) for quad in found.quads]
-    kept = np.array([crop is not None for crop in crops], dtype=np.bool_)
-    found = found.select(kept)
+    found = found.select(np.array([crop is not None for crop in crops], dtype=bool))
     shown = [crop for crop in crops if crop is not None]
     parts = [detector.look_closer(np.stack(shown[start : start + closer.max_batch])) for start in range(0, len(shown), closer.max_batch)]
     seen = look(joined(parts))
@@ -55,8 +46,7 @@ def _looked(
     quads = np.array([before if after is None else after for before, after in zip(found.quads, moved, strict=True)], dtype=np.float32)
     found = replace(found, quads=quads.reshape(-1, 4, 2))
     convex = is_convex(found.quads)
-    kept[kept] = convex
-    return found.select(convex), seen.select(convex), kept
+    return found.select(convex), seen.select(convex)
 
 
 def _together(first: Floats, second: Floats) -> Floats:
