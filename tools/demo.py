@@ -102,7 +102,7 @@ def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> i
     with tempfile.TemporaryDirectory(prefix="cardedge-demo-") as directory, demo_broker() as broker:
         folder = Path(directory)
         _say(f"Broker: {broker.name}, port {broker.port}.")
-        _say(f"Rendering a video of {length_s:.0f} s: drawn cards under a simulated camera ...")
+        _say(f"Rendering a video of {length_s:.0f} s, which takes about half as long: drawn cards under a simulated camera ...")
         script = demo_script(sample_video_cards(24), [drawn_video_card(UNKNOWN_SEED, 0)], FILM_SEED, length_s)
         write_video(script, folder / "demo.mp4")
         return _play(truth(script), folder, broker, http)
