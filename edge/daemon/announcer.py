@@ -140,6 +140,7 @@ class Announcer:
             now_ns = self._clock.monotonic_ns()
             latency_ms = max(0, now_ns - change.captured_ns) / NS_PER_MS
             self._counters.events.add(now_ns)
+            self._counters.identified += change.kind is ChangeKind.IDENTIFIED
             if context.frame is not None:
                 self._counters.latencies.add(now_ns, "capture_to_event", latency_ms)
             event = to_event(

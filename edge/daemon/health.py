@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from edge.camera.capture import CaptureState, CaptureStatus
 from edge.daemon.announcer import Identity
+from edge.daemon.processor_use import ProcessorUse
 from edge.daemon.rolling_stats import Counters
 from edge.publishing.sink import EventSink, SinkHealth
 from edge.publishing.state import HEALTH, CameraHealth, HealthState, NetworkHealth, NpuHealth, Problem
@@ -57,6 +59,7 @@ class HostSensors:
     temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
     resident_mb: Callable[[], float | None] = machine.resident_mb
     clock_is_synchronized: Callable[[], bool | None] = machine.clock_is_synchronized
+    processor_s: Callable[[], float] = time.process_time
 
 
 class HealthReporter:
@@ -78,12 +81,16 @@ class HealthReporter:
         self._started_ns = clock.monotonic_ns()
         self._published_ns: int | None = None
         self._signature: object = None
+        self._processor_use = ProcessorUse()
         self._since: dict[tuple[str, str], datetime] = {}
         self.counters = Counters()
 
     def report(self, snapshot: Snapshot) -> HealthState:
         """Publish health if a state, a problem or the clock changed or the last is 30 s old; return the current health in any case."""
-        state, now_ns = self.state(snapshot), self._clock.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
+        recognized, identified = self.counters.recognized, self.counters.identified
+        self._processor_use.add(now_ns, self._host.processor_s(), recognized=recognized, identified=identified)
+        state = self.state(snapshot)
         signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems, state.clock_synchronized)
         is_due = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * NS_PER_S
         if is_due or signature != self._signature:
@@ -125,6 +132,7 @@ class HealthReporter:
             temperatures_c=temperatures_c,
             drops={**snapshot.drops, "frames": snapshot.camera.dropped, "recognitions": counters.failed_recognitions},
             memory_mb=self._host.resident_mb(),
+            processor_s=self._processor_use.seconds(),
             clock_synchronized=self._host.clock_is_synchronized(),
             versions=dict(device.versions),
         )

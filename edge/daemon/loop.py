@@ -248,6 +248,7 @@ class Daemon:
         self._recognized_ns = self._clock.monotonic_ns()
         self._counters.failures_in_a_row = 0
         self._counters.cards.add(self._recognized_ns, len(sightings))
+        self._counters.recognized += len(sightings)
         for stage, milliseconds in oldest.pending.timing_ms.items():
             self._counters.latencies.add(self._recognized_ns, stage, milliseconds)
         context = self._context(oldest)

@@ -64,12 +64,17 @@ class Latencies:
 
 @dataclass(slots=True)
 class Counters:
-    """What the daemon's loop counts. ``failures_in_a_row`` is reset by a successful recognition."""
+    """What the daemon's loop counts. ``failures_in_a_row`` is reset by a successful recognition.
+
+    ``recognized`` are the cards recognized since the start, ``identified`` the events of cards that were identified.
+    """
 
     frames: Rate = field(default_factory=Rate)
     cards: Rate = field(default_factory=Rate)
     events: Rate = field(default_factory=Rate)
     latencies: Latencies = field(default_factory=Latencies)
+    recognized: int = 0
+    identified: int = 0
     failed_recognitions: int = 0
     failures_in_a_row: int = 0
     last_failure: str | None = None

@@ -221,6 +221,11 @@ class HealthState(Payload):
     temperatures_c: dict[str, FiniteFloat]
     drops: dict[str, int] = Field(description="Items that full queues dropped since the start, e.g. `frames`.")
     memory_mb: FiniteFloat | None = None
+    processor_s: dict[str, FiniteFloat] = Field(
+        {},
+        description="Processor seconds in the last hour, without the NPU: `per_identified_card`, and `per_idle_minute`, when no card is "
+        "recognized. Either is absent if there was no such time.",
+    )
     clock_synchronized: bool | None = Field(
         None, description="Whether the clock is synchronized to a time server; events carry wrong times if false. Null if not known."
     )
