@@ -1,6 +1,6 @@
 """Measure the performance targets as ratios within one run on this machine.
 
-    python -m tools.benchmark [--rows NAME,NAME …] [--cards N] [--npu-latency MS] [--json]
+    python -m tools.benchmark [--rows NAME,NAME …] [--cards N | --bundle DIR] [--npu-latency MS] [--json]
     python -m tools.benchmark --against CHECKOUT [--rows NAME,NAME …] [--rounds N] [--json]
 
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
@@ -32,7 +32,7 @@ from edge.recognition.model import find_model, open_model
 from edge.settings.sections import LocateSection
 from tools.benchmarks.against import AGAINST
 from tools.benchmarks.builds import make_pair
-from tools.benchmarks.fixture import CATALOG_CARDS, make_fixture
+from tools.benchmarks.fixture import CATALOG_CARDS, fixture_of, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError
 
@@ -57,8 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(args: argparse.Namespace) -> None:
     names = _names(args, ROWS) or [name for name in ROWS if name not in NOT_BY_DEFAULT]
     with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory, open_locate(LocateSection()) as locate:
-        print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
-        fixture = make_fixture(Path(directory), open_model(find_model(args.model)), locate, args.cards, args.npu_latency)
+        model = open_model(find_model(args.model))
+        if args.bundle is None:
+            print(f"making a bundle of {args.cards} entries ...", file=sys.stderr)
+            fixture = make_fixture(Path(directory), model, locate, args.cards, args.npu_latency)
+        else:
+            fixture = fixture_of(args.bundle, Path(directory), model, locate, args.npu_latency)
         for name in names:
             try:
                 for row in ROWS[name](fixture):
@@ -106,6 +110,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive_count, default=3, metavar="N", help="with --against: how often both run (default 3)")
     parser.add_argument(
         "--cards", type=positive_count, default=CATALOG_CARDS, metavar="N", help=f"entries of the bundle (default {CATALOG_CARDS})"
+    )
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="a built bundle instead of random vectors: searched with camera views of its cards"
     )
     parser.add_argument("--npu-latency", type=float, default=25.0, metavar="MS", help="time of the NPU's double per image (default 25)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")

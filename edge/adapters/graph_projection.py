@@ -24,7 +24,7 @@ DIMENSIONS: Final = (128, 256)
 seventh."""
 
 TRIED_SIMILARITY: Final = 0.6
-"""Cosine between a trial query and its row: nine of ten camera views come closer, down to 20 % of the card covered."""
+"""Cosine between a trial query and its row: nine of ten camera views come closer, with up to 35 % of the card covered."""
 
 _TRIED_QUERIES: Final = 1000
 _RANK: Final = 16

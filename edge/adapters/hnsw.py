@@ -35,6 +35,9 @@ RECALL_QUERIES: Final = 1000
 RECALL_K: Final = 10
 QUERY_SIMILARITY: Final = 0.8
 """Cosine between a recall query and the entry it was made from: about that between the camera's view of a card and its scan."""
+CONFUSED_SIMILARITY: Final = 0.9
+"""The same for queries disturbed towards other entries, which are harder: at this cosine a graph of 5,110 cards needs the same expansion
+as for camera views of them, 64."""
 
 MIN_PROPOSED: Final = 32
 """The nearest row may be further down among the projected ones; converting and comparing this many takes half as long as the walk."""
@@ -153,7 +156,7 @@ def disturbed_entries(vectors: StoredVectors, count: int, *, similarity: float =
 def _measured(graph: hnswlib.Index, rows: StoredVectors, components: GraphProjection | None, parameters: GraphParameters) -> BuiltGraph:
     queries = disturbed_entries(rows, RECALL_QUERIES)
     if components is not None:  # half of the queries are disturbed in a way that the projection keeps
-        queries = np.concatenate([queries[::2], rows_confused(rows, RECALL_QUERIES // 2, similarity=QUERY_SIMILARITY)])
+        queries = np.concatenate([queries[::2], rows_confused(rows, RECALL_QUERIES // 2, similarity=CONFUSED_SIMILARITY)])
     k = min(RECALL_K, len(rows))
     wanted = nearest_entries(queries, rows, k)[1] - TIE
     walked = queries if components is None else queries @ components.T

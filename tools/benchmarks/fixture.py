@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 
 from edge.adapters.hnsw import HnswIndex, write_graph
@@ -22,8 +23,9 @@ from edge.recognition.model import Model
 from edge.recognition.neighbors import CardId
 from edge.recognition.recognizer import LoadedGallery
 from edge.recognition.verification import SIGNATURE_BYTES, signature_of
-from edge.vision.card import Locate
+from edge.vision.card import CARD_SIZE, Locate
 from edge.vision.frame import RgbImage
+from edge.vision.image_file import decode_image
 from tools.benchmarks.npu import NpuFixture, make_npu_fixture
 from tools.benchmarks.vectors import random_vectors
 from tools.drawing.cards import over_white
@@ -38,7 +40,7 @@ CATALOG_CARDS: Final = 17_592
 class Fixture:
     """A model, a drawn card with a photo of it, and a bundle whose first entries are drawn cards; ``folder`` is for temporary files.
 
-    ``locate`` is the daemon's default locator.
+    ``locate`` is the daemon's default locator. ``has_embeddings`` says that the whole bundle was embedded from images.
     """
 
     model: Model
@@ -48,6 +50,7 @@ class Fixture:
     card: RgbImage
     folder: Path
     npu_latency_ms: float
+    has_embeddings: bool = False
 
     def loaded(self) -> LoadedGallery:
         """Return the bundle with its vector index, ready to be searched."""
@@ -79,7 +82,23 @@ def make_fixture(folder: Path, model: Model, locate: Locate, cards: int, npu_lat
         created=datetime.now(UTC).replace(microsecond=0),
     )
     write_bundle(folder / "bundle", contents, write_graph)
+    return Fixture(model, locate, open_bundle(folder / "bundle"), _photo_of(drawn[0]), drawn[0], folder, npu_latency_ms)
+
+
+def fixture_of(bundle: Path, folder: Path, model: Model, locate: Locate, npu_latency_ms: float) -> Fixture:
+    """Open a bundle that was built with ``model``, and photograph its first card from its reference image. Raises ``BundleError``."""
+    opened = open_bundle(bundle, expected_model_id=model.model_id)
+    card = reference_card(opened, opened.gallery.entry_card_ids[0])
+    return Fixture(model, locate, opened, _photo_of(card), card, folder, npu_latency_ms, has_embeddings=True)
+
+
+def reference_card(bundle: Bundle, card_id: CardId) -> RgbImage:
+    """Return the reference image of a card, enlarged to a rectified card. Raises ``BundleError``, or ``ImageError`` if it is damaged."""
+    small = decode_image(bundle.reference_image(card_id), f"the reference image of {card_id}")
+    return np.asarray(cv2.resize(small, CARD_SIZE, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _photo_of(card: RgbImage) -> RgbImage:
     table = np.full((720, 1280, 3), (96, 84, 70), np.uint8)
     pose = CardPose(620.0, 360.0, 4.0, roll_deg=12.0, tilt_deg=12.0)
-    photo, _ = photograph([(drawn[0], pose)], table, PRESETS["clean"], np.random.default_rng(1))
-    return Fixture(model, locate, open_bundle(folder / "bundle"), photo, drawn[0], folder, npu_latency_ms)
+    return photograph([(card, pose)], table, PRESETS["clean"], np.random.default_rng(1))[0]

@@ -12,14 +12,13 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from edge.adapters.exact import ExactIndex
-from edge.adapters.hnsw import HnswIndex, disturbed_entries
+from edge.adapters.hnsw import HnswIndex
 from edge.bundles.bundle import Bundle
 from edge.bundles.manifest import GraphParameters
 from edge.recognition.embedding import EmbeddingMatrix
 from tools.extras import extra_required
 
 _K: Final = 10
-_QUERIES: Final = 300
 
 Nearest: TypeAlias = "Callable[[EmbeddingMatrix], int]"
 """Takes one query (1, dim) and returns the nearest entry."""
@@ -36,13 +35,12 @@ class LibraryFigures:
     recall_at_1: float
 
 
-def measure_libraries(bundle: Bundle, *, queries: int = _QUERIES) -> Iterator[LibraryFigures]:
+def measure_libraries(bundle: Bundle, asked: EmbeddingMatrix) -> Iterator[LibraryFigures]:
     """Build each library's graph with the bundle's parameters and ask all of them the same queries in turn.
 
     Raises ``MissingExtraError`` if a library is not installed.
     """
     vectors = np.asarray(bundle.vectors, dtype=np.float32)
-    asked = disturbed_entries(bundle.vectors, queries, seed=1)
     exact, ours = ExactIndex(bundle.vectors, bundle.gallery.entry_card_ids), HnswIndex(bundle)
     best = np.array([exact.search(query[np.newaxis], 1)[0][0].similarity for query in asked])
     for name, build in (("usearch", _usearch), ("faiss-cpu", _faiss)):
