@@ -3,7 +3,7 @@
 import { ApiError, follow, get, post } from "./api.js";
 import { CardPicker } from "./card_picker.js";
 import { ExportDialog } from "./export_dialog.js";
-import { CONDITIONS, FINISHES, choose, fillChoices, following, money } from "./fields.js";
+import { CONDITIONS, FINISHES, binTexts, choose, fillChoices, following, money } from "./fields.js";
 import { Keys } from "./keys.js";
 import { Link } from "./link.js";
 import { EditDialog, ListsDialog, SettingsDialog, isSpoken } from "./list_dialogs.js";
@@ -163,7 +163,7 @@ function drawSums() {
   const unpriced = value && model.totals.unpriced > 0 ? translate("counter.unpriced", { count: model.totals.unpriced }) : "";
   find("#value").textContent = value;
   find("#unpriced").textContent = unpriced;
-  find(".sum").title = [unpriced, ...model.totals.bins.map((bin) => `${bin.bin ?? translate("counter.no_bin")}: ${bin.copies} · ${money(bin.value, model.totals.currency)}`)].filter(Boolean).join("\n");
+  find(".sum").title = [unpriced, ...binTexts(model.totals)].filter(Boolean).join("\n");
   find("#show-all .count").textContent = lines;
   find("#show-waiting .count").textContent = waiting;
   find("#show-waiting").dataset.some = waiting > 0;

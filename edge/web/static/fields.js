@@ -42,6 +42,11 @@ export function money(value, currency) {
   return new Intl.NumberFormat(language, { style: "currency", currency }).format(value);
 }
 
+/** Return "Bulk: 30 · 12.00 €" for each bin of a list. */
+export function binTexts(totals) {
+  return totals.bins.map(({ bin, copies, value }) => `${bin ?? translate("counter.no_bin")}: ${[copies, money(value, totals.currency)].filter(Boolean).join(" · ")}`);
+}
+
 /** Fill the selects of a form that are named finish, condition and language; `short` where there is little room. */
 export function fillChoices(form, short = false) {
   const condition = short ? "condition" : "condition.long";

@@ -1,7 +1,7 @@
 // The dialogs of the counter: edit a line, choose a list, settings of a list.
 
 import { ApiError, get, post, postFile } from "./api.js";
-import { choose, fillChoices } from "./fields.js";
+import { binTexts, choose, fillChoices } from "./fields.js";
 import { icon, make, toast } from "./page.js";
 import { chooseLanguage, label, language, languageCodes, timeOfDay, translate } from "./words.js";
 
@@ -122,6 +122,7 @@ export class SettingsDialog {
     for (const name of ["only_sets", "only_games", "printings"]) elements[name].value = header[name].join(", ");
     elements.rules.value = header.rules;
     elements.speak.checked = isSpoken();
+    this.#form.querySelector(".bins").replaceChildren(...binTexts(this.model.totals).map((text) => make("li", { text })));
     this.#error("");
     this.#dialog.showModal();
     this.#prices(() => get("/api/prices"));

@@ -336,7 +336,7 @@ export const de = {
   "settings.only_games": "Nur diese Spiele",
   "settings.printings": "Immer diese Ausgabe (Kennungen)",
   "settings.rules": "Regeln, die ein Fach bestimmen",
-  "settings.rules.hint": "[[rule]] bin = \"Mappe\" min_price = 5",
+  "settings.rules.hint": "[[rule]]\nbin = \"Mappe\"\nmin_price = 5",
   "settings.prices": "Preisdatei laden",
   "settings.prices.clear": "Preise der Kartendaten verwenden",
   "settings.prices.file": "Preise vom {day} für {count} Karten, in {currency}",

@@ -336,7 +336,7 @@ export const en = {
   "settings.only_games": "Only these games",
   "settings.printings": "Always this printing (card ids)",
   "settings.rules": "Rules that choose a bin",
-  "settings.rules.hint": "[[rule]] bin = \"Binder\" min_price = 5",
+  "settings.rules.hint": "[[rule]]\nbin = \"Binder\"\nmin_price = 5",
   "settings.prices": "Load price file",
   "settings.prices.clear": "Use the prices of the card data",
   "settings.prices.file": "Prices of {day} for {count} cards, in {currency}",
