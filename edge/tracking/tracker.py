@@ -18,8 +18,8 @@ which claim the evidence supports; the transitions are::
 
 An identified card stays identified if later images merely fail to confirm it. It is **disturbed** when its outline jumped or was absent
 for a moment: another card may be there now, so it is re-checked at once, and a card that stops resembling itself counts as another one.
-A card without a name that was absent for a moment has **returned**: it is judged anew, and counts as another one if none of its images
-comes closest to a candidate of the decision that was published.
+A card without a name that was absent for a moment has **returned**: it is judged anew, and counts as another one if it is identified and
+was not the best candidate before, or if none of its images comes closest to a former candidate.
 
 A tentative track that is absent too long is forgotten, unless a card was there: then what the evidence supports is published, and its
 removal. So is the card that was in the place of another, with too few images to notice it. A card that is taken away too early, or for
@@ -210,7 +210,7 @@ class Tracker:
         verdict = track.evidence.verdict(track.claim)
         if track.returned and verdict is not None:
             track.returned = False
-            if not track.evidence.names_any(_artwork_groups(track.published)):
+            if _is_another(track, verdict[1]):
                 removed, track = self._replace(track, at_ns)
         if verdict is None or verdict[0] <= track.claim:
             return removed
@@ -332,7 +332,7 @@ class Tracker:
             return (), track
         began_ns = track.began_ns if track.disturbed_ns is None or track.published is None else track.disturbed_ns
         verdict = track.evidence.last_verdict((track.seen_ns - began_ns) / NS_PER_S)
-        if verdict is None or track.evidence.names_any(_artwork_groups(track.published)):
+        if verdict is None or (track.published is not None and not _is_another(track, verdict[1])):
             return (), track
         removed: tuple[TrackChange, ...] = ()
         if track.published is not None:
@@ -368,5 +368,13 @@ class Tracker:
         return track.evidence.shows_another_card(disturbed=track.disturbed_ns is not None, returned=track.returned)
 
 
-def _artwork_groups(published: Decision | None) -> frozenset[str]:
-    return frozenset(candidate.artwork_group for candidate in published.candidates) if published is not None else frozenset()
+def _is_another(track: _Track, decision: Decision) -> bool:
+    """Return whether the decision about a card that returned is about another card than the one that was published.
+
+    An identified card is another if it is not the best candidate of that decision; one without a name, if no image comes close to it.
+    """
+    if track.published is None:
+        return False
+    if isinstance(decision, Identified):
+        return best_artwork_group(decision) != best_artwork_group(track.published)
+    return not track.evidence.names_any({candidate.artwork_group for candidate in track.published.candidates})

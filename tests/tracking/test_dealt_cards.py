@@ -1,5 +1,6 @@
 """Cards that are dealt onto one place, as fast as a person does it."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -12,6 +13,7 @@ from tests.tracking.table import (
     UNKNOWN,
     Table,
     always,
+    candidate,
     card_at,
     in_turn,
     kinds,
@@ -21,12 +23,20 @@ from tests.tracking.table import (
     unsure,
 )
 
+
+def unlike(*nearest):
+    """Return the decision about an unknown card with these candidates."""
+    return replace(nothing(), candidates=tuple(candidate(group, 0.2) for group in nearest))
+
+
 CARDS_IN_TURN = pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
         pytest.param(strong("a"), nothing("x"), [REMOVED, UNKNOWN], id="an unknown card after a known one"),
         pytest.param(nothing("x"), strong("a"), [REMOVED, IDENTIFIED], id="a known card after an unknown one"),
         pytest.param(unsure("b"), strong("a"), [REMOVED, IDENTIFIED], id="a known card after an uncertain one"),
+        pytest.param(unlike("x", "a"), strong("a"), [REMOVED, IDENTIFIED], id="a known card after one that resembled it second"),
+        pytest.param(unlike("x", "y"), unlike("y", "x"), [], id="the same unknown card in another light"),
         pytest.param(nothing("x"), nothing("y"), [REMOVED, UNKNOWN], id="an unknown card after another"),
         pytest.param(unsure("a"), strong("a"), [IDENTIFIED], id="the same card, laid down better"),
         pytest.param(nothing("a"), strong("a"), [IDENTIFIED], id="the same card, after glare"),
