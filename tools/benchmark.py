@@ -1,7 +1,7 @@
 """Measure the performance targets as ratios within one run on this machine.
 
     python -m tools.benchmark [--rows NAME,NAME …] [--cards N | --bundle DIR] [--npu-latency MS] [--json]
-    python -m tools.benchmark --against CHECKOUT [--rows NAME,NAME …] [--rounds N] [--json]
+    python -m tools.benchmark --against CHECKOUT [--steps COMMIT,COMMIT …] [--rows NAME,NAME …] [--rounds N] [--json]
 
 Each row is compared with a reference measured in the same run (the embedder, exact search or the NPU alone), so a slow machine slows both.
 The rows throughput and overload need the extra ``train``, the row libraries the extra ``benchmark``; without ``--rows``, a row whose extra
@@ -9,7 +9,8 @@ is missing is skipped with a line on standard error, as are the row locate witho
 Mosquitto. The row updates compares with rsync and casync where they are installed.
 
 With ``--against`` this build and another checkout run in turn, each in processes of its own with this Python, on bundles that each makes of
-the same drawn cards; the values are ratios of this build to the other, with the right decisions of both beside them.
+the same drawn cards; the values are ratios of this build to the other, with the right decisions of both beside them. ``--steps`` compares
+commits of this clone with the checkout instead, one after the other: what each step brought, as in ``docs/performance.md``.
 
 Exit status: 0 done, whether or not the bounds are met, 64 usage, 69 what a row of ``--rows`` needs is missing.
 """
@@ -21,7 +22,8 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +33,7 @@ from edge.errors import DeviceError, EdgeError, ModelError, UsageError
 from edge.recognition.model import find_model, open_model
 from edge.settings.sections import LocateSection
 from tools.benchmarks.against import AGAINST
-from tools.benchmarks.builds import make_pair
+from tools.benchmarks.builds import HERE, checked_out, make_pair
 from tools.benchmarks.fixture import CATALOG_CARDS, fixture_of, make_fixture
 from tools.benchmarks.rows import ROWS, Measurement
 from tools.extras import MissingExtraError
@@ -75,12 +77,16 @@ def _measure(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     names = _names(args, AGAINST) or list(AGAINST)
-    with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory:
-        print("making a bundle with either build ...", file=sys.stderr)
-        pair = make_pair(Path(directory), args.against, args.rounds)
-        for name in names:
-            for row in AGAINST[name](pair):
-                _print(row, args)
+    steps = args.steps.split(",") if args.steps else [None]
+    for step in steps:
+        with tempfile.TemporaryDirectory(prefix="cardedge-benchmark-") as directory, ExitStack() as stack:
+            folder = Path(directory)
+            ours = HERE if step is None else stack.enter_context(checked_out(step, folder / "checkout"))
+            print("making a bundle with either build ...", file=sys.stderr)
+            pair = make_pair(folder, args.against, args.rounds, ours)
+            for name in names:
+                for row in AGAINST[name](pair):
+                    _print(row if step is None else replace(row, name=f"{step}: {row.name}"), args)
 
 
 def _names(args: argparse.Namespace, known: Iterable[str]) -> list[str]:
@@ -107,6 +113,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rows", metavar="NAMES", help=f"comma-separated: {', '.join(ROWS)} (default all but {' and '.join(NOT_BY_DEFAULT)})"
     )
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help=f"compare with another build; rows: {', '.join(AGAINST)}")
+    parser.add_argument("--steps", metavar="COMMITS", help="with --against: compare these commits, comma-separated, instead of this build")
     parser.add_argument("--rounds", type=positive_count, default=3, metavar="N", help="with --against: how often both run (default 3)")
     parser.add_argument(
         "--cards", type=positive_count, default=CATALOG_CARDS, metavar="N", help=f"entries of the bundle (default {CATALOG_CARDS})"
@@ -117,7 +124,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--npu-latency", type=float, default=25.0, metavar="MS", help="time of the NPU's double per image (default 25)")
     parser.add_argument("--model", type=Path, metavar="DIR", help="folder of the network (default: the one under hef/)")
     parser.add_argument("--json", action="store_true", help="one JSON object per row on standard output")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.steps and args.against is None:
+        parser.error("--steps belongs to --against")
+    return args
 
 
 if __name__ == "__main__":

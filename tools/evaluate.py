@@ -94,7 +94,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             counts = {"scene_count": args.scenes, "picture_count": args.pictures, "back_count": args.backs}
             rows = list(measure_frames(dataset, recognizer, locate, **counts))
         else:
-            rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k, locate))
+            rows = list(measure_rows(dataset, embedder, loaded, presets, args.neighbors_k, locate, upside_down=args.upside_down))
     if args.json:
         for record in as_records(rows):
             print(json.dumps(record))
@@ -159,6 +159,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="query only N cards, chosen by the seed")
     parser.add_argument("--views", metavar="NAMES", help=f"comma-separated, or all: {', '.join(PRESETS)}")
     parser.add_argument("--views-per-card", type=int, metavar="N", help="simulated views of each card (default 1, acceptance 2)")
+    parser.add_argument("--upside-down", action="store_true", help="turn the views of the quick counts by half a turn")
     parser.add_argument("--neighbors-k", type=int, default=NEIGHBORS_K, metavar="K", help=f"neighbors verified (default {NEIGHBORS_K})")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the views (default 2026)")
     parser.add_argument(

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from tools.drawing.spec import card_specs
 HERE: Final = Path(__file__).resolve().parents[2]
 PROBE: Final = Path(__file__).with_name("probe.py")
 PROCESS_TIMEOUT_S: Final = 1800.0
-DRAWN_CARDS: Final = 192
+DRAWN_CARDS: Final = 96
 """Cards in the bundle of either build; each builds its own from the same images."""
 
 Figures = Mapping[str, float]
@@ -85,14 +86,35 @@ class BuildPair:
         return figures[self.ours], figures[self.theirs]
 
 
-def make_pair(folder: Path, other: Path, rounds: int) -> BuildPair:
-    """Draw cards and have both builds make a bundle of them. Raises ``UsageError`` if ``other`` is not a checkout."""
-    if not (other / "edge" / "__main__.py").is_file():
-        raise UsageError(f"--against {other}: not a checkout of CardEdge; make one with `git worktree add DIR COMMIT`")
+def make_pair(folder: Path, other: Path, rounds: int, ours: Path = HERE) -> BuildPair:
+    """Draw cards and have both builds make a bundle of them; ``ours`` is compared with ``other``. ``folder`` is for their files.
+
+    Raises ``UsageError`` if either is not a checkout.
+    """
+    for checkout in (ours, other):
+        if not (checkout / "edge" / "__main__.py").is_file():
+            raise UsageError(f"{checkout}: not a checkout of CardEdge; make one with `git worktree add DIR COMMIT`")
     images = folder / "drawn"
     write_cards(card_specs(DRAWN_CARDS, 3), images)
-    pair = BuildPair(Build(HERE, folder / "ours"), Build(other.resolve(), folder / "theirs"), images, folder, rounds)
+    pair = BuildPair(Build(ours.resolve(), folder / "ours"), Build(other.resolve(), folder / "theirs"), images, folder, rounds)
     for build in (pair.ours, pair.theirs):
         build.folder.mkdir()
         build.run(["-m", "tools.build_index", "--images", images, "--cards", images / "cards.csv", "--out", build.bundle, "--no-cache"])
     return pair
+
+
+@contextmanager
+def checked_out(commit: str, folder: Path) -> Iterator[Path]:
+    """Check ``commit`` of this repository out into ``folder``, and remove it at the end. Raises ``UsageError`` if there is none."""
+    _git("worktree", "add", "--detach", "--force", str(folder), commit)
+    try:
+        yield folder
+    finally:
+        _git("worktree", "remove", "--force", str(folder))
+
+
+def _git(*arguments: str) -> None:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=HERE, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["git failed"]
+        raise UsageError(f"git {' '.join(arguments[:2])} {arguments[-1]}: {reason[0]}; name a commit of this clone")

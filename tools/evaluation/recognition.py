@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from edge.recognition.decision import Identified, Sighting, Unknown
 from edge.recognition.gallery import Gallery
 from edge.recognition.recognizer import Embedder, LoadedGallery, Recognizer
@@ -127,14 +129,25 @@ def count_outcome(query: Query, sightings: Sequence[Sighting], gallery: Gallery)
 
 
 def measure_rows(
-    dataset: Dataset, embedder: Embedder, loaded: LoadedGallery, presets: Sequence[str], neighbors_k: int, locate: Locate
+    dataset: Dataset,
+    embedder: Embedder,
+    loaded: LoadedGallery,
+    presets: Sequence[str],
+    neighbors_k: int,
+    locate: Locate,
+    *,
+    upside_down: bool = False,
 ) -> Iterator[Row]:
-    """Yield the rows of the table as they are measured: scans, views of each preset, photos, negatives. Shows progress."""
+    """Yield the rows of the table as they are measured: scans, views of each preset, photos, negatives. Shows progress.
+
+    ``upside_down`` turns the views, so that the orientation that is looked at first is the wrong one.
+    """
     count = len(dataset.scans)
     clean = evaluate_queries(with_progress(scans(dataset), count, "scans"), embedder, loaded, neighbors_k=neighbors_k)
     yield Row("scans", NAMED_RIGHT, clean, clean.named_right, SCANS_BOUND)
     for preset in presets:
-        queries = with_progress(views(dataset, preset), count * dataset.views_per_card, preset)
+        seen = map(_upside_down, views(dataset, preset)) if upside_down else views(dataset, preset)
+        queries = with_progress(seen, count * dataset.views_per_card, preset)
         present, absent = evaluate_with_and_without(queries, embedder, loaded, neighbors_k=neighbors_k)
         yield Row(f"view {preset}", NAMED_RIGHT, present, present.named_right, VIEWS_BOUND if preset == PHOTO_VIEW else None)
         yield Row(f"view {preset}, not in the index", NOTHING_NAMED, absent, absent.asked - absent.named_wrong)
@@ -145,6 +158,10 @@ def measure_rows(
         refused = evaluate_queries(queries, embedder, loaded, neighbors_k=neighbors_k)
         if refused.asked:
             yield Row(name, NOTHING_NAMED, refused, refused.asked - refused.named_wrong, NEGATIVES_BOUND)
+
+
+def _upside_down(query: Query) -> Query:
+    return replace(query, pixels=np.ascontiguousarray(query.pixels[::-1, ::-1]))
 
 
 def as_table(rows: Sequence[Row]) -> str:

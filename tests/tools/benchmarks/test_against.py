@@ -11,7 +11,7 @@ from edge.settings.mqtt import OutboxSettings
 from tests.support.paths import ROOT
 from tools.benchmark import main
 from tools.benchmarks.against import latencies, moving_cards
-from tools.benchmarks.builds import Build, BuildPair, make_pair
+from tools.benchmarks.builds import Build, BuildPair, checked_out, make_pair
 from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
 
@@ -54,6 +54,14 @@ def test_a_folder_without_a_build_is_refused(tmp_path, capsys):
     assert "git worktree add" in capsys.readouterr().err
     assert main(["--against", str(tmp_path), "--rows", "search,nothing"]) == 64
     assert "no row" in capsys.readouterr().err
+
+
+def test_a_commit_is_checked_out_and_removed_again(tmp_path):
+    with checked_out("HEAD", tmp_path / "step") as checkout:
+        assert (checkout / "tools" / "benchmark.py").is_file()
+    assert not checkout.exists()
+    with pytest.raises(UsageError, match="name a commit"), checked_out("no-such-commit", tmp_path / "none"):
+        pass
 
 
 def test_what_fails_in_a_build_names_the_checkout_and_the_reason(tmp_path):
