@@ -1,11 +1,15 @@
 """Export a trained network into a model folder for a device: ``hef/<name>/`` for a scanner.
 
     python -m tools.export_model --checkpoint runs/next/final.pt --data DIR --out hef/NAME [--target hailo|android|server|ios] [--side N]
+    python -m tools.export_model --int8 --data DIR --out hef/NAME
 
 Folds normalization layers, writes the file formats of the target (weights in half precision), compares each with the trained network on
 real cards, measures the ONNX file on simulated views of the held-out cards and writes ``model.json``: hashes, golden embeddings, the stages
 of the training, the measurements. The folder is created or replaced atomically and only if all comparisons pass; an existing model script
 for the compiler (``*.alls``) is kept.
+
+With ``--int8`` an existing folder gets a file with 8-bit weights and activations, which scanners without an NPU run. It is calibrated on
+views of cards of the training, compared with the ONNX file on views of held-out cards, and added only if both give the same answers.
 Exit status: 0 done, 64 usage, 65 unusable checkpoint or data, or a file that does not agree with the network.
 """
 
@@ -25,6 +29,8 @@ from tools.extras import extra_required
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _arguments(arguments)
+    if args.int8:
+        return _add_int8(args)
     try:
         with extra_required("exporting"):
             from tools.exporting.folder import export
@@ -39,9 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _add_int8(args: argparse.Namespace) -> int:
+    try:
+        with extra_required("quantizing"):
+            from tools.exporting.int8 import add_int8
+        agreement = add_int8(args.out, args.data)
+    except EdgeError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    cosines = f"cosine {agreement.mean_cosine:.4f} on average, {agreement.min_cosine:.4f} at least"
+    print(f"{args.out}: 8-bit file added; {cosines}, {100 * agreement.top1:.1f} % same answers over {agreement.count} views")
+    return 0
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLineParser(prog="export_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="final.pt of a training run")
+    parser.add_argument("--checkpoint", type=Path, help="final.pt of a training run; required without --int8")
+    parser.add_argument("--int8", action="store_true", help="add an 8-bit file to the existing folder --out")
     parser.add_argument("--data", type=Path, required=True, help="folder with cards.csv, its pictures and negatives/")
     parser.add_argument("--out", type=Path, required=True, help="hef/<name> for a scanner; replaced when everything held")
     what = "; ".join(f"{name}: {target.purpose}" for name, target in TARGETS.items())
@@ -50,7 +70,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--side", type=int, metavar="N", help="pixels of the input's side, a multiple of the training's (default: the target's)"
     )
     parser.add_argument("--views-per-card", type=int, default=2, help="simulated views of each held-out card per row; 0 measures nothing")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.checkpoint is None and not args.int8:
+        parser.error("the following arguments are required: --checkpoint")
+    return args
 
 
 if __name__ == "__main__":

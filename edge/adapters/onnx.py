@@ -24,7 +24,7 @@ from edge.errors import DetectorError, EmbedderError, EmbedderTimeoutError, Mode
 from edge.recognition.description import TextEmbedder, TextEmbedderInfo, to_text_input
 from edge.recognition.embedding import INPUT_SIZE, EmbedderInfo, EmbeddingMatrix, InputBatch, check_input_batch, checked_embeddings
 from edge.recognition.locator_model import LocatorModel
-from edge.recognition.model import Model
+from edge.recognition.model import ArtifactKind, Model
 from edge.recognition.recognizer import Embedder
 from edge.recognition.text_model import TextModel
 from edge.vision.corner_crops import CROP_SIZE, CornerMaps, CropBatch, checked_corners
@@ -59,7 +59,7 @@ _Job: TypeAlias = "tuple[InputBatch, Future[EmbeddingMatrix]]"
 
 
 class OnnxEmbedder(Embedder):
-    """Runs the ``onnx`` artifact of a model in worker threads.
+    """Runs the ``onnx`` artifact of a model, or another ``kind`` that ONNX Runtime runs, in worker threads.
 
     ``threads`` is the number of ONNX Runtime's threads per batch, 0 for one per core. ``workers`` batches run in parallel with the same
     weights; together with ``threads=1`` this gives the most images per second, because no core waits for another at the end of a layer, and
@@ -71,6 +71,7 @@ class OnnxEmbedder(Embedder):
         self,
         model: Model,
         *,
+        kind: ArtifactKind = "onnx",
         threads: int = 0,
         workers: int = 1,
         arena: bool = False,
@@ -78,10 +79,10 @@ class OnnxEmbedder(Embedder):
         spin: bool = False,
         submit_timeout_s: float = 10.0,
     ) -> None:
-        artifact = model.artifact("onnx")
+        artifact = model.artifact(kind)
         self._info = EmbedderInfo(model.model_id, artifact.sha256, model.manifest.dim, artifact.max_batch)
         self._submit_timeout_s = submit_timeout_s
-        self._session = _open_session(model, threads, arena, graph_optimization, spin)
+        self._session = _open_session(model, kind, threads, arena, graph_optimization, spin)
         self._input = self._session.get_inputs()[0].name
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._free = threading.BoundedSemaphore(workers + _WAITING)
@@ -245,9 +246,9 @@ def _open_closer(model: LocatorModel, threads: int) -> onnxruntime.InferenceSess
 
 
 def _open_session(
-    model: Model, threads: int, arena: bool, graph_optimization: GraphOptimization, spin: bool
+    model: Model, kind: ArtifactKind, threads: int, arena: bool, graph_optimization: GraphOptimization, spin: bool
 ) -> onnxruntime.InferenceSession:
-    path = model.artifact_path("onnx")
+    path = model.artifact_path(kind)
     session = _load(path, threads=threads, arena=arena, graph_optimization=graph_optimization, spin=spin)
     (pixels,), (embedding,) = session.get_inputs(), session.get_outputs()
     wanted = [INPUT_SIZE.height, INPUT_SIZE.width, 3]

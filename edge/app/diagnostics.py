@@ -22,7 +22,7 @@ from edge.app.broker import probe_broker
 from edge.app.camera import open_camera, source_label
 from edge.app.child_check import check_in_child
 from edge.app.locator import open_locate
-from edge.app.model import load_model
+from edge.app.model import LoadedModel, load_model
 from edge.app.recognizer import open_text_reader
 from edge.app.storage import memory_storage
 from edge.errors import CameraError, EdgeError, ExitCode, ModelError, OutboxError
@@ -147,10 +147,17 @@ def _model(settings: Settings, *, at_rest: bool) -> Iterator[CheckResult]:
         start_s = time.perf_counter()
         loaded.embed(model.golden_inputs[:1])
         took_ms = 1000.0 * (time.perf_counter() - start_s)
-        backend = settings.network.backend
+        backend: str = settings.network.backend
+        if loaded.precision is not None:
+            backend = f"{backend}, {_file_running(loaded)} ({loaded.precision})"
         yield _ok("backend", f"{backend}: self-test passed (cosine {loaded.self_test_cosine:.4f}), {took_ms:.0f} ms per image")
         if loaded.npu_status is not None:
             yield from _npu(loaded.npu_status())
+
+
+def _file_running(loaded: LoadedModel) -> str:
+    running = loaded.embedder.info.artifact_sha256
+    return next(artifact.file for artifact in loaded.model.manifest.artefacts.values() if artifact.sha256 == running)
 
 
 def _locator(settings: Settings) -> Iterator[CheckResult]:

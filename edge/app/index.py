@@ -13,9 +13,10 @@ from edge.index.loading import BundleLoader, load_with_overlay
 from edge.index.releases import BundleCheck, open_index
 from edge.recognition.decision import AcceptanceThresholds
 from edge.recognition.embedding import EmbeddingMatrix, Projection
-from edge.recognition.model import Model, check_pairing
+from edge.recognition.model import Model
 from edge.recognition.model_evidence import ModelEvidence
 from edge.recognition.neighbors import CardId
+from edge.recognition.pairing import check_pairing
 from edge.recognition.recognizer import LoadedGallery, VectorIndex
 from edge.settings.sections import Settings
 

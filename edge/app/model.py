@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 from edge.recognition.description import TextEmbedder
 from edge.recognition.embedding import EmbeddingMatrix, InputBatch
-from edge.recognition.model import Model, find_model, open_model, self_test
+from edge.recognition.model import ArtifactKind, Model, find_model, open_model, self_test
+from edge.recognition.pairing import is_close
 from edge.recognition.recognizer import Embedder
 from edge.recognition.text_model import find_text_model, open_text_model, self_test_text
-from edge.settings.sections import NetworkSection
+from edge.settings.sections import NetworkSection, Precision
 from edge.system.npu import NpuStatus
+from edge.system.processor import Int8Kernel, int8_kernel
 
 if TYPE_CHECKING:
     from edge.adapters.hailo_npu import HailoNpu
+
+_log = logging.getLogger(__name__)
 
 _START_S: Final = 5.0
 EMBED_TIMEOUT_S: Final = 60.0
@@ -32,6 +37,7 @@ class LoadedModel:
 
     ``self_test_cosine`` is the least cosine between the embeddings of the golden images and the expected ones. ``npu_status`` returns
     the sensor values of the NPU, ``npu`` is its owner; both are None on the CPU backend.
+    ``precision`` is why this file runs on the CPU, None on the NPU.
     """
 
     model: Model
@@ -39,6 +45,7 @@ class LoadedModel:
     self_test_cosine: float
     npu_status: Callable[[], NpuStatus] | None = None
     npu: HailoNpu | None = None
+    precision: str | None = None
 
     @property
     def artifact_sha256(self) -> str:
@@ -70,12 +77,18 @@ class StartingModel:
 def start_model(settings: NetworkSection) -> Iterator[StartingModel]:
     """Verify the model's folder, start its backend in a thread, and close it at the end. Raises ``ModelError``."""
     model = open_model(find_model(settings.model))
-    artifact = model.artifact("hef" if settings.backend == "hailo" else "onnx")
+    kind: ArtifactKind = "hef"
+    reason: str | None = None
+    if settings.backend == "onnx":
+        kind, reason = choose_precision(model, settings.precision, int8_kernel())
+    artifact = model.artifact(kind)
+    if reason is not None:
+        _log.info("the model runs as %s: %s", artifact.file, reason)
     started: Future[LoadedModel] = Future()
 
     def start() -> None:
         try:
-            started.set_result(_start_backend(model, settings))
+            started.set_result(_start_backend(model, settings, kind, reason))
         except BaseException as error:  # noqa: BLE001 - any error goes to the caller of `result`
             started.set_exception(error)
 
@@ -95,7 +108,7 @@ def load_model(settings: NetworkSection) -> Iterator[LoadedModel]:
         yield starting.result()
 
 
-def _start_backend(model: Model, settings: NetworkSection) -> LoadedModel:
+def _start_backend(model: Model, settings: NetworkSection, kind: ArtifactKind, reason: str | None) -> LoadedModel:
     with ExitStack() as stack:
         if settings.backend == "hailo":
             from edge.adapters.hailo import HailoEmbedder
@@ -106,10 +119,15 @@ def _start_backend(model: Model, settings: NetworkSection) -> LoadedModel:
             from edge.adapters.onnx import OnnxEmbedder
 
             embedder = OnnxEmbedder(
-                model, threads=settings.threads, arena=settings.arena, spin=settings.spin, graph_optimization=settings.graph_optimization
+                model,
+                kind=kind,
+                threads=settings.threads,
+                arena=settings.arena,
+                spin=settings.spin,
+                graph_optimization=settings.graph_optimization,
             )
             stack.enter_context(closing(embedder))
-            loaded = LoadedModel(model, embedder, self_test(embedder.submit, model, kind="onnx"))
+            loaded = LoadedModel(model, embedder, self_test(embedder.submit, model, kind=kind), precision=reason)
         stack.pop_all()
     return loaded
 
@@ -117,6 +135,22 @@ def _start_backend(model: Model, settings: NetworkSection) -> LoadedModel:
 def _close(started: Future[LoadedModel]) -> None:
     if started.exception() is None:
         started.result().embedder.close()
+
+
+def choose_precision(model: Model, wanted: Precision, kernel: Int8Kernel) -> tuple[ArtifactKind, str]:
+    """Return the artifact for the CPU and the reason, for the log. Raises ``ModelError`` if the settings name one that is not there."""
+    if wanted != "auto":
+        kind: ArtifactKind = "int8" if wanted == "int8" else "onnx"
+        model.artifact(kind)
+        return kind, f"network.precision is {wanted}"
+    if "int8" not in model.manifest.artefacts:
+        return "onnx", "the model has no 8-bit file"
+    agreement = model.manifest.agreement.get("int8")
+    if agreement is None or not is_close(agreement):
+        return "onnx", "model.json does not record that the 8-bit file agrees with it"
+    if kernel is Int8Kernel.NONE:
+        return "onnx", f"{kernel}, so 8 bits would be slower"
+    return "int8", f"{kernel}"
 
 
 def load_text_embedder(folder: Path | None) -> TextEmbedder:

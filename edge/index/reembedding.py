@@ -1,7 +1,7 @@
 """Embedding the cards of a bundle again on the device, from the reference images in the bundle.
 
 The 8-bit embeddings of an NPU differ slightly from those of the ONNX file that the bundle was built with. Unless that difference was
-measured to be harmless (``edge.recognition.model.check_pairing``), the device needs a bundle embedded by its own model file. Embeddings
+measured to be harmless (``edge.recognition.pairing.check_pairing``), the device needs a bundle embedded by its own model file. Embeddings
 are saved after each batch, so that an interrupted run resumes.
 """
 

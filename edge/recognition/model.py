@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pydantic import AwareDatetime, Field, PositiveInt, ValidationError
 
-from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError, ModelMismatchError
+from edge.errors import EmbedderError, EmbedderTimeoutError, ModelError
 from edge.recognition.embedding import INPUT_SIZE, PREPROCESSING_ID, EmbeddingMatrix, InputBatch, ModelId
 from edge.recognition.hef_file import CHIP, HEAD_BYTES, architecture_of
 from edge.recognition.model_evidence import ModelEvidence
@@ -25,7 +25,8 @@ MODEL_FILE_MAX_BYTES: Final = 1 << 20
 MODEL_PLACES: Final = (Path(__file__).resolve().parents[2] / "hef", Path(sys.prefix) / "hef")
 """Directories searched for models: beside the package in a clone, then in the environment of an installed version."""
 
-ArtifactKind: TypeAlias = Literal["onnx", "hef"]
+ArtifactKind: TypeAlias = Literal["onnx", "int8", "hef"]
+"""``onnx`` is the reference, for the CPU; ``int8`` an ONNX file of 8-bit weights and activations, for CPUs too; ``hef`` is for an NPU."""
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PlainFileName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """Name of a file in the folder of the model; cannot refer to another folder."""
@@ -125,8 +126,9 @@ class ArtifactAgreement(Schema):
 
 
 class ModelManifest(Schema):
-    """Content of ``model.json``. ``agreement`` permits a bundle embedded by one artifact to be queried by another: see ``check_pairing``.
+    """Content of ``model.json``.
 
+    ``agreement`` permits a bundle embedded by one artifact to be queried by another: see ``edge.recognition.pairing``.
     ``evidence`` is the file described in ``edge.recognition.model_evidence``; null in folders exported without it. ``npu`` contains the
     plan and the measurements of the compilation for an NPU, ``coreml`` the package for iOS; their form is not fixed.
     """
@@ -283,36 +285,6 @@ def read_validated(folder: Path, kind: type[ManifestT]) -> ManifestT:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "content"
         raise ModelError(f"{path}: {field}: {first['msg']}; export the model again or copy the folder again") from error
-
-
-PAIRED_MIN_COSINE: Final = 0.99
-PAIRED_MIN_TOP1: Final = 0.99
-"""Minimum agreement at which the vectors of one artifact may be queried by another; above 0.99 is considered good in practice."""
-
-
-def check_pairing(manifest: ModelManifest, embedded_by: str | None, running: str) -> None:
-    """Raise ``ModelMismatchError`` unless a bundle embedded by one file may be queried by another.
-
-    ``embedded_by`` and ``running`` are the SHA-256 of the files. The same file is always permitted; another artifact of the same weights is
-    permitted if the agreement recorded in ``model.json`` suffices.
-    """
-    if embedded_by == running:
-        return
-    kinds = {artifact.sha256: kind for kind, artifact in manifest.artefacts.items()}
-    query_kind, bundle_kind = kinds.get(running), kinds.get(embedded_by or "")
-    other = query_kind if query_kind != "onnx" else bundle_kind  # the agreement is recorded for the artifact that is not the reference
-    agreement = manifest.agreement.get(other) if other is not None and None not in {query_kind, bundle_kind} else None
-    if agreement is None:
-        raise ModelMismatchError(
-            f"the bundle was embedded by file {(embedded_by or 'unknown')[:12]}… and {running[:12]}… runs here; model.json does "
-            "not record their agreement. Measure it with tools/verify_hef.py, or run `cardedge index reembed` on this device"
-        )
-    if agreement.mean_cosine < PAIRED_MIN_COSINE or agreement.top1 < PAIRED_MIN_TOP1:
-        raise ModelMismatchError(
-            f"the bundle's embeddings and this backend's do not agree enough (mean cosine {agreement.mean_cosine:.4f}, same answer "
-            f"{100 * agreement.top1:.1f} %; at least {PAIRED_MIN_COSINE} and {100 * PAIRED_MIN_TOP1:g} %); run `cardedge index reembed` on "
-            "this device"
-        )
 
 
 def self_test(submit: Submit, model: Model, *, kind: ArtifactKind, timeout_s: float = 30.0) -> float:

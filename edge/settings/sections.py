@@ -21,6 +21,7 @@ from edge.vision.locate import LocateSettings
 
 CameraKind = Literal["film", "stream", "v4l2", "stills", "picamera2"]
 BackendName = Literal["onnx", "hailo"]
+Precision = Literal["auto", "float", "int8"]
 ReadNumbers = Literal["auto", "never", "ambiguous", "always"]
 LocateMethod = Literal["combined", "network", "classical"]
 
@@ -103,6 +104,11 @@ class NetworkSection(Schema):
 
     backend: BackendName = Field("onnx", description="`onnx`: the CPU. `hailo`: the NPU. There is no fallback from one to the other.")
     model: Path | None = Field(None, description="Folder of the model. If absent: the only one under `hef/`, see below.")
+    precision: Precision = Field(
+        "auto",
+        description="File that the CPU runs. `auto`: 8 bits if the model has such a file and the processor has fast 8-bit products (x86-64 "
+        "with AVX2, arm64 with dot products), else `float`. `int8` and `float` force one. Not used on the NPU.",
+    )
     threads: int = Field(0, ge=0, le=64, description="CPU threads of the model. 0: one per core.")
     arena: bool = Field(False, description="Keep the memory of the CPU backend between runs: slightly faster, uses more memory.")
     spin: bool = Field(False, description="Let idle threads of the CPU backend spin: faster, but takes CPU time from other programs.")

@@ -11,7 +11,8 @@ from edge.cli.main import main
 from edge.errors import BundleError, ExitCode, ModelMismatchError
 from edge.index import releases
 from edge.index.reembedding import EmbeddingBackend, reembed
-from edge.recognition.model import ArtifactAgreement, check_pairing, open_model
+from edge.recognition.model import ArtifactAgreement, open_model
+from edge.recognition.pairing import check_pairing
 from tests.support.hailo_double import Board, install, write_hef
 from tests.support.small_model import record, write_manifest
 from tests.support.stand_ins import ProjectionEmbedder

@@ -74,6 +74,7 @@ def quantize(source: Path, target: Path, calibration: InputBatch, recipe: Recipe
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED_OPERATIONS),
             per_channel=True,
+            reduce_range=recipe.weight_bits == 7,
             activation_type=QuantType.QUInt16 if recipe.activation_bits == 16 else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=sorted(kept),
