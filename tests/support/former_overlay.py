@@ -39,6 +39,7 @@ def write_former_overlay(root: Path, images, writer) -> Path:
         reference_images=((card_id, _jpeg(image.pixels)) for card_id, image in {one.card.card_id: one for one in images}.items()),
         created=datetime.now(UTC),
         form=VectorForm(dtype="float32"),
+        chunks=False,
     )
     write_bundle(generation / "bundle", contents, write_graph)
     (root / "overlay" / "current").symlink_to(generation.name)

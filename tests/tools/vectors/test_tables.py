@@ -185,7 +185,7 @@ def test_a_foreign_gallery_is_searched_but_never_recognizes(clip, tmp_path, caps
     bundle = open_bundle(clip)
     manifest = bundle.manifest
     assert (manifest.model_id, manifest.dim, manifest.entries, manifest.cards) == ("clip", 512, 40, 20)
-    assert (manifest.format_version, manifest.artefact, manifest.signature, manifest.preprocessing) == (2, None, None, None)
+    assert (manifest.format_version, manifest.artefact, manifest.signature, manifest.preprocessing) == (3, None, None, None)
     capsys.readouterr()
     np.save(tmp_path / "query.npy", bundle.vectors[6].astype(np.float32))
     assert cardedge(["index", "search", "--like", "c3", "--index", str(clip), "--json"]) == ExitCode.OK
