@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from edge.errors import CommandError
 from edge.lists.draft import Draft
@@ -29,6 +29,8 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...
 
 class _Command(Schema):
     """``seen`` is the revision of the list that the person saw; a line that was changed since is not changed again unseen."""
+
+    model_config = ConfigDict(defer_build=False)  # as every body of a request
 
     seen: int | None = Field(None, ge=0)
 

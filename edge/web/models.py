@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from edge.lists.reading import Unmatched
 from edge.lists.records import ListKind
@@ -57,7 +57,13 @@ class LogLine(Payload):
     message: str
 
 
-class CorrectionRequest(Schema):
+class _Body(Schema):
+    """The body of a request. Its validator is built at once: FastAPI checks bodies with a part of it that cannot be deferred."""
+
+    model_config = ConfigDict(defer_build=False)
+
+
+class CorrectionRequest(_Body):
     """The correct card of an event."""
 
     event_id: str = Field(min_length=1, max_length=64)
@@ -70,7 +76,7 @@ class CorrectionReply(Payload):
     event: CardEvent
 
 
-class NewCardRequest(Schema):
+class NewCardRequest(_Body):
     """A card to add to this device, with the image of an event."""
 
     event_id: str = Field(min_length=1, max_length=64)
@@ -80,7 +86,7 @@ class NewCardRequest(Schema):
     number: str | None = Field(None, max_length=200)
 
 
-class NewListRequest(Schema):
+class NewListRequest(_Body):
     """A list to begin. Without a name it gets the date as its name."""
 
     name: str | None = Field(None, min_length=1, max_length=100)
@@ -123,7 +129,7 @@ class Reply(Payload):
     error: str | None = None
 
 
-class LoginRequest(Schema):
+class LoginRequest(_Body):
     """The token entered by a person."""
 
     token: str = Field(min_length=1, max_length=1024)
