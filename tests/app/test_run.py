@@ -196,7 +196,7 @@ def test_what_remains_on_the_broker_after_a_stop_a_crash_and_a_start(start, conf
     last = retained(broker.port, "state/last_card")
 
     daemon = start_and_show()
-    assert json.loads(retained(broker.port, "state/last_card"))["event_id"] != json.loads(last)["event_id"]
+    wait_until(lambda: json.loads(retained(broker.port, "state/last_card"))["event_id"] != json.loads(last)["event_id"])
     last = retained(broker.port, "state/last_card")
     daemon.kill()
     wait_until(lambda: listener.on(f"{BASE}/availability")[-1] == b"offline")

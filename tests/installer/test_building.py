@@ -9,12 +9,14 @@ import pytest
 
 def test_a_long_step_reports_what_it_does(machine):
     result = machine.run("watched sh -c 'echo Downloading numpy; sleep 1.5; echo done'")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "  1 s: Downloading numpy\n")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert re.fullmatch(r"(  \d+ s: Downloading numpy\n)+", result.stderr)
 
 
 def test_a_long_step_may_print_nothing(machine):
     result = machine.run("watched sleep 1.5; echo went on")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "went on\n", "  1 s\n")
+    assert (result.returncode, result.stdout) == (0, "went on\n")
+    assert re.fullmatch(r"(  \d+ s\n)+", result.stderr)
 
 
 def test_a_failed_step_shows_the_end_of_its_output(machine):
