@@ -31,6 +31,8 @@ frozen_after_s = 1.5
 [network]
 model = "/opt/source/hef/convnext-tiny-bn"
 threads = 1
+[locate]
+model = "/opt/source/hef/card-locator"
 [index]
 directory = "/opt/index"
 [mqtt]
