@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Schema(BaseModel):
@@ -14,6 +14,12 @@ class Schema(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def first_problem(error: ValidationError, whole: str) -> str:
+    """Return the first wrong field by its path and what is wrong with it; ``whole`` names the data where no field is at fault."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or whole}: {first['msg']}"
 
 
 def replace_surrogates(text: str) -> str:

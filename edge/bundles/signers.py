@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Base64Bytes, Field, PositiveInt, ValidationE
 
 from edge.bundles.signature import SignedContent
 from edge.errors import BundleError
-from edge.schema import Schema
+from edge.schema import Schema, first_problem
 
 _Parsed = TypeVar("_Parsed", bound=Schema)
 
@@ -60,8 +60,6 @@ def _parse(kind: type[_Parsed], text: str | bytes, where: str) -> _Parsed:
     try:
         return kind.model_validate(json.loads(text))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        raise BundleError(f"{where}: {place}: {first['msg']}; make it with tools.sign_signers") from error
+        raise BundleError(f"{where}: {first_problem(error, 'file')}; make it with tools.sign_signers") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not JSON ({error}); make it with tools.sign_signers") from error

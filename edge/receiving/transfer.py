@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from edge.errors import ConnectionLostError, ProtocolError
+from edge.schema import first_problem
 
 if TYPE_CHECKING:
     from edge.receiving.messages import Message
@@ -91,9 +92,7 @@ class Channel(Generic[_Incoming]):
         try:
             message = self._expected.validate_python(json.loads(self._read(header_bytes)))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "message"
-            raise ProtocolError(f"invalid message: {place}: {first['msg']}; update the older of client and device") from error
+            raise ProtocolError(f"invalid message: {first_problem(error, 'message')}; update the older of client and device") from error
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"a message is not JSON ({error}); update the older of client and device") from error
         return ReceivedMessage(message, self._read(payload_bytes))

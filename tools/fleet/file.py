@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from edge.errors import DataError
-from edge.schema import Schema
+from edge.schema import Schema, first_problem
 from tools.fleet.windows import Window, parse_window
 from tools.push.inventory import check_host
 
@@ -133,9 +133,7 @@ def read_fleet(path: Path) -> Fleet:
     try:
         fleet = Fleet.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DataError(f"{path}: {place}: {first['msg']}; see docs/fleet.md") from error
+        raise DataError(f"{path}: {first_problem(error, 'file')}; see docs/fleet.md") from error
     folder = path.parent.absolute()
     groups = {name: group.model_copy(update={"bundle": folder / group.bundle}) for name, group in fleet.groups.items()}
     return fleet.model_copy(update={"groups": groups, "signers": folder / fleet.signers if fleet.signers else None})

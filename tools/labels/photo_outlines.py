@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from edge.errors import DataError
-from edge.schema import Schema
+from edge.schema import Schema, first_problem
 from edge.vision.card import Quad
 
 DEFAULT_LABELS: Final = Path(__file__).parents[2] / "tests" / "data" / "photo_outlines.json"
@@ -114,9 +114,7 @@ def read_photo_labels(path: Path) -> tuple[LabeledPhoto, ...]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); choose a label file with --labels") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "labels"
-        raise DataError(f"{path}: {field}: {first['msg']}; correct the label file") from error
+        raise DataError(f"{path}: {first_problem(error, 'labels')}; correct the label file") from error
 
 
 def photos_of(labeled: Sequence[LabeledPhoto], split: Split | Literal["all"]) -> tuple[LabeledPhoto, ...]:
