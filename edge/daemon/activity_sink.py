@@ -8,29 +8,24 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from edge.publishing.sink import EventSink, SinkHealth
+from edge.publishing.sink import EventSink, PassingSink
 from edge.publishing.state import HEALTH, INDEX
 
 if TYPE_CHECKING:
     from edge.index.activity import ActivityLog
-    from edge.publishing.command import Command
     from edge.publishing.event import CardEvent
 
 _log = logging.getLogger(__name__)
 
 
-class ActivitySink(EventSink):
+class ActivitySink(PassingSink):
     """Passes everything to ``sink``; counts the events that are stored, and writes the counts whenever health is published."""
 
     def __init__(self, sink: EventSink, activity: ActivityLog) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._activity = activity
         self._index_id: str | None = None
         self._is_failing = False
-
-    @override
-    def start(self) -> None:
-        self._sink.start()
 
     @override
     def publish(self, event: CardEvent) -> None:
@@ -46,22 +41,6 @@ class ActivitySink(EventSink):
             self._use(json.loads(payload)["index_id"])
         elif topic_suffix == HEALTH:
             self._write(payload)
-
-    @override
-    def set_image(self, jpeg: bytes) -> None:
-        self._sink.set_image(jpeg)
-
-    @override
-    def poll_commands(self) -> list[Command]:
-        return self._sink.poll_commands()
-
-    @override
-    def health(self) -> SinkHealth:
-        return self._sink.health()
-
-    @override
-    def close(self, timeout_s: float) -> None:
-        self._sink.close(timeout_s)
 
     def _use(self, index_id: str) -> None:
         if index_id != self._index_id:

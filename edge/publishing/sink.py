@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing_extensions import override
+
 from edge.publishing.command import Command
 from edge.publishing.event import CardEvent
 from edge.publishing.state import PublisherHealth
@@ -59,3 +61,38 @@ class EventSink(Protocol):
     def close(self, timeout_s: float) -> None:
         """Send what is queued, publish ``offline`` and disconnect, within ``timeout_s``. Unsent events stay in the outbox."""
         ...
+
+
+class PassingSink(EventSink):
+    """Passes everything to ``sink``, and returns what that returns: for sinks that do something more with a part of it."""
+
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
+
+    @override
+    def start(self) -> None:
+        self._sink.start()
+
+    @override
+    def publish(self, event: CardEvent) -> None:
+        self._sink.publish(event)
+
+    @override
+    def set_state(self, topic_suffix: str, payload: bytes) -> None:
+        self._sink.set_state(topic_suffix, payload)
+
+    @override
+    def set_image(self, jpeg: bytes) -> None:
+        self._sink.set_image(jpeg)
+
+    @override
+    def poll_commands(self) -> list[Command]:
+        return self._sink.poll_commands()
+
+    @override
+    def health(self) -> SinkHealth:
+        return self._sink.health()
+
+    @override
+    def close(self, timeout_s: float) -> None:
+        self._sink.close(timeout_s)

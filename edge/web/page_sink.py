@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from edge.errors import OutboxError
-from edge.publishing.sink import EventSink, SinkHealth
+from edge.publishing.sink import EventSink, PassingSink
 
 if TYPE_CHECKING:
     from edge.publishing.command import Command, CommandQueue
@@ -19,19 +19,15 @@ MAX_UNSTORED: Final = 2000
 """More than the daemon offers again, so that no event is shown twice."""
 
 
-class PageSink(EventSink):
+class PageSink(PassingSink):
     """Passes events and states to ``sink`` and to the page, and returns the commands of both."""
 
     def __init__(self, sink: EventSink, live_state: LiveState, commands: CommandQueue) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._live_state = live_state
         self._commands = commands
         self._unstored: dict[str, CardEvent] = {}
         """The events that are counted and shown but not stored."""
-
-    @override
-    def start(self) -> None:
-        self._sink.start()
 
     @override
     def publish(self, event: CardEvent) -> None:
@@ -62,17 +58,5 @@ class PageSink(EventSink):
         self._live_state.set_state(topic_suffix, payload)
 
     @override
-    def set_image(self, jpeg: bytes) -> None:
-        self._sink.set_image(jpeg)
-
-    @override
     def poll_commands(self) -> list[Command]:
         return self._sink.poll_commands() + self._commands.poll()
-
-    @override
-    def health(self) -> SinkHealth:
-        return self._sink.health()
-
-    @override
-    def close(self, timeout_s: float) -> None:
-        self._sink.close(timeout_s)
