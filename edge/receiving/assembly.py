@@ -81,7 +81,11 @@ class Assembly:
                 self._copy_chunks(descriptor, (self._chunks.file == file) & (self._sources.source >= 0) & ~present, present)
         self._missing = ~present
 
-    def wanted(self, *, planning: bool = False) -> Wanted:  # noqa: ARG002 - the same before and after what releases have was copied
+    def planned(self) -> Wanted:
+        """Return the chunks that will be wanted once what releases have is copied: the same before and after it."""
+        return self.wanted()
+
+    def wanted(self) -> Wanted:
         """Return the chunks to send."""
         return Wanted({}, np.packbits(self._missing).tobytes(), int(self._chunks.size[self._missing].sum()))
 

@@ -175,7 +175,7 @@ class Receiver:
             bundle_id = verified.manifest.bundle_id
             if offer.dry_run:
                 installed = _is_intact(self.root, bundle_id)
-                self._send_plan(verified, None if installed else self._incoming(verified), planning=True)
+                self._send_plan(verified, None if installed else self._incoming(verified).planned())
                 return
             with exclusive_push(self.root):
                 self._receive_bundle(offer, verified)
@@ -218,9 +218,10 @@ class Receiver:
             return Staging(self.root, verified)
         return Assembly(self.root, verified, receive_chunk_list(self.channel, self.root, verified.manifest))
 
-    def _send_plan(self, verified: VerifiedOffer, incoming: Assembly | Staging | None, *, planning: bool = False) -> None:
-        """Send what is to be sent; ``incoming`` is None if the bundle is installed already."""
-        wanted = incoming.wanted(planning=planning) if incoming else Wanted({}, b"", 0)
+    def _send_plan(self, verified: VerifiedOffer, wanted: Wanted | None) -> None:
+        """Send what is to be sent; ``wanted`` is None if the bundle is installed already."""
+        is_installed = wanted is None
+        wanted = wanted or Wanted({}, b"", 0)
         active = active_manifest(self.root)
         plan = TransferPlan(
             bundle_id=verified.manifest.bundle_id,
@@ -229,7 +230,7 @@ class Receiver:
             wanted=wanted.files,
             bytes_wanted=wanted.size_bytes,
             free_bytes=free_bytes(self.root),
-            installed=incoming is None,
+            installed=is_installed,
         )
         self.channel.send(plan, wanted.chunks)
 
@@ -259,7 +260,7 @@ class Receiver:
         Files that were assembled from a release may be wrong, because a part of it has decayed; what is wrong is then requested once.
         """
         for last in (False, True):
-            self._send_plan(verified, incoming)
+            self._send_plan(verified, incoming.wanted())
             self._receive_until_commit(incoming)
             incoming.require_complete()
             self._step("sync")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,10 +67,17 @@ class Staging:
             if expected.size_bytes == 0:
                 self.folder.write(name, 0, b"", truncate=True)  # no chunk will be sent for it
 
-    def wanted(self, *, planning: bool = False) -> Wanted:
-        """Return the missing files and what is received of each. With ``planning``, files that could be copied are not missing."""
+    def planned(self) -> Wanted:
+        """Return what will be wanted once the files that releases have are copied."""
+        return self._without(files_in_releases(self._root, self._files))
+
+    def wanted(self) -> Wanted:
+        """Return the missing files and what is received of each."""
+        return self._without({})
+
+    def _without(self, copies: Container[DataFile]) -> Wanted:
+        """Return the missing files that are not among ``copies``."""
         self._partial_files.clear()
-        copies = files_in_releases(self._root, self._files) if planning else {}
         missing: dict[DataFile, WantedFile] = {}
         for name, expected in self._files.items():
             if expected.size_bytes == 0 or name in copies or self._is_complete(name):

@@ -52,12 +52,15 @@ def throughput(pair: BuildPair) -> Iterator[Measurement]:
     """Compare the cards per second from frame to event, with the network on the CPU and with an NPU of 15 ms per picture."""
     for backend, bound, options in (("CPU", 3.0, ()), ("NPU 15 ms", 1.9, ("--picture-ms", str(PICTURE_MS)))):
         for count in (1, 4):
-            scene = moving_cards(pair, count)
-            settings = _EVERY_FRAME + scene.camera(THROUGHPUT_FPS, 1 / THROUGHPUT_FPS)
-            ours, theirs = pair.in_turn(lambda build, s=settings, c=scene.cards, o=options: build.probe(s, c, *o))  # type: ignore[misc]
+            ours, theirs = _working_at_full_rate(pair, moving_cards(pair, count), options)
             ratios = [_per_s(mine) / _per_s(other) for mine, other in zip(ours, theirs, strict=True)]
             detail = f"{_rates(ours)} against {_rates(theirs)} cards/s; {_named(ours)} against {_named(theirs)}; {_spread(ratios)}"
             yield Measurement(f"cards/s, {count} in view, {backend}", statistics.median(ratios), "times", bound, "higher", detail)
+
+
+def _working_at_full_rate(pair: BuildPair, scene: Scene, options: Sequence[str]) -> tuple[list[Figures], list[Figures]]:
+    settings = _EVERY_FRAME + scene.camera(THROUGHPUT_FPS, 1 / THROUGHPUT_FPS)
+    return pair.in_turn(lambda build: build.probe(settings, scene.cards, *options))
 
 
 def host(pair: BuildPair) -> Iterator[Measurement]:
