@@ -1,7 +1,7 @@
 """The ASGI application with all routes of ``docs/web.md``."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,32 +67,30 @@ def _make_routes(page: "PageService") -> FastAPI:
     app.include_router(action_routes(page))
     app.include_router(list_routes(page))
     app.include_router(transfer_routes(page))
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(EdgeError, _edge_error)
-    app.add_exception_handler(ClientDisconnect, _client_left)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(EdgeError)(_edge_error)
+    app.exception_handler(ClientDisconnect)(_client_left)
     return app
 
 
-def _show_file(file: Path) -> Callable[[], AsyncIterator[FileResponse]]:
+def _show_file(file: Path) -> Callable[[], Coroutine[Any, Any, FileResponse]]:
     async def show() -> FileResponse:
         return FileResponse(file, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
-    return show  # type: ignore[return-value]  # narrower than what a route may return
+    return show
 
 
 def _refusal(status: int, error: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": error}, status, headers)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+async def _http_error(request: Request, error: HTTPException) -> Response:
     text = {404: f"there is no {request.url.path}; see /api/openapi.json", 405: f"the method {request.method} is not allowed here"}
     return _refusal(error.status_code, text.get(error.status_code, str(error.detail)), dict(error.headers or {}))
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+async def _invalid(_request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return _refusal(422, f"{place or 'request'}: {first['msg']}; see /api/openapi.json")

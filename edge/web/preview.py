@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
+import numpy as np
 
 from edge.publishing.event import wire_quad
 from edge.web.broadcast import Broadcaster, Message
@@ -65,7 +66,7 @@ class Preview:
         """Return the image width to use for a requested one (null: the largest)."""
         return max(WIDTH_STEP, min(wanted or self._max_width, self._max_width) // WIDTH_STEP * WIDTH_STEP)
 
-    async def jpegs(self, width: int) -> AsyncIterator[bytes]:
+    async def jpegs(self, width: int) -> AsyncGenerator[bytes, None]:
         """Yield JPEG images as they arrive, skipping those that a slow viewer misses, until the server ends. Requires ``watching``."""
         shown = None
         while not self._broadcaster.closed:
@@ -89,7 +90,7 @@ class Preview:
             except (TimeoutError, StopAsyncIteration):
                 return None
             finally:
-                await images.aclose()  # type: ignore[attr-defined]  # an async generator
+                await images.aclose()
 
     async def _run(self) -> None:
         """Show new frames at the rate of the preview, and post the outlines of each."""
@@ -123,7 +124,7 @@ def _encode(pixels: RgbImage, width: int) -> bytes:
         height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
         # area averaging takes several times as long and is visible only at strong reduction
         method = cv2.INTER_AREA if pixels.shape[1] > 2 * width else cv2.INTER_LINEAR
-        pixels = cv2.resize(pixels, (width, height), interpolation=method)  # type: ignore[assignment]  # the stub lacks the dtype
+        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return encoded.tobytes()
 
@@ -161,7 +162,7 @@ def _image_quality(annotated: AnnotatedFrame) -> dict[str, float]:
     if region.shape[1] > _SHARPNESS_WIDTH:
         scale = _SHARPNESS_WIDTH / region.shape[1]
         size = (_SHARPNESS_WIDTH, max(2, round(region.shape[0] * scale)))
-        region = cv2.resize(region, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]  # the stub lacks the dtype
+        region = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     luma = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
     sharpness = float(cv2.Laplacian(luma, cv2.CV_32F).var()) / _SHARPNESS_UNIT
     return {

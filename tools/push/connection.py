@@ -13,7 +13,6 @@ from typing import IO, Final, TypeVar
 from edge.errors import ConnectionLostError, EdgeError, ExitCode, ProtocolError, UsageError
 from edge.receiving.messages import PROTOCOL, REMOTE_COMMAND, RESPONSES, Hello, Message, Refused, Response, Step
 from edge.receiving.transfer import Channel, ReceivedMessage
-from edge.schema import Schema
 
 _Wanted = TypeVar("_Wanted", bound=Response)
 
@@ -67,17 +66,15 @@ class Connection(Channel[Response]):
 
         Raises ``HostRefusedError`` for a refusal, ``ProtocolError`` for any other response, or ``ConnectionLostError``.
         """
-        response = self.expect_one((kind,), steps).message
-        assert isinstance(response, kind)  # noqa: S101 - the only kind expected
-        return response
+        return self.expect_one((kind,), steps).message
 
-    def expect_one(self, kinds: tuple[type[Schema], ...], steps: list[str] | None = None) -> ReceivedMessage[Response]:
+    def expect_one(self, kinds: tuple[type[_Wanted], ...], steps: list[str] | None = None) -> ReceivedMessage[_Wanted]:
         """Return the next response with its payload, which must be of one of ``kinds``; raises like ``expect``."""
         while True:
             received = self.receive()
             response = received.message
             if isinstance(response, kinds):
-                return received
+                return ReceivedMessage(response, received.payload)
             if isinstance(response, Refused):
                 raise HostRefusedError(response)
             if steps is None or not isinstance(response, Step):

@@ -58,6 +58,10 @@ class ChunkPacket(NamedTuple):
     stored_bytes: int
 
 
+_OUTLINE_OR_PLAN: Final[tuple[type[OutlineRequest | TransferPlan], ...]] = (OutlineRequest, TransferPlan)
+_COMPLETED_OR_PLAN: Final[tuple[type[Completed | TransferPlan], ...]] = (Completed, TransferPlan)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The device's answer to an offer, with the numbers of the chunks to send."""
@@ -81,10 +85,11 @@ class Transfer:
         device.send(offer, bundle.manifest_bytes + bundle.signature)
         if bundle.manifest.chunks is None:
             return Plan(device.expect(TransferPlan), np.empty(0, dtype=np.int64))
-        received = device.expect_one((OutlineRequest, TransferPlan))
+        received = device.expect_one(_OUTLINE_OR_PLAN)
         if isinstance(received.message, OutlineRequest):
             self._send_chunk_list()
-            received = device.expect_one((TransferPlan,))
+            answer = device.expect_one((TransferPlan,))
+            return _plan(answer.message, answer.payload)
         return _plan(received.message, received.payload)
 
     def send(self, plan: Plan) -> None:
@@ -98,7 +103,7 @@ class Transfer:
         """Have the bundle checked and activated; send again what the device has found to be damaged."""
         while True:
             self._device.send(Commit())
-            received = self._device.expect_one((Completed, TransferPlan), steps)
+            received = self._device.expect_one(_COMPLETED_OR_PLAN, steps)
             if isinstance(received.message, Completed):
                 return received.message
             self.send(_plan(received.message, received.payload))
@@ -174,6 +179,5 @@ def _packet(parts: list[bytes]) -> ChunkPacket:
     return ChunkPacket(Blocks(count=len(parts)), content, len(content))
 
 
-def _plan(message: object, payload: bytes) -> Plan:
-    assert isinstance(message, TransferPlan)  # noqa: S101 - the only kind expected
+def _plan(message: TransferPlan, payload: bytes) -> Plan:
     return Plan(message, np.flatnonzero(np.unpackbits(np.frombuffer(payload, dtype=np.uint8))))
