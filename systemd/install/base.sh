@@ -44,22 +44,24 @@ run() {
 # watched COMMAND...: run a command that may take minutes. Its output goes to a log; every 10 s the time and the last line are printed, and after a
 # failure the last lines.
 watched() {
-    local log status ended last started=$SECONDS
+    local logs status=1 ended last started=$SECONDS
     if [ "$dry_run" = yes ]; then
         run "$@"
         return
     fi
-    log=$(mktemp)
-    exec {ended}< <("$@" >"$log" 2>&1 && echo 0 || echo $?)
-    until read -r -t "$PROGRESS_S" -u "$ended" status; do
-        [ $? -gt 128 ] || break # it was killed; above 128 the time is over
-        last=$(grep -v '^WARNING' "$log" | tail -n 1 | tr -d '\r' | cut -c 1-120) || last='' # nothing was printed yet
+    logs=$(mktemp -d)
+    # only the end of the pipe tells that the command has ended: read loses what arrives in the moment in which its time is over
+    exec {ended}< <("$@" >"$logs/output" 2>&1 && echo 0 >"$logs/status" || echo $? >"$logs/status")
+    until read -r -t "$PROGRESS_S" -u "$ended"; do
+        [ $? -gt 128 ] || break # above 128 the time is over
+        last=$(grep -v '^WARNING' "$logs/output" | tail -n 1 | tr -d '\r' | cut -c 1-120) || last='' # nothing was printed yet
         note "$((SECONDS - started)) s${last:+: $last}"
     done
     exec {ended}<&-
-    [ "$status" = 0 ] || tail -n 20 "$log" | sed 's/^/    /' >&2
-    rm -f "$log"
-    return "${status:-1}"
+    if [ -s "$logs/status" ]; then status=$(<"$logs/status"); fi # else it was killed
+    [ "$status" = 0 ] || tail -n 20 "$logs/output" | sed 's/^/    /' >&2
+    rm -rf "$logs"
+    return "$status"
 }
 
 # copy_tree FROM TO NAME...: copy files and directories without caches and exported files.

@@ -25,6 +25,12 @@ def test_a_failed_step_shows_the_end_of_its_output(machine):
     assert machine.run("watched sh -c 'kill -KILL $$' || exit $?").returncode == 137
 
 
+def test_a_step_may_end_when_progress_is_due(machine):
+    steps = "for ms in {980..1019}; do watched sleep $(printf '%d.%03d' $((ms / 1000)) $((ms % 1000))) & steps+=($!); done"
+    result = machine.run(f"steps=(); {steps}; for step in ${{steps[@]}}; do wait $step || echo failed; done")
+    assert (result.returncode, result.stdout) == (0, "")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have no privileges")
 def test_libraries_are_built_without_privileges(machine):
     result = machine.run("room=$(mktemp -d); chmod 755 $room; in_room $room sh -c 'id -un >&3' 3>&1; rmdir $room")
