@@ -24,6 +24,9 @@ DetectorBatch: TypeAlias = NDArray[np.uint8]
 """uint8 (n, height, width, 3) NHWC RGB, C-contiguous: letterboxed windows of frames."""
 
 CLASSES: Final = ("face", "back")
+OPPOSITE: Final = (2, 3, 0, 1)
+"""Indices of the corners of a card when they start at the opposite one."""
+_AROUND: Final = np.array([(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)], dtype=np.intp)
 SAME_CARD: Final = 0.25
 """Distance of proposed corners, as a share of the card's diagonal, up to which neighboring cells mean the same card."""
 
@@ -194,24 +197,23 @@ def _mean_corners(corners: Floats, heat: Floats, y: NDArray[np.intp], x: NDArray
     """
     at_peak = _corners_at(corners, y, x, info)
     diagonal = np.linalg.norm(at_peak[:, 0] - at_peak[:, 2], axis=1)
-    total, weights = np.zeros_like(at_peak), np.zeros(len(y), dtype=np.float32)
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
-            near_y, near_x = np.clip(y + down, 0, heat.shape[0] - 1), np.clip(x + right, 0, heat.shape[1] - 1)
-            quads = _corners_at(corners, near_y, near_x, info)
-            other_end = np.roll(quads, 2, axis=1)
-            nearer = np.abs(other_end - at_peak).sum(axis=(1, 2)) < np.abs(quads - at_peak).sum(axis=(1, 2))
-            quads = np.where(nearer[:, None, None], other_end, quads)
-            same = np.abs(quads - at_peak).max(axis=(1, 2), initial=0.0) <= SAME_CARD * diagonal
-            weight = heat[near_y, near_x] * same
-            total += weight[:, None, None] * quads
-            weights += weight
-    return np.asarray(total / np.maximum(weights, 1e-6)[:, None, None], dtype=np.float32)
+    near_y = np.clip(y + _AROUND[:, :1], 0, heat.shape[0] - 1)
+    near_x = np.clip(x + _AROUND[:, 1:], 0, heat.shape[1] - 1)
+    quads = _corners_at(corners, near_y, near_x, info)
+    other_end = quads[..., OPPOSITE, :]
+    nearer = np.abs(other_end - at_peak).sum(axis=(2, 3)) < np.abs(quads - at_peak).sum(axis=(2, 3))
+    quads = np.where(nearer[..., None, None], other_end, quads)
+    same = np.abs(quads - at_peak).max(axis=(2, 3), initial=0.0) <= SAME_CARD * diagonal
+    weight = heat[near_y, near_x] * same
+    total = (weight[..., None, None] * quads).sum(axis=0)
+    return np.asarray(total / np.maximum(weight.sum(axis=0), 1e-6)[:, None, None], dtype=np.float32)
 
 
 def _corners_at(corners: Floats, y: NDArray[np.intp], x: NDArray[np.intp], info: DetectorInfo) -> Floats:
-    center = (np.stack([x, y], axis=1).astype(np.float32) + 0.5) * info.stride
-    return np.asarray(center[:, None] + corners[:, y, x].T.reshape(-1, 4, 2) * np.float32(info.scale_px), dtype=np.float32)
+    """Return the corners (..., 4, 2) that cells ``y``, ``x`` (...) propose."""
+    center = (np.stack([x, y], axis=-1).astype(np.float32) + 0.5) * info.stride
+    offsets = np.moveaxis(corners[:, y, x], 0, -1).reshape(*y.shape, 4, 2)
+    return np.asarray(center[..., None, :] + offsets * np.float32(info.scale_px), dtype=np.float32)
 
 
 def concatenate(parts: list[Detections]) -> Detections:

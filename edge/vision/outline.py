@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import cv2
@@ -93,11 +94,8 @@ def _strongest_line(response: Floats, samples: int, trusted_steps: float | None)
     A line is given by its intercept at the middle and its slope over the side, both in index units.
     """
     width = response.shape[3]
-    share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
-    slopes = np.arange(-(width // 3), width // 3 + 1, dtype=np.float32)
-    padded = np.pad(response, ((0, 0), (0, 0), (0, 0), (width // 2, width // 2)))
-    index = np.arange(width)[None, None, :] + np.rint(slopes[:, None, None] * share[None, :, None]).astype(np.intp) + width // 2
-    votes = np.stack([padded[:, :, np.arange(samples)[:, None], one].sum(axis=2) for one in index], axis=2)
+    slopes, ballot = _ballot(width, samples)
+    votes = (response.reshape(*response.shape[:2], samples * width) @ ballot).reshape(*response.shape[:2], len(slopes), width)
     slope_at = votes.argmax(axis=2)
     profile = np.pad(votes.max(axis=2), ((0, 0), (0, 0), (1, 1)))
     peak = (profile[..., 1:-1] >= profile[..., :-2]) & (profile[..., 1:-1] >= profile[..., 2:])
@@ -108,6 +106,18 @@ def _strongest_line(response: Floats, samples: int, trusted_steps: float | None)
         distance = (np.arange(width, dtype=np.float32) - (width - 1) / 2.0) / trusted_steps
         best = np.where(peak, profile[..., 1:-1] * np.exp(-0.5 * distance**2), 0.0).argmax(axis=2)
     return best.astype(np.float32), slopes[np.take_along_axis(slope_at, best[..., None], axis=2)[..., 0]]
+
+
+@lru_cache(maxsize=8)
+def _ballot(width: int, samples: int) -> tuple[Floats, Floats]:
+    """Return the slopes of the lines, and which samples they cross: float32 (samples * width, slopes * width), 1 where they do, else 0."""
+    share = np.linspace(-0.5, 0.5, samples, dtype=np.float32)
+    slopes = np.arange(-(width // 3), width // 3 + 1, dtype=np.float32)
+    crossed = np.arange(width) + np.rint(slopes[:, None, None] * share[None, :, None]).astype(np.intp)
+    line, sample, intercept = np.nonzero((crossed >= 0) & (crossed < width))
+    ballot = np.zeros((samples, width, len(slopes), width), dtype=np.float32)
+    ballot[sample, crossed[line, sample, intercept], line, intercept] = 1.0
+    return slopes, ballot.reshape(samples * width, len(slopes) * width)
 
 
 def _peaks_near(step: Floats, intercept: Floats, slope: Floats) -> tuple[Floats, Floats, Floats]:

@@ -92,6 +92,23 @@ def test_a_new_card_is_located_within_100_ms_whenever_it_is_laid_down(still_s, b
     pytest.fail("never located")
 
 
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 12), (1.0, -12), (1.1, 0), (0.9, 0), (1.15, -20)])
+def test_other_light_alone_is_no_change(gain, offset):
+    film, scene = Film(interval_s=60.0), with_card(TABLE, card_at(300, 150, 88))
+    film.show(scene, 2.0, cards=(card_at(300, 150, 88),))
+    relit = np.clip(gain * scene + offset, 0, 255).astype(np.uint8)
+    assert film.show(relit, 1.0) == []
+    assert film.show(scene, 1.0) == []
+
+
+def test_a_new_card_is_located_in_other_light_too():
+    film, first = Film(interval_s=60.0), card_at(300, 150, 88)
+    scene = with_card(TABLE, first)
+    film.show(scene, 2.0, cards=(first,))
+    both = np.clip(1.1 * with_card(scene, card_at(60, 40), seed=2) - 8, 0, 255).astype(np.uint8)
+    assert film.show(both, 1.0, cards=(first, card_at(60, 40)))[0] == 0
+
+
 def test_after_a_change_every_frame_is_searched_for_a_moment_and_then_few():
     film = Film()
     film.show(TABLE, 3.0)
