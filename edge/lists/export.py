@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Final, Literal
 
-from edge.lists.profile import OTHER
+from edge.lists.profile import OTHER, TEMPLATE
 from edge.publishing.event import Payload, format_instant
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Exporter:
                 continue
             count, copies = count + 1, copies + line.quantity
             for column in self._profile.columns:
+                if column.finishes:
+                    if column.field == "quantity" and line.finish in column.finishes[1:]:
+                        unmapped[(column.name, line.finish, column.finishes[0])] += 1
+                    continue
                 value = self._raw(column, line)
                 if not value and not column.optional and column.text is None:
                     empty[column.name] += 1
@@ -77,7 +83,7 @@ class Exporter:
     def write(self, lines: Iterable[Line]) -> bytes:
         """Return the file, UTF-8. Waiting lines are left out."""
         profile = self._profile
-        rows = ([self._cell(column, line) for column in profile.columns] for line in lines if not line.waiting)
+        rows = self._rows([line for line in lines if not line.waiting])
         if profile.kind == "json":
             text = self._json(rows)
         elif profile.kind == "text":
@@ -85,6 +91,29 @@ class Exporter:
         else:
             text = self._csv(rows)
         return (("\ufeff" if profile.bom else "") + text).encode()
+
+    def _rows(self, lines: list[Line]) -> Iterator[list[str]]:
+        columns = self._profile.columns
+        if not any(column.finishes for column in columns):
+            yield from ([self._cell(column, line) for column in columns] for line in lines)
+            return
+        groups: dict[tuple[str, ...], list[Line]] = {}
+        for line in lines:
+            groups.setdefault(tuple(self._cell(column, line) for column in columns if not column.finishes), []).append(line)
+        for shared, group in groups.items():
+            cells = iter(shared)
+            yield [self._cell_of_finishes(column, group) if column.finishes else next(cells) for column in columns]
+
+    def _cell_of_finishes(self, column: Column, group: list[Line]) -> str:
+        lines = [line for line in group if line.finish in column.finishes]
+        if column.field == "quantity":
+            return str(sum(line.quantity for line in lines))
+        if column.field == "price":
+            return self._raw(column, lines[0]) if lines else ""
+        words, copies = self._profile.maps.get("condition", {}), Counter[str]()
+        for line in lines:
+            copies[words.get(line.condition, line.condition)] += line.quantity
+        return ";".join(f"{word}:{count}" for word, count in copies.items())
 
     def _csv(self, rows: Iterator[list[str]]) -> str:
         profile = self._profile
@@ -126,8 +155,8 @@ class Exporter:
         return dict(mapping) if mapping is not None else None
 
     def _raw(self, column: Column, line: Line) -> str:
-        if column.text is not None:
-            return column.text
+        if column.field is None and column.attribute is None:
+            return column.text if column.text is not None else TEMPLATE.sub(partial(_filled_in, line), column.template or "")
         if column.attribute is not None:
             card = self._catalog.card(line.card_id or "")
             return card.attributes.get(column.attribute, "") if card else ""
@@ -141,6 +170,18 @@ class Exporter:
                 return format_instant(line.first_at)[:10]
         value = getattr(line, column.field or "")
         return "" if value is None else str(value)
+
+
+def _filled_in(line: Line, place: re.Match[str]) -> str:
+    """Return the text for a field of a template; a number that is padded loses the count of the set behind it."""
+    value: str = getattr(line, place[1]) or ""
+    match place[2]:
+        case None:
+            return value
+        case "upper":
+            return value.upper()
+        case digits:
+            return re.sub(r"^[0-9]+", lambda number: number[0].zfill(int(digits)), value.partition("/")[0])
 
 
 def without_formula(text: str) -> str:

@@ -5,6 +5,7 @@ The shipped ones are in ``profiles/``, with the source of their columns; ``docs/
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -15,6 +16,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from edge.errors import DataError
+from edge.lists.entry import Finish
 from edge.schema import Schema
 
 SHIPPED: Final = Path(__file__).resolve().parent / "profiles"
@@ -24,28 +26,38 @@ OTHER: Final = "*"
 
 FieldName = Literal[
     "card_id", "name", "set", "number", "rarity", "language", "finish", "condition", "quantity", "note", "bin", "price", "currency",
-    "added", "day",
+    "added", "day", "conditions",
 ]  # fmt: skip
-"""``added`` is when the first copy was counted, ``day`` its date."""
+"""``added`` is when the first copy was counted, ``day`` its date; ``conditions`` counts the copies of a row: ``NM:2;LP:1``."""
+TEMPLATE: Final = re.compile(r"\{(set|number|card_id)(?::(upper|[1-9]))?\}")
+"""A field in a template: in upper case, or beginning with at least so many digits."""
 
 
 class Column(Schema):
-    """One column: a ``field`` of the line, an ``attribute`` of the card in the index, or a fixed ``text``.
+    """One column: a ``field`` of the line, an ``attribute`` of the card in the index, a fixed ``text``, or a ``template`` of fields.
 
-    An ``optional`` column may stay empty without a word; of every other one it is said how many lines have nothing for it.
+    An ``optional`` column may stay empty without a word; of every other one it is said how many lines have nothing for it. One with
+    ``finishes`` has only the copies in these finishes, which the format takes for the first of them; lines that differ in nothing else
+    share a row.
     """
 
     name: str = Field(max_length=200)
     field: FieldName | None = None
     attribute: str | None = Field(None, max_length=100)
     text: str | None = Field(None, max_length=500)
+    template: str | None = Field(None, max_length=100, pattern=TEMPLATE.pattern)
+    finishes: tuple[Finish, ...] = ()
     case: Literal["upper", "lower"] | None = None
     optional: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(value is not None for value in (self.field, self.attribute, self.text)) != 1:
-            raise ValueError(f"column {self.name!r}: give exactly one of field, attribute, text")
+        if sum(value is not None for value in (self.field, self.attribute, self.text, self.template)) != 1:
+            raise ValueError(f"column {self.name!r}: give exactly one of field, attribute, text, template")
+        if self.finishes and self.field not in ("quantity", "conditions", "price"):
+            raise ValueError(f"column {self.name!r}: finishes are for quantity, conditions and price")
+        if self.field == "conditions" and not self.finishes:
+            raise ValueError(f"column {self.name!r}: conditions need finishes")
         return self
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge.errors import DataError
 from edge.lists.entry import CONDITIONS, FINISHES, MAX_NOTE_CHARS, MAX_QUANTITY, Line
-from edge.lists.profile import OTHER
+from edge.lists.profile import OTHER, TEMPLATE
 from edge.publishing.event import Payload
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class CardFinder:
 
     def find(self, profile: Profile, row: Row) -> CatalogCard | None:
         """Return the card of a row, None if the index does not have it, or if its name alone fits several."""
-        fields = {column.field: row.get(column.name, "") for column in profile.columns if column.field is not None}
+        fields = _identifying_fields(profile, row)
         if (card := self._by_id.get(fields.get("card_id", ""))) is not None:
             return card
         for column in profile.columns:
@@ -92,9 +92,9 @@ def read_list(profile: Profile, content: bytes, finder: CardFinder, now: datetim
         if rows > MAX_ROWS:
             raise DataError(f"the file has more than {MAX_ROWS} rows; split it")
         card = finder.find(profile, row)
-        line = _line(profile, row, card, now) if card is not None else None
-        if line is not None:
-            lines.append(line)
+        found = [_line(cells, card, now) for cells in _copies(profile, row)] if card is not None else []
+        if found and None not in found:
+            lines += filter(None, found)
             continue
         unmatched += 1
         if len(named) < MAX_NAMED:
@@ -103,8 +103,54 @@ def read_list(profile: Profile, content: bytes, finder: CardFinder, now: datetim
     return ReadList(lines=tuple(lines), rows=rows, unmatched=unmatched, named=tuple(named))
 
 
-def _line(profile: Profile, row: Row, card: CatalogCard, now: datetime) -> Line | None:
-    cells = {column.field: _value(profile, column, row) for column in profile.columns if column.field is not None}
+def _identifying_fields(profile: Profile, row: Row) -> Row:
+    """Return the cells of a row by the name of their field, also those in a template."""
+    fields: Row = {column.field: row.get(column.name, "") for column in profile.columns if column.field is not None}
+    for column in profile.columns:
+        if column.template is not None and (match := _template(column.template).fullmatch(row.get(column.name, "").strip())) is not None:
+            fields |= match.groupdict()
+    return fields
+
+
+def _template(template: str) -> re.Pattern[str]:
+    """Return the pattern of what a template writes."""
+    parts = TEMPLATE.split(template)  # text, field, digits, text, ...
+    pattern = re.escape(parts[0])
+    for field, after in zip(parts[1::3], parts[3::3], strict=True):
+        pattern += f"(?P<{field}>.+?){re.escape(after)}"
+    return re.compile(pattern)
+
+
+def _copies(profile: Profile, row: Row) -> Iterator[Row]:
+    """Yield the cells of each line that a row has, by the name of their field: several if it counts by finish or condition."""
+    plain = [column for column in profile.columns if column.field is not None and not column.finishes]
+    shared = {str(column.field): _value(profile, column, row) for column in plain}
+    by_finish = [column for column in profile.columns if column.finishes and column.field == "quantity"]
+    if not by_finish:
+        yield shared
+    for column in by_finish:
+        rest = row.get(column.name, "").strip()
+        if rest in ("", "0"):
+            continue
+        finish = {"finish": column.finishes[0]}
+        for condition, copies in _conditions(profile, column, row):
+            if rest.isdecimal() and copies <= int(rest):
+                rest = str(int(rest) - copies)
+                yield shared | finish | {"condition": condition, "quantity": str(copies)}
+        if rest != "0":
+            yield shared | finish | {"quantity": rest}
+
+
+def _conditions(profile: Profile, quantity: Column, row: Row) -> Iterator[tuple[str, int]]:
+    """Yield the conditions of the copies that a column counts, and how many there are of each."""
+    words = profile.words.get("condition", {})
+    for column in profile.columns:
+        if column.field == "conditions" and column.finishes == quantity.finishes:
+            for word, copies in re.findall(r"([^:;]+):([0-9]+)", row.get(column.name, "")):
+                yield words.get(word.strip().lower(), word), int(copies)
+
+
+def _line(cells: Row, card: CatalogCard, now: datetime) -> Line | None:
     quantity = re.sub(r"[.,]0+$", "", cells.get("quantity") or "1")
     if not quantity.isdecimal() or not 1 <= int(quantity) <= MAX_QUANTITY:
         return None
@@ -142,7 +188,7 @@ def _csv_rows(profile: Profile, text: str) -> Iterator[Row]:
     if marker.startswith("sep="):
         delimiter, text = marker[4:5] or delimiter, rest
     reader = csv.DictReader(StringIO(text), delimiter=delimiter)
-    names = [column.name for column in profile.columns if column.field in ("name", "card_id") or column.attribute is not None]
+    names = [column.name for column in profile.columns if column.field in ("name", "card_id") or column.attribute or column.template]
     found = {(name or "").strip(): name for name in reader.fieldnames or ()}
     if not any(name in found for name in names):
         headers = ", ".join(list(found)[:8]) or "none"
