@@ -41,7 +41,7 @@ from edge.recognition.recognizer import LoadedGallery, Recognizer
 from edge.vision.card import Locate, LocatedCard, whole_image_quad
 from edge.vision.frame import RgbImage
 from edge.vision.image_file import read_image
-from edge.vision.locate import BOTH_WAYS, LocateSettings, fitted_outlines, sharpness
+from edge.vision.locate import BOTH_WAYS, LocateSettings, fitted_outlines, sharpness_and_pattern
 from edge.vision.reference_search import Features, card_features, find_card
 
 RECOGNITION_TIMEOUT_S: Final = 60.0
@@ -154,7 +154,8 @@ def _search(
     quad = find_card(photo, card)
     if quad is None:
         return sightings, True
-    located = LocatedCard(quad, (0,), sharpness(pixels, quad))
+    sharp, _ = sharpness_and_pattern(pixels, quad)
+    located = LocatedCard(quad, (0,), sharp)
     loaded = recognizer.loaded
     [sighting] = recognizer.recognize(pixels, [located], RECOGNITION_TIMEOUT_S)
     agreement = card_agreement(pixels, located, sighting.decision, loaded.gallery, expected, loaded.background)

@@ -1,4 +1,4 @@
-"""Outlines in successive frames: which belong to one card, and which of their corners belong together."""
+"""Outlines in successive frames: which belong to one card, which of their corners belong together, and whether the card is another one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,26 @@ from edge.vision.card import LocatedCard, Quad, Rotation, overlap
 _ROTATIONS: Final[tuple[Rotation, ...]] = (0, 90, 180, 270)
 _DECIDED_ORDER: Final = 0.99
 """Probability that a card still lies the way up that an earlier decision found."""
+_OTHER_PICTURE: Final = 8.0
+"""Mean difference of two patterns in gray levels, brightness left out, above which they are of different cards.
+
+Among 60 drawn cards 99 % of the pairs differ by more; views of one card whose corners are off by 1 % of its size do in less than 1 % of the
+cases. A wrong result costs one recognition.
+"""
 
 
 def aligned(before: Quad, now: Quad) -> tuple[Quad, float]:
     """Return ``now`` rotated so that its corners match those of ``before``, and the largest movement of a corner in pixels."""
     return min(((rotated, _movement(before, rotated)) for rotated in map(now.rotated, _ROTATIONS)), key=lambda pair: pair[1])
+
+
+def is_other_picture(before: bytes, now: bytes) -> bool:
+    """Return whether two patterns of located cards are of different cards; False if one was not measured. Either may be upside down."""
+    if not before or not now:
+        return False
+    first, second = (np.frombuffer(pattern, dtype=np.uint8).astype(np.float32) for pattern in (before, now))
+    first, second = first - first.mean(), second - second.mean()
+    return bool(min(np.abs(first - second).mean(), np.abs(first - second[::-1]).mean()) > _OTHER_PICTURE)
 
 
 def starting_at(card: LocatedCard, upright: Quad) -> LocatedCard:

@@ -16,10 +16,11 @@ which claim the evidence supports; the transitions are::
     uncertain            identified       -                   -                 removed            removed, a new track begins
     identified           -                -                   -                 removed            removed, a new track begins
 
-An identified card stays identified if later images merely fail to confirm it. It is **disturbed** when its outline jumped or was absent
-for a moment: another card may be there now, so it is re-checked at once, and a card that stops resembling itself counts as another one.
-A card without a name that was absent for a moment has **returned**: it is judged anew, and counts as another one if it is identified and
-was not the best candidate before, or if none of its images comes closest to a former candidate.
+An identified card stays identified if later images merely fail to confirm it. It is **disturbed** when its outline jumped, was absent for
+a moment, or shows another pattern: another card may be there now, so it is re-checked at once, and a card that stops resembling itself
+counts as another one. A card has **returned** if it was absent for longer than an outline is missed by chance, or for any time if its
+pattern is another one now, as when cards are dealt quickly. One without a name is judged anew then, and counts as another one if it is
+identified and was not the best candidate before, or if none of its images comes closest to a former candidate.
 
 A tentative track that is absent too long is forgotten, unless a card was there: then what the evidence supports is published, and its
 removal. So is the card that was in the place of another, with too few images to notice it. A card that is taken away too early, or for
@@ -40,7 +41,7 @@ from typing import Final, NewType
 from edge.recognition.decision import Decision, Identified, Uncertain, Unknown
 from edge.system.clock import NS_PER_S
 from edge.tracking.evidence import Claim, Evidence, EvidencePolicy, best_artwork_group
-from edge.tracking.outlines import aligned, matches, starting_at
+from edge.tracking.outlines import aligned, is_other_picture, matches, starting_at
 from edge.vision.card import LocatedCard, Quad
 
 TrackId = NewType("TrackId", str)
@@ -110,7 +111,7 @@ class TrackPolicy:
     forgotten_after_s: float = 0.7
     """The same for an outline about which nothing was published."""
     blink_s: float = 0.4
-    """A card absent for this long is disturbed: no card is swapped faster."""
+    """A card absent for this long has returned, even if it looks the same; an outline is missed for less by chance."""
     evidence_interval_s: float = 0.1
     """Between two images of a card without a claim; images closer in time are nearly copies."""
     retry_s: float = 1.0
@@ -143,6 +144,7 @@ class _Track:
     began_ns: int
     seen_ns: int
     best_sharpness: float
+    pattern: bytes
     claim: Claim = Claim.TENTATIVE
     published: Decision | None = None
     missing_since_ns: int | None = None
@@ -257,7 +259,9 @@ class Tracker:
 
     def _begin(self, card: LocatedCard) -> None:
         now_ns, evidence = self._now_ns, Evidence(self._policy.evidence)
-        track = _Track(self._new_track_id(), card.quad, evidence, began_ns=now_ns, seen_ns=now_ns, best_sharpness=card.sharpness)
+        track = _Track(
+            self._new_track_id(), card.quad, evidence, began_ns=now_ns, seen_ns=now_ns, best_sharpness=card.sharpness, pattern=card.pattern
+        )
         self._tracks[track.track_id] = track
 
     def _update(self, track: _Track, card: LocatedCard) -> bool:
@@ -265,11 +269,12 @@ class Tracker:
         policy, absent_s = self._policy, (self._now_ns - track.seen_ns) / NS_PER_S
         quad, moved = aligned(track.quad, card.quad)
         still = moved <= (policy.jitter_ratio + policy.speed_ratio_per_s * absent_s) * abs(quad.area()) ** 0.5
-        if absent_s >= policy.blink_s:
+        is_other = is_other_picture(track.pattern, card.pattern)
+        if absent_s >= policy.blink_s or (is_other and track.missing_since_ns is not None):
             self._return(track)
-        elif not still:
+        elif is_other or not still:
             self._disturb(track)
-        track.quad, track.seen_ns, track.missing_since_ns = quad, self._now_ns, None
+        track.quad, track.seen_ns, track.missing_since_ns, track.pattern = quad, self._now_ns, None, card.pattern
         track.best_sharpness = max(track.best_sharpness, card.sharpness)
         late_s = (self._now_ns - self._due_ns(track)) / NS_PER_S
         ready = still and card.sharpness >= policy.sharpness_ratio * track.best_sharpness

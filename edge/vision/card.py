@@ -38,6 +38,8 @@ CARD_WIDTH_MM: Final = 63.0
 CARD_HEIGHT_MM: Final = 88.0
 CARD_SIZE: Final = Size(252, 352)
 """The canonical portrait card: 4 pixels per millimeter."""
+PATTERN_SIZE: Final = Size(6, 8)
+"""Cells of the pattern of a located card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class LocatedCard:
     ``quad`` is one portrait orientation; ``rotations`` are the possible orientations relative to it: (0, 180) if the long side is certain,
     all four if a strong tilt makes it ambiguous. ``sharpness`` is a focus measure of the inside of the card (variance of the Laplacian at a
     fixed scale). ``order_confidence`` is the probability that ``quad`` starts at the card's own top-left corner and not at the opposite
-    one; 0.5 if the locator cannot tell. ``is_back`` says that the card lies face down, so that it cannot be recognized.
+    one; 0.5 if the locator cannot tell. ``is_back`` says that the card lies face down, so that it cannot be recognized. ``pattern`` has the
+    mean gray level of each of ``PATTERN_SIZE`` cells of the card, row by row from the first corner; empty if it was not measured.
     """
 
     quad: Quad
@@ -94,6 +97,7 @@ class LocatedCard:
     sharpness: float
     order_confidence: float = 0.5
     is_back: bool = False
+    pattern: bytes = b""
 
 
 Locate: TypeAlias = Callable[[RgbImage], tuple[LocatedCard, ...]]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.vision.card import LocatedCard, Quad, Rotation, Size, rectify
+from edge.vision.card import PATTERN_SIZE, LocatedCard, Quad, Rotation, Size, rectify
 from edge.vision.contours import background_chains
 from edge.vision.frame import RgbImage
 from edge.vision.outline import Outlines, fit_sides
@@ -201,10 +201,12 @@ def located_card(pixels: RgbImage, corners: NDArray[np.float32], settings: Locat
         corners = np.roll(corners, 2, axis=0)
     quad = Quad.from_array(corners)
     certain = abs(np.log(max(ratio, 1e-6))) > 0.5 * np.log(CARD_RATIO)
-    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=sharpness(pixels, quad))
+    sharp, pattern = sharpness_and_pattern(pixels, quad)
+    return LocatedCard(quad=quad, rotations=BOTH_WAYS if certain else FOUR_WAYS, sharpness=sharp, pattern=pattern)
 
 
-def sharpness(pixels: RgbImage, quad: Quad) -> float:
-    """Return a focus measure of the inside of a card: the variance of the Laplacian at a fixed scale."""
+def sharpness_and_pattern(pixels: RgbImage, quad: Quad) -> tuple[float, bytes]:
+    """Return a focus measure of the inside of a card, the variance of the Laplacian at a fixed scale, and its pattern."""
     gray = cv2.cvtColor(rectify(pixels, quad, SHARPNESS_SIZE), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(gray, cv2.CV_32F).var())
+    pattern = cv2.resize(gray, PATTERN_SIZE, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var()), pattern.tobytes()

@@ -15,7 +15,7 @@ from edge.vision.card import LocatedCard, Quad, Size, common_area
 from edge.vision.closer_look import look_closer
 from edge.vision.detector import Detections, Detector, DetectorInfo, Floats, concatenate, decode
 from edge.vision.frame import RgbImage
-from edge.vision.locate import BOTH_WAYS, SMALLEST_SIDE_PX, LocateSettings, sharpness
+from edge.vision.locate import BOTH_WAYS, SMALLEST_SIDE_PX, LocateSettings, sharpness_and_pattern
 from edge.vision.pose import CARD_RATIO, areas, estimate_poses, is_convex
 from edge.vision.refine import refine_corners
 from edge.vision.windows import Window, is_cut, letterbox, tiles, to_frame, whole
@@ -82,8 +82,11 @@ def located_cards(pixels: RgbImage, found: Detections, settings: LocateSettings)
     """Return the proposed cards of a frame as located cards, in the same order."""
     height, width = pixels.shape[:2]
     quads, order = _short_side_first(found, Size(width, height), settings.focal_length_share * max(height, width))
-    rows = zip(map(Quad.from_array, quads), order, found.is_back, strict=True)
-    return tuple(LocatedCard(quad, BOTH_WAYS, sharpness(pixels, quad), float(sure), bool(back)) for quad, sure, back in rows)
+    cards = []
+    for quad, sure, back in zip(map(Quad.from_array, quads), order, found.is_back, strict=True):
+        sharp, pattern = sharpness_and_pattern(pixels, quad)
+        cards.append(LocatedCard(quad, BOTH_WAYS, sharp, float(sure), bool(back), pattern))
+    return tuple(cards)
 
 
 def _short_side_first(found: Detections, frame: Size, focal_px: float) -> tuple[Floats, Floats]:

@@ -12,9 +12,9 @@ S = 1_000_000_000
 IDENTIFIED, UNCERTAIN, UNKNOWN, REMOVED = ChangeKind.IDENTIFIED, ChangeKind.UNCERTAIN, ChangeKind.UNKNOWN, ChangeKind.REMOVED
 
 
-def card_at(x: float, y: float = 0.0, *, turned: int = 0, sharpness: float = 100.0) -> LocatedCard:
+def card_at(x: float, y: float = 0.0, *, turned: int = 0, sharpness: float = 100.0, pattern: bytes = b"") -> LocatedCard:
     quad = Quad(Point(x, y), Point(x + 126, y), Point(x + 126, y + 176), Point(x, y + 176))
-    return LocatedCard(quad.rotated(turned), (0, 180), sharpness)
+    return LocatedCard(quad.rotated(turned), (0, 180), sharpness, pattern=pattern)
 
 
 def candidate(group: str, verification: float, card_id: str | None = None) -> Candidate:

@@ -54,6 +54,36 @@ def test_cards_dealt_faster_than_they_count_as_removed_are_told_apart(first, sec
     assert kinds(table.show(1.5, card_at(5), recognize=always(second))) == expected
 
 
+DARK_BELOW, DARK_ABOVE = bytes([200] * 24 + [40] * 24), bytes([60] * 12 + [180] * 36)
+
+
+@pytest.mark.parametrize("absent_s", [0.0, 0.1, 0.3])
+def test_cards_that_are_swapped_within_the_time_of_a_missed_outline_are_told_apart_by_their_pattern(absent_s):
+    table = Table()
+    table.show(1.4, card_at(0, pattern=DARK_BELOW), recognize=always(strong("a")))
+    table.show(absent_s)
+    assert kinds(table.show(1.4, card_at(0, pattern=DARK_ABOVE), recognize=always(strong("b")))) == [REMOVED, IDENTIFIED]
+
+
+@pytest.mark.parametrize("absent_s", [0.1, 0.3])
+def test_an_unknown_card_that_is_swapped_in_as_fast_is_published(absent_s):
+    table = Table()
+    table.show(1.4, card_at(0, pattern=DARK_BELOW), recognize=always(strong("a")))
+    table.show(absent_s)
+    changes = table.show(1.4, card_at(0, pattern=DARK_ABOVE), recognize=always(nothing("x"))) + table.show(5.0)
+    assert kinds(changes) == [REMOVED, UNKNOWN, REMOVED]
+
+
+def test_a_card_whose_outline_is_missed_for_a_moment_is_not_recognized_again():
+    table = Table()
+    table.show(1.4, card_at(0, pattern=DARK_BELOW), recognize=always(strong("a")))
+    asked = len(table.requested)
+    for pattern in (DARK_BELOW, DARK_BELOW[::-1], bytes(level + 20 for level in DARK_BELOW)):
+        table.show(0.2)
+        assert table.show(0.4, card_at(0, pattern=pattern)) == []
+    assert len(table.requested) == asked
+
+
 @pytest.mark.parametrize(
     ("seconds", "decisions", "expected"),
     [

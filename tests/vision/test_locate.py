@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, Quad, overlap
+from edge.tracking.outlines import is_other_picture
+from edge.vision.card import CARD_HEIGHT_MM, CARD_WIDTH_MM, PATTERN_SIZE, Quad, overlap
 from edge.vision.locate import LocateSettings, locate_cards
 
 FRAME = (1280, 720)
@@ -262,6 +263,18 @@ def test_a_blurred_card_is_less_sharp():
     pixels = scene(GREEN, [(drawn_card(2), seen_from(640, 360, 320))], noise=0.0)
     (crisp,), (soft,) = locate_cards(pixels), locate_cards(cv2.GaussianBlur(pixels, (0, 0), 3.0))
     assert soft.sharpness < 0.3 * crisp.sharpness
+
+
+def test_the_pattern_is_that_of_the_card_whichever_way_up_it_lies():
+    def pattern(seed, turn_deg=0.0, offset=0):
+        [card] = locate_cards(scene(GREEN, [(drawn_card(seed), seen_from(640 + offset, 360, 320, turn_deg=turn_deg))]))
+        return card.pattern
+
+    first = pattern(2)
+    assert len(first) == PATTERN_SIZE.width * PATTERN_SIZE.height
+    assert not is_other_picture(first, pattern(2, offset=90))
+    assert not is_other_picture(first, pattern(2, turn_deg=180.0))
+    assert all(is_other_picture(first, pattern(seed)) for seed in (3, 4, 5))
 
 
 @pytest.mark.skipif(REAL_DATA is None, reason="CARDEDGE_DATA names no folder of real photos")
