@@ -33,7 +33,7 @@ class MjpegServer(ThreadingHTTPServer):
 
     def show(self, images: list[RgbImage]) -> None:
         """Send these images over and over from now on."""
-        self.jpegs = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in images]
+        self.jpegs = encoded(images)
 
     @property
     def url(self) -> str:
@@ -41,6 +41,11 @@ class MjpegServer(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         """Ignore clients that disconnect."""
+
+
+def encoded(images: list[RgbImage]) -> list[bytes]:
+    """Return the images as JPEG files."""
+    return [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in images]
 
 
 class _Handler(BaseHTTPRequestHandler):

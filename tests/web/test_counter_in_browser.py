@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.mjpeg_server import mjpeg_server
+from tests.support.mjpeg_server import encoded, mjpeg_server
 from tests.support.mosquitto import wait_until
 from tests.support.small_scanner import on_table
 from tests.web.browser import IN_BROWSER, Scanner, assert_fits, chromium, link_word, opened_views, screenshot_folder, wait_for_answer
@@ -55,7 +56,9 @@ class Table:
     def __init__(self, server, scanner, world):
         self.server, self.scanner = server, scanner
         foreign = cv2.resize(drawn_video_card(UNKNOWN_SEED, 0).image, (252, 352), interpolation=cv2.INTER_AREA)
-        self.images = {**world.images, UNKNOWN: foreign}
+        # made before anything is dealt, so that a card lies and is absent for as long as the rate says
+        self.scenes = {card: encoded(noisy(on_table(image))) for card, image in {**world.images, UNKNOWN: foreign}.items()}
+        self.empty = encoded(noisy(on_table()))
         self.client = httpx.Client(base_url=scanner.address, timeout=60)
 
     def list(self):
@@ -78,17 +81,17 @@ class Table:
 
     def deal(self, card):
         """Lay a card down and take it away: by the clock, or when it is counted and when it is gone."""
-        before, started_s = self.counted(), time.monotonic()
-        self.server.show(noisy(on_table(self.images[card])))
         if RATE:
-            time.sleep(max(0.0, LAID_SHARE * 60 / RATE))
-        else:
-            wait_until(lambda: self.counted() > before, 60.0)
-        self.server.show(noisy(on_table()))
-        if RATE:
-            time.sleep(max(0.0, 60 / RATE - (time.monotonic() - started_s)))
-        else:
-            wait_until(self.is_empty, 60.0)
+            self.server.jpegs = self.scenes[card]
+            time.sleep(LAID_SHARE * 60 / RATE)
+            self.server.jpegs = self.empty
+            time.sleep((1 - LAID_SHARE) * 60 / RATE)
+            return
+        before = self.counted()
+        self.server.jpegs = self.scenes[card]
+        wait_until(lambda: self.counted() > before, 60.0)
+        self.server.jpegs = self.empty
+        wait_until(self.is_empty, 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,8 @@ def test_dealt_cards_are_counted_without_touching_the_page(open_page, table, sma
         press_finish(first, table, "foil" if number in foil else "normal")
         table.deal(card)
         expected[(card, "foil" if number in foil and card is not UNKNOWN else "normal")] += 1
-    wait_until(lambda: table.counted() >= CARDS, 30.0)
+    with suppress(AssertionError):  # what is missing is named below
+        wait_until(lambda: table.counted() >= CARDS, 30.0)
     found = Counter()
     for line in table.lines():
         found[(line["card_id"], line["finish"] if line["card_id"] else "normal")] += line["quantity"]
