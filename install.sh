@@ -80,7 +80,8 @@ environment() {
     [ -x "$directory/bin/python" ] || run "$python" -m venv "$@" "$directory"
     # other libraries than a scanner's may want other versions than the locked ones, with Debian's numpy in front not even numpy's
     if [ $# -gt 0 ]; then debian_version numpy | sed 's/^/numpy==/'; else pinned scanner numpy source; fi | put_text "$directory/constraints.txt" 644
-    watched "$directory/bin/python" "${PIP[@]}" install --constraint "$directory/constraints.txt" --editable "$requirement"
+    # Python compiles what is imported; all of it would take as long as the download
+    watched "$directory/bin/python" "${PIP[@]}" install --no-compile --constraint "$directory/constraints.txt" --editable "$requirement"
     [ "$dry_run" = yes ] || touch "$stamp"
 }
 

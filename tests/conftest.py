@@ -13,6 +13,11 @@ settings.register_profile("checks", deadline=None, suppress_health_check=[Health
 settings.load_profile("checks")
 
 
+@pytest.hookimpl(trylast=True)  # after the order is shuffled
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Tools cache embeddings in the user's folder; tests use a temporary one."""

@@ -13,7 +13,8 @@ def machines(request, tmp_path_factory):
     if reason is not None:
         pytest.skip(f"no machine can be booted here: {reason}")
     names = [item.callspec.params.get("installed") for item in request.session.items if hasattr(item, "callspec")]
-    made = Machines(tmp_path_factory.mktemp("appliance"), {name for name in names if name is not None})
+    made = Machines(tmp_path_factory.mktemp("appliance"))
+    made.start({name for name in names if name is not None})
     yield made
     made.close()
 

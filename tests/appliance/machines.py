@@ -1,17 +1,24 @@
 """Set up the machines: root file systems, packages, the video, and a scanner installed on each distribution.
 
-Downloads are stored in a folder of the session, or in the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where later sessions find them.
+    CARDEDGE_APPLIANCE_CACHE=DIR python -m tests.appliance.machines
+
+Root file systems, packages and wheels are stored in a folder of the session, or in the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where
+later sessions find them. As a program, this module only fills that folder; it does nothing where no machine can be booted.
 """
 
 import os
 import shutil
+import signal
+import sys
+import tempfile
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.appliance.container import Container
-from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_root, make_video
+from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_root, make_video, why_not
 from tests.appliance.scanner import VIDEO, Scanner
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
@@ -28,19 +35,31 @@ class Installed:
     """The options of the installer."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a machine is made of: its root file system and Python packages, on bookworm also a wheelhouse."""
+
+    root: Path
+    packages: Path
+    wheels: Path | None
+
+
 class Machines:
-    """Sets up the named distributions in parallel threads, so that tests of one run while the other is being set up.
+    """Sets up the distributions in parallel threads, so that tests of one run while the other is being set up.
 
     Trixie is ready first: only bookworm needs a wheelhouse.
     """
 
-    def __init__(self, folder: Path, names: Collection[str]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else folder / "store"
         self._machines: list[Container] = []
         self._shared = folder / "shared"
         self.clone = make_clone(self._shared / "clone")
         self._threads = ThreadPoolExecutor(5)  # a video, and two for each distribution
+
+    def start(self, names: Collection[str]) -> None:
+        """Begin to install a scanner on each named distribution."""
         self._installed = {each.name: self._threads.submit(self._install, each) for each in (TRIXIE, BOOKWORM) if each.name in names}
         self._card_ids = self._threads.submit(make_video, self._video)
 
@@ -51,6 +70,16 @@ class Machines:
     def installed(self, name: str) -> Installed:
         """Return the scanner on a distribution, after its installation; all tests share it."""
         return self._installed[name].result()
+
+    def parts(self, distribution: Distribution) -> Parts:
+        """Return the parts of a machine from the store, made if it lacks them."""
+        fetched = self._threads.submit(self._made, f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
+        root = self._made(f"root-{distribution.name}", lambda target: make_root(distribution, target))
+        packages = fetched.result()
+        wheels = None
+        if distribution is BOOKWORM:
+            wheels = self._made(f"wheels-{distribution.name}", lambda target: self._make_wheelhouse(root, packages, target))
+        return Parts(root, packages, wheels)
 
     def new_clone(self, name: str) -> Path:
         """Return a copy of the clone that may be changed."""
@@ -64,18 +93,13 @@ class Machines:
 
     def _install(self, distribution: Distribution) -> Installed:
         """Install on a new machine: on bookworm from a wheelhouse, on trixie from a package index."""
-        fetched = self._threads.submit(self._made, f"packages-{distribution.name}", lambda target: fetch_packages(distribution, target))
-        root = self._made(f"root-{distribution.name}", lambda target: make_root(distribution, target))
-        packages = fetched.result()
-        wheels = None
-        if distribution is BOOKWORM:
-            wheels = self._made(f"wheels-{distribution.name}", lambda target: self._make_wheelhouse(root, packages, target))
-        machine = self._boot(distribution.name, root)
-        if wheels is None:
-            use_index(machine, packages)
+        parts = self.parts(distribution)
+        machine = self._boot(distribution.name, parts.root)
+        if parts.wheels is None:
+            use_index(machine, parts.packages)
         scanner = Scanner(machine, tuple(self._card_ids.result()))
         shutil.copy(self._video, machine.at(VIDEO))
-        options = () if wheels is None else ("--wheelhouse", wheels)
+        options = () if parts.wheels is None else ("--wheelhouse", parts.wheels)
         _, output = scanner.install(self.clone, *options)
         return Installed(scanner, output, options)
 
@@ -107,3 +131,16 @@ class Machines:
 def use_index(machine: Container, packages: Path) -> None:
     """Configure pip to find its packages in a folder."""
     machine.write("/etc/pip.conf", f"[global]\nno-index = true\nfind-links = {packages}\n")
+
+
+def main() -> None:
+    """Fill the store. SIGTERM ends it cleanly: the machine that builds the wheels is removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before the machines were prepared"))
+    if why_not() is None:
+        with tempfile.TemporaryDirectory(prefix="appliance-") as folder, closing(Machines(Path(folder))) as machines:
+            for distribution in (TRIXIE, BOOKWORM):
+                machines.parts(distribution)
+
+
+if __name__ == "__main__":
+    main()

@@ -81,6 +81,7 @@ class SwappingSink(ListSink):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
     root = tmp_path / "index"
     root.mkdir()
@@ -119,6 +120,7 @@ def test_fifty_swaps_lose_no_frame_and_leak_no_memory(small_scanner, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_memory_of_large_bundles_is_released(tmp_path):
     """Load a bundle of 4,000 entries fifty times beside the one before, as a swap does; the one swapped out is freed."""
     root = tmp_path / "index"

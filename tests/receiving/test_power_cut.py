@@ -104,6 +104,7 @@ def test_a_receiver_killed_at_some_of_its_steps_leaves_a_complete_bundle(cut):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_receiver_killed_at_any_of_its_steps_leaves_a_complete_bundle(cut):
     changes = walk(cut, lambda count: range(1, count + 1))
     assert len(changes) > 20

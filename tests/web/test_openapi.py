@@ -10,6 +10,7 @@ from tests.web.served import serve
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_request_makes_the_server_fail(tmp_path, query_context):
     """Run the command line: pytest would treat the library's warnings as errors.
 

@@ -106,7 +106,7 @@ def test_a_fleet_converges_with_a_late_scanner_and_forgets_a_stolen_key_first(fl
     assert fleet.serving() == [new_id] * 3
 
 
-@pytest.mark.parametrize("shuffled", ["names", pytest.param("pictures", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shuffled", ["names", pytest.param("pictures", marks=[pytest.mark.slow, pytest.mark.long])])
 def test_a_bundle_that_names_badly_goes_back_from_the_canary_without_a_person(fleet, apply, shuffled):
     images = dict(list(fleet.world.images.items())[:4])
     ids = list(images)

@@ -19,7 +19,7 @@ HOSTS = ("pi-1", "pi-2")
 CARDS = 8
 """Events with each bundle that tell "all identified" from "all unknown"."""
 
-pytestmark = [needs_sshd, needs_mosquitto, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [needs_sshd, needs_mosquitto, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -51,7 +51,8 @@ def test_a_bundle_that_recognizes_worse_is_reverted_by_the_next_run(fleet, capsy
         status = push_index.main(["apply", str(file), "--json", "--quiet", *fleet.F])
         return status, [row["state"] for row in map(json.loads, capsys.readouterr().out.splitlines())]
 
-    with running_daemons(fleet, [on_table(list(images.values())[2]), on_table()], frames_each=12):
+    # two cards at a time, which only the first bundle knows
+    with running_daemons(fleet, [on_table(*list(images.values())[2:4]), on_table()], frames_each=10):
         wait_until(lambda: tally(fleet, fleet.old_id).identified >= CARDS, timeout_s=300)
         assert apply() == (0, ["soaking", "waiting for canary"])
         assert fleet.serving() == [bad_id, fleet.old_id]

@@ -27,7 +27,7 @@ COMMANDS = {
     + "; exec {python} -m tests.receiving.killed $number {folder}/index {folder}/changes index receive --config {settings}",
 }
 
-pytestmark = [needs_sshd, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [needs_sshd, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 """Some ninety processes start one after the other: half a minute on an idle machine, many times that on a busy one."""
 
 
