@@ -210,7 +210,7 @@ STOPPED_AT = """
 import sys, time
 from contextlib import contextmanager
 from edge.app import daemon
-from edge.cli.main import main
+from edge.cli.main import entry
 
 served = daemon.serve_page
 
@@ -226,7 +226,8 @@ def start_model(_settings):
     time.sleep(600)
 
 setattr(daemon, sys.argv[1], {"serve_page": serve_page, "start_model": start_model}[sys.argv[1]])
-sys.exit(main(["run", "--config", sys.argv[2]]))
+sys.argv = ["cardedge", "run", "--config", sys.argv[2]]
+entry()
 """
 
 
