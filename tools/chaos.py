@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ from tools.endurance.soak import run_soak
 from tools.sample_bundle import SAMPLE_DIRECTORY, sample_video_cards
 
 VIDEO_S: Final = 30.0
+VIDEO_FPS: Final = 5.0
+"""Few frames per second: a soak looks for what every frame or visitor leaves behind, not for speed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +65,8 @@ def _run(folder: Path, args: argparse.Namespace) -> int:
 
 def _video(folder: Path, seed: int) -> Path:
     video = folder / "video.mp4"
-    write_video(demo_script(sample_video_cards(24), [drawn_video_card(UNKNOWN_SEED, 0)], seed, VIDEO_S), video)
+    script = demo_script(sample_video_cards(24), [drawn_video_card(UNKNOWN_SEED, 0)], seed, VIDEO_S)
+    write_video(replace(script, fps=VIDEO_FPS), video)
     return video
 
 

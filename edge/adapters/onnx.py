@@ -2,12 +2,12 @@
 
 The embedder is configured for low memory use: half-precision weights are converted to single precision when loaded, and each further
 copy of them takes 116 MB. Therefore arena and memory pattern are off, memory left over from loading is returned to the system, and a large
-batch is run in parts (a CPU gains nothing from more rows at a time).
+batch is run in parts (a CPU gains nothing from more rows at a time). They are off for the detector, too: its inputs differ in size and
+number, and an arena keeps for ever what the most unusual of them needed (24 MB after all sizes), without being faster.
 """
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from edge.recognition.locator_model import LocatorModel
 from edge.recognition.model import ArtifactKind, Model
 from edge.recognition.recognizer import Embedder
 from edge.recognition.text_model import TextModel
+from edge.system import machine
 from edge.vision.corner_crops import CROP_SIZE, CornerMaps, CropBatch, checked_corners
 from edge.vision.detector import (
     Detector,
@@ -141,8 +142,7 @@ class OnnxDetector(Detector):
         self._model = model
         self._info = model.info("onnx", max_batch=_DETECTOR_BATCH, max_crops=_CROPS)
         path = model.artifact_path("onnx")
-        # a small network that runs in every frame: memory that is kept between runs saves more time than it costs
-        session = _load(path, threads=threads, arena=True, graph_optimization="all", spin=False)
+        session = _load(path, threads=threads, arena=False, graph_optimization="all", spin=False)
         self._session: onnxruntime.InferenceSession | None = session
         (pixels,), self._outputs = session.get_inputs(), list(model.manifest.outputs)
         self._input, (self._rows_at_once, *size) = pixels.name, pixels.shape
@@ -234,7 +234,7 @@ def _open_closer(model: LocatorModel, threads: int) -> onnxruntime.InferenceSess
     if artifact is None or closer is None:
         return None
     path = model.folder / artifact.file
-    session = _load(path, threads=threads, arena=True, graph_optimization="all", spin=False)
+    session = _load(path, threads=threads, arena=False, graph_optimization="all", spin=False)
     (pixels,), names = session.get_inputs(), {output.name for output in session.get_outputs()}
     fits = pixels.type == "tensor(uint8)" and list(pixels.shape[1:]) == [CROP_SIZE.height, CROP_SIZE.width, 3]
     if not fits or isinstance(pixels.shape[0], int) or not names.issuperset(closer.outputs):
@@ -276,15 +276,5 @@ def _load(path: Path, *, threads: int, arena: bool, graph_optimization: GraphOpt
         raise ModelError(
             f"{path}: ONNX Runtime cannot load it ({error}); copy the folder of the model again or update onnxruntime"
         ) from error
-    _return_memory()
+    machine.return_free_memory()  # of the half-precision weights and of the graph optimization: about 110 MB
     return session
-
-
-def _return_memory() -> None:
-    """Return the memory of the half-precision weights and of the graph optimization, about 110 MB, to the system.
-
-    Only glibc has and requires this call; does nothing with other C libraries.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -54,12 +54,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class HostSensors:
-    """The functions that read the sensors of the machine."""
+    """The functions that read the sensors of the machine, and the one that is called before its memory is measured."""
 
     temperatures_c: Callable[[], dict[str, float]] = machine.temperatures_c
     resident_mb: Callable[[], float | None] = machine.resident_mb
     clock_is_synchronized: Callable[[], bool | None] = machine.clock_is_synchronized
     processor_s: Callable[[], float] = time.process_time
+    return_free_memory: Callable[[], None] = machine.return_free_memory
 
 
 class HealthReporter:
@@ -90,9 +91,12 @@ class HealthReporter:
         now_ns = self._clock.monotonic_ns()
         recognized, identified = self.counters.recognized, self.counters.identified
         self._processor_use.add(now_ns, self._host.processor_s(), recognized=recognized, identified=identified)
+        is_due = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * NS_PER_S
+        if is_due:
+            # frames and their copies, freed by many threads, leave gaps in their memory that would grow for hours
+            self._host.return_free_memory()
         state = self.state(snapshot)
         signature = (state.state, state.camera.state, state.network.state, state.publisher.state, state.problems, state.clock_synchronized)
-        is_due = self._published_ns is None or now_ns - self._published_ns >= INTERVAL_S * NS_PER_S
         if is_due or signature != self._signature:
             self._signature, self._published_ns = signature, now_ns
             self._sink.set_state(HEALTH, state.to_json())

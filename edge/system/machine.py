@@ -145,3 +145,13 @@ def resident_mb() -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def return_free_memory() -> None:
+    """Return memory that this process has freed, but its C library keeps for later, to the system.
+
+    Only glibc has and requires this call (malloc_trim(3)); does nothing with other C libraries.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,12 +15,15 @@ from edge.system.clock import Clock
 DEVICE = DeviceInfo(Identity("dev", "boot"), "a video", "onnx", "m", {})
 
 
+def snapshot(sink):
+    camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
+    return Snapshot("running", camera, None, sink.health(), {}, {})
+
+
 def health(device=DEVICE, host=None):
     clock = Clock()
     sink = EventCallbackSink(lambda _: None, None, clock)
-    camera = CaptureStatus(CaptureState.RUNNING, None, frames=1, dropped=0, reopens=0, hung_calls=0, last_frame_ns=1)
-    reporter = HealthReporter(sink, device, clock, host or HostSensors(dict, lambda: 100.0))
-    return reporter.state(Snapshot("running", camera, None, sink.health(), {}, {}))
+    return HealthReporter(sink, device, clock, host or HostSensors(dict, lambda: 100.0)).state(snapshot(sink))
 
 
 def test_state_in_memory_is_a_problem():
@@ -36,3 +40,14 @@ def test_the_state_of_the_clock_is_reported(synchronized):
     state = health(host=HostSensors(dict, lambda: 100.0, lambda: synchronized))
     assert json.loads(state.to_json())["clock_synchronized"] is synchronized
     assert state.state == "ok"
+
+
+def test_free_memory_is_returned_before_it_is_measured_every_half_minute():
+    called, now = [], SimpleNamespace(s=0)
+    clock = SimpleNamespace(monotonic_ns=lambda: now.s * 10**9, utc_now=Clock().utc_now)
+    host = HostSensors(dict, lambda: called.append("measured"), return_free_memory=lambda: called.append("returned"))
+    sink = EventCallbackSink(lambda _: None, None, Clock())
+    reporter = HealthReporter(sink, DEVICE, clock, host)
+    for now.s in (0, 29, 30, 31):
+        reporter.report(snapshot(sink))
+    assert called == ["returned", "measured", "measured", "returned", "measured", "measured"]

@@ -1,5 +1,6 @@
 """Facts about the machine, read from files like the kernel's."""
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,14 @@ def test_sensors_that_cannot_be_listed_report_nothing(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Path, "glob", fails)
     assert machine.temperatures_c(tmp_path) == {}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no memory")
+def test_free_memory_between_what_is_in_use_is_returned():
+    blocks = [b"x" * 100_000 for _ in range(1000)]
+    in_use = blocks[::50]
+    del blocks
+    before_mb = machine.resident_mb()
+    machine.return_free_memory()
+    assert machine.resident_mb() < before_mb - 70
+    assert len(in_use) == 20

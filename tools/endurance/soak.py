@@ -53,10 +53,14 @@ review_dir = "{folder}/review"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The daemon's figures ``at_s`` seconds after its start. ``calm``: no viewer was there."""
+    """The daemon's figures ``at_s`` seconds after its start.
+
+    ``anonymous_mb`` is the part of ``rss_mb`` that is not of files. ``calm``: no viewer was there.
+    """
 
     at_s: float
     rss_mb: float
+    anonymous_mb: float
     descriptors: int
     threads: int
     calm: bool
@@ -141,8 +145,11 @@ def _watch(daemon: Program, viewers: _Viewers, seconds: float, report: Callable[
 
 def _sample(pid: int, at_s: float, *, calm: bool) -> Sample:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    if "VmRSS" not in status:  # a process that has ended and is not yet waited for
+        raise DeviceError("the daemon ended; see daemon.log")
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return Sample(at_s, int(status["VmRSS"].split()[0]) / 1024, descriptors, int(status["Threads"]), calm)
+    resident_mb, anonymous_mb = (int(status[key].split()[0]) / 1024 for key in ("VmRSS", "RssAnon"))
+    return Sample(at_s, resident_mb, anonymous_mb, descriptors, int(status["Threads"]), calm)
 
 
 class _Viewers:

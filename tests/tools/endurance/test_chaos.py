@@ -51,8 +51,8 @@ def test_an_incomplete_line_of_a_killed_process_is_no_commit(tmp_path):
 
 def samples(rss_mb=lambda _at_s: 350.0, descriptors=lambda _at_s: 40, threads=lambda _at_s: 30):
     times = [WARM_UP_S + 5.0 * number for number in range(200)]
-    measured = [Sample(at_s, rss_mb(at_s), descriptors(at_s), threads(at_s), number % 6 == 0) for number, at_s in enumerate(times)]
-    return [Sample(1.0, 100.0, 10, 5, True), *measured]
+    measured = [Sample(at_s, rss_mb(at_s), 200.0, descriptors(at_s), threads(at_s), number % 6 == 0) for number, at_s in enumerate(times)]
+    return [Sample(1.0, 100.0, 50.0, 10, 5, True), *measured]
 
 
 def test_a_soak_is_judged_by_the_time_after_the_warm_up():
