@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from edge.cli.arguments import CommandLineParser
 from edge.errors import EdgeError, UsageError
@@ -20,6 +21,9 @@ from edge.vision.card import CARD_SIZE, Size
 from tools.drawing.cards import write_cards
 from tools.drawing.catalog import catalog_specs
 from tools.drawing.spec import card_specs
+
+SERIES: Final = ("M", "R")
+"""Letters of the sets of cards and reprints: not those of the sample index, whose cards have other ids."""
 
 
 def _size(text: str) -> Size:
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--count {options.count} --reprints {options.reprints} --seed {options.seed}: need count > reprints >= 0 and seed >= 0"
             )
         count, seed = options.count, options.seed
-        specs = catalog_specs(count, seed) if options.catalog else card_specs(count, seed, options.reprints)
+        specs = catalog_specs(count, seed) if options.catalog else card_specs(count, seed, options.reprints, series=SERIES)
         made = write_cards(specs, options.out, size=options.size, suffix=f".{options.format}", described=options.catalog)
     except EdgeError as error:
         print(f"make_cards: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The audit: a line per attempt to change the releases over SSH, in ``audit.jsonl`` of the index folder and in the journal."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -62,7 +63,11 @@ class Audit:
     def write(
         self, action: str, bundle_id: str | None, result: str, *, reason: str | None = None, signer: Signer | None = None
     ) -> AuditLine:
-        """Append a line to the file, durably, and log it to the journal; return it. Raises ``OSError``."""
+        """Append a line to the file, durably, and log it to the journal; return it.
+
+        On a full disk the line is in the journal alone, followed by the reason: what the line reports is done, or was refused for its own
+        reason.
+        """
         line = AuditLine(
             at=datetime.now(UTC),
             action=action,
@@ -75,16 +80,28 @@ class Audit:
             peer=self._peer,
         )
         text = json.dumps(line.to_json_dict(), ensure_ascii=False)
+        lines = [text]
+        try:
+            self._append(text.encode() + b"\n")
+        except OSError as error:
+            lines.append(f"{self._file}: the line above cannot be appended ({error.strerror}); free space on the device")
+        if self._journal.exists():
+            for each in lines:
+                self._log_to_journal(each)
+        return line
+
+    def _append(self, content: bytes) -> None:
+        """Append all of a line, or nothing. Raises ``OSError``."""
         self._truncate()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
-            os.write(descriptor, text.encode() + b"\n")
+            length = os.fstat(descriptor).st_size
+            if os.write(descriptor, content) < len(content):
+                os.ftruncate(descriptor, length)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if self._journal.exists():
-            self._log_to_journal(text)
-        return line
 
     def _log_to_journal(self, text: str) -> None:
         """Log through syslog: standard error leads to the push client, not to the journal."""

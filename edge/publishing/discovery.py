@@ -25,7 +25,9 @@ class IndexUpdate(Schema):
     installed_version: str = Field(max_length=MAX_STATE_CHARS)
     latest_version: str = Field(max_length=MAX_STATE_CHARS)
     title: str = Field(max_length=MAX_STATE_CHARS)
-    release_summary: str = Field(max_length=MAX_STATE_CHARS, description="Why the last change failed; empty if it did not.")
+    release_summary: str = Field(
+        max_length=MAX_STATE_CHARS, description="Why the last change failed or another bundle is due; empty if neither."
+    )
     in_progress: bool
     update_percentage: int | None = Field(None, ge=0, le=100)
 
@@ -95,12 +97,11 @@ def derived_state(suffix: str, payload: bytes) -> tuple[str, bytes] | None:
 
 def index_update(index: IndexState) -> IndexUpdate:
     """Return the state of the update entity. It includes the progress, so that a restart cannot leave the entity 'in progress'."""
-    summary = f"The last change failed: {index.problem}" if index.problem else ""
     return IndexUpdate(
         installed_version=shorten(index.index_id),
         latest_version=shorten(index.latest_id or index.index_id),
         title=shorten(f"Card index {index.name}"),
-        release_summary=shorten(summary),
+        release_summary=shorten(index.problem or ""),
         in_progress=index.changing,
         update_percentage=index.progress,
     )

@@ -85,6 +85,10 @@ class Receiver:
         except EdgeError as error:
             self.channel.send(Refused(reason=str(error)[:MAX_REASON], exit_code=error.exit_code))
             return error.exit_code
+        except OSError as error:
+            reason = f"{error.filename or self.root}: {error.strerror or error}; free space on the device, or check its disk"
+            self.channel.send(Refused(reason=reason[:MAX_REASON], exit_code=ExitCode.UNAVAILABLE))
+            return ExitCode.UNAVAILABLE
         return ExitCode.OK
 
     def _execute(self, request: Request, payload: bytes) -> None:

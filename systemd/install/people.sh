@@ -35,7 +35,7 @@ allow_technician() {
     add_line "$CONFIG/authorized_keys" "restrict,command=\"/usr/local/bin/cardedge index receive --technician $name\" $type $key $name"
     run install -D -m 644 "$HERE/systemd/sshd-cardedge.conf" /etc/ssh/sshd_config.d/cardedge.conf
     # sshd runs a forced command through the user's shell; nologin would refuse it
-    run usermod --shell /bin/sh cardedge
+    [ "$(getent passwd cardedge | cut -d: -f7)" = /bin/sh ] || run usermod --shell /bin/sh cardedge
     if systemd_runs || [ "$dry_run" = yes ]; then run systemctl reload ssh; fi
     say "Done. From the workstation: .venv/bin/python -m tools.push_index BUNDLE cardedge@$(uname -n)"
 }

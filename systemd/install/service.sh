@@ -119,7 +119,6 @@ report_camera() {
         note "State of the service: $text"
     else
         say "The service runs, but it has no picture: its camera is ${state:-in an unknown state}"
-        note "See what to do:                       sudo -u cardedge cardedge check"
     fi
 }
 

@@ -120,6 +120,7 @@ def test_long_and_odd_names_and_many_printings(household):
     printings = tuple(f"SET-{place:04}-{'x' * 20}" for place in range(1500))
     scanner.show(name="ß" * 300, number="7" * 300, printings=printings)
     wait_for(lambda: home.value(SENSOR) == "ß" * 254 + "…", "the long name is cut")
+    wait_for(lambda: home.state(EVENT)["attributes"].get("printing_count") == 1500, "its event")
     attributes = home.state(EVENT)["attributes"]
     assert (len(attributes["printings"]), attributes["printing_count"], len(attributes["name"])) == (20, 1500, 255)
     problems = [{"part": f"part {place}", "message": "𝄞" * 1000, "since": "2026-11-20T09:00:00.000Z"} for place in range(30)]

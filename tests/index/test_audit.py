@@ -19,6 +19,17 @@ def test_the_line_is_logged_to_the_journal(tmp_path):
     assert last_line(tmp_path) == line
 
 
+def test_on_a_full_disk_the_line_is_in_the_journal_with_the_reason(tmp_path):
+    (tmp_path / AUDIT_FILE).symlink_to("/dev/full")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(tmp_path / "log"))
+        journal.settimeout(10)
+        line = Audit(tmp_path, {}, technician=None, journal=str(tmp_path / "log")).write("push", None, "refused", reason="full")
+        said = [journal.recv(4096).decode().rstrip("\0") for _ in range(2)]
+    assert json.loads(said[0][said[0].index("{") :]) == line.to_json_dict()
+    assert "cannot be appended" in said[1]
+
+
 def test_an_incomplete_line_is_skipped(tmp_path):
     line = Audit(tmp_path, {}, technician="lab", journal="/nonexistent").write("prune", None, "pruned")
     with (tmp_path / AUDIT_FILE).open("a") as file:

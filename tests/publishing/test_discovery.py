@@ -260,6 +260,11 @@ def test_the_update_entity_gets_only_keys_it_knows():
     assert IndexUpdate.model_validate(sent).title == "Card index Spring"
 
 
+def test_an_expired_bundle_is_not_reported_as_a_failed_change():
+    assert index_update(index_state(problem="the bundle expired at 2026-01-02 00:00 UTC")).release_summary.startswith("the bundle expired")
+    assert index_update(index_state()).release_summary == ""
+
+
 def test_without_a_newer_bundle_there_is_no_update():
     assert index_update(index_state()).latest_version == "spring"
     assert index_update(index_state(changing=True)).in_progress

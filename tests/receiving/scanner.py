@@ -87,7 +87,8 @@ class Scanner:
                 ended.append(self.receiver(their_in, their_out, **options).serve())
             except EdgeError as error:
                 ended.append(error)
-            os.close(their_out)
+            for descriptor in (their_out, their_in):
+                os.close(descriptor)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -102,8 +103,7 @@ class Scanner:
             if open_ends:
                 connection.hang_up()
             thread.join(30)
-            for descriptor in (our_in, their_in):
-                os.close(descriptor)
+            os.close(our_in)
 
 
 def offer(connection, local: LocalBundle, **options) -> TransferPlan:

@@ -23,6 +23,9 @@ FAMILIES: Final = ("ember", "tide", "leaf", "volt", "dusk", "stone", "steel", "f
 STAGES: Final = ("Basic", "Stage 1", "Stage 2")
 LANGUAGE: Final = "en"
 FIRST_REPRINT_KEY: Final = 1_000_000
+CARDS: Final = "D"
+REPRINTS: Final = "P"
+"""Letters of the sets D1, D2 … of the sample index and the demo, and of their reprints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +82,14 @@ class CardSpec:
         return f"{self.number:03d}/{self.set_size}"
 
 
-def card_spec(seed: int, index: int) -> CardSpec:
-    """Return card ``index`` of the endless series ``seed``; equal arguments give equal cards."""
+def card_spec(seed: int, index: int, series: str = CARDS) -> CardSpec:
+    """Return card ``index`` of the endless series ``seed``, in the sets ``series``1, 2 ...; equal arguments give equal cards."""
     rng = np.random.default_rng([seed, index, 1])
     layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=LAYOUT_SHARES))]
     name = {"item": words.thing_name, "place": words.place_name}.get(layout, words.creature_name)(rng)
     family = words.pick(rng, FAMILIES)
     rarity = RARITIES[int(rng.choice(len(RARITIES), p=RARITY_SHARES))]
-    set_code, number = set_and_number(index, "D")
+    set_code, number = set_and_number(index, series)
     has_attacks = layout in ("creature", "tall", "full-art")
     return CardSpec(
         card_id=f"{set_code}-{number}",
@@ -111,12 +114,12 @@ def card_spec(seed: int, index: int) -> CardSpec:
     )
 
 
-def reprint(original: CardSpec, place: int) -> CardSpec:
-    """Return a reprint of a card, with index ``place`` in the reprint sets P1, P2 ...
+def reprint(original: CardSpec, place: int, series: str = REPRINTS) -> CardSpec:
+    """Return a reprint of a card, with index ``place`` in the reprint sets ``series``1, 2 ...
 
     Illustration and text are the same; set, number, rarity and the tint of the frame differ.
     """
-    set_code, number = set_and_number(place, "P")
+    set_code, number = set_and_number(place, series)
     rarity = RARITIES[(RARITIES.index(original.rarity) + 1 + place % 2) % len(RARITIES)]
     return replace(
         original,
@@ -130,14 +133,17 @@ def reprint(original: CardSpec, place: int) -> CardSpec:
     )
 
 
-def card_specs(count: int, seed: int, reprints: int = 0) -> tuple[CardSpec, ...]:
-    """Return ``count`` cards, the last ``reprints`` of which are reprints of earlier ones, each of another card if possible."""
+def card_specs(count: int, seed: int, reprints: int = 0, *, series: tuple[str, str] = (CARDS, REPRINTS)) -> tuple[CardSpec, ...]:
+    """Return ``count`` cards, the last ``reprints`` of which are reprints of earlier ones, each of another card if possible.
+
+    ``series`` are the letters of the sets of cards and reprints.
+    """
     fresh = count - reprints
     if reprints < 0 or (reprints > 0 and fresh < 1):
         raise ValueError(f"{reprints} reprints of {count} cards leave no card to reprint; use fewer reprints")
-    originals = tuple(card_spec(seed, index) for index in range(fresh))
+    originals = tuple(card_spec(seed, index, series[0]) for index in range(fresh))
     order = np.random.default_rng([seed, 2]).permutation(fresh)
-    again = tuple(reprint(originals[int(order[place % fresh])], place) for place in range(reprints))
+    again = tuple(reprint(originals[int(order[place % fresh])], place, series[1]) for place in range(reprints))
     return originals + again
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, TypeVar
@@ -60,6 +60,21 @@ class Connection(Channel[Response]):
         self.hello = self.expect(Hello)
         if self.hello.protocol != PROTOCOL:
             raise ProtocolError(f"the device uses {self.hello.protocol}, this tool {PROTOCOL}; update the older of the two")
+
+    def send(self, message: Message, payload: bytes | memoryview = b"") -> None:
+        """Send a message with its payload.
+
+        Raises ``HostRefusedError`` if the device has refused an earlier message, of which several may be on their way, and reads no more,
+        or ``ConnectionLostError``.
+        """
+        try:
+            super().send(message, payload)
+        except ConnectionLostError:
+            with suppress(ConnectionLostError):
+                while (received := self.receive_if_any()) is not None:
+                    if isinstance(received.message, Refused):
+                        raise HostRefusedError(received.message) from None
+            raise
 
     def expect(self, kind: type[_Wanted], steps: list[str] | None = None) -> _Wanted:
         """Return the next response, which must be of ``kind``; with ``steps``, append the steps reported before it.

@@ -10,7 +10,7 @@ from edge.bundles.manifest import GraphParameters, read_manifest
 from edge.errors import ModelMismatchError
 from edge.recognition.embedding import l2_normalize
 from tests.support.stand_ins import ProjectionEmbedder, write_vectors_bundle
-from tests.tools.bundle_build.test_build_index import build, images, numbered  # noqa: F401 - a fixture
+from tests.tools.bundle_build.test_build_index import build, images, numbered, run, write_list  # noqa: F401 - a fixture
 from tools.benchmarks.vectors import random_vectors
 
 
@@ -40,6 +40,26 @@ def test_a_bundle_for_former_scanners_has_no_chunks(tmp_path, images):  # noqa: 
     _, bundle, _ = build(tmp_path, images, numbered(4), chunks=False)
     assert (bundle.manifest.format_version, bundle.manifest.chunks, bundle.manifest.graph_nodes) == (1, None, None)
     assert sorted(path.name for path in bundle.path.iterdir()) == ["cards.sqlite", "hnsw.bin", "manifest.json", "vectors.npy"]
+
+
+def test_the_command_builds_for_former_scanners_and_on_a_previous_bundle(tmp_path, images, previous, capsys, monkeypatch):  # noqa: F811 - the fixture
+    listed = write_list(tmp_path, "card_id,name,image\nc5,New,5.png\n" + numbered(4).partition("\n")[2])
+    given = ("--images", images, "--cards", listed, "--no-cache")
+    assert run(capsys, monkeypatch, *given, "--out", tmp_path / "two", "--format", "2")[0] == 0
+    assert run(capsys, monkeypatch, *given, "--out", tmp_path / "three", "--previous", previous)[0] == 0
+    assert read_manifest(tmp_path / "two").chunks is None
+    assert read_manifest(tmp_path / "three").chunks is not None
+    assert open_bundle(tmp_path / "two").gallery.entry_card_ids == ("c5", "c0", "c1", "c2", "c3")
+    assert open_bundle(tmp_path / "three").gallery.entry_card_ids == ("c0", "c1", "c2", "c3", "c5")
+
+
+@pytest.mark.parametrize("wrong", [("--format", "1"), ("--format", "4"), ("--previous", "nowhere")])
+def test_an_unknown_format_and_a_missing_previous_bundle_are_refused(tmp_path, images, capsys, monkeypatch, wrong):  # noqa: F811 - the fixture
+    given = ("--images", images, "--cards", write_list(tmp_path, numbered(2)), "--no-cache", "--out", tmp_path / "out")
+    status, _, errors = run(capsys, monkeypatch, *given, *wrong)
+    assert status == (64 if wrong[0] == "--format" else 65)
+    assert wrong[1] in errors
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_projection_that_is_still_good_is_kept(tmp_path, monkeypatch):
