@@ -31,26 +31,26 @@ class PageSink(PassingSink):
 
     @override
     def publish(self, event: CardEvent) -> None:
-        """Count the card of an event, commit the event with its bin to the outbox, and show it. Raises ``OutboxError``.
+        """Count the card of an event, show it, and commit the event with its bin to the outbox. Raises ``OutboxError``.
 
-        An event that cannot be stored and is offered again is counted and shown once.
+        The page does not wait for the disk. An event that cannot be stored and is offered again is counted and shown once.
         """
-        known = self._unstored.get(event.event_id)
-        update = self._live_state.count(event) if known is None else None
-        event = known or event.model_copy(update={"bin": update.outcome.bin if update and update.outcome else None})
+        shown = self._unstored.get(event.event_id) or self._show(event)
         try:
-            self._sink.publish(event)
+            self._sink.publish(shown)
         except OutboxError:
-            if known is None:
-                self._unstored[event.event_id] = event
-                self._live_state.add_event(event, update)
+            self._unstored[shown.event_id] = shown
             if len(self._unstored) > MAX_UNSTORED:
                 del self._unstored[next(iter(self._unstored))]
             raise
-        if known is not None:
-            del self._unstored[event.event_id]
-        else:
-            self._live_state.add_event(event, update)
+        self._unstored.pop(shown.event_id, None)
+
+    def _show(self, event: CardEvent) -> CardEvent:
+        """Return the event with the bin of its card."""
+        update = self._live_state.count(event)
+        event = event.model_copy(update={"bin": update.outcome.bin if update and update.outcome else None})
+        self._live_state.add_event(event, update)
+        return event
 
     @override
     def set_state(self, topic_suffix: str, payload: bytes) -> None:
