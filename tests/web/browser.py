@@ -158,7 +158,7 @@ def assert_fits(page, least=36):
     """Assert that nothing is wider than the screen, and that every button has a name and is at least so many pixels high and wide."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     buttons = page.evaluate("""() => [...document.querySelectorAll("button, a.quiet, a.button")].filter((each) => each.checkVisibility())
-        .map((each) => [each.getBoundingClientRect(), each.getAttribute("aria-label") ?? each.textContent.trim(), each.className])
-        .map(([box, name, kind]) => [Math.round(Math.min(box.width, box.height)), name, kind])""")
+        .map((each) => [each.getBoundingClientRect(), each.getAttribute("aria-label") ?? each.textContent.trim()])
+        .map(([box, name]) => [Math.round(Math.min(box.width, box.height)), name])""")
     assert buttons
-    assert [each for each in buttons if not each[1] or (each[0] < least and each[2] != "plain")] == []
+    assert [each for each in buttons if not each[1] or each[0] < least] == []

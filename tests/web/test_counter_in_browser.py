@@ -256,6 +256,7 @@ def test_the_counter_fits_the_screen(open_page, screenshots, counted, size, sche
     page.goto(f"{counted.scanner.address}/print")
     page.wait_for_selector("tbody tr")
     page.screenshot(path=screenshots / f"print-{size}-{scheme}.png")
+    assert_fits(page, least=44)
 
 
 @pytest.mark.skipif("CARDEDGE_AXE" not in os.environ, reason="CARDEDGE_AXE is not axe.min.js; `npm install axe-core`")

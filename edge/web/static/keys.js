@@ -3,6 +3,8 @@
 import { make } from "./page.js";
 import { translate } from "./words.js";
 
+const ARROWS = { ArrowUp: "↑", ArrowDown: "↓" };
+
 /** Return the name of a pressed key as it is written in the table of keys: "Ctrl+z", "Shift+F", "Delete". */
 function nameOf(event) {
   const modifier = event.ctrlKey || event.metaKey ? "Ctrl+" : event.shiftKey && event.key.length === 1 && event.key !== event.key.toLowerCase() ? "Shift+" : "";
@@ -33,7 +35,13 @@ export class Keys {
   }
 }
 
+/** Return what is printed on the key of a name, in the language of the page. */
+function printed(name) {
+  const [, modifier, key] = name.match(/^(?:(Ctrl|Shift)\+)?(.+)$/);
+  return `${modifier ? `${translate(`key.${modifier}`)}+` : ""}${ARROWS[key] ?? translate(`key.${key}`, {}, key)}`;
+}
+
 function row(keys, text) {
-  const caps = keys.flatMap((key) => [make("kbd", { text: translate(`key.${key}`, {}, key) }), " "]);
+  const caps = keys.flatMap((key) => [make("kbd", { text: printed(key) }), " "]);
   return [make("dt", {}, ...caps), make("dd", { text: translate(text) })];
 }

@@ -392,9 +392,6 @@ export const de = {
   "keys.pause": "anhalten oder weiter",
   "keys.sound": "Ton an oder aus",
   "keys.help": "diese Tabelle",
-  "key.Space": "Leertaste",
-  "key.Enter": "Eingabe",
-  "key.PageDown": "Bild ab",
-  "key.ArrowUp": "↑",
-  "key.ArrowDown": "↓",
+  "key.Space": "Leertaste", "key.Enter": "Eingabe", "key.PageDown": "Bild ab", "key.Home": "Pos 1", "key.End": "Ende",
+  "key.Shift": "Umschalt", "key.Ctrl": "Strg", "key.Backspace": "Rücktaste", "key.Delete": "Entf",
 };

@@ -392,9 +392,6 @@ export const en = {
   "keys.pause": "pause or resume",
   "keys.sound": "sound on or off",
   "keys.help": "this table",
-  "key.Space": "Space",
-  "key.Enter": "Enter",
-  "key.PageDown": "Page down",
-  "key.ArrowUp": "↑",
-  "key.ArrowDown": "↓",
+  "key.Space": "Space", "key.Enter": "Enter", "key.PageDown": "Page down", "key.Home": "Home", "key.End": "End",
+  "key.Shift": "Shift", "key.Ctrl": "Ctrl", "key.Backspace": "Backspace", "key.Delete": "Delete",
 };
