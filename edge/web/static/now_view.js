@@ -46,14 +46,17 @@ export class NowView {
   showOutcome(outcome, line) {
     this.outcome = outcome;
     this.#verdict(outcome.kind, outcomeText(outcome));
-    document.body.classList.remove("flash");
-    void document.body.offsetWidth; // the animation restarts only after a layout without it
-    document.body.classList.add("flash");
+    this.#flash();
     if (line) return this.#show(line, outcome.bin);
     this.line = null;
     this.#write(outcome.name ?? outcome.card_id ?? translate("counter.unnamed"), "", "", null, outcome.count ? `${outcome.count}×` : "");
     this.#find(".frame").replaceChildren(imageElement(cropUrl(outcome.event_id), translate("picture.seen")));
     this.#candidates(null);
+  }
+
+  #flash() {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.#find(".now-card").animate({ background: ["color-mix(in srgb, var(--accent) 38%, var(--surface))", "var(--surface)"] }, { duration: 600, easing: "ease-out" });
   }
 
   /** Show a line that a person selected, or that was changed. */

@@ -33,9 +33,13 @@ export function enable(on) {
 /** Play the sound of an event. Browsers play none until the user has touched the page; the kiosk's browser is configured to allow it. */
 export function play(type) {
   if (!isOn() || !(type in NOTES)) return;
+  requestAnimationFrame(() => setTimeout(() => playNotes(NOTES[type]))); // after the card is shown: to open the sound device may take a second
+}
+
+function playNotes(notes) {
   context ??= new AudioContext();
   if (context.state === "suspended") context.resume();
-  for (const [frequency, after] of NOTES[type]) playNote(frequency, context.currentTime + after);
+  for (const [frequency, after] of notes) playNote(frequency, context.currentTime + after);
 }
 
 function playNote(frequency, at) {
