@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from edge.bundles.manifest import read_manifest
+from edge.bundles.manifest import MANIFEST_FILE, read_manifest
 from edge.bundles.signers import SIGNERS_FILE
 from edge.errors import BundleError
 from edge.index import releases
@@ -18,22 +18,24 @@ from edge.index.signers import revoked_signer
 if TYPE_CHECKING:
     from edge.settings.sections import PushSection
 
+FilesState: TypeAlias = tuple[tuple[int, int] | None, tuple[int, int] | None]
+
 
 class Standing:
     """The standing of the active release. ``update`` runs ssh-keygen, so it is not called by the daemon's loop; the rest is quick."""
 
     def __init__(self) -> None:
-        self._signers_state: tuple[int, int] | None = None
+        self._files_state: FilesState = (None, None)
         self._expires: datetime | None = None
         self._revoked: str | None = None
 
     def is_outdated(self, root: Path) -> bool:
-        """Return whether another list of signers was installed since the last ``update``."""
-        return _signers_state(root) != self._signers_state
+        """Return whether the list of signers or the manifest of the active release was replaced since the last ``update``."""
+        return _files_state(root) != self._files_state
 
     def update(self, root: Path, rules: PushSection) -> None:
         """Look up the standing of the active release again."""
-        self._signers_state = _signers_state(root)
+        self._files_state = _files_state(root)
         self._expires = self._revoked = None
         try:
             active_id = releases.current_id(root)
@@ -47,16 +49,20 @@ class Standing:
     def warning(self, now: datetime) -> str | None:
         """Return what is wrong and what to do, None if nothing is."""
         if self._revoked is not None:
-            return f"{self._revoked}; it stays in use until another bundle is pushed"
+            return f"{self._revoked} and push it again, or push another bundle; until then it stays in use"
         if self._expires is not None and now >= self._expires:
             return f"the bundle expired at {self._expires:%Y-%m-%d %H:%M} UTC; it stays in use until a newer one is pushed"
         return None
 
 
-def _signers_state(root: Path) -> tuple[int, int] | None:
-    """Return what changes when another process installs a list of signers."""
-    try:
-        status = (root / SIGNERS_FILE).stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+def _files_state(root: Path) -> FilesState:
+    """Return what changes when another process replaces the list of signers or the manifest of the active release."""
+
+    def state(path: Path) -> tuple[int, int] | None:
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+    return state(root / SIGNERS_FILE), state(root / releases.CURRENT / MANIFEST_FILE)

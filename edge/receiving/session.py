@@ -13,6 +13,7 @@ from edge.index.audit import Audit
 from edge.index.counter_session import wait_for_counter
 from edge.index.pruning import prune
 from edge.index.rejection import reject
+from edge.index.renewal import renew
 from edge.index.signers import install_signers, read_signers, refuse_revoked, revert_revoked_trial
 from edge.receiving.assembly import Assembly
 from edge.receiving.chunk_list import receive_chunk_list
@@ -204,6 +205,8 @@ class Receiver:
             self._send_plan(verified, None)
             self._receive_until_commit(None)
         self.acceptance.check_signer(verified.manifest_bytes, verified.signature_bytes)  # a key may have been revoked during the transfer
+        if renew(self.root, bundle_id, verified.manifest_bytes, verified.signature_bytes):
+            self._step("renew")
         was_current = releases.current_id(self.root) == bundle_id
         if not was_current and self.acceptance.review_dir is not None:
             wait_for_counter(self.root, bundle_id, self.acceptance.review_dir, self.acceptance.rules)

@@ -1,6 +1,7 @@
 """The list of signers that is pushed: add, rotate and revoke, on a receiver without SSH."""
 
 import json
+import shutil
 
 import pytest
 
@@ -8,6 +9,7 @@ from edge.bundles.signers import SIGNERS_FILE, SignedList
 from edge.errors import ExitCode
 from edge.index import releases
 from edge.index.signers import read_signers
+from edge.index.stamps import stamp_holds
 from edge.index.standing import Standing
 from edge.index.trial import read_reverted, utc_now
 from edge.receiving.messages import Completed, OfferSigners, RollbackRequest, SignersInstalled, Status, StatusRequest
@@ -177,7 +179,7 @@ def test_the_active_bundle_of_a_revoked_key_stays_and_is_reported(shop):
     revoke(shop, "bob")
     standing.update(shop.scanner.root, shop.scanner.rules)
     assert "is revoked by version" in standing.warning(utc_now())
-    assert "stays in use until another bundle is pushed" in standing.warning(utc_now())
+    assert "until then it stays in use" in standing.warning(utc_now())
 
 
 def revoke(shop, name):
@@ -214,6 +216,35 @@ def test_an_expired_bundle_is_reported_and_stays(tmp_path):
     standing.update(scanner.root, scanner.rules)
     assert standing.warning(day(8)) is None
     assert "expired at 2026-02-09 00:00 UTC" in standing.warning(day(9))
+
+
+def test_the_same_bundle_signed_by_another_key_is_in_force_again(shop):
+    shop.change_list(*add(shop, "alice", "bob"))
+    shop.change_list("--revoke", "alice")
+    shop.push_list()
+    standing = Standing()
+    standing.update(shop.scanner.root, shop.scanner.rules)
+    assert "is revoked by version 2" in standing.warning(day(9))
+    first = shop.folder / "first"
+    assert sign_bundle.main([str(first), "--key", str(shop.keys["bob"]), "--counter", "7", "--expires", "2026-03-01"]) == 0
+    with shop.scanner.talking() as device:
+        answer = push(device, first)
+    assert (answer.result, answer.bundle_id) == ("unchanged", shop.first)
+    assert standing.is_outdated(shop.scanner.root), "the daemon notices"
+    standing.update(shop.scanner.root, shop.scanner.rules)
+    assert standing.warning(day(9)) is None
+    manifest = releases.open_release(shop.scanner.root, shop.first).manifest
+    assert (manifest.counter, str(manifest.expires)) == (7, "2026-03-02 00:00:00+00:00")
+    assert stamp_holds(shop.scanner.root / "releases" / shop.first), "nothing is hashed again for it"
+
+
+def test_an_earlier_signature_does_not_replace_a_later_one(shop):
+    first = shop.folder / "first"
+    earlier = shutil.copytree(first, shop.folder / "earlier")
+    assert sign_bundle.main([str(first), "--key", str(shop.keys["alice"]), "--counter", "7"]) == 0
+    for folder in (first, earlier):
+        shop.push(folder, allow_downgrade=True)
+    assert releases.open_release(shop.scanner.root, shop.first).manifest.counter == 7
 
 
 def test_the_tool_refuses_what_would_lock_everybody_out(shop, capsys):

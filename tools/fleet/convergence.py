@@ -87,8 +87,9 @@ class Convergence:
         now = datetime.now(UTC)
         planned = []
         for name, group in self._fleet.groups.items():
-            bundle_id = self._bundles[name].manifest.bundle_id
-            wish = Wish(name, group, bundle_id, self._passed.has(name, bundle_id), self._fleet.local_time(now), now)
+            manifest = self._bundles[name].manifest
+            bundle_id = manifest.bundle_id
+            wish = Wish(name, group, bundle_id, self._passed.has(name, bundle_id), self._fleet.local_time(now), now, manifest.counter)
             states = plan(wish, seen)
             if not wish.passed and all(one.state == "current" for one in states[: len(group.first_hosts)]):
                 self._passed.add(name, bundle_id)

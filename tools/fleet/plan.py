@@ -64,7 +64,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The bundle that a group should use. ``passed``: its canaries have passed the gate already. ``now`` is local time, ``utc_now`` UTC."""
+    """The bundle that a group should use. ``passed``: its canaries have passed the gate already. ``now`` is local time, ``utc_now`` UTC.
+
+    ``counter`` is that of the bundle: a scanner that has the bundle with a smaller one gets its new signature and date of expiry.
+    """
 
     group: str
     rules: Group
@@ -72,6 +75,7 @@ class Wish:
     passed: bool
     now: datetime
     utc_now: datetime
+    counter: int | None = None
 
 
 def plan(wish: Wish, seen: Mapping[str, Observation]) -> list[Planned]:
@@ -104,8 +108,7 @@ def _planned(wish: Wish, seen: Observation) -> Planned:
         state: State = "unreachable" if seen.hello is None and seen.exit_code is ExitCode.UNAVAILABLE else failed_state(seen.exit_code)
         return replace(one, state=state, reason=seen.problem)
     if seen.active_id == wish.bundle_id:
-        trial = seen.status.trial if seen.status else None
-        return replace(one, state="unconfirmed") if trial and trial.deadline is not None else one
+        return replace(one, state=_state_with_bundle(wish, seen))
     if seen.reverted_id == wish.bundle_id:
         return replace(one, state="stopped", reason=f"reverted here: {seen.status.reverted if seen.status else ''}")
     if (opens_at := wish.rules.opens_at(wish.now)) is not None:
@@ -113,6 +116,15 @@ def _planned(wish: Wish, seen: Observation) -> Planned:
     if (until := _waits_until(wish, seen)) is not None:
         return replace(one, state="waiting_for_counter", reason=f"cards are being counted; it waits until {until:%H:%M} UTC at most")
     return replace(one, state="outdated")
+
+
+def _state_with_bundle(wish: Wish, seen: Observation) -> State:
+    """Return the state of a scanner whose active bundle is the wanted one; without regard to soaking and the gate."""
+    trial = seen.status.trial if seen.status else None
+    if trial and trial.deadline is not None:
+        return "unconfirmed"
+    was_signed_again = seen.report is not None and (wish.counter or 0) > (seen.report.counter or 0)
+    return "outdated" if was_signed_again else "current"
 
 
 def _waits_until(wish: Wish, seen: Observation) -> datetime | None:

@@ -37,12 +37,11 @@ def seen(host, active=OLD, *, previous=None, trial=None, reverted=None, after=No
     report = DeviceReport(
         status=status,
         signers=SignersInfo(version=None),
-        counter=None,
         expires=None,
         reverted_id=reverted,
         activity=Activity(at=NOW, health={}, tallies=tallies),
         daemon_runs=True,
-        **{"waiting": None, "counter_session": False, "renames": None} | fields,
+        **{"counter": None, "waiting": None, "counter_session": False, "renames": None} | fields,
     )
     return Observation(host, Hello(device_id=host, version="1", model_id="m"), status, report)
 
@@ -54,6 +53,13 @@ def states(*observations, wish=WISH):
 def canary(**fields):
     """The states if the canary is like this and the other two have the old bundle."""
     return states(seen("a", NEW, previous=OLD, **fields), seen("b"), seen("c"))
+
+
+def test_a_bundle_that_was_signed_again_is_pushed_again():
+    renewed = replace(WISH, passed=True, counter=3)
+    answers = [seen("a", NEW, counter=2), seen("b", NEW), seen("c", NEW, counter=3)]
+    assert states(*answers, wish=renewed) == {"a": "outdated", "b": "outdated", "c": "current"}
+    assert set(states(*answers, wish=replace(renewed, counter=None)).values()) == {"current"}, "nothing newer is wanted"
 
 
 def test_the_canary_is_first():
