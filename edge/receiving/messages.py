@@ -5,7 +5,7 @@ Each message travels in the header of a packet (``edge.receiving.transfer``). Un
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
 from edge.bundles.manifest import MANIFEST_MAX_BYTES, BundleId, DataFile, Sha256
 from edge.bundles.signers import SIGNERS_MAX_BYTES
@@ -342,5 +342,7 @@ Request: TypeAlias = (
 )
 Message: TypeAlias = Response | Request
 
-RESPONSES: Final[TypeAdapter[Response]] = TypeAdapter(Annotated[Response, Field(discriminator="kind")])
-REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
+# built when first used: a client never parses requests, a device no responses, and most commands neither
+_DEFERRED: Final = ConfigDict(defer_build=True)
+RESPONSES: Final[TypeAdapter[Response]] = TypeAdapter(Annotated[Response, Field(discriminator="kind")], config=_DEFERRED)
+REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="kind")], config=_DEFERRED)

@@ -173,14 +173,17 @@ def test_what_remains_on_the_broker_after_a_stop_a_crash_and_a_start(start, conf
     def in_view():
         return [json.loads(payload)["count"] for payload in listener.on(f"{BASE}/state/cards")]
 
+    def event_ids():
+        return {event["event_id"] for event in events(listener)}
+
     def topics_since(count):
         return [topic.removeprefix(f"{BASE}/") for topic, _, _ in listener.messages[count:]]
 
     def start_and_show():
-        """Start the daemon and wait until its card is in view; return it and how many messages came before."""
-        count, states = len(listener.messages), len(in_view())
+        """Start the daemon and return it when its card is in view and the event about it has arrived."""
+        count, states, before = len(listener.messages), len(in_view()), event_ids()
         daemon = start()
-        wait_until(lambda: 1 in in_view()[states:])
+        wait_until(lambda: 1 in in_view()[states:] and event_ids() > before)
         assert in_view()[states] == 0, "the cards of an earlier run are not in view"
         assert topics_since(count).index("state/cards") < topics_since(count).index("availability")
         return daemon

@@ -331,6 +331,7 @@ def test_a_stop_while_events_wait_keeps_them_and_repeats_none(tmp_path, broker):
     house.publish(2)
     wait_until(lambda: house.ids() == [2])
     wait_until(lambda: house.report.outbox_rows == 3)
+    wait_until(lambda: house.sink._in_flight.idle)  # the publisher hears later than the subscriber that the event has arrived
     house.close()
     listener = Listener(broker.port)
     with running(make_sink(tmp_path, broker.port, birth_wait_s=SHORT_S)) as sink:
