@@ -89,6 +89,8 @@ class HnswIndex(VectorIndex):
 
     def _with_copies(self, nearest: Neighbors, copies: Mapping[int, tuple[int, ...]], k: int) -> Neighbors:
         """Return the ``k`` nearest after each neighbor was joined by the entries with the same vector."""
+        if copies.keys().isdisjoint(near.entry for near in nearest):
+            return nearest
         found = [
             Neighbor(entry, self._card_ids[entry], near.similarity)
             for near in nearest
@@ -181,15 +183,14 @@ def _load(bundle: Bundle, distinct: DistinctRows | None, nodes: GraphNodes, thre
     Raises ``BundleError``.
     """
     path, expansion = bundle.graph_path, bundle.manifest.graph.expansion_search
-    rows: StoredVectors = bundle.vectors if distinct is None else bundle.vectors[distinct.first]
-    count = len(rows)
+    count = len(bundle.vectors) if distinct is None else len(distinct.first)
     if count != nodes.count:
         raise BundleError(f"{path.parent}: has {count} different vectors, the manifest says {nodes.count}; build the bundle again")
     try:
         if bundle.manifest.chunks is None:
             state = read_state(path, nodes.dim, expansion=expansion, threads=threads)
         else:
-            state = read_links_state(path, _node_vectors(bundle, rows), expansion=expansion, threads=threads)
+            state = read_links_state(path, _node_vectors(bundle, distinct), expansion=expansion, threads=threads)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: is not a graph of these vectors ({error}); build the bundle again") from error
     if state["cur_element_count"] != count:
@@ -200,12 +201,13 @@ def _load(bundle: Bundle, distinct: DistinctRows | None, nodes: GraphNodes, thre
         raise BundleError(f"{path}: is refused by hnswlib ({error}); build the bundle again") from error
 
 
-def _node_vectors(bundle: Bundle, rows: StoredVectors) -> StoredVectors:
-    """Return the vectors of the nodes of different rows. Raises ``ValueError`` if a row has almost no component in the space."""
-    if bundle.graph_projection is None:
-        return rows
-    projected = project_rows(rows, bundle.graph_projection)
-    release_pages(bundle.vectors)
-    if projected is None:
-        raise ValueError("a vector has no component in the space of its projection")
-    return projected
+def _node_vectors(bundle: Bundle, distinct: DistinctRows | None) -> StoredVectors:
+    """Return the vectors of the nodes: all rows, or the ``distinct`` ones. Raises ``ValueError`` if a row has almost no component in the space."""
+    rows: StoredVectors = bundle.vectors
+    if bundle.graph_projection is not None:
+        projected = project_rows(rows, bundle.graph_projection)
+        release_pages(bundle.vectors)
+        if projected is None:
+            raise ValueError("a vector has no component in the space of its projection")
+        rows = projected  # before the copies are left out, because these rows are a fraction of the others
+    return rows if distinct is None else rows[distinct.first]

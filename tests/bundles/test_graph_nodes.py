@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from edge.adapters import graph_projection
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex, disturbed_entries
+from edge.bundles import vector_files
 from edge.bundles.bundle import open_bundle
 from edge.bundles.manifest import GraphNodes, read_manifest
 from edge.bundles.vector_files import distinct_rows
@@ -84,6 +88,24 @@ def test_rows_are_distinct_by_their_bytes():
     rows = np.array([[1, 0], [0, 1], [1, 0], [1, 1e-7]], dtype=np.float32)
     distinct = distinct_rows(rows)
     assert distinct.first.tolist() == [0, 1, 3]
+    assert distinct.copies == {0: (0, 2)}
+
+
+@given(
+    rows=arrays(np.float16, st.tuples(st.integers(0, 12), st.integers(1, 5)), elements=st.sampled_from([0.0, -0.0, 1.0])),
+)
+def test_equal_rows_are_found_whatever_their_length(rows):
+    distinct = distinct_rows(rows)
+    contents = [row.tobytes() for row in rows]
+    assert distinct.first.tolist() == sorted({contents.index(content) for content in contents})
+    expected = {first: tuple(np.flatnonzero([each == contents[first] for each in contents])) for first in distinct.first.tolist()}
+    assert distinct.copies == {first: entries for first, entries in expected.items() if len(entries) > 1}
+
+
+def test_rows_with_the_same_checksum_are_compared(monkeypatch):
+    monkeypatch.setattr(vector_files, "_checksums", lambda rows: np.zeros(len(rows), dtype=np.uint64))
+    distinct = distinct_rows(np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32))
+    assert distinct.first.tolist() == [0, 1]
     assert distinct.copies == {0: (0, 2)}
 
 
