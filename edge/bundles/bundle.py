@@ -38,6 +38,7 @@ from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelI
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId, Neighbors
 from edge.recognition.verification import SIGNATURE_BYTES, STORED_BYTES
+from edge.system.garbage import long_lived_objects
 
 BASE_MEMORY_BYTES: Final = 3 << 29
 """Address space of a process that opens an empty bundle, with libraries, threads and their arenas; most of it is never touched."""
@@ -125,7 +126,8 @@ def open_bundle(path: Path, *, expected_model_id: ModelId | None = None, verify_
     if verify_hashes:
         check_hashes(path, manifest)
     vectors = map_vectors(path, manifest)
-    gallery = _read_gallery(path, manifest)
+    with long_lived_objects():
+        gallery = _read_gallery(path, manifest)
     _check_counts(path / CARDS_FILE, manifest, gallery)
     coarse, projection, graph_projection = (
         map_coarse(path, manifest),
