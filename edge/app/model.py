@@ -59,9 +59,9 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartingModel:
-    """A verified model whose backend is being started by a thread of its own, so that the caller can open the index meanwhile.
+    """A model whose file is being verified and run by a thread of its own, so that the caller can open the index meanwhile.
 
-    ``artifact_sha256`` is the SHA-256 of the file that will run.
+    ``artifact_sha256`` is the SHA-256 of the file that will run, according to ``model.json``.
     """
 
     model: Model
@@ -75,8 +75,8 @@ class StartingModel:
 
 @contextmanager
 def start_model(settings: NetworkSection) -> Iterator[StartingModel]:
-    """Verify the model's folder, start its backend in a thread, and close it at the end. Raises ``ModelError``."""
-    model = open_model(find_model(settings.model))
+    """Open the model's folder, verify and run the file for the backend in a thread, and close it at the end. Raises ``ModelError``."""
+    model = open_model(find_model(settings.model), verify_artifacts=False)
     kind: ArtifactKind = "hef"
     reason: str | None = None
     if settings.backend == "onnx":
@@ -88,6 +88,7 @@ def start_model(settings: NetworkSection) -> Iterator[StartingModel]:
 
     def start() -> None:
         try:
+            model.verify_artifact(kind)
             started.set_result(_start_backend(model, settings, kind, reason))
         except BaseException as error:  # noqa: BLE001 - any error goes to the caller of `result`
             started.set_exception(error)

@@ -157,7 +157,7 @@ class ModelManifest(Schema):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A verified folder: when it was opened, every file named in ``manifest`` existed with the right hash.
+    """A verified folder: when it was opened, every file named in ``manifest`` existed with the right hash, except as ``open_model`` says.
 
     ``golden_inputs`` is uint8 (n, 224, 224, 3), ``golden_embeddings`` float32 (n, dim). ``evidence`` is None if the folder has none.
     """
@@ -184,6 +184,11 @@ class Model:
     def artifact_path(self, kind: ArtifactKind) -> Path:
         """Return the path of the artifact of a backend. Raises ``ModelError`` if there is none."""
         return self.folder / self.artifact(kind).file
+
+    def verify_artifact(self, kind: ArtifactKind) -> None:
+        """Raise ``ModelError`` unless the artifact of a backend has the size and hash that the manifest says."""
+        artifact = self.artifact(kind)
+        check_file(self.folder / artifact.file, sha256=artifact.sha256, size_bytes=artifact.size_bytes)
 
 
 def find_model(named: Path | None, places: tuple[Path, ...] = MODEL_PLACES) -> Path:
@@ -220,8 +225,11 @@ def schema_of(folder: Path) -> str:
     return str(raw.get("schema", "")) if isinstance(raw, dict) else ""
 
 
-def open_model(folder: Path) -> Model:
-    """Read ``model.json`` and verify every file it names. Raises ``ModelError`` naming the file and what to do."""
+def open_model(folder: Path, *, verify_artifacts: bool = True) -> Model:
+    """Read ``model.json`` and verify every file it names. Raises ``ModelError`` naming the file and what to do.
+
+    ``verify_artifacts=False`` leaves the artifacts, by far the largest files, to ``Model.verify_artifact`` for the one that will run.
+    """
     manifest = read_model_manifest(folder)
     expected = (INPUT_SIZE.width, INPUT_SIZE.height, PREPROCESSING_ID)
     if (manifest.input.width, manifest.input.height, manifest.input.preprocessing) != expected:
@@ -230,7 +238,8 @@ def open_model(folder: Path) -> Model:
             f"this version prepares ({expected[0]}x{expected[1]} `{expected[2]}`); use matching versions of cardedge and model"
         )
     described = [] if manifest.evidence is None else [manifest.evidence]
-    for record in (*manifest.artefacts.values(), *manifest.golden.pictures, manifest.golden.embeddings, *described):
+    artifacts = manifest.artefacts.values() if verify_artifacts else ()
+    for record in (*artifacts, *manifest.golden.pictures, manifest.golden.embeddings, *described):
         check_file(folder / record.file, sha256=record.sha256, size_bytes=record.size_bytes)
     if "hef" in manifest.artefacts:
         require_chip(folder / manifest.artefacts["hef"].file)

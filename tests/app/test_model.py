@@ -7,7 +7,9 @@ import pytest
 from edge.app import model as app_model
 from edge.app.model import load_model, start_model
 from edge.errors import EmbedderError, ModelError
+from edge.recognition.model import open_model
 from edge.settings.sections import NetworkSection
+from tests.support.small_model import write_model
 
 
 @pytest.fixture
@@ -42,6 +44,16 @@ def test_a_backend_that_cannot_start_is_an_error_of_the_one_who_waits(settings, 
         starting.result()
     with pytest.raises(ModelError, match="wrong embedding"), load_model(settings):
         pass
+
+
+def test_a_damaged_file_is_refused_before_it_runs(tmp_path):
+    write_model(tmp_path / "small")
+    path = open_model(tmp_path / "small").artifact_path("onnx")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with start_model(NetworkSection(model=tmp_path / "small")) as starting:
+        assert starting.model.artifact("onnx").sha256 == starting.artifact_sha256
+        with pytest.raises(ModelError, match=r"onnx: not the file model\.json describes"):
+            starting.result()
 
 
 def test_an_error_meanwhile_closes_the_backend(settings):

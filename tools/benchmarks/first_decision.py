@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.app.index import open_gallery
 from edge.app.locator import open_locate
-from edge.app.recognizer import open_recognizer
+from edge.app.model import start_model
+from edge.recognition.recognizer import Recognizer
 from edge.settings.sections import IndexSection, NetworkSection, Settings
 
 
@@ -24,7 +26,9 @@ def main() -> int:
     parser.add_argument("frame", type=Path, help="file .npy of uint8 (height, width, 3), RGB")
     args = parser.parse_args()
     settings = Settings(network=NetworkSection(model=args.model), index=IndexSection(directory=args.index))
-    with open_locate(settings.locate) as locate, open_recognizer(settings) as recognizer:
+    with start_model(settings.network) as starting, open_locate(settings.locate) as locate:
+        opened = open_gallery(settings, starting.model, starting.artifact_sha256)
+        recognizer = Recognizer(starting.result().embedder, opened.loaded)
         pixels = np.load(args.frame, allow_pickle=False)
         sightings = recognizer.recognize(pixels, locate(pixels))
         resident_kb = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
