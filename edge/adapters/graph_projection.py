@@ -19,7 +19,7 @@ from edge.recognition.embedding import EmbeddingMatrix, l2_normalize
 MIN_ROWS: Final = 4096
 """With fewer rows a graph in all dimensions is small and fast enough, and earlier versions can read it."""
 
-DIMENSIONS: Final = (128, 256)
+DIMENSIONS: Final = (128, 160, 192, 256)
 """What is tried, in this order. In 128 dimensions, the nearest of 1,510 scans to 300 camera views was always the nearest; in 64, up to the
 seventh."""
 
