@@ -202,7 +202,10 @@ def _load(bundle: Bundle, distinct: DistinctRows | None, nodes: GraphNodes, thre
 
 
 def _node_vectors(bundle: Bundle, distinct: DistinctRows | None) -> StoredVectors:
-    """Return the vectors of the nodes: all rows, or the ``distinct`` ones. Raises ``ValueError`` if a row has almost no component in the space."""
+    """Return the vectors of the nodes: of all rows, or of the ``distinct`` ones.
+
+    Raises ``ValueError`` if a row has almost no component in the space of the projection.
+    """
     rows: StoredVectors = bundle.vectors
     if bundle.graph_projection is not None:
         projected = project_rows(rows, bundle.graph_projection)
