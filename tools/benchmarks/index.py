@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from PIL import Image
 
 from edge.adapters.exact import ExactIndex
 from edge.adapters.hnsw import HnswIndex
@@ -20,11 +21,14 @@ from edge.recognition.embedding import EmbeddingMatrix, InputBatch
 from tools.bundle_build.card_list import CardList
 from tools.bundle_build.reference import read_reference
 from tools.bundle_build.stages import EMBED_TIMEOUT_S, embed_images
+from tools.drawing.cards import write_cards
 
 if TYPE_CHECKING:
     from edge.recognition.recognizer import Embedder
+    from tools.drawing.spec import CardSpec
 
 _K: Final = 10
+_QUALITY: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,21 @@ def measure_search(bundle: Bundle, queries: EmbeddingMatrix) -> SearchFigures:
     best_exact, best_graph = best
     recall = float(np.mean(np.array(best_graph) >= np.array(best_exact) - 1e-5))
     return SearchFigures(len(bundle.vectors), exact_ms, graph_ms, exact_ms / graph_ms, recall)
+
+
+def write_formats(specs: Iterable[CardSpec], folder: Path) -> Iterator[tuple[str, Path]]:
+    """Draw cards once and save them as PNG, JPEG and WebP; yield the name of each format and the card list of its files."""
+    write_cards(specs, folder / "png")
+    yield "PNG", folder / "png" / "cards.csv"
+    for name, suffix in (("JPEG", ".jpg"), ("WebP", ".webp")):
+        target = folder / name
+        for path in sorted((folder / "png").rglob("*.png")):
+            (target / path.relative_to(folder / "png")).parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as image:
+                image.convert("RGB").save((target / path.relative_to(folder / "png")).with_suffix(suffix), quality=_QUALITY)
+        listed = (folder / "png" / "cards.csv").read_text(encoding="utf-8")
+        (target / "cards.csv").write_text(listed.replace(".png", suffix), encoding="utf-8")
+        yield name, target / "cards.csv"
 
 
 def measure_building(card_list: CardList, images: Path, embedder: Embedder, *, threads: int) -> BuildingFigures:

@@ -6,12 +6,10 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,35 +19,32 @@ import numpy as np
 
 from edge.adapters.hnsw import write_graph
 from edge.adapters.onnx import OnnxEmbedder
-from edge.app.daemon import SWITCH_INTERVAL_S
 from edge.bundles.bundle import Bundle, open_bundle
 from edge.bundles.writer import BundleContents, write_bundle
 from edge.recognition.embedding import EmbeddingMatrix, to_input_batch
 from edge.recognition.gallery import Card, Gallery
 from edge.recognition.neighbors import CardId
-from edge.recognition.recognizer import LoadedGallery, PendingSightings, Recognizer
+from edge.recognition.recognizer import PendingSightings, Recognizer
 from tools.benchmarks.delivery import PUBLISHED, measure_delivery
 from tools.benchmarks.fixed_latency import FixedLatencyEmbedder
 from tools.benchmarks.fixture import Fixture
-from tools.benchmarks.index import measure_building, measure_search
+from tools.benchmarks.index import measure_building, measure_search, write_formats
 from tools.benchmarks.libraries import measure_libraries
 from tools.benchmarks.locating import STILL_FPS, measure_locating, measure_still, nine_cards
 from tools.benchmarks.npu import measure_events, measure_share
 from tools.benchmarks.previews import measure_previews
 from tools.benchmarks.queries import LARGE_CARDS, enlarged, search_queries
 from tools.benchmarks.session import LONG_ENTRIES, SHORT_ENTRIES, measure_export, measure_session
+from tools.benchmarks.swapping import FRAME_S, measure_swaps
 from tools.benchmarks.updates import measure_assembly, measure_updates
 from tools.bundle_build.card_list import read_card_list
 from tools.bundle_build.stages import EMBED_TIMEOUT_S
-from tools.drawing.cards import write_cards
 from tools.drawing.spec import card_specs
 
 REPEATS: Final = 15
 
 MAX_NEW_SHARE: Final = 0.03
 MAX_CORRECTED_SHARE: Final = 0.005
-
-FRAME_S: Final = 1.0 / 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +150,14 @@ def libraries(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def build(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the images per second of building a bundle against those of the embedder alone on the same cores."""
-    pictures = fixture.folder / "pictures"
-    write_cards(card_specs(64, 5), pictures)
+    """Measure the images per second of building a bundle from files of each format against those of the embedder alone."""
     cores = os.cpu_count() or 1
     with closing(OnnxEmbedder(fixture.model, threads=1, workers=cores, arena=True, submit_timeout_s=EMBED_TIMEOUT_S)) as embedder:
-        figures = measure_building(read_card_list(pictures / "cards.csv"), pictures, embedder, threads=cores)
-    rates = f"{figures.builder_images_per_s:.1f} against {figures.network_images_per_s:.1f} images/s"
-    detail = f"{rates}, {figures.images} cards; {figures.cpu_share:.3f} in processor time"
-    yield Measurement("index build / bare network", figures.share, "", 0.95, "higher", detail)
+        for name, cards in write_formats(card_specs(64, 5), fixture.folder / "pictures"):
+            figures = measure_building(read_card_list(cards), cards.parent, embedder, threads=cores)
+            rates = f"{figures.builder_images_per_s:.1f} against {figures.network_images_per_s:.1f} images/s"
+            detail = f"{rates}, {figures.images} cards; {figures.cpu_share:.3f} in processor time"
+            yield Measurement(f"index build / bare network, {name}", figures.share, "", 0.95, "higher", detail)
 
 
 def start(fixture: Fixture) -> Iterator[Measurement]:
@@ -189,27 +183,12 @@ def start(fixture: Fixture) -> Iterator[Measurement]:
 
 
 def swap(fixture: Fixture) -> Iterator[Measurement]:
-    """Measure the longest time of one frame, and the frames without a result, while other bundles are loaded and activated."""
-    answer = fixture.bundle.vectors[:1].astype(np.float32)
-    recognizer = Recognizer(FixedLatencyEmbedder(0.005, answer), fixture.loaded())
-    located = fixture.locate(fixture.photo)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gaps_s, swaps, unanswered = [], 0, 0
-    loading: Future[LoadedGallery] | None = None
-    deadline_s = time.perf_counter() + 8.0
-    due_s = time.perf_counter()
-    while due_s < deadline_s:
-        if loading is None:
-            loading = _in_thread(lambda: replace(fixture, bundle=open_bundle(fixture.bundle.path)).loaded())
-        elif loading.done():
-            recognizer.swap(loading.result())
-            swaps, loading = swaps + 1, None
-        unanswered += not recognizer.recognize(fixture.photo, located)
-        gaps_s.append(max(0.0, time.perf_counter() - due_s))
-        due_s += FRAME_S
-        time.sleep(max(0.0, due_s - time.perf_counter()))
-    detail = f"{swaps} swaps in {len(gaps_s)} frames at {1 / FRAME_S:.0f}/s, {unanswered} frames without an answer"
-    yield Measurement("swap: longest time on one frame / frame time", max(gaps_s) / FRAME_S, "frames", 1.0, "lower", detail)
+    """Measure the longest time of one frame, and the longest wait for the interpreter, while other bundles are loaded and activated."""
+    figures = measure_swaps(fixture)
+    detail = f"{figures.swaps} swaps in {figures.frames} frames at no more than {1 / FRAME_S:.0f}/s, {figures.unanswered} without an answer"
+    yield Measurement("swap: longest time on one frame / frame time", figures.longest_frame_s / FRAME_S, "frames", 1.0, "lower", detail)
+    detail = f"{figures.held_s * 1e3:.1f} ms; {figures.idle_s * 1e3:.1f} ms while nothing is loaded"
+    yield Measurement("swap: longest hold of the interpreter / frame", figures.held_s / FRAME_S, "frames", 1.0, "lower", detail)
 
 
 def throughput(fixture: Fixture) -> Iterator[Measurement]:
@@ -324,9 +303,3 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
         action()
         taken.append(time.process_time() - before)
     return statistics.median(taken)
-
-
-def _in_thread(action: Callable[[], LoadedGallery]) -> Future[LoadedGallery]:
-    future: Future[LoadedGallery] = Future()
-    threading.Thread(target=lambda: future.set_result(action()), daemon=True).start()
-    return future
