@@ -110,7 +110,15 @@ def make_root(distribution: Distribution, target: Path) -> None:
     ]
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}", *fast]
     hooks = [f"--customize-hook={each}" for each in (fetch, names)]
-    subprocess.run([*command, *hooks, distribution.name, str(target), str(mirror())], check=True)
+    # killed, it would leave file systems mounted in the root
+    with subprocess.Popen([*command, *hooks, distribution.name, str(target), str(mirror())]) as making:
+        try:
+            status = making.wait()
+        except BaseException:
+            making.terminate()
+            raise
+    if status != 0:
+        raise subprocess.CalledProcessError(status, making.args)
 
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:
