@@ -46,7 +46,7 @@ class Scanner:
 
     def __init__(self, folder, world, camera, *, settle_s=None):
         self.folder = folder
-        self.broker = Mosquitto(folder).start()
+        self.broker = Mosquitto(folder, f"persistence_location {folder}/", persistent=True).start()
         self.address = f"http://127.0.0.1:{free_port()}"
         self.process = None
         self.cards = list(world.images)

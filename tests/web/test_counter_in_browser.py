@@ -6,6 +6,7 @@ machine counts them: for a run by hand. ``CARDEDGE_AXE`` is ``axe.min.js`` of th
 
 import csv
 import io
+import json
 import os
 import random
 import time
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.support.mjpeg_server import encoded, mjpeg_server
-from tests.support.mosquitto import wait_until
+from tests.support.mosquitto import Listener, wait_until
 from tests.support.small_scanner import on_table
 from tests.web.browser import IN_BROWSER, Scanner, assert_fits, chromium, link_word, opened_views, screenshot_folder, wait_for_answer
 from tools.demo_video.cards import UNKNOWN_SEED, drawn_video_card
@@ -124,7 +125,7 @@ def browser():
 
 @pytest.fixture
 def open_page(table, browser):
-    with opened_views(browser, table.scanner) as open_page:
+    with opened_views(browser, table.scanner, expected="422.*/import") as open_page:  # a test imports a wrong file
         yield open_page
 
 
@@ -140,8 +141,12 @@ def shown_lines(page):
 
 
 def test_dealt_cards_are_counted_without_touching_the_page(open_page, table, small_scanner):
-    """In the middle the page is loaded again, the broker is gone, and the daemon is killed; one run of cards is foil."""
+    """In the middle the page is loaded again, the broker is gone, and the daemon is killed; one run of cards is foil.
+
+    Only the finish is set by a key, for the run of foil cards.
+    """
     table.begin_list()
+    received = [listener(table.scanner)]
     cards = dealt(small_scanner)
     foil = range(CARDS // 2, CARDS // 2 + max(2, CARDS // 6))
     first, second = (open_page("/counter", size, outage_planned=True) for size in ("laptop", "phone"))
@@ -164,9 +169,22 @@ def test_dealt_cards_are_counted_without_touching_the_page(open_page, table, sma
     for line in table.lines():
         found[(line["card_id"], line["finish"] if line["card_id"] else "normal")] += line["quantity"]
     assert found == expected
+    received.append(listener(table.scanner))
+    wait_until(lambda: published_cards(received) == Counter(cards), 60.0)
     for page in (first, second):
         page.wait_for_function("total => document.querySelector('#quantity').textContent.startsWith(`${total} `)", arg=CARDS - 2)
     assert shown_lines(first) == shown_lines(second)
+
+
+def listener(scanner):
+    """Return a client of the broker for which events are kept while it, or the broker, is away."""
+    return Listener(scanner.broker.port, topic="cardedge/counter/event", client_id="till")
+
+
+def published_cards(listeners):
+    """Return how often each card was published: the last event of every track."""
+    events = [json.loads(payload) for each in listeners for _, payload, _ in list(each.messages)]
+    return Counter({event["track_id"]: event["card_id"] for event in events if event["type"] != "removed"}.values())
 
 
 def press_finish(page, table, wanted):
@@ -290,3 +308,27 @@ def test_the_list_is_exported_for_manabox(open_page, counted, tmp_path):
     download.value.save_as(tmp_path / "manabox.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "manabox.csv").read_text())))
     assert sum(int(row["Quantity"]) for row in rows) == sum(line["quantity"] for line in counted.lines() if not line["waiting"])
+
+
+def test_a_file_becomes_a_list_of_wanted_cards(open_page, counted, tmp_path):
+    """A file without a card of the index begins no list."""
+    wanted, other = tmp_path / "Anna.csv", tmp_path / "other.csv"
+    line = next(line for line in counted.lines() if line["card_id"])
+    wanted.write_text(f"Name,Set code,Collector number,Quantity\n{line['name']},{line['set']},{line['number']},3\n")
+    other.write_text("Name,Quantity\nNo such card,1\n")
+    page = open_page("/counter", "laptop")
+    page.wait_for_selector("#lines .line")
+    page.keyboard.press("s")
+    page.wait_for_selector(".gaps p")
+    page.select_option("#import-into", "wanted")
+    page.set_input_files("#import-file", wanted)
+    page.wait_for_selector("#import-into option:has-text('Anna')", state="attached")
+    page.select_option("#import-into", "owned")
+    page.set_input_files("#import-file", other)
+    page.wait_for_function("() => document.querySelector('#toast').textContent.includes('none of the 1 rows')")
+
+    def others():
+        lists = counted.client.get("/api/lists").json()
+        return [(each["name"], each["kind"], each["quantity"]) for each in lists if each["kind"] != "counted"]
+
+    wait_until(lambda: others() == [("Anna", "wanted", 3)], 20.0)

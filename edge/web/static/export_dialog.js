@@ -1,15 +1,17 @@
 // Taking a list out of the scanner and into it: formats, what they lose, files.
 
-import { ApiError, get, postFile } from "./api.js";
+import { ApiError, get, post, postFile } from "./api.js";
 import { make, toast } from "./page.js";
 import { translate } from "./words.js";
 
 const CHOSEN = "cardedge.profile";
+const NEW = ["wanted", "owned"]; // kinds of lists that a file can begin
 
 export class ExportDialog {
   #dialog = document.getElementById("export-dialog");
   #profile = document.getElementById("profile");
   #pictures = document.getElementById("with-pictures");
+  #into = document.getElementById("import-into");
 
   constructor(model) {
     this.model = model;
@@ -25,10 +27,19 @@ export class ExportDialog {
       const chosen = localStorage.getItem(CHOSEN) ?? "manabox";
       this.#profile.replaceChildren(...profiles.map(({ profile, name }) => make("option", { value: profile, text: name, selected: profile === chosen })));
       this.#dialog.querySelector(".problems").replaceChildren(...problems.map((text) => make("li", { text })));
+      this.#showLists(await get("/api/lists"));
       await this.#check();
     } catch (error) {
       this.#refused(error);
     }
+  }
+
+  /** Offer the lists to which a file can be added: this one, and those of wanted and owned cards. */
+  #showLists(lists) {
+    const others = lists.filter(({ list_id: id, kind }) => id === this.model.id || kind !== "counted");
+    others.sort((one, other) => (other.list_id === this.model.id) - (one.list_id === this.model.id));
+    const begun = NEW.map((kind) => make("option", { value: kind, text: translate(`export.into.${kind}`) }));
+    this.#into.replaceChildren(...others.map(({ list_id: value, name }) => make("option", { value, text: name })), ...begun);
   }
 
   /** Say what the chosen format loses, before anything is downloaded. */
@@ -55,12 +66,17 @@ export class ExportDialog {
     const [file] = input.files;
     input.value = "";
     if (!file) return;
+    const kind = NEW.find((one) => one === this.#into.value);
+    let list = this.#into.value;
     try {
-      const { rows, unmatched, named } = await postFile(`/api/lists/${this.model.id}/import?profile=${encodeURIComponent(this.#profile.value)}`, file);
+      if (kind) list = (await post("/api/lists", { name: file.name.replace(/\.\w+$/, "").slice(0, 100) || null, kind })).find((one) => one.kind === kind).list_id;
+      const { rows, unmatched, named } = await postFile(`/api/lists/${list}/import?profile=${encodeURIComponent(this.#profile.value)}`, file);
       toast(translate("export.imported", { rows: rows - unmatched, unmatched }), unmatched > 0 ? "bad" : "good");
       this.#dialog.querySelector(".problems").replaceChildren(...named.map(({ row, text, reason }) => make("li", { text: `${row}: ${text}: ${reason}` })));
+      if (kind) this.#showLists(await get("/api/lists"));
     } catch (error) {
       this.#refused(error);
+      if (kind && list !== kind) await post(`/api/lists/${list}/delete`).catch(() => null); // nothing was added to it
     }
   }
 
