@@ -48,7 +48,7 @@ from edge.errors import DataError
 from edge.recognition.embedding import PREPROCESSING_ID, EmbeddingMatrix, ModelId, Projection, l2_normalize
 from edge.recognition.gallery import Gallery
 from edge.recognition.neighbors import CardId, exact_similarities
-from edge.recognition.verification import STORED_BYTES, stored_kind
+from edge.recognition.verification import LUMA_SIGNATURE_ID, STORED_BYTES, stored_kind
 from edge.system.files import locked, sync, write_atomically
 
 SELF_TEST_QUERIES: Final = 16
@@ -121,7 +121,8 @@ def write_bundle(target: Path, contents: BundleContents, write_graph: GraphWrite
     unit = l2_normalize(contents.vectors) if len(contents.vectors) else contents.vectors
     vectors: StoredVectors = unit.astype(contents.form.dtype)
     reduction, recognizes = contents.reduction, contents.artefact is not None
-    signature = stored_kind(contents.gallery.signatures) if recognizes else None
+    stored = stored_kind(contents.gallery.signatures) if contents.chunks else LUMA_SIGNATURE_ID  # version 0.1.0 knows no other
+    signature = stored if recognizes else None
     with _new_directory(target) as directory:
         np.save(directory / VECTORS_FILE, vectors)
         signature_bytes = 0 if signature is None else STORED_BYTES[signature]

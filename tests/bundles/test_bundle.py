@@ -122,7 +122,8 @@ def test_what_was_written_is_read(tmp_path, chunks):
     assert bundle.manifest == manifest
     assert dict(bundle.gallery.cards) == dict(contents.gallery.cards)
     assert bundle.gallery.entry_card_ids == contents.gallery.entry_card_ids
-    assert np.array_equal(bundle.gallery.signatures, contents.gallery.signatures)
+    stored = slice(None if chunks else LUMA_BYTES)
+    assert np.array_equal(bundle.gallery.signatures[:, stored], contents.gallery.signatures[:, stored])
     assert np.allclose(bundle.vectors, contents.vectors, atol=1e-3)
     assert bundle.vectors.dtype == np.float16
     assert not bundle.vectors.flags.writeable
@@ -144,7 +145,8 @@ def test_a_gallery_without_colors_is_stored_as_earlier_versions_did(tmp_path, ch
         with closing(sqlite3.connect(tmp_path / "former" / "cards.sqlite")) as database:
             assert database.execute("SELECT DISTINCT length(signature) FROM entry").fetchall() == [(LUMA_BYTES,)]
     assert np.array_equal(open_bundle(tmp_path / "former").gallery.signatures, former)
-    assert write_bundle(tmp_path / "rich", contents, write_graph).signature == SIGNATURE_ID
+    written = write_bundle(tmp_path / "rich", contents, write_graph)
+    assert written.signature == (SIGNATURE_ID if chunks else LUMA_SIGNATURE_ID), "version 0.1.0 knows no other"
 
 
 @pytest.mark.parametrize("chunks", [True, False])

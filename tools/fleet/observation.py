@@ -14,8 +14,8 @@ from tools.push.rollout import status_of
 
 Observe: TypeAlias = Callable[[str], "Observation"]
 
-_UNKNOWN_REQUEST: Final = "invalid message"
-"""How version 0.1.0 refuses a request that it does not know."""
+_UNKNOWN_REQUEST: Final = ("a message cannot be understood", "invalid message")
+"""How version 0.1.0, and builds between it and this one, refuse a request that they do not know."""
 
 
 @dataclass(frozen=True, slots=True)

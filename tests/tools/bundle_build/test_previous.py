@@ -39,6 +39,7 @@ def test_the_previous_bundle_is_of_the_same_model(tmp_path, images, previous, mo
 def test_a_bundle_for_former_scanners_has_no_chunks(tmp_path, images):  # noqa: F811 - the fixture
     _, bundle, _ = build(tmp_path, images, numbered(4), chunks=False)
     assert (bundle.manifest.format_version, bundle.manifest.chunks, bundle.manifest.graph_nodes) == (1, None, None)
+    assert bundle.manifest.signature == "luma-36x48/1", "they know no other"
     assert sorted(path.name for path in bundle.path.iterdir()) == ["cards.sqlite", "hnsw.bin", "manifest.json", "vectors.npy"]
 
 
