@@ -12,7 +12,8 @@ export class ListView {
   #sheet = this.#place.firstElementChild;
   #rows = new Map();
   #ids = [];
-  #height = 1;
+  #height = 60; // of a row
+  #viewHeight = 0;
   #marked = new Set();
 
   /** `choose(id)` is called when a person selects a line. */
@@ -25,7 +26,17 @@ export class ListView {
       const row = target.closest("[data-line]");
       if (row) this.choose(Number(row.dataset.line));
     });
-    new ResizeObserver(() => this.#draw()).observe(this.#place);
+    this.#measure();
+    new ResizeObserver(() => {
+      this.#measure();
+      this.#draw();
+    }).observe(this.#place);
+  }
+
+  /** Read sizes when they may have changed only: after a change of the list the browser would have to lay out the page for it. */
+  #measure() {
+    this.#height = parseFloat(getComputedStyle(this.#place).getPropertyValue("--row")) || 60;
+    this.#viewHeight = this.#place.clientHeight;
   }
 
   get marked() {
@@ -73,7 +84,7 @@ export class ListView {
   #reveal(place) {
     const top = place * this.#height;
     if (top < this.#place.scrollTop) this.#place.scrollTop = top;
-    else if (top + this.#height > this.#place.scrollTop + this.#place.clientHeight) this.#place.scrollTop = top + this.#height - this.#place.clientHeight;
+    else if (top + this.#height > this.#place.scrollTop + this.#viewHeight) this.#place.scrollTop = top + this.#height - this.#viewHeight;
   }
 
   #forget(ids) {
@@ -84,10 +95,9 @@ export class ListView {
   }
 
   #draw() {
-    this.#height = parseFloat(getComputedStyle(this.#place).getPropertyValue("--row")) || 60;
     this.#sheet.style.height = `${this.#ids.length * this.#height}px`;
     const first = Math.max(0, Math.floor(this.#place.scrollTop / this.#height) - SPARE);
-    const last = Math.min(this.#ids.length, first + Math.ceil(this.#place.clientHeight / this.#height) + 2 * SPARE);
+    const last = Math.min(this.#ids.length, first + Math.ceil(this.#viewHeight / this.#height) + 2 * SPARE);
     const wanted = this.#ids.slice(first, last);
     const keep = new Set(wanted);
     this.#forget([...this.#rows.keys()].filter((id) => !keep.has(id)));
