@@ -112,6 +112,7 @@ class DeviceIndex:
         releases.activate(self._root, index_id, expected_model_id=self._loader.model_id, confirm_within_s=confirm_within_s)
         self._loaded_state = self._disk_state()
         self._start_trial(opening=False)
+        self._standing.update(self._root, self._settings.push)
 
     def confirm(self, index_id: str) -> None:
         """Confirm the active release, so that it is not reverted. Raises ``BundleError``."""
@@ -234,8 +235,9 @@ class DeviceIndex:
             _log.exception("reverted to index %s", reverted.back_to_id)
             self._loaded_state = self._disk_state()
             self._start_trial(opening=True)
-            return self.open()
-        self._record_opened()
+            opened = self.open()
+        else:
+            self._record_opened()
         self._standing.update(self._root, self._settings.push)
         return opened
 
