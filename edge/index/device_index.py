@@ -20,6 +20,7 @@ from edge.index import overlay, releases
 from edge.index.audit import AuditReader
 from edge.index.change import NewCard, OpenedIndex
 from edge.index.loading import KnownOverlay, image_to_add, load_with_overlay
+from edge.index.renewal import complete_renewal
 from edge.index.signers import refuse_revoked
 from edge.index.standing import Standing
 from edge.index.trial import read_reverted, utc_now
@@ -81,6 +82,7 @@ class DeviceIndex:
 
     def open_active(self) -> OpenedIndex:
         """Open the active release when the daemon starts; revert it first if it failed its trial. Raises ``BundleError``."""
+        complete_renewal(self._root)
         self._revert_failed_trial()
         return self._load_active()
 

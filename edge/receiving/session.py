@@ -13,7 +13,7 @@ from edge.index.audit import Audit
 from edge.index.counter_session import wait_for_counter
 from edge.index.pruning import prune
 from edge.index.rejection import reject
-from edge.index.renewal import renew
+from edge.index.renewal import complete_renewal, renew
 from edge.index.signers import install_signers, read_signers, refuse_revoked, revert_revoked_trial
 from edge.receiving.assembly import Assembly
 from edge.receiving.chunk_list import receive_chunk_list
@@ -75,6 +75,7 @@ class Receiver:
 
         Raises ``ConnectionLostError``.
         """
+        complete_renewal(self.root)
         self.channel.send(Hello(device_id=self.device_id, version=__version__, model_id=self.acceptance.model_id))
         try:
             while (received := self.channel.receive_if_any()) is not None:

@@ -1,13 +1,15 @@
 """Each change of the index is killed at each of its steps; the daemon then starts with the complete old or new release."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from edge.bundles.manifest import read_manifest
+from edge.bundles.manifest import MANIFEST_FILE, read_manifest
+from edge.bundles.signature import SIGNATURE_FILE
 from edge.index import releases
 from edge.index.overlay import AddedImage, OverlayWriter
 from edge.recognition.gallery import Card
@@ -15,6 +17,8 @@ from edge.recognition.neighbors import CardId
 from tests.support.former_overlay import write_former_overlay
 from tests.support.paths import ROOT
 from tests.support.small_scanner import write_index
+from tests.support.ssh_server import make_key
+from tools import sign_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -91,3 +95,22 @@ def test_an_interrupted_conversion_of_the_overlay_loses_no_card(device, small_sc
     assert any("overlay/current" in made["step"] for made in cuts), "the walk went through the conversion"
     found = [tuple(card for card in made["started"]["cards"] if card.startswith("promo")) for made in cuts]
     assert set(found) == {("promo-1",)}, "the walk ends before the record of the new card is written"
+
+
+def test_after_a_cut_the_signature_of_a_renewed_release_fits_its_manifest(device):
+    folder, ids = device
+    key = make_key(folder / "alice")
+    installed = folder / "before" / "releases" / ids["old"]
+    assert sign_bundle.main([str(installed), "--key", str(key), "--counter", "1"]) == 0
+    renewed = shutil.copytree(installed, folder / "renewed")
+    assert sign_bundle.main([str(renewed), "--key", str(key), "--counter", "2"]) == 0
+    signatures = {1: (installed / SIGNATURE_FILE).read_text(), 2: (renewed / SIGNATURE_FILE).read_text()}
+    cuts = cut(device, "renew")
+    steps = [made["step"] for made in cuts]
+    between = next(place for place, step in enumerate(steps) if "rename" in step and step.endswith(f".{MANIFEST_FILE}.new"))
+    assert any("rename" in step and SIGNATURE_FILE in step for step in steps[:between]), "the walk went through the gap between the files"
+    for made in cuts:
+        assert made["started"]["signature"] == signatures[made["started"]["counter"]], made["step"]
+    counters = [made["started"]["counter"] for made in cuts]
+    assert counters == sorted(counters), "never backwards"
+    assert (counters[0], counters[between]) == (1, 2), "a start completes what was begun"

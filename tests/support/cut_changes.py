@@ -2,7 +2,8 @@
 
     python -m tests.support.cut_changes ACTION FOLDER
 
-FOLDER contains ``before/`` (the original index), ``ids.json`` (old, new and third release) and ``card.npy``. A first, complete run lists
+FOLDER contains ``before/`` (the original index), ``ids.json`` (old, new and third release), ``card.npy``, and ``renewed/``, the old bundle
+signed again. A first, complete run lists
 the steps: every file opened for writing, every rename, link and removal. Then one forked process per step is killed just before it. One
 JSON object per step is printed.
 """
@@ -18,10 +19,12 @@ import numpy as np
 
 from edge.app.index import load_gallery, overlay_index
 from edge.bundles.bundle import open_bundle
-from edge.bundles.manifest import read_manifest
+from edge.bundles.manifest import MANIFEST_FILE, read_manifest
+from edge.bundles.signature import SIGNATURE_FILE
 from edge.index import overlay, releases
 from edge.index.device_index import DeviceIndex
 from edge.index.loading import BundleLoader
+from edge.index.renewal import renew
 from edge.recognition.embedding import ModelId
 from edge.recognition.gallery import Card
 from edge.recognition.neighbors import CardId
@@ -67,6 +70,11 @@ class Device:
         releases.record_attempt(self.root)
         self.store().open_active()
 
+    def renew(self) -> None:
+        """Renew the old release, as a push of the same bundle with a larger counter does."""
+        manifest, signature = ((self.folder / "renewed" / name).read_bytes() for name in (MANIFEST_FILE, SIGNATURE_FILE))
+        assert renew(self.root, self.ids["old"], manifest, signature)
+
     def rollback(self) -> None:
         releases.activate(self.root, self.ids["new"])
         releases.rollback(self.root)
@@ -91,9 +99,11 @@ class Device:
         opened = self.store().open_active()
         open_bundle(self.root / "current")
         trial = releases.trial(self.root)
+        signature = self.root / "current" / SIGNATURE_FILE
         return {
             "serving": opened.manifest.bundle_id, "cards": sorted(opened.loaded.gallery.cards), "problem": opened.added_problem,
             "previous": releases.previous_id(self.root), "on_trial": trial and trial.bundle_id,
+            "counter": opened.manifest.counter, "signature": signature.read_text() if signature.exists() else None,
         }  # fmt: skip
 
 

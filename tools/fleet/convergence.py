@@ -30,10 +30,11 @@ _ACTED_ON: Final = ("outdated", "unconfirmed", "bad")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FleetState:
-    """What is wanted and what is known: the state of every scanner, and what it reported."""
+    """What is wanted and what is known: the state of every scanner, what it reported, and what is to be pushed to it now, in words."""
 
     planned: tuple[Planned, ...]
     seen: dict[str, Observation]
+    to_push: dict[str, str]
 
 
 class Convergence:
@@ -48,6 +49,7 @@ class Convergence:
         self._ssh = ssh
         self._say = say
         self._bundles = {name: read_bundle(group.bundle, check=False) for name, group in fleet.groups.items()}
+        self._signers = read_list(fleet.signers) if fleet.signers else None
         self._accepted = accepted
         self._groups = {host: name for name, group in fleet.groups.items() for host in group.hosts}
         self._canaries = {host for group in fleet.groups.values() for host in group.first_hosts}
@@ -63,7 +65,11 @@ class Convergence:
         for name in self._accepted:
             self._passed.add(name, self._bundles[name].manifest.bundle_id)
         state = self.look()
-        self._failed = self._install_signers(state.seen)
+        signers, without = self._fleet.signers, [seen for seen in state.seen.values() if self._lacks_signers(seen)]
+        if signers is not None and without:
+            self._failed = self._install_signers(signers, without)
+            # a revoked key also ends the trial of what it has signed
+            state = self._state(state.seen | self._observe(seen.host for seen in without))
         while steps := [one for one in state.planned if self._is_due(one)]:
             self._done |= {(one.host, one.state) for one in steps}
             with ThreadPoolExecutor(max_workers=self._fleet.parallel) as pool:
@@ -95,15 +101,26 @@ class Convergence:
                 self._passed.add(name, bundle_id)
                 states = plan(replace(wish, passed=True), seen)
             planned += [one if one.state == "waiting_for_counter" else self._failed.get(one.host, one) for one in states]
-        return FleetState(tuple(planned), seen)
+        to_push = {one.host: self._to_push(one, seen[one.host]) for one in planned}
+        return FleetState(tuple(planned), seen, {host: what for host, what in to_push.items() if what})
 
-    def _install_signers(self, seen: dict[str, Observation]) -> dict[str, Planned]:
-        """Push the list of signers where it is not installed, before anything else; return the scanners that do not accept it."""
-        path = self._fleet.signers
-        newest = read_list(path) if path else None
-        if path is None or newest is None:
-            return {}
-        outdated = [one for one in seen.values() if one.report and (one.report.signers.version or 0) < newest.version]
+    def _to_push(self, one: Planned, seen: Observation) -> str:
+        """Return what is pushed to a scanner now, empty if nothing is."""
+        parts = []
+        if self._signers is not None and self._lacks_signers(seen):
+            parts.append(f"version {self._signers.version} of the list of signers")
+        if one.state == "outdated":
+            folder = self._fleet.groups[one.group].bundle.name
+            what = "the new signature of bundle" if one.actual_id == one.wanted_id else "bundle"
+            parts.append(f"{what} {one.wanted_id} ({folder})")
+        return " and ".join(parts)
+
+    def _lacks_signers(self, seen: Observation) -> bool:
+        """Return whether the wanted list of signers is newer than that of a scanner, which is known and supports one."""
+        return self._signers is not None and seen.report is not None and (seen.report.signers.version or 0) < self._signers.version
+
+    def _install_signers(self, path: Path, outdated: Iterable[Observation]) -> dict[str, Planned]:
+        """Push the list of signers to scanners, before anything else; return those that do not accept it."""
         with ThreadPoolExecutor(max_workers=self._fleet.parallel) as pool:
             return {failed.host: failed for failed in pool.map(partial(self._push_signers, path), outdated) if failed is not None}
 

@@ -136,4 +136,11 @@ def read_fleet(path: Path) -> Fleet:
         raise DataError(f"{path}: {first_problem(error, 'file')}; see docs/fleet.md") from error
     folder = path.parent.absolute()
     groups = {name: group.model_copy(update={"bundle": folder / group.bundle}) for name, group in fleet.groups.items()}
-    return fleet.model_copy(update={"groups": groups, "signers": folder / fleet.signers if fleet.signers else None})
+    broker = fleet.broker and fleet.broker.model_copy(
+        update={"password_file": _below(folder, fleet.broker.password_file), "ca_file": _below(folder, fleet.broker.ca_file)}
+    )
+    return fleet.model_copy(update={"groups": groups, "signers": _below(folder, fleet.signers), "broker": broker})
+
+
+def _below(folder: Path, path: Path | None) -> Path | None:
+    return None if path is None else folder / path

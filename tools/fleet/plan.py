@@ -32,7 +32,6 @@ EXIT_CODES: Final[dict[State, ExitCode]] = {
 """Exit statuses of the states that are a fault; every other one is 0."""
 
 NEXT: Final[dict[State, str]] = {
-    "outdated": "push the bundle",
     "unconfirmed": "confirm it once the daemon has loaded it",
     "bad": "revert it",
     "stopped": "name another bundle in the file, or take this one with --accept GROUP",

@@ -25,7 +25,10 @@ _HEADS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scanner. Everything is text, empty where it is not known; ``last_seen`` is a time in UTC. ``source`` is `ssh` or `mqtt`."""
+    """One scanner. Everything is text, empty where it is not known; ``last_seen`` is a time in UTC. ``source`` is `ssh` or `mqtt`.
+
+    ``to_push`` is what the next ``apply`` pushes; ``problem`` has it too.
+    """
 
     group: str
     host: str
@@ -43,11 +46,12 @@ class Row:
     expires: str = ""
     source: str = ""
     exit_code: int = 0
+    to_push: str = ""
 
 
 def rows(state: FleetState, retained: dict[str, RetainedStates]) -> list[Row]:
     """Return a row for each scanner; one that SSH does not reach is described by the retained states of its topics, if there are any."""
-    return [_row(one, state.seen[one.host], retained.get(one.host)) for one in state.planned]
+    return [_row(one, state.seen[one.host], retained.get(one.host), state.to_push.get(one.host, "")) for one in state.planned]
 
 
 def as_text(lines: Sequence[Row]) -> str:
@@ -78,14 +82,15 @@ def exit_status(state: FleetState) -> ExitCode:
     return worst([EXIT_CODES.get(one.state, ExitCode.OK) for one in state.planned])
 
 
-def _row(one: Planned, seen: Observation, retained: RetainedStates | None) -> Row:
+def _row(one: Planned, seen: Observation, retained: RetainedStates | None, to_push: str) -> Row:
     facts = _from_ssh(seen) if seen.status is not None else retained.facts() if retained is not None else {}
-    parts = [one.reason, one.next_step, facts.pop("problem", "")]
+    parts = [one.reason, one.next_step, f"to push: {to_push}" if to_push else "", facts.pop("problem", "")]
     actual = one.actual_id or facts.pop("actual", "")
     facts.pop("actual", None)
     known = {name: facts[name] for name in facts.keys() & {field.name for field in fields(Row)}}
     state, code = one.state.replace("_", " "), int(EXIT_CODES.get(one.state, ExitCode.OK))
-    return Row(one.group, one.host, state, one.wanted_id, actual, problem="; ".join(filter(None, parts)), exit_code=code, **known)
+    problem = "; ".join(filter(None, parts))
+    return Row(one.group, one.host, state, one.wanted_id, actual, problem=problem, exit_code=code, to_push=to_push, **known)
 
 
 def _from_ssh(seen: Observation) -> dict[str, str]:

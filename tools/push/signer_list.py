@@ -38,9 +38,9 @@ class SignerChanges:
     begin_with: Path | None = None
 
 
-def read_list(path: Path) -> SignerList | None:
-    """Return the list in a file, None if there is no such file. Raises ``BundleError``."""
-    return parse_signed_list(path.read_bytes(), str(path)).parsed() if path.exists() else None
+def read_list(path: Path) -> SignerList:
+    """Return the list in a file. Raises ``DataError`` if it cannot be read, ``BundleError`` if it is not a list of signers."""
+    return parse_signed_list(_read(path).encode(), str(path)).parsed()
 
 
 def push_signers(host: str, ssh: SshOptions, path: Path) -> SignersInstalled:
@@ -57,7 +57,7 @@ def update_list(path: Path, changes: SignerChanges, key: Path, *, now: datetime 
 
     Raises ``UsageError`` for a name or key that is not usable, or ``SignatureError``; the file then stays as it is.
     """
-    before = read_list(path)
+    before = read_list(path) if path.exists() else None
     lines = before.allowed_signers.splitlines() if before else []
     if changes.begin_with is not None:
         lines += [line for line in _read(changes.begin_with).splitlines() if line not in lines]

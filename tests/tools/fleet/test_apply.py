@@ -22,7 +22,7 @@ HOSTS = ("pi-1", "pi-2", "pi-3")
 pytestmark = needs_sshd
 
 FLEET = """
-signers = "signers.json"
+SIGNERS
 need_daemon = false
 [groups.shop]
 hosts = ["pi-1", "pi-2", "pi-3"]
@@ -50,7 +50,8 @@ def apply(fleet, capsys):
 
     def run(bundle, *words, gate="gate.enabled = false"):
         file = fleet.folder / "fleet.toml"
-        file.write_text(FLEET.replace("BUNDLE", str(bundle)).replace("GATE", gate))
+        signers = 'signers = "signers.json"' if (fleet.folder / "signers.json").exists() else ""
+        file.write_text(FLEET.replace("BUNDLE", str(bundle)).replace("GATE", gate).replace("SIGNERS", signers))
         capsys.readouterr()
         status = push_index.main(["apply", str(file), "--json", "--quiet", *words, *fleet.F])
         rows = {row["host"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
@@ -83,6 +84,13 @@ def test_a_fleet_converges_with_a_late_scanner_and_forgets_a_stolen_key_first(fl
 
     status, rows = apply(new, "--dry-run")
     assert (status, states(rows)) == (ExitCode.UNAVAILABLE, ["outdated", "waiting for canary", "unreachable"])
+    bundle = f"bundle {new_id} (new)"
+    assert [rows[host]["to_push"] for host in HOSTS] == [
+        f"version 1 of the list of signers and {bundle}",
+        "version 1 of the list of signers",
+        "",
+    ]
+    assert f"to push: version 1 of the list of signers and {bundle}" in rows["pi-1"]["problem"]
     assert fleet.serving() == [fleet.old_id] * 3
     assert audit(fleet, "pi-1") == []
 
@@ -104,6 +112,20 @@ def test_a_fleet_converges_with_a_late_scanner_and_forgets_a_stolen_key_first(fl
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert "is revoked by version 2 of the list of signers" in reports[0]["reason"]
     assert fleet.serving() == [new_id] * 3
+
+    sign_list(fleet, "--add", f"carol={bob}.pub")  # nothing but a newer list
+    status, rows = apply(new, "--dry-run")
+    assert (status, {row["to_push"] for row in rows.values()}) == (0, {"version 3 of the list of signers"})
+    status, rows = apply(new)
+    assert [(row["state"], row["signers"], row["to_push"]) for row in rows.values()] == [("current", "3", "")] * 3
+
+
+def test_a_list_of_signers_that_is_named_and_missing_stops_the_run(fleet, tmp_path, capsys):
+    (tmp_path / "fleet.toml").write_text(FLEET.replace("BUNDLE", "new").replace("GATE", "").replace("SIGNERS", 'signers = "signer.json"'))
+    fleet.new_bundle("new")
+    assert push_index.main(["apply", str(tmp_path / "fleet.toml"), *fleet.F]) == ExitCode.BAD_DATA
+    assert "signer.json: cannot be read" in capsys.readouterr().err
+    assert fleet.serving() == [fleet.old_id] * 3
 
 
 @pytest.mark.parametrize("shuffled", ["names", pytest.param("pictures", marks=[pytest.mark.slow, pytest.mark.long])])

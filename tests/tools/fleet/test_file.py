@@ -1,5 +1,7 @@
 """The file of the wanted state, and what is wrong with one."""
 
+from pathlib import Path
+
 import pytest
 
 from edge.errors import DataError
@@ -15,8 +17,10 @@ def read(folder, text):
 
 
 def test_paths_are_relative_to_the_file_and_the_first_host_is_the_canary(tmp_path):
-    fleet = read(tmp_path, f'signers = "signers.json"\n{MINIMAL}')
+    broker = '[broker]\nhost = "mqtt"\npassword_file = "secret"\nca_file = "/etc/ca.pem"\n'
+    fleet = read(tmp_path, f'signers = "signers.json"\n{MINIMAL}{broker}')
     assert fleet.signers == tmp_path / "signers.json"
+    assert (fleet.broker.password_file, fleet.broker.ca_file) == (tmp_path / "secret", Path("/etc/ca.pem"))
     assert fleet.groups["shop"].bundle == tmp_path / "bundles/november"
     assert fleet.groups["shop"].first_hosts == ("cardedge@pi-1",)
 
