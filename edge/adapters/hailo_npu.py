@@ -183,9 +183,10 @@ class HailoNpu:
                 self._recover(failure_of("infer", error))
 
     def _add(self, message: _Add) -> None:
+        if self._device is None:
+            message.added.set_exception(self._failure or NpuError("the NPU is closed"))
+            return
         try:
-            if self._device is None:
-                raise self._failure or NpuError("the NPU is closed")  # noqa: TRY301 - passed on like an error of the device
             self._device.add(message.network)
         except Exception as error:  # noqa: BLE001 - every error is raised by the caller of ``add``
             message.added.set_exception(error)

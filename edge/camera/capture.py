@@ -181,7 +181,7 @@ class CameraThread:
             opened_ns = self._clock_ns()
             failure = self._run_source()
             if self._stopping.is_set():
-                self._update(state=CaptureState.STOPPED)
+                self._update(CaptureState.STOPPED)
                 return
             self._report_failure(failure)
             if self._is_final():
@@ -190,7 +190,7 @@ class CameraThread:
                 pause_s = shortest_s
             self._stopping.wait(pause_s)
             pause_s = min(2.0 * pause_s, longest_s)
-            self._update(reopens=self._status.reopens + 1)
+            self._update(reopens=1)
 
     def _run_source(self) -> Exception:
         """Open a source, offer its frames until it fails or ``stop`` is called, close it; return the reason it ended."""
@@ -209,7 +209,7 @@ class CameraThread:
         finally:
             self._released = driver.finish(source.close, close_timeout_s)
             if not self._released:
-                self._update(hung_calls=self._status.hung_calls + 1)
+                self._update(hung_calls=1)
         return SourceEndedError("stopped")
 
     def _capture(self, source: FrameSource, driver: DriverThread) -> None:
@@ -249,18 +249,26 @@ class CameraThread:
         """Set the state for a failure; log it once as long as it is the same."""
         state = _state_after(failure, has_run=self._status.frames > 0)
         if state is CaptureState.ENDED:
-            self._update(state=state)
+            self._update(state)
             return
         if str(failure) != self._status.last_error:
             unexpected = not isinstance(failure, EdgeError)
             _log.warning("camera %s: %s", state, failure, exc_info=failure if unexpected else None)
         if not self._recover:
             self._final_error = failure
-        self._update(state=state, last_error=str(failure) or type(failure).__name__)
+        self._update(state, last_error=str(failure) or type(failure).__name__)
 
-    def _update(self, **changes: object) -> None:
+    def _update(self, state: CaptureState | None = None, *, last_error: str | None = None, reopens: int = 0, hung_calls: int = 0) -> None:
+        """Set the state and the last error, if given, and add to the counters."""
         with self._changed:
-            self._status = replace(self._status, **changes)  # type: ignore[arg-type]  # callers name fields
+            status = self._status
+            self._status = replace(
+                status,
+                state=state or status.state,
+                last_error=last_error or status.last_error,
+                reopens=status.reopens + reopens,
+                hung_calls=status.hung_calls + hung_calls,
+            )
             self._changed.notify_all()
 
     def _is_final(self) -> bool:

@@ -147,7 +147,7 @@ class Counter:
         draft.remember(_appearance(event, card_id, line.id))
         change = draft.change(Label(action=action, name=line.name))
         count = self._state.count(card_id) + 1
-        return Counted(change, _outcome(kind, event, card_id=card_id, name=line.name, line=line.id, count=count, bin=copy.bin))
+        return Counted(change, _outcome(kind, event, card_id=card_id, name=line.name, line=line.id, count=count, into=copy.bin))
 
     def _again(self, event: CardEvent, card_id: str, before: Appearance) -> Counted:
         """Remember that the card was lifted and laid down: a correction of this track concerns the copy that was counted before."""
@@ -223,7 +223,7 @@ def _outcome(
     name: str | None = None,
     line: int | None = None,
     count: int = 0,
-    bin: str | None = None,  # noqa: A002 - the field of the event
+    into: str | None = None,
 ) -> Outcome:
     card_id = card_id or event.card_id
-    return Outcome(kind=kind, event_id=event.event_id, card_id=card_id, name=name or event.name, line=line, count=count, bin=bin)
+    return Outcome(kind=kind, event_id=event.event_id, card_id=card_id, name=name or event.name, line=line, count=count, bin=into)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
+from edge.errors import DeviceError
 from edge.vision.frame import RgbImage
 from tools.drawing.paint import Color, hsv, mix
 from tools.drawing.scenes import FAMILY_HUES, MUTED
@@ -79,7 +80,7 @@ def font(size_px: float) -> ImageFont.FreeTypeFont:
     """Return Pillow's scalable font, with the basic layout engine so that every machine draws the same."""
     scalable = ImageFont.load_default(size=20)
     if not isinstance(scalable, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")  # noqa: TRY004 no wrong type
+        raise DeviceError("Pillow was built without FreeType and has no scalable typeface; install a wheel of Pillow from PyPI")
     return scalable.font_variant(size=max(size_px, 4.0), layout_engine=ImageFont.Layout.BASIC)
 
 

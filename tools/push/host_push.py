@@ -89,16 +89,13 @@ class HostPush:
         try:
             self._push_in_a_known_format()
         except HostRefusedError as error:
-            self._update(result="refused", exit_code=error.status, reason=str(error))
+            self._report = replace(self._report, result="refused", exit_code=error.status, reason=str(error))
         except ConnectionLostError as error:
-            self._update(result="unreachable", exit_code=error.exit_code, reason=str(error))
+            self._report = replace(self._report, result="unreachable", exit_code=error.exit_code, reason=str(error))
         except EdgeError as error:
-            self._update(result="refused", exit_code=error.exit_code, reason=str(error))
-        self._update(seconds=time.monotonic() - began_s)
+            self._report = replace(self._report, result="refused", exit_code=error.exit_code, reason=str(error))
+        self._report = replace(self._report, seconds=time.monotonic() - began_s)
         return self._report
-
-    def _update(self, **changes: object) -> None:
-        self._report = replace(self._report, **changes)  # type: ignore[arg-type]  # callers name fields
 
     def _push_in_a_known_format(self) -> None:
         """Push the bundle; to a device that does not know its format, the same bundle as that version can read it.
@@ -126,7 +123,7 @@ class HostPush:
             except ConnectionLostError as error:
                 if pause_s is None or self._report.device_id is None:
                     raise  # the host was never reached; an immediate retry would not reach it either
-                self._update(cuts=self._report.cuts + 1)
+                self._report = replace(self._report, cuts=self._report.cuts + 1)
                 self._report_progress(f"interrupted: {error}; resuming in {pause_s:.0f} s")
                 time.sleep(pause_s)
             else:
@@ -136,7 +133,7 @@ class HostPush:
         """Offer the bundle and send what is missing; return the device's final response, None for a dry run."""
         bundle, options = self._bundle, self._options
         with connected(self._host, self._ssh) as device, self._counted(device):
-            self._update(device_id=device.hello.device_id)
+            self._report = replace(self._report, device_id=device.hello.device_id)
             offer = Offer(
                 manifest_bytes=len(bundle.manifest_bytes),
                 signature_bytes=len(bundle.signature),
@@ -148,7 +145,7 @@ class HostPush:
             plan = transfer.offer(offer)
             self._add_plan(plan.message)
             if options.dry_run:
-                self._update(result="planned", after=self._report.before)
+                self._report = replace(self._report, result="planned", after=self._report.before)
                 return None
             self._report_progress(f"{plan.message.bytes_wanted / 1e6:.1f} of {bundle.size_bytes / 1e6:.1f} MB to send")
             transfer.send(plan)
@@ -163,13 +160,15 @@ class HostPush:
         try:
             yield
         finally:
-            self._update(bytes_sent=self._report.bytes_sent + device.bytes_sent)
+            self._report = replace(self._report, bytes_sent=self._report.bytes_sent + device.bytes_sent)
 
     def _add_plan(self, plan: TransferPlan) -> None:
         # a resumed push keeps the active bundle and the bytes wanted from its first attempt
         before = self._report.before or (plan.current.bundle_id if plan.current else None)
         wanted = self._report.bytes_wanted or plan.bytes_wanted
-        self._update(before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes)
+        self._report = replace(
+            self._report, before=before, after=before, signer=plan.signer, bytes_wanted=wanted, free_bytes=plan.free_bytes
+        )
 
     def _report_stored(self, size_bytes: int) -> None:
         before, total_bytes = self._stored_bytes, self._report.bytes_wanted
@@ -207,13 +206,13 @@ class HostPush:
     def _set_activated(self) -> None:
         # compared with the bundle that was active at first: a resumed push may find its own bundle active
         bundle_id = self._bundle.manifest.bundle_id
-        self._update(result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
+        self._report = replace(self._report, result="unchanged" if self._report.before == bundle_id else "activated", after=bundle_id)
 
     def _set_reverted(self, status: Status) -> None:
         now = status.current.bundle_id if status.current else None
         reason = status.reverted or "the device returned to its previous bundle; see its journal"
-        self._update(result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
+        self._report = replace(self._report, result="reverted", exit_code=ExitCode.BAD_DATA, reason=reason, after=now)
 
     def _add_audit(self, done: Completed) -> None:
         if done.audit is not None:
-            self._update(audit=(*self._report.audit, done.audit))
+            self._report = replace(self._report, audit=(*self._report.audit, done.audit))
