@@ -24,7 +24,7 @@ Look: TypeAlias = NDArray[np.uint8]
 """uint8 (height, width, 3): a copy of a frame, ``LOOK_WIDTH`` wide."""
 
 LOOK_WIDTH: Final = 160
-MOST_GAIN: Final = 0.3
+_MOST_GAIN: Final = 0.3
 _FITTED: Final = 4
 """Gain and offset are fitted to one pixel of the look in so many, in either direction."""
 _EVERY_ROW: Final = 4
@@ -72,21 +72,21 @@ class StillScene:
         if self._look is None or self._look.shape != look.shape:
             return True
         # most frames of a still scene do not differ even so, which is quicker to tell
-        return self._exceeds(cv2.subtract(look, self._look, dtype=cv2.CV_16S)) and self._exceeds(look - relit(self._look, look))
+        return self._exceeds(cv2.subtract(look, self._look, dtype=cv2.CV_16S)) and self._exceeds(look - _relit(self._look, look))
 
     def _exceeds(self, difference: NDArray[np.integer[Any] | np.floating[Any]]) -> bool:
         return bool(np.abs(cv2.boxFilter(difference, -1, (3, 3), normalize=False)).max() > 9.0 * self.policy.change)
 
 
-def relit(before: Look, now: Look) -> NDArray[np.float32]:
+def _relit(before: Look, now: Look) -> NDArray[np.float32]:
     """Return the look ``before`` in the light of ``now``, float32: per channel the gain and the offset that fit best.
 
-    So a lamp that flickers, a cloud, and the camera's own exposure are no changes of the scene. A gain is at most ``MOST_GAIN`` away from
+    So a lamp that flickers, a cloud, and the camera's own exposure are no changes of the scene. A gain is at most ``_MOST_GAIN`` away from
     1: what takes more is something else.
     """
     old, new = (one[::_FITTED, ::_FITTED].reshape(-1, 3) for one in (before, now))
     # by the ratio of the deviations: noise would make the slope of a regression too small
-    gain = np.clip(new.std(axis=0) / np.maximum(old.std(axis=0), 1.0), 1.0 - MOST_GAIN, 1.0 + MOST_GAIN)
+    gain = np.clip(new.std(axis=0) / np.maximum(old.std(axis=0), 1.0), 1.0 - _MOST_GAIN, 1.0 + _MOST_GAIN)
     offset = new.mean(axis=0) - gain * old.mean(axis=0)
     return np.asarray(np.clip(before * gain.astype(np.float32) + offset.astype(np.float32), 0.0, 255.0), dtype=np.float32)
 

@@ -24,8 +24,6 @@ DetectorBatch: TypeAlias = NDArray[np.uint8]
 """uint8 (n, height, width, 3) NHWC RGB, C-contiguous: letterboxed windows of frames."""
 
 CLASSES: Final = ("face", "back")
-OPPOSITE: Final = (2, 3, 0, 1)
-"""Indices of the corners of a card when they start at the opposite one."""
 _AROUND: Final = np.array([(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)], dtype=np.intp)
 SAME_CARD: Final = 0.25
 """Distance of proposed corners, as a share of the card's diagonal, up to which neighboring cells mean the same card."""
@@ -200,7 +198,7 @@ def _mean_corners(corners: Floats, heat: Floats, y: NDArray[np.intp], x: NDArray
     near_y = np.clip(y + _AROUND[:, :1], 0, heat.shape[0] - 1)
     near_x = np.clip(x + _AROUND[:, 1:], 0, heat.shape[1] - 1)
     quads = _corners_at(corners, near_y, near_x, info)
-    other_end = quads[..., OPPOSITE, :]
+    other_end = np.roll(quads, 2, axis=2)
     nearer = np.abs(other_end - at_peak).sum(axis=(2, 3)) < np.abs(quads - at_peak).sum(axis=(2, 3))
     quads = np.where(nearer[..., None, None], other_end, quads)
     same = np.abs(quads - at_peak).max(axis=(2, 3), initial=0.0) <= SAME_CARD * diagonal
