@@ -83,6 +83,7 @@ def _sensors(topics: Topics) -> dict[str, Component]:
             "platform": "binary_sensor",
             "name": "Card present",
             "device_class": "occupancy",
+            "icon": "mdi:cards-playing-outline",
             "state_topic": cards,
             "value_template": "{{ 'ON' if value_json.count > 0 else 'OFF' }}",
         },

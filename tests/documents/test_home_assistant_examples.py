@@ -187,3 +187,13 @@ def test_the_blueprint_ignores_events_that_are_older_than_asked_for(blueprint):
     late = state_after(make_event(1, at=NOW - timedelta(seconds=30)))
     assert not acts(blueprint, NOTHING_YET, late)
     assert acts(blueprint, NOTHING_YET, late, max_age=60)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "image", "picture", "waits"),
+    [(0, "a1", ["image.x"], True), (30, "a1", ["image.x"], False), (0, None, ["image.x"], False), (0, "a1", [], False)],
+)
+def test_the_blueprint_waits_only_for_an_image_that_can_come(blueprint, age_s, image, picture, waits):
+    after = state_after(make_event(1, at=NOW - timedelta(seconds=age_s), image_id=image))
+    condition = blueprint["actions"][0]["if"][0]["value_template"]
+    assert evaluated(condition, variables(blueprint, NOTHING_YET, after, picture=picture)) is waits

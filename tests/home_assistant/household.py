@@ -1,6 +1,7 @@
 """A household: a Mosquitto, a real Home Assistant that knows it, and a scanner's publisher."""
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -42,7 +43,15 @@ AUTOMATIONS = [
     automation("text", cards=["1.10"]),
     automation("vanished", picture=["image.there_is_none"]),
     automation("old too", max_age=3600, kinds=["identified", "removed"]),
+    automation("with picture", max_age=3600, picture=["image.cardedge_kitchen_image"]),
 ]
+
+
+def dashboard() -> str:
+    """Return the example of docs/home-assistant.md as a dashboard with one view."""
+    guide = (ROOT / "docs" / "home-assistant.md").read_text()
+    example = next(block for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if block.startswith("type: vertical-stack"))
+    return yaml.safe_dump({"views": [{"title": "Cards", "cards": [yaml.safe_load(example)]}]})
 
 
 def now() -> datetime:
@@ -102,7 +111,11 @@ class Household:
     def __init__(self, root: DebianRoot, folder: Path) -> None:
         self.folder = folder
         self.broker = Mosquitto(folder).start()
-        files = {BLUEPRINT: (ROOT / "docs" / "blueprints" / "card_shown.yaml").read_text(), "automations.yaml": yaml.safe_dump(AUTOMATIONS)}
+        files = {
+            BLUEPRINT: (ROOT / "docs" / "blueprints" / "card_shown.yaml").read_text(),
+            "automations.yaml": yaml.safe_dump(AUTOMATIONS),
+            "ui-lovelace.yaml": dashboard(),
+        }
         self.home_assistant = HomeAssistant(root, f"household-{self.broker.port}", **files).start()
         self.home_assistant.add_broker(self.broker.port)
         self.scanner = Scanner(folder / "kitchen", self.broker.port)
@@ -113,6 +126,10 @@ class Household:
         """Wait until all are connected, with nothing waiting, and forget what the automations reported."""
         wait_for(lambda: self.scanner.report.connected and not self.scanner.report.awaiting_home_assistant, "the scanner is ready", 90.0)
         wait_for(lambda: self.home_assistant.value(EVENT) not in (None, "unavailable"), "the scanner is available in Home Assistant")
+        self.listen()
+
+    def listen(self) -> None:
+        """Forget what the automations reported; after a restart of the broker this is necessary to hear more."""
         self.listener.close()
         self.listener = Listener(self.broker.port, topic=ACTED)
 

@@ -9,6 +9,7 @@ from tests.support.mosquitto import Listener
 pytestmark = [pytest.mark.home_assistant, pytest.mark.timeout(3600)]
 
 OUTAGES = 10
+BACKLOG = 60
 
 
 def test_the_blueprint_acts_on_what_it_was_told(household):
@@ -36,6 +37,16 @@ def test_the_blueprint_ignores_old_and_repeated_events(household):
     household.settle(2.0)
     assert [card["card_id"] for card in household.acted("any card")] == ["A", "B"]
     assert [card["card_id"] for card in household.acted("old too")] == ["A", "B", "C"]
+
+
+def test_the_blueprint_acts_on_every_event_of_a_backlog_although_their_pictures_are_gone(household):
+    household.broker.kill()
+    shown = [household.scanner.show(f"backlog-{place}", age_s=60.0, picture=b"\xff\xd8\xff\xe0 %d" % place) for place in range(BACKLOG)]
+    household.broker.start()
+    household.listen()
+    wait_for(lambda: len(household.acted("with picture")) >= BACKLOG, "the automation with a picture has the whole backlog", 120.0)
+    assert [card["card_id"] for card in household.acted("with picture")] == [event.card_id for event in shown]
+    assert household.acted("any card") == []
 
 
 def test_ten_outages_of_the_broker_lose_no_event(household):

@@ -18,12 +18,25 @@ from typing import Any
 from tests.support.debian_root import DebianRoot, architecture_of, debian_root
 from tests.support.mosquitto import free_port
 
+ONBOARDED = {"version": 4, "minor_version": 1, "key": "onboarding", "data": {"done": ["user", "core_config", "analytics", "integration"]}}
 VERSION = "2026.2.3"
 """The newest that runs on Debian 13's Python."""
 PYTHON = "3.13"
 PACKAGES = ("python3", "python3-venv", "python3-dev", "g++", "ca-certificates", "libturbojpeg0")
-MORE = ("paho-mqtt", "home-assistant-frontend", "numpy", "PyTurboJPEG", "av")
-"""Requirements of `mqtt`, `frontend` and `stream` that Home Assistant would install when it starts."""
+INTEGRATIONS = ("mqtt", "frontend", "stream", "history", "logbook", "logger", "assist_pipeline", "media_source", "image")
+"""What the configuration names and what the pages, which stay empty without it, need; beside the default integrations."""
+REQUIREMENTS = """
+import json, sys
+from pathlib import Path
+from homeassistant import bootstrap, components
+folder, wanted, found = Path(components.__path__[0]), {*bootstrap.DEFAULT_INTEGRATIONS, *sys.argv[1:]}, {}
+while wanted:
+    name = wanted.pop()
+    found[name] = json.loads((folder / name / "manifest.json").read_text())
+    wanted |= set(found[name].get("dependencies", [])) - set(found)
+print("\\n".join(sorted({each for manifest in found.values() for each in manifest.get("requirements", [])})))
+"""
+"""Lists the packages of integrations, which Home Assistant would install when it starts."""
 START_S = 180.0
 USER, PASSWORD = "tester", "only-for-this-test"
 
@@ -34,6 +47,7 @@ homeassistant:
 frontend:
 config:
 history:
+logbook:
 recorder:
   commit_interval: 1
 http:
@@ -53,13 +67,15 @@ def home_assistant_root(session_folder: Path) -> DebianRoot:
     """Return a root with Home Assistant in /opt/ha, made now where it is not in the cache."""
     root = debian_root(session_folder, "trixie", architecture_of(), PACKAGES, name=f"home-assistant-{VERSION}")
     stamp = root.at("/opt/ha-installed")
-    if not stamp.exists():
+    if not stamp.exists() or stamp.read_text() != REQUIREMENTS + repr(INTEGRATIONS):
         root.run("/usr/bin/python3", "-m", "venv", "--clear", "/opt/ha")
         pip = ("/opt/ha/bin/python", "-m", "pip", "install", "--quiet", "--progress-bar=off")
         root.run(*pip, "--no-deps", f"homeassistant=={VERSION}")
         constraints = f"/opt/ha/lib/python{PYTHON}/site-packages/homeassistant/package_constraints.txt"
-        root.run(*pip, "-c", constraints, f"homeassistant=={VERSION}", *MORE)
-        stamp.touch()
+        root.run(*pip, "-c", constraints, f"homeassistant=={VERSION}")
+        requirements = root.run("/opt/ha/bin/python", "-c", REQUIREMENTS, *INTEGRATIONS).split()
+        root.run(*pip, "-c", constraints, *requirements)
+        stamp.write_text(REQUIREMENTS + repr(INTEGRATIONS))
     return root
 
 
@@ -86,6 +102,7 @@ class HomeAssistant:
             "configuration.yaml": CONFIGURATION.format(port=self.port),
             "automations.yaml": "[]\n",
             "ui-lovelace.yaml": "views: []\n",
+            ".storage/onboarding": json.dumps(ONBOARDED),
         }
         for file, text in (written | files).items():
             self.write(file, text)
@@ -174,6 +191,13 @@ class HomeAssistant:
         """Return the log so far."""
         file = self.config / "home-assistant.log"
         return (file.read_text() if file.exists() else "") + (self.config / "console.log").read_text()
+
+    def browser_login(self) -> str:
+        """Return a script with which a browser is logged in before it opens a page."""
+        address = f"http://127.0.0.1:{self.port}"
+        known = {"hassUrl": address, "clientId": f"{address}/", "access_token": self._token, "refresh_token": self._refresh_token}
+        tokens = known | {"token_type": "Bearer", "expires_in": 1800, "expires": int((time.time() + 1800) * 1000)}
+        return f"localStorage.setItem('hassTokens', {json.dumps(json.dumps(tokens))})"
 
     def get(self, path: str) -> Any:
         return json.loads(self._request("GET", path))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge.errors import ExitCode
@@ -147,11 +148,19 @@ def _canary(wish: Wish, seen: Observation) -> Planned:
     else:
         judgment = Judgment("passed", "")
     if used_s < wish.rules.soak_s:
-        left = timedelta(seconds=round(wish.rules.soak_s - used_s))
-        return replace(one, state="soaking", reason=f"{left} of the daemon's time left")
+        return replace(
+            one, state="soaking", reason=f"its daemon must run with the bundle for another {_rounded(wish.rules.soak_s - used_s)}"
+        )
     if judgment.verdict == "passed":
         return one
     return _undecided(one, judgment, used_s, wish)
+
+
+def _rounded(seconds: float) -> str:
+    """Return a duration in the unit that a person would use, rounded up."""
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} min" if seconds < 7200 else f"{math.ceil(seconds / 3600)} h"
 
 
 def _undecided(one: Planned, judgment: Judgment, used_s: float, wish: Wish) -> Planned:

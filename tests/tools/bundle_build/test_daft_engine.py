@@ -36,15 +36,26 @@ MANY = 1_500
 """Several batches of ``daft_engine.BATCH_ROWS`` for each worker."""
 
 
+ODD_NAMES = ("with space.png", "Roster #1.png", "50% off.png", "50%25.png", "Who?.png")
+"""Names that are something else in an address than in a folder."""
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder of drawn cards with their list, two of which cannot be used, and a network."""
+    """A folder of drawn cards with their list, some with odd names and two of which cannot be used, and a network."""
     folder = tmp_path_factory.mktemp("daft")
     write_projection_model(folder / "tiny")
     write_cards(card_specs(CARDS, seed=5), folder / "cards")
     Image.new("RGB", (252, 352), "red").save(folder / "cards" / "blank.png")
     with (folder / "cards" / "cards.csv").open(encoding="utf-8") as file:
-        columns = file.readline().strip().split(",")
+        text = file.read()
+    columns, *rows = text.splitlines()
+    for row, name in zip(rows, ODD_NAMES, strict=False):
+        image = next(field for field in row.split(",") if field.endswith(".png"))
+        (folder / "cards" / image).rename(folder / "cards" / name)
+        text = text.replace(image, name)
+    (folder / "cards" / "cards.csv").write_text(text, encoding="utf-8")
+    columns = columns.split(",")
     with (folder / "cards" / "cards.csv").open("a", encoding="utf-8") as file:
         for card_id, image in (("gone", "gone.png"), ("blank", "blank.png")):
             row = {"card_id": card_id, "name": card_id, "image": image}

@@ -72,6 +72,13 @@ def test_the_others_follow_when_the_canary_has_soaked_and_passed():
     assert canary(after=tally(5, seconds=7200)) == {"a": "in_gate", "b": "waiting_for_canary", "c": "waiting_for_canary"}
 
 
+@pytest.mark.parametrize(("soak_s", "left"), [(200, "100 s"), (600, "9 min"), (36_000, "10 h")])
+def test_a_canary_that_soaks_says_for_how_long(soak_s, left):
+    wish = replace(WISH, rules=GROUP.model_copy(update={"soak_s": soak_s}))
+    found = plan(wish, {"a": seen("a", NEW, previous=OLD, after=tally(5, seconds=100)), "b": seen("b"), "c": seen("c")})
+    assert found[0].reason == f"its daemon must run with the bundle for another {left}"
+
+
 @pytest.mark.parametrize("fields", [{"after": tally(200, unknown=150, seconds=60)}, {"renames": Renames(shared=10, renamed=10)}])
 def test_a_canary_that_recognizes_badly_is_reverted_even_while_it_soaks(fields):
     assert canary(**fields) == {"a": "bad", "b": "waiting_for_canary", "c": "waiting_for_canary"}
