@@ -21,9 +21,17 @@ class ExitCode(IntEnum):
 
 
 class EdgeError(Exception):
-    """Base class of all expected errors; the message says what is wrong and what to do."""
+    """Base class of all expected errors; the message says what is wrong and what to do.
+
+    A message that people see on the page has a ``code`` and the ``values`` in it, so that the page can show it in their language.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.SOFTWARE
+
+    def __init__(self, message: str = "", *, code: str | None = None, **values: str | int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.values = values
 
 
 class UsageError(EdgeError):

@@ -165,9 +165,8 @@ class Announcer:
         """Publish and return an event that corrects an earlier one: it showed ``card``. Raises ``CommandError`` for too old an event."""
         original = self._events.get(event_id)
         if original is None:
-            raise CommandError(
-                f"correct: event_id: {event_id!r} is not one of the last {KEPT_EVENTS} events since the start; show the card again"
-            )
+            text = f"correct: event_id: {event_id!r} is not one of the last {KEPT_EVENTS} events since the start; show the card again"
+            raise CommandError(text, code="event_gone")
         fields: dict[str, Any] = {"card_id": card.card_id, "name": card.name, "set": card.set, "number": card.number}
         fields |= {"printings": (card.card_id,), "reason": None}
         if original.track_id in self._in_view:

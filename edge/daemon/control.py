@@ -188,7 +188,8 @@ class CommandHandler:
     def _known_card(self, card_id: str) -> Card:
         card = self._recognizer.loaded.gallery.cards.get(CardId(card_id))
         if card is None:
-            raise CommandError(f"correct: card_id: {card_id!r} is not in the index; search for it by name, or add it as a new card")
+            text = f"correct: card_id: {card_id!r} is not in the index; search for it by name, or add it as a new card"
+            raise CommandError(text, code="card_unknown")
         return card
 
     def _begin_index_change(self, command: Command) -> None:

@@ -168,7 +168,8 @@ class _Context:
         """Return a line unless it was changed since the person saw it."""
         line = self.draft.line(number)
         if command.seen is not None and line.revision > command.seen:
-            raise CommandError(f"line {number} ({line.name}) was just changed by the camera or on another screen; look at it and try again")
+            text = f"line {number} ({line.name}) was just changed by the camera or on another screen; look at it and try again"
+            raise CommandError(text, code="line_changed", line=number, name=line.name or "")
         return line
 
 
@@ -180,7 +181,7 @@ def _add(context: _Context, command: Add) -> Label:
 def _count(context: _Context, command: Count) -> Label:
     line = context.draft.line(command.line)
     if line.waiting:
-        raise CommandError(f"line {line.id} waits for its name; name the card first")
+        raise CommandError(f"line {line.id} waits for its name; name the card first", code="line_waits", line=line.id)
     if command.copies < 0:
         context.draft.take(line.id, -command.copies)
     else:
@@ -191,7 +192,7 @@ def _count(context: _Context, command: Count) -> Label:
 def _edit(context: _Context, command: Edit) -> Label:
     line, draft = context.unchanged(command, command.line), context.draft
     if line.waiting:
-        raise CommandError(f"line {line.id} waits for its name; name the card first")
+        raise CommandError(f"line {line.id} waits for its name; name the card first", code="line_waits", line=line.id)
     fields = command.model_dump(include={"finish", "condition", "language", "note", "quantity", "bin"}, exclude_none=True)
     if command.card_id is not None:
         other = context.counter.copy_of(command.card_id, context.now)
@@ -217,11 +218,11 @@ def _remove(context: _Context, command: Remove) -> Label:
 def _merge(context: _Context, command: Merge) -> Label:
     first, *others = [context.unchanged(command, number) for number in dict.fromkeys(command.lines)]
     if not others:
-        raise CommandError("merge: lines: name two lines or more")
+        raise CommandError("merge: lines: name two lines or more", code="merge_one")
     if any(line.waiting for line in (first, *others)):
-        raise CommandError("merge: a card that waits for its name cannot be merged; name it first")
+        raise CommandError("merge: a card that waits for its name cannot be merged; name it first", code="merge_waiting")
     if any(line.card_id != first.card_id for line in others):
-        raise CommandError("merge: the lines are of different cards; correct the card of one of them first")
+        raise CommandError("merge: the lines are of different cards; correct the card of one of them first", code="merge_different")
     context.draft.replace(first, quantity=first.quantity + sum(line.quantity for line in others))
     for line in others:
         context.draft.remove(line.id)
@@ -245,7 +246,7 @@ def _take_back(context: _Context, _command: TakeBack) -> Label:
             context.draft.take(line.id, 1)
             context.draft.remember(appearance.model_copy(update={"line": None}))
             return Label(action="remove", name=line.name)
-    raise CommandError("the camera has counted no card in this list that could be taken back")
+    raise CommandError("the camera has counted no card in this list that could be taken back", code="nothing_counted")
 
 
 _DRAFTS: Final[Mapping[type[_Command], Callable[[_Context, Any], Label]]] = {
@@ -268,7 +269,7 @@ def imported(state: ListState, lines: Iterable[Line]) -> Change:
 
 def _step(state: ListState, step: Step | None, kind: Literal["undo", "redo"]) -> Change:
     if step is None:
-        raise CommandError(f"there is nothing to {kind}")
+        raise CommandError(f"there is nothing to {kind}", code="nothing_to_undo" if kind == "undo" else "nothing_to_redo")
     revision = state.revision + 1
     put = tuple(line.model_copy(update={"revision": revision}) for line in step.put)
     return Change(

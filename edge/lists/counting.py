@@ -195,10 +195,18 @@ class Counter:
         return None
 
     def _meant(self, event: CardEvent, card_id: str) -> str:
-        """Return the printing that the session always means, if it is one of those that the artwork may be."""
+        """Return the printing that the session always means, or one in the language of the session, among those that the card may be."""
         if event.type == "corrected":
             return card_id
-        return next((one for one in self._state.header.printings if one in event.printings), card_id)
+        always = next((one for one in self._state.header.printings if one in event.printings), None)
+        return always or self._in_language(card_id, event.printings)
+
+    def _in_language(self, card_id: str, printings: tuple[str, ...]) -> str:
+        language = self._state.header.defaults.language
+        if language is None:
+            return card_id
+        found = (card for one in (card_id, *printings) if (card := self._catalog.card(one)) is not None)
+        return next((card.card_id for card in found if card.language == language), card_id)
 
     def _is_outside(self, card_id: str) -> bool:
         header = self._state.header

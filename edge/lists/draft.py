@@ -31,13 +31,15 @@ class Draft:
         """Return a line as drafted. Raises ``CommandError`` if there is none."""
         line = self._lines[number] if number in self._lines else self._state.lines.get(number)
         if line is None:
-            raise CommandError(f"line {number} is not in the list any more; it was removed here or on another screen")
+            text = f"line {number} is not in the list any more; it was removed here or on another screen"
+            raise CommandError(text, code="line_gone", line=number)
         return line
 
     def replace(self, line: Line, **fields: Any) -> Line:
         """Give a line other fields. Raises ``CommandError`` for a quantity out of bounds."""
         if not 1 <= fields.get("quantity", 1) <= MAX_QUANTITY:
-            raise CommandError(f"quantity: a line has 1 to {MAX_QUANTITY} copies; remove the line to have none")
+            text = f"quantity: a line has 1 to {MAX_QUANTITY} copies; remove the line to have none"
+            raise CommandError(text, code="quantity", most=MAX_QUANTITY)
         changed = line.model_copy(update={**fields, "revision": self._revision})
         self._draft(changed)
         return changed
@@ -65,7 +67,8 @@ class Draft:
             event_id = copies.event_id or same.event_id
             return self.replace(same, quantity=same.quantity + copies.quantity, at=copies.at, event_id=event_id)
         if len(self._state.lines) + self._next_line - self._state.next_line >= MAX_LINES:
-            raise CommandError(f"this list has {MAX_LINES} lines, which is the most; export it and start another one")
+            text = f"this list has {MAX_LINES} lines, which is the most; export it and start another one"
+            raise CommandError(text, code="list_full", most=MAX_LINES)
         line = copies.model_copy(update={"id": self._next_line, "revision": self._revision})
         self._next_line += 1
         self._draft(line)

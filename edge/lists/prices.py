@@ -54,15 +54,20 @@ def read_prices(content: bytes, day: date) -> PriceFile:
         columns = {name: match for name in names if (match := _COLUMN.fullmatch(name))}
         key = next((name for name in names if name == "card_id" or name.endswith("_id")), None)
         if key is None or not columns:
-            raise DataError(f"the price file needs a column card_id (or scryfall_id, …) and a column such as price_eur; it has {names}")
+            text = f"the price file needs a column card_id (or scryfall_id, …) and a column such as price_eur; it has {names}"
+            raise DataError(text, code="prices_columns", columns=", ".join(names))
         currencies = {match[1] for match in columns.values()}
         if len(currencies) > 1:
-            raise DataError(f"the price file has several currencies ({', '.join(sorted(currencies))}); keep the columns of one")
+            found = ", ".join(sorted(currencies))
+            text = f"the price file has several currencies ({found}); keep the columns of one"
+            raise DataError(text, code="prices_currencies", currencies=found)
         prices = {row[key].strip(): _row_prices(row, columns, reader.line_num) for row in reader if (row.get(key) or "").strip()}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"the price file cannot be read ({error}); save it as CSV in UTF-8") from error
+        text = f"the price file cannot be read ({error}); save it as CSV in UTF-8"
+        raise DataError(text, code="prices_unreadable", detail=str(error)) from error
     if len(prices) > MAX_PRICES:
-        raise DataError(f"the price file has more than {MAX_PRICES} cards; keep those of your index")
+        text = f"the price file has more than {MAX_PRICES} cards; keep those of your index"
+        raise DataError(text, code="prices_too_many", most=MAX_PRICES)
     return PriceFile(currency=currencies.pop().upper(), day=day, key=key, prices=prices)
 
 
@@ -73,7 +78,8 @@ def _row_prices(row: Mapping[str, str | None], columns: Mapping[str, re.Match[st
         if not cell:
             continue
         if (price := _amount(cell)) is None:
-            raise DataError(f"line {number}, column {name}: {cell!r} is not a price such as 1.50")
+            text = f"line {number}, column {name}: {cell!r} is not a price such as 1.50"
+            raise DataError(text, code="price_wrong", line=number, column=name, cell=cell)
         found[match[2] or ""] = price
     return found
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edge.errors import DataError
 from edge.lists.entry import CONDITIONS, FINISHES, MAX_NOTE_CHARS, MAX_QUANTITY, Line
@@ -29,11 +29,19 @@ Row = dict[str, str]
 """The cells of a row by the name of their column."""
 
 
+UnmatchedCode = Literal["no_card", "bad_quantity"]
+_REASONS: Final[Mapping[UnmatchedCode, str]] = {
+    "no_card": "the index does not have this card",
+    "bad_quantity": f"the quantity is not a number from 1 to {MAX_QUANTITY}",
+}
+
+
 class Unmatched(Payload):
     """A row of a file whose card is not in the index, or that cannot be read; ``row`` counts from 1 without the header."""
 
     row: int
     text: str
+    code: UnmatchedCode
     reason: str
 
 
@@ -84,13 +92,14 @@ def read_list(profile: Profile, content: bytes, finder: CardFinder, now: datetim
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"the file is not UTF-8 text ({error.reason} at byte {error.start}); export it again as UTF-8") from error
+        text = f"the file is not UTF-8 text ({error.reason} at byte {error.start}); export it again as UTF-8"
+        raise DataError(text, code="not_utf8", byte=error.start) from error
     lines: list[Line] = []
     named: list[Unmatched] = []
     rows = unmatched = 0
     for rows, row in enumerate(_ROWS[profile.kind](profile, text), start=1):
         if rows > MAX_ROWS:
-            raise DataError(f"the file has more than {MAX_ROWS} rows; split it")
+            raise DataError(f"the file has more than {MAX_ROWS} rows; split it", code="too_many_rows", most=MAX_ROWS)
         card = finder.find(profile, row)
         found = [_line(cells, card, now) for cells in _copies(profile, row)] if card is not None else []
         if found and None not in found:
@@ -98,8 +107,8 @@ def read_list(profile: Profile, content: bytes, finder: CardFinder, now: datetim
             continue
         unmatched += 1
         if len(named) < MAX_NAMED:
-            reason = "the index does not have this card" if card is None else "the quantity is not a number from 1 to 100000"
-            named.append(Unmatched(row=rows, text=", ".join(filter(None, row.values()))[:200], reason=reason))
+            code: UnmatchedCode = "no_card" if card is None else "bad_quantity"
+            named.append(Unmatched(row=rows, text=", ".join(filter(None, row.values()))[:200], code=code, reason=_REASONS[code]))
     return ReadList(lines=tuple(lines), rows=rows, unmatched=unmatched, named=tuple(named))
 
 
@@ -192,13 +201,16 @@ def _csv_rows(profile: Profile, text: str) -> Iterator[Row]:
     found = {(name or "").strip(): name for name in reader.fieldnames or ()}
     if not any(name in found for name in names):
         headers = ", ".join(list(found)[:8]) or "none"
-        raise DataError(f"the file is not in the format {profile.name}: it needs a column {' or '.join(names)}; its columns are {headers}")
+        wanted = " or ".join(names)
+        text = f"the file is not in the format {profile.name}: it needs a column {wanted}; its columns are {headers}"
+        raise DataError(text, code="no_column", format=profile.name, wanted=", ".join(names), columns=headers)
     try:
         for row in reader:
             if any(row.values()):
                 yield {name: _unescaped(profile, row.get(original) or "") for name, original in found.items()}
     except csv.Error as error:
-        raise DataError(f"row {reader.line_num}: cannot be read ({error})") from error
+        text = f"row {reader.line_num}: cannot be read ({error})"
+        raise DataError(text, code="bad_row", row=reader.line_num, detail=str(error)) from error
 
 
 def _unescaped(profile: Profile, cell: str) -> str:
@@ -249,10 +261,11 @@ def _json_rows(profile: Profile, text: str) -> Iterator[Row]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise DataError(f"the file is not JSON ({error})") from error
+        raise DataError(f"the file is not JSON ({error})", code="not_json", detail=str(error)) from error
     cards = content.get("cards") if isinstance(content, dict) else None
     if not isinstance(cards, list) or not all(isinstance(card, dict) for card in cards):
-        raise DataError(f"the file is not in the format {profile.name}: it needs a list `cards` of objects")
+        text = f"the file is not in the format {profile.name}: it needs a list `cards` of objects"
+        raise DataError(text, code="no_cards", format=profile.name)
     for card in cards:
         yield {str(name): "" if value is None else str(value) for name, value in card.items()}
 

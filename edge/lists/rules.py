@@ -15,6 +15,7 @@ bin = "Bulk"
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,11 +76,14 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     try:
         return _Rules.model_validate(tomllib.loads(text)).rule
     except tomllib.TOMLDecodeError as error:
-        raise CommandError(f"rules: {error}; a text such as a name is written in quotes") from error
+        message = f"rules: {error}; a text such as a name is written in quotes"
+        named = re.search(r"at line (\d+)", str(error))  # otherwise it is the last one
+        raise CommandError(message, code="rules_not_toml", line=int(named[1]) if named else len(text.splitlines())) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = " ".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
-        raise CommandError(f"rules: {place}: {first['msg']}; the keys are in docs/counter.md") from error
+        message = f"rules: {place}: {first['msg']}; the keys are in docs/counter.md"
+        raise CommandError(message, code="rules_wrong", place=place, kind=first["type"], detail=first["msg"]) from error
 
 
 def choose_bin(rules: tuple[Rule, ...], facts: Facts) -> str | None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from edge.errors import CommandError, DataError
 from edge.lists.commands import Confirm, carry_out, imported
 from edge.lists.counting import Counter, Outcome
+from edge.lists.draft import MAX_LINES
 from edge.lists.entry import Line
 from edge.lists.file import ListFile
 from edge.lists.former_session import former_lines
@@ -200,7 +201,8 @@ class ListStore:
         with self._lock:
             state = self._held(list_id).state
             if state.header.kind != "counted":
-                raise CommandError(f"{state.header.name!r} is a list of {state.header.kind} cards; change its kind to count into it")
+                text = f"{state.header.name!r} is a list of {state.header.kind} cards; change its kind to count into it"
+                raise CommandError(text, code="not_counted", name=state.header.name)
             self._configure(state, paused=False, resumed_at=self._now())
             self._active_id = list_id
 
@@ -229,7 +231,7 @@ class ListStore:
         with self._lock:
             state = self._held(list_id).state
             if isinstance(command, Confirm):
-                return self._confirm(state, command.event_id, event(command.event_id))
+                return self._confirm(state, event(command.event_id))
             change = carry_out(command, state, self._counter(state), self._now())
             cards = self._apply(state, change)
             if change.header is not None:
@@ -280,7 +282,7 @@ class ListStore:
 
     def _begin(self, kind: ListKind, name: str | None) -> str:
         if len(self._lists) >= MAX_LISTS:
-            raise CommandError(f"there are {MAX_LISTS} lists, which is the most; export and delete some")
+            raise CommandError(f"there are {MAX_LISTS} lists already; export and delete some", code="too_many_lists", most=MAX_LISTS)
         now = self._now()
         list_id = self._new_id()
         header = ListHeader(list_id=list_id, name=name or format_instant(now)[:10], kind=kind, created=now, since=now, resumed_at=now)
@@ -305,15 +307,15 @@ class ListStore:
 
     def _held(self, list_id: str) -> _Held:
         if (held := self._lists.get(list_id)) is None:
-            raise CommandError(f"there is no list {list_id!r}; it was deleted, maybe on another screen")
+            raise CommandError(f"there is no list {list_id!r}; it was deleted, maybe on another screen", code="list_gone")
         return held
 
-    def _confirm(self, state: ListState, event_id: str, event: CardEvent | None) -> ListUpdate:
+    def _confirm(self, state: ListState, event: CardEvent | None) -> ListUpdate:
         if event is None or event.card_id is None:
-            raise CommandError(f"event_id: {event_id!r} is not one of the last events with a name; lay the card down again")
+            raise CommandError("event_id: not one of the last events with a name; lay the card down again", code="event_gone")
         update = self._apply_counted(state, event, confirmed=True)
         if update is None or update.outcome is None or update.outcome.line is None:
-            raise CommandError("the card cannot be counted: the list is full; export it and start another one")
+            raise CommandError("the list is full; export it and start another one", code="list_full", most=MAX_LINES)
         return update
 
     def _apply_counted(self, state: ListState, event: CardEvent, *, confirmed: bool) -> ListUpdate | None:

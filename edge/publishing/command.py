@@ -133,12 +133,13 @@ COMMAND_ARGUMENTS: Final[Mapping[CommandName, type[CommandArguments]]] = {
 
 
 class CommandReply(Payload):
-    """Reply to a command: ``data`` if it succeeded, ``error`` with the reason if not."""
+    """Reply to a command: ``data`` if it succeeded, ``error`` with the reason if not; frequent reasons have a ``code``."""
 
     status: Literal["ok", "error"]
     transaction: str | int | None
     data: dict[str, Any] | None = None
     error: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +154,9 @@ class Command:
         """Send the reply that the command succeeded."""
         self._send(CommandReply(status="ok", transaction=self.arguments.transaction, data=dict(data or {})).to_json())
 
-    def refuse(self, error: str) -> None:
+    def refuse(self, error: str, code: str | None = None) -> None:
         """Send the reply that the command failed, with the reason."""
-        self._send(CommandReply(status="error", transaction=self.arguments.transaction, error=error).to_json())
+        self._send(CommandReply(status="error", transaction=self.arguments.transaction, error=error, code=code).to_json())
 
     def run(self, execute: Callable[["Command"], Mapping[str, Any] | None]) -> None:
         """Execute the command and reply, or refuse it if ``execute`` raises any exception.
@@ -166,7 +167,7 @@ class Command:
             if (data := execute(self)) is not None:
                 self.reply(data)
         except EdgeError as error:
-            self.refuse(str(error))
+            self.refuse(str(error), error.code)
         except Exception as error:
             log.exception("command %s failed with an unexpected error", self.name)
             self.refuse(f"a bug: {type(error).__name__}: {error}")

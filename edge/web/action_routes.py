@@ -50,8 +50,10 @@ def _add_corrections(router: APIRouter, page: "PageService") -> None:
     async def correct(correction: CorrectionRequest) -> Response:
         """State which card an event was about."""
         status, reply = await execute(page, "correct", correction.model_dump())
+        if status == 202:
+            raise RefusedError(status, "the scanner is busy; try again", code="busy")
         if status != 200:
-            raise RefusedError(status, reply.get("error") or "the scanner is busy; try again")
+            raise RefusedError(status, reply["error"], code=reply.get("code"))
         return JSONResponse(reply["data"])
 
     @router.post("/api/cards", response_model=Reply, responses={202: {"model": Reply}})
@@ -59,7 +61,7 @@ def _add_corrections(router: APIRouter, page: "PageService") -> None:
         """Add the card of an event to this device, with the image of the event."""
         event = page.live_state.event(card.event_id)
         if event is None or event.crop is None:
-            raise RefusedError(404, "event_id: there is no image of this event any more; show the card again")
+            raise RefusedError(404, "event_id: there is no image of this event any more; show the card again", code="image_gone")
         image = base64.b64encode(event.crop).decode()
         arguments = {**card.model_dump(exclude={"event_id"}, exclude_none=True), "image": image, "rectified": True}
         status, reply = await execute(page, "index/add", arguments)

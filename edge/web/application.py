@@ -19,6 +19,7 @@ from edge.web.access import AccessMiddleware
 from edge.web.action_routes import IDENTIFY, action_routes
 from edge.web.list_routes import list_routes
 from edge.web.login_route import login_route
+from edge.web.models import Refusal
 from edge.web.request_limits import RequestLimits
 from edge.web.transfer_routes import is_transfer, transfer_routes
 from edge.web.uploads import RefusedError
@@ -81,8 +82,9 @@ def _show_file(file: Path) -> Callable[[], Coroutine[Any, Any, FileResponse]]:
     return show
 
 
-def _refusal(status: int, error: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": error}, status, headers)
+def _refusal(status: int, error: str | EdgeError, headers: dict[str, str] | None = None) -> JSONResponse:
+    refusal = Refusal(error=str(error), **({"code": error.code, "values": error.values} if isinstance(error, EdgeError) else {}))
+    return JSONResponse(refusal.model_dump(mode="json", exclude_defaults=True), status, headers)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
@@ -100,13 +102,13 @@ async def _client_left(_request: Request, _error: Exception) -> Response:
     return _refusal(400, "the request was not received completely")  # not sent: the connection is closed
 
 
-async def _edge_error(_request: Request, error: Exception) -> Response:
+async def _edge_error(_request: Request, error: EdgeError) -> Response:
     match error:
         case RefusedError(status=status):
-            return _refusal(status, str(error))
+            return _refusal(status, error)
         case DataError():
-            return _refusal(422, str(error))
+            return _refusal(422, error)
         case CommandError():
-            return _refusal(409, str(error))
+            return _refusal(409, error)
     _log.error("a request failed: %s", error)
-    return _refusal(503, str(error))
+    return _refusal(503, error)

@@ -15,9 +15,11 @@ from edge.web.session_view import SessionState
 
 
 class Refusal(Payload):
-    """Why a request was refused, and what to do."""
+    """Why a request was refused, and what to do. With ``code`` and the ``values`` in it, the text can be translated."""
 
     error: str
+    code: str | None = None
+    values: dict[str, str | int] = Field(default_factory=dict)
 
 
 class Condition(Payload):
@@ -127,6 +129,7 @@ class Reply(Payload):
     transaction: str | int | None = None
     data: dict[str, Any] | None = None
     error: str | None = None
+    code: str | None = None
 
 
 class LoginRequest(_Body):

@@ -144,7 +144,8 @@ class PageService:
         try:
             self.lists.prices.replace(file)
         except OSError as error:
-            raise DataError(f"the prices cannot be stored ({error.strerror or error}); free some space") from error
+            reason = error.strerror or str(error)
+            raise DataError(f"the prices cannot be stored ({reason}); free some space", code="prices_not_stored", detail=reason) from error
         self.lists.revalue()
         self.live_state.post_lists()
         return self.lists.prices.source()

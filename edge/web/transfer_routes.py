@@ -4,7 +4,7 @@ import asyncio
 import zipfile
 from datetime import UTC, date, datetime
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -72,7 +72,7 @@ def _add_import(router: APIRouter, page: "PageService") -> None:
         content = await request.body()
         read = await asyncio.to_thread(_read, page, _profile(page, profile), content)
         if not read.lines:
-            raise DataError(_nothing_found(read))
+            raise _nothing_found(read)
         update = await page.add_lines(resolved(page, list_id), read.lines)
         return ImportReply(update=update, rows=read.rows, unmatched=read.unmatched, named=read.named)
 
@@ -106,7 +106,8 @@ def _profile(page: "PageService", name: str) -> "Profile":
     profiles, problems = page.read_profiles()
     if name not in profiles:
         reasons = "".join(f"; {problem}" for problem in problems)
-        raise CommandError(f"there is no export profile {name!r}; there are {', '.join(profiles)}{reasons}")
+        text = f"there is no export profile {name!r}; there are {', '.join(profiles)}{reasons}"
+        raise CommandError(text, code="no_profile", name=name)
     return profiles[name]
 
 
@@ -134,7 +135,8 @@ def _read(page: "PageService", profile: "Profile", content: bytes) -> ReadList:
     return read_list(profile, content, CardFinder(page.catalog.cards()), datetime.now(UTC))
 
 
-def _nothing_found(read: ReadList) -> str:
-    first: Any = read.named[0] if read.named else None
-    detail = f"; the first is {first.text!r}: {first.reason}" if first else ""
-    return f"none of the {read.rows} rows could be added{detail}; is it the right format, and the right index?"
+def _nothing_found(read: ReadList) -> DataError:
+    first = read.named[0].text if read.named else ""
+    detail = f"; the first is {first!r}: {read.named[0].reason}" if first else ""
+    text = f"none of the {read.rows} rows could be added{detail}; is it the right format, and the right index?"
+    return DataError(text, code="nothing_imported", rows=read.rows, first=first)

@@ -33,8 +33,8 @@ MIN_CONTRAST: Final = 8
 class RefusedError(EdgeError):
     """A request is refused; ``status`` is the HTTP status of the response."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, *, code: str | None = None, **values: str | int) -> None:
+        super().__init__(message, code=code, **values)
         self.status = status
 
 

@@ -42,7 +42,8 @@ class Table:
 
     def start(self):
         ids = iter(range(1, 10_000))
-        self.store = ListStore(self.folder, SmallCatalog(), lambda: self.at, lambda: f"L{self.boot_id[-1]}{next(ids):03}", **self.options)
+        self.catalog = SmallCatalog()
+        self.store = ListStore(self.folder, self.catalog, lambda: self.at, lambda: f"L{self.boot_id[-1]}{next(ids):03}", **self.options)
         self.store.load()
 
     def restart(self):

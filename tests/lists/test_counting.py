@@ -1,5 +1,6 @@
 """What card events mean for a list: counting, cards that were only moved, cards that wait, corrections, restarts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -146,6 +147,14 @@ def test_a_session_may_always_mean_one_printing(table):
     table.lay("a", printings=("a", "c"))
     table.lay("b", printings=("b",))
     assert table.lines == [("c", 1), ("b", 1)]
+
+
+def test_a_printing_in_the_language_of_the_next_cards_is_counted_if_the_index_has_it(table):
+    table.catalog.known["d"] = replace(table.catalog.known["d"], language="ja")
+    table.do("configure", defaults={"language": "ja"})
+    table.lay("a", printings=("a", "d"))
+    table.lay("b", printings=("b", "c"))
+    assert [(line.card_id, line.language) for line in table.store.active.lines.values()] == [("d", "ja"), ("b", "ja")]
 
 
 def test_a_card_that_lies_there_during_a_restart_counts_once(table):

@@ -77,8 +77,8 @@ def test_replies_have_the_transaction():
     command.reply({"cards": 2})
     command.refuse("no frame")
     assert [json.loads(payload) for payload in sent] == [
-        {"status": "ok", "transaction": 7, "data": {"cards": 2}, "error": None},
-        {"status": "error", "transaction": 7, "data": None, "error": "no frame"},
+        {"status": "ok", "transaction": 7, "data": {"cards": 2}, "error": None, "code": None},
+        {"status": "error", "transaction": 7, "data": None, "error": "no frame", "code": None},
     ]
 
 

@@ -543,7 +543,7 @@ def test_a_command_reaches_the_daemon_and_its_reply_the_sender(tmp_path, broker,
         commands[0].reply({"index_id": "spring"})
         wait_until(lambda: replies(listener, "index/activate"))
         assert replies(listener, "index/activate") == [
-            {"status": "ok", "transaction": "t-1", "data": {"index_id": "spring"}, "error": None},
+            {"status": "ok", "transaction": "t-1", "data": {"index_id": "spring"}, "error": None, "code": None},
         ]
 
 

@@ -1,5 +1,6 @@
 """The files of the page, without a browser: texts, markup that fits the content security policy, readable colors."""
 
+import ast
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.paths import ROOT
 STATIC = ROOT / "edge" / "web" / "static"
 PAGES = sorted(STATIC.glob("*.html"))
 SCRIPTS = sorted(STATIC.glob("*.js"))
+ENTRY = r'(?m)^  "([\w.]+)": "(.*)",$'
 STYLES = (STATIC / "page.css").read_text()
 LEAST_CONTRAST = 4.5
 """WCAG 2.2, success criterion 1.4.3, for text of any size."""
@@ -20,7 +22,26 @@ def named(path):
 
 def table(code):
     """Return the texts of a language by key."""
-    return dict(re.findall(r'(?m)^  "([\w.]+)": "(.*)",$', (STATIC / f"texts_{code}.js").read_text()))
+    written = "".join((STATIC / f"{name}_{code}.js").read_text() for name in ("texts", "texts_counter"))
+    return dict(re.findall(ENTRY, written))
+
+
+def refusals(code):
+    """Return the translations of refusals by their code."""
+    return dict(re.findall(ENTRY, (STATIC / f"texts_refusals_{code}.js").read_text()))
+
+
+def raised():
+    """Return the codes of refusals in the source, each with the names of its values."""
+    found = {}
+    for path in (ROOT / "edge").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "").endswith("Error"):
+                named = {each.arg: each.value for each in call.keywords}
+                code = named.pop("code", None)
+                choices = [code.body, code.orelse] if isinstance(code, ast.IfExp) else [code]
+                found |= {each.value: set(named) for each in choices if isinstance(each, ast.Constant)}
+    return found
 
 
 def texts():
@@ -54,12 +75,20 @@ def test_every_text_is_used():
     assert {key for key in texts() - written if not any(key.startswith(start) for start in begun)} == set()
 
 
-@pytest.mark.parametrize("code", re.findall(r"languages = {(?: en,)? ?(.*?) }", (STATIC / "texts.js").read_text())[0].split(", "))
+@pytest.mark.parametrize("code", [code for code in re.findall(r"(\w+): {", (STATIC / "texts.js").read_text()) if code != "en"])
 def test_a_language_has_every_text_with_its_placeholders(code):
     english, other = table("en"), table(code)
     assert english.keys() == other.keys()
     for key, text in english.items():
         assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", other[key])), key
+
+
+def test_every_refusal_that_has_a_code_is_translated_with_values_that_it_has():
+    codes = raised()
+    assert "line_gone" in codes
+    assert {f"refusal.{code}" for code in codes} == refusals("de").keys() | {"refusal.rules_wrong"}
+    for key, text in refusals("de").items():
+        assert set(re.findall(r"{(\w+)}", text)) <= codes[key.removeprefix("refusal.")], key
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -30,8 +30,18 @@ async function send(path, request) {
 async function parse(response) {
   if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(body?.error ?? translate("error.status", { status: response.status }));
+  if (!response.ok) throw new ApiError(body?.error ? refusalText(body) : translate("error.status", { status: response.status }));
   return body;
+}
+
+/** Return why the scanner refused something: translated by its code, or as the scanner says it. */
+function refusalText({ error, code, values = {} }) {
+  return translate(`refusal.${code}`, { ...values, problem: problemText(values.kind, values.detail) }, error);
+}
+
+/** Return what is wrong with a part of a file or text, translated by its code, or the English `text`. */
+export function problemText(code, text) {
+  return translate(`problem.${code}`, {}, text ?? "");
 }
 
 const SILENCE_MS = 45_000; // health arrives at least every 30 s; a stream without any event for longer is broken, even without an error

@@ -3,7 +3,7 @@
 import { ApiError, follow, get, post } from "./api.js";
 import { CardPicker } from "./card_picker.js";
 import { ExportDialog } from "./export_dialog.js";
-import { CONDITIONS, FINISHES, binTexts, choose, fillChoices, following, money } from "./fields.js";
+import { CONDITIONS, FINISHES, binTexts, cardCount, choose, fillChoices, following, money } from "./fields.js";
 import { Keys } from "./keys.js";
 import { Link } from "./link.js";
 import { EditDialog, ListsDialog, SettingsDialog, isSpoken } from "./list_dialogs.js";
@@ -26,6 +26,7 @@ const picker = new CardPicker();
 const list = new ListView(model, (id) => select(id));
 const filter = { waiting: false, words: "" };
 let overview = [];
+let opened = null; // a list of wanted or owned cards that is looked at; null for the one that is counted into
 let shown = ""; // the outcome that was shown last: a command's comes with its response and over the stream
 
 // --- commands -------------------------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ function drawList(changedIds = null) {
 
 function drawSums() {
   const { quantity, lines, waiting, undo, redo } = model.summary;
-  find("#quantity").textContent = translate(quantity === 1 ? "session.total.one" : "session.total", { count: quantity });
+  find("#quantity").textContent = cardCount(quantity);
   const value = money(model.totals.value, model.totals.currency);
   const unpriced = value && model.totals.unpriced > 0 ? translate("counter.unpriced", { count: model.totals.unpriced }) : "";
   find("#value").textContent = value;
@@ -177,12 +178,17 @@ function changeText({ action, name, count }) {
   return translate(`change.${action}`, { name: name ?? translate("counter.unnamed"), count: count > 0 ? `+${count}` : count });
 }
 
+/** Return whether nothing is counted now, whichever list is shown. */
+const isPaused = () => overview.some((one) => one.active && one.paused);
+
 function drawHeader() {
   const { header } = model;
   find("#open-lists span").textContent = find("#open-lists").title = header.name;
-  label(find("#pause"), translate(header.paused ? "counter.resume" : "counter.pause"));
-  find("#pause").replaceChildren(icon(header.paused ? "play" : "pause"));
-  document.body.classList.toggle("paused", header.paused);
+  label(find("#pause"), translate(isPaused() ? "counter.resume" : "counter.pause"));
+  find("#pause").replaceChildren(icon(isPaused() ? "play" : "pause"));
+  document.body.classList.toggle("paused", isPaused());
+  find(".elsewhere").hidden = opened === null;
+  find(".elsewhere span").textContent = translate(`lists.kind.${header.kind}`);
   const form = find("#defaults");
   for (const name of ["finish", "condition", "language"]) choose(form.elements[name], header.defaults[name]);
   if (document.activeElement !== form.elements.note) form.elements.note.value = header.defaults.note;
@@ -193,22 +199,38 @@ function drawHeader() {
 // --- changes from the scanner ---------------------------------------------------------------------------------------------------------
 
 async function load() {
-  const [whole, lists] = await Promise.all([get("/api/lists/active"), get("/api/lists")]);
-  overview = lists;
-  listsDialog.show(overview);
+  overview = await get("/api/lists");
+  if (!overview.some((one) => one.list_id === opened && one.kind !== "counted")) opened = null; // it was deleted, or is counted into now
+  const whole = await get(`/api/lists/${opened ?? "active"}`);
   const before = model.id;
   model.fill(whole);
+  listsDialog.show(overview, model.id);
   drawHeader();
   drawSums();
-  if (before !== model.id) list.clearMarks();
-  drawList();
+  if (before === model.id) drawList();
+  else {
+    find("#filter").value = "";
+    setFilter({ waiting: false, words: "" });
+    drawList(); // first: the marks and the selection are of lines that this list may not have
+    list.clearMarks();
+    now.showIdle();
+  }
   const line = current() ?? model.lines.get(model.newest[0]);
   if (line && !now.outcome) select(line.id);
   if (!line) now.showIdle();
 }
 
+/** Show a list of wanted or owned cards; null for the one that is counted into. */
+function openList(id) {
+  opened = id;
+  load().catch(ignoreApiError);
+}
+
 async function applyUpdate(update) {
-  if (update.list_id !== model.id) return;
+  if (update.list_id !== model.id) {
+    if (opened !== null && update.outcome) toast(announce(update.outcome)); // the camera counts into the other list meanwhile
+    return;
+  }
   if (!model.apply(update)) return load();
   if (update.header) drawHeader();
   drawSums();
@@ -221,20 +243,26 @@ async function applyUpdate(update) {
   else if (!line) select(model.newest[0]);
 }
 
+/** Say what became of a card by a sound, to screen readers, and aloud if that is wanted. Returns the text. */
+function announce(outcome) {
+  sound.play(outcome.kind);
+  const text = `${outcome.name ?? translate("counter.unnamed")}: ${outcomeText(outcome)}${outcome.bin ? `, ${translate("counter.in_bin", { bin: outcome.bin })}` : ""}`;
+  find("#spoken").textContent = text;
+  if (isSpoken()) speak(outcome.bin ?? outcomeText(outcome));
+  return text;
+}
+
 function showOutcome(outcome, revision) {
   const name = `${revision} ${outcome.kind} ${outcome.event_id}`;
   if (name === shown) return;
   shown = name;
   const line = outcome.line === null ? null : model.lines.get(outcome.line);
-  sound.play(outcome.kind);
-  const text = `${outcome.name ?? translate("counter.unnamed")}: ${outcomeText(outcome)}${outcome.bin ? ` ${translate("counter.in_bin", { bin: outcome.bin })}` : ""}`;
-  find("#spoken").textContent = text;
+  const text = announce(outcome);
   if (filter.waiting) toast(text); // the card that is being named stays in view
   else {
     if (!document.querySelector("dialog[open]")) list.select(line?.id ?? null); // the buttons change the card that is shown, or nothing
     now.showOutcome(outcome, line);
   }
-  if (isSpoken()) speak(outcome.bin ?? outcomeText(outcome));
 }
 
 /** Go on with the next card without a name when the selected one has got its name. */
@@ -258,7 +286,7 @@ function ignoreApiError(error) {
 // --- controls -------------------------------------------------------------------------------------------------------------------------
 
 const editDialog = new EditDialog(command);
-const listsDialog = new ListsDialog(send);
+const listsDialog = new ListsDialog(send, openList);
 const settingsDialog = new SettingsDialog(model, configure);
 const exportDialog = new ExportDialog(model);
 
@@ -282,7 +310,7 @@ function toggleSound() {
   updateSoundButton();
 }
 
-const togglePause = () => send(`/api/lists/active/${model.header.paused ? "resume" : "pause"}`, {});
+const togglePause = () => send(`/api/lists/active/${isPaused() ? "resume" : "pause"}`, {});
 const move = (rows) => () => {
   const id = list.neighbor(rows);
   if (id !== null) select(id);
@@ -296,6 +324,7 @@ find("#redo").addEventListener("click", () => command({ do: "redo" }));
 find("#add-card").addEventListener("click", addCard);
 find("#open-export").addEventListener("click", () => exportDialog.open());
 find("#open-lists").addEventListener("click", () => listsDialog.open());
+find("#back").addEventListener("click", () => openList(null));
 find("#open-settings").addEventListener("click", () => settingsDialog.open());
 find("#open-keys").addEventListener("click", () => find("#keys-dialog").showModal());
 find("#pause").addEventListener("click", togglePause);
@@ -331,6 +360,7 @@ new Keys([
   { keys: ["a"], text: "keys.add", run: addCard },
   { keys: ["/"], text: "keys.filter", run: () => find("#filter").focus() },
   { keys: ["o"], text: "keys.lists", run: () => listsDialog.open() },
+  { keys: ["b"], text: "keys.back", run: () => openList(null) },
   { keys: ["g"], text: "keys.settings", run: () => settingsDialog.open() },
   { keys: ["s"], text: "keys.export", run: () => exportDialog.open() },
   { keys: ["p"], text: "keys.pause", run: togglePause },

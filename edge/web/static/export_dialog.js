@@ -1,6 +1,6 @@
 // Taking a list out of the scanner and into it: formats, what they lose, files.
 
-import { ApiError, get, post, postFile } from "./api.js";
+import { ApiError, get, post, postFile, problemText } from "./api.js";
 import { make, toast } from "./page.js";
 import { translate } from "./words.js";
 
@@ -72,7 +72,7 @@ export class ExportDialog {
       if (kind) list = (await post("/api/lists", { name: file.name.replace(/\.\w+$/, "").slice(0, 100) || null, kind })).find((one) => one.kind === kind).list_id;
       const { rows, unmatched, named } = await postFile(`/api/lists/${list}/import?profile=${encodeURIComponent(this.#profile.value)}`, file);
       toast(translate("export.imported", { rows: rows - unmatched, unmatched }), unmatched > 0 ? "bad" : "good");
-      this.#dialog.querySelector(".problems").replaceChildren(...named.map(({ row, text, reason }) => make("li", { text: `${row}: ${text}: ${reason}` })));
+      this.#dialog.querySelector(".problems").replaceChildren(...named.map(({ row, text, code, reason }) => make("li", { text: `${row}: ${text}: ${problemText(code, reason)}` })));
       if (kind) this.#showLists(await get("/api/lists"));
     } catch (error) {
       this.#refused(error);

@@ -36,6 +36,11 @@ export function details(line) {
   return parts.filter(Boolean).join(" · ");
 }
 
+/** Return "4 cards". */
+export function cardCount(count) {
+  return translate(count === 1 ? "session.total.one" : "session.total", { count });
+}
+
 /** Return a price with its currency, empty if it is not known. */
 export function money(value, currency) {
   if (value === undefined || value === null || !currency) return "";

@@ -1,7 +1,7 @@
 // The dialogs of the counter: edit a line, choose a list, settings of a list.
 
 import { ApiError, get, post, postFile } from "./api.js";
-import { binTexts, choose, fillChoices } from "./fields.js";
+import { binTexts, cardCount, choose, fillChoices } from "./fields.js";
 import { icon, make, toast } from "./page.js";
 import { chooseLanguage, label, language, languageCodes, timeOfDay, translate } from "./words.js";
 
@@ -50,17 +50,19 @@ export class ListsDialog {
   #dialog = document.getElementById("lists-dialog");
   #place = this.#dialog.querySelector(".overview");
 
-  /** `send(path, body)` sends something to the scanner. */
-  constructor(send) {
+  /** `send(path, body)` sends something to the scanner; `openList(id)` shows a list of wanted or owned cards, or, with null, the counted one. */
+  constructor(send, openList) {
     this.send = send;
+    this.openList = openList;
     const form = document.getElementById("new-list");
     form.elements.kind.replaceChildren(...KINDS.map((kind) => make("option", { value: kind, text: translate(`lists.kind.${kind}`) })));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const { name, kind } = Object.fromEntries(new FormData(form));
-      if (!(await send("/api/lists", { name: name.trim() || null, kind }))) return;
+      const lists = await send("/api/lists", { name: name.trim() || null, kind });
+      if (!lists) return;
       form.reset();
-      if (kind === "counted") this.#dialog.close();
+      this.#show(lists.find((one) => one.kind === kind)); // the newest comes first
     });
   }
 
@@ -68,20 +70,31 @@ export class ListsDialog {
     this.#dialog.showModal();
   }
 
-  show(overview) {
-    this.#place.replaceChildren(...overview.map((one) => this.#row(one)));
+  /** Show the overview; `shown` is the id of the list on the page. */
+  show(overview, shown) {
+    this.#place.replaceChildren(...overview.map((one) => this.#row(one, shown === one.list_id)));
   }
 
-  #row(one) {
-    const words = [translate(`lists.kind.${one.kind}`), translate("session.total", { count: one.quantity }), new Date(one.resumed_at).toLocaleDateString(language), timeOfDay(one.resumed_at)];
+  /** Show a list on the page and close the dialog. */
+  #show({ list_id: id, kind }) {
+    this.openList(kind === "counted" ? null : id);
+    this.#dialog.close();
+  }
+
+  #row(one, isShown) {
+    const words = [translate(`lists.kind.${one.kind}`), cardCount(one.quantity), new Date(one.resumed_at).toLocaleDateString(language), timeOfDay(one.resumed_at)];
     if (one.waiting > 0) words.push(translate("lists.waiting", { count: one.waiting }));
-    const resume = make("button", { type: "button", text: translate(one.active ? "lists.active" : "lists.resume"), disabled: (one.active && !one.paused) || one.kind !== "counted" });
-    resume.addEventListener("click", async () => (await this.send(`/api/lists/${one.list_id}/resume`, {})) && this.#dialog.close());
+    const isCounted = one.kind === "counted";
+    const inUse = isShown && !one.paused;
+    const open = make("button", { type: "button", text: translate(`lists.${inUse ? (isCounted ? "active" : "shown") : isCounted ? "resume" : "open"}`), disabled: inUse });
+    open.addEventListener("click", async () => {
+      if (!isCounted || (await this.send(`/api/lists/${one.list_id}/resume`, {}))) this.#show(one);
+    });
     const remove = make("button", { type: "button", class: "quiet round" }, icon("trash"));
     label(remove, translate("lists.delete", { name: one.name }));
     remove.addEventListener("click", () => this.#delete(remove, one));
     const file = make("a", { class: "button", href: `/api/lists/${one.list_id}/export?profile=cardedge_csv`, download: true, text: translate("session.csv") });
-    return make("li", { "data-list": one.list_id, "data-active": one.active }, make("span", { class: "line-words" }, make("b", { text: one.name }), make("small", { text: words.join(" · ") })), resume, file, remove);
+    return make("li", { "data-list": one.list_id, "data-active": one.active }, make("span", { class: "line-words" }, make("b", { text: one.name }), make("small", { text: words.join(" · ") })), open, file, remove);
   }
 
   /** Delete a list; the button asks for confirmation first. */
@@ -121,6 +134,7 @@ export class SettingsDialog {
     for (const name of ["by_key", "count_again", "keep_pictures"]) elements[name].checked = header[name];
     for (const name of ["only_sets", "only_games", "printings"]) elements[name].value = header[name].join(", ");
     elements.rules.value = header.rules;
+    for (const field of this.#form.querySelectorAll(".counting")) field.hidden = header.kind !== "counted";
     elements.speak.checked = isSpoken();
     this.#form.querySelector(".bins").replaceChildren(...binTexts(this.model.totals).map((text) => make("li", { text })));
     this.#error("");
@@ -152,7 +166,7 @@ export class SettingsDialog {
   async #prices(request) {
     try {
       const { currency, day, cards } = await request();
-      this.#dialog.querySelector(".price-source").textContent = currency ? translate("settings.prices.file", { currency, day, count: cards }) : translate("settings.prices.index");
+      this.#dialog.querySelector(".price-source").textContent = currency ? translate("settings.prices.file", { currency, day: new Date(day).toLocaleDateString(language, { dateStyle: "medium", timeZone: "UTC" }), count: cards }) : translate("settings.prices.index");
       document.getElementById("clear-prices").hidden = !currency;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

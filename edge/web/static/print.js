@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { whereFrom } from "./choices.js";
-import { details, money } from "./fields.js";
+import { cardCount, details, money } from "./fields.js";
 import { imageElement, make, referenceUrl } from "./page.js";
 import { applyTexts, language, translate } from "./words.js";
 
@@ -26,7 +26,7 @@ function row(line) {
 
 document.title = header.name;
 document.querySelector("h1").textContent = header.name;
-const sum = [new Date(header.since).toLocaleDateString(language), translate("session.total", { count: update.quantity }), money(value, currency)];
+const sum = [new Date(header.since).toLocaleDateString(language), cardCount(update.quantity), money(value, currency)];
 document.querySelector(".sum").textContent = sum.filter(Boolean).join(" · ");
 document.querySelector("tbody").replaceChildren(...update.put.filter((line) => !line.waiting).map(row));
 document.getElementById("print").addEventListener("click", () => print());
