@@ -39,8 +39,10 @@ def read_inventory(path: Path) -> tuple[str, ...]:
     """Return the hosts of a file with one per line; ``#`` starts a comment. Raises ``DataError``."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); write one host per line") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name a file with one host per line") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8; write one host per line") from error
     hosts = []
     for number, line in enumerate(lines, start=1):
         host = line.partition("#")[0].strip()

@@ -144,8 +144,10 @@ def _fingerprint(line: str) -> str:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({error}); give another file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give another file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8; give another file") from error
 
 
 def _keygen(*options: str, text: str = "") -> str:

@@ -89,6 +89,14 @@ def test_an_inventory_that_is_none_is_named_with_its_line(tmp_path, text, said):
         read_inventory(path)
 
 
+def test_an_inventory_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    with pytest.raises(DataError, match=r"absent: cannot be read \(No such file or directory\); name a file with one host per line"):
+        read_inventory(tmp_path / "absent")
+    (tmp_path / "utf16").write_text("scanner-1", encoding="utf-16")
+    with pytest.raises(DataError, match=r"utf16: is not text in UTF-8; write one host per line"):
+        read_inventory(tmp_path / "utf16")
+
+
 @pytest.mark.parametrize("hosts", [[], ["-oProxyCommand=touch /tmp/x"], ["a", "a"]])
 def test_hosts_that_are_none_are_refused(hosts):
     with pytest.raises(UsageError):
