@@ -144,7 +144,7 @@ class HomeAssistantSettings(Schema):
         description="Delay after the birth message before discovery is sent again, plus a random time of up to the same length.",
     )
     birth_wait_s: float = Field(
-        20.0,
+        40.0,
         ge=0,
         le=3600,
         description="After a connect, stored events wait for the birth message, at most this long, or 20 times as long while the broker "

@@ -186,7 +186,7 @@ def test_the_dialog_works_by_keyboard_and_returns_the_focus(open_page):
     assert page.evaluate("document.activeElement.id") == "wrong"
 
 
-def test_the_kiosk_has_its_own_keyboard(open_page):
+def test_the_kiosk_has_its_own_keyboard(open_page, screenshots):
     page = open_page("/?kiosk=1", "7-inch")
     wait_for_type(page, "identified")
     page.click("#wrong")
@@ -201,6 +201,7 @@ def test_the_kiosk_has_its_own_keyboard(open_page):
     page.locator("#add button[type=submit]").scroll_into_view_if_needed()
     button, keyboard = (page.locator(place).bounding_box() for place in ("#add button[type=submit]", ".keyboard"))
     assert button["y"] + button["height"] <= keyboard["y"], "a card can be added"
+    page.screenshot(path=screenshots / "keyboard-7-inch.png")
     page.click(".keyboard button:text-is('Hide')")
     assert page.locator(".keyboard").is_hidden()
 
