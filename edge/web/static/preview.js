@@ -5,6 +5,7 @@ import { translate } from "./words.js";
 
 const STREAM = "/api/preview.mjpg?width=960";
 const STALE_MS = 1500;
+const SMALLEST_TEXT = 0.6; // share of the size of a name where it has room
 
 export class Preview {
   #image;
@@ -43,7 +44,8 @@ export class Preview {
     const { width, height } = frame;
     this.#overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.#guide.replaceChildren(...this.drawGuide(frame));
-    this.#marks.replaceChildren(...outlines.map((outline) => mark(outline, width, height)));
+    const labels = outlines.map((outline) => label(outline, width, height, outlines.length > 1));
+    this.#marks.replaceChildren(...outlines.map((outline) => shape(outline, width)), ...labels);
     clearTimeout(this.#stale);
     this.#stale = setTimeout(() => this.#marks.replaceChildren(), STALE_MS);
   }
@@ -54,20 +56,38 @@ function labelOf(status, name) {
   return status === "uncertain" || status === "unknown" ? translate(`strip.${status}`) : (name ?? "");
 }
 
-function mark({ quad, status, name }, width, height) {
-  const size = Math.round(Math.max(width / 34, height / 19));
-  const text = labelOf(status, name);
-  const middle = quad.reduce((sum, [x]) => sum + x, 0) / 4;
-  const top = Math.min(...quad.map(([, y]) => y));
-  const half = Math.min(width / 2, (text.length * size * 0.64 + size) / 2);
-  const x = Math.min(Math.max(middle, half), width - half);
-  const y = Math.min(Math.max(top - size * 0.75, size * 1.1), height - size * 0.6);
+/** Return how a text fits into `room`, in pixels of the frame: first smaller, then without its end. A letter is 0.64 of its size wide on average. */
+function fitted(text, size, room) {
+  const length = (letters, at) => letters * at * 0.64 + at;
+  const at = size * Math.min(1, Math.max(SMALLEST_TEXT, room / length(text.length, size)));
+  const letters = Math.max(2, Math.floor((room / at - 1) / 0.64));
+  const shown = text.length > letters ? `${text.slice(0, letters - 1).trimEnd()}…` : text;
+  return { shown, at, half: length(shown.length, at) / 2 };
+}
+
+function shape({ quad, status, name }, width) {
   return drawn(
     "g",
     { class: "mark", "data-status": status },
+    drawn("title", {}, labelOf(status, name)),
     drawn("polygon", { points: quad.map((corner) => corner.join(",")).join(" "), "stroke-width": Math.max(3, width / 260) }),
     drawn("circle", { cx: quad[0][0], cy: quad[0][1], r: Math.max(4, width / 150) }),
-    drawn("rect", { x: x - half, y: y - size * 0.95, width: 2 * half, height: size * 1.5, rx: size * 0.4 }),
-    drawn("text", { x, y: y + size * 0.16, "font-size": size, "text-anchor": "middle" }, text),
+  );
+}
+
+/** Return the name above a card; among other cards it is no wider than its own, so that it does not cover another name. */
+function label({ quad, status, name }, width, height, isAmongOthers) {
+  const size = Math.round(Math.max(width / 34, height / 19));
+  const columns = quad.map(([x]) => x);
+  const [left, right] = [Math.min(...columns), Math.max(...columns)];
+  const top = Math.min(...quad.map(([, y]) => y));
+  const { shown, at, half } = fitted(labelOf(status, name), size, isAmongOthers ? right - left : width);
+  const x = Math.min(Math.max((left + right) / 2, half), width - half);
+  const y = Math.min(Math.max(top - at * 0.75, at * 1.1), height - at * 0.6);
+  return drawn(
+    "g",
+    { class: "mark", "data-status": status },
+    drawn("rect", { x: x - half, y: y - at * 0.95, width: 2 * half, height: at * 1.5, rx: at * 0.4 }),
+    drawn("text", { x, y: y + at * 0.16, "font-size": at, "text-anchor": "middle" }, shown),
   );
 }
