@@ -119,6 +119,7 @@ need_root() { is_root || [ "$dry_run" = yes ] || die "$EX_UNAVAILABLE" "$1 needs
 # Held until this process and its children end: pip may outlive a killed run and still write.
 lock() {
     if [ "$dry_run" = yes ] || ! is_root; then return 0; fi
+    mkdir -p "$ROOT/run/lock"  # a container may lack it
     exec 9>"$ROOT/run/lock/cardedge-install"
     flock --wait 2 9 || die "$EX_BUSY" "another install.sh is running; wait until it has finished, then run this again"
 }

@@ -116,12 +116,16 @@ build_hnswlib() { pip_in_room "$1" "$2" wheel "${SOURCE_ONLY[@]}" --wheel-dir bu
 install_libraries() {
     local with="$1/bin/python" wheels="$CACHE/wheels" room="$CACHE/room" source=() names tools=(build) options hnswlib=()
     mapfile -t names < <(locks)
-    if [ -n "$2" ]; then source=(--no-index --find-links "$2"); fi
+    if [ -n "$2" ]; then
+        source=(--no-index --find-links "$2")
+        note "Taking $(pinned "${names[@]}" | wc -l) libraries from $2"
+    else
+        note "Downloading $(pinned "${names[@]}" | wc -l) libraries (about $LIBRARIES_MB MB)"
+    fi
     if ! has_system_hnswlib; then
         mapfile -t hnswlib < <(hnswlib_wheel "$CACHE/built" "$2")
         [ ${#hnswlib[@]} -gt 0 ] || tools+=(numpy)
     fi
-    note "Downloading $(pinned "${names[@]}" | wc -l) libraries (about $LIBRARIES_MB MB)"
     mapfile -t options < <(requirements "${names[@]}" "${tools[@]}")
     fetch "$with" "$wheels" "${source[@]}" "${options[@]}"
 

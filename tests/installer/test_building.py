@@ -31,6 +31,18 @@ def test_a_step_may_end_when_progress_is_due(machine):
     assert (result.returncode, result.stdout) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("wheelhouse", "said"),
+    [("/srv/wheels", r"  Taking \d+ libraries from /srv/wheels\n"), ("", r"  Downloading \d+ libraries \(.+ MB\)\n")],
+)
+def test_only_a_download_is_called_one(machine, wheelhouse, said):
+    result = machine.run(
+        f'has_system_hnswlib() {{ true; }}; fetch() {{ exit 0; }}; python=python3; install_libraries "$PREFIX/one" "{wheelhouse}"'
+    )
+    assert (result.returncode, result.stdout) == (0, "")
+    assert re.fullmatch(said, result.stderr)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to have no privileges")
 def test_libraries_are_built_without_privileges(machine):
     result = machine.run("room=$(mktemp -d); chmod 755 $room; in_room $room sh -c 'id -un >&3' 3>&1; rmdir $room")
