@@ -38,6 +38,8 @@ print("\\n".join(sorted({each for manifest in found.values() for each in manifes
 """
 """Lists the packages of integrations, which Home Assistant would install when it starts."""
 START_S = 180.0
+STOP_S = 300.0
+"""It gives its integrations up to 100 s, and its threads and last writes as much again."""
 USER, PASSWORD = "tester", "only-for-this-test"
 
 CONFIGURATION = """\
@@ -146,7 +148,7 @@ class HomeAssistant:
         with contextlib.suppress(OSError, urllib.error.URLError):
             self.call("homeassistant.stop")
         try:
-            self._process.wait(60)
+            self._process.wait(STOP_S)
         finally:
             self.kill()
 
