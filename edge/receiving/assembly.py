@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from edge.bundles.chunks import ChunkList
     from edge.receiving.acceptance import VerifiedOffer
 
-_COPY_BYTES: Final = 1 << 20
+_COPY_BYTES: Final = 1 << 18
+"""Stays in the cache of a core between reading and writing: blocks of 1 MiB take twice the processor time."""
+
 _DISK_BLOCK_BYTES: Final = 512
 """Unit of ``st_blocks``, whatever the file system."""
 

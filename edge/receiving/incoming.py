@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -81,11 +82,21 @@ class IncomingFolder:
         """Remove a file."""
         _remove(self.path / name)
 
-    def finish(self, offer: VerifiedOffer) -> None:
-        """Write manifest and signature, and flush everything to the disk."""
+    def write_manifest(self, offer: VerifiedOffer) -> None:
+        """Write manifest and signature: all files are there then."""
         for name, content in ((MANIFEST_FILE, offer.manifest_bytes), (SIGNATURE_FILE, offer.signature_bytes)):
             if content:
                 self.write(name, 0, content, truncate=True)
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Flush everything to the disk while the block runs, in a thread; all is on the disk when the block ends without an exception."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            flushed = thread.submit(self._flush)
+            yield
+            flushed.result()
+
+    def _flush(self) -> None:
         with self._writing(self.path):
             for entry in self.path.iterdir():
                 sync(entry)

@@ -271,11 +271,12 @@ class Receiver:
             self._send_plan(verified, incoming.wanted())
             self._receive_until_commit(incoming)
             incoming.require_complete()
+            incoming.folder.write_manifest(verified)
             self._step("sync")
-            incoming.folder.finish(verified)
             self._step("verify")
             try:
-                return self.acceptance.check_files(incoming.folder.path)
+                with incoming.folder.flushing():  # hashing takes the processor, flushing the disk
+                    return self.acceptance.check_files(incoming.folder.path)
             except BundleError:
                 if last or not incoming.find_damage():
                     incoming.folder.discard()
