@@ -1,9 +1,10 @@
 """A fleet of scanners behind real sshd."""
 
+import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import cv2
 import numpy as np
@@ -24,14 +25,16 @@ class ScannerFleet:
     """Scanners behind sshd on the loopback that use the same bundle, each with settings and state folder of its own.
 
     ``F`` are the words by which push_index reaches them. ``commands`` are the forced commands of scanners that do not run the usual one.
-    Scanners in ``former`` have a bundle of an earlier format.
+    Scanners in ``former`` have a bundle of an earlier format. ``disks`` are contexts by host, made with the path of its index folder.
     """
 
-    def __init__(self, folder, world, hosts, commands=None, former=()):
+    def __init__(self, folder, world, hosts, commands=None, former=(), disks=None):
         self.folder = folder
         self.hosts = hosts
         self.world = world
         self._commands = commands or {}
+        self._disks = disks or {}
+        self._mounted = ExitStack()
         self.key = make_key(folder / "technician")
         (folder / "allowed_signers").write_text(f"alice@lab {public_key(self.key)}\n")
         old = write_index(folder / "old", world.model, dict(list(world.images.items())[:4]))
@@ -45,6 +48,8 @@ class ScannerFleet:
         folder = self.folder / host
         folder.mkdir()
         self.root(host).mkdir()
+        if host in self._disks:
+            self._mounted.enter_context(self._disks[host](self.root(host)))
         releases.activate(self.root(host), releases.install(self.root(host), old).bundle_id)
         settings = folder / "cardedge.toml"
         settings.write_text(
@@ -65,9 +70,9 @@ class ScannerFleet:
     def serving(self):
         return [releases.current_id(self.root(host)) for host in self.hosts]
 
-    def new_bundle(self, name, *, signed=True, chunks=True, **changes):
+    def new_bundle(self, name, *, signed=True, chunks=True, cards=7, **changes):
         """A signed bundle of this fleet's network, newer than the one that serves."""
-        pictures = dict(list(self.world.images.items())[1:])
+        pictures = dict(list(self.world.images.items())[1 : 1 + cards])
         folder = write_index(self.folder / name, self.world.model, pictures, chunks=chunks)
         change_manifest(folder, **{"name": name, "created": day(2), **changes})
         if signed:
@@ -85,35 +90,71 @@ class ScannerFleet:
     def stop(self):
         for server in self.servers.values():
             server.stop()
+        self._mounted.close()
+
+
+class Daemons:
+    """The daemons of a fleet, each with a broker topic of its own. Their camera is a video of ``scenes`` (RGB) that starts over at its end.
+
+    Each scene is shown for ``frames_each`` frames, ``fps`` of them a second. ``listener`` hears what they publish.
+    """
+
+    def __init__(self, fleet, scenes, *, frames_each=5, fps=5.0):
+        self._fleet = fleet
+        self._running = {}
+        write_video(fleet.folder / "film.avi", [scene for scene in scenes for _ in range(frames_each)], fps)
+        self.broker = Mosquitto(fleet.folder).start()
+        self.listener = Listener(self.broker.port)
+        for host in fleet.hosts:
+            with (fleet.folder / host / "cardedge.toml").open("a") as settings:
+                settings.write(f'[mqtt]\nhost = "127.0.0.1"\nport = {self.broker.port}\n')
+
+    def start(self, host):
+        command = [sys.executable, "-m", "edge", "run", "--config", str(self._fleet.folder / host / "cardedge.toml")]
+        with (self._fleet.folder / host / "stderr").open("w") as errors:
+            self._running[host] = subprocess.Popen(command, cwd=ROOT, stderr=errors)
+
+    def stop(self, *hosts):
+        """End the daemons of these hosts cleanly."""
+        processes = [self._running.pop(host) for host in hosts]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+    def wait_until_used(self, host, bundle_id, timeout_s=90):
+        """Wait until the daemon has published on its topic that it uses a bundle."""
+        wait_until(lambda: self.used(host) == bundle_id, timeout_s=timeout_s)
+
+    def used(self, host):
+        """Return the bundle that the daemon of a host published last, None if it has published nothing yet."""
+        published = self.listener.on(f"cardedge/{host}/state/index")
+        return json.loads(published[-1])["index_id"] if published else None
+
+    def close(self):
+        self.stop(*self._running)
+        self.listener.close()
+        self.broker.stop()
+
+
+def write_video(path, scenes, fps):
+    """Write a video with a frame per scene, with the noise of a camera."""
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (1280, 720))
+    noise = np.random.default_rng(0)
+    for scene in scenes:
+        film.write(cv2.cvtColor(np.clip(scene + noise.normal(0, 3, scene.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    film.release()
 
 
 @contextmanager
-def running_daemons(fleet, scenes, *, frames_each=5):
-    """Run the daemons of a fleet, each publishing to the same broker; yield what the broker hears.
-
-    Their camera is a video of ``scenes`` (RGB), each for some frames at 5 per second, again and again.
-    """
-    film = cv2.VideoWriter(str(fleet.folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (1280, 720))
-    noise = np.random.default_rng(0)
-    for scene in (scene for scene in scenes for _ in range(frames_each)):
-        film.write(cv2.cvtColor(np.clip(scene + noise.normal(0, 3, scene.shape), 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
-    film.release()
-    broker = Mosquitto(fleet.folder).start()
-    listener = Listener(broker.port)
-    running = []
+def running_daemons(fleet, scenes, **video):
+    """Run the daemons of a whole fleet; yield them once all have published what they use. See ``Daemons``."""
+    daemons = Daemons(fleet, scenes, **video)
     try:
         for host in fleet.hosts:
-            settings = fleet.folder / host / "cardedge.toml"
-            settings.write_text(settings.read_text() + f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n')
-            with (fleet.folder / host / "stderr").open("w") as errors:
-                command = [sys.executable, "-m", "edge", "run", "--config", str(settings)]
-                running.append(subprocess.Popen(command, cwd=ROOT, stderr=errors))
-        wait_until(lambda: all(listener.on(f"cardedge/{host}/state/index") for host in fleet.hosts), timeout_s=90)
-        yield listener
+            daemons.start(host)
+        for host in fleet.hosts:
+            daemons.wait_until_used(host, releases.current_id(fleet.root(host)))
+        yield daemons
     finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait(30)
-        listener.close()
-        broker.stop()
+        daemons.close()

@@ -1,7 +1,9 @@
 """What is done with each scanner follows from what is known about all of them."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 
@@ -10,9 +12,10 @@ from edge.index.activity import Activity, Tally
 from edge.index.counter_session import Waiting
 from edge.index.renames import Renames
 from edge.receiving.messages import DeviceReport, Hello, ReleaseInfo, SignersInfo, Status, TrialInfo
+from tests.support.paths import ROOT
 from tools.fleet.file import GateRules, Group
 from tools.fleet.observation import Observation
-from tools.fleet.plan import EXIT_CODES, NEXT, Wish, plan
+from tools.fleet.plan import EXIT_CODES, NEXT, State, Wish, plan
 
 OLD, NEW = "0" * 16, "1" * 16
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -153,3 +156,9 @@ def test_a_scanner_of_an_earlier_version_is_served_without_a_gate():
 
 def test_every_fault_has_a_next_step():
     assert not [state for state in EXIT_CODES if not NEXT[state]]
+
+
+def test_the_states_and_exit_statuses_are_those_of_the_guide():
+    rows = re.findall(r"^\| ((?:`[a-z ]+`(?:, )?)+) \|.*\| (\d+) \|$", (ROOT / "docs" / "fleet.md").read_text(), re.MULTILINE)
+    documented = {state.replace(" ", "_"): int(code) for names, code in rows for state in re.findall(r"`([a-z ]+)`", names)}
+    assert documented == {state: EXIT_CODES.get(state, ExitCode.OK) for state in get_args(State)}

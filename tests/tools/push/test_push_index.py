@@ -230,8 +230,8 @@ def test_the_key_opens_nothing_else(fleet):
 @pytest.fixture
 def daemons(fleet, small_scanner):
     """The three scanners run, each telling the same broker under a topic of its own; yields what the house hears."""
-    with running_daemons(fleet, [on_table(list(small_scanner.images.values())[2])]) as listener:
-        yield listener
+    with running_daemons(fleet, [on_table(list(small_scanner.images.values())[2])]) as running:
+        yield running.listener
 
 
 def told(listener, host):
