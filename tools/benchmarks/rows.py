@@ -270,11 +270,11 @@ def updates(fixture: Fixture) -> Iterator[Measurement]:
         detail = f"{figures.chunks / 1e6:.2f} of {figures.bundle_bytes / 1e6:.1f} MB; {ratios}"
         bound = MAX_CORRECTED_SHARE if "corrected" in figures.name else MAX_NEW_SHARE
         yield Measurement(f"update, {figures.name}: sent / bundle", figures.chunks / figures.bundle_bytes, "", bound, "lower", detail)
-    figures = measure_assembly(folder)
-    assembly, copy = figures.assembly, figures.copy
+    assembled = measure_assembly(folder)
+    assembly, copy = assembled.assembly, assembled.copy
     detail = (
-        f"{assembly.wall_s:.2f} against {copy.wall_s:.2f} s for {figures.bundle_bytes / 1e6:.1f} MB, with verifying the hashes, both until "
-        f"flushed to the disk; {assembly.processor_s:.2f} against {copy.processor_s:.2f} s of the processor"
+        f"{assembly.wall_s:.2f} against {copy.wall_s:.2f} s for {assembled.bundle_bytes / 1e6:.1f} MB, with verifying hashes, until all is "
+        f"on the disk; {assembly.processor_s:.2f} against {copy.processor_s:.2f} s of the processor"
     )
     yield Measurement("update: assembling / copying", assembly.wall_s / copy.wall_s, "times", 1.5, "lower", detail)
 
