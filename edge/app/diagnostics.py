@@ -5,6 +5,8 @@ Each check yields results and never raises an ``EdgeError`` to its caller; a fai
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -262,6 +264,10 @@ def _outbox(settings: Settings) -> Iterator[CheckResult]:
     folder = settings.outbox.file.parent
     if not folder.is_dir():
         raise OutboxError(f"{folder}: no such folder for the outbox; create it for the user that runs the daemon, or change outbox.file")
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise OutboxError(f"{folder}: on a read-only file system; mount a writable partition there, or change outbox.file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     yield _ok("outbox", f"{settings.outbox.file}")
 
 

@@ -111,6 +111,15 @@ def test_check_reports_the_other_parts_too(commands):
     assert "OK   backend" in output
 
 
+def test_a_folder_that_may_be_read_and_not_written_is_no_place_for_the_outbox(place):
+    settings = place / "cardedge.toml"
+    settings.write_text(f'[device]\nid = "x"\n[outbox]\nfile = "{place}/read/outbox.sqlite"\n')
+    (place / "read").mkdir()
+    (place / "read").chmod(0o755 if os.geteuid() == 0 else 0o555)
+    _, output = run("check", "--at-rest", "--config", settings)
+    assert f"FAIL outbox      permission denied: {place / 'read'} belongs to {ME}" in output
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a command as the user of a service")
 def test_a_service_is_told_how_it_gets_its_password_file(place):
     password, settings = place / "mqtt.pw", place / "cardedge.toml"
