@@ -77,7 +77,7 @@ fetch() {
     run install -d "$directory"
     watched "$with" "${PIP[@]}" download "${LOCKED[@]}" --only-binary :all: --dest "$directory" "$@" ||
         die "$EX_UNAVAILABLE" "the Python libraries could not be downloaded; without a network use --wheelhouse with a wheelhouse made by this" \
-            "version of CardEdge (docs/raspberry-pi.md, Without network)$(still_active)"
+            "version of CardEdge (docs/raspberry-pi.md, Without a network)$(still_active)"
 }
 
 # in_room ROOM COMMAND...: run a command in a directory of nobody.

@@ -40,7 +40,7 @@ packages() {
         refresh_lists
         say "Installing packages: ${missing[*]}$(to_download "${missing[@]}")"
         watched env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" ||
-            die "$EX_UNAVAILABLE" "apt could not install ${missing[*]}; without a network, install them beforehand (see docs/raspberry-pi.md, Without network)"
+            die "$EX_UNAVAILABLE" "apt could not install ${missing[*]}; without a network, install them beforehand (see docs/raspberry-pi.md, Without a network)"
         remember_packages "${missing[@]}"
     else
         say "Missing packages: ${missing[*]} (install them with: sudo apt-get install ${missing[*]})"

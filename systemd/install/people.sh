@@ -14,8 +14,17 @@ kiosk() {
         run systemctl enable cardedge-kiosk.service
         run systemctl restart --no-block cardedge-kiosk.service
     fi
-    grep -Eq '^\[http\]' "$CONFIG/cardedge.toml" 2>/dev/null || say "The page is disabled: add [http] with enabled = true to $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"
-    say "The page is shown on the screen. To stop: sudo systemctl disable --now cardedge-kiosk"
+    if page_is_enabled; then
+        say "The page is shown on the screen. To stop: sudo systemctl disable --now cardedge-kiosk"
+    else
+        say "The screen waits for the page, which is disabled: set enabled = true under [http] in $CONFIG/cardedge.toml, then: sudo systemctl restart cardedge"
+    fi
+}
+
+page_is_enabled() {
+    /usr/bin/python3 -I -c 'import sys, tomllib
+settings = tomllib.loads(open(sys.argv[1], encoding="utf-8-sig").read())
+sys.exit(not settings.get("http", {}).get("enabled", False))' "$CONFIG/cardedge.toml" 2>/dev/null
 }
 
 allow_technician() {

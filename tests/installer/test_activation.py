@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 
 @pytest.mark.parametrize(
     ("status", "reported"),
@@ -40,6 +42,23 @@ def test_an_uninstallation_without_anything_installed_says_so(machine):
     result = machine.run("need_root() { :; }; is_anything_installed && echo installed; uninstall no")
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "\033[1mCardEdge is not installed on this machine; nothing was removed.\033[0m\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (None, "which is disabled: set enabled = true under [http]"),
+        ("[http]\nenabled = true\n", "The page is shown on the screen"),
+        ("\ufeff[http]\nenabled = true\n", "The page is shown on the screen"),
+        ("", "which is disabled"),
+    ],
+)
+def test_the_kiosk_says_whether_there_is_a_page_to_show(machine, settings, said):
+    shipped = (ROOT / "systemd" / "cardedge.toml").read_text()
+    (machine.root / "etc/cardedge/cardedge.toml").write_text(shipped if settings is None else settings, encoding="utf-8")
+    result = machine.run("need_root() { :; }; lock() { :; }; packages() { :; }; run() { :; }; dry_run=yes; kiosk")
+    assert said in result.stderr + result.stdout
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_size_of_a_download_is_printed_before_it_begins(machine):
