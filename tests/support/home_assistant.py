@@ -19,6 +19,7 @@ from tests.support.debian_root import DebianRoot, architecture_of, debian_root
 from tests.support.mosquitto import free_port
 
 ONBOARDED = {"version": 4, "minor_version": 1, "key": "onboarding", "data": {"done": ["user", "core_config", "analytics", "integration"]}}
+"""Tells Home Assistant's pages that the questions of the first start were answered."""
 VERSION = "2026.2.3"
 """The newest that runs on Debian 13's Python."""
 PYTHON = "3.13"
@@ -39,7 +40,7 @@ print("\\n".join(sorted({each for manifest in found.values() for each in manifes
 """Lists the packages of integrations, which Home Assistant would install when it starts."""
 START_S = 180.0
 STOP_S = 300.0
-"""It gives its integrations up to 100 s, and its threads and last writes as much again."""
+"""The limits that it sets itself for the stages of a shutdown, in homeassistant/core.py, are 210 s together."""
 USER, PASSWORD = "tester", "only-for-this-test"
 
 CONFIGURATION = """\
