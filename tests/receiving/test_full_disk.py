@@ -1,9 +1,5 @@
 """A disk that really fills up during a push: a small file system in memory is the disk of the scanner."""
 
-import os
-import subprocess
-from contextlib import contextmanager
-
 import pytest
 
 from edge.bundles.bundle import open_bundle
@@ -12,11 +8,10 @@ from edge.index import releases
 from edge.receiving.messages import Offer
 from tests.receiving.scanner import Scanner, day, push
 from tests.receiving.test_chunks import catalog, installed_as
+from tests.support.small_disk import BLOCK, almost_full, small_disk
 from tools.push.connection import HostRefusedError
 from tools.push.local_bundle import read_bundle
 from tools.push.sending import Transfer
-
-BLOCK = 4096
 
 
 @pytest.fixture(scope="module")
@@ -26,29 +21,14 @@ def new(tmp_path_factory):
 
 @pytest.fixture
 def scanner(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a file system of 8 MB")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(disk)], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    made = Scanner(disk / "index")
-    made.old_id = made.serving(catalog(tmp_path / "old", 200, created=day(1)))
-    yield made
-    subprocess.run(["umount", str(disk)], check=True)
+    with small_disk(tmp_path, 8) as disk:
+        made = Scanner(disk / "index")
+        made.old_id = made.serving(catalog(tmp_path / "old", 200, created=day(1)))
+        yield made
 
 
-@contextmanager
-def almost_full(scanner, free_bytes):
-    """Leave so many bytes of the disk free."""
-    status, ballast = os.statvfs(scanner.root), scanner.root.parent / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(status.f_bavail * status.f_frsize - free_bytes, 1))
-    try:
-        yield
-    finally:
-        ballast.unlink()
+def with_free(scanner, free_bytes):
+    return almost_full(scanner.root.parent, free_bytes)
 
 
 def assert_unchanged(scanner):
@@ -61,7 +41,10 @@ def test_a_disk_that_others_fill_up_while_chunks_arrive_is_named_and_the_push_re
     with scanner.talking() as device:
         transfer = Transfer(device, local)
         plan = transfer.offer(Offer(manifest_bytes=len(local.manifest_bytes), signature_bytes=0))
-        with almost_full(scanner, 2 * BLOCK), pytest.raises(HostRefusedError, match=r"No space left on device\); free space") as caught:
+        with (
+            with_free(scanner, 2 * BLOCK),
+            pytest.raises(HostRefusedError, match=r"No space left on device\); free space") as caught,
+        ):
             transfer.send(plan)
     assert caught.value.status is ExitCode.UNAVAILABLE
     assert_unchanged(scanner)
@@ -75,7 +58,7 @@ def test_with_any_free_space_a_bundle_is_activated_or_refused_and_nothing_is_hal
     sizes = [file.stat().st_size for file in new.iterdir()]
     enough, answers = sum(-(-size // BLOCK) * BLOCK for size in sizes), set()
     for blocks in (-40, -16, -12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 4, 8, 16):
-        with almost_full(scanner, enough + blocks * BLOCK), scanner.talking() as device:
+        with with_free(scanner, enough + blocks * BLOCK), scanner.talking() as device:
             try:
                 answers.add(push(device, new).result)
                 break

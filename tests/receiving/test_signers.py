@@ -238,6 +238,22 @@ def test_the_same_bundle_signed_by_another_key_is_in_force_again(shop):
     assert stamp_holds(shop.scanner.root / "releases" / shop.first), "nothing is hashed again for it"
 
 
+def test_the_device_and_not_the_client_decides_whether_an_old_signed_bundle_may_return(shop):
+    """With ``allow_downgrade`` a client of version 0.1.0 allowed itself to push any bundle that was ever signed."""
+    old, first = read_bundle(shop.signed("old", "alice", 3, counter=1)), read_bundle(shop.folder / "first")
+    shop.push(shop.signed("new", "alice", 2, counter=2))
+    status, reason = shop.refusal(lambda device: offer(device, old, allow_downgrade=True))
+    assert status is ExitCode.BAD_DATA
+    assert "has counter 1, this device has seen 2, and it has not completed a trial here" in reason
+    with shop.scanner.talking() as device:
+        assert offer(device, first, dry_run=True), "it was proven here"
+        device.hang_up()
+    shop.scanner.downgrades = "never"
+    assert "change index.allow_downgrade on the device" in shop.refusal(lambda device: offer(device, first, allow_downgrade=True))[1]
+    shop.scanner.downgrades = "always"
+    assert shop.push(old.folder) == old.manifest.bundle_id
+
+
 def test_an_earlier_signature_does_not_replace_a_later_one(shop):
     first = shop.folder / "first"
     earlier = shutil.copytree(first, shop.folder / "earlier")
