@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.appliance.container import cgroup_of, leave_cgroup, spawn
+from tests.support.debian_root import mmdebstrap
 from tests.support.paths import ROOT
 from tools.demo_video.render import write_video
 from tools.demo_video.script import FPS, FRAME_SIZE, PX_PER_MM, Appearance, DemoScript
@@ -108,17 +109,9 @@ def make_root(distribution: Distribution, target: Path) -> None:
         f"--dpkgopt={each}"
         for each in ("force-unsafe-io", *(f"path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")))
     ]
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}", *fast]
+    options = ["--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_THE_SYSTEM)}", *fast]
     hooks = [f"--customize-hook={each}" for each in (fetch, names)]
-    # killed, it would leave file systems mounted in the root
-    with subprocess.Popen([*command, *hooks, distribution.name, str(target), str(mirror())]) as making:
-        try:
-            status = making.wait()
-        except BaseException:
-            making.terminate()
-            raise
-    if status != 0:
-        raise subprocess.CalledProcessError(status, making.args)
+    mmdebstrap(*options, *hooks, distribution.name, str(target), str(mirror()))
 
 
 def fetch_packages(distribution: Distribution, target: Path) -> None:

@@ -3,7 +3,8 @@
     CARDEDGE_APPLIANCE_CACHE=DIR python -m tests.appliance.machines
 
 Root file systems, packages and wheels are stored in a folder of the session, or in the one that ``CARDEDGE_APPLIANCE_CACHE`` names, where
-later sessions find them. As a program, this module only fills that folder; it does nothing where no machine can be booted.
+later sessions find them. As a program, this module only fills that folder, with the Debian of the virtual camera too; it does nothing where
+no machine can be booted.
 """
 
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from tests.appliance.container import Container
 from tests.appliance.debian import BOOKWORM, TRIXIE, Distribution, fetch_packages, make_clone, make_root, make_video, why_not
 from tests.appliance.scanner import VIDEO, Scanner
+from tests.appliance.virtual_pi_camera import camera_root
 
 CACHE = "CARDEDGE_APPLIANCE_CACHE"
 WHEELS = "/srv/wheels"
@@ -140,6 +142,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="appliance-") as folder, closing(Machines(Path(folder))) as machines:
             for distribution in (TRIXIE, BOOKWORM):
                 machines.parts(distribution)
+            camera_root(Path(os.environ.get(CACHE, folder)))
 
 
 if __name__ == "__main__":

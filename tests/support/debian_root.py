@@ -78,7 +78,7 @@ class DebianRoot:
         with self.start(*command, environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:
                 said, complained = process.communicate(timeout=timeout_s)
-            except subprocess.TimeoutExpired:
+            except BaseException:  # too slow, or this program is ended
                 process.kill()
                 raise
         assert process.returncode == 0, f"{' '.join(map(str, command))}: status {process.returncode}\n{said[-2000:]}\n{complained[-3000:]}"
@@ -125,8 +125,7 @@ def debian_root(session_folder: Path, suite: str, architecture: str, packages: S
     if not target.exists():
         store.mkdir(parents=True, exist_ok=True)
         contents = f"--include={','.join((*BASE, *packages))}"
-        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}", contents, suite, str(half)]
-        subprocess.run(command, check=True)
+        mmdebstrap("--variant=extract", f"--architectures={architecture}", contents, suite, str(half))
         for folder in ("etc/ssl/certs", "opt", "proc", "root", "run", "sys", "tmp"):
             (half / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(CERTIFICATES, half / "etc/ssl/certs")
@@ -134,6 +133,18 @@ def debian_root(session_folder: Path, suite: str, architecture: str, packages: S
     for file in ("/etc/resolv.conf", "/etc/hosts"):
         shutil.copy(file, target / "etc")
     return DebianRoot(target)
+
+
+def mmdebstrap(*arguments: str) -> None:
+    """Run mmdebstrap. It is terminated with this program and not killed, because it would leave file systems mounted in the root."""
+    with subprocess.Popen(["mmdebstrap", "--quiet", *arguments]) as making:
+        try:
+            status = making.wait()
+        except BaseException:
+            making.terminate()
+            raise
+    if status != 0:
+        raise subprocess.CalledProcessError(status, making.args)
 
 
 def _project_files() -> list[Path]:
