@@ -170,7 +170,7 @@ export const counterDe = {
   "print.now": "Drucken",
   "print.picture": "Bild",
   "print.card": "Karte",
-  "print.details": "Einzelheiten",
+  "print.details": "Details",
   "print.price": "Wert",
 
   "keys.title": "Tasten",
