@@ -257,12 +257,12 @@ function showOutcome(outcome, revision) {
   if (name === shown) return;
   shown = name;
   const line = outcome.line === null ? null : model.lines.get(outcome.line);
-  const text = announce(outcome);
-  if (filter.waiting) toast(text); // the card that is being named stays in view
-  else {
+  if (!filter.waiting) {
     if (!document.querySelector("dialog[open]")) list.select(line?.id ?? null); // the buttons change the card that is shown, or nothing
     now.showOutcome(outcome, line);
   }
+  const text = announce(outcome);
+  if (filter.waiting) toast(text); // the card that is being named stays in view
 }
 
 /** Go on with the next card without a name when the selected one has got its name. */
