@@ -198,10 +198,12 @@ class CommandHandler:
             case ActivateIndexRequest(index_id=index_id, confirm_within_s=confirm_within_s):
                 self._begin(lambda: self._activate(store, index_id, confirm_within_s), command, progress=0)
             case RollbackIndexRequest():
-                previous_id = _require_id(store.previous_id(), "no bundle to go back to; see `cardedge index list`")
+                previous_id = _require_id(
+                    store.previous_id(), CommandError("no bundle to go back to; see `cardedge index list`", code="no_previous")
+                )
                 self._begin(lambda: self._activate(store, previous_id), command, progress=0)
             case InstallIndexRequest():
-                latest_id = _require_id(store.latest_id(), "no bundle is installed; push one first")
+                latest_id = _require_id(store.latest_id(), CommandError("no bundle is installed; push one first", code="none_installed"))
                 self._begin(lambda: self._activate(store, latest_id), command, progress=0)
             case ConfirmIndexRequest() as request:
                 confirmed_id = request.index_id or self._opened.loaded.index_id
@@ -285,7 +287,7 @@ class CommandHandler:
             return None, None, None
 
 
-def _require_id(index_id: str | None, otherwise: str) -> str:
+def _require_id(index_id: str | None, otherwise: CommandError) -> str:
     if index_id is None:
-        raise CommandError(otherwise)
+        raise otherwise
     return index_id

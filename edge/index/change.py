@@ -86,7 +86,7 @@ class IndexChanger:
         Raises ``CommandError`` while another change is under way.
         """
         if self._change is not None:
-            raise CommandError("a bundle is being loaded already; try again when it is done")
+            raise CommandError("a bundle is being loaded already; try again when it is done", code="index_busy")
         change: Future[OpenedIndex | None] = Future()
         self._change, self.progress = change, progress
         try:

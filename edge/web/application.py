@@ -104,8 +104,8 @@ async def _client_left(_request: Request, _error: Exception) -> Response:
 
 async def _edge_error(_request: Request, error: EdgeError) -> Response:
     match error:
-        case RefusedError(status=status):
-            return _refusal(status, error)
+        case RefusedError(status=status, retry_after_s=retry_after_s):
+            return _refusal(status, error, {"Retry-After": str(retry_after_s)} if retry_after_s else None)
         case DataError():
             return _refusal(422, error)
         case CommandError():

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from edge.web.forwarding import joined_headers, sender_of
 from edge.web.models import LoginReply, LoginRequest, Refusal
+from edge.web.uploads import RefusedError
 
 if TYPE_CHECKING:
     from edge.web.service import PageService
@@ -21,10 +22,10 @@ def login_route(page: "PageService") -> APIRouter:
         """Sign in with the token; sets a cookie."""
         sender = sender_of(request.client.host if request.client else "", joined_headers(request.scope["headers"]))
         if page.access.failed.is_blocked(sender):
-            return JSONResponse({"error": "too many wrong tokens; wait a minute"}, 429, {"Retry-After": "60"})
+            raise RefusedError(429, "too many wrong tokens; wait a minute", retry_after_s=60, code="too_many_tokens")
         if not page.access.is_token(body.token):
             page.access.failed.record(sender)
-            return JSONResponse({"error": "the token is wrong; it is in the file that http.token_file names on the scanner"}, 403)
+            raise RefusedError(403, "the token is wrong; it is in the file that http.token_file names on the scanner", code="wrong_token")
         return JSONResponse({"status": "ok"}, headers={"Set-Cookie": page.access.new_cookie()})
 
     return router

@@ -31,11 +31,14 @@ MIN_CONTRAST: Final = 8
 
 
 class RefusedError(EdgeError):
-    """A request is refused; ``status`` is the HTTP status of the response."""
+    """A request is refused; ``status`` is the HTTP status of the response, ``retry_after_s`` when it may be repeated."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, **values: str | int) -> None:
+    def __init__(
+        self, status: int, message: str, *, retry_after_s: int | None = None, code: str | None = None, **values: str | int
+    ) -> None:
         super().__init__(message, code=code, **values)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class UploadIdentifier:

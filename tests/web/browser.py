@@ -132,7 +132,7 @@ def opened_views(browser, scanner, expected=None):
     unexpected = [text for text in errors if not any(each.search(text) for each in known)]  # before closing, which ends requests
     for context in contexts:
         context.close()
-    assert unexpected == []
+    assert not unexpected, "\n".join(unexpected)
 
 
 def wait_for_answer(address):

@@ -76,9 +76,7 @@ export class NowView {
       const where = [whereFrom(line), line.rarity].filter(Boolean).join(" · ");
       this.#write(line.name ?? line.card_id, where, [details({ ...line, bin: null }), price].filter(Boolean).join(" · "), bin, `${this.model.count(line.card_id)}×`);
     }
-    const seen = line.event_id ? [imageElement(cropUrl(line.event_id), translate("picture.seen"))] : [];
-    const reference = line.card_id ? [imageElement(referenceUrl(line.card_id), translate("picture.of", { name: line.name ?? line.card_id }))] : [];
-    this.#find(".frame").replaceChildren(...(line.waiting ? seen : reference));
+    this.#find(".frame").replaceChildren(line.waiting ? imageElement(cropUrl(line.event_id), translate("picture.seen")) : imageElement(referenceUrl(line.card_id), translate("picture.of", { name: line.name ?? line.card_id })));
     this.#candidates(line.waiting ? line : null);
   }
 
