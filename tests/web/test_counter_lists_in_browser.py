@@ -41,7 +41,7 @@ def open_page(counter):
 
     def opened(**options):
         page = counter.open_page("/counter", "laptop", **options)
-        page.wait_for_selector("#link[data-word]")
+        page.wait_for_function("() => document.querySelector('#open-lists span').textContent")
         return page
 
     return opened

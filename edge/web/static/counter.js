@@ -45,6 +45,7 @@ async function send(path, body) {
 
 /** Change the list. The page shows the change when the scanner has it. */
 async function command(fields) {
+  if (!model.header) return null; // no list is loaded yet
   const update = await send(`/api/lists/${model.id}/commands`, { seen: model.summary.revision, ...fields });
   if (update) await applyUpdate(update);
   return update;

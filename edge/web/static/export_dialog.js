@@ -21,6 +21,7 @@ export class ExportDialog {
   }
 
   async open() {
+    if (!this.model.header) return; // no list is loaded yet
     this.#dialog.showModal();
     try {
       const { profiles, problems } = await get("/api/profiles");

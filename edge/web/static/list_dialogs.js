@@ -129,6 +129,7 @@ export class SettingsDialog {
 
   open() {
     const { header } = this.model;
+    if (!header) return; // no list is loaded yet
     const { elements } = this.#form;
     elements.name.value = header.name;
     for (const name of ["by_key", "count_again", "keep_pictures"]) elements[name].checked = header[name];
