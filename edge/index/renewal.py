@@ -79,7 +79,7 @@ def _complete(root: Path) -> None:
 
 
 def _read(path: Path) -> _Renewal | None:
-    """Return a recorded renewal, None if another process has completed it, or if the record has decayed: then nothing was written yet."""
+    """Return a recorded renewal, None if another process has completed it, or if the record has decayed."""
     try:
         return _Renewal.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
