@@ -99,7 +99,7 @@ def main(seconds: float | None = None, http: tuple[str, int] | None = None) -> i
         raise DataError(f"--seconds {length_s:g} is too short to show everything; give at least {MIN_SECONDS:g}")
     if not SAMPLE_DIRECTORY.is_dir():
         raise DataError(f"{SAMPLE_DIRECTORY}: no sample bundle; build it with: python -m tools.sample_bundle")
-    with tempfile.TemporaryDirectory(prefix="cardedge-demo-") as directory, demo_broker() as broker:
+    with _ending_on_sigterm(), tempfile.TemporaryDirectory(prefix="cardedge-demo-") as directory, demo_broker() as broker:
         folder = Path(directory)
         _say(f"Broker: {broker.name}, port {broker.port}.")
         _say(f"Rendering a video of {length_s:.0f} s, which takes about half as long: drawn cards under a simulated camera ...")
@@ -134,6 +134,16 @@ def _summarize(story: Truth, events: Sequence[Mapping[str, object]], started_at:
     if not result.is_right and (note := busy_note(events)) is not None:
         print(note, flush=True)
     return int(ExitCode.OK if result.is_right else ExitCode.SOFTWARE)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Leave the block on SIGTERM as by an exit, so that daemon and broker are ended too."""
+    former = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The demo as a user runs it, with each kind of broker."""
 
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import BrokerError, DataError
+from tests.support.mosquitto import free_port, wait_until
 from tests.support.paths import ROOT
 from tools import demo
 from tools.demo_video import broker as demo_broker
@@ -66,3 +68,23 @@ def test_the_demo_ends_with_a_correct_tally():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The tally is right." in done.stdout
     assert done.stdout.count("  identified  ") >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_sigterm_ends_the_daemon_of_the_demo_too():
+    command = [sys.executable, "-u", "-m", "edge", "demo", "--seconds", str(demo.MIN_SECONDS), "--http", f"127.0.0.1:{free_port()}"]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, **output, text=True, start_new_session=True) as started:
+        assert any("The page:" in line for line in started.stdout)
+        wait_until(lambda: len(members(started.pid)) > 1)
+        started.terminate()
+        started.stdout.read()  # to the end: nothing may hold it open
+    assert started.returncode == 128 + signal.SIGTERM
+    assert members(started.pid) == []
+
+
+def members(session):
+    """Return the processes of a session that have not ended."""
+    found = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True, check=False).stdout
+    return [line for line in found.splitlines() if "Z" not in line.split()[1]]
