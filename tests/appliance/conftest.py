@@ -1,4 +1,9 @@
-"""One installed scanner per distribution for the whole session; a test gets it ready, with the video as its camera."""
+"""One installed scanner per distribution for the whole session; a test gets it ready, with the video as its camera.
+
+A scanner is installed when its first test asks for it, so that the tests of each distribution can run in a process of their own.
+"""
+
+import signal
 
 import pytest
 
@@ -8,20 +13,19 @@ from tests.appliance.scanner import SETTINGS, SETTINGS_FILE
 
 
 @pytest.fixture(scope="session")
-def machines(request, tmp_path_factory):
+def machines(tmp_path_factory):
     reason = why_not()
     if reason is not None:
         pytest.skip(f"no machine can be booted here: {reason}")
-    names = [item.callspec.params.get("installed") for item in request.session.items if hasattr(item, "callspec")]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the machines are removed then, too
     made = Machines(tmp_path_factory.mktemp("appliance"))
-    made.start({name for name in names if name is not None})
     yield made
     made.close()
 
 
 @pytest.fixture(scope="session", params=["trixie", "bookworm"])
 def installed(request, machines):
-    """A scanner after its installation; earlier tests may have used it. Trixie, which is ready first, comes first."""
+    """A scanner after its installation; earlier tests may have used it."""
     return machines.installed(request.param)
 
 

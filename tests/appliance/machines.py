@@ -12,10 +12,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tests.appliance.container import Container
@@ -47,23 +48,20 @@ class Parts:
 
 
 class Machines:
-    """Sets up the distributions in parallel threads, so that tests of one run while the other is being set up.
-
-    Trixie is ready first: only bookworm needs a wheelhouse.
-    """
+    """Sets up a scanner on a distribution when the first test asks for it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._store = Path(os.environ[CACHE]).resolve() if CACHE in os.environ else folder / "store"
         self._machines: list[Container] = []
+        self._installed: dict[str, Installed] = {}
         self._shared = folder / "shared"
         self.clone = make_clone(self._shared / "clone")
-        self._threads = ThreadPoolExecutor(5)  # a video, and two for each distribution
+        self._threads = ThreadPoolExecutor(1)
 
-    def start(self, names: Collection[str]) -> None:
-        """Begin to install a scanner on each named distribution."""
-        self._installed = {each.name: self._threads.submit(self._install, each) for each in (TRIXIE, BOOKWORM) if each.name in names}
-        self._card_ids = self._threads.submit(make_video, self._video)
+    @cached_property
+    def _card_ids(self) -> tuple[str, ...]:
+        return tuple(make_video(self._video))
 
     @property
     def _video(self) -> Path:
@@ -71,7 +69,9 @@ class Machines:
 
     def installed(self, name: str) -> Installed:
         """Return the scanner on a distribution, after its installation; all tests share it."""
-        return self._installed[name].result()
+        if name not in self._installed:
+            self._installed[name] = self._install(next(each for each in (TRIXIE, BOOKWORM) if each.name == name))
+        return self._installed[name]
 
     def parts(self, distribution: Distribution) -> Parts:
         """Return the parts of a machine from the store, made if it lacks them."""
@@ -88,9 +88,8 @@ class Machines:
         return Path(shutil.copytree(self.clone, self._shared / name))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
         for machine in self._machines:
-            machine.remove()  # ends what a thread still runs in it
+            machine.remove()
         self._threads.shutdown()
 
     def _install(self, distribution: Distribution) -> Installed:
@@ -99,7 +98,7 @@ class Machines:
         machine = self._boot(distribution.name, parts.root)
         if parts.wheels is None:
             use_index(machine, parts.packages)
-        scanner = Scanner(machine, tuple(self._card_ids.result()))
+        scanner = Scanner(machine, self._card_ids)
         shutil.copy(self._video, machine.at(VIDEO))
         options = () if parts.wheels is None else ("--wheelhouse", parts.wheels)
         _, output = scanner.install(self.clone, *options)
