@@ -64,7 +64,7 @@ class RapidOcrReader(TextReader):
 
     def _loaded(self) -> Any:
         if self._engine is None:
-            from rapidocr import RapidOCR  # noqa: PLC0415 an extra, and slow to import
+            from rapidocr import RapidOCR  # noqa: PLC0415 - an extra, and slow to import
 
             self._engine = RapidOCR(params=self._parameters)
         return self._engine

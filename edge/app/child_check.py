@@ -68,7 +68,7 @@ def main(path: Path, search: SearchKind, expected_model_id: str, *, verify_hashe
         bundle = open_bundle(path, expected_model_id=ModelId(expected_model_id) or None, verify_hashes=verify_hashes)
         run_self_test(bundle, make_vector_index(bundle, search).search)
     except EdgeError as error:
-        print(error)  # noqa: T201 - for the parent
+        sys.stdout.write(f"{error}\n")
         return ExitCode.BAD_DATA
     return ExitCode.OK
 

@@ -157,7 +157,7 @@ def reading(path: Path, tables: Mapping[str, str], inner: re.Pattern[str] | None
 
 def read_card_rows(database: sqlite3.Connection) -> tuple[Card, ...]:
     """Return all cards in the order of their rows."""
-    return tuple(_card(row) for row in database.execute(f"SELECT {CARD_COLUMNS} FROM card ORDER BY card"))  # noqa: S608 a constant
+    return tuple(_card(row) for row in database.execute(f"SELECT {CARD_COLUMNS} FROM card ORDER BY card"))  # noqa: S608 - a constant
 
 
 def card_row(card: Card) -> Sequence[str | None]:

@@ -91,7 +91,7 @@ class PersistentSubscriber:
         self._client.on_connect = lambda client, *_: client.subscribe(f"cardedge/{device_id}/event", 1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._record
-        kept = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's class lacks types
+        kept = Properties(PacketTypes.CONNECT)
         kept.SessionExpiryInterval = SESSION_EXPIRY_S
         self._client.connect("127.0.0.1", port, keepalive=10, clean_start=False, properties=kept)
         self._client.loop_start()

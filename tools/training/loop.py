@@ -79,7 +79,7 @@ class Trainer:
         if self._processes.count == 1:
             return self.objective
         if self._processes.device.type == "cuda":  # statistics over all processes; on CPUs those of the first one count
-            self.objective.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.objective.network)  # type: ignore[no-untyped-call]  # its stub lacks types
+            self.objective.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.objective.network)
         return DistributedDataParallel(self.objective, broadcast_buffers=False)
 
     # --- checkpoints ---

@@ -31,7 +31,7 @@ class Processes:
         if self.count == 1:
             return rows
         if rows.requires_grad:
-            return torch.cat(list(with_gradient.all_gather(rows)))  # type: ignore[no-untyped-call]  # its stub lacks types
+            return torch.cat(list(with_gradient.all_gather(rows)))
         parts = [torch.empty_like(rows) for _ in range(self.count)]
         distributed.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
